@@ -1,0 +1,63 @@
+# Headstart: one pass through a frozen ResNet50, then as many heads as you like. `make help` lists what there is.
+
+PYTHON   ?= python3
+PIP_ARGS ?=
+CONFIG   ?= $(if $(DATA),,digits)
+
+PY     := .venv/bin/python
+SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
+CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
+
+.PHONY: help setup data extract train-head finetune compare demo test lint types check clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  PYTHON=python3.12  PIP_ARGS=…'
+	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, FINETUNE_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+
+setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
+
+# torch and torchvision must be a pair from one index, so one command installs both, and the import is checked.
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install $(PIP_ARGS) --quiet -e '.[dev]'
+	$(PY) -c 'import torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__)'
+	@touch $@
+
+data: .venv/ready  ## write the data set of a CONFIG as a folder of PNG files, once
+	$(if $(CONFIG),@$(PY) pipelines/prepare_data.py $(SOURCE))
+
+extract: data  ## images -> features in one HDF5 file: one pass, resumed and brought up to date
+	@$(PY) pipelines/extract.py $(CACHED) $(EXTRACT_ARGS)
+
+train-head: extract  ## features -> a head, in seconds
+	@$(PY) pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
+
+finetune: data  ## images -> ResNet50 trained end to end, for comparison
+	@$(PY) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
+
+compare: .venv/ready  ## all runs of a data set in one table and one picture
+	@$(PY) pipelines/compare.py $(SOURCE)
+
+demo:  ## all of it on the digits inside scikit-learn, offline
+	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
+	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
+	@$(MAKE) --no-print-directory compare CONFIG=digits DATA=
+	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
+
+test: .venv/ready  ## the tests
+	@$(PY) -m pytest -q
+
+lint: .venv/ready  ## style
+	@$(PY) -m ruff check src pipelines tests
+	@$(PY) -m ruff format --check src pipelines tests
+
+types: .venv/ready  ## static types
+	@$(PY) -m mypy
+
+check: lint types test  ## what must pass before a change lands
+
+clean:  ## remove what the programs made, but not .venv
+	rm -rf data/features data/runs data/digits

@@ -1,0 +1,23 @@
+"""Puts all runs of a data set side by side: a table, and a picture of accuracy against training time."""
+
+from headstart import cli
+from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
+
+
+def main(config: CompareConfig) -> None:
+    from headstart import comparison, plots, runs  # matplotlib loads here, after --help has answered
+    from headstart.errors import RunError
+    from headstart.files import whole_file
+
+    folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
+    found = comparison.ranked(runs.list_runs(folder))
+    if not found:
+        raise RunError(f"{folder} holds no finished run: train one with make train-head or make finetune.")
+    print(comparison.table(found))
+    with whole_file(folder / "compare.png") as path:
+        plots.accuracy_against_time(found, path)
+    print(f"\nAccuracy against training time: {folder / 'compare.png'}")
+
+
+if __name__ == "__main__":
+    cli.run(main, CompareConfig)

@@ -1,0 +1,55 @@
+"""Images → ResNet50 trained end to end: the slow way, for comparison."""
+
+from headstart import cli
+from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
+
+
+def main(config: FinetuneConfig) -> None:
+    """Trains, tests once, and saves the run; a run that is there already is reported."""
+    from headstart import datasets, finetuning, outcomes, recipe, runs  # torch loads here, after --help has answered
+    from headstart.backbone import pick_device, save_resnet50, trainable_parameters
+    from headstart.files import whole_file
+
+    device = pick_device(config.device)
+    manifest = datasets.load(data_of(config), config.seed)
+    weights_digest = recipe.weights_digest(config.weights, config.seed)
+    identity = outcomes.identity(
+        config, weights_digest=weights_digest, manifest_digest=manifest.digest(), device=device.type
+    )
+    folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
+    if runs.finished(folder, identity):
+        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+        return
+
+    print(recipe.describe_weights(config.weights))
+    tuned = finetuning.finetune(manifest, config, device)
+    images = finetuning.Images(manifest, config.image_px, config.workers)
+    val, test = (
+        outcomes.predictions_of(
+            manifest, *finetuning.predict(tuned.net, tuned.scale, images, finetuning.rows_of(manifest, split), device)
+        )
+        for split in ("val", "test")
+    )
+    metrics = {
+        "kind": "finetune",
+        "dataset": manifest.name,
+        **outcomes.figures(val, test),
+        "train_seconds": tuned.train_seconds,
+        "trainable_parameters": trainable_parameters(tuned.net),
+        "train_images": tuned.train_images,
+        "unreadable_images": len(tuned.unreadable | images.unreadable),
+        "device": device.type,
+        "precision": "fp32",
+        "weights": config.weights,
+        "recipe_digest": weights_digest,
+        "seed": config.seed,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "finetuned_resnet50.pth") as path:
+        save_resnet50(tuned.net, tuned.scale, path)
+    runs.save(folder, config=identity, metrics=metrics, history=tuned.history, predictions=test)
+    print(f"{folder}: {runs.summary(metrics)}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FinetuneConfig, "Nothing was saved: the same command starts again.")

@@ -1,0 +1,16 @@
+"""Data sets that come from a library → a folder of PNG files, once."""
+
+from headstart import cli
+from headstart.settings import PrepareConfig
+
+
+def main(config: PrepareConfig) -> None:
+    """Writes the folder unless it is there."""
+    from headstart import samples
+    from headstart.settings import data_of
+
+    print(samples.prepare(config.source, data_of(config)))
+
+
+if __name__ == "__main__":
+    cli.run(main, PrepareConfig, "Nothing was written: the same command starts again.")

@@ -1,0 +1,54 @@
+"""Cached features → an MLP head, in seconds."""
+
+from headstart import cli
+from headstart.settings import RUNS_FOLDER, HeadConfig, cache_path
+
+
+def main(config: HeadConfig) -> None:
+    """Trains, tests once, and saves the run; a run that is there already is reported."""
+    import torch
+
+    from headstart import outcomes, runs, training  # torch loads here, after --help has answered
+    from headstart.backbone import pick_device, trainable_parameters
+    from headstart.cache import FeatureCache
+    from headstart.files import whole_file
+
+    device = pick_device(config.device)
+    cache = FeatureCache(cache_path(config))
+    identity = outcomes.identity(config, **cache.identity(), device=device.type)
+    folder = config.run or runs.run_folder(RUNS_FOLDER, cache.manifest.name, "head", identity)
+    print(cache.describe())
+    if runs.finished(folder, identity):
+        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+        return
+
+    features = training.Features.load(cache, device)
+    fitted = training.fit(features, config)
+    head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
+    val, test = (
+        outcomes.predictions_of(cache.manifest, cache.rows(split), fitted.probabilities(features, split)[0])
+        for split in ("val", "test")
+    )
+    metrics = {
+        "kind": "head",
+        "dataset": cache.manifest.name,
+        **outcomes.figures(val, test),
+        "train_seconds": fitted.train_seconds,
+        "extract_seconds": cache.seconds,
+        "trainable_parameters": trainable_parameters(head),
+        "train_images": len(features.rows["train"]),
+        "device": device.type,
+        "precision": "fp32",
+        "weights": cache.recipe.weights,
+        "recipe_digest": cache.recipe.digest(),
+        "seed": config.seed,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "head.pth") as path:
+        torch.save(head.state_dict(), path)
+    runs.save(folder, config=identity, metrics=metrics, history=fitted.history, predictions=test)
+    print(f"{folder}: {runs.summary(metrics)}")
+
+
+if __name__ == "__main__":
+    cli.run(main, HeadConfig, "Nothing was saved: the same command starts again.")

@@ -1,0 +1,194 @@
+"""ResNet50 without its classifier: weights, freezing, a fast form, and the 2048 pooled features.
+
+B images in a batch, D = 2048 features.
+"""
+
+import copy
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import ResNet, ResNet50_Weights, resnet50
+
+from headstart.errors import SettingsError, WeightsError
+from headstart.recipe import PUBLISHED
+
+METADATA = "headstart"
+"""Under this key the metadata of a saved state_dict carries the pixel scale."""
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """What a net subtracts from pixels in [0, 1] and divides them by, for each of R, G, B."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 → (B, 3, H, W) float32."""
+        mean, std = (255 * torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (self.mean, self.std))
+        return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+
+
+IMAGENET = PixelScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""As in the presets of torchvision's weights."""
+ZERO_TO_ONE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Pixels as torchvision's ToTensor leaves them."""
+
+
+class Forward(Protocol):
+    """Anything that turns pixels into features."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 → (B, D) float32."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `--device` means.
+
+    Raises:
+        SettingsError: this machine, or this build of torch, has no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if not available[name]:
+        raise SettingsError(f"--device {name}: torch {torch.__version__} sees no such device here; use --device cpu.")
+    return torch.device(name)
+
+
+def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
+    """A whole ResNet50 with its classifier `fc`, on the CPU, in training mode, and the scale of its pixels.
+
+    Args:
+        weights: IMAGENET1K_V1 or IMAGENET1K_V2 (downloaded by torchvision once), random, or a .pth file: torchvision's
+            own, or a state_dict that finetune saved, with any number of classes.
+        seed: of random weights.
+
+    Raises:
+        WeightsError: the weights cannot be downloaded, or the file does not hold a ResNet50.
+    """
+    if weights in PUBLISHED:
+        return _download(weights), IMAGENET
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = resnet50()
+    return net, IMAGENET if weights == "random" else _load_file(net, Path(weights))
+
+
+def _download(weights: str) -> ResNet:
+    try:
+        return resnet50(weights=ResNet50_Weights[weights])
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise WeightsError(
+            f"The weights {weights} could not be downloaded ({reason}). Three ways on: connect to a network once; "
+            "give a file with --weights file.pth; or try the pipeline with --weights random (untrained)."
+        ) from None
+
+
+def _load_file(net: ResNet, path: Path) -> PixelScale:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        net.fc = _classifier_of(state)
+        net.load_state_dict(state)
+        return PixelScale(**getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET)))
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path} does not hold the state_dict of a ResNet50 ({str(error).splitlines()[0][:200]}). "
+            "Save one with torch.save(model.state_dict(), …)."
+        ) from None
+
+
+def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
+    """A layer of the shape that the file has: any number of classes, or none at all."""
+    if "fc.weight" not in state:
+        return nn.Identity()
+    classes, width = state["fc.weight"].shape
+    return nn.Linear(width, classes)
+
+
+def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
+    """Writes a state_dict that plain torchvision loads; the scale of the pixels travels in its metadata."""
+    state = net.state_dict()
+    for name in state:
+        state[name] = state[name].cpu()
+    state._metadata[METADATA] = dataclasses.asdict(scale)
+    torch.save(state, path)
+
+
+def frozen(net: ResNet) -> ResNet:
+    """Takes the classifier off and freezes the rest.
+
+    In eval mode BatchNorm neither uses nor updates batch statistics; without it they would drift although no parameter
+    is trained.
+
+    Returns:
+        `net` itself: normalised (B, 3, H, W) in, (B, D) out.
+    """
+    net.fc = nn.Identity()
+    return net.eval().requires_grad_(False)
+
+
+def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> Forward:
+    """A copy of a frozen ResNet50 for speed: BatchNorm folded, normalisation inside, channels last, perhaps compiled.
+
+    Args:
+        net: in eval mode; left as it is.
+        scale: of its pixels.
+        precision: fp32, bf16 or fp16.
+        compiled: by torch.compile.
+        device: where to run.
+
+    Returns:
+        A function (B, H, W, 3) uint8 on `device` → (B, D) float32 on `device`.
+    """
+    module = FastBackbone(net, scale, DTYPES[precision]).to(device).eval()
+    if not compiled:
+        return torch.inference_mode()(module)
+    import torch._inductor.config as inductor
+
+    inductor.freezing = device.type == "cpu"
+    return torch.inference_mode()(torch.compile(module, dynamic=False))
+
+
+class FastBackbone(nn.Module):
+    """ResNet50 from 8-bit pixels to pooled features, BatchNorm folded into the convolutions."""
+
+    def __init__(self, net: ResNet, scale: PixelScale, dtype: torch.dtype) -> None:
+        super().__init__()
+        folded = fold_batchnorm(net).to(dtype).to(memory_format=torch.channels_last)
+        self.body = nn.Sequential(*list(folded.children())[:-2])
+        self.scale, self.dtype = scale, dtype
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 → (B, D) float32; pooled in fp32, since a sum over 49 places loses digits in bf16."""
+        features: Tensor = self.body(self.scale(pixels).to(self.dtype))  # channels last already: permuting was a view
+        return features.float().mean(dim=(2, 3))
+
+
+def fold_batchnorm(net: ResNet) -> ResNet:
+    """A copy of a ResNet in eval mode whose BatchNorm layers are part of the convolutions before them.
+
+    conv(x) * γ/σ + (β − μγ/σ) is a convolution again. Source: Jacob et al. 2017, arXiv:1712.05877, section 3.2.
+    """
+    folded: ResNet = copy.deepcopy(net)
+    for block in folded.modules():
+        for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):
+            if isinstance(getattr(block, norm, None), nn.BatchNorm2d):
+                setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
+                setattr(block, norm, nn.Identity())
+    return folded
+
+
+def trainable_parameters(module: nn.Module) -> int:
+    """Number of parameters that training changes."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

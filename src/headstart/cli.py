@@ -1,0 +1,26 @@
+"""What all programs share: settings in, one line for a user's error, a clean stop on Ctrl-C."""
+
+import sys
+from collections.abc import Callable
+
+from headstart import settings
+from headstart.errors import HeadstartError
+from headstart.settings import Config
+
+
+def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
+    """Runs a program and exits: 0 or what `main` returns, 2 for a user's error, 130 after Ctrl-C.
+
+    Args:
+        main: the program; it returns its exit code, None for 0.
+        config_type: the dataclass of its settings.
+        on_interrupt: what to say after Ctrl-C about going on.
+    """
+    try:
+        sys.exit(main(settings.parse(config_type, sys.argv[1:])))
+    except HeadstartError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all, whatever ends the process."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a file its name only when all of it is on disk.
+
+    Args:
+        path: the name that the file gets when the block ends without an error; one that is there is replaced.
+
+    Yields:
+        The path to write to, in the same folder.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON that any reader takes: numbers that are not finite become null."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes rows, the header first, in UTF-8.
+
+    Names of files need not be UTF-8: where Python holds foreign bytes as surrogates, they are written as those bytes.
+    """
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file).writerows(rows)
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The rows that `write_csv` wrote, the header first.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        csv.Error: it is not CSV.
+    """
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types: paths as text, arrays as lists, numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

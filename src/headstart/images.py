@@ -1,0 +1,128 @@
+"""Bytes of a file → the upright, cropped, resized 8-bit RGB pixels that the backbone's weights expect.
+
+Decoder and filter are those of torchvision's own preset (`weights.transforms()`) on the Pillow image. Only the part
+that is kept is resized (Pillow's `box`), which takes half the time of resizing everything and cropping afterwards,
+differs from it by at most two grey levels of 255, and makes a 1 x 5000 picture cost no more than another.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+REASONS = (
+    "",
+    "the file is empty",
+    "not an image",
+    "truncated",
+    "damaged",
+    "too many pixels",
+    "pixels without a defined range",
+    "no permission",
+    "the file vanished",
+    "cannot be read",
+)
+"""Why an image is unreadable; the cache stores the index."""
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are taken for decompression bombs: Pillow's own limit, 2/3 GiB of RGB."""
+
+
+class UnreadableImage(Exception):
+    """The bytes give no picture; the first argument is one of `REASONS`."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a picture becomes a square."""
+
+    image_px: int
+    """Side of the square."""
+    resize: Literal["crop", "squash"]
+    """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
+    shorter_px: int
+    """Only for crop."""
+    reduced_decode: bool
+    """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after resizing, before cropping: torchvision's rounding (the longer side is cut off)."""
+        if self.resize == "squash":
+            return self.image_px, self.image_px
+        if width <= height:
+            return self.shorter_px, int(self.shorter_px * height / width)
+        return int(self.shorter_px * width / height), self.shorter_px
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of a (width, height) picture that is kept: left, top, right, bottom in its own pixels."""
+        scaled_width, scaled_height = self.scaled_size(width, height)
+        left, top = (round((side - self.image_px) / 2) for side in (scaled_width, scaled_height))
+        across, down = width / scaled_width, height / scaled_height
+        return left * across, top * down, (left + self.image_px) * across, (top + self.image_px) * down
+
+
+def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
+    """Pixels of one image file.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
+    frame. ICC profiles are ignored, as torchvision's presets ignore them.
+
+    Args:
+        data: content of the file, in any format that Pillow reads.
+        geometry: what to keep and how large.
+
+    Returns:
+        (image_px, image_px, 3) uint8, RGB.
+
+    Raises:
+        UnreadableImage: empty, truncated, damaged, too large, or no image at all.
+    """
+    if not data:
+        raise UnreadableImage("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _pixels(image, geometry)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage("not an image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+        raise UnreadableImage("too many pixels") from None
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
+
+
+def _pixels(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage("too many pixels")
+    if geometry.reduced_decode:
+        width, height = geometry.scaled_size(*image.size)
+        image.draft(None, (2 * width, 2 * height))
+    upright = ImageOps.exif_transpose(image)
+    rgb = to_rgb(upright)
+    size = (geometry.image_px, geometry.image_px)
+    small = rgb.resize(size, Image.Resampling.BILINEAR, box=geometry.box(*rgb.size))
+    return np.asarray(small)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of Pillow as 8-bit RGB."""
+    if image.mode == "RGB":
+        return image
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as 8: 65535 becomes 255. Wider or floating values have no agreed range."""
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
+        raise UnreadableImage("pixels without a defined range")
+    return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

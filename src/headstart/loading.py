@@ -1,0 +1,126 @@
+"""Files → pixels in threads: ordered, bounded in memory, and no bad picture stops the rest.
+
+Pillow lets go of Python's lock while it decodes and resizes, so threads use all cores.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.datasets import Manifest
+from headstart.images import Geometry, UnreadableImage, decode
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One image, read and decoded, or the reason why not."""
+
+    row: int
+    digest: bytes
+    """BLAKE2b of the file's bytes; empty if they could not be read."""
+    pixels: NDArray[np.uint8] | None
+    """(image_px, image_px, 3), None if unreadable."""
+    reason: str
+    """One of `images.REASONS`; empty if all went well."""
+    seconds: float
+    """Time that one thread spent on it."""
+
+
+def default_workers(workers: int) -> int:
+    """Number of decoding threads: what was asked for, or one for each core that this process may use."""
+    return workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+
+
+def stream(manifest: Manifest, rows: Iterable[int], geometry: Geometry, workers: int, ahead: int) -> Iterator[Loaded]:
+    """Loads images in the order of `rows`.
+
+    Args:
+        manifest: where they lie.
+        rows: which.
+        geometry: how each becomes a square.
+        workers: decoding threads.
+        ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
+    """
+    waiting: deque[Future[Loaded]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        for row in rows:
+            waiting.append(pool.submit(load, manifest, int(row), geometry))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def load(manifest: Manifest, row: int, geometry: Geometry) -> Loaded:
+    """Reads, hashes and decodes one image; what goes wrong becomes the reason."""
+    start = time.perf_counter()
+    digest, pixels, reason = b"", None, ""
+    try:
+        data = read(manifest.file(row))
+        digest = content_digest(data)
+        pixels = decode(data, geometry)
+    except UnreadableImage as error:
+        reason = str(error)
+    return Loaded(row, digest, pixels, reason, time.perf_counter() - start)
+
+
+def read(file: Path) -> bytes:
+    """Content of an image file.
+
+    Raises:
+        UnreadableImage: it is gone, or the system refuses.
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise UnreadableImage("the file vanished") from None
+    except PermissionError:
+        raise UnreadableImage("no permission") from None
+    except OSError:
+        raise UnreadableImage("cannot be read") from None
+
+
+def content_digest(data: bytes) -> bytes:
+    """16 bytes that identify a file's content."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on their way through a net, filled up to one shape, so that one compiled net serves all."""
+
+    rows: NDArray[np.int64]
+    """(n,) with n ≤ B."""
+    digests: NDArray[np.uint8]
+    """(n, 16)."""
+    pixels: NDArray[np.uint8]
+    """(B, H, W, 3); what lies behind the first n is black."""
+
+
+def make_batch(images: list[Loaded], size: int) -> Batch:
+    """Puts readable images together.
+
+    Args:
+        images: n of them, 1 ≤ n ≤ size.
+        size: B.
+    """
+    shape: tuple[Any, ...] = images[0].pixels.shape  # type: ignore[union-attr]
+    pixels = np.zeros((size, *shape), np.uint8)
+    for place, image in enumerate(images):
+        pixels[place] = image.pixels
+    digests = np.frombuffer(b"".join(image.digest for image in images), np.uint8).reshape(-1, DIGEST_BYTES)
+    return Batch(np.array([image.row for image in images]), digests, pixels)

@@ -1,0 +1,47 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, with rate and time left in both."""
+
+import sys
+import time
+from typing import NoReturn
+
+from tqdm import tqdm
+
+PLAIN_SECONDS = 10.0
+"""Time between two plain lines."""
+
+
+class _PlainLines(tqdm):  # type: ignore[type-arg]
+    """tqdm for logs and pipes: now and then a line of its own, no carriage returns."""
+
+    shown_at: float | None = None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        now = time.monotonic()
+        if self.shown_at is None:
+            self.shown_at = now  # tqdm shows every bar once before anything has happened
+        elif now - self.shown_at >= PLAIN_SECONDS:
+            self.shown_at = now
+            print(msg or str(self), file=sys.stderr, flush=True)
+
+
+def bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
+    """A bar on stderr; use it as a context manager and call `update(n)`.
+
+    Args:
+        total: how many there are.
+        what: what happens, such as "extracting".
+        unit: what is counted, such as "images".
+    """
+    numbers = "{n_fmt}/{total_fmt} " + unit + ", {rate_noinv_fmt}, {remaining} left"
+    if sys.stderr.isatty():
+        return tqdm(
+            total=total, desc=what, unit=f" {unit}", bar_format="{desc} {bar:24} " + numbers, dynamic_ncols=True
+        )
+    return _PlainLines(
+        total=total, desc=what, unit=f" {unit}", bar_format="{desc}: " + numbers, mininterval=PLAIN_SECONDS
+    )
+
+
+def say(line: str) -> None:
+    """One line on stdout, above the bar if there is one."""
+    tqdm.write(line)

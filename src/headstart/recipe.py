@@ -1,0 +1,133 @@
+"""Everything that decides what a feature is, as one value: a digest to compare, a difference to read."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, replace
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import Literal
+
+from headstart.errors import WeightsError
+from headstart.images import Geometry
+from headstart.settings import ExtractConfig
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+PUBLISHED = {"IMAGENET1K_V1": "0676ba61", "IMAGENET1K_V2": "11ad3fa6"}
+"""First digits of the SHA-256 of torchvision's own weight files, as their names carry it."""
+
+SHORTER_PX = {"IMAGENET1K_V1": 256, "IMAGENET1K_V2": 232}
+"""The shorter side in the weights' own presets, for a crop of 224; other weights follow V1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What makes a feature. Two caches with one recipe hold the same numbers for the same bytes."""
+
+    backbone: str = "resnet50"
+    weights: str
+    """IMAGENET1K_V1, IMAGENET1K_V2, random, or the name of a file."""
+    weights_digest: str
+    """Of the file's content; for torchvision's weights their published hash, for random ones the seed."""
+    image_px: int
+    resize: Literal["crop", "squash"]
+    shorter_px: int
+    reduced_decode: bool = True
+    pixels: str = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
+    """How bytes become pixels; changes when images.py does."""
+    precision: Precision
+    """Arithmetic of the pass; auto only until the first pass decides."""
+    compiled: bool | None
+    """By torch.compile; None only until the first pass decides."""
+    storage: Literal["float16", "float32"]
+
+    @property
+    def geometry(self) -> Geometry:
+        """How a picture becomes a square."""
+        return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode)
+
+    def digest(self) -> str:
+        """32 hex digits over every field."""
+        return blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+
+    def to_json(self) -> str:
+        """Every field, in one order."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+        """
+        return cls(**json.loads(text))
+
+    def adopting(self, made: "Recipe") -> "Recipe":
+        """This recipe, with what it leaves open (`auto`) taken from one that has been carried out."""
+        return replace(
+            self,
+            precision=made.precision if self.precision == "auto" else self.precision,
+            compiled=made.compiled if self.compiled is None else self.compiled,
+        )
+
+    def differences(self, made: "Recipe") -> list[str]:
+        """Each field in which a cache (`made`) differs from what this run asks for, in words; empty when none does."""
+        asked = self.adopting(made)
+        return [
+            f"{field.name}: the cache has {_words(getattr(made, field.name))}, "
+            f"this run asks for {_words(getattr(asked, field.name))}"
+            for field in dataclasses.fields(Recipe)
+            if getattr(made, field.name) != getattr(asked, field.name)
+        ]
+
+
+def from_config(config: ExtractConfig) -> Recipe:
+    """The recipe that a run of extract asks for; `auto` settings are still open.
+
+    Raises:
+        WeightsError: `--weights` names neither known weights nor a file.
+    """
+    return Recipe(
+        weights=config.weights if config.weights in known_weights() else Path(config.weights).name,
+        weights_digest=weights_digest(config.weights, config.seed),
+        image_px=config.image_px,
+        resize=config.resize,
+        shorter_px=round(config.image_px * SHORTER_PX.get(config.weights, 256) / 224),
+        precision=config.precision,
+        compiled={"auto": None, "on": True, "off": False}[config.compile],
+        storage=config.storage,
+    )
+
+
+def known_weights() -> tuple[str, ...]:
+    """The names that `--weights` takes beside a file."""
+    return (*PUBLISHED, "random")
+
+
+def weights_digest(weights: str, seed: int) -> str:
+    """What identifies weights, found without loading them.
+
+    Raises:
+        WeightsError: `weights` names neither known weights nor a file.
+    """
+    if weights in PUBLISHED:
+        return f"sha256 {PUBLISHED[weights]}"
+    if weights == "random":
+        return f"seed {seed}"
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"--weights {weights} is no file, and none of {', '.join(known_weights())}.")
+    with path.open("rb") as file:
+        return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
+
+
+def describe_weights(weights: str) -> str:
+    """Which weights a program uses; openly, when they are those of an untrained net."""
+    if weights == "random":
+        return "weights: random. The net starts untrained: good for trying the pipeline, not for results."
+    return f"weights: {weights}"
+
+
+def _words(value: object) -> str:
+    return {"None": "auto", "True": "yes", "False": "no"}.get(str(value), str(value))

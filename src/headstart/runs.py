@@ -1,0 +1,218 @@
+"""The run folder: everything that one training leaves behind.
+
+    config.json         the settings
+    history.csv         one row per epoch
+    predictions.csv     one row per test image: path, label, predicted, p_<class> for every class
+    curves.png          loss and validation accuracy over the epochs
+    confusion.png       which class was taken for which
+    metrics.json        the figures; written last, so a run is complete if and only if it is there
+
+The weights lie beside them; who trained them writes them first. N images, C classes.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import RunError
+from headstart.files import plain, read_csv, whole_file, write_csv, write_json
+
+HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+REQUIRED = ("kind", "dataset", "test", "val")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model said about every image of a split."""
+
+    paths: list[str]
+    """(N,), relative to the data."""
+    labels: npt.NDArray[np.int64]
+    """(N,), the truth, each in 0..C-1."""
+    probabilities: npt.NDArray[np.floating]
+    """(N, C), rows that sum to 1; kept as float32."""
+    classes: tuple[str, ...]
+    """(C,), all different."""
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,), the most probable class of each image."""
+        most_probable: npt.NDArray[np.int64] = self.probabilities.astype(np.float32).argmax(axis=1)
+        return most_probable
+
+
+def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
+    """Where a run with these settings lies: the same settings, in any order, find the same folder.
+
+    Args:
+        root: the folder of all runs.
+        dataset: name of the data set.
+        kind: "head", "finetune", …
+        identity: all that decides the result, JSON-like; paths count as their text.
+
+    Returns:
+        `root/<dataset>/<kind>-<8 hex digits>`.
+    """
+    canonical = json.dumps(plain(identity), sort_keys=True, separators=(",", ":"))
+    return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
+
+
+def save(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+    predictions: Predictions,
+) -> None:
+    """Writes all files of a run but the weights, each whole or not at all.
+
+    Args:
+        folder: made where it is missing; a run that is there is replaced.
+        config: the settings, JSON-like.
+        metrics: the figures, JSON-like, with at least kind, dataset, test and val. Numbers that are not finite
+            become null. A test split without images is `{"images": 0}`.
+        history: one row per epoch, all with the same keys; nothing was trained in epochs if it is empty, and then
+            there is no curves.png.
+        predictions: on the test split.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    from headstart import plots  # matplotlib takes a while to load
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Until the new figures are there, the old ones must not vouch for a mixture of old and new files.
+        (folder / "metrics.json").unlink(missing_ok=True)
+        write_json(folder / "config.json", config)
+        write_csv(folder / "history.csv", _history_rows(history))
+        write_csv(folder / "predictions.csv", _prediction_rows(predictions))
+        if history:
+            with whole_file(folder / "curves.png") as path:
+                plots.learning_curves(history, path)
+        with whole_file(folder / "confusion.png") as path:
+            plots.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
+        write_json(folder / "metrics.json", metrics)
+    except OSError as error:
+        raise RunError(f"The run cannot be written to {folder}: {error.strerror or error}.") from error
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run was carried through to its end."""
+    return (folder / "metrics.json").is_file()
+
+
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """The figures of a run.
+
+    Raises:
+        RunError: the run is missing, incomplete, or its metrics.json is broken.
+    """
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
+    if not isinstance(metrics, dict) or not metrics.keys() >= set(REQUIRED):
+        raise RunError(f"{path} lacks some of {', '.join(REQUIRED)}: remove the folder and run again.")
+    return metrics
+
+
+def list_runs(root_of_dataset: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The complete runs of a data set, by name, each with its figures; none where there is no such folder.
+
+    Raises:
+        RunError: a metrics.json is broken.
+    """
+    folders = sorted(path.parent for path in root_of_dataset.glob("*/metrics.json"))
+    return [(folder, load_metrics(folder)) for folder in folders]
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """The predictions of a run, as they were saved; probabilities come back as float32, to the bit.
+
+    Raises:
+        RunError: predictions.csv is missing or broken.
+    """
+    path = folder / "predictions.csv"
+    try:
+        header, *rows = read_csv(path)
+        classes = tuple(name.removeprefix("p_") for name in header[3:])
+        index = {name: number for number, name in enumerate(classes)}
+        labels = np.array([index[row[1]] for row in rows], np.int64)
+        probabilities = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), len(classes))
+    except (OSError, ValueError, LookupError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
+    return Predictions([row[0] for row in rows], labels, probabilities, classes)
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """One line for a terminal.
+
+    For example `test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`.
+    """
+    test, val = metrics["test"], metrics["val"]
+    parts = ["no test images"]
+    if test["images"]:
+        low, high = test["accuracy_ci95"]
+        parts = [f"test accuracy {test['accuracy']:.3f} (95% {low:.3f} to {high:.3f}) on {test['images']} images"]
+    if val.get("accuracy") is not None and not math.isnan(val["accuracy"]):
+        parts.append(f"validation {val['accuracy']:.3f}")
+    if metrics.get("train_seconds") is not None:
+        parts.append(f"trained in {duration(metrics['train_seconds'])}")
+    return "; ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A time span (0 or more) in the unit that fits: `0.42 s`, `37 s`, `4 min 10 s`, `2 h 5 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _history_rows(history: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:
+    columns = list(history[0] if history else HISTORY)
+    yield columns
+    yield from ([row[column] for column in columns] for row in history)
+
+
+def _prediction_rows(predictions: Predictions) -> Iterator[list[str]]:
+    classes = predictions.classes
+    yield ["path", "label", "predicted", *(f"p_{name}" for name in classes)]
+    rows = zip(predictions.paths, predictions.labels, predictions.predicted, predictions.probabilities, strict=True)
+    for path, label, predicted, probabilities in rows:
+        # numpy's text of a float32 is the shortest that reads back as the same float32.
+        yield [path, classes[label], classes[predicted], *map(str, probabilities.astype(np.float32))]
+
+
+def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this very run, complete.
+
+    Args:
+        folder: of the run.
+        identity: all that decides the result; it is what config.json holds.
+
+    Raises:
+        RunError: the folder holds a complete run with other settings.
+    """
+    if not is_complete(folder):
+        return False
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != plain(identity):
+        raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
+    return True

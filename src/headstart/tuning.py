@@ -1,0 +1,141 @@
+"""Decides, once for each cache, in which arithmetic the backbone runs: by measuring on the user's own images.
+
+B images in the sample, D = 2048 features.
+"""
+
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.models import ResNet
+
+from headstart.backbone import Forward, PixelScale, fast_form
+from headstart.errors import SettingsError
+from headstart.progress import say
+from headstart.recipe import Precision, Recipe
+
+SHORT_PASS_SECONDS = 60.0
+"""A pass that plain fp32 finishes in this time is not worth an audit."""
+COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
+"""Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
+FASTER = 1.15
+"""Reduced precision must gain this factor: less is within the noise of one measurement."""
+CLOSE_ENOUGH = 0.99
+"""Smallest centred cosine at which a reduced precision counts as leaving the features as they are."""
+
+
+def resolve(
+    asked: Recipe, net: ResNet, scale: PixelScale, sample: NDArray[np.uint8], images: int, device: torch.device
+) -> tuple[Recipe, dict[str, float]]:
+    """Fills in what a recipe leaves open.
+
+    Args:
+        asked: precision may be auto, compiled None.
+        net: frozen.
+        scale: of its pixels.
+        sample: (B, H, W, 3) uint8, the first images of the data.
+        images: how many the pass will see.
+        device: where it will run.
+
+    Returns:
+        The recipe to carry out, and what was measured on the way (images/s, centred cosine).
+
+    Raises:
+        SettingsError: compilation was asked for and there is no C++ compiler.
+    """
+    if asked.precision != "auto" and asked.compiled is not None:
+        check_compiler(asked, device)
+        return asked, {}
+    pixels = torch.from_numpy(sample).to(device)
+    notes: dict[str, float] = {}
+    precision = asked.precision
+    if precision == "auto":
+        precision, notes = _precision(net, scale, pixels, images, device)
+    compiled = asked.compiled
+    if compiled is None:
+        rate, _ = _timed(fast_form(net, scale, precision, False, device), pixels)
+        compiled = _compile_pays(images / rate, device)
+    resolved = replace(asked, precision=precision, compiled=compiled)
+    check_compiler(resolved, device)
+    return resolved, notes
+
+
+def check_compiler(recipe: Recipe, device: torch.device) -> None:
+    """Refuses a compiled recipe where nothing can compile it: eager arithmetic differs in the last bits.
+
+    Raises:
+        SettingsError: there is no C++ compiler.
+    """
+    if recipe.compiled and device.type == "cpu" and not _has_compiler():
+        raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
+
+
+def _precision(
+    net: ResNet, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
+) -> tuple[Precision, dict[str, float]]:
+    rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
+    notes = {"fp32_images_per_second": rate}
+    candidate = _candidate(device)
+    if images / rate < SHORT_PASS_SECONDS or candidate is None:
+        return "fp32", notes
+    fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
+    similarity = smallest_centred_cosine(reference, features)
+    notes |= {f"{candidate}_images_per_second": fast_rate, f"{candidate}_centred_cosine": similarity}
+    chosen: Precision = candidate if fast_rate > FASTER * rate and similarity >= CLOSE_ENOUGH else "fp32"
+    say(
+        f"precision: {chosen}, since {candidate} runs at {fast_rate / rate:.2f} x the speed of fp32 here "
+        f"and its smallest centred cosine to fp32 is {similarity:.5f} (bounds: {FASTER} x, {CLOSE_ENOUGH})."
+    )
+    return chosen, notes
+
+
+def _candidate(device: torch.device) -> Precision | None:
+    """The reduced precision worth trying: fp16 where it is as fast as bf16, since it is eight times finer."""
+    if device.type == "cuda":
+        return "fp16"
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bf16"
+    return None
+
+
+def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
+    """Images per second of a second run, and its features; the first run warms up."""
+    forward(pixels)
+    start = time.perf_counter()
+    features = forward(pixels).cpu()  # the copy waits for the device
+    return len(pixels) / (time.perf_counter() - start), features
+
+
+def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
+    if eager_seconds < COMPILE_PAYS_SECONDS[device.type]:
+        return False
+    if device.type == "cpu" and not _has_compiler():
+        say("compile: off, since there is no C++ compiler here (g++ or clang++); with one the pass would be faster.")
+        return False
+    return True
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:
+    """How well features agree with reference features in what distinguishes images.
+
+    All features of a net share a large mean, so that a plain cosine is near 1 whatever happens; the mean of the
+    reference is subtracted from both sides first.
+
+    Args:
+        reference: (B, D).
+        features: (B, D).
+
+    Returns:
+        The smallest over the B images, in [-1, 1]; NaN or infinity in the features count as -1.
+    """
+    mean = reference.double().mean(dim=0)
+    cosines = torch.nn.functional.cosine_similarity(reference.double() - mean, features.double() - mean, dim=1)
+    return float(torch.nan_to_num(cosines, nan=-1.0).min())

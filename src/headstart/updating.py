@@ -1,0 +1,224 @@
+"""Brings a cache up to date with its images: nothing to do, go on, grow, or refuse in words. Torch loads when needed.
+
+A cache that grows or changes is built anew beside the old one (`<cache>.growing`); rows whose bytes and recipe are
+unchanged are copied, only new bytes go through the backbone, and the finished file takes the name in one step.
+"""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import cache as caches
+from headstart import datasets, recipe
+from headstart.cache import DONE, PENDING, UNREADABLE, CacheWriter, FeatureCache
+from headstart.datasets import Manifest
+from headstart.errors import CacheError, RecipeMismatch
+from headstart.images import REASONS, UnreadableImage
+from headstart.loading import content_digest, read
+from headstart.locking import lock
+from headstart.progress import bar
+from headstart.recipe import Recipe
+from headstart.settings import ExtractConfig, cache_path, data_of
+
+if TYPE_CHECKING:
+    from headstart.extraction import Extractor, PassReport
+
+VANISHED = 0.01
+"""Fraction of finished rows that may be gone from the data before we ask."""
+COPY_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run of extract found and did."""
+
+    cache: FeatureCache
+    """As it is now."""
+    taken_over: int
+    """Finished rows that this run found and kept."""
+    pass_: "PassReport | None"
+    """None when there was nothing to compute."""
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Path and reason of each image without features."""
+        rows = np.flatnonzero(self.cache.status == UNREADABLE)
+        return [(self.cache.manifest.relative_path(int(row)), REASONS[self.cache.reasons[row]]) for row in rows]
+
+
+def bring_up_to_date(config: ExtractConfig) -> Report:
+    """Makes the cache of a data set complete: every image done, or unreadable with a reason.
+
+    Raises:
+        DataError: the data set is not in order.
+        WeightsError: the weights are not to be had.
+        RecipeMismatch: the cache was made by another recipe.
+        CacheLocked: another process is filling it.
+        CacheError: it cannot be used, or the disk is full.
+    """
+    asked = recipe.from_config(config)
+    manifest = datasets.load(data_of(config), config.seed)
+    path = cache_path(config)
+    with lock(path):
+        return _Update(config, path, manifest, asked).run()
+
+
+class _Update:
+    def __init__(self, config: ExtractConfig, path: Path, manifest: Manifest, asked: Recipe) -> None:
+        self.config, self.path, self.manifest, self.asked = config, path, manifest, asked
+        self.growing = path.with_name(path.name + ".growing")
+        self._extractor: Extractor | None = None
+
+    def run(self) -> Report:
+        if self.config.overwrite or not self.path.exists():
+            self.growing.unlink(missing_ok=True)
+            self._create()
+            return self._filled(self.path)
+        cache = FeatureCache(self.path)
+        _refuse_other_recipe(self.asked, cache)
+        if not self.config.check_bytes and same_data(self.manifest, cache.manifest):
+            return self._filled(self.path)
+        self._refuse_other_data(cache)
+        self._grow(cache)
+        report = self._filled(self.growing)
+        os.replace(self.growing, self.path)
+        return replace(report, cache=FeatureCache(self.path))
+
+    @property
+    def extractor(self) -> "Extractor":
+        """The backbone, loaded when the first image must go through it."""
+        if self._extractor is None:
+            from headstart.extraction import Extractor
+
+            self._extractor = Extractor(self.config)
+        return self._extractor
+
+    def _create(self) -> None:
+        resolved, notes = self.extractor.resolve(self.asked, self.manifest)
+        with caches.appearing(self.path) as temporary:
+            caches.create(temporary, self.manifest, resolved, notes)
+
+    def _filled(self, path: Path) -> Report:
+        cache = FeatureCache(path)
+        found = int(np.count_nonzero(cache.status == DONE))
+        report = self.extractor.fill(path) if (cache.status == PENDING).any() else None
+        return Report(FeatureCache(path) if report else cache, found, report)
+
+    def _refuse_other_data(self, cache: FeatureCache) -> None:
+        """Stops before finished rows are dropped that a person may still want."""
+        if self.config.prune:
+            return
+        ways_on = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
+        if cache.manifest.root != self.manifest.root:
+            raise CacheError(
+                f"{self.path} holds features of {cache.manifest.root}, this run asks for {self.manifest.root}. "
+                + ways_on
+            )
+        done = cache.status == DONE
+        gone = done & (lookup(self.manifest.paths, cache.manifest.paths) < 0)
+        if gone.sum() > VANISHED * done.sum():
+            example = cache.manifest.relative_path(int(np.flatnonzero(gone)[0]))
+            raise CacheError(
+                f"{self.path} has {done.sum()} finished images, of which {gone.sum()} are no longer in "
+                f"{self.manifest.root} (such as {example}). Is a disk missing? {ways_on}"
+            )
+
+    def _grow(self, cache: FeatureCache) -> None:
+        """Leaves `<cache>.growing` with the new rows, those filled in that some earlier file has."""
+        sources = [cache]
+        if self.growing.exists():
+            begun = FeatureCache(self.growing)
+            if begun.recipe == cache.recipe and same_data(self.manifest, begun.manifest):
+                return
+            sources += [begun] if begun.recipe == cache.recipe else []
+        with caches.appearing(self.growing) as temporary:
+            caches.create(temporary, self.manifest, cache.recipe, cache.notes)
+            with CacheWriter(temporary) as writer:
+                digests = self._known_digests(cache)
+                for source in sources:
+                    _take_over(writer, source, digests)
+                writer.commit(cache.seconds)
+
+    def _known_digests(self, cache: FeatureCache) -> dict[int, bytes]:
+        """Content digest of every row: the earlier file's if size and time are the same, else by reading the image."""
+        old = lookup(cache.manifest.paths, self.manifest.paths)
+        unchanged = (
+            (old >= 0)
+            & (cache.manifest.sizes[old] == self.manifest.sizes)
+            & (cache.manifest.mtimes_ns[old] == self.manifest.mtimes_ns)
+            & (cache.status[old] == DONE)
+            & (not self.config.check_bytes)
+        )
+        digests = {int(row): cache.digests[old[row]].tobytes() for row in np.flatnonzero(unchanged)}
+        others = np.flatnonzero(~unchanged)
+        with bar(len(others), "comparing", "files") as progress:
+            for row in others:
+                digests[int(row)] = _digest_of(self.manifest, int(row))
+                progress.update()
+        return digests
+
+
+def _digest_of(manifest: Manifest, row: int) -> bytes:
+    try:
+        return content_digest(read(manifest.file(row)))
+    except UnreadableImage:
+        return b""
+
+
+def _take_over(writer: CacheWriter, source: FeatureCache, digests: dict[int, bytes]) -> None:
+    """Copies the features of every row whose content `source` has finished; a damaged row is computed again."""
+    damaged = set(source.damaged_rows(source.features))
+    known = {source.digests[row].tobytes(): int(row) for row in np.flatnonzero(source.status == DONE)}
+    pairs = [(row, known[digest]) for row, digest in digests.items() if known.get(digest, -1) >= 0]
+    pairs = sorted((row, old) for row, old in pairs if old not in damaged)
+    for begin in range(0, len(pairs), COPY_ROWS):
+        rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
+        writer.write(rows, source.features[olds], source.digests[olds])
+
+
+def same_data(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests list the same files (by path, size and time of change), labels and splits."""
+    columns = ("paths", "labels", "splits", "sizes", "mtimes_ns")
+    return (one.root, one.classes) == (other.root, other.classes) and all(
+        np.array_equal(getattr(one, column), getattr(other, column)) for column in columns
+    )
+
+
+def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Where each wanted path stands in a sorted column of paths; -1 where it does not."""
+    places = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
+    return np.where(paths[places] == wanted, places, -1)
+
+
+def _refuse_other_recipe(asked: Recipe, cache: FeatureCache) -> None:
+    differences = asked.differences(cache.recipe)
+    if differences:
+        raise RecipeMismatch(
+            f"{cache.path} was made by another recipe:\n"
+            + "".join(f"  {difference}\n" for difference in differences)
+            + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
+        )
+
+
+def reasons_in_words(unreadable: list[tuple[str, str]]) -> str:
+    """How many images are unreadable for which reason."""
+    return ", ".join(
+        f"{count} x {reason}" for reason, count in Counter(reason for _, reason in unreadable).most_common()
+    )
+
+
+def summary(report: Report) -> str:
+    """What there is now and what this run did, for a terminal."""
+    if report.pass_ is None:
+        return f"{report.cache.describe()}\nUp to date: nothing to do."
+    rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
+    done = (
+        f"{report.pass_.forwarded:,} images through the backbone in {report.pass_.wall_seconds:.1f} s "
+        f"({rate:.1f} images/s); {report.taken_over:,} were there already, "
+        f"{report.pass_.copied:,} share their bytes with another"
+    )
+    return "\n".join([report.cache.describe(), done, report.pass_.bottleneck()])

@@ -1,0 +1,201 @@
+"""A run folder: found again, complete or not there, and read back as it was written."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart import files, plots, runs
+from headstart.errors import RunError
+from headstart.runs import Predictions
+
+METRICS = {
+    "kind": "head",
+    "dataset": "digits",
+    "test": {"images": 3, "accuracy": 2 / 3, "accuracy_ci95": [0.2, 0.9]},
+    "val": {"accuracy": 0.961},
+    "train_seconds": 3.21,
+}
+HISTORY = [
+    {"epoch": 1, "train_loss": 2.25, "val_loss": 2.0, "val_accuracy": 0.5, "seconds": 0.25},
+    {"epoch": 2, "train_loss": 1.5, "val_loss": 1.25, "val_accuracy": 0.75, "seconds": 0.125},
+]
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["a,b", 'say "cat"', "two\nlines", "old\rmac", "猫", "Schäferhund", "", " ", "p_p_", "'", ";", "=1+1", "\0"]
+)
+
+
+def predictions(classes=("cat", "dog")):
+    paths = ["test/a.jpg", "test/b, c.jpg", "test/ü.jpg"]
+    return Predictions(paths, np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75]]), classes)
+
+
+def save(folder, **changes):
+    parts = {"config": {"lr": 1e-3}, "metrics": METRICS, "history": HISTORY, "predictions": predictions()}
+    runs.save(folder, **{**parts, **changes})
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No pictures: they take most of the time, and have their own tests."""
+    monkeypatch.setattr(plots, "learning_curves", lambda history, path: path.write_bytes(b"curves"))
+    monkeypatch.setattr(plots, "confusion", lambda *arguments: arguments[-1].write_bytes(b"confusion"))
+
+
+def test_the_same_settings_find_the_same_folder_whatever_their_order():
+    one = runs.run_folder(Path("runs"), "digits", "head", {"lr": 1e-3, "hidden": (256,), "cache": Path("a/b.h5")})
+    two = runs.run_folder(Path("runs"), "digits", "head", {"cache": "a/b.h5", "hidden": [256], "lr": 0.001})
+    assert one == two
+    assert one.parent == Path("runs/digits")
+    assert one.name.startswith("head-")
+    assert len(bytes.fromhex(one.name.removeprefix("head-"))) == 4
+
+
+def test_a_run_name_never_changes_between_releases():
+    assert runs.run_folder(Path(), "d", "head", {"seed": 0, "name": "ü"}).name == "head-d1adb479"
+
+
+@settings(max_examples=30)
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), min_size=1))
+def test_another_setting_is_another_folder(identity):
+    changed = {**identity, next(iter(identity)): "another value"}
+    assert runs.run_folder(Path(), "d", "head", identity) != runs.run_folder(Path(), "d", "head", changed)
+
+
+def test_a_saved_run_holds_every_file_and_nothing_else(tmp_path):
+    folder = tmp_path / "runs" / "digits" / "head-01234567"
+    save(folder)
+    names = {"config.json", "metrics.json", "history.csv", "predictions.csv", "curves.png", "confusion.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "config.json").read_text()) == {"lr": 1e-3}
+    assert runs.load_metrics(folder) == METRICS
+    assert runs.list_runs(folder.parent) == [(folder, METRICS)]
+
+
+def test_a_run_without_epochs_has_no_curves(tmp_path, quick):
+    save(tmp_path, history=[])
+    assert runs.is_complete(tmp_path)
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_history_is_a_table_with_one_row_per_epoch(tmp_path, quick):
+    save(tmp_path, history=[*HISTORY, {**HISTORY[0], "val_loss": float("nan")}])
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
+    assert [{key: float(value) for key, value in row.items()} for row in rows[:2]] == HISTORY
+    assert rows[2]["val_loss"] == "nan"
+
+
+def test_predictions_name_the_truth_and_the_prediction(tmp_path, quick):
+    save(tmp_path)
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "label", "predicted", "p_cat", "p_dog"]
+    assert [(row["path"], row["label"], row["predicted"]) for row in rows] == [
+        ("test/a.jpg", "cat", "cat"),
+        ("test/b, c.jpg", "dog", "cat"),
+        ("test/ü.jpg", "dog", "dog"),
+    ]
+    assert rows[0]["p_cat"] == "0.9"
+
+
+@settings(max_examples=50)
+@given(st.data(), st.lists(NAMES, min_size=1, max_size=6, unique=True), st.lists(NAMES, max_size=5))
+def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data, classes, paths):
+    labels = data.draw(st.lists(st.integers(0, len(classes) - 1), min_size=len(paths), max_size=len(paths)))
+    rows = st.lists(st.floats(0, 1, width=32), min_size=len(classes), max_size=len(classes))
+    table = data.draw(st.lists(rows, min_size=len(paths), max_size=len(paths)))
+    probabilities = np.array(table, np.float32).reshape(len(paths), len(classes))
+    saved = Predictions(paths, np.array(labels, np.int64), probabilities, tuple(classes))
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "confusion", lambda *arguments: arguments[-1].write_bytes(b""))
+        save(folder, predictions=saved, history=[])
+    read = runs.read_predictions(folder)
+    assert (read.paths, read.classes) == (paths, tuple(classes))
+    assert read.labels.dtype == np.int64
+    assert read.labels.tolist() == labels
+    assert read.probabilities.tobytes() == probabilities.tobytes()
+    assert read.predicted.tolist() == saved.predicted.tolist()
+
+
+def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quick):
+    path = os.fsdecode(b"caf\xe9.jpg")
+    save(tmp_path, predictions=Predictions([path], np.array([0]), np.array([[1.0]]), ("cat",)))
+    assert os.fsencode(runs.read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
+
+
+@pytest.mark.parametrize("broken", ["config.json", "history.csv", "predictions.csv", "confusion.png", "metrics.json"])
+def test_a_run_cut_short_anywhere_is_not_complete_and_leaves_no_half_file(tmp_path, quick, monkeypatch, broken):
+    folder = tmp_path / "head-1"
+    save(folder)
+    replace = os.replace
+
+    def cut(source, target):
+        if target.name == broken:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        save(folder, config={"lr": 1.0})
+    assert not runs.is_complete(folder)
+    assert runs.list_runs(folder.parent) == []
+    assert not list(folder.glob(".*"))
+
+
+def test_numbers_that_json_lacks_become_null_and_arrays_become_lists(tmp_path, quick):
+    val = {"accuracy": float("nan"), "counts": np.arange(2), "best": np.float32(0.5), "from": Path("a/b"), "up": (1, 2)}
+    save(tmp_path, metrics={**METRICS, "val": val})
+    expected = {"accuracy": None, "counts": [0, 1], "best": 0.5, "from": "a/b", "up": [1, 2]}
+    assert runs.load_metrics(tmp_path)["val"] == expected
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        save(tmp_path / "file" / "head")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])
+def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(RunError, match="remove the folder and run again"):
+        runs.load_metrics(tmp_path)
+
+
+def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
+    with pytest.raises(RunError, match=r"nowhere holds no finished run"):
+        runs.load_metrics(tmp_path / "nowhere")
+    assert runs.list_runs(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "path,label,predicted,p_a\nx,b,a,1.0\n", "path,label,predicted,p_a\nx,a,a,?\n"]
+)
+def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "predictions.csv").write_text(content)
+    with pytest.raises(RunError, match=r"predictions\.csv cannot be read"):
+        runs.read_predictions(tmp_path)
+
+
+def test_the_summary_reads_like_a_sentence():
+    assert runs.summary(METRICS) == (
+        "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation 0.961; trained in 3.2 s"
+    )
+    assert runs.summary({"test": {"images": 0}, "val": {"accuracy": None}}) == "no test images"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0 s"), (0.421, "0.42 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (250, "4 min 10 s"), (7530, "2 h 5 min")],
+)
+def test_durations_are_told_in_the_unit_that_fits(seconds, text):
+    assert runs.duration(seconds) == text
