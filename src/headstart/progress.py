@@ -38,7 +38,7 @@ def bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
             total=total, desc=what, unit=f" {unit}", bar_format="{desc} {bar:24} " + numbers, dynamic_ncols=True
         )
     return _PlainLines(
-        total=total, desc=what, unit=f" {unit}", bar_format="{desc}: " + numbers, mininterval=PLAIN_SECONDS
+        total=total, desc=what, unit=f" {unit}", bar_format="{desc}: " + numbers, mininterval=PLAIN_SECONDS, leave=False
     )
 
 

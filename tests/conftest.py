@@ -1,0 +1,34 @@
+"""What several tests need: folders of small pictures that differ by class, and one untrained net for them all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Make = Callable[..., Path]
+
+
+def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
+    """A coloured gradient with noise, another for each seed; (width, height) pixels."""
+    generator = np.random.default_rng(seed)
+    width, height = size
+    ramp = np.linspace(0, 1, width)[None, :, None] * generator.integers(0, 200, 3)
+    noise = generator.integers(0, 55, (height, width, 3))
+    return Image.fromarray((ramp + noise).astype(np.uint8))
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> Make:
+    """Makes `<folder>/<class>/000.png`, …: `make_photos({"cat": 5, "dog": 5})`; every picture is another."""
+
+    def make(classes: dict[str, int], folder: str = "photos", suffix: str = ".png") -> Path:
+        root = tmp_path / folder
+        for place, (name, count) in enumerate(classes.items()):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                picture(1000 * place + number).save(root / name / f"{number:03}{suffix}")
+        return root
+
+    return make
