@@ -8,13 +8,13 @@ PY     := .venv/bin/python
 SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
 CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 
-.PHONY: help setup data extract train-head finetune compare demo test lint types check clean
+.PHONY: help setup data extract train-head finetune info verify compare demo benchmark test lint types check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, FINETUNE_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -38,6 +38,12 @@ train-head: extract  ## features -> a head, in seconds
 finetune: data  ## images -> ResNet50 trained end to end, for comparison
 	@$(PY) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
 
+info: .venv/ready  ## what a cache holds and how healthy it is
+	@$(PY) pipelines/inspect_cache.py $(CACHED) $(INFO_ARGS)
+
+verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="--sample 100" extracts rows again
+	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
+
 compare: .venv/ready  ## all runs of a data set in one table and one picture
 	@$(PY) pipelines/compare.py $(SOURCE)
 
@@ -46,6 +52,9 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
 	@$(MAKE) --no-print-directory compare CONFIG=digits DATA=
 	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
+
+benchmark: .venv/ready  ## the pass and the cache against what people write by hand
+	@$(PY) pipelines/benchmark.py $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
 
 test: .venv/ready  ## the tests
 	@$(PY) -m pytest -q

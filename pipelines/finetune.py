@@ -21,6 +21,7 @@ def main(config: FinetuneConfig) -> None:
         print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return
 
+    outcomes.make_folder(folder)
     print(recipe.describe_weights(config.weights))
     tuned = finetuning.finetune(manifest, config, device)
     images = finetuning.Images(manifest, config.image_px, config.workers)
@@ -44,7 +45,6 @@ def main(config: FinetuneConfig) -> None:
         "recipe_digest": weights_digest,
         "seed": config.seed,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "finetuned_resnet50.pth") as path:
         save_resnet50(tuned.net, tuned.scale, path)
     runs.save(folder, config=identity, metrics=metrics, history=tuned.history, predictions=test)

@@ -22,6 +22,7 @@ def main(config: HeadConfig) -> None:
         print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return
 
+    outcomes.make_folder(folder)
     features = training.Features.load(cache, device)
     fitted = training.fit(features, config)
     head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
@@ -43,7 +44,6 @@ def main(config: HeadConfig) -> None:
         "recipe_digest": cache.recipe.digest(),
         "seed": config.seed,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "head.pth") as path:
         torch.save(head.state_dict(), path)
     runs.save(folder, config=identity, metrics=metrics, history=fitted.history, predictions=test)

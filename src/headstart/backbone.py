@@ -9,7 +9,6 @@ import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +85,15 @@ def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
 
 def _download(weights: str) -> ResNet:
     try:
-        return resnet50(weights=ResNet50_Weights[weights])
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", error)
+        state = ResNet50_Weights[weights].get_state_dict(check_hash=True, weights_only=True)
+        net = resnet50()
+        net.load_state_dict(state)
+        return net
+    except Exception as error:  # of the network, of the disk, or of a parser on a damaged download
+        reason = getattr(error, "reason", _first_line(error))
         raise WeightsError(
-            f"The weights {weights} could not be downloaded ({reason}). Three ways on: connect to a network once; "
+            f"The weights {weights} could not be downloaded to {torch.hub.get_dir()} ({reason}). "
+            "Three ways on: connect to a network once; "
             "give a file with --weights file.pth; or try the pipeline with --weights random (untrained)."
         ) from None
 
@@ -101,11 +104,18 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
         net.fc = _classifier_of(state)
         net.load_state_dict(state)
         return PixelScale(**getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET)))
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
         raise WeightsError(
-            f"{path} does not hold the state_dict of a ResNet50 ({str(error).splitlines()[0][:200]}). "
+            f"{path} does not hold the state_dict of a ResNet50 ({_first_line(error)}). "
             "Save one with torch.save(model.state_dict(), …)."
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "not tensors alone, or damaged"  # torch would advise to load it unsafely
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200] or type(error).__name__
 
 
 def _classifier_of(state: dict[str, Tensor]) -> nn.Module:

@@ -9,7 +9,6 @@ N images, D = 2048 features. No torch here.
 
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import h5py
 import numpy as np
@@ -32,6 +32,8 @@ FORMAT_VERSION = 1
 FEATURES = 2048
 PENDING, DONE, UNREADABLE = range(3)
 PAGE_BYTES = 4096
+METADATA_BYTES = 2**16
+"""More than HDF5 itself writes around our columns and attributes."""
 READ_ROWS = 8192
 """Rows in one read: 32 MiB of float16, large enough for a disk's full rate."""
 
@@ -70,12 +72,21 @@ def appearing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        with _explaining(path):
-            _sync(temporary)
-            os.replace(temporary, path)
-            _sync(path.parent)
+        rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def rename(finished: Path, path: Path) -> None:
+    """Gives a file its name in one step, when all of it is on the disk.
+
+    Raises:
+        CacheError: the folder cannot be written.
+    """
+    with _explaining(path):
+        _sync(finished)
+        os.replace(finished, path)
+        _sync(path.parent)
 
 
 def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any] | None = None) -> None:
@@ -92,19 +103,24 @@ def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, A
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
+    columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {})
+    row_bytes = FEATURES * np.dtype(recipe.storage).itemsize
+    needed = len(manifest) * row_bytes + sum(column.nbytes + PAGE_BYTES for column in columns.values())
+    needed += METADATA_BYTES + 2 * sum(len(str(value)) for value in attributes.values())
     try:
-        _write_metadata(path, manifest, recipe, notes or {})
-        _reserve(path)
-    except OSError as error:
-        needed = len(manifest) * FEATURES * np.dtype(recipe.storage).itemsize / 1e9
+        _reserve(path, needed)  # before HDF5 begins, which a disk that fills up under it can crash
+        _write_metadata(path, columns, attributes, recipe)
+        _reserve(path, path.stat().st_size)  # HDF5 has begun the file anew
+    except (OSError, RuntimeError) as error:
+        what = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CacheError(
-            f"{path} cannot be created: {error.strerror or error}. It needs {needed:.1f} GB; name another with CACHE=…"
+            f"{path} cannot be created: {what}. It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
         ) from None
 
 
-def _write_metadata(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any]) -> None:
+def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
     count = len(manifest)
-    contents = {
+    return {
         "labels": manifest.labels,
         "splits": manifest.splits,
         "paths": manifest.paths.astype(h5py.string_dtype("utf-8", manifest.paths.itemsize)),
@@ -116,6 +132,27 @@ def _write_metadata(path: Path, manifest: Manifest, recipe: Recipe, notes: Mappi
         "reasons": np.zeros(count, np.uint8),
         "seconds": np.zeros(1),
     }
+
+
+def _attributes(manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any]) -> dict[str, str | int | bytes]:
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "recipe": recipe.to_json(),
+        "recipe_digest": recipe.digest(),
+        "manifest_digest": manifest.digest(),
+        "classes": json.dumps(manifest.classes),
+        "data_set": os.fsencode(manifest.name),
+        "data_root": os.fsencode(manifest.root),
+        "reason_texts": json.dumps(REASONS),
+        "notes": json.dumps(dict(notes)),
+        "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
+    }
+
+
+def _write_metadata(
+    path: Path, columns: Mapping[str, NDArray[Any]], attributes: Mapping[str, str | int | bytes], recipe: Recipe
+) -> None:
     # v108: the oldest form whose attributes may be larger than 64 KiB (class names by the thousand).
     with h5py.File(
         path, "w", libver=("v108", "v108"), locking=False, alignment_threshold=PAGE_BYTES, alignment_interval=PAGE_BYTES
@@ -124,31 +161,20 @@ def _write_metadata(path: Path, manifest: Manifest, recipe: Recipe, notes: Mappi
         early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         type_ = h5py.h5t.py_create(np.dtype(recipe.storage))
-        h5py.h5d.create(file.id, b"features", type_, h5py.h5s.create_simple((count, FEATURES)), dcpl=early)
-        for name, values in contents.items():
+        shape = h5py.h5s.create_simple((len(columns["labels"]), FEATURES))
+        h5py.h5d.create(file.id, b"features", type_, shape, dcpl=early)
+        for name, values in columns.items():
             file.create_dataset(name, data=values)
-        file.attrs.update(
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "recipe": recipe.to_json(),
-                "recipe_digest": recipe.digest(),
-                "manifest_digest": manifest.digest(),
-                "classes": json.dumps(manifest.classes),
-                "data_set": manifest.name,
-                "data_root": str(manifest.root),
-                "reason_texts": json.dumps(REASONS),
-                "notes": json.dumps(dict(notes)),
-                "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
-            }
-        )
+        for name, value in attributes.items():
+            # Bytes are names of the file system: text to every reader, though they need not be valid UTF-8.
+            file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
 
 
-def _reserve(path: Path) -> None:
-    """Takes the room on the disk that the rows will need: a full disk is an error now, not after a night."""
+def _reserve(path: Path, size_bytes: int) -> None:
+    """Takes the room on the disk that a file will need: a full disk is an error now, not after a night."""
     if hasattr(os, "posix_fallocate"):
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
 
 
 def _sync(path: Path) -> None:
@@ -186,10 +212,12 @@ class FeatureCache:
             raise CacheError(f"There is no feature cache {path}. Make one with: make extract DATA=…")
         try:
             with h5py.File(path, "r", locking=False) as file:
-                _refuse_foreign(path, file.attrs)
+                _refuse_foreign(path, file)
                 self._read_metadata(file)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise CacheDamaged(f"{path} cannot be read as a feature cache ({error}). Extract again.") from None
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            what = str(error).splitlines()[0]
+            raise CacheDamaged(f"{path} cannot be read as a feature cache ({what}). Extract again.") from None
+        self._refuse_changed_metadata()
         if path.stat().st_size < max(column.end for column in self.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again.")
 
@@ -199,7 +227,7 @@ class FeatureCache:
             name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in file.items()
         }
         self.recipe = Recipe.from_json(attributes["recipe"])
-        self.manifest_digest = str(attributes["manifest_digest"])
+        self._recipe_digest, self.manifest_digest = attributes["recipe_digest"], str(attributes["manifest_digest"])
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
         self.manifest = Manifest(
             name=str(attributes["data_set"]),
@@ -217,8 +245,20 @@ class FeatureCache:
         self.checksums: NDArray[np.uint32] = file["checksums"][...]
         self.seconds = float(file["seconds"][0])
 
+    def _refuse_changed_metadata(self) -> None:
+        """A wrong label spoils a head as a wrong feature does; both digests are as old as what they cover."""
+        if (self.manifest.digest(), self.recipe.digest()) != (self.manifest_digest, self._recipe_digest):
+            raise CacheDamaged(
+                f"{self.path}: paths, labels, splits or recipe are not what was written. "
+                "The disk or a copy has damaged the file; extract again with --overwrite."
+            )
+
     def __len__(self) -> int:
         return len(self.status)
+
+    def digest(self, row: int) -> bytes:
+        """BLAKE2b of the bytes that the image of a done row had."""
+        return bytes(self.digests[row])
 
     def identity(self) -> dict[str, Any]:
         """What identifies the content, for runs that train on it."""
@@ -246,35 +286,53 @@ class FeatureCache:
         wanted = (self.manifest.splits == SPLITS.index(split)) & (self.manifest.labels >= 0) & (self.status == DONE)
         return np.flatnonzero(wanted)
 
-    def read(self, verify: bool = True) -> NDArray[Any]:
-        """All features in memory, by one sequential read.
+    def blocks(
+        self, verify: bool = True, into: NDArray[Any] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """All features from first to last, a block of rows at a time.
 
         Args:
             verify: compare every done row with its checksum.
+            into: (N, D) where to put them; by default every block is new.
 
-        Returns:
-            (N, D), as stored.
+        Yields:
+            Row numbers (n,), and features (n, D) as stored.
 
         Raises:
             CacheDamaged: a row is not what was written; the message names it.
         """
         column = self.columns["features"]
-        count = int(np.prod(column.shape, dtype=np.int64))
-        features = np.fromfile(self.path, column.dtype, count, offset=column.offset).reshape(column.shape)
-        if verify:
-            self.refuse_damaged(features)
+        with self.path.open("rb") as file:
+            file.seek(column.offset)
+            for begin in range(0, len(self), READ_ROWS):
+                rows = np.arange(begin, min(begin + READ_ROWS, len(self)))
+                block = (
+                    np.empty((len(rows), FEATURES), column.dtype) if into is None else into[begin : begin + len(rows)]
+                )
+                file.readinto(block.data.cast("B"))
+                if verify:
+                    self._refuse_damaged(rows, block)
+                yield rows, block
+
+    def read(self, verify: bool = True) -> NDArray[Any]:
+        """All features in memory, by one sequential read: (N, D), as stored. See `blocks`."""
+        features = np.empty((len(self), FEATURES), self.columns["features"].dtype)
+        for _ in self.blocks(verify, into=features):
+            pass
         return features
 
-    def refuse_damaged(self, features: NDArray[Any]) -> None:
-        """Compares done rows with their checksums.
+    def damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> list[int]:
+        """Which rows are done, but do not have the checksum that was written with them.
 
         Args:
-            features: (N, D), as stored.
-
-        Raises:
-            CacheDamaged: a row is not what was written.
+            rows: (n,).
+            features: (n, D), as stored.
         """
-        damaged = list(self.damaged_rows(features))
+        pairs = zip(rows, features, strict=True)
+        return [int(row) for row, values in pairs if self.status[row] == DONE and crc32(values) != self.checksums[row]]
+
+    def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
+        damaged = self.damaged(rows, features)
         if damaged:
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(
@@ -282,20 +340,20 @@ class FeatureCache:
                 "The disk or a copy has damaged the file; extract again with --overwrite."
             )
 
-    def damaged_rows(self, features: NDArray[Any]) -> Iterator[int]:
-        """Done rows whose bytes do not have the checksum that was written with them."""
-        for row in np.flatnonzero(self.status == DONE):
-            if zlib.crc32(features[row]) != self.checksums[row]:
-                yield int(row)
 
-
-def _refuse_foreign(path: Path, attributes: Mapping[str, Any]) -> None:
+def _refuse_foreign(path: Path, file: h5py.File) -> None:
+    attributes = file.attrs
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:
         raise CacheError(
             f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
             "Install a newer headstart."
+        )
+    if any(dataset.chunks for dataset in file.values()):
+        raise CacheError(
+            f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
+            "Use the original, or extract again."
         )
 
 
@@ -308,7 +366,8 @@ class CacheWriter:
         self.path = path
         self._columns = cache.columns
         self._seconds = cache.seconds
-        self._descriptor = os.open(path, os.O_RDWR)
+        with _explaining(path):
+            self._descriptor = os.open(path, os.O_RDWR)
         self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
 
     def __enter__(self) -> "CacheWriter":
@@ -329,7 +388,7 @@ class CacheWriter:
             CacheError: a value does not fit the stored type, or the disk is full.
         """
         stored = _cast(features, self._columns["features"].dtype)
-        checksums = np.array([zlib.crc32(row) for row in stored], dtype=np.uint32)
+        checksums = np.array([crc32(row) for row in stored], dtype=np.uint32)
         self._put("features", rows, stored)
         self._put("digests", rows, digests)
         self._put("checksums", rows, checksums)
@@ -353,12 +412,12 @@ class CacheWriter:
         Raises:
             CacheError: the disk is full.
         """
+        written, self._uncommitted = self._uncommitted, []  # lost if the sync fails: a second one would not tell
         with _explaining(self.path):
             _fdatasync(self._descriptor)
-        for rows, status, reason in self._uncommitted:
+        for rows, status, reason in written:
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
-        self._uncommitted.clear()
         self._seconds += seconds
         self._put("seconds", np.array([0]), np.array([self._seconds]))
 

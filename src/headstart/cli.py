@@ -1,6 +1,7 @@
-"""What all programs share: settings in, one line for a user's error, a clean stop on Ctrl-C."""
+"""What all programs share: settings in, one line for a warning or a user's error, a clean stop on Ctrl-C."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
 from headstart import settings
@@ -16,6 +17,7 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
         config_type: the dataclass of its settings.
         on_interrupt: what to say after Ctrl-C about going on.
     """
+    _speak_plainly()
     try:
         sys.exit(main(settings.parse(config_type, sys.argv[1:])))
     except HeadstartError as error:
@@ -24,3 +26,23 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
     except KeyboardInterrupt:
         print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
         sys.exit(130)
+
+
+def _speak_plainly() -> None:
+    """Prints warnings about the data as a line for people, and none of Pillow's about the metadata of a picture.
+
+    For the whole process, so it is done here, before there are threads.
+    """
+    in_python = warnings.formatwarning
+
+    def in_words(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        from headstart.datasets import DataWarning  # numpy loads here, after --help has answered
+
+        if issubclass(category, DataWarning):
+            return f"warning: {message}\n"
+        return in_python(message, category, filename, lineno, line)
+
+    warnings.formatwarning = in_words
+    warnings.filterwarnings("ignore", module=r"PIL\.")

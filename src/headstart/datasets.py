@@ -104,10 +104,13 @@ def load(data: str, seed: int = 0) -> Manifest:
         DataWarning: a class has no image in val or test, or files were left out.
     """
     path = Path(data)
-    if path.is_dir():
-        return _manifest(path, _list_folder(path), seed, data)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        return _manifest(path.parent, _read_csv(path), seed, data)
+    try:
+        if path.is_dir():
+            return _manifest(path, _list_folder(path), seed, data)
+        if path.suffix.lower() == ".csv" and path.is_file():
+            return _manifest(path.parent, _read_csv(path), seed, data)
+    except OSError as error:
+        raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
     what = "is neither a folder nor a .csv file" if path.exists() else "does not exist"
     raise DataError(f"{data} {what}. Give a folder of images, <class>/*.jpg, or a CSV with the columns path,label.")
 
@@ -205,35 +208,45 @@ def _warn_of_gaps(manifest: Manifest) -> None:
 
 
 def _list_folder(root: Path) -> list[_Entry]:
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    named = {folder: ALIASES.get(folder, folder) for folder in folders}
-    splits = {folder: split for folder, split in named.items() if split in SPLITS}
+    seen = sorted((entry.name, _is_folder(entry)) for entry in os.scandir(root) if not entry.name.startswith("."))
+    folders = [name for name, is_folder in seen if is_folder]
+    splits = {folder: split for folder in folders if (split := _split_called(folder))}
     others = [folder for folder in folders if folder not in splits]
     # A lone folder `train` beside others can be a class (trains!); `train` and `test` together are splits.
-    if "train" not in splits or (len(splits) == 1 and others):
+    if (others and (len(splits) == 1 or "train" not in splits.values())) or not splits:
         return _list_classes(root, None)
     if others:
         raise DataError(
             f"{root} holds the splits {', '.join(splits)} and beside them {', '.join(others[:5])}. "
             "Move the other folders elsewhere, or give a CSV."
         )
+    if "train" not in splits.values():
+        raise DataError(f"{root} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg.")
     if len(set(splits.values())) < len(splits):
         raise DataError(f"{root} holds two folders for one split: {', '.join(splits)}. Keep one of each.")
+    _warn_of_left_out(root, [name for name, is_folder in seen if not is_folder])
     return [entry for folder, split in splits.items() for entry in _list_classes(root, split, folder)]
+
+
+def _split_called(name: str) -> str | None:
+    """The split that a folder or a CSV means: Train, TEST and valid are common, too."""
+    split = ALIASES.get(name.lower(), name.lower())
+    return split if split in SPLITS else None
 
 
 def _list_classes(root: Path, split: str | None, folder: str = "") -> list[_Entry]:
     """Every image below `root/folder/<class>/`; the first folder is the class, however deep the image lies."""
     top = root / folder
+    above = frozenset({_identity(root), _identity(top)})
     found: list[_Entry] = []
     left_out: list[str] = []
     for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
-        if not entry.is_dir():
+        if not _is_folder(entry):
             left_out.append(entry.name)
             continue
-        files = list(_walk(entry.path, os.path.join(folder, entry.name), frozenset()))
+        files = list(_walk(entry.path, os.path.join(folder, entry.name), above))
         left_out += [path for path, _ in files if not _is_image(path)]
         images = [(path, status) for path, status in files if _is_image(path)]
         if not images and split in (None, "train"):
@@ -259,8 +272,7 @@ def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
 
 def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
     """Files below a folder, links followed; hidden ones, and folders that contain themselves, are passed over."""
-    status = os.stat(folder)
-    identity = (status.st_dev, status.st_ino)
+    identity = _identity(folder)
     if identity in above:
         return
     with os.scandir(folder) as entries:
@@ -268,10 +280,23 @@ def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iter
             path = os.path.join(relative, entry.name)
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from _walk(entry.path, path, above | {identity})
             else:
                 yield path, _status(entry)
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result:
@@ -296,6 +321,8 @@ def _read_csv(path: Path) -> list[_Entry]:
             entries = [_csv_entry(path, reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a UTF-8 CSV: {error}.") from None
+    if not entries:
+        raise DataError(f"{path} names no images: there is nothing below its first line.")
     _refuse_twice(path, entries)
     return entries
 
@@ -306,13 +333,13 @@ def _csv_entry(csv_path: Path, line_number: int, line: dict[str, Any]) -> _Entry
         raise DataError(f"{where}: path or label is missing.")
     split = None
     if "split" in line:
-        split = ALIASES.get(line["split"] or "", line["split"] or "")
-        if split not in SPLITS:
+        split = _split_called(line["split"] or "")
+        if split is None:
             raise DataError(f"{where}: the split is {line['split']!r}; expected train, val or test.")
     try:
         status = os.stat(csv_path.parent / name)
-    except OSError as error:
-        raise DataError(f"{where}: {csv_path.parent / name}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{where}: {csv_path.parent / name}: {getattr(error, 'strerror', error)}.") from None
     return _Entry(os.path.normpath(name), line["label"], split, status.st_size, status.st_mtime_ns)
 
 

@@ -1,15 +1,13 @@
 """The one pass: read, decode, forward and write, all overlapped.
 
-Threads decode; this thread feeds the backbone; another writes. On a GPU the features of one batch come back while the
+Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the
 next is computed.
 """
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from headstart import tuning
 from headstart.backbone import Forward, fast_form, frozen, load_resnet50, pick_device
-from headstart.cache import DONE, PENDING, CacheWriter, FeatureCache
+from headstart.cache import DONE, FEATURES, PENDING, CacheWriter, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheError
 from headstart.images import Geometry
@@ -25,6 +23,7 @@ from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
+from headstart.writing import BackgroundWriter
 
 COMMIT_SECONDS = 2.0
 """What a kill can cost at most, beside the batches under way."""
@@ -69,6 +68,7 @@ class Extractor:
         net, self.scale = load_resnet50(self.config.weights, self.config.seed)
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
+        self._forms: dict[tuple[str, bool], Forward] = {}
 
     def resolve(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
         """Fills in what the recipe leaves open, on the first readable images of the data.
@@ -98,27 +98,52 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache = FeatureCache(path)
-        tuning.check_compiler(cache.recipe, self.device)
-        forward = fast_form(self.net, self.scale, cache.recipe.precision, bool(cache.recipe.compiled), self.device)
-        self._ask_canaries(cache, forward)
-        return _Pass(cache, forward, self.config.batch_size, self.workers, self.device).run()
+        self._ask_canaries(cache)
+        return _Pass(cache, self.forward(cache.recipe), self.config.batch_size, self.workers, self.device).run()
 
-    def _ask_canaries(self, cache: FeatureCache, forward: Forward) -> None:
+    def forward(self, made: Recipe) -> Forward:
+        """The backbone in the arithmetic of a recipe, compiled at most once.
+
+        Raises:
+            SettingsError: the recipe is compiled, and there is no compiler here.
+        """
+        form = (made.precision, bool(made.compiled))
+        if form not in self._forms:
+            tuning.check_compiler(made, self.device)
+            self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
+        return self._forms[form]
+
+    def recompute(self, cache: FeatureCache, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Computes some rows from their images once more.
+
+        Args:
+            cache: whose recipe and images.
+            rows: (n,) done rows.
+
+        Returns:
+            Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
+        """
+        size = self.config.batch_size
+        loaded = stream(cache.manifest, rows.tolist(), cache.recipe.geometry, self.workers, 2 * size)
+        same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
+        parts = [np.empty((0, FEATURES), np.float32)]
+        for begin in range(0, len(same), size):
+            batch = make_batch(same[begin : begin + size], size)
+            features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
+            parts.append(features[: len(batch.rows)].cpu().numpy())
+        return np.array([image.row for image in same], np.int64), np.concatenate(parts)
+
+    def _ask_canaries(self, cache: FeatureCache) -> None:
         """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
         done = np.flatnonzero(cache.status == DONE)
-        rows = done[np.linspace(0, len(done) - 1, min(CANARIES, len(done)), dtype=np.int64)] if len(done) else done
-        loaded = stream(cache.manifest, rows.tolist(), cache.recipe.geometry, self.workers, CANARIES)
-        same = [image for image in loaded if image.digest == cache.digests[image.row].tobytes()]
-        if not same:
+        if not len(done):
             return
-        size = max(self.config.batch_size, len(same))
-        batch = make_batch(same, size)
-        now = forward(torch.from_numpy(batch.pixels).to(self.device)).cpu().numpy()[: len(same)]
-        then = cache.features[batch.rows].astype(np.float32)
-        difference = float(np.abs(now - then).max() / np.abs(then).max())
+        rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, CANARIES, dtype=np.int64)]))
+        then = cache.features[rows].astype(np.float32)
+        difference = float(np.abs(now - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
-                f"{cache.path}: {len(same)} finished rows, computed again, differ by {difference:.2g} of the largest "
+                f"{cache.path}: {len(rows)} finished rows, computed again, differ by {difference:.2g} of the largest "
                 "value: another processor or library version computes other features. Extract again with --overwrite, "
                 "or go on where the cache was begun."
             )
@@ -136,7 +161,7 @@ class _Pass:
         self.report = PassReport(workers=self.workers)
         self.first_with: dict[bytes, int] = {}
         for row in np.flatnonzero(self.cache.status == DONE):
-            self.first_with[self.cache.digests[row].tobytes()] = int(row)
+            self.first_with[self.cache.digest(int(row))] = int(row)
         self.twins: list[Loaded] = []
         self.unreadable: list[Loaded] = []
 
@@ -145,18 +170,16 @@ class _Pass:
         start = time.perf_counter()
         with (
             CacheWriter(self.cache.path) as writer,
-            _Writing(writer, self.report) as writing,
+            BackgroundWriter(writer, COMMIT_SECONDS) as writing,
             bar(len(pending), "extracting", "images") as progress,
         ):
             for batch, features in self._computed(self._batches(pending.tolist())):
-                writing.add(batch.rows, features[: len(batch.rows)], batch.digests)
-                writing.add_unreadable(self.unreadable)
-                progress.update(len(batch.rows) + len(self.unreadable))
-                self.unreadable = []
-            writing.add_unreadable(self.unreadable)
-            writing.flush()
+                writing.write(batch.rows, features[: len(batch.rows)], batch.digests)
+                progress.update(len(batch.rows) + self._note_unreadable(writing))
+            self._note_unreadable(writing)
+            writing.commit()
             self._copy_twins(writing)
-            progress.update(len(pending) - progress.n)
+        self.report.write_seconds = writing.busy_seconds
         self.report.wall_seconds = time.perf_counter() - start
         return self.report
 
@@ -194,13 +217,21 @@ class _Pass:
         if before:
             yield before[0], before[1].features()
 
-    def _copy_twins(self, writing: "_Writing") -> None:
+    def _note_unreadable(self, writing: BackgroundWriter) -> int:
+        """Writes down what could not be decoded since the last call, and counts it."""
+        images, self.unreadable = self.unreadable, []
+        for image in images:
+            writing.write_unreadable(image.row, image.reason)
+        self.report.unreadable += len(images)
+        return len(images)
+
+    def _copy_twins(self, writing: BackgroundWriter) -> None:
         """Features of images whose bytes another image has, too: one pass served both."""
         for begin in range(0, len(self.twins), 1024):
             some = self.twins[begin : begin + 1024]
             sources = [self.first_with[twin.digest] for twin in some]
             digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
-            writing.add(np.array([twin.row for twin in some]), self.cache.features[sources], digests)
+            writing.write(np.array([twin.row for twin in some]), self.cache.features[sources], digests)
         self.report.copied = len(self.twins)
 
 
@@ -222,53 +253,3 @@ class _Launched:
         if self._event:
             self._event.synchronize()
         return self._features.numpy()
-
-
-class _Writing:
-    """Writes in a thread of its own, one batch at a time, and commits every `COMMIT_SECONDS`; also after Ctrl-C."""
-
-    def __init__(self, writer: CacheWriter, report: PassReport) -> None:
-        self.writer, self.report = writer, report
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self.last: Future[None] | None = None
-        self.committed_at = time.perf_counter()
-
-    def __enter__(self) -> "_Writing":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self.flush()
-        finally:
-            self.thread.shutdown()
-
-    def add(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        self._wait()
-        self.last = self.thread.submit(self._write, rows, features, digests)
-
-    def add_unreadable(self, images: list[Loaded]) -> None:
-        for image in images:
-            self._wait()
-            self.writer.write_unreadable(image.row, image.reason)
-            self.report.unreadable += 1
-
-    def flush(self) -> None:
-        self._wait()
-        self._commit()
-
-    def _wait(self) -> None:
-        last, self.last = self.last, None
-        if last:
-            last.result()
-
-    def _write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        start = time.perf_counter()
-        self.writer.write(rows, features, digests)
-        if time.perf_counter() - self.committed_at > COMMIT_SECONDS:
-            self._commit()
-        self.report.write_seconds += time.perf_counter() - start
-
-    def _commit(self) -> None:
-        now = time.perf_counter()
-        self.writer.commit(now - self.committed_at)
-        self.committed_at = now

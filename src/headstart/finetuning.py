@@ -35,7 +35,7 @@ class Tuned:
     history: list[dict[str, float]]
     train_seconds: float
     train_images: int
-    """Images in an epoch."""
+    """Readable images in an epoch."""
     unreadable: frozenset[int]
     """Rows that were left out."""
 
@@ -51,7 +51,7 @@ def finetune(manifest: Manifest, config: FinetuneConfig, device: torch.device) -
         device: where to train.
 
     Raises:
-        DataError: no image of the training split is readable.
+        DataError: fewer than two images of the training split are readable.
         WeightsError: the weights are not to be had.
     """
     net, _ = load_resnet50(config.weights, config.seed)
@@ -87,7 +87,8 @@ class _Tuner:
             )
             say(epoch_line(history[-1], self.config.epochs))
         seconds = time.perf_counter() - start
-        return Tuned(self.net, ZERO_TO_ONE, history, seconds, len(self.rows), frozenset(self.images.unreadable))
+        trained_on = len(set(self.rows.tolist()) - self.images.unreadable)
+        return Tuned(self.net, ZERO_TO_ONE, history, seconds, trained_on, frozenset(self.images.unreadable))
 
     def _epoch(self, epoch: int) -> float:
         """Mean training loss of one epoch."""
@@ -104,13 +105,15 @@ class _Tuner:
                 total += self._step(pixels, chosen) * len(chosen)
                 seen += len(chosen)
         if not seen:
-            raise DataError(f"Not one training image in {self.manifest.root} is readable.")
+            raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
         return total / seen
 
     def _step(self, pixels: Tensor, rows: NDArray[np.int64]) -> float:
         labels = torch.from_numpy(self.manifest.labels[rows]).to(self.device)
+        # Channels first, as ToTensor gives them: another layout rounds differently, which Adam turns into other losses.
+        inputs = ZERO_TO_ONE(pixels.to(self.device)).contiguous()
         self.optimizer.zero_grad()
-        loss = functional.cross_entropy(self.net(ZERO_TO_ONE(pixels.to(self.device))), labels)
+        loss = functional.cross_entropy(self.net(inputs), labels)
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())

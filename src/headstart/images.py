@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 REASONS = (
     "",
@@ -29,6 +29,21 @@ REASONS = (
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are taken for decompression bombs: Pillow's own limit, 2/3 GiB of RGB."""
+
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "DIB", "JPEG2000", "ICO", "PPM", "TGA")
+"""What is tried, whatever the file is called. Not Pillow's rarer formats: it reads EPS by starting Ghostscript."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture upright, for each EXIF orientation but 1."""
 
 
 class UnreadableImage(Exception):
@@ -71,7 +86,7 @@ def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
     frame. ICC profiles are ignored, as torchvision's presets ignore them.
 
     Args:
-        data: content of the file, in any format that Pillow reads.
+        data: content of the file, in one of `FORMATS`.
         geometry: what to keep and how large.
 
     Returns:
@@ -83,7 +98,7 @@ def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _pixels(image, geometry)
     except UnreadableImage:
         raise
@@ -101,16 +116,28 @@ def _pixels(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
     if geometry.reduced_decode:
         width, height = geometry.scaled_size(*image.size)
         image.draft(None, (2 * width, 2 * height))
-    upright = ImageOps.exif_transpose(image)
-    rgb = to_rgb(upright)
+    image.load()
+    rgb = to_rgb(_upright(image))
     size = (geometry.image_px, geometry.image_px)
     small = rgb.resize(size, Image.Resampling.BILINEAR, box=geometry.box(*rgb.size))
     return np.asarray(small)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF block says; one that cannot be read says nothing.
+
+    Not `ImageOps.exif_transpose`, which writes the block anew and fails where the pixels are sound.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode of Pillow as 8-bit RGB."""
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = _eight_bits(image)

@@ -28,8 +28,9 @@ def lock(cache: Path) -> Iterator[None]:
     except OSError as error:
         raise CacheError(f"{path} cannot be written: {error.strerror}. Name another cache with CACHE=…") from None
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk the lock holds, though it cannot say who we are
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -100,6 +100,26 @@ def from_config(config: ExtractConfig) -> Recipe:
     )
 
 
+def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
+    """What loads a recipe's weights again: the value of `--weights`, and the seed.
+
+    Args:
+        recipe: of a cache.
+        given: a file, needed when the recipe's weights came from one.
+
+    Raises:
+        WeightsError: no file is given, or it holds other weights than the recipe's.
+    """
+    seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
+    weights = given or recipe.weights
+    if weights not in known_weights() and given is None:
+        raise WeightsError(f"The features were made with {recipe.weights}: say where it lies with --weights.")
+    found = weights_digest(weights, seed)
+    if found != recipe.weights_digest:
+        raise WeightsError(f"--weights {weights} is {found}, but the features were made with {recipe.weights_digest}.")
+    return weights, seed
+
+
 def known_weights() -> tuple[str, ...]:
     """The names that `--weights` takes beside a file."""
     return (*PUBLISHED, "random")

@@ -4,6 +4,7 @@ No torch in this module: `--help` must answer at once.
 """
 
 import dataclasses
+import os
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -77,6 +78,30 @@ class ExtractConfig:
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "workers", self.workers >= 0, "0 or more")
         require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
+        _require_seed(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """Look into a feature cache: what it holds, how healthy it is, whether a byte has changed."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    data: str | None = None
+    """The data set whose cache is meant, when --cache does not say it."""
+    cache: Path | None = None
+    """The HDF5 file; by default data/features/<name of the data>.h5."""
+    verify: bool = False
+    """Compare every row with its checksum, instead of describing the cache."""
+    sample: int | None = None
+    """Rows to extract again from their images and compare; by default 8 to describe a cache, none to verify it."""
+    weights: str | None = None
+    """The .pth file of the backbone, for --sample, when the cache was made from a file."""
+    device: Device = "auto"
+    """Where to extract again: cuda, else mps, else cpu."""
+
+    def __post_init__(self) -> None:
+        require(self, "sample", self.sample is None or self.sample >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +142,7 @@ class HeadConfig:
         require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        _require_seed(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +183,7 @@ class FinetuneConfig:
         require(self, "lr", self.lr > 0, "above 0")
         require(self, "subset", self.subset is None or self.subset >= 2, "at least 2")
         require(self, "workers", self.workers >= 0, "0 or more")
+        _require_seed(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +198,48 @@ class CompareConfig:
     """Folder of runs; by default data/runs/<data set>."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Measure the pass and the cache against what people write by hand, in turn, round by round."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    data: str | None = None
+    """A folder with photos to measure with; by default pictures of 500 x 400 pixels are made up."""
+    images: int = 256
+    """Photos in one round; those of --data are used again as often as needed."""
+    rows: int = 25_000
+    """Rows of features in one round of writing and reading."""
+    rounds: int = 5
+    """How often each contestant runs; the median counts."""
+    image_px: int = 224
+    """Side of the square that the backbone sees."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of our backbone, as in extract."""
+    compile: Literal["auto", "on", "off"] = "on"
+    """torch.compile for our backbone, as in extract."""
+    batch_size: int = 32
+    """Images in one forward pass, of all contestants."""
+    workers: int = 0
+    """Decoding threads, or processes of the plain way; 0: one for each core."""
+    out: Path = Path("data/benchmark.json")
+    """Where the figures go."""
+    device: Device = "auto"
+    """auto: cuda, else mps, else cpu."""
+
+    def __post_init__(self) -> None:
+        for field in ("images", "rows", "rounds", "batch_size"):
+            require(self, field, getattr(self, field) >= 1, "at least 1")
+
+
 PROGRAMS: dict[str, type] = {
     "prepare": PrepareConfig,
     "extract": ExtractConfig,
+    "inspect": InspectConfig,
     "head": HeadConfig,
     "finetune": FinetuneConfig,
     "compare": CompareConfig,
+    "benchmark": BenchmarkConfig,
 }
 """The tables of a TOML file, and who reads them."""
 
@@ -189,6 +252,10 @@ def require(config: object, field: str, holds: bool, expected: str) -> None:
     """
     if not holds:
         raise SettingsError(f"--{field.replace('_', '-')} is {getattr(config, field)}, but must be {expected}.")
+
+
+def _require_seed(config: Any) -> None:
+    require(config, "seed", 0 <= config.seed < 2**63, "0 or more, and below 2^63")
 
 
 def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
@@ -256,11 +323,11 @@ def _fields(program: type) -> set[str]:
 
 def dataset_name(data: str) -> str:
     """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix."""
-    path = Path(data).absolute()
-    return path.stem if path.suffix == ".csv" else path.name
+    path = Path(os.path.abspath(data))
+    return path.stem if path.suffix.lower() == ".csv" else path.name
 
 
-def cache_path(config: ExtractConfig | HeadConfig) -> Path:
+def cache_path(config: ExtractConfig | InspectConfig | HeadConfig) -> Path:
     """The cache that is meant.
 
     Raises:
@@ -269,7 +336,9 @@ def cache_path(config: ExtractConfig | HeadConfig) -> Path:
     return config.cache or FEATURES_FOLDER / f"{dataset_name(data_of(config))}.h5"
 
 
-def data_of(config: PrepareConfig | ExtractConfig | HeadConfig | FinetuneConfig | CompareConfig) -> str:
+def data_of(
+    config: PrepareConfig | ExtractConfig | InspectConfig | HeadConfig | FinetuneConfig | CompareConfig,
+) -> str:
     """The data set that is meant.
 
     Raises:

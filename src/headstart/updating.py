@@ -153,7 +153,7 @@ class _Update:
             & (cache.status[old] == DONE)
             & (not self.config.check_bytes)
         )
-        digests = {int(row): cache.digests[old[row]].tobytes() for row in np.flatnonzero(unchanged)}
+        digests = {int(row): cache.digest(int(old[row])) for row in np.flatnonzero(unchanged)}
         others = np.flatnonzero(~unchanged)
         with bar(len(others), "comparing", "files") as progress:
             for row in others:
@@ -171,8 +171,8 @@ def _digest_of(manifest: Manifest, row: int) -> bytes:
 
 def _take_over(writer: CacheWriter, source: FeatureCache, digests: dict[int, bytes]) -> None:
     """Copies the features of every row whose content `source` has finished; a damaged row is computed again."""
-    damaged = set(source.damaged_rows(source.features))
-    known = {source.digests[row].tobytes(): int(row) for row in np.flatnonzero(source.status == DONE)}
+    damaged = set(source.damaged(np.arange(len(source)), source.features))
+    known = {source.digest(int(row)): int(row) for row in np.flatnonzero(source.status == DONE)}
     pairs = [(row, known[digest]) for row, digest in digests.items() if known.get(digest, -1) >= 0]
     pairs = sorted((row, old) for row, old in pairs if old not in damaged)
     for begin in range(0, len(pairs), COPY_ROWS):

@@ -1,0 +1,36 @@
+"""A feature cache → what it holds and how healthy it is, or whether it is still what was written."""
+
+from headstart import cli
+from headstart.settings import InspectConfig, cache_path
+
+
+def main(config: InspectConfig) -> int:
+    """Describes a cache or, with --verify, checks it. Exit code 1 when a row is not what it should be."""
+    from headstart import inspection, verification
+    from headstart.cache import FeatureCache
+
+    cache = FeatureCache(cache_path(config))
+    if not config.verify:
+        print("\n".join(inspection.contents(cache)))
+        print("\n".join(inspection.health(cache).lines()))
+        print(verification.storage_cost(cache, config))
+        print("\n".join([*inspection.describe_suspects(cache), *inspection.describe_leaks(cache)]))
+        return 0
+
+    damaged = verification.damaged_rows(cache)
+    print(f"{cache.path}: {len(damaged):,} of {len(cache):,} rows are damaged")
+    for row in damaged[:20]:
+        print(f"  row {row}: {cache.manifest.relative_path(row)}")
+    if not config.sample:
+        return int(bool(damaged))
+    again = verification.extract_again(cache, config.sample, config)
+    print(
+        f"{again.compared} rows extracted again: largest difference {again.difference:.2g} of the largest value, ",
+        end="",
+    )
+    print(f"tolerance {again.tolerance:.2g}; {len(again.changed)} images are gone or have other bytes")
+    return int(bool(damaged) or not again.agrees)
+
+
+if __name__ == "__main__":
+    cli.run(main, InspectConfig)

@@ -1,0 +1,270 @@
+"""What `make benchmark` measures: contestants run in turn, round by round, on the same images.
+
+These machines drift by a factor of two within minutes, so what counts is the ratio within a round, and the median over
+the rounds.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import ResNet50_Weights
+
+from headstart import cache as caches
+from headstart import datasets, recipe
+from headstart.backbone import frozen, load_resnet50
+from headstart.cache import FeatureCache
+from headstart.datasets import IMAGE_SUFFIXES, Manifest
+from headstart.errors import DataError
+from headstart.extraction import Extractor
+from headstart.loading import stream
+from headstart.settings import ExtractConfig
+
+Contestant = Callable[[], float]
+"""Does its work once; returns images (or GB) per second."""
+
+
+def gather(source: Path | None, folder: Path, count: int) -> Manifest:
+    """A data set of `count` photos, each with other bytes, so that none is recognised as a copy.
+
+    Args:
+        source: a folder of images, used again and again; None makes pictures of 500 x 400 pixels.
+        folder: where to put them.
+        count: how many.
+
+    Raises:
+        DataError: the folder holds no images.
+    """
+    originals = list(_photos(source)) if source else [_made_up(seed) for seed in range(32)]
+    if not originals:
+        raise DataError(f"{source} holds no images to measure with.")
+    for number in range(count):
+        path = folder / ("even", "odd")[number % 2] / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Decoders stop at the end marker: what follows changes the digest, not the picture.
+        path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
+    return datasets.load(str(folder))
+
+
+def _photos(source: Path) -> Iterator[bytes]:
+    for path in sorted(source.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path.read_bytes()
+
+
+def _made_up(seed: int) -> bytes:
+    """A JPEG of about 60 kB with the detail of a photo: noise of falling amplitude on finer and finer grids."""
+    from io import BytesIO
+
+    generator = np.random.default_rng(seed)
+    picture = np.full((400, 500, 3), 128.0)
+    for side in (4, 8, 16, 32, 64, 128):
+        grid = generator.normal(0, 60 / side**0.4, (side, side, 3)).clip(-127, 127) + 128
+        layer = Image.fromarray(grid.astype(np.uint8)).resize((500, 400), Image.Resampling.BICUBIC)
+        picture += np.asarray(layer, dtype=np.float64) - 128
+    buffer = BytesIO()
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@dataclass
+class Extraction:
+    """The contestants around one pass over some images."""
+
+    manifest: Manifest
+    config: ExtractConfig
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.extractor = Extractor(self.config)
+        self.recipe, self.notes = self.extractor.resolve(recipe.from_config(self.config), self.manifest)
+
+    def plain(self) -> float:
+        """What a careful user writes: torchvision's net in fp32, its preset, a DataLoader with a worker a core."""
+        net = frozen(load_resnet50("random", self.config.seed)[0]).to(self.extractor.device)
+        loader: DataLoader[Any] = DataLoader(
+            _Files(self.manifest), self.config.batch_size, num_workers=self.extractor.workers, pin_memory=False
+        )
+        start = time.perf_counter()
+        with torch.inference_mode():
+            for images in loader:
+                net(images.to(self.extractor.device)).cpu()
+        return len(self.manifest) / (time.perf_counter() - start)
+
+    def ours(self) -> float:
+        """From files to a finished, synced cache. Loading and compiling the net, once a process, is left out."""
+        path = self.folder / "benchmark.h5"
+        with suppress(FileNotFoundError):
+            path.unlink()
+        start = time.perf_counter()
+        with caches.appearing(path) as temporary:
+            caches.create(temporary, self.manifest, self.recipe)
+        self.report = self.extractor.fill(path)
+        return len(self.manifest) / (time.perf_counter() - start)
+
+    def backbone_ceiling(self) -> float:
+        """The backbone alone, on one batch in memory, again and again."""
+        size = self.config.batch_size
+        pixels = torch.zeros((size, self.recipe.image_px, self.recipe.image_px, 3), dtype=torch.uint8)
+        forward, pixels = self.extractor.forward(self.recipe), pixels.to(self.extractor.device)
+        forward(pixels).cpu()
+        batches = max(1, len(self.manifest) // size)
+        start = time.perf_counter()
+        for _ in range(batches):
+            features = forward(pixels)
+        features.cpu()
+        return batches * size / (time.perf_counter() - start)
+
+    def decode_ceiling(self) -> float:
+        """Reading, decoding and resizing alone, on all cores."""
+        count, workers = len(self.manifest), self.extractor.workers
+        start = time.perf_counter()
+        for _ in stream(self.manifest, range(count), self.recipe.geometry, workers, 2 * self.config.batch_size):
+            pass
+        return count / (time.perf_counter() - start)
+
+
+class _Files(Dataset[Any]):
+    """The plain way to a batch: Pillow, then torchvision's preset."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.transform = ResNet50_Weights.IMAGENET1K_V1.transforms()
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, row: int) -> Any:
+        with Image.open(self.manifest.file(row)) as image:
+            return self.transform(image.convert("RGB"))
+
+
+@dataclass
+class Storage:
+    """The contestants around writing and reading the bytes of a cache, in GB/s."""
+
+    made: recipe.Recipe
+    folder: Path
+    rows: int
+
+    def __post_init__(self) -> None:
+        generator = np.random.default_rng(0)
+        self.manifest = _imaginary(self.rows)
+        self.features = generator.random((len(self.manifest), caches.FEATURES), np.float32).astype(self.made.storage)
+        self.path, self.raw = self.folder / "storage.h5", self.folder / "storage.raw"
+
+    def write(self) -> float:
+        """Into a cache: rows, digests, checksums, sync."""
+        with caches.appearing(self.path) as temporary:
+            caches.create(temporary, self.manifest, self.made)
+        rows, digests = np.arange(len(self.manifest)), np.ones((len(self.manifest), 16), np.uint8)
+        start = time.perf_counter()
+        with caches.CacheWriter(self.path) as writer:
+            for begin in range(0, len(rows), 256):
+                some = slice(begin, begin + 256)
+                writer.write(rows[some], self.features[some], digests[some])
+            writer.commit(0.0)
+        return self._rate(start)
+
+    def tofile(self) -> float:
+        """The same bytes by numpy.tofile, and a sync."""
+        start = time.perf_counter()
+        with self.raw.open("wb") as file:
+            self.features.tofile(file)
+            os.fsync(file.fileno())
+        return self._rate(start)
+
+    def load(self) -> float:
+        """From a cache, without comparing checksums."""
+        start = time.perf_counter()
+        FeatureCache(self.path).read(verify=False)
+        return self._rate(start)
+
+    def load_verified(self) -> float:
+        """From a cache, every row compared with its checksum: what training does."""
+        start = time.perf_counter()
+        FeatureCache(self.path).read()
+        return self._rate(start)
+
+    def fromfile(self) -> float:
+        """The same bytes by numpy.fromfile."""
+        start = time.perf_counter()
+        np.fromfile(self.raw, self.features.dtype)
+        return self._rate(start)
+
+    def _rate(self, start: float) -> float:
+        return self.features.nbytes / 1e9 / (time.perf_counter() - start)
+
+
+def _imaginary(count: int) -> Manifest:
+    """A data set of images that nobody will open."""
+    return Manifest(
+        name="imaginary",
+        root=Path("/nowhere"),
+        classes=("even", "odd"),
+        paths=np.array([f"{number:09}.jpg" for number in range(count)], np.bytes_),
+        labels=np.arange(count) % 2,
+        splits=np.zeros(count, np.uint8),
+        sizes=np.ones(count, np.int64),
+        mtimes_ns=np.zeros(count, np.int64),
+    )
+
+
+def rounds(contestants: dict[str, Contestant], count: int) -> dict[str, list[float]]:
+    """Runs all contestants in turn, `count` times: their rates, by name and round."""
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(count):
+        for name, contestant in contestants.items():
+            rates[name].append(contestant())
+    return rates
+
+
+def ratio(rates: dict[str, list[float]], name: str, baseline: str) -> float:
+    """Median over the rounds of the ratio within a round."""
+    return statistics.median(one / other for one, other in zip(rates[name], rates[baseline], strict=True))
+
+
+def table(rates: dict[str, list[float]]) -> list[str]:
+    """Median rates and the ratios that matter, as lines.
+
+    Decoding and the backbone share the cores of a CPU, so the rate to reach there is 1 / (1/backbone + 1/decode); on a
+    GPU it is the smaller of the two.
+    """
+    pairs = {"ours": "plain", "cache write": "numpy.tofile", "cache load": "numpy.fromfile"}
+    pairs["cache load, verified"] = "numpy.fromfile"
+    lines = [f"{'':22}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
+    for name, values in rates.items():
+        unit = "GB/s" if name.startswith(("cache", "numpy")) else "images/s"
+        compared = f"{ratio(rates, name, pairs[name]):.2f} x {pairs[name]}" if name in pairs else ""
+        lines.append(
+            f"{name:22}{statistics.median(values):>10.2f} {unit:9}{min(values):>9.2f} to {max(values):<9.2f}{compared}"
+        )
+    shared = [1 / (1 / b + 1 / d) for b, d in zip(rates["backbone ceiling"], rates["decode ceiling"], strict=True)]
+    limits = {"both ceilings on the same cores": shared}
+    limits["the lower ceiling"] = [
+        min(pair) for pair in zip(rates["backbone ceiling"], rates["decode ceiling"], strict=True)
+    ]
+    for what, values in limits.items():
+        lines.append(f"ours reaches {ratio({'o': rates['ours'], 'l': values}, 'o', 'l'):.2f} of {what}")
+    return lines
+
+
+def machine(device: torch.device) -> str:
+    """What this was measured on, in a line."""
+    import platform
+
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    accelerator = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"{os.cpu_count()} cores of {processor}{accelerator}, torch {torch.__version__}"

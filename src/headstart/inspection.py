@@ -1,0 +1,172 @@
+"""What a feature cache holds and how healthy it is. Reads in blocks: memory does not grow with the cache.
+
+N images, D = 2048 features, C classes.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.datasets import SPLITS, TEST, TRAIN, VAL, count_by_class
+from headstart.images import REASONS
+
+NEIGHBOURS = 5
+NEIGHBOUR_ROWS = 8192
+"""More rows than this are sampled: comparing all with all costs the square."""
+EXAMPLES = 5
+
+
+def contents(cache: FeatureCache) -> list[str]:
+    """Recipe, counts, size and unreadable files, as lines."""
+    recipe = [f"  {name}: {value}" for name, value in vars(cache.recipe).items()]
+    notes = [f"  {name}: {value:.4g}" for name, value in cache.notes.items()]
+    stored = cache.path.stat().st_size / 1e6
+    return [
+        f"{cache.path}: {stored:,.1f} MB, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
+        "recipe",
+        *recipe,
+        *(["measured when it was made", *notes] if notes else []),
+        *_counts(cache),
+        *_unreadable(cache),
+    ]
+
+
+def _counts(cache: FeatureCache) -> Iterator[str]:
+    done, pending, unreadable = (int((cache.status == state).sum()) for state in (DONE, PENDING, UNREADABLE))
+    yield f"images: {len(cache):,}; {done:,} done, {pending:,} pending, {unreadable:,} unreadable"
+    counts = count_by_class(cache.manifest)
+    width = max(map(len, cache.manifest.classes))
+    yield f"  {'class':{width}}" + "".join(f"{split:>9}" for split in SPLITS)
+    for label in np.argsort(-counts[TRAIN], kind="stable")[:20]:
+        yield f"  {cache.manifest.classes[label]:{width}}" + "".join(f"{count:9,}" for count in counts[:, label])
+    if counts.shape[1] > 20:
+        least = int(np.argmin(counts[TRAIN]))
+        yield f"  … {counts.shape[1]} classes; the smallest is {cache.manifest.classes[least]}: {counts[TRAIN, least]}"
+    yield f"  {'all':{width}}" + "".join(f"{count:9,}" for count in counts.sum(axis=1))
+
+
+def _unreadable(cache: FeatureCache) -> Iterator[str]:
+    rows = np.flatnonzero(cache.status == UNREADABLE)
+    for reason, count in Counter(REASONS[cache.reasons[row]] for row in rows).most_common():
+        yield f"unreadable, {reason}: {count:,}"
+    for row in rows[:EXAMPLES]:
+        yield f"  {cache.manifest.relative_path(int(row))}: {REASONS[cache.reasons[row]]}"
+
+
+def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
+    """Images outside of train whose very bytes are in train, too: what is tested on them was learnt by heart.
+
+    Returns:
+        Pairs of rows: in val or test, and in train.
+    """
+    done = np.flatnonzero(cache.status == DONE)
+    training = {cache.digest(int(row)): int(row) for row in done if cache.manifest.splits[row] == TRAIN}
+    held_out = [int(row) for row in done if cache.manifest.splits[row] in (VAL, TEST)]
+    return [(row, training[digest]) for row in held_out if (digest := cache.digest(int(row))) in training]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What can be wrong with features, over all done rows."""
+
+    not_finite: int
+    """Values that are NaN or infinite."""
+    dead: int
+    """Features that are 0 for every image."""
+    constant: int
+    """Features that have one value other than 0 for every image."""
+    norms: tuple[float, float, float]
+    """Smallest, mean and largest length of a row."""
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        low, mean, high = self.norms
+        return [
+            f"features: {self.not_finite} values not finite, "
+            f"{self.dead} of 2048 dead (always 0), {self.constant} constant",
+            f"  length of a row: {low:.4g} to {high:.4g}, mean {mean:.4g}",
+        ]
+
+
+def health(cache: FeatureCache) -> Health:
+    """Looks at every done row once.
+
+    Raises:
+        CacheDamaged: a row is not what was written.
+    """
+    lowest, highest, not_finite = np.full(2048, np.inf), np.full(2048, -np.inf), 0
+    norms: list[NDArray[np.float32]] = []
+    for rows, block in cache.blocks():
+        values = block[cache.status[rows] == DONE].astype(np.float32)
+        not_finite += int((~np.isfinite(values)).sum())
+        norms.append(np.linalg.norm(values, axis=1))
+        if len(values):
+            lowest, highest = np.minimum(lowest, values.min(axis=0)), np.maximum(highest, values.max(axis=0))
+    lengths = np.concatenate(norms)
+    if not len(lengths):
+        return Health(0, 0, 0, (0.0, 0.0, 0.0))
+    constant = lowest == highest
+    return Health(
+        not_finite,
+        int((constant & (lowest == 0)).sum()),
+        int((constant & (lowest != 0)).sum()),
+        (float(lengths.min()), float(lengths.mean()), float(lengths.max())),
+    )
+
+
+def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
+    """Images whose nearest neighbours all agree on another class: wrong labels, or classes that look alike.
+
+    Nearest by centred cosine; of more than `NEIGHBOUR_ROWS` rows a random part is looked at.
+
+    Returns:
+        How many images were compared, and the suspects: row, and the class their neighbours have.
+    """
+    rows = np.concatenate([cache.rows(split) for split in SPLITS])
+    if len(rows) > NEIGHBOUR_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, NEIGHBOUR_ROWS, replace=False))
+    if len(rows) <= NEIGHBOURS:
+        return len(rows), []
+    features = cache.features[rows].astype(np.float32)
+    features -= features.mean(axis=0)
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    labels = cache.manifest.labels[rows]
+    found: list[tuple[int, str]] = []
+    for begin in range(0, len(rows), 1024):
+        similarities = features[begin : begin + 1024] @ features.T
+        own = np.arange(len(similarities))
+        similarities[own, begin + own] = -np.inf
+        nearest = labels[np.argpartition(-similarities, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
+        agreed = (nearest == nearest[:, :1]).all(axis=1) & (nearest[:, 0] != labels[begin + own])
+        found += [
+            (int(rows[begin + place]), cache.manifest.classes[nearest[place, 0]]) for place in np.flatnonzero(agreed)
+        ]
+    return len(rows), found
+
+
+def describe_suspects(cache: FeatureCache) -> list[str]:
+    """Suspects as lines."""
+    compared, found = suspects(cache)
+    names, labels = cache.manifest.classes, cache.manifest.labels
+    return [
+        f"labels: {len(found)} of {compared:,} images have {NEIGHBOURS} nearest neighbours that are all of one other class",
+        *(
+            f"  {cache.manifest.relative_path(row)}: labelled {names[labels[row]]}, neighbours are {other}"
+            for row, other in found[:EXAMPLES]
+        ),
+    ]
+
+
+def describe_leaks(cache: FeatureCache) -> list[str]:
+    """Leaks as lines: none, or a shout."""
+    found, path = leaks(cache), cache.manifest.relative_path
+    if not found:
+        return ["leaks: none; no image of val or test has the bytes of one in train"]
+    return [
+        f"LEAK: {len(found):,} images of val or test are in train, too; accuracy on them means nothing:",
+        *(f"  {path(held_out)} is {path(training)}" for held_out, training in found[:EXAMPLES]),
+    ]

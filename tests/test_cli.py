@@ -1,0 +1,111 @@
+"""What every program promises at its edges: one line for what a user can mend, clean stops, exit codes for scripts."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from headstart import cli
+from headstart.errors import DataError, HeadstartError, SettingsError
+from headstart.settings import CompareConfig, HeadConfig
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a program in this process; returns its exit code and what it printed."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back afterwards
+
+    def go(main, *flags, config_type=CompareConfig, **options):
+        monkeypatch.setattr(sys, "argv", ["program", *flags])
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(main, config_type, **options)
+        return stopped.value.code, *capsys.readouterr()
+
+    return go
+
+
+def raising(error):
+    def main(config):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("kind", [HeadstartError, DataError, SettingsError])
+def test_a_users_error_is_one_line_on_stderr_and_code_2(run, kind):
+    assert run(raising(kind("photos holds no images."))) == (2, "", "photos holds no images.\n")
+
+
+def test_a_wrong_setting_is_a_users_error_too(run):
+    code, out, err = run(raising(AssertionError("not reached")), "--dropout", "2", config_type=HeadConfig)
+    assert (code, out) == (2, "")
+    assert err == "--dropout is 2.0, but must be in [0, 1).\n"
+
+
+def test_our_own_bugs_are_not_dressed_up_as_a_users_error(monkeypatch, run):
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raising(ZeroDivisionError()), CompareConfig)
+
+
+def test_ctrl_c_stops_with_code_130_and_says_how_to_go_on(run):
+    def main(config):
+        signal.raise_signal(signal.SIGINT)
+
+    code, out, err = run(main, on_interrupt="The same command goes on.")
+    assert (code, out, err) == (130, "", "\nStopped. The same command goes on.\n")
+    assert run(main) == (130, "", "\nStopped.\n")
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, None), (0, 0), (1, 1)])
+def test_the_exit_code_is_what_the_program_returns(run, returned, code):
+    assert run(lambda config: returned)[0] == code
+
+
+def test_a_program_gets_its_settings_from_the_command_line(run):
+    code, out, _ = run(lambda config: print(config.data), "--data", "photos")
+    assert (code, out) == (None, "photos\n")
+
+
+SCRIPT = """
+import sys, warnings
+from headstart import cli
+from headstart.settings import CompareConfig
+
+assert "numpy" not in sys.modules
+
+def main(config):
+    from headstart.datasets import DataWarning
+
+    warnings.warn("No image in val for: cat.", DataWarning, stacklevel=2)
+    exec(compile("import warnings; warnings.warn('Corrupt EXIF data.')", "TiffImagePlugin.py", "exec"),
+         {"__name__": "PIL.TiffImagePlugin"})
+    warnings.warn("something else")
+    return 3
+
+cli.run(main, CompareConfig)
+"""
+
+
+def test_a_warning_about_the_data_is_one_readable_line_and_other_warnings_stay_as_they_are(tmp_path):
+    """Pillow's about broken metadata do not reach the user: he cannot mend it, and the picture is fine."""
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 3
+    assert lines[0] == "warning: No image in val for: cat."
+    assert lines[1].endswith("UserWarning: something else")
+    assert "EXIF" not in done.stderr
+
+
+def test_a_warning_about_the_data_loads_nothing_heavy():
+    code = "import sys, headstart.datasets; print({'torch', 'h5py', 'PIL', 'sklearn'} & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

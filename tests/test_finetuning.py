@@ -1,0 +1,406 @@
+"""Fine-tuning is the seed's script: all layers, Adam 1e-3, pixels in [0, 1]; and its file is plain torchvision's.
+
+Everything here runs on an untrained ResNet50 at 32 to 64 px, one thread: small nets only make threads wait.
+"""
+
+import dataclasses
+import math
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+from torchvision.models import resnet50
+
+from headstart import datasets, finetuning, updating
+from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
+from headstart.datasets import Manifest
+from headstart.errors import DataError
+from headstart.finetuning import Images, Tuned, predict, rows_of, stratified
+from headstart.settings import ExtractConfig, FinetuneConfig
+
+CPU = torch.device("cpu")
+CLASSES = ("bird", "cat", "dog")
+SMALL = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8, workers=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def photos(root: Path, **counts: int) -> Path:
+    """`root/<split>/<class>/*.png`, so many for each class; of several sizes."""
+    for split, count in counts.items():
+        for place, name in enumerate(CLASSES):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture(1000 * place + 100 * len(split) + number, (40 + number, 36)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Manifest:
+    return datasets.load(str(photos(tmp_path_factory.mktemp("tuning") / "photos", train=7, val=2, test=3)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """A fine-tuning with the loss and the images of every step."""
+
+    tuned: Tuned
+    losses: list[float]
+    rows: list[list[int]]
+
+
+def watch(manifest: Manifest, config: FinetuneConfig) -> Watched:
+    losses, rows, step = [], [], finetuning._Tuner._step
+
+    def noting(tuner, pixels, chosen):
+        losses.append(step(tuner, pixels, chosen))
+        rows.append(chosen.tolist())
+        return losses[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning._Tuner, "_step", noting)
+        return Watched(finetuning.finetune(manifest, config, CPU), losses, rows)
+
+
+@pytest.fixture(scope="module")
+def watched(manifest) -> Watched:
+    """21 training images in batches of 8, 8 and 5; two epochs."""
+    return watch(manifest, dataclasses.replace(SMALL, epochs=2))
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return list(chain.from_iterable(batches))
+
+
+def initial_net(seed=0, classes=3):
+    """The net before the first step, as a person would write it."""
+    torch.manual_seed(seed)
+    net = resnet50()
+    torch.manual_seed(seed)
+    net.fc = nn.Linear(net.fc.in_features, classes)
+    return net
+
+
+def as_the_seed_sees(manifest: Manifest, rows, image_px: int) -> torch.Tensor:
+    transform = transforms.Compose([transforms.Resize((image_px, image_px)), transforms.ToTensor()])
+    return torch.stack([transform(Image.open(manifest.file(row)).convert("RGB")) for row in rows])
+
+
+# --- the seed's method ---
+
+
+def test_the_seed_method_gives_the_losses_of_the_seeds_script(manifest):
+    """Its text, with weights=None and our images put in; the same initial weights and order.
+
+    Untrained nets at this learning rate are chaotic: rounding in another order changes the third loss by a tenth.
+    """
+    config = dataclasses.replace(SMALL, image_px=64, epochs=2)
+    ours = watch(manifest, config)
+
+    model = initial_net(config.seed)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    order = torch.Generator().manual_seed(config.seed)
+    train = rows_of(manifest, "train")
+    losses = []
+    model.train()
+    for _ in range(2):
+        for batch in torch.randperm(len(train), generator=order).split(8):
+            inputs = as_the_seed_sees(manifest, train[batch.numpy()], 64)
+            labels = torch.from_numpy(manifest.labels[train[batch.numpy()]])
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+    assert len(ours.losses) == 6
+    assert len(set(losses)) == 6
+    np.testing.assert_allclose(ours.losses, losses, atol=1e-3)
+
+
+def test_the_default_method_is_the_seeds():
+    """Adam 1e-3, batches of 32, 10 epochs, 224 px."""
+    config = FinetuneConfig()
+    assert (config.method, config.lr, config.batch_size, config.epochs) == ("seed", 1e-3, 32, 10)
+    assert (config.image_px, config.subset) == (224, None)
+
+
+def test_every_epoch_sees_every_training_image_once_in_another_order(manifest, watched):
+    train = rows_of(manifest, "train").tolist()
+    assert [len(rows) for rows in watched.rows] == [8, 8, 5, 8, 8, 5]
+    first, second = flat(watched.rows[:3]), flat(watched.rows[3:])
+    assert sorted(first) == sorted(second) == train
+    assert first != second
+    assert watched.tuned.train_images == len(train)
+
+
+def test_a_short_last_batch_counts_by_its_images_in_the_train_loss(watched):
+    for epoch, row in enumerate(watched.tuned.history):
+        losses = watched.losses[3 * epoch : 3 * epoch + 3]
+        assert row["train_loss"] == pytest.approx(np.average(losses, weights=[8, 8, 5]), rel=1e-6)
+
+
+def test_all_layers_are_trained_and_batchnorm_follows_the_data(watched):
+    before, after = initial_net().state_dict(), watched.tuned.net.state_dict()
+    unmoved = [name for name in before if torch.equal(before[name], after[name])]
+    assert unmoved == []
+    assert all(int(after[name]) == 6 for name in after if name.endswith("num_batches_tracked"))
+
+
+def test_the_new_layer_has_one_output_for_each_class(watched):
+    assert watched.tuned.net.fc.weight.shape == (len(CLASSES), 2048)
+
+
+def test_training_starts_from_the_weights_that_were_asked_for_whatever_number_of_classes_they_have(manifest, tmp_path):
+    file = tmp_path / "pretrained.pth"
+    torch.save(initial_net(seed=5, classes=1000).state_dict(), file)
+    config = dataclasses.replace(SMALL, weights=str(file), lr=1e-12, subset=3)
+    found = finetuning.finetune(manifest, config, CPU).net
+    torch.testing.assert_close(found.layer4[2].conv3.weight, initial_net(seed=5).layer4[2].conv3.weight)
+    assert found.fc.out_features == len(CLASSES)
+
+
+def test_the_same_seed_gives_the_same_losses_on_the_cpu_and_another_seed_others(manifest, watched):
+    config = dataclasses.replace(SMALL, epochs=1)
+    assert watch(manifest, config).losses == watched.losses[:3]
+    assert watch(manifest, dataclasses.replace(config, seed=1, subset=8)).losses[0] != watched.losses[0]
+
+
+# --- evaluation ---
+
+
+def test_the_history_has_the_validation_figures_of_the_net_in_eval_mode(manifest, watched):
+    rows = rows_of(manifest, "val")
+    net = watched.tuned.net.eval()
+    with torch.no_grad():
+        logits = net(as_the_seed_sees(manifest, rows, 32))
+    labels = torch.from_numpy(manifest.labels[rows])
+    last = watched.tuned.history[-1]
+    assert last["val_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-3)
+    assert last["val_accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()))
+    assert [row["epoch"] for row in watched.tuned.history] == [1, 2]
+
+
+def test_evaluation_changes_nothing_in_the_net_even_if_it_comes_in_training_mode(manifest, watched):
+    net = watched.tuned.net.train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    predict(net, ZERO_TO_ONE, Images(manifest, 32, 1), rows_of(manifest, "test"), CPU)
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_an_images_prediction_does_not_depend_on_its_neighbours(manifest, watched):
+    """BatchNorm in eval mode: an image alone gets what it gets among others."""
+    images, rows = Images(manifest, 32, 1), rows_of(manifest, "test")
+    _, together = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
+    _, alone = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[4:5], CPU)
+    np.testing.assert_allclose(alone[0], together[4], atol=1e-5)
+
+
+def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, monkeypatch):
+    monkeypatch.setattr(finetuning, "EVALUATION_IMAGES", 4)
+    images, rows = Images(manifest, 32, 2), rows_of(manifest, "test")
+    found, forward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
+    _, backward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[::-1].copy(), CPU)
+    assert found.tolist() == rows.tolist()
+    np.testing.assert_allclose(backward[::-1], forward, atol=1e-5)
+    np.testing.assert_allclose(forward.sum(axis=1), 1, atol=1e-5)
+
+
+def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
+    with pytest.warns(datasets.DataWarning, match="No image in val"):
+        alone = datasets.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
+    tuned = finetuning.finetune(alone, SMALL, CPU)
+    assert math.isnan(tuned.history[0]["val_loss"])
+    assert math.isnan(tuned.history[0]["val_accuracy"])
+    assert math.isfinite(tuned.history[0]["train_loss"])
+
+
+def listed(root: Path, splits) -> Path:
+    """A CSV, whose splits are taken as they are; val is there, but without a label."""
+    photos(root / "p", **dict(splits), val=1)
+    lines = ["path,label,split"]
+    for file in sorted((root / "p").glob("*/*/*.png")):
+        split, label = file.parts[-3:-1]
+        lines.append(f"{file.relative_to(root)},{'' if split == 'val' else label},{split}")
+    (root / "list.csv").write_text("\n".join(lines) + "\n")
+    return root / "list.csv"
+
+
+# --- the file ---
+
+
+def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(manifest, watched, tmp_path):
+    file = tmp_path / "finetuned_resnet50.pth"
+    save_resnet50(watched.tuned.net, watched.tuned.scale, file)
+    net = resnet50(num_classes=len(CLASSES))
+    net.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    rows, expected = predict(watched.tuned.net, ZERO_TO_ONE, Images(manifest, 32, 1), rows_of(manifest, "test"), CPU)
+    with torch.no_grad():
+        found = net.eval()(as_the_seed_sees(manifest, rows, 32)).softmax(dim=1)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_the_saved_file_serves_as_weights_for_extract_with_the_pixels_it_was_trained_on(manifest, watched, tmp_path):
+    """Pixels in [0, 1], without ImageNet's mean: else the features are another net's."""
+    file = tmp_path / "finetuned_resnet50.pth"
+    save_resnet50(watched.tuned.net, watched.tuned.scale, file)
+    config = ExtractConfig(
+        data=str(manifest.root),
+        cache=tmp_path / "f.h5",
+        weights=str(file),
+        image_px=32,
+        resize="squash",
+        precision="fp32",
+        compile="off",
+        storage="float32",
+        batch_size=len(manifest),
+        workers=1,
+    )
+    cache = updating.bring_up_to_date(config).cache
+    net = load_resnet50(str(file))[0].eval()
+    net.fc = nn.Identity()
+    pixels = as_the_seed_sees(manifest, range(len(manifest)), 32)
+    with torch.no_grad():
+        expected = net(pixels).numpy()
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
+        wrong = net((pixels - mean) / std).numpy()
+    found = cache.read()
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    assert np.abs(found - wrong).max() > 1e-2 * np.abs(expected).max()
+
+
+# --- images that do not fit ---
+
+
+def test_a_last_batch_of_a_single_image_does_not_stop_training(manifest):
+    """At 32 px BatchNorm sees one number per channel there, from which it cannot learn."""
+    watched = watch(manifest, dataclasses.replace(SMALL, batch_size=5))
+    assert [len(rows) for rows in watched.rows] == [5, 5, 5, 5]
+    assert math.isfinite(watched.tuned.history[0]["train_loss"])
+
+
+@pytest.fixture
+def with_broken_files(tmp_path):
+    """5 training images of each class, of which one is cut; one test image is empty."""
+    root = photos(tmp_path / "photos", train=5, val=1, test=2)
+    cut = root / "train" / "dog" / "3.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    (root / "test" / "cat" / "0.png").write_bytes(b"")
+    return datasets.load(str(root))
+
+
+def test_unreadable_images_are_left_out_and_counted(with_broken_files):
+    manifest = with_broken_files
+    paths = [manifest.relative_path(row) for row in range(len(manifest))]
+    watched = watch(manifest, dataclasses.replace(SMALL, epochs=2))
+    cut = paths.index("train/dog/3.png")
+    for rows in (flat(watched.rows[:2]), flat(watched.rows[2:])):
+        assert sorted(rows) == [row for row in rows_of(manifest, "train") if row != cut]
+    assert watched.tuned.unreadable == {cut}
+    assert watched.tuned.train_images == 14
+
+    images = Images(manifest, 32, 1)
+    rows, probabilities = predict(watched.tuned.net, ZERO_TO_ONE, images, rows_of(manifest, "test"), CPU)
+    assert [paths[row] for row in rows] == [
+        f"test/{name}.png" for name in ("bird/0", "bird/1", "cat/1", "dog/0", "dog/1")
+    ]
+    assert probabilities.shape == (5, 3)
+    assert images.unreadable == {paths.index("test/cat/0.png")}
+
+
+def test_training_images_none_of_which_is_readable_are_an_error_that_says_so(tmp_path):
+    root = photos(tmp_path / "photos", train=1, val=1, test=1)
+    for file in root.glob("train/*/*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"Fewer than two training images in .*photos are readable"):
+        finetuning.finetune(datasets.load(str(root)), SMALL, CPU)
+
+
+def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
+    rows, probabilities = predict(watched.tuned.net, ZERO_TO_ONE, Images(manifest, 32, 1), np.empty(0, np.int64), CPU)
+    assert len(rows) == len(probabilities) == 0
+
+
+# --- a part of the data ---
+
+
+def labelled(labels) -> Manifest:
+    count = len(labels)
+    numbers = np.zeros(count, np.int64)
+    names = tuple(f"class {label}" for label in range(max(labels) + 1))
+    paths = np.array([f"{row:06}".encode() for row in range(count)])
+    labels = np.asarray(labels, np.int64)
+    return Manifest("m", Path("/m"), names, paths, labels, np.zeros(count, np.uint8), numbers, numbers)
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=300), st.integers(2, 320), st.integers(0, 5))
+def test_a_subset_keeps_the_shares_of_the_classes_at_least_one_image_each(labels, count, seed):
+    manifest = labelled(labels)
+    rows = rows_of(manifest, "train")
+    chosen = stratified(manifest, rows, count, seed)
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert set(chosen.tolist()) <= set(rows.tolist())
+    if count >= len(rows):
+        assert chosen.tolist() == rows.tolist()
+        return
+    for label in set(labels):
+        here, exact = int((manifest.labels[chosen] == label).sum()), count * labels.count(label) / len(labels)
+        assert here >= 1
+        assert abs(here - exact) < 1
+    assert abs(len(chosen) - count) <= len(set(labels))
+
+
+@given(st.lists(st.integers(0, 3), min_size=20, max_size=100), st.integers(0, 5))
+@settings(max_examples=20)
+def test_a_subset_is_the_same_every_time(labels, seed):
+    manifest, rows = labelled(labels), np.arange(len(labels))
+    assert np.array_equal(stratified(manifest, rows, 10, seed), stratified(manifest, rows, 10, seed))
+
+
+def test_another_seed_chooses_another_subset():
+    manifest = labelled([0, 1] * 500)
+    assert not np.array_equal(*(stratified(manifest, np.arange(1000), 100, seed) for seed in (0, 1)))
+
+
+def test_a_subset_comes_from_the_rows_that_were_given():
+    """From the training split alone, wherever its rows lie."""
+    manifest = labelled([0, 1] * 50)
+    rows = np.arange(60, 100)
+    assert set(stratified(manifest, rows, 10, 0).tolist()) <= set(rows.tolist())
+
+
+def test_fine_tuning_trains_on_the_subset_alone(manifest):
+    watched = watch(manifest, dataclasses.replace(SMALL, subset=6))
+    assert [len(rows) for rows in watched.rows] == [6]
+    assert sorted(manifest.labels[watched.rows[0]].tolist()) == [0, 0, 1, 1, 2, 2]
+    assert watched.tuned.train_images == 6
+
+
+def test_only_training_images_with_a_label_are_trained_on(tmp_path):
+    root = photos(tmp_path / "p", train=3, test=1, val=1)
+    files = sorted(root.glob("*/*/*.png"))
+    lines = [f"{file.relative_to(tmp_path)},{file.parent.name},{file.parent.parent.name}" for file in files]
+    lines[lines.index("p/train/cat/1.png,cat,train")] = "p/train/cat/1.png,,train"
+    (tmp_path / "list.csv").write_text("path,label,split\n" + "\n".join(lines) + "\n")
+    manifest = datasets.load(str(tmp_path / "list.csv"))
+    watched = watch(manifest, SMALL)
+    paths = sorted(manifest.relative_path(row) for row in watched.rows[0])
+    assert paths == sorted(
+        str(file.relative_to(tmp_path)) for file in files if "/train/" in str(file) and file != root / "train/cat/1.png"
+    )

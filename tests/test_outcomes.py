@@ -1,0 +1,138 @@
+"""What identifies a run, and the figures that follow from its predictions."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import outcomes, runs
+from headstart.datasets import Manifest
+from headstart.errors import RunError
+from headstart.runs import Predictions
+from headstart.settings import FinetuneConfig, HeadConfig
+
+PLACES = {
+    "config": "digits.toml",
+    "data": "elsewhere",
+    "cache": Path("other.h5"),
+    "run": Path("here"),
+    "device": "cpu",
+}
+
+
+def manifest(paths=(b"a/1.png", b"a/2.png", b"b/1.png"), labels=(0, 0, 1)):
+    numbers, labels = np.zeros(len(paths), np.int64), np.array(labels, np.int64)
+    splits = np.zeros(len(paths), np.uint8)
+    return Manifest("m", Path("/m"), ("a", "b"), np.array(paths, np.bytes_), labels, splits, numbers, numbers)
+
+
+def predictions(paths=("a/1.png", "a/2.png", "b/1.png", "b/2.png"), labels=(0, 0, 1, 1), first=(0.9, 0.2, 0.3, 0.4)):
+    first = np.array(first)
+    probabilities = np.stack([first, 1 - first], axis=1) if len(first) else np.empty((0, 2))
+    return Predictions(list(paths), np.array(labels, np.int64), probabilities, ("a", "b"))
+
+
+NOTHING = predictions((), (), ())
+
+
+def test_each_probability_stays_with_its_image():
+    found = outcomes.predictions_of(manifest(), np.array([2, 0]), np.array([[0.1, 0.9], [0.8, 0.2]]))
+    assert found.paths == ["b/1.png", "a/1.png"]
+    assert found.labels.tolist() == [1, 0]
+    assert found.predicted.tolist() == [1, 0]
+    assert found.classes == ("a", "b")
+
+
+def test_a_split_without_images_has_predictions_of_the_right_width():
+    """Whatever shape the emptiness came in."""
+    for nothing in (np.empty((0, 0)), np.empty((0, 2))):
+        assert outcomes.predictions_of(manifest(), np.empty(0, np.int64), nothing).probabilities.shape == (0, 2)
+
+
+def test_probabilities_that_do_not_fit_the_images_are_never_reported():
+    with pytest.raises(ValueError, match="reshape"):
+        outcomes.predictions_of(manifest(), np.array([0, 1]), np.ones((3, 2)))
+
+
+def test_figures_are_those_of_the_test_images_and_the_validation_images_each():
+    figures = outcomes.figures(val=predictions(first=(0.9, 0.9, 0.1, 0.1)), test=predictions())
+    assert figures["test"]["accuracy"] == 3 / 4
+    assert figures["test"]["images"] == 4
+    assert figures["val"]["accuracy"] == 1
+
+
+def test_a_run_without_test_or_validation_images_still_has_figures():
+    figures = outcomes.figures(val=NOTHING, test=NOTHING)
+    assert figures["test"] == {"images": 0}
+    assert figures["val"] == {"images": 0, "accuracy": None}
+    assert runs.summary(figures) == "no test images"
+
+
+def test_the_test_digest_tells_whether_two_runs_saw_the_same_test_images():
+    """The images count, not what was said about them."""
+    digest = outcomes.figures(NOTHING, predictions())["test_digest"]
+    assert outcomes.figures(predictions(), predictions(first=(0.1, 0.1, 0.1, 0.1)))["test_digest"] == digest
+    fewer = predictions(("a/1.png", "a/2.png", "b/1.png"), (0, 0, 1), (0.9, 0.2, 0.3))
+    assert outcomes.figures(NOTHING, fewer)["test_digest"] != digest
+    others = predictions(("a/1.png", "a/2.png", "b/1.png", "b/3.png"))
+    assert outcomes.figures(NOTHING, others)["test_digest"] != digest
+
+
+def test_names_that_are_not_utf8_have_a_digest_too():
+    odd = manifest((b"a/\xff.png", b"a/2.png", b"b/1.png"))
+    found = outcomes.predictions_of(odd, np.array([0, 2]), np.eye(2))
+    assert os.fsencode(found.paths[0]) == b"a/\xff.png"
+    assert len(outcomes.figures(NOTHING, found)["test_digest"]) == 16
+
+
+@pytest.mark.parametrize("config_type", [HeadConfig, FinetuneConfig])
+def test_where_things_lie_and_which_machine_does_not_make_another_run(config_type):
+    elsewhere = {name: value for name, value in PLACES.items() if name in config_type.__dataclass_fields__}
+    if config_type is FinetuneConfig:
+        elsewhere["workers"] = 7
+    assert outcomes.identity(config_type(**elsewhere)) == outcomes.identity(config_type())
+
+
+@pytest.mark.parametrize(
+    ("config_type", "changes"),
+    [
+        (
+            HeadConfig,
+            {
+                "hidden": (),
+                "dropout": 0.1,
+                "lr": 1e-2,
+                "weight_decay": 0.1,
+                "epochs": 3,
+                "batch_size": 8,
+                "normalize": "none",
+                "seed": 1,
+            },
+        ),
+        (
+            FinetuneConfig,
+            {"weights": "random", "image_px": 64, "epochs": 3, "batch_size": 8, "lr": 1e-2, "subset": 10, "seed": 1},
+        ),
+    ],
+)
+def test_every_setting_that_decides_the_result_makes_another_run(config_type, changes):
+    plain = outcomes.identity(config_type())
+    for name, value in changes.items():
+        assert outcomes.identity(config_type(**{name: value})) != plain
+    settings = set(config_type.__dataclass_fields__)
+    assert settings - set(changes) <= {*PLACES, "workers", "method"}, "a new setting: does it decide the result?"
+
+
+def test_other_inputs_make_another_run():
+    assert outcomes.identity(HeadConfig(), images=10) != outcomes.identity(HeadConfig(), images=11)
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="cannot be made"):
+            outcomes.make_folder(folder)
+    outcomes.make_folder(tmp_path / "new" / "run")
+    outcomes.make_folder(tmp_path / "new" / "run")
+    assert (tmp_path / "new" / "run").is_dir()
