@@ -22,8 +22,8 @@ def main(config: HeadConfig) -> None:
         print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return
 
-    outcomes.make_folder(folder)
     features = training.Features.load(cache, device)
+    outcomes.make_folder(folder)
     fitted = training.fit(features, config)
     head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
     val, test = (

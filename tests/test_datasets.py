@@ -454,3 +454,9 @@ def test_no_image_is_opened_to_list_a_folder(files, monkeypatch):
     for module, name in ((io, "open"), (builtins, "open"), (os, "open")):
         monkeypatch.setattr(module, name, None)
     assert len(load(str(root))) == 2
+
+
+def test_a_pipe_named_like_an_image_is_not_waited_for(make_photos):
+    root = make_photos({"cat": 2, "dog": 2})
+    os.mkfifo(root / "cat" / "pipe.png")
+    assert not any(b"pipe" in path for path in load(root).paths)

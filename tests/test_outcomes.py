@@ -87,7 +87,7 @@ def test_names_that_are_not_utf8_have_a_digest_too():
 
 
 @pytest.mark.parametrize("config_type", [HeadConfig, FinetuneConfig])
-def test_where_things_lie_and_which_machine_does_not_make_another_run(config_type):
+def test_where_things_lie_does_not_make_another_run(config_type):
     elsewhere = {name: value for name, value in PLACES.items() if name in config_type.__dataclass_fields__}
     if config_type is FinetuneConfig:
         elsewhere["workers"] = 7

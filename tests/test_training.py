@@ -19,8 +19,8 @@ from headstart.cache import CacheWriter, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.heads import HeadStack
-from headstart.recipe import Recipe
-from headstart.settings import HeadConfig
+from headstart.recipe import from_config
+from headstart.settings import ExtractConfig, HeadConfig
 from headstart.training import Features, Normalization
 
 CPU = torch.device("cpu")
@@ -356,16 +356,8 @@ def make_cache(path: Path, labels, splits, unreadable=(), pending=()) -> Feature
         sizes=np.ones(count, np.int64),
         mtimes_ns=np.ones(count, np.int64),
     )
-    recipe = Recipe(
-        weights="random",
-        weights_digest="seed 0",
-        image_px=32,
-        resize="squash",
-        shorter_px=37,
-        precision="fp32",
-        compiled=False,
-        storage="float16",
-    )
+    settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
+    recipe = from_config(settings)
     caches.create(path, manifest, recipe)
     column = FeatureCache(path).columns["features"]
     np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan

@@ -5,10 +5,11 @@ B images in a batch, D = 2048 features.
 
 import copy
 import dataclasses
+import logging
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -161,13 +162,14 @@ def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, de
     Returns:
         A function (B, H, W, 3) uint8 on `device` → (B, D) float32 on `device`.
     """
+    # By default convolutions on CUDA round fp32 to TF32's 10 bits.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     module = FastBackbone(net, scale, DTYPES[precision]).to(device).eval()
     if not compiled:
         return torch.inference_mode()(module)
-    import torch._inductor.config as inductor
-
-    inductor.freezing = device.type == "cpu"
-    return torch.inference_mode()(torch.compile(module, dynamic=False))
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it reports a missing GPU on every CPU
+    options: Any = {"freezing": True} if device.type == "cpu" else None
+    return torch.inference_mode()(torch.compile(module, dynamic=False, options=options))
 
 
 class FastBackbone(nn.Module):

@@ -311,7 +311,7 @@ class FeatureCache:
                 )
                 file.readinto(block.data.cast("B"))
                 if verify:
-                    self._refuse_damaged(rows, block)
+                    self.refuse_damaged(rows, block)
                 yield rows, block
 
     def read(self, verify: bool = True) -> NDArray[Any]:
@@ -331,13 +331,14 @@ class FeatureCache:
         pairs = zip(rows, features, strict=True)
         return [int(row) for row, values in pairs if self.status[row] == DONE and crc32(values) != self.checksums[row]]
 
-    def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
+    def refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
+        """Raises CacheDamaged, which names them, if there are `damaged` rows."""
         damaged = self.damaged(rows, features)
         if damaged:
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(
                 f"{self.path}: the features of {len(damaged)} images are not what was written: {names}. "
-                "The disk or a copy has damaged the file; extract again with --overwrite."
+                "The disk or a copy has damaged the file; EXTRACT_ARGS=--check-bytes computes these rows again."
             )
 
 

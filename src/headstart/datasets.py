@@ -5,6 +5,7 @@ N images, C classes. Nothing here opens an image; a folder of 50,000 is listed i
 
 import csv
 import os
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -283,7 +284,9 @@ def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iter
             if _is_folder(entry):
                 yield from _walk(entry.path, path, above | {identity})
             else:
-                yield path, _status(entry)
+                status = _status(entry)
+                if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # a pipe would be waited for
+                    yield path, status
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:

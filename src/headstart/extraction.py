@@ -139,6 +139,7 @@ class Extractor:
         if not len(done):
             return
         rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, CANARIES, dtype=np.int64)]))
+        cache.refuse_damaged(rows, cache.features[rows])
         then = cache.features[rows].astype(np.float32)
         difference = float(np.abs(now - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
@@ -229,7 +230,8 @@ class _Pass:
         """Features of images whose bytes another image has, too: one pass served both."""
         for begin in range(0, len(self.twins), 1024):
             some = self.twins[begin : begin + 1024]
-            sources = [self.first_with[twin.digest] for twin in some]
+            sources = np.array([self.first_with[twin.digest] for twin in some])
+            self.cache.refuse_damaged(sources, self.cache.features[sources])
             digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
             writing.write(np.array([twin.row for twin in some]), self.cache.features[sources], digests)
         self.report.copied = len(self.twins)

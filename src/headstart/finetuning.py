@@ -129,11 +129,11 @@ class _Tuner:
 
 
 class Images:
-    """Squashed pictures of a data set in batches, decoded in threads; unreadable ones are left out and remembered."""
+    """Squashed pictures in batches, decoded in full in threads; unreadable ones are left out and remembered."""
 
     def __init__(self, manifest: Manifest, image_px: int, workers: int) -> None:
         self.manifest, self.workers = manifest, default_workers(workers)
-        self.geometry = Geometry(image_px, "squash", image_px, reduced_decode=True)
+        self.geometry = Geometry(image_px, "squash", image_px, reduced_decode=False)
         self.unreadable: set[int] = set()
 
     def batches(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:

@@ -23,6 +23,9 @@ class _PlainLines(tqdm):  # type: ignore[type-arg]
             self.shown_at = now
             print(msg or str(self), file=sys.stderr, flush=True)
 
+    def clear(self, nolock: bool = False) -> None:
+        """Nothing: there is no bar to make room for `say`."""
+
 
 def bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
     """A bar on stderr; use it as a context manager and call `update(n)`.

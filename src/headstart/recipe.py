@@ -32,7 +32,7 @@ class Recipe:
     image_px: int
     resize: Literal["crop", "squash"]
     shorter_px: int
-    reduced_decode: bool = True
+    reduced_decode: bool
     pixels: str = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
     """How bytes become pixels; changes when images.py does."""
     precision: Precision
@@ -93,6 +93,7 @@ def from_config(config: ExtractConfig) -> Recipe:
         weights_digest=weights_digest(config.weights, config.seed),
         image_px=config.image_px,
         resize=config.resize,
+        reduced_decode=config.reduced_decode,
         shorter_px=round(config.image_px * SHORTER_PX.get(config.weights, 256) / 224),
         precision=config.precision,
         compiled={"auto": None, "on": True, "off": False}[config.compile],

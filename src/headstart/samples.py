@@ -24,22 +24,32 @@ def prepare(source: str, folder: str) -> str:
         What was done, in a line.
 
     Raises:
-        DataError: the download failed.
+        DataError: the download failed, or the folder cannot be written.
     """
     target = Path(folder)
     if target.exists():
         return f"{target}: there already."
     if source == "none":
         raise DataError(f"{target} does not exist. Give a folder of images with DATA=…")
+    images = _digits() if source == "digits" else _cifar10(target.with_name(target.name + ".download"))
+    try:
+        count = _write(images, target)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from None
+    return f"{target}: wrote {count:,} images."
+
+
+def _write(images: Iterable[tuple[str, Image.Image]], target: Path) -> int:
+    """Writes pictures under a temporary name that becomes `target` at the end; returns their number."""
     temporary = target.with_name(target.name + ".new")
     shutil.rmtree(temporary, ignore_errors=True)
     count = 0
-    for path, image in _digits() if source == "digits" else _cifar10(target.with_name(target.name + ".download")):
+    for path, image in images:
         (temporary / path).parent.mkdir(parents=True, exist_ok=True)
         image.save(temporary / path)
         count += 1
     os.replace(temporary, target)
-    return f"{target}: wrote {count:,} images."
+    return count
 
 
 def _digits() -> Iterator[tuple[str, Image.Image]]:

@@ -4,8 +4,8 @@ A cache that grows or changes is built anew beside the old one (`<cache>.growing
 unchanged are copied, only new bytes go through the backbone, and the finished file takes the name in one step.
 """
 
-import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,11 +72,12 @@ class _Update:
         self.config, self.path, self.manifest, self.asked = config, path, manifest, asked
         self.growing = path.with_name(path.name + ".growing")
         self._extractor: Extractor | None = None
+        self._known_digests: dict[int, bytes] | None = None
 
     def run(self) -> Report:
         if self.config.overwrite or not self.path.exists():
-            self.growing.unlink(missing_ok=True)
             self._create()
+            self.growing.unlink(missing_ok=True)
             return self._filled(self.path)
         cache = FeatureCache(self.path)
         _refuse_other_recipe(self.asked, cache)
@@ -85,7 +86,7 @@ class _Update:
         self._refuse_other_data(cache)
         self._grow(cache)
         report = self._filled(self.growing)
-        os.replace(self.growing, self.path)
+        caches.rename(self.growing, self.path)
         return replace(report, cache=FeatureCache(self.path))
 
     @property
@@ -119,35 +120,51 @@ class _Update:
                 + ways_on
             )
         done = cache.status == DONE
-        gone = done & (lookup(self.manifest.paths, cache.manifest.paths) < 0)
-        if gone.sum() > VANISHED * done.sum():
-            example = cache.manifest.relative_path(int(np.flatnonzero(gone)[0]))
+        gone = np.flatnonzero(done & (lookup(self.manifest.paths, cache.manifest.paths) < 0)).tolist()
+        if len(gone) > VANISHED * done.sum():
+            here = set(self._digests(cache).values())
+            gone = [row for row in gone if cache.digest(row) not in here]  # the others have another name now
+        if len(gone) > VANISHED * done.sum():
+            example = cache.manifest.relative_path(gone[0])
             raise CacheError(
-                f"{self.path} has {done.sum()} finished images, of which {gone.sum()} are no longer in "
+                f"{self.path} has {done.sum()} finished images, of which {len(gone)} are no longer in "
                 f"{self.manifest.root} (such as {example}). Is a disk missing? {ways_on}"
             )
 
     def _grow(self, cache: FeatureCache) -> None:
         """Leaves `<cache>.growing` with the new rows, those filled in that some earlier file has."""
         sources = [cache]
-        if self.growing.exists():
-            begun = FeatureCache(self.growing)
-            if begun.recipe == cache.recipe and same_data(self.manifest, begun.manifest):
+        begun = self._begun(cache.recipe)
+        if begun:
+            if not self.config.check_bytes and same_data(self.manifest, begun.manifest):
                 return
-            sources += [begun] if begun.recipe == cache.recipe else []
+            sources.append(begun)
         with caches.appearing(self.growing) as temporary:
             caches.create(temporary, self.manifest, cache.recipe, cache.notes)
             with CacheWriter(temporary) as writer:
-                digests = self._known_digests(cache)
                 for source in sources:
-                    _take_over(writer, source, digests)
+                    _take_over(writer, source, self._digests(cache))
                 writer.commit(cache.seconds)
 
-    def _known_digests(self, cache: FeatureCache) -> dict[int, bytes]:
+    def _begun(self, made: Recipe) -> FeatureCache | None:
+        """What a killed growth has left, if it is of use."""
+        with suppress(CacheError):
+            begun = FeatureCache(self.growing)
+            return begun if begun.recipe == made else None
+        return None
+
+    def _digests(self, cache: FeatureCache) -> dict[int, bytes]:
+        """Content digest of every row, found out once."""
+        if self._known_digests is None:
+            self._known_digests = self._find_digests(cache)
+        return self._known_digests
+
+    def _find_digests(self, cache: FeatureCache) -> dict[int, bytes]:
         """Content digest of every row: the earlier file's if size and time are the same, else by reading the image."""
         old = lookup(cache.manifest.paths, self.manifest.paths)
         unchanged = (
-            (old >= 0)
+            (cache.manifest.root == self.manifest.root)
+            & (old >= 0)
             & (cache.manifest.sizes[old] == self.manifest.sizes)
             & (cache.manifest.mtimes_ns[old] == self.manifest.mtimes_ns)
             & (cache.status[old] == DONE)

@@ -1,7 +1,7 @@
 """Writes rows of a cache in a thread of its own, beside the forward pass."""
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,9 @@ class BackgroundWriter:
         self._commit()
 
     def _wait(self) -> None:
-        last, self._last = self._last, None
-        if last:
+        if self._last:
+            wait([self._last])  # Ctrl-C may end this, and then the write must still be known to be under way
+            last, self._last = self._last, None
             last.result()
 
     def _write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:

@@ -1,0 +1,204 @@
+"""A recipe says everything that decides what a feature is, so that no two different ones are ever taken for one."""
+
+import json
+import re
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart import recipe
+from headstart.errors import WeightsError
+from headstart.images import Geometry
+from headstart.recipe import Recipe, from_config
+from headstart.settings import ExtractConfig
+
+MADE = Recipe(
+    weights="IMAGENET1K_V1",
+    weights_digest="sha256 0676ba61",
+    image_px=224,
+    resize="crop",
+    shorter_px=256,
+    reduced_decode=False,
+    precision="bf16",
+    compiled=True,
+    storage="float16",
+)
+OTHERS = {
+    "backbone": "resnet18",
+    "weights": "IMAGENET1K_V2",
+    "weights_digest": "sha256 11ad3fa6",
+    "image_px": 64,
+    "resize": "squash",
+    "shorter_px": 73,
+    "reduced_decode": True,
+    "pixels": "Pillow, bicubic",
+    "precision": "fp32",
+    "compiled": False,
+    "storage": "float32",
+}
+RECIPES = st.builds(
+    replace,
+    st.just(MADE),
+    weights=st.text(),
+    image_px=st.integers(32, 9999),
+    precision=st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
+    compiled=st.sampled_from([None, True, False]),
+)
+
+
+def in_words(value):
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+def test_each_field_changed_alone_is_noticed_in_words_that_name_both_values(field):
+    asked = replace(MADE, **{field: OTHERS[field]})
+    (difference,) = asked.differences(MADE)
+    before, now = in_words(getattr(MADE, field)), in_words(OTHERS[field])
+    assert difference == f"{field}: the cache has {before}, this run asks for {now}"
+    assert asked.digest() != MADE.digest()
+
+
+def test_all_changes_are_told_at_once():
+    assert len(replace(MADE, **OTHERS).differences(MADE)) == len(fields(Recipe))
+
+
+def test_the_same_recipe_differs_in_nothing():
+    assert replace(MADE).differences(MADE) == []
+
+
+@given(RECIPES)
+def test_a_recipe_survives_json(one):
+    assert Recipe.from_json(one.to_json()) == one
+    assert Recipe.from_json(one.to_json()).digest() == one.digest()
+
+
+@given(RECIPES, RECIPES)
+def test_two_recipes_have_one_digest_only_if_they_are_equal(one, other):
+    assert (one.digest() == other.digest()) == (one == other)
+
+
+def test_the_digest_of_a_recipe_never_changes():
+    """Caches and runs on disk carry it."""
+    assert MADE.digest() == "fb4973d5733fba4110d966d0ae5aaf68"
+
+
+@pytest.mark.parametrize("change", [{"new_field": 1}, {"storage": None}])
+def test_json_of_another_version_is_not_taken_for_a_recipe(change):
+    """Also a field that the file lacks has a say: it must not get a default in silence."""
+    content = {**json.loads(MADE.to_json()), **change}
+    text = json.dumps({key: value for key, value in content.items() if value is not None})
+    with pytest.raises(TypeError):
+        Recipe.from_json(text)
+
+
+def test_auto_adopts_what_the_first_pass_decided_and_nothing_else():
+    asked = replace(MADE, precision="auto", compiled=None, image_px=64)
+    assert asked.adopting(MADE) == replace(MADE, image_px=64)
+    assert asked.differences(MADE) == ["image_px: the cache has 224, this run asks for 64"]
+
+
+def test_what_is_asked_for_explicitly_is_not_adopted_away():
+    asked = replace(MADE, precision="fp32", compiled=False)
+    assert asked.adopting(MADE) == asked
+    assert [difference.split(":")[0] for difference in asked.differences(MADE)] == ["precision", "compiled"]
+
+
+# From the settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [
+        ({"weights": "IMAGENET1K_V2"}, "weights"),
+        ({"image_px": 64}, "image_px"),
+        ({"resize": "squash"}, "resize"),
+        ({"reduced_decode": True}, "reduced_decode"),
+        ({"precision": "fp32"}, "precision"),
+        ({"compile": "on"}, "compiled"),
+        ({"compile": "off"}, "compiled"),
+        ({"storage": "float32"}, "storage"),
+        ({"weights": "random", "seed": 1}, "weights_digest"),
+    ],
+)
+def test_every_setting_that_changes_features_changes_the_recipe(setting, field):
+    one, other = from_config(ExtractConfig()), from_config(ExtractConfig(**setting))
+    assert getattr(one, field) != getattr(other, field)
+    assert one.digest() != other.digest()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"batch_size": 7}, {"workers": 3}, {"device": "cpu"}, {"seed": 5}, {"overwrite": True}, {"data": "elsewhere"}],
+)
+def test_settings_that_change_no_feature_do_not_make_a_cache_stale(setting):
+    assert from_config(ExtractConfig(**setting)) == from_config(ExtractConfig())
+
+
+def test_random_weights_are_told_apart_by_their_seed():
+    made, asked = (from_config(ExtractConfig(weights="random", seed=seed)) for seed in (0, 1))
+    assert asked.differences(made) == ["weights_digest: the cache has seed 0, this run asks for seed 1"]
+
+
+def test_a_weights_file_is_known_by_its_content_not_by_its_place(tmp_path):
+    paths = [tmp_path / folder / "net.pth" for folder in ("a", "b", "c")]
+    for path, content in zip(paths, (b"weights", b"weights", b"weightz"), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(content)
+    one, moved, other = (from_config(ExtractConfig(weights=str(path))) for path in paths)
+    assert one == moved
+    assert one.weights == "net.pth"
+    assert [difference.split(":")[0] for difference in other.differences(one)] == ["weights_digest"]
+
+
+@pytest.mark.parametrize("weights", ["IMAGENET1K_V3", "nowhere/net.pth", "."])
+def test_unknown_weights_are_refused_with_the_known_ones(weights):
+    with pytest.raises(WeightsError, match="is no file, and none of IMAGENET1K_V1, IMAGENET1K_V2, random"):
+        from_config(ExtractConfig(weights=weights))
+
+
+def test_a_file_called_like_a_preset_is_not_taken_for_it(tmp_path):
+    path = tmp_path / "random"
+    path.write_bytes(b"weights")
+    asked = from_config(ExtractConfig(weights=str(path), seed=0))
+    assert asked.weights_digest.startswith("blake2b")
+
+
+@pytest.mark.parametrize("name", recipe.PUBLISHED)
+def test_names_hashes_and_sizes_are_torchvisions_own(name):
+    from torchvision.models import ResNet50_Weights
+
+    weights = ResNet50_Weights[name]
+    (published,) = re.findall(r"resnet50-([0-9a-f]{8})\.pth$", weights.url)
+    asked = from_config(ExtractConfig(weights=name))
+    preset = weights.transforms()
+    assert asked.weights_digest == f"sha256 {published}"
+    assert [asked.shorter_px] == preset.resize_size
+    assert [asked.image_px] == preset.crop_size
+    assert set(recipe.PUBLISHED) == {known.name for known in ResNet50_Weights}
+
+
+def test_the_geometry_is_that_of_the_recipe():
+    asked = from_config(ExtractConfig(image_px=64, resize="squash", reduced_decode=True))
+    assert asked.geometry == Geometry(64, "squash", 73, reduced_decode=True)
+
+
+def test_random_weights_are_called_untrained_aloud():
+    assert "untrained" in recipe.describe_weights("random")
+    assert recipe.describe_weights("IMAGENET1K_V1") == "weights: IMAGENET1K_V1"
+
+
+def test_a_cache_of_a_weights_file_asks_for_that_very_file(tmp_path):
+    right, wrong = tmp_path / "right.pth", tmp_path / "wrong.pth"
+    right.write_bytes(b"right")
+    wrong.write_bytes(b"wrong")
+    made = from_config(ExtractConfig(weights=str(right)))
+    assert recipe.weights_of(made, str(right)) == (str(right), 0)
+    with pytest.raises(WeightsError, match=r"right\.pth: say where it lies with --weights"):
+        recipe.weights_of(made, None)
+    with pytest.raises(WeightsError, match="but the features were made with blake2b"):
+        recipe.weights_of(made, str(wrong))
+    assert recipe.weights_of(from_config(ExtractConfig(weights="random", seed=7)), None) == ("random", 7)
+    assert recipe.weights_of(MADE, None) == ("IMAGENET1K_V1", 0)

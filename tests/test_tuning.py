@@ -1,0 +1,137 @@
+"""The arithmetic of a pass: decided once, by measuring, and never at the cost of the features."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from headstart import tuning
+from headstart.backbone import frozen, load_resnet50
+from headstart.errors import SettingsError
+from headstart.recipe import Recipe
+from headstart.tuning import smallest_centred_cosine
+
+CPU = torch.device("cpu")
+OPEN = Recipe(
+    weights="random",
+    weights_digest="seed 0",
+    image_px=32,
+    resize="crop",
+    shorter_px=37,
+    precision="auto",
+    compiled=None,
+    storage="float16",
+)
+NOTHING = np.empty((0, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The machine is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def features(count=20, seed=0):
+    """Features as a net gives them: all near one large mean, and each a little different."""
+    generator = torch.Generator().manual_seed(seed)
+    mean = 5 * torch.rand(2048, generator=generator)
+    return mean + 0.05 * torch.randn(count, 2048, generator=generator)
+
+
+def test_rows_shifted_by_one_place_are_caught_though_a_plain_cosine_is_not():
+    reference = features()
+    shifted = reference.roll(1, dims=0)
+    assert torch.nn.functional.cosine_similarity(reference, shifted).min() > 0.999
+    assert smallest_centred_cosine(reference, shifted) < 0.5
+
+
+def test_the_centred_cosine_sees_the_worst_row_and_forgives_rounding():
+    reference = features()
+    assert smallest_centred_cosine(reference, reference) == pytest.approx(1)
+    assert smallest_centred_cosine(reference, reference.half().float()) > 0.999
+    one_bad = reference.clone()
+    one_bad[7] = reference[8]
+    assert smallest_centred_cosine(reference, one_bad) < 0.5
+    assert smallest_centred_cosine(reference, reference + 0.05 * torch.randn(20, 2048)) < tuning.CLOSE_ENOUGH
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_precision_that_gives_no_numbers_is_as_bad_as_can_be(value):
+    broken = features()
+    broken[3, 100] = value
+    assert smallest_centred_cosine(features(), broken) == -1
+
+
+def test_a_short_pass_runs_in_plain_fp32():
+    net, scale = load_resnet50("random")
+    sample = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    resolved, notes = tuning.resolve(OPEN, frozen(net), scale, sample, 50, CPU)
+    assert (resolved.precision, resolved.compiled) == ("fp32", False)
+    assert resolved == replace(OPEN, precision="fp32", compiled=False)
+    assert notes["fp32_images_per_second"] > 0
+
+
+def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
+    monkeypatch.setattr(tuning, "_timed", None)
+    monkeypatch.setattr(tuning, "_has_compiler", lambda: True)
+    for precision in ("fp32", "bf16", "fp16"):
+        for compiled in (True, False):
+            asked = replace(OPEN, precision=precision, compiled=compiled)
+            assert tuning.resolve(asked, None, None, NOTHING, 10**9, CPU) == (asked, {})
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Says what each precision would be measured as: images/s, and noise beside the features of fp32."""
+    measured = {"fp32": (10.0, 0.0)}
+
+    def timed(form, pixels):
+        rate, noise = measured[form]
+        return rate, features() + noise * torch.randn(20, 2048, generator=torch.Generator().manual_seed(9))
+
+    monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
+    monkeypatch.setattr(tuning, "_timed", timed)
+    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
+    monkeypatch.setattr(tuning, "_has_compiler", lambda: True)
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "chosen"),
+    [
+        (30.0, 0.001, "bf16"),
+        (30.0, 0.02, "fp32"),  # fast, but the features are others
+        (30.0, float("nan"), "fp32"),
+        (10.5, 0.001, "fp32"),  # hardly faster
+    ],
+)
+def test_reduced_precision_is_chosen_only_if_it_is_faster_and_leaves_the_features(bench, capsys, rate, noise, chosen):
+    bench["bf16"] = (rate, noise)
+    resolved, notes = tuning.resolve(OPEN, None, None, NOTHING, 100_000, CPU)
+    assert resolved.precision == chosen
+    assert notes["bf16_images_per_second"] == rate
+    assert -1 <= notes["bf16_centred_cosine"] <= 1
+    assert f"precision: {chosen}" in capsys.readouterr().out
+
+
+def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench):
+    asked = replace(OPEN, precision="fp32")
+    assert tuning.resolve(asked, None, None, NOTHING, 100, CPU)[0].compiled is False
+    assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is True
+
+
+def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
+    monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (10.0, features()))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    asked = replace(OPEN, precision="fp32")
+    assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is False
+    assert "no C++ compiler" in capsys.readouterr().out
+    with pytest.raises(SettingsError, match="--compile off"):
+        tuning.resolve(replace(asked, compiled=True), None, None, NOTHING, 100, CPU)
