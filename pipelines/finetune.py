@@ -8,7 +8,6 @@ def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart import datasets, finetuning, outcomes, recipe, runs  # torch loads here, after --help has answered
     from headstart.backbone import pick_device, save_resnet50, trainable_parameters
-    from headstart.files import whole_file
 
     device = pick_device(config.device)
     manifest = datasets.load(data_of(config), config.seed)
@@ -21,7 +20,7 @@ def main(config: FinetuneConfig) -> None:
         print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return
 
-    outcomes.make_folder(folder)
+    runs.make_folder(folder)
     print(recipe.describe_weights(config.weights))
     tuned = finetuning.finetune(manifest, config, device)
     images = finetuning.Images(manifest, config.image_px, config.workers)
@@ -45,9 +44,14 @@ def main(config: FinetuneConfig) -> None:
         "recipe_digest": weights_digest,
         "seed": config.seed,
     }
-    with whole_file(folder / "finetuned_resnet50.pth") as path:
-        save_resnet50(tuned.net, tuned.scale, path)
-    runs.save(folder, config=identity, metrics=metrics, history=tuned.history, predictions=test)
+    runs.save(
+        folder,
+        weights={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
+        config=identity,
+        metrics=metrics,
+        history=tuned.history,
+        predictions=test,
+    )
     print(f"{folder}: {runs.summary(metrics)}")
 
 

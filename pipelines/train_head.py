@@ -11,7 +11,6 @@ def main(config: HeadConfig) -> None:
     from headstart import outcomes, runs, training  # torch loads here, after --help has answered
     from headstart.backbone import pick_device, trainable_parameters
     from headstart.cache import FeatureCache
-    from headstart.files import whole_file
 
     device = pick_device(config.device)
     cache = FeatureCache(cache_path(config))
@@ -23,7 +22,7 @@ def main(config: HeadConfig) -> None:
         return
 
     features = training.Features.load(cache, device)
-    outcomes.make_folder(folder)
+    runs.make_folder(folder)
     fitted = training.fit(features, config)
     head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
     val, test = (
@@ -44,9 +43,14 @@ def main(config: HeadConfig) -> None:
         "recipe_digest": cache.recipe.digest(),
         "seed": config.seed,
     }
-    with whole_file(folder / "head.pth") as path:
-        torch.save(head.state_dict(), path)
-    runs.save(folder, config=identity, metrics=metrics, history=fitted.history, predictions=test)
+    runs.save(
+        folder,
+        weights={"head.pth": lambda path: torch.save(head.state_dict(), path)},
+        config=identity,
+        metrics=metrics,
+        history=fitted.history,
+        predictions=test,
+    )
     print(f"{folder}: {runs.summary(metrics)}")
 
 

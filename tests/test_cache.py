@@ -16,22 +16,15 @@ import numpy as np
 import pytest
 
 from headstart import cache as caches
+from headstart import recipe
 from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, CacheWriter, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images import REASONS
 from headstart.recipe import Recipe
+from headstart.settings import ExtractConfig
 
-RECIPE = Recipe(
-    weights="random",
-    weights_digest="seed 0",
-    image_px=32,
-    resize="crop",
-    shorter_px=37,
-    precision="fp32",
-    compiled=False,
-    storage="float16",
-)
+RECIPE = recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
 DATASETS = {
     "features": (np.float16, (FEATURES,)),
     "labels": (np.int64, ()),
@@ -69,10 +62,10 @@ def some_digests(count: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, 16), dtype=np.uint8)
 
 
-def make(path: Path, images: Manifest | None = None, **recipe) -> Path:
+def make(path: Path, images: Manifest | None = None, **changes) -> Path:
     """A cache in which every row is pending."""
     with caches.appearing(path) as temporary:
-        caches.create(temporary, images or manifest(), replace(RECIPE, **recipe))
+        caches.create(temporary, images or manifest(), replace(RECIPE, **changes))
     return path
 
 

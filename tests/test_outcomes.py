@@ -8,7 +8,6 @@ import pytest
 
 from headstart import outcomes, runs
 from headstart.datasets import Manifest
-from headstart.errors import RunError
 from headstart.runs import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig
 
@@ -126,13 +125,3 @@ def test_every_setting_that_decides_the_result_makes_another_run(config_type, ch
 
 def test_other_inputs_make_another_run():
     assert outcomes.identity(HeadConfig(), images=10) != outcomes.identity(HeadConfig(), images=11)
-
-
-def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunError, match="cannot be made"):
-            outcomes.make_folder(folder)
-    outcomes.make_folder(tmp_path / "new" / "run")
-    outcomes.make_folder(tmp_path / "new" / "run")
-    assert (tmp_path / "new" / "run").is_dir()

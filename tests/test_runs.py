@@ -36,7 +36,14 @@ def predictions(classes=("cat", "dog")):
 
 
 def save(folder, **changes):
-    parts = {"config": {"lr": 1e-3}, "metrics": METRICS, "history": HISTORY, "predictions": predictions()}
+    weights = {"head.pth": lambda path: path.write_bytes(b"weights")}
+    parts = {
+        "weights": weights,
+        "config": {"lr": 1e-3},
+        "metrics": METRICS,
+        "history": HISTORY,
+        "predictions": predictions(),
+    }
     runs.save(folder, **{**parts, **changes})
 
 
@@ -132,7 +139,9 @@ def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quic
     assert os.fsencode(runs.read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
 
 
-@pytest.mark.parametrize("broken", ["config.json", "history.csv", "predictions.csv", "confusion.png", "metrics.json"])
+@pytest.mark.parametrize(
+    "broken", ["head.pth", "config.json", "history.csv", "predictions.csv", "confusion.png", "metrics.json"]
+)
 def test_a_run_cut_short_anywhere_is_not_complete_and_leaves_no_half_file(tmp_path, quick, monkeypatch, broken):
     folder = tmp_path / "head-1"
     save(folder)
@@ -199,3 +208,13 @@ def test_the_summary_reads_like_a_sentence():
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds, text):
     assert runs.duration(seconds) == text
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="cannot be made"):
+            runs.make_folder(folder)
+    runs.make_folder(tmp_path / "new" / "run")
+    runs.make_folder(tmp_path / "new" / "run")
+    assert (tmp_path / "new" / "run").is_dir()

@@ -7,23 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from headstart import tuning
+from headstart import recipe, tuning
 from headstart.backbone import frozen, load_resnet50
 from headstart.errors import SettingsError
-from headstart.recipe import Recipe
+from headstart.settings import ExtractConfig
 from headstart.tuning import smallest_centred_cosine
 
 CPU = torch.device("cpu")
-OPEN = Recipe(
-    weights="random",
-    weights_digest="seed 0",
-    image_px=32,
-    resize="crop",
-    shorter_px=37,
-    precision="auto",
-    compiled=None,
-    storage="float16",
-)
+OPEN = recipe.from_config(ExtractConfig(weights="random", image_px=32))
 NOTHING = np.empty((0, 32, 32, 3), np.uint8)
 
 

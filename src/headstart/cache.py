@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -262,8 +263,9 @@ class FeatureCache:
 
     def identity(self) -> dict[str, Any]:
         """What identifies the content, for runs that train on it."""
-        done = int(np.count_nonzero(self.status == DONE))
-        return {"recipe_digest": self.recipe.digest(), "manifest_digest": self.manifest_digest, "images": done}
+        done = self.status == DONE
+        content = blake2b(self.digests[done].tobytes(), digest_size=16).hexdigest()
+        return {"recipe_digest": self.recipe.digest(), "manifest_digest": self.manifest_digest, "content": content}
 
     def describe(self) -> str:
         """What there is, in a line or two."""

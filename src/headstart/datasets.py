@@ -71,9 +71,9 @@ class Manifest:
         return os.fsdecode(bytes(self.paths[row]))
 
     def digest(self) -> str:
-        """32 hex digits over names, labels, splits and classes: two manifests with one digest train the same heads."""
+        """32 hex digits over names, labels, splits, sizes and classes."""
         digest = blake2b("\0".join(self.classes).encode(errors="surrogateescape"), digest_size=16)
-        for column in (self.paths, self.labels, self.splits):
+        for column in (self.paths, self.labels, self.splits, self.sizes):
             digest.update(f"{column.dtype.str}{column.shape}".encode() + column.tobytes())
         return digest.hexdigest()
 

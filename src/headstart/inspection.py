@@ -153,7 +153,7 @@ def describe_suspects(cache: FeatureCache) -> list[str]:
     compared, found = suspects(cache)
     names, labels = cache.manifest.classes, cache.manifest.labels
     return [
-        f"labels: {len(found)} of {compared:,} images have {NEIGHBOURS} nearest neighbours that are all of one other class",
+        f"labels: {len(found)} of {compared:,} images have {NEIGHBOURS} nearest neighbours all of another class",
         *(
             f"  {cache.manifest.relative_path(row)}: labelled {names[labels[row]]}, neighbours are {other}"
             for row, other in found[:EXAMPLES]

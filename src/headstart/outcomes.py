@@ -3,14 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets import Manifest
-from headstart.errors import RunError
 from headstart.metrics import evaluate
 from headstart.runs import Predictions
 
@@ -47,17 +45,3 @@ def settings_of(config: Any) -> dict[str, Any]:
 def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
     """All that decides the result of a run: its settings and what went in."""
     return {**settings_of(config), **inputs}
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, before the work: what could not be saved is not trained.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
-        ) from None

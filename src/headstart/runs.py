@@ -7,13 +7,13 @@
     confusion.png       which class was taken for which
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
-The weights lie beside them; who trained them writes them first. N images, C classes.
+Beside them lie the weights. N images, C classes.
 """
 
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -65,18 +65,34 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
     return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a run, before the work: what could not be saved is not trained.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
+        ) from None
+
+
 def save(
     folder: Path,
     *,
+    weights: Mapping[str, Callable[[Path], None]],
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
     predictions: Predictions,
 ) -> None:
-    """Writes all files of a run but the weights, each whole or not at all.
+    """Writes all files of a run, each whole or not at all.
 
     Args:
         folder: made where it is missing; a run that is there is replaced.
+        weights: for each file of weights its name, and what writes it.
         config: the settings, JSON-like.
         metrics: the figures, JSON-like, with at least kind, dataset, test and val. Numbers that are not finite
             become null. A test split without images is `{"images": 0}`.
@@ -93,6 +109,9 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         # Until the new figures are there, the old ones must not vouch for a mixture of old and new files.
         (folder / "metrics.json").unlink(missing_ok=True)
+        for name, write in weights.items():
+            with whole_file(folder / name) as path:
+                write(path)
         write_json(folder / "config.json", config)
         write_csv(folder / "history.csv", _history_rows(history))
         write_csv(folder / "predictions.csv", _prediction_rows(predictions))
@@ -102,8 +121,9 @@ def save(
         with whole_file(folder / "confusion.png") as path:
             plots.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
         write_json(folder / "metrics.json", metrics)
-    except OSError as error:
-        raise RunError(f"The run cannot be written to {folder}: {error.strerror or error}.") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
 
 
 def is_complete(folder: Path) -> bool:
