@@ -77,7 +77,7 @@ def test_another_setting_is_another_folder(identity):
 def test_a_saved_run_holds_every_file_and_nothing_else(tmp_path):
     folder = tmp_path / "runs" / "digits" / "head-01234567"
     save(folder)
-    names = {"config.json", "metrics.json", "history.csv", "predictions.csv", "curves.png", "confusion.png"}
+    names = {"head.pth", "config.json", "metrics.json", "history.csv", "predictions.csv", "curves.png", "confusion.png"}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "config.json").read_text()) == {"lr": 1e-3}

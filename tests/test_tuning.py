@@ -126,3 +126,23 @@ def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, c
     assert "no C++ compiler" in capsys.readouterr().out
     with pytest.raises(SettingsError, match="--compile off"):
         tuning.resolve(replace(asked, compiled=True), None, None, NOTHING, 100, CPU)
+
+
+def forward_with_room_for(images):
+    def forward(pixels):
+        if len(pixels) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros(len(pixels), 2048)
+
+    return forward
+
+
+@pytest.mark.parametrize(("room", "size"), [(64, 32), (32, 32), (31, 16), (5, 4), (1, 1)])
+def test_a_batch_too_large_for_the_device_is_halved_before_the_pass(room, size, capsys):
+    assert tuning.fitting_batch_size(forward_with_room_for(room), 32, 32, torch.device("cpu")) == size
+    assert ("no memory" in capsys.readouterr().out) == (size < 32)
+
+
+def test_a_device_without_room_for_one_image_is_named():
+    with pytest.raises(SettingsError, match="Not even one image fits the memory of cpu"):
+        tuning.fitting_batch_size(forward_with_room_for(0), 32, 32, torch.device("cpu"))

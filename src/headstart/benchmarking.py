@@ -7,6 +7,7 @@ the rounds.
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,9 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Decoders stop at the end marker: what follows changes the digest, not the picture.
         path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
-    return datasets.load(str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", datasets.DataWarning)  # nobody trains on them
+        return datasets.load(str(folder))
 
 
 def _photos(source: Path) -> Iterator[bytes]:

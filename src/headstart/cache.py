@@ -279,7 +279,7 @@ class FeatureCache:
 
     @cached_property
     def features(self) -> NDArray[Any]:
-        """(N, D) memory map of the file, as stored; rows that are not done hold nothing of meaning. Not verified."""
+        """(N, D) memory map of the file, as stored; only done rows mean anything. Not verified: see `gather`."""
         column = self.columns["features"]
         return np.memmap(self.path, column.dtype, "r", column.offset, column.shape)
 
@@ -313,7 +313,7 @@ class FeatureCache:
                 )
                 file.readinto(block.data.cast("B"))
                 if verify:
-                    self.refuse_damaged(rows, block)
+                    self._refuse_damaged(rows, block)
                 yield rows, block
 
     def read(self, verify: bool = True) -> NDArray[Any]:
@@ -333,8 +333,23 @@ class FeatureCache:
         pairs = zip(rows, features, strict=True)
         return [int(row) for row, values in pairs if self.status[row] == DONE and crc32(values) != self.checksums[row]]
 
-    def refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
-        """Raises CacheDamaged, which names them, if there are `damaged` rows."""
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Some rows, through the memory map: those that are done are compared with their checksums as they are touched.
+
+        Args:
+            rows: (n,), in any order.
+
+        Returns:
+            (n, D), as stored.
+
+        Raises:
+            CacheDamaged: a row is not what was written; the message names it.
+        """
+        features = self.features[rows]
+        self._refuse_damaged(rows, features)
+        return features
+
+    def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
         damaged = self.damaged(rows, features)
         if damaged:
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])

@@ -99,7 +99,10 @@ class Extractor:
         """
         cache = FeatureCache(path)
         self._ask_canaries(cache)
-        return _Pass(cache, self.forward(cache.recipe), self.config.batch_size, self.workers, self.device).run()
+        forward, size = self.forward(cache.recipe), self.config.batch_size
+        if self.device.type == "cuda":
+            size = tuning.fitting_batch_size(forward, size, cache.recipe.image_px, self.device)
+        return _Pass(cache, forward, size, self.workers, self.device).run()
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once.
@@ -139,8 +142,7 @@ class Extractor:
         if not len(done):
             return
         rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, CANARIES, dtype=np.int64)]))
-        cache.refuse_damaged(rows, cache.features[rows])
-        then = cache.features[rows].astype(np.float32)
+        then = cache.gather(rows).astype(np.float32)
         difference = float(np.abs(now - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
@@ -209,11 +211,10 @@ class _Pass:
             start = time.perf_counter()
             launched = _Launched(self.forward, batch.pixels, self.device)
             self.report.forwarded += len(batch.rows)
-            if before:
-                yield_now = before[0], before[1].features()
+            ready = (before[0], before[1].features()) if before else None
             self.report.forward_seconds += time.perf_counter() - start
-            if before:
-                yield yield_now
+            if ready:
+                yield ready
             before = batch, launched
         if before:
             yield before[0], before[1].features()
@@ -231,9 +232,8 @@ class _Pass:
         for begin in range(0, len(self.twins), 1024):
             some = self.twins[begin : begin + 1024]
             sources = np.array([self.first_with[twin.digest] for twin in some])
-            self.cache.refuse_damaged(sources, self.cache.features[sources])
             digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
-            writing.write(np.array([twin.row for twin in some]), self.cache.features[sources], digests)
+            writing.write(np.array([twin.row for twin in some]), self.cache.gather(sources), digests)
         self.report.copied = len(self.twins)
 
 

@@ -131,7 +131,7 @@ def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
         rows = np.sort(np.random.default_rng(0).choice(rows, NEIGHBOUR_ROWS, replace=False))
     if len(rows) <= NEIGHBOURS:
         return len(rows), []
-    features = cache.features[rows].astype(np.float32)
+    features = cache.gather(rows).astype(np.float32)
     features -= features.mean(axis=0)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     labels = cache.manifest.labels[rows]

@@ -121,6 +121,24 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
     return True
 
 
+def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch.device) -> int:
+    """The size asked for, halved until a batch fits the device's memory: found out before the pass, not in the night.
+
+    Raises:
+        SettingsError: not even one image fits.
+    """
+    while size:
+        try:
+            forward(torch.zeros((size, image_px, image_px, 3), dtype=torch.uint8, device=device))
+            return size
+        except torch.OutOfMemoryError:
+            say(f"{device} has no memory for batches of {size} images: halving them.")
+            size //= 2
+    raise SettingsError(
+        f"Not even one image fits the memory of {device}. End what else runs there, or use --device cpu."
+    )
+
+
 def _has_compiler() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 

@@ -57,7 +57,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Aga
     done = np.flatnonzero(cache.status == DONE)
     rows = np.unique(done[np.linspace(0, len(done) - 1, min(count, len(done)), dtype=np.int64)]) if len(done) else done
     same, features = extractor.recompute(cache, rows)
-    stored = cache.features[same].astype(np.float32)
+    stored = cache.gather(same).astype(np.float32)
     largest = float(np.abs(features).max(initial=1e-30))
     difference = float(np.abs(features - stored).max(initial=0.0)) / largest
     changed = sorted(set(rows.tolist()) - set(same.tolist()))

@@ -1,0 +1,63 @@
+"""The benchmark measures what it says: other bytes for every photo, the same work for every contestant."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import benchmarking, recipe
+from headstart.errors import DataError
+from headstart.images import decode
+from headstart.recipe import Recipe
+from headstart.settings import ExtractConfig
+
+
+def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
+    source = make_photos({"cat": 1, "dog": 1}, suffix=".jpg")
+    manifest = benchmarking.gather(source, tmp_path / "gathered", 6)
+    contents = [manifest.file(row).read_bytes() for row in range(6)]
+    assert len(set(contents)) == 6
+    geometry = recipe.from_config(ExtractConfig(weights="random", image_px=32)).geometry
+    pixels = {decode(content, geometry).tobytes() for content in contents}
+    assert len(pixels) == 2
+
+
+def test_a_folder_without_photos_is_named(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        benchmarking.gather(tmp_path, tmp_path / "gathered", 4)
+
+
+def test_photos_are_made_up_where_none_are_given(tmp_path):
+    manifest = benchmarking.gather(None, tmp_path / "gathered", 4)
+    assert len(manifest) == 4
+    assert all(20_000 < size < 300_000 for size in manifest.sizes), "about as many bytes as a photo of this size"
+
+
+@pytest.fixture
+def made() -> Recipe:
+    return recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
+
+
+def test_what_is_written_is_what_is_read(tmp_path, made):
+    storage = benchmarking.Storage(made, tmp_path, 300)
+    assert storage.write() > 0
+    assert storage.tofile() > 0
+    assert np.array_equal(benchmarking.FeatureCache(storage.path).read(), storage.features)
+    assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
+    assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
+
+
+def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
+    order = []
+    rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
+    contestants = {name: lambda name=name: (order.append(name), next(rates[name]))[1] for name in rates}
+    measured = benchmarking.rounds(contestants, 3)
+    assert order == ["a", "b"] * 3
+    assert benchmarking.ratio(measured, "a", "b") == 2.0, "the median of 2, 2 and 4"
+
+
+def test_the_machine_is_named():
+    import torch
+
+    assert torch.__version__ in benchmarking.machine(torch.device("cpu"))
+    assert Path("/proc/cpuinfo").exists() is False or "cores of" in benchmarking.machine(torch.device("cpu"))
