@@ -15,14 +15,14 @@ import h5py
 import numpy as np
 import pytest
 
-from headstart import cache as caches
-from headstart import recipe
-from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, CacheWriter, FeatureCache
+from headstart import creation, recipe, writing
+from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images import REASONS
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
+from headstart.writing import CacheWriter
 
 RECIPE = recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
 DATASETS = {
@@ -64,8 +64,8 @@ def some_digests(count: int) -> np.ndarray:
 
 def make(path: Path, images: Manifest | None = None, **changes) -> Path:
     """A cache in which every row is pending."""
-    with caches.appearing(path) as temporary:
-        caches.create(temporary, images or manifest(), replace(RECIPE, **changes))
+    with creation.appearing(path) as temporary:
+        creation.create(temporary, images or manifest(), replace(RECIPE, **changes))
     return path
 
 
@@ -200,14 +200,14 @@ def test_the_disk_has_a_row_before_the_file_says_that_it_is_done(tmp_path, monke
     path = make(tmp_path / "pets.h5")
     columns = FeatureCache(path).columns
     events = []
-    pwrite, fdatasync = os.pwrite, caches._fdatasync
+    pwrite, fdatasync = os.pwrite, writing._fdatasync
 
     def record(descriptor, data, offset):
         events.append(next(name for name, column in columns.items() if column.offset <= offset < column.end))
         return pwrite(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", record)
-    monkeypatch.setattr(caches, "_fdatasync", lambda descriptor: (events.append("sync"), fdatasync(descriptor)))
+    monkeypatch.setattr(writing, "_fdatasync", lambda descriptor: (events.append("sync"), fdatasync(descriptor)))
     fill(path)
     assert {"features", "digests", "checksums"} == set(events[: events.index("sync")])
     assert {"reasons", "status", "seconds"} == set(events[events.index("sync") + 1 :])
@@ -223,7 +223,7 @@ def test_rows_whose_sync_failed_never_count_as_done(tmp_path, monkeypatch):
     with CacheWriter(path) as writer:
         writer.write(np.arange(3), some_features(3), some_digests(3))
         with monkeypatch.context() as broken:
-            broken.setattr(caches, "_fdatasync", fail)
+            broken.setattr(writing, "_fdatasync", fail)
             with pytest.raises(CacheError, match="Input/output error"):
                 writer.commit(0.0)
         writer.commit(0.0)
@@ -473,7 +473,7 @@ def test_a_cache_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def stop(finished, path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(caches, "rename", stop)
+    monkeypatch.setattr(creation, "rename", stop)
     with pytest.raises(KeyboardInterrupt):
         make(path, manifest(5))
     assert path.read_bytes() == before
@@ -490,7 +490,7 @@ def test_remains_of_a_killed_creation_are_no_obstacle(tmp_path):
 def test_a_cache_is_made_only_of_a_recipe_that_says_everything(tmp_path):
     for left_open in ({"precision": "auto"}, {"compiled": None}):
         with pytest.raises(ValueError, match="resolved"):
-            caches.create(tmp_path / "pets.h5", manifest(), replace(RECIPE, **left_open))
+            creation.create(tmp_path / "pets.h5", manifest(), replace(RECIPE, **left_open))
 
 
 def test_the_identity_tells_caches_apart_by_what_a_head_depends_on(tmp_path):

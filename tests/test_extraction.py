@@ -18,13 +18,13 @@ from PIL import Image
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from headstart import cache as caches
-from headstart import datasets, extraction, images, loading, recipe
+from headstart import creation, datasets, extraction, images, loading, recipe
 from headstart.backbone import IMAGENET, load_resnet50
-from headstart.cache import DONE, PENDING, UNREADABLE, CacheWriter, FeatureCache
+from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.errors import CacheDamaged, CacheError
 from headstart.extraction import CANARIES, Extractor
 from headstart.settings import ExtractConfig
+from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.datasets.DataWarning")
 
@@ -79,8 +79,8 @@ def config(data: Path | str, **changes) -> ExtractConfig:
 
 def begin(path: Path, settings: ExtractConfig) -> Path:
     """A cache of a data set in which every row is pending."""
-    with caches.appearing(path) as temporary:
-        caches.create(temporary, datasets.load(settings.data, settings.seed), recipe.from_config(settings))
+    with creation.appearing(path) as temporary:
+        creation.create(temporary, datasets.load(settings.data, settings.seed), recipe.from_config(settings))
     return path
 
 

@@ -83,7 +83,7 @@ def preset_pixels(image, weights, image_px, resize):
 @pytest.mark.parametrize("image_px", [224, 64])
 @pytest.mark.parametrize(("weights", "resize"), [("V1", "crop"), ("V2", "crop"), ("V1", "squash")])
 def test_pixels_are_those_of_the_weights_own_preset(weights, resize, image_px):
-    """At most two grey levels apart, at any size and shape, in noise, where a filter shows every difference."""
+    """Bit for bit, in noise, where a filter shows every difference; extreme shapes within two grey levels."""
     shorter_px = round(image_px * {"V1": 256, "V2": 232}[weights] / 224)
     geometry = Geometry(image_px, resize, shorter_px, reduced_decode=False)
     generator = np.random.default_rng(image_px)
@@ -92,7 +92,8 @@ def test_pixels_are_those_of_the_weights_own_preset(weights, resize, image_px):
         noise = Image.fromarray(generator.integers(0, 256, (height, width, 3), np.uint8))
         if max(width, height) <= 12 * min(width, height):
             expected = preset_pixels(noise, f"IMAGENET1K_{weights}", image_px, resize)
-            assert grey_levels(decode(encode(noise), geometry), expected) <= 2, (width, height)
+            extreme = resize == "crop" and max(width, height) > 3.4 * min(width, height)
+            assert grey_levels(decode(encode(noise), geometry), expected) <= (2 if extreme else 0), (width, height)
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.sampled_from([32, 64, 97, 224, 600]))

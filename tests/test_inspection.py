@@ -7,8 +7,9 @@ import pytest
 from test_cache import fill, make, manifest, some_digests
 
 from headstart import inspection
-from headstart.cache import FEATURES, CacheWriter, FeatureCache
+from headstart.cache import FEATURES, FeatureCache
 from headstart.errors import CacheDamaged
+from headstart.writing import CacheWriter
 
 
 def filled(path: Path, features: np.ndarray, digests: np.ndarray | None = None, **columns) -> FeatureCache:

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from headstart import cache as caches
-from headstart import training
-from headstart.cache import CacheWriter, FeatureCache
+from headstart import creation, training
+from headstart.cache import FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.heads import HeadStack
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig, HeadConfig
 from headstart.training import Features, Normalization
+from headstart.writing import CacheWriter
 
 CPU = torch.device("cpu")
 D, C = 48, 4
@@ -358,7 +358,7 @@ def make_cache(path: Path, labels, splits, unreadable=(), pending=()) -> Feature
     )
     settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
     recipe = from_config(settings)
-    caches.create(path, manifest, recipe)
+    creation.create(path, manifest, recipe)
     column = FeatureCache(path).columns["features"]
     np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
     features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]

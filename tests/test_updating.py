@@ -19,11 +19,12 @@ from test_extraction import Watch, begin, config, flip, shared_net, stop_after
 
 from headstart import cache as caches
 from headstart import datasets, extraction, recipe, updating
-from headstart.cache import DONE, FEATURES, UNREADABLE, CacheWriter, FeatureCache
+from headstart.cache import DONE, FEATURES, UNREADABLE, FeatureCache
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
 from headstart.extraction import CANARIES
 from headstart.locking import lock
 from headstart.settings import ExtractConfig
+from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.datasets.DataWarning")
 

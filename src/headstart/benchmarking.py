@@ -20,15 +20,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import ResNet50_Weights
 
-from headstart import cache as caches
-from headstart import datasets, recipe
+from headstart import creation, datasets, recipe
 from headstart.backbone import frozen, load_resnet50
-from headstart.cache import FeatureCache
+from headstart.cache import FEATURES, FeatureCache
 from headstart.datasets import IMAGE_SUFFIXES, Manifest
 from headstart.errors import DataError
 from headstart.extraction import Extractor
 from headstart.loading import stream
 from headstart.settings import ExtractConfig
+from headstart.writing import CacheWriter
 
 Contestant = Callable[[], float]
 """Does its work once; returns images (or GB) per second."""
@@ -109,8 +109,8 @@ class Extraction:
         with suppress(FileNotFoundError):
             path.unlink()
         start = time.perf_counter()
-        with caches.appearing(path) as temporary:
-            caches.create(temporary, self.manifest, self.recipe)
+        with creation.appearing(path) as temporary:
+            creation.create(temporary, self.manifest, self.recipe)
         self.report = self.extractor.fill(path)
         return len(self.manifest) / (time.perf_counter() - start)
 
@@ -162,16 +162,16 @@ class Storage:
     def __post_init__(self) -> None:
         generator = np.random.default_rng(0)
         self.manifest = _imaginary(self.rows)
-        self.features = generator.random((len(self.manifest), caches.FEATURES), np.float32).astype(self.made.storage)
+        self.features = generator.random((len(self.manifest), FEATURES), np.float32).astype(self.made.storage)
         self.path, self.raw = self.folder / "storage.h5", self.folder / "storage.raw"
 
     def write(self) -> float:
         """Into a cache: rows, digests, checksums, sync."""
-        with caches.appearing(self.path) as temporary:
-            caches.create(temporary, self.manifest, self.made)
+        with creation.appearing(self.path) as temporary:
+            creation.create(temporary, self.manifest, self.made)
         rows, digests = np.arange(len(self.manifest)), np.ones((len(self.manifest), 16), np.uint8)
         start = time.perf_counter()
-        with caches.CacheWriter(self.path) as writer:
+        with CacheWriter(self.path) as writer:
             for begin in range(0, len(rows), 256):
                 some = slice(begin, begin + 256)
                 writer.write(rows[some], self.features[some], digests[some])

@@ -1,20 +1,13 @@
-"""The feature cache: one HDF5 file, written so that a kill at any moment leaves it whole.
-
-All HDF5 metadata is written, synced and closed before the first row. From then on only raw bytes change, with pwrite at
-offsets that HDF5 told (`dataset.id.get_offset()`), so any HDF5 reader can open the file at any moment. A row counts as
-done only when its features, digest and checksum are on the disk: they are written first, then synced, then its status.
+"""The feature cache, one HDF5 file: what is in it, read and verified. `creation` makes it, `writing` fills it.
 
 N images, D = 2048 features. No torch here.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -25,20 +18,14 @@ from numpy.typing import NDArray
 
 from headstart.datasets import SPLITS, Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images import REASONS
 from headstart.recipe import Recipe, describe_weights
 
 FORMAT = "headstart features"
 FORMAT_VERSION = 1
 FEATURES = 2048
 PENDING, DONE, UNREADABLE = range(3)
-PAGE_BYTES = 4096
-METADATA_BYTES = 2**16
-"""More than HDF5 itself writes around our columns and attributes."""
 READ_ROWS = 8192
 """Rows in one read: 32 MiB of float16, large enough for a disk's full rate."""
-
-_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 @dataclass(frozen=True)
@@ -58,132 +45,6 @@ class Column:
     def end(self) -> int:
         """First byte behind the dataset."""
         return self.offset + self.row_bytes * self.shape[0]
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A temporary name to build a cache under; it takes its real name, on the disk, when the body ends well.
-
-    Raises:
-        CacheError: the disk is full, or the folder cannot be written.
-    """
-    temporary = path.with_name(path.name + ".new")
-    with _explaining(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-        rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def rename(finished: Path, path: Path) -> None:
-    """Gives a file its name in one step, when all of it is on the disk.
-
-    Raises:
-        CacheError: the folder cannot be written.
-    """
-    with _explaining(path):
-        _sync(finished)
-        os.replace(finished, path)
-        _sync(path.parent)
-
-
-def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any] | None = None) -> None:
-    """Makes a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
-
-    Args:
-        path: the file.
-        manifest: N images.
-        recipe: with precision and compilation resolved.
-        notes: what was measured when the recipe was resolved, for information.
-
-    Raises:
-        CacheError: the disk has no room for all N rows, or the folder cannot be written.
-    """
-    if recipe.precision == "auto" or recipe.compiled is None:
-        raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
-    columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {})
-    row_bytes = FEATURES * np.dtype(recipe.storage).itemsize
-    needed = len(manifest) * row_bytes + sum(column.nbytes + PAGE_BYTES for column in columns.values())
-    needed += METADATA_BYTES + 2 * sum(len(str(value)) for value in attributes.values())
-    try:
-        _reserve(path, needed)  # before HDF5 begins, which a disk that fills up under it can crash
-        _write_metadata(path, columns, attributes, recipe)
-        _reserve(path, path.stat().st_size)  # HDF5 has begun the file anew
-    except (OSError, RuntimeError) as error:
-        what = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise CacheError(
-            f"{path} cannot be created: {what}. It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
-        ) from None
-
-
-def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
-    count = len(manifest)
-    return {
-        "labels": manifest.labels,
-        "splits": manifest.splits,
-        "paths": manifest.paths.astype(h5py.string_dtype("utf-8", manifest.paths.itemsize)),
-        "sizes": manifest.sizes,
-        "mtimes_ns": manifest.mtimes_ns,
-        "digests": np.zeros((count, 16), np.uint8),
-        "checksums": np.zeros(count, np.uint32),
-        "status": np.zeros(count, np.uint8),
-        "reasons": np.zeros(count, np.uint8),
-        "seconds": np.zeros(1),
-    }
-
-
-def _attributes(manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any]) -> dict[str, str | int | bytes]:
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "recipe": recipe.to_json(),
-        "recipe_digest": recipe.digest(),
-        "manifest_digest": manifest.digest(),
-        "classes": json.dumps(manifest.classes),
-        "data_set": os.fsencode(manifest.name),
-        "data_root": os.fsencode(manifest.root),
-        "reason_texts": json.dumps(REASONS),
-        "notes": json.dumps(dict(notes)),
-        "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
-    }
-
-
-def _write_metadata(
-    path: Path, columns: Mapping[str, NDArray[Any]], attributes: Mapping[str, str | int | bytes], recipe: Recipe
-) -> None:
-    # v108: the oldest form whose attributes may be larger than 64 KiB (class names by the thousand).
-    with h5py.File(
-        path, "w", libver=("v108", "v108"), locking=False, alignment_threshold=PAGE_BYTES, alignment_interval=PAGE_BYTES
-    ) as file:
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        type_ = h5py.h5t.py_create(np.dtype(recipe.storage))
-        shape = h5py.h5s.create_simple((len(columns["labels"]), FEATURES))
-        h5py.h5d.create(file.id, b"features", type_, shape, dcpl=early)
-        for name, values in columns.items():
-            file.create_dataset(name, data=values)
-        for name, value in attributes.items():
-            # Bytes are names of the file system: text to every reader, though they need not be valid UTF-8.
-            file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
-
-
-def _reserve(path: Path, size_bytes: int) -> None:
-    """Takes the room on the disk that a file will need: a full disk is an error now, not after a night."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class FeatureCache:
@@ -373,107 +234,3 @@ def _refuse_foreign(path: Path, file: h5py.File) -> None:
             f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
             "Use the original, or extract again."
         )
-
-
-class CacheWriter:
-    """Fills rows of a cache. Rows appear as done when `commit` has put them onto the disk."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens a cache for writing; the caller holds its lock."""
-        cache = FeatureCache(path)
-        self.path = path
-        self._columns = cache.columns
-        self._seconds = cache.seconds
-        with _explaining(path):
-            self._descriptor = os.open(path, os.O_RDWR)
-        self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
-
-    def __enter__(self) -> "CacheWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-
-    def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        """Writes features of some rows; they stay pending until `commit`.
-
-        Args:
-            rows: (B,) ascending.
-            features: (B, D), any floating type; cast to the stored type.
-            digests: (B, 16) of the files' bytes.
-
-        Raises:
-            CacheError: a value does not fit the stored type, or the disk is full.
-        """
-        stored = _cast(features, self._columns["features"].dtype)
-        checksums = np.array([crc32(row) for row in stored], dtype=np.uint32)
-        self._put("features", rows, stored)
-        self._put("digests", rows, digests)
-        self._put("checksums", rows, checksums)
-        self._uncommitted.append((rows, DONE, 0))
-
-    def write_unreadable(self, row: int, reason: str) -> None:
-        """Notes why an image has no features.
-
-        Args:
-            row: of the image.
-            reason: one of `images.REASONS`.
-        """
-        self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
-
-    def commit(self, seconds: float) -> None:
-        """Puts what was written onto the disk, and only then says so.
-
-        Args:
-            seconds: time spent since the last commit.
-
-        Raises:
-            CacheError: the disk is full.
-        """
-        written, self._uncommitted = self._uncommitted, []  # lost if the sync fails: a second one would not tell
-        with _explaining(self.path):
-            _fdatasync(self._descriptor)
-        for rows, status, reason in written:
-            self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
-            self._put("status", rows, np.full(len(rows), status, np.uint8))
-        self._seconds += seconds
-        self._put("seconds", np.array([0]), np.array([self._seconds]))
-
-    def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
-        """Writes rows of one column, neighbours in one piece."""
-        column = self._columns[name]
-        values = np.ascontiguousarray(values, dtype=column.dtype)
-        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-        with _explaining(self.path):
-            for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-                offset = column.offset + int(rows[start]) * column.row_bytes
-                _write_all(self._descriptor, values[start:stop].tobytes(), offset)
-
-
-def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        stored = features.astype(dtype)
-    if not np.isfinite(stored).all():
-        if np.isfinite(features).all():
-            raise CacheError(f"A feature of {features.max():.3g} does not fit float16. Use --storage float32.")
-        raise CacheError("The backbone gave NaN or infinity. Check the weights, or use --precision fp32.")
-    return stored
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
-
-
-@contextmanager
-def _explaining(path: Path) -> Iterator[None]:
-    """Turns the system's error on writing into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"{path} cannot be written: {error.strerror}. Finished rows are kept; "
-            "when that is mended, the same command goes on."
-        ) from None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headstart import tuning
 from headstart.backbone import Forward, fast_form, frozen, load_resnet50, pick_device
-from headstart.cache import DONE, FEATURES, PENDING, CacheWriter, FeatureCache
+from headstart.cache import DONE, FEATURES, PENDING, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheError
 from headstart.images import Geometry
@@ -23,7 +23,7 @@ from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
-from headstart.writing import BackgroundWriter
+from headstart.writing import BackgroundWriter, CacheWriter
 
 COMMIT_SECONDS = 2.0
 """What a kill can cost at most, beside the batches under way."""

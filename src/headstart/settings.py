@@ -52,7 +52,7 @@ class ExtractConfig:
     """crop: shorter side to image_px * 256 / 224, then the centre; squash: the whole picture, proportions lost."""
     reduced_decode: bool = False
     """Decode JPEG files at 1/2, 1/4 or 1/8 where that is still twice the size needed: faster for large photos, but
-    another filter, and so slightly other features."""
+    another filter, and so other features."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the backbone; auto: the fastest that leaves the features as they are, checked on your images."""
     compile: Literal["auto", "on", "off"] = "auto"

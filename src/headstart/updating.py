@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import cache as caches
-from headstart import datasets, recipe
-from headstart.cache import DONE, PENDING, UNREADABLE, CacheWriter, FeatureCache
+from headstart import creation, datasets, recipe
+from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheError, RecipeMismatch
 from headstart.images import REASONS, UnreadableImage
@@ -24,6 +23,7 @@ from headstart.locking import lock
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
+from headstart.writing import CacheWriter
 
 if TYPE_CHECKING:
     from headstart.extraction import Extractor, PassReport
@@ -86,7 +86,7 @@ class _Update:
         self._refuse_other_data(cache)
         self._grow(cache)
         report = self._filled(self.growing)
-        caches.rename(self.growing, self.path)
+        creation.rename(self.growing, self.path)
         return replace(report, cache=FeatureCache(self.path))
 
     @property
@@ -100,8 +100,8 @@ class _Update:
 
     def _create(self) -> None:
         resolved, notes = self.extractor.resolve(self.asked, self.manifest)
-        with caches.appearing(self.path) as temporary:
-            caches.create(temporary, self.manifest, resolved, notes)
+        with creation.appearing(self.path) as temporary:
+            creation.create(temporary, self.manifest, resolved, notes)
 
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
@@ -139,8 +139,8 @@ class _Update:
             if not self.config.check_bytes and same_data(self.manifest, begun.manifest):
                 return
             sources.append(begun)
-        with caches.appearing(self.growing) as temporary:
-            caches.create(temporary, self.manifest, cache.recipe, cache.notes)
+        with creation.appearing(self.growing) as temporary:
+            creation.create(temporary, self.manifest, cache.recipe, cache.notes)
             with CacheWriter(temporary) as writer:
                 for source in sources:
                     _take_over(writer, source, self._digests(cache))

@@ -1,13 +1,121 @@
-"""Writes rows of a cache in a thread of its own, beside the forward pass."""
+"""Puts rows into a feature cache, so that a kill at any moment leaves it whole.
 
+HDF5's own bytes do not change any more: rows go with pwrite to offsets that HDF5 told (`dataset.id.get_offset()`), so
+any HDF5 reader can open the file at any moment. A row counts as done only when its features, digest and checksum are on
+the disk: they are written first, then synced, then its status.
+
+B rows in a batch, D = 2048 features.
+"""
+
+import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import CacheWriter
+from headstart.cache import DONE, UNREADABLE, FeatureCache
+from headstart.creation import explaining
+from headstart.errors import CacheError
+from headstart.images import REASONS
+
+_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class CacheWriter:
+    """Fills rows of a cache. Rows appear as done when `commit` has put them onto the disk."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens a cache for writing; the caller holds its lock."""
+        cache = FeatureCache(path)
+        self.path = path
+        self._columns = cache.columns
+        self._seconds = cache.seconds
+        with explaining(path):
+            self._descriptor = os.open(path, os.O_RDWR)
+        self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
+
+    def __enter__(self) -> "CacheWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
+        """Writes features of some rows; they stay pending until `commit`.
+
+        Args:
+            rows: (B,) ascending.
+            features: (B, D), any floating type; cast to the stored type.
+            digests: (B, 16) of the files' bytes.
+
+        Raises:
+            CacheError: a value does not fit the stored type, or the disk is full.
+        """
+        stored = _cast(features, self._columns["features"].dtype)
+        checksums = np.array([crc32(row) for row in stored], dtype=np.uint32)
+        self._put("features", rows, stored)
+        self._put("digests", rows, digests)
+        self._put("checksums", rows, checksums)
+        self._uncommitted.append((rows, DONE, 0))
+
+    def write_unreadable(self, row: int, reason: str) -> None:
+        """Notes why an image has no features.
+
+        Args:
+            row: of the image.
+            reason: one of `images.REASONS`.
+        """
+        self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
+
+    def commit(self, seconds: float) -> None:
+        """Puts what was written onto the disk, and only then says so.
+
+        Args:
+            seconds: time spent since the last commit.
+
+        Raises:
+            CacheError: the disk is full.
+        """
+        written, self._uncommitted = self._uncommitted, []  # lost if the sync fails: a second one would not tell
+        with explaining(self.path):
+            _fdatasync(self._descriptor)
+        for rows, status, reason in written:
+            self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
+            self._put("status", rows, np.full(len(rows), status, np.uint8))
+        self._seconds += seconds
+        self._put("seconds", np.array([0]), np.array([self._seconds]))
+
+    def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """Writes rows of one column, neighbours in one piece."""
+        column = self._columns[name]
+        values = np.ascontiguousarray(values, dtype=column.dtype)
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        with explaining(self.path):
+            for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+                offset = column.offset + int(rows[start]) * column.row_bytes
+                _write_all(self._descriptor, values[start:stop].tobytes(), offset)
+
+
+def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        stored = features.astype(dtype)
+    if not np.isfinite(stored).all():
+        if np.isfinite(features).all():
+            raise CacheError(f"A feature of {features.max():.3g} does not fit float16. Use --storage float32.")
+        raise CacheError("The backbone gave NaN or infinity. Check the weights, or use --precision fp32.")
+    return stored
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
 
 
 class BackgroundWriter:
