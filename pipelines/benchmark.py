@@ -26,6 +26,7 @@ def main(config: BenchmarkConfig) -> None:
         )
         passing = benchmarking.Extraction(manifest, extract, folder)
         storing = benchmarking.Storage(passing.recipe, folder, config.rows)
+        checking = benchmarking.Checking(passing.recipe, folder, config.rows)
         passing.backbone_ceiling()  # compiles, outside of the first round
         rates = benchmarking.rounds(
             {
@@ -38,6 +39,7 @@ def main(config: BenchmarkConfig) -> None:
                 "cache load": storing.load,
                 "cache load, verified": storing.load_verified,
                 "numpy.fromfile": storing.fromfile,
+                "up-to-date check": checking.check,
             },
             config.rounds,
         )

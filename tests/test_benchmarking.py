@@ -52,7 +52,7 @@ def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
     rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
     contestants = {name: lambda name=name: (order.append(name), next(rates[name]))[1] for name in rates}
     measured = benchmarking.rounds(contestants, 3)
-    assert order == ["a", "b"] * 3
+    assert order == ["a", "b", "b", "a", "a", "b"], "each round begins with another"
     assert benchmarking.ratio(measured, "a", "b") == 2.0, "the median of 2, 2 and 4"
 
 
@@ -61,3 +61,7 @@ def test_the_machine_is_named():
 
     assert torch.__version__ in benchmarking.machine(torch.device("cpu"))
     assert Path("/proc/cpuinfo").exists() is False or "cores of" in benchmarking.machine(torch.device("cpu"))
+
+
+def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
+    assert benchmarking.Checking(made, tmp_path, 60).check() > 0

@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from headstart.errors import DataError
 from headstart.extraction import Extractor
 from headstart.loading import stream
 from headstart.settings import ExtractConfig
+from headstart.updating import same_data
 from headstart.writing import CacheWriter
 
 Contestant = Callable[[], float]
@@ -164,6 +166,8 @@ class Storage:
         self.manifest = _imaginary(self.rows)
         self.features = generator.random((len(self.manifest), FEATURES), np.float32).astype(self.made.storage)
         self.path, self.raw = self.folder / "storage.h5", self.folder / "storage.raw"
+        self.write()
+        self.tofile()
 
     def write(self) -> float:
         """Into a cache: rows, digests, checksums, sync."""
@@ -208,6 +212,31 @@ class Storage:
         return self.features.nbytes / 1e9 / (time.perf_counter() - start)
 
 
+@dataclass
+class Checking:
+    """The contestant around a cache that is up to date: how fast that is found out."""
+
+    made: recipe.Recipe
+    folder: Path
+    count: int
+
+    def __post_init__(self) -> None:
+        self.data, self.path = self.folder / "many", self.folder / "many.h5"
+        for name in ("even", "odd"):
+            (self.data / name).mkdir(parents=True)
+        for number in range(self.count):
+            (self.data / ("even", "odd")[number % 2] / f"{number:06}.jpg").touch()
+        with creation.appearing(self.path) as temporary:
+            creation.create(temporary, datasets.load(str(self.data)), self.made)
+
+    def check(self) -> float:
+        """Lists the images, opens the cache, compares path, size, time, label and split of each."""
+        start = time.perf_counter()
+        if not same_data(datasets.load(str(self.data)), FeatureCache(self.path).manifest):
+            raise RuntimeError("the data changed during the benchmark")
+        return self.count / (time.perf_counter() - start)
+
+
 def _imaginary(count: int) -> Manifest:
     """A data set of images that nobody will open."""
     return Manifest(
@@ -223,11 +252,13 @@ def _imaginary(count: int) -> Manifest:
 
 
 def rounds(contestants: dict[str, Contestant], count: int) -> dict[str, list[float]]:
-    """Runs all contestants in turn, `count` times: their rates, by name and round."""
+    """Runs all in turn, `count` times, each round beginning with another: their rates, by name and round."""
     rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(count):
-        for name, contestant in contestants.items():
-            rates[name].append(contestant())
+    for number in range(count):
+        names = deque(contestants)
+        names.rotate(-number)
+        for name in names:
+            rates[name].append(contestants[name]())
     return rates
 
 

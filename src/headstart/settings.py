@@ -211,8 +211,8 @@ class BenchmarkConfig:
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are made up."""
     images: int = 256
     """Photos in one round; those of --data are used again as often as needed."""
-    rows: int = 25_000
-    """Rows of features in one round of writing and reading."""
+    rows: int = 50_000
+    """Rows of features in one round of writing, reading and checking."""
     rounds: int = 5
     """How often each contestant runs; the median counts."""
     image_px: int = 224
