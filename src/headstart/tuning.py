@@ -25,7 +25,12 @@ COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 FASTER = 1.15
 """Reduced precision must gain this factor: less is within the noise of one measurement."""
 CLOSE_ENOUGH = 0.99
-"""Smallest centred cosine at which a reduced precision counts as leaving the features as they are."""
+"""Smallest centred cosine at which a reduced precision counts as leaving the features as they are.
+
+Heads on 2,500 CIFAR-10 images of 64 px, tested on 1,000, five seeds (mean and deviation): on an untrained net fp32 gave
+0.322 ± 0.007 and bf16, whose cosine was 0.993, 0.325 ± 0.013; on one fine-tuned for an epoch 0.345 ± 0.014 and, at 0.993
+on the sample of 64 images (0.962 over all), 0.345 ± 0.017. White noise of cosine 0.95 cost 4 and 8 points.
+"""
 
 
 def resolve(
