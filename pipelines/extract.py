@@ -15,7 +15,10 @@ def main(config: ExtractConfig) -> int:
         print(f"  unreadable: {path}: {reason}")
     if len(unreadable) > 20:
         print(f"  … and {len(unreadable) - 20} more ({updating.reasons_in_words(unreadable)})")
-    return int(len(unreadable) > config.max_unreadable * len(report.cache))
+    too_many = len(unreadable) > config.max_unreadable * len(report.cache)
+    if too_many:
+        print(f"More than --max-unreadable {config.max_unreadable:.1%} are unreadable: mend them or allow more.")
+    return int(too_many)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ def main(config: FinetuneConfig) -> None:
     manifest = datasets.load(data_of(config), config.seed)
     weights_digest = recipe.weights_digest(config.weights, config.seed)
     identity = outcomes.identity(
-        config, weights_digest=weights_digest, manifest_digest=manifest.digest(), device=device.type
+        config,
+        weights_digest=weights_digest,
+        manifest_digest=manifest.digest(),
+        files_digest=manifest.files_digest(),
+        device=device.type,
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
     if runs.finished(folder, identity):

@@ -29,6 +29,8 @@ def main(config: InspectConfig) -> int:
         end="",
     )
     print(f"tolerance {again.tolerance:.2g}; {len(again.changed)} images are gone or have other bytes")
+    for row in again.changed[:20]:
+        print(f"  changed or gone: {cache.manifest.relative_path(row)}")
     return int(bool(damaged) or not again.agrees)
 
 

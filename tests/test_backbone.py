@@ -1,5 +1,6 @@
 """The backbone: torchvision's own features, whatever is done for speed, and weights that are what they are called."""
 
+import hashlib
 import pickle
 import time
 import urllib.request
@@ -276,6 +277,8 @@ def test_downloaded_weights_are_the_nets(tmp_path, monkeypatch, state):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(state, folder / "resnet50-0676ba61.pth")
+    content = (folder / "resnet50-0676ba61.pth").read_bytes()
+    monkeypatch.setitem(backbone.PUBLISHED, "IMAGENET1K_V1", hashlib.sha256(content).hexdigest()[:8])
     net, scale = load_resnet50("IMAGENET1K_V1")
     assert scale == IMAGENET
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
@@ -291,3 +294,12 @@ def test_a_device_that_is_not_there_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert backbone.pick_device("auto") == torch.device("cuda")
     assert backbone.pick_device("cpu") == CPU
+
+
+def test_other_bytes_under_the_name_of_published_weights_are_refused(tmp_path, monkeypatch):
+    """torchvision does not check a file that is there already."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resnet50-0676ba61.pth").write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="does not hold IMAGENET1K_V1: its bytes are others"):
+        load_resnet50("IMAGENET1K_V1")

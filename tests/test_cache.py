@@ -364,7 +364,7 @@ def _write_without_status(path: Path) -> None:
     ("write", "words"),
     [
         (lambda path: None, "There is no feature cache"),
-        (Path.mkdir, "There is no feature cache"),
+        (Path.mkdir, "is a folder, not a feature cache"),
         (Path.touch, "cannot be read as a feature cache"),
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
@@ -505,3 +505,26 @@ def test_the_identity_tells_caches_apart_by_what_a_head_depends_on(tmp_path):
     assert all(other != one for other in others)
     fill(tmp_path / "one.h5", np.arange(3))
     assert FeatureCache(tmp_path / "one.h5").identity() != one
+
+
+@pytest.mark.parametrize(("column", "value"), [("status", 7), ("reasons", 200)])
+def test_a_status_or_reason_that_does_not_exist_is_damage_not_a_traceback(tmp_path, column, value):
+    path = make(tmp_path / "pets.h5")
+    fill(path)
+    with path.open("rb+") as file:
+        file.seek(FeatureCache(path).columns[column].offset + 3)
+        file.write(bytes([value]))
+    with pytest.raises(CacheDamaged, match="status"):
+        FeatureCache(path)
+
+
+def test_gathered_rows_are_verified_as_they_are_touched(tmp_path):
+    path = make(tmp_path / "pets.h5")
+    features = fill(path)
+    with path.open("rb+") as file:
+        file.seek(FeatureCache(path).columns["features"].offset + 5 * 2 * FEATURES + 7)
+        file.write(b"\xff")
+    cache = FeatureCache(path)
+    assert np.array_equal(cache.gather(np.array([9, 2])), features[[9, 2]].astype(np.float16))
+    with pytest.raises(CacheDamaged, match="row 5"):
+        cache.gather(np.array([4, 5]))

@@ -460,3 +460,19 @@ def test_a_pipe_named_like_an_image_is_not_waited_for(make_photos):
     root = make_photos({"cat": 2, "dog": 2})
     os.mkfifo(root / "cat" / "pipe.png")
     assert not any(b"pipe" in path for path in load(root).paths)
+
+
+def test_a_csv_that_names_a_folder_is_told_so(make_photos, tmp_path):
+    make_photos({"cat": 2, "dog": 2})
+    (tmp_path / "photos.csv").write_text("path,label\nphotos/cat,cat\nphotos/dog/000.png,dog\n")
+    with pytest.raises(DataError, match=r"line 2.*is no file"):
+        load(tmp_path / "photos.csv")
+
+
+def test_a_file_that_was_written_again_has_another_files_digest(make_photos):
+    root = make_photos({"cat": 2, "dog": 2})
+    before = load(root)
+    os.utime(root / "cat" / "000.png", ns=(0, 10**18))
+    after = load(root)
+    assert before.digest() == after.digest()
+    assert before.files_digest() != after.files_digest()

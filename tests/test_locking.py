@@ -1,5 +1,6 @@
 """One writer for a cache: a second is refused and told whom to wait for; the dead hold nothing."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -167,3 +168,26 @@ def test_a_full_disk_does_not_stop_the_lock(cache, monkeypatch):
     monkeypatch.setattr(os, "pwrite", full)
     with lock(cache), pytest.raises(CacheLocked, match="another process"), lock(cache):
         pytest.fail("two writers at once")
+
+
+@pytest.mark.parametrize(("process", "stopped"), [("alive", True), ("dead", False), ("elsewhere", True)])
+def test_where_the_file_system_has_no_locks_the_process_named_in_the_file_decides(cache, monkeypatch, process, stopped):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking.fcntl, "flock", refuse)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    pid, host = {
+        "alive": (os.getpid(), socket.gethostname()),
+        "dead": (dead.pid, socket.gethostname()),
+        "elsewhere": (1, "another-host"),
+    }[process]
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.with_name(cache.name + ".lock").write_text(f"process {pid} on {host}\n")
+    if stopped:
+        with pytest.raises(CacheLocked, match=f"process {pid} on {host}"), locking.lock(cache):
+            pass
+    else:
+        with locking.lock(cache):
+            pass

@@ -21,6 +21,7 @@ from headstart import datasets, extraction, recipe, updating
 from headstart.cache import DONE, FEATURES, FeatureCache
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
 from headstart.extraction import CANARIES
+from headstart.images import UnreadableImage
 from headstart.locking import lock
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter
@@ -598,3 +599,50 @@ def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings)
     assert after["manifest_digest"] == datasets.load(settings.data, settings.seed).digest()
     assert recipe.from_config(settings).adopting(FeatureCache(settings.cache).recipe).digest() == after["recipe_digest"]
     assert caches.FORMAT_VERSION == 1
+
+
+def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(photos, settings, monkeypatch, forwarded):
+    allowed = extraction.stream.__globals__["read"]
+
+    def forbidden(file):
+        if file.name == "000.png":
+            raise UnreadableImage("no permission")
+        return allowed(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.loading.read", forbidden)
+        assert [reason for _, reason in updating.bring_up_to_date(settings).unreadable()] == ["no permission"] * 4
+    report = updating.bring_up_to_date(settings)
+    assert report.unreadable() == []
+    assert report.pass_.forwarded == 4
+    assert_as_fresh(settings)
+
+
+def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, settings, monkeypatch):
+    def forbidden(file):
+        raise UnreadableImage("no permission")
+
+    first = sorted(photos.rglob("*.png"))[0]
+    allowed = extraction.stream.__globals__["read"]
+    monkeypatch.setattr("headstart.loading.read", lambda file: forbidden(file) if file == first else allowed(file))
+    updating.bring_up_to_date(settings)
+    monkeypatch.setattr(updating.os, "access", lambda *_: False)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_a_finished_cache_in_a_folder_that_may_not_be_written_is_reported(settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+
+    def refuse(path):
+        raise AssertionError("nothing is to be locked")
+
+    monkeypatch.setattr(updating, "lock", refuse)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_remains_of_a_growth_that_is_not_needed_any_more_are_removed(settings):
+    updating.bring_up_to_date(settings)
+    remains = settings.cache.with_name(settings.cache.name + ".growing")
+    shutil.copy(settings.cache, remains)
+    assert updating.bring_up_to_date(settings).pass_ is None
+    assert not remains.exists()

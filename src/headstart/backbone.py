@@ -5,6 +5,7 @@ B images in a batch, D = 2048 features.
 
 import copy
 import dataclasses
+import hashlib
 import logging
 import pickle
 from dataclasses import dataclass
@@ -86,10 +87,13 @@ def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
 
 def _download(weights: str) -> ResNet:
     try:
+        _refuse_other_bytes(weights)
         state = ResNet50_Weights[weights].get_state_dict(check_hash=True, weights_only=True)
         net = resnet50()
         net.load_state_dict(state)
         return net
+    except WeightsError:
+        raise
     except Exception as error:  # of the network, of the disk, or of a parser on a damaged download
         reason = getattr(error, "reason", _first_line(error))
         raise WeightsError(
@@ -97,6 +101,18 @@ def _download(weights: str) -> ResNet:
             "Three ways on: connect to a network once; "
             "give a file with --weights file.pth; or try the pipeline with --weights random (untrained)."
         ) from None
+
+
+def _refuse_other_bytes(weights: str) -> None:
+    """torchvision checks what it downloads, but not what lies there from an earlier day."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(ResNet50_Weights[weights].url).name
+    if not file.exists():
+        return
+    with file.open("rb") as content:
+        if not hashlib.file_digest(content, "sha256").hexdigest().startswith(PUBLISHED[weights]):
+            raise WeightsError(
+                f"{file} does not hold {weights}: its bytes are others. Remove it, and it is downloaded anew."
+            )
 
 
 def _load_file(net: ResNet, path: Path) -> PixelScale:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import SPLITS, Manifest
 from headstart.errors import CacheDamaged, CacheError
+from headstart.images import REASONS
 from headstart.recipe import Recipe, describe_weights
 
 FORMAT = "headstart features"
@@ -70,6 +71,8 @@ class FeatureCache:
             CacheDamaged: the file was cut.
         """
         self.path = path
+        if path.is_dir():
+            raise CacheError(f"{path} is a folder, not a feature cache. Name a file with CACHE=…")
         if not path.is_file():
             raise CacheError(f"There is no feature cache {path}. Make one with: make extract DATA=…")
         try:
@@ -78,10 +81,12 @@ class FeatureCache:
                 self._read_metadata(file)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             what = str(error).splitlines()[0]
-            raise CacheDamaged(f"{path} cannot be read as a feature cache ({what}). Extract again.") from None
+            raise CacheDamaged(
+                f"{path} cannot be read as a feature cache ({what}). Extract again with --overwrite."
+            ) from None
         self._refuse_changed_metadata()
         if path.stat().st_size < max(column.end for column in self.columns.values()):
-            raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again.")
+            raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again with --overwrite.")
 
     def _read_metadata(self, file: h5py.File) -> None:
         attributes = file.attrs
@@ -109,9 +114,11 @@ class FeatureCache:
 
     def _refuse_changed_metadata(self) -> None:
         """A wrong label spoils a head as a wrong feature does; both digests are as old as what they cover."""
-        if (self.manifest.digest(), self.recipe.digest()) != (self.manifest_digest, self._recipe_digest):
+        as_written = (self.manifest.digest(), self.recipe.digest()) == (self.manifest_digest, self._recipe_digest)
+        in_range = self.status.max(initial=0) <= UNREADABLE and self.reasons.max(initial=0) < len(REASONS)
+        if not (as_written and in_range):
             raise CacheDamaged(
-                f"{self.path}: paths, labels, splits or recipe are not what was written. "
+                f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 "The disk or a copy has damaged the file; extract again with --overwrite."
             )
 

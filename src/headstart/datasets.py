@@ -70,6 +70,10 @@ class Manifest:
         """The image's path as text, relative to `root`."""
         return os.fsdecode(bytes(self.paths[row]))
 
+    def files_digest(self) -> str:
+        """32 hex digits over size and time of every file: who has not read them knows by these whether they changed."""
+        return blake2b(self.sizes.tobytes() + self.mtimes_ns.tobytes(), digest_size=16).hexdigest()
+
     def digest(self) -> str:
         """32 hex digits over names, labels, splits, sizes and classes."""
         digest = blake2b("\0".join(self.classes).encode(errors="surrogateescape"), digest_size=16)
@@ -343,6 +347,8 @@ def _csv_entry(csv_path: Path, line_number: int, line: dict[str, Any]) -> _Entry
         status = os.stat(csv_path.parent / name)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{where}: {csv_path.parent / name}: {getattr(error, 'strerror', error)}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{where}: {csv_path.parent / name} is no file.")
     return _Entry(os.path.normpath(name), line["label"], split, status.st_size, status.st_mtime_ns)
 
 

@@ -26,6 +26,9 @@ REASONS = (
 )
 """Why an image is unreadable; the cache stores the index."""
 
+PASSING = ("no permission", "the file vanished", "cannot be read")
+"""Reasons that may pass while the file stays as it is."""
+
 MAX_PIXELS = 178_956_970
 """Larger pictures are taken for decompression bombs: Pillow's own limit, 2/3 GiB of RGB."""
 

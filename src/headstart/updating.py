@@ -4,6 +4,7 @@ A cache that grows or changes is built anew beside the old one (`<cache>.growing
 unchanged are copied, only new bytes go through the backbone, and the finished file takes the name in one step.
 """
 
+import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from headstart import creation, datasets, recipe
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheError, RecipeMismatch
-from headstart.images import REASONS, UnreadableImage
+from headstart.images import PASSING, REASONS, UnreadableImage
 from headstart.loading import content_digest, read
 from headstart.locking import lock
 from headstart.progress import bar
@@ -63,8 +64,12 @@ def bring_up_to_date(config: ExtractConfig) -> Report:
     asked = recipe.from_config(config)
     manifest = datasets.load(data_of(config), config.seed)
     path = cache_path(config)
+    update = _Update(config, path, manifest, asked)
+    finished = update.finished()
+    if finished:
+        return finished
     with lock(path):
-        return _Update(config, path, manifest, asked).run()
+        return update.run()
 
 
 class _Update:
@@ -74,6 +79,16 @@ class _Update:
         self._extractor: Extractor | None = None
         self._known_digests: dict[int, bytes] | None = None
 
+    def finished(self) -> Report | None:
+        """The report, if there is nothing to do: found out without a lock, so that nothing at all is touched."""
+        if self.config.overwrite or self.config.check_bytes or not self.path.exists() or self.growing.exists():
+            return None
+        cache = FeatureCache(self.path)
+        _refuse_other_recipe(self.asked, cache)
+        if not same_data(self.manifest, cache.manifest) or (cache.status == PENDING).any() or len(_passing(cache)):
+            return None
+        return Report(cache, int(np.count_nonzero(cache.status == DONE)), None)
+
     def run(self) -> Report:
         if self.config.overwrite or not self.path.exists():
             self._create()
@@ -82,6 +97,7 @@ class _Update:
         cache = FeatureCache(self.path)
         _refuse_other_recipe(self.asked, cache)
         if not self.config.check_bytes and same_data(self.manifest, cache.manifest):
+            self.growing.unlink(missing_ok=True)
             return self._filled(self.path)
         self._refuse_other_data(cache)
         self._grow(cache)
@@ -105,6 +121,11 @@ class _Update:
 
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
+        again = _passing(cache)
+        if len(again):
+            with CacheWriter(path) as writer:
+                writer.reopen(again)
+            cache = FeatureCache(path)
         found = int(np.count_nonzero(cache.status == DONE))
         report = self.extractor.fill(path) if (cache.status == PENDING).any() else None
         return Report(FeatureCache(path) if report else cache, found, report)
@@ -177,6 +198,13 @@ class _Update:
                 digests[int(row)] = _digest_of(self.manifest, int(row))
                 progress.update()
         return digests
+
+
+def _passing(cache: FeatureCache) -> NDArray[np.int64]:
+    """Unreadable rows that may be readable now, though their files have not changed: a permission was given."""
+    reasons = [REASONS.index(reason) for reason in PASSING]
+    rows = np.flatnonzero((cache.status == UNREADABLE) & np.isin(cache.reasons, reasons))
+    return rows[[os.access(cache.manifest.file(int(row)), os.R_OK) for row in rows]] if len(rows) else rows
 
 
 def _digest_of(manifest: Manifest, row: int) -> bytes:

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import DONE, UNREADABLE, FeatureCache
+from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.creation import explaining
 from headstart.errors import CacheError
 from headstart.images import REASONS
@@ -71,6 +71,10 @@ class CacheWriter:
             reason: one of `images.REASONS`.
         """
         self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
+
+    def reopen(self, rows: NDArray[np.int64]) -> None:
+        """Makes unreadable rows pending again, at once."""
+        self._put("status", rows, np.full(len(rows), PENDING, np.uint8))
 
     def commit(self, seconds: float) -> None:
         """Puts what was written onto the disk, and only then says so.
