@@ -119,9 +119,9 @@ def test_the_environment_is_renewed_when_pyproject_is_newer(bare):
 
 
 def test_interpreter_and_package_index_can_be_chosen(bare):
-    printed = make("-n", "setup", "PYTHON=python3.99", "PIP_ARGS=--index-url https://example.org/cpu", folder=bare)
+    printed = make("-n", "setup", "PYTHON=python3.99", "PIP_ARGS=--retries 9", folder=bare)
     assert "python3.99 -m venv .venv" in printed
-    assert "install --index-url https://example.org/cpu" in printed
+    assert "install --retries 9" in printed
     assert "import torch, torchvision" in printed
 
 
