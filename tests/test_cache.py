@@ -528,3 +528,13 @@ def test_gathered_rows_are_verified_as_they_are_touched(tmp_path):
     assert np.array_equal(cache.gather(np.array([9, 2])), features[[9, 2]].astype(np.float16))
     with pytest.raises(CacheDamaged, match="row 5"):
         cache.gather(np.array([4, 5]))
+
+
+@pytest.mark.parametrize("use", [FeatureCache.read, lambda cache: cache.gather(np.array([0]))])
+def test_a_cache_that_was_replaced_meanwhile_is_not_called_damaged(tmp_path, use):
+    path, other = make(tmp_path / "pets.h5"), make(tmp_path / "other.h5")
+    fill(path)
+    cache = FeatureCache(path)
+    os.replace(other, path)
+    with pytest.raises(CacheError, match="was replaced by another process"):
+        use(cache)

@@ -4,10 +4,12 @@ N images, D = 2048 features. No torch here.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -75,6 +77,7 @@ class FeatureCache:
             raise CacheError(f"{path} is a folder, not a feature cache. Name a file with CACHE=…")
         if not path.is_file():
             raise CacheError(f"There is no feature cache {path}. Make one with: make extract DATA=…")
+        self._inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:
                 _refuse_foreign(path, file)
@@ -149,7 +152,16 @@ class FeatureCache:
     def features(self) -> NDArray[Any]:
         """(N, D) memory map of the file, as stored; only done rows mean anything. Not verified: see `gather`."""
         column = self.columns["features"]
-        return np.memmap(self.path, column.dtype, "r", column.offset, column.shape)
+        with self._reopened() as file:
+            return np.memmap(file, column.dtype, "r", column.offset, column.shape)
+
+    def _reopened(self) -> BufferedReader:
+        """The file whose columns were read; growth may have put another in its place since."""
+        file = self.path.open("rb")
+        if os.fstat(file.fileno()).st_ino != self._inode:
+            file.close()
+            raise CacheError(f"{self.path} was replaced by another process meanwhile. Give the same command again.")
+        return file
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split that are done and have a label, ascending."""
@@ -172,7 +184,7 @@ class FeatureCache:
             CacheDamaged: a row is not what was written; the message names it.
         """
         column = self.columns["features"]
-        with self.path.open("rb") as file:
+        with self._reopened() as file:
             file.seek(column.offset)
             for begin in range(0, len(self), READ_ROWS):
                 rows = np.arange(begin, min(begin + READ_ROWS, len(self)))
