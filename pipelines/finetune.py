@@ -6,7 +6,14 @@ from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
 
 def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
-    from headstart import datasets, finetuning, outcomes, recipe, runs  # torch loads here, after --help has answered
+    from headstart import (  # torch loads here, after --help has answered
+        datasets,
+        finetuning,
+        outcomes,
+        recipe,
+        runs,
+        subsets,
+    )
     from headstart.backbone import pick_device, save_resnet50, trainable_parameters
 
     device = pick_device(config.device)
@@ -30,7 +37,7 @@ def main(config: FinetuneConfig) -> None:
     images = finetuning.Images(manifest, config.image_px, config.workers)
     val, test = (
         outcomes.predictions_of(
-            manifest, *finetuning.predict(tuned.net, tuned.scale, images, finetuning.rows_of(manifest, split), device)
+            manifest, *finetuning.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device)
         )
         for split in ("val", "test")
     )
@@ -50,7 +57,7 @@ def main(config: FinetuneConfig) -> None:
     }
     runs.save(
         folder,
-        weights={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
+        files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
         config=identity,
         metrics=metrics,
         history=tuned.history,

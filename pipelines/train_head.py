@@ -29,23 +29,20 @@ def main(config: HeadConfig) -> None:
         outcomes.predictions_of(cache.manifest, cache.rows(split), fitted.probabilities(features, split)[0])
         for split in ("val", "test")
     )
-    metrics = {
-        "kind": "head",
-        "dataset": cache.manifest.name,
-        **outcomes.figures(val, test),
-        "train_seconds": fitted.train_seconds,
-        "extract_seconds": cache.seconds,
-        "trainable_parameters": trainable_parameters(head),
-        "train_images": len(features.rows["train"]),
-        "device": device.type,
-        "precision": "fp32",
-        "weights": cache.recipe.weights,
-        "recipe_digest": cache.recipe.digest(),
-        "seed": config.seed,
-    }
+    metrics = outcomes.metrics_of_cached(
+        "head",
+        cache,
+        val,
+        test,
+        device=device.type,
+        train_seconds=fitted.train_seconds,
+        trainable_parameters=trainable_parameters(head),
+        train_images=len(features.rows["train"]),
+        seed=config.seed,
+    )
     runs.save(
         folder,
-        weights={"head.pth": lambda path: torch.save(head.state_dict(), path)},
+        files={"head.pth": lambda path: torch.save(head.state_dict(), path)},
         config=identity,
         metrics=metrics,
         history=fitted.history,

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 from torchvision import transforms
@@ -23,8 +21,9 @@ from headstart import datasets, finetuning, updating
 from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.datasets import Manifest
 from headstart.errors import DataError
-from headstart.finetuning import Images, Tuned, predict, rows_of, stratified
+from headstart.finetuning import Images, Tuned, predict
 from headstart.settings import ExtractConfig, FinetuneConfig
+from headstart.subsets import rows_of
 
 CPU = torch.device("cpu")
 CLASSES = ("bird", "cat", "dog")
@@ -341,51 +340,6 @@ def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
 
 
 # --- a part of the data ---
-
-
-def labelled(labels) -> Manifest:
-    count = len(labels)
-    numbers = np.zeros(count, np.int64)
-    names = tuple(f"class {label}" for label in range(max(labels) + 1))
-    paths = np.array([f"{row:06}".encode() for row in range(count)])
-    labels = np.asarray(labels, np.int64)
-    return Manifest("m", Path("/m"), names, paths, labels, np.zeros(count, np.uint8), numbers, numbers)
-
-
-@given(st.lists(st.integers(0, 5), min_size=2, max_size=300), st.integers(2, 320), st.integers(0, 5))
-def test_a_subset_keeps_the_shares_of_the_classes_at_least_one_image_each(labels, count, seed):
-    manifest = labelled(labels)
-    rows = rows_of(manifest, "train")
-    chosen = stratified(manifest, rows, count, seed)
-    assert len(set(chosen.tolist())) == len(chosen)
-    assert set(chosen.tolist()) <= set(rows.tolist())
-    if count >= len(rows):
-        assert chosen.tolist() == rows.tolist()
-        return
-    for label in set(labels):
-        here, exact = int((manifest.labels[chosen] == label).sum()), count * labels.count(label) / len(labels)
-        assert here >= 1
-        assert abs(here - exact) < 1
-    assert abs(len(chosen) - count) <= len(set(labels))
-
-
-@given(st.lists(st.integers(0, 3), min_size=20, max_size=100), st.integers(0, 5))
-@settings(max_examples=20)
-def test_a_subset_is_the_same_every_time(labels, seed):
-    manifest, rows = labelled(labels), np.arange(len(labels))
-    assert np.array_equal(stratified(manifest, rows, 10, seed), stratified(manifest, rows, 10, seed))
-
-
-def test_another_seed_chooses_another_subset():
-    manifest = labelled([0, 1] * 500)
-    assert not np.array_equal(*(stratified(manifest, np.arange(1000), 100, seed) for seed in (0, 1)))
-
-
-def test_a_subset_comes_from_the_rows_that_were_given():
-    """From the training split alone, wherever its rows lie."""
-    manifest = labelled([0, 1] * 50)
-    rows = np.arange(60, 100)
-    assert set(stratified(manifest, rows, 10, 0).tolist()) <= set(rows.tolist())
 
 
 def test_fine_tuning_trains_on_the_subset_alone(manifest):

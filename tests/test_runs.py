@@ -38,7 +38,7 @@ def predictions(classes=("cat", "dog")):
 def save(folder, **changes):
     weights = {"head.pth": lambda path: path.write_bytes(b"weights")}
     parts = {
-        "weights": weights,
+        "files": weights,
         "config": {"lr": 1e-3},
         "metrics": METRICS,
         "history": HISTORY,

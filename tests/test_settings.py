@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from headstart import settings
 from headstart.errors import SettingsError
-from headstart.settings import PROGRAMS, CompareConfig, ExtractConfig, FinetuneConfig, HeadConfig, parse
+from headstart.parsing import PROGRAMS, parse
+from headstart.settings import CompareConfig, ExtractConfig, FinetuneConfig, HeadConfig
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "pipelines/configs").glob("*.toml"))
@@ -179,9 +180,10 @@ def test_help_explains_every_setting(name, capsys, monkeypatch):
         parse(PROGRAMS[name], ["--help"])
     assert stopped.value.code == 0
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    body = ast.parse(inspect.getsource(PROGRAMS[name])).body[0].body
+    bodies = [ast.parse(inspect.getsource(type_)).body[0].body for type_ in PROGRAMS[name].__mro__[-2::-1]]
     texts = {
         line.target.id: below.value.value
+        for body in bodies
         for line, below in pairwise(body)
         if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr)
     }
@@ -192,7 +194,7 @@ def test_help_explains_every_setting(name, capsys, monkeypatch):
 
 def test_settings_and_command_lines_load_without_torch_numpy_or_h5py():
     """`--help` answers in well under a second because of it."""
-    code = "import sys, headstart.settings, headstart.cli; print({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules))"
+    code = "import sys, headstart.parsing, headstart.cli; print({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(Path(settings.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

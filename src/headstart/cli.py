@@ -4,9 +4,9 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from headstart import settings
+from headstart import parsing
 from headstart.errors import HeadstartError
-from headstart.settings import Config
+from headstart.parsing import Config
 
 
 def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
@@ -19,7 +19,7 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
     """
     _speak_plainly()
     try:
-        sys.exit(main(settings.parse(config_type, sys.argv[1:])))
+        sys.exit(main(parsing.parse(config_type, sys.argv[1:])))
     except HeadstartError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

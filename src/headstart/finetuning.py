@@ -15,12 +15,13 @@ from torch.nn import functional
 from torchvision.models import ResNet
 
 from headstart.backbone import ZERO_TO_ONE, PixelScale, load_resnet50
-from headstart.datasets import SPLITS, Manifest
+from headstart.datasets import Manifest
 from headstart.errors import DataError
 from headstart.images import Geometry
 from headstart.loading import Loaded, default_workers, make_batch, stream
 from headstart.progress import bar, say
 from headstart.settings import FinetuneConfig
+from headstart.subsets import rows_of, stratified
 from headstart.training import epoch_line, minibatches
 
 EVALUATION_IMAGES = 64
@@ -65,7 +66,7 @@ class _Tuner:
     def __init__(self, manifest: Manifest, config: FinetuneConfig, net: ResNet, device: torch.device) -> None:
         self.manifest, self.config, self.net, self.device = manifest, config, net, device
         self.images = Images(manifest, config.image_px, config.workers)
-        self.rows = stratified(manifest, rows_of(manifest, "train"), config.subset, config.seed)
+        self.rows = stratified(manifest.labels, rows_of(manifest, "train"), config.subset, config.seed)
         self.order = torch.Generator().manual_seed(config.seed)
         self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
 
@@ -180,29 +181,3 @@ def predict(
             seen.append(chosen)
             progress.update(len(chosen))
     return np.concatenate(seen), np.concatenate(found) if found else np.empty((0, 0), np.float32)
-
-
-def rows_of(manifest: Manifest, split: str) -> NDArray[np.int64]:
-    """Rows of a split that have a label, ascending."""
-    return np.flatnonzero((manifest.splits == SPLITS.index(split)) & (manifest.labels >= 0))
-
-
-def stratified(manifest: Manifest, rows: NDArray[np.int64], count: int | None, seed: int) -> NDArray[np.int64]:
-    """A random part of some rows in which each class keeps its share, at least one image each.
-
-    Args:
-        manifest: whose labels.
-        rows: to choose from.
-        count: how many, about; None or more than there are: all.
-        seed: of the choice.
-    """
-    if count is None or count >= len(rows):
-        return rows
-    generator = np.random.default_rng(seed)
-    labels = manifest.labels[rows]
-    parts = []
-    for label in np.unique(labels):
-        members = rows[labels == label]
-        share = max(1, round(count * len(members) / len(rows)))
-        parts.append(generator.choice(members, share, replace=False))
-    return np.sort(np.concatenate(parts))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.cache import FeatureCache
 from headstart.datasets import Manifest
 from headstart.metrics import evaluate
 from headstart.runs import Predictions
+from headstart.settings import PLACES
 
 
 def predictions_of(manifest: Manifest, rows: NDArray[np.int64], probabilities: NDArray[Any]) -> Predictions:
@@ -36,10 +38,35 @@ def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
     }
 
 
+def metrics_of_cached(
+    kind: str, cache: FeatureCache, val: Predictions, test: Predictions, *, device: str, **more: Any
+) -> dict[str, Any]:
+    """What metrics.json says of a run on cached features.
+
+    Args:
+        kind: of the run: head, sweep, logistic, …
+        cache: whose features were used.
+        val: predictions on the validation split.
+        test: predictions on the test split.
+        device: cpu, cuda or mps.
+        more: figures that only this kind has, JSON-like.
+    """
+    return {
+        "kind": kind,
+        "dataset": cache.manifest.name,
+        **figures(val, test),
+        "extract_seconds": cache.seconds,
+        "device": device,
+        "precision": "fp32",
+        "weights": cache.recipe.weights,
+        "recipe_digest": cache.recipe.digest(),
+        **more,
+    }
+
+
 def settings_of(config: Any) -> dict[str, Any]:
     """A program's settings without those that only say where things lie: what identifies a run."""
-    places = {"config", "data", "cache", "run", "device", "workers"}
-    return {key: value for key, value in dataclasses.asdict(config).items() if key not in places}
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
 
 
 def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ def make_folder(folder: Path) -> None:
 def save(
     folder: Path,
     *,
-    weights: Mapping[str, Callable[[Path], None]],
+    files: Mapping[str, Callable[[Path], None]],
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
@@ -92,7 +92,7 @@ def save(
 
     Args:
         folder: made where it is missing; a run that is there is replaced.
-        weights: for each file of weights its name, and what writes it.
+        files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: the settings, JSON-like.
         metrics: the figures, JSON-like, with at least kind, dataset, test and val. Numbers that are not finite
             become null. A test split without images is `{"images": 0}`.
@@ -109,7 +109,7 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         # Until the new figures are there, the old ones must not vouch for a mixture of old and new files.
         (folder / "metrics.json").unlink(missing_ok=True)
-        for name, write in weights.items():
+        for name, write in files.items():
             with whole_file(folder / name) as path:
                 write(path)
         write_json(folder / "config.json", config)

@@ -1,25 +1,24 @@
-"""Every setting of every program, once: name, range, unit, default. Order: defaults < TOML file < flags.
+"""Every setting of every program, once: name, range, unit, default. `parsing` reads them.
 
 No torch in this module: `--help` must answer at once.
 """
 
 import dataclasses
 import os
-import tomllib
-from argparse import ArgumentParser
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from headstart.errors import SettingsError
 
-CONFIG_FOLDER = Path("pipelines/configs")
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 
+PLACES = frozenset({"config", "data", "cache", "run", "device", "workers"})
+"""Settings that only say where things lie or run: they do not decide a result."""
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +123,21 @@ class HeadConfig:
     dropout: float = 0.4
     """Probability in [0, 1) with which a hidden unit is dropped in training."""
     lr: float = 1e-3
-    """Learning rate of Adam, constant."""
+    """Learning rate, at its highest."""
     weight_decay: float = 0.0
-    """L2 penalty, as in torch.optim.Adam."""
+    """With adam an L2 penalty, with adamw decoupled from the gradient, as in torch.optim."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam, or AdamW."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate over the steps: constant, or down to 0 along half a cosine."""
+    warmup: float = 0.0
+    """Fraction of the steps, in [0, 1), in which the learning rate rises in a line to its highest."""
+    label_smoothing: float = 0.0
+    """Share of the truth, in [0, 1), that is spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a class counts in inverse proportion to its training images."""
     epochs: int = 10
-    """Passes over the training split."""
+    """Passes over the training split; the best by validation is kept."""
     batch_size: int = 32
     """Rows of features in one step."""
     normalize: Literal["standardize", "l2", "none"] = "standardize"
@@ -143,9 +152,119 @@ class HeadConfig:
         require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         require(self, "lr", self.lr > 0, "above 0")
         require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
+        require(self, "warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         _require_seed(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """Train a head for every combination of the values given, all at once, and keep the best by validation."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    data: str | None = None
+    """The data set whose cache is meant, when --cache does not say it."""
+    cache: Path | None = None
+    """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
+    run: Path | None = None
+    """Folder of the run; by default data/runs/<data set>/sweep-<8 hex digits of these settings>."""
+    hidden: tuple[str, ...] = ("none", "256")
+    """Widths of the hidden layers, a word for each head: none, 256, 512,256."""
+    dropout: tuple[float, ...] = (0.0, 0.4)
+    """Probabilities in [0, 1); without a hidden layer there is nothing to drop, so that one value serves."""
+    lr: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
+    """Learning rates, at their highest."""
+    weight_decay: tuple[float, ...] = (0.0, 1e-4)
+    """With adam an L2 penalty, with adamw decoupled from the gradient, as in torch.optim."""
+    optimizer: tuple[Literal["adam", "adamw"], ...] = ("adam",)
+    """Adam, AdamW."""
+    schedule: tuple[Literal["constant", "cosine"], ...] = ("constant",)
+    """Learning rate over the steps: constant, or down to 0 along half a cosine."""
+    warmup: tuple[float, ...] = (0.0,)
+    """Fractions of the steps, in [0, 1), in which the learning rate rises in a line to its highest."""
+    label_smoothing: tuple[float, ...] = (0.0,)
+    """Shares of the truth, in [0, 1), that are spread over all classes."""
+    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
+    """balanced: a class counts in inverse proportion to its training images."""
+    epochs: tuple[int, ...] = (10,)
+    """Passes over the training split; each head keeps its best by validation."""
+    batch_size: tuple[int, ...] = (32,)
+    """Rows of features in one step."""
+    normalize: tuple[Literal["standardize", "l2", "none"], ...] = ("standardize",)
+    """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
+    seed: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
+    halving: Literal["auto", "on", "off"] = "auto"
+    """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped; auto: from 8 settings on."""
+    device: Device = "auto"
+    """auto: cuda, else mps, else cpu."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            values = getattr(self, field.name)
+            require(self, field.name, values != (), "at least one value")
+        self.heads()
+
+    def heads(self) -> list[HeadConfig]:
+        """Every combination as the settings of a head, each once, seeds of one setting side by side.
+
+        Raises:
+            SettingsError: a value is out of range.
+        """
+        names = [field.name for field in dataclasses.fields(HeadConfig) if field.name not in PLACES]
+        columns = {name: getattr(self, name) for name in names} | {"hidden": tuple(map(_widths, self.hidden))}
+        heads = [HeadConfig(**dict(zip(names, values, strict=True))) for values in product(*columns.values())]
+        distinct = [head if head.hidden else dataclasses.replace(head, dropout=self.dropout[0]) for head in heads]
+        return list(dict.fromkeys(distinct))
+
+
+def _widths(word: str) -> tuple[int, ...]:
+    try:
+        return () if word == "none" else tuple(map(int, word.split(",")))
+    except ValueError:
+        raise SettingsError(f"--hidden {word} is not a list of widths: give words such as none 256 512,256.") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """Measure features by the papers' protocols: logistic regression, ridge regression, nearest neighbours."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    data: str | None = None
+    """The data set whose cache is meant, when --cache does not say it."""
+    cache: Path | None = None
+    """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
+    methods: tuple[Literal["logistic", "ridge", "knn"], ...] = ("logistic", "ridge", "knn")
+    """Which of them."""
+    normalize: Literal["standardize", "l2", "none"] = "standardize"
+    """As for a head; nearest neighbours always compare directions of the features as they are."""
+    device: Device = "auto"
+    """auto: cuda, else mps, else cpu."""
+
+    def __post_init__(self) -> None:
+        require(self, "methods", self.methods != (), "at least one of logistic, ridge, knn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurveConfig(HeadConfig):
+    """Train heads on growing parts of the training images: would more images help?"""
+
+    run: Path | None = None
+    """Folder of the result; by default data/runs/<data set>/learning-curve-<8 hex digits of these settings>."""
+    fractions: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+    """Parts of the training images, each above 0 and at most 1; every class keeps its share."""
+    seeds: int = 3
+    """How many heads for each part, of seeds that count up from --seed; each draws images of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "fractions", bool(self.fractions), "at least one fraction")
+        require(self, "fractions", all(0 < fraction <= 1 for fraction in self.fractions), "above 0 and at most 1")
+        require(self, "seeds", self.seeds >= 1, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,18 +354,6 @@ class BenchmarkConfig:
             require(self, field, getattr(self, field) >= 1, "at least 1")
 
 
-PROGRAMS: dict[str, type] = {
-    "prepare": PrepareConfig,
-    "extract": ExtractConfig,
-    "inspect": InspectConfig,
-    "head": HeadConfig,
-    "finetune": FinetuneConfig,
-    "compare": CompareConfig,
-    "benchmark": BenchmarkConfig,
-}
-"""The tables of a TOML file, and who reads them."""
-
-
 def require(config: object, field: str, holds: bool, expected: str) -> None:
     """Refuses a value out of range, naming the flag, what was expected and what was found.
 
@@ -261,87 +368,22 @@ def _require_seed(config: Any) -> None:
     require(config, "seed", 0 <= config.seed < 2**63, "0 or more, and below 2^63")
 
 
-def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
-    """The settings of one program, from its TOML file and its flags.
-
-    Raises:
-        SettingsError: the file or one of its keys is unknown, or a value is out of range.
-        SystemExit: a flag is unknown or cannot be read (0 after `--help`).
-    """
-    import tyro
-
-    finder = ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    name = finder.parse_known_args(list(arguments))[0].config
-    defaults = tyro.cli(config_type, args=read_toml(name, config_type)) if name else config_type()
-    return tyro.cli(config_type, args=list(arguments), default=defaults)
-
-
-def read_toml(name: str, config_type: type) -> list[str]:
-    """What a TOML file says to one program, as flags: its shared keys, and on top of them the program's own table.
-
-    Args:
-        name: a name in pipelines/configs, or a path that ends in .toml.
-        config_type: one of `PROGRAMS`.
-
-    Raises:
-        SettingsError: no such file, no TOML, or a key that no program, or not this one, knows.
-    """
-    path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in CONFIG_FOLDER.glob("*.toml"))) or "none here"
-        raise SettingsError(f"There is no settings file {path}. Known names: {known}; or give a path ending in .toml.")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}.") from None
-    _refuse_unknown_keys(path, content)
-    table = next(name for name, program in PROGRAMS.items() if program is config_type)
-    shared = {key: value for key, value in content.items() if key in _fields(config_type)}
-    merged = {**shared, **content.get(table, {})}
-    return [word for key, value in merged.items() for word in _as_flag(key.replace("_", "-"), value)]
-
-
-def _as_flag(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-
-
-def _refuse_unknown_keys(path: Path, content: dict[str, Any]) -> None:
-    anywhere = {field for program in PROGRAMS.values() for field in _fields(program)}
-    for key, value in content.items():
-        if isinstance(value, dict) and key not in PROGRAMS:
-            raise SettingsError(f"{path}: unknown table [{key}]; there are {', '.join(PROGRAMS)}.")
-        if not isinstance(value, dict) and key not in anywhere:
-            raise SettingsError(f"{path}: unknown setting {key!r}.")
-        for inner in value if isinstance(value, dict) else ():
-            if inner not in _fields(PROGRAMS[key]):
-                raise SettingsError(f"{path}: unknown setting {inner!r} in [{key}].")
-
-
-def _fields(program: type) -> set[str]:
-    return {field.name for field in dataclasses.fields(program)} - {"config"}
-
-
 def dataset_name(data: str) -> str:
     """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix."""
     path = Path(os.path.abspath(data))
     return path.stem if path.suffix.lower() == ".csv" else path.name
 
 
-def cache_path(config: ExtractConfig | InspectConfig | HeadConfig) -> Path:
+def cache_path(config: Any) -> Path:
     """The cache that is meant.
 
     Raises:
         SettingsError: neither a cache nor a data set is named.
     """
-    return config.cache or FEATURES_FOLDER / f"{dataset_name(data_of(config))}.h5"
+    return Path(config.cache or FEATURES_FOLDER / f"{dataset_name(data_of(config))}.h5")
 
 
-def data_of(
-    config: PrepareConfig | ExtractConfig | InspectConfig | HeadConfig | FinetuneConfig | CompareConfig,
-) -> str:
+def data_of(config: Any) -> str:
     """The data set that is meant.
 
     Raises:
@@ -349,4 +391,4 @@ def data_of(
     """
     if not config.data:
         raise SettingsError("No data set is named: give --data (a folder or a .csv), or --config digits to try it out.")
-    return config.data
+    return str(config.data)
