@@ -11,6 +11,7 @@ def main(config: HeadConfig) -> None:
     from headstart import outcomes, runs, training  # torch loads here, after --help has answered
     from headstart.backbone import pick_device, trainable_parameters
     from headstart.cache import FeatureCache
+    from headstart.features import Features
 
     device = pick_device(config.device)
     cache = FeatureCache(cache_path(config))
@@ -21,12 +22,12 @@ def main(config: HeadConfig) -> None:
         print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return
 
-    features = training.Features.load(cache, device)
+    features = Features.load(cache, device)
     runs.make_folder(folder)
     fitted = training.fit(features, config)
-    head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
+    head = fitted.sequential()
     val, test = (
-        outcomes.predictions_of(cache.manifest, cache.rows(split), fitted.probabilities(features, split)[0])
+        outcomes.predictions_of(cache.manifest, cache.rows(split), fitted.probabilities(features, split))
         for split in ("val", "test")
     )
     metrics = outcomes.metrics_of_cached(
@@ -38,6 +39,7 @@ def main(config: HeadConfig) -> None:
         train_seconds=fitted.train_seconds,
         trainable_parameters=trainable_parameters(head),
         train_images=len(features.rows["train"]),
+        best_epoch=fitted.best_epoch,
         seed=config.seed,
     )
     runs.save(

@@ -20,7 +20,7 @@ from headstart.errors import CacheDamaged, CacheError
 from headstart.heads import HeadStack
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig, HeadConfig
-from headstart.training import Features, Normalization
+from headstart.features import Features, Normalization
 from headstart.writing import CacheWriter
 
 CPU = torch.device("cpu")

@@ -35,3 +35,7 @@ class CacheDamaged(CacheError):
 
 class RunError(HeadstartError):
     """A run folder that is missing, incomplete or in the way."""
+
+
+class TrainingFailed(HeadstartError):
+    """Training came to nothing: the loss is not a number any more."""

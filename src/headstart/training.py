@@ -1,142 +1,82 @@
-"""Trains K ≥ 1 heads on cached features; one head is a stack of one. Never sees an image.
+"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one. Never sees an image.
 
-N rows, D = 2048 features, B rows in a batch, C classes, K heads.
+B rows in a batch, C classes, K heads, P parameters of one head.
 """
 
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from headstart.cache import FeatureCache
-from headstart.datasets import SPLITS
-from headstart.errors import CacheError
-from headstart.heads import HeadStack, StackedAdam
+from headstart.arithmetic import fast_products
+from headstart.errors import TrainingFailed
+from headstart.features import BLOCK_ROWS, Features, Normalization
+from headstart.heads import HeadStack, backpropagate
+from headstart.objective import class_weights, dropout_mask, rate_factor, smoothed_targets
 from headstart.progress import bar, say
 from headstart.settings import HeadConfig
 
-EVALUATION_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a head learns from, on one device.
-
-    Attributes:
-        values: (N, D), as stored; rows that are not done are in no split.
-        labels: (N,) int64.
-        rows: of each split.
-        classes: names.
-    """
-
-    values: Tensor
-    labels: Tensor
-    rows: dict[str, Tensor]
-    classes: tuple[str, ...]
-
-    @classmethod
-    def load(cls, cache: FeatureCache, device: torch.device) -> "Features":
-        """Reads and verifies a cache.
-
-        Raises:
-            CacheDamaged: a row is not what was written.
-            CacheError: no row of the training split is done.
-        """
-        rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
-        if not len(rows["train"]):
-            raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
-        labels = torch.from_numpy(cache.manifest.labels).to(device)
-        return cls(torch.from_numpy(cache.read()).to(device), labels, rows, cache.manifest.classes)
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """(x / |x|, if asked − mean) / deviation, in fp32."""
-
-    unit_length: bool
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def fit(cls, features: Features, kind: Literal["standardize", "l2", "none"]) -> "Normalization":
-        """Learns mean and deviation from the training split; a feature that never changes is only centred."""
-        width = features.values.shape[1]
-        mean, deviation = torch.zeros(width), torch.ones(width)
-        if kind == "standardize":
-            mean, deviation = _moments(features.values, features.rows["train"])
-        device = features.values.device
-        return cls(kind == "l2", mean.to(device), deviation.to(device))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """(B, D), as stored → (B, D) float32."""
-        values = values.float()
-        if self.unit_length:
-            values = functional.normalize(values, dim=1)
-        return (values - self.mean) / self.deviation
-
-
-def _moments(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of some rows, summed in float64, block by block to save memory."""
-    total = torch.zeros(values.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for block in rows.split(EVALUATION_ROWS):
-        total += values[block].double().sum(0).cpu()
-    mean = total / len(rows)
-    for block in rows.split(EVALUATION_ROWS):
-        squares += (values[block].double() - mean.to(values.device)).square().sum(0).cpu()
-    deviation = (squares / len(rows)).sqrt()
-    return mean.float(), torch.where(deviation > 1e-6 * mean.abs().clamp(min=1e-6), deviation, 1.0).float()
+ROWS_AHEAD = 1024
+"""Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
+OWN = ("lr", "weight_decay", "dropout", "label_smoothing")
+"""Settings that each head of a stack has for itself; in all others they agree."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Trained heads and how they got there."""
+    """One trained head, as it was after its best epoch, and how it got there."""
 
     heads: HeadStack
+    """A stack of one."""
     normalization: Normalization
     history: list[dict[str, float]]
-    """One row for each epoch, of head 0."""
+    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
+    best_epoch: int
+    """The epoch whose weights these are: best by validation accuracy, then by loss; the last without validation."""
     train_seconds: float
 
     @torch.inference_mode()
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
-        """(K, n, C) class probabilities of every head for the rows of a split, in their order."""
+        """(n, C) class probabilities for the rows of a split, in their order."""
         blocks = [
-            self.heads.logits(self.normalization(features.values[rows])).softmax(dim=-1).cpu().numpy()
-            for rows in features.rows[split].split(EVALUATION_ROWS)
+            self.heads.logits(self.normalization(features.values[rows]))[0].softmax(dim=-1).cpu().numpy()
+            for rows in features.rows[split].split(BLOCK_ROWS)
         ]
-        return np.concatenate(blocks, axis=1)
+        return np.concatenate(blocks)
+
+    def sequential(self) -> nn.Sequential:
+        """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
+        return self.heads.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
-    """Trains one head for each setting, all at once: Adam, cross entropy, shuffled batches.
+    """Trains one head: shuffled batches, cross entropy, a line for each epoch.
 
     Args:
         features: on the device where training shall run.
         config: of the head.
 
     Returns:
-        The heads after the last epoch. Same seed, same device: the same bits.
+        The head after its best epoch. Same seed, same device: the same bits.
+
+    Raises:
+        TrainingFailed: the loss became infinite or NaN.
     """
-    device = features.values.device
-    normalization = Normalization.fit(features, config.normalize)
-    widths = (features.values.shape[1], *config.hidden, len(features.classes))
-    heads = HeadStack(widths, [config.seed], device)
-    trainer = _Trainer(features, normalization, heads, config)
-    history: list[dict[str, float]] = []
-    start = time.perf_counter()
+    trainer = Trainer(features, Normalization.fit(features, config.normalize), [config])
+    record = trainer.records[0]
     with bar(config.epochs, "training", "epochs") as progress:
-        for epoch in range(1, config.epochs + 1):
-            history.append({"epoch": epoch, **trainer.epoch(), "seconds": time.perf_counter() - start})
-            say(epoch_line(history[-1], config.epochs))
+        for _ in range(config.epochs):
+            trainer.epoch()
+            say(epoch_line(record.history[-1], config.epochs))
             progress.update()
-    return Fitted(heads, normalization, history, history[-1]["seconds"])
+            if record.failure:
+                raise TrainingFailed(f"{record.failure.capitalize()}. Try a lower --lr, or --normalize standardize.")
+    return trainer.fitted(0)
 
 
 def epoch_line(row: dict[str, float], epochs: int) -> str:
@@ -147,38 +87,156 @@ def epoch_line(row: dict[str, float], epochs: int) -> str:
     )
 
 
-class _Trainer:
-    def __init__(self, features: Features, normalization: Normalization, heads: HeadStack, config: HeadConfig) -> None:
-        self.features, self.normalization, self.heads, self.config = features, normalization, heads, config
+@dataclass
+class Record:
+    """How the training of one head went so far."""
+
+    config: HeadConfig
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack)."""
+    best_epoch: int = 0
+    """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
+    failure: str = ""
+    """Why it makes no sense to go on; empty while it does."""
+
+    def add(self, row: dict[str, float]) -> bool:
+        """Notes an epoch; says whether it is the best so far."""
+        self.history.append(row)
+        if self.failure or not math.isfinite(row["train_loss"]):
+            self.failure = self.failure or f"the loss became {row['train_loss']} in epoch {row['epoch']:.0f}"
+            return False
+        if self.best_epoch and _score(row) < _score(self.best):
+            return False
+        self.best_epoch = len(self.history)
+        return True
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
+
+def _score(row: dict[str, float]) -> tuple[float, float]:
+    return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
+
+
+class Trainer:
+    """K heads that learn from the same batches, an epoch at a time.
+
+    Attributes:
+        records: of the K heads.
+        seconds: spent in `epoch`.
+    """
+
+    def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
+        """Draws the initial weights: each head's are those that it would have alone.
+
+        Args:
+            features: on the device where training shall run.
+            normalization: fitted on the training split.
+            configs: K of them, alike but for `OWN`.
+        """
+        shared = configs[0]
+        if any(shared != replace(config, **{name: getattr(shared, name) for name in OWN}) for config in configs):
+            raise ValueError(f"the heads of a stack may differ in {', '.join(OWN)} alone")
+        self.features, self.normalization, self.shared = features, normalization, shared
         device = features.values.device
-        self.dropout = torch.tensor([config.dropout], device=device).view(-1, 1, 1)
-        self.order = torch.Generator().manual_seed(config.seed)
-        self.masks = torch.Generator(device).manual_seed(config.seed)
-        self.adam = StackedAdam(
-            heads.parameters(),
-            torch.tensor([config.lr], device=device).view(-1, 1, 1),
-            torch.tensor([config.weight_decay], device=device).view(-1, 1, 1),
+        widths = (features.values.shape[1], *shared.hidden, len(features.classes))
+        self.order = torch.Generator().manual_seed(shared.seed)
+        self.noise = torch.Generator(device).manual_seed(shared.seed)
+        self.class_weights = class_weights(features, shared.class_weights)
+        self.steps, self.seconds = 0, 0.0
+        self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
+        self.best = self.heads.parameters.clone()
+
+    def _take(self, records: list[Record], heads: HeadStack) -> None:
+        self.records, self.heads = records, heads
+        self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
+        self.dropout = self._per_head("dropout")
+        self.label_smoothing = self._per_head("label_smoothing")
+        self.drops = any(record.config.dropout for record in records)
+        self.optimizer = _optimizer(heads, self.gradients, [record.config for record in records])
+
+    def _per_head(self, name: str) -> Tensor:
+        """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
+        values = [getattr(record.config, name) for record in self.records]
+        return torch.tensor(values if len(set(values)) > 1 else values[:1], device=self.heads.parameters.device).view(
+            -1, 1, 1
         )
 
-    def epoch(self) -> dict[str, float]:
-        rows = self.features.rows["train"]
-        total = torch.zeros(len(self.dropout), device=rows.device)
-        for batch in minibatches(len(rows), self.config.batch_size, self.order):
-            chosen = rows[batch.to(rows.device)]
-            total += self._step(chosen) * len(chosen)
-        val_loss, val_accuracy = evaluate(self.heads, self.normalization, self.features, "val")
-        return {"train_loss": float(total[0]) / len(rows), "val_loss": val_loss, "val_accuracy": val_accuracy}
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Goes on with some of the heads, as if the others had never been."""
+        states, places = self.optimizer.state_dict()["state"], list(chosen)
+        heads = HeadStack(self.heads.widths, self.heads.parameters[places])
+        self._take([self.records[head] for head in places], heads)
+        kept = {place: states[head] for place, head in enumerate(places)} if states else {}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
+        self.best = self.best[places]
 
-    def _step(self, rows: Tensor) -> Tensor:
-        """One step of every head; returns its losses (K,)."""
-        parameters = [parameter.requires_grad_() for parameter in self.heads.parameters()]
-        dropout = self.dropout if self.config.dropout else None
-        logits = self.heads.logits(self.normalization(self.features.values[rows]), dropout, self.masks)
-        losses = cross_entropy(logits, self.features.labels[rows])
-        gradients = torch.autograd.grad(losses.sum(), parameters)
-        with torch.no_grad():
-            self.adam.step(gradients)
-        return losses.detach()
+    def epoch(self) -> None:
+        """Shows every training row once to every head, and validates."""
+        start = time.perf_counter()
+        with torch.no_grad(), fast_products():
+            train_losses = self._train()
+            val_losses, val_accuracies = evaluate(self.heads, self.normalization, self.features, "val")
+        self.seconds += time.perf_counter() - start
+        for head, record in enumerate(self.records):
+            row = {"epoch": len(record.history) + 1, "train_loss": train_losses[head], "val_loss": val_losses[head]}
+            if record.add({**row, "val_accuracy": val_accuracies[head], "seconds": self.seconds}):
+                self.best[head] = self.heads.parameters[head]
+
+    def _train(self) -> list[float]:
+        """Mean loss of each head over an epoch."""
+        rows, size = self.features.rows["train"], self.shared.batch_size
+        total = torch.zeros(len(self.heads), device=rows.device)
+        for block in minibatches(len(rows), size * max(1, ROWS_AHEAD // size), self.order):
+            chosen = rows[block.to(rows.device)]
+            values, labels = self.normalization(self.features.values[chosen]), self.features.labels[chosen]
+            noise = self._draw(len(chosen))
+            for begin in range(0, len(chosen), size):
+                batch = slice(begin, begin + size)
+                losses = self._step(values[batch], labels[batch], [layer[batch] for layer in noise])
+                total += losses * len(labels[batch])
+        return [float(loss) for loss in total / len(rows)]
+
+    def _draw(self, rows: int) -> list[Tensor]:
+        """Uniform noise for the dropout, the same for every head: heads differ by their settings, not by luck."""
+        widths, device = self.shared.hidden if self.drops else (), self.dropout.device
+        return [torch.rand((rows, width), generator=self.noise, device=device) for width in widths]
+
+    def _step(self, values: Tensor, labels: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """One step of every head; returns its losses (K,), means over the rows."""
+        targets = smoothed_targets(labels, self.class_weights, self.label_smoothing)
+        masks: list[Tensor | float] = [dropout_mask(layer, self.dropout) for layer in noise]
+        masks = masks or [1.0] * len(self.shared.hidden)
+        losses = backpropagate(self.heads, values, targets, masks, self.gradients)
+        self._set_rates()
+        self.optimizer.step()
+        self.steps += 1
+        return losses
+
+    def _set_rates(self) -> None:
+        if self.shared.schedule == "constant" and not self.shared.warmup:
+            return
+        total = self.shared.epochs * math.ceil(len(self.features.rows["train"]) / self.shared.batch_size)
+        factor = rate_factor(self.steps, total, self.shared.warmup, self.shared.schedule)
+        for group, record in zip(self.optimizer.param_groups, self.records, strict=True):
+            group["lr"] = factor * record.config.lr
+
+    def fitted(self, head: int) -> Fitted:
+        """A head as it was after its best epoch."""
+        best, record = HeadStack(self.heads.widths, self.best[head : head + 1].clone()), self.records[head]
+        return Fitted(best, self.normalization, record.history, record.best_epoch, self.seconds)
+
+
+def _optimizer(heads: HeadStack, gradients: HeadStack, configs: Sequence[HeadConfig]) -> torch.optim.Optimizer:
+    """torch's own, with a group of parameters for each head."""
+    groups = []
+    for row, gradient, config in zip(heads.parameters, gradients.parameters, configs, strict=True):
+        row.grad = gradient
+        groups.append({"params": [row], "lr": config.lr, "weight_decay": config.weight_decay})
+    kind = torch.optim.AdamW if configs[0].optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, fused=True)  # one pass over the memory, three times as fast as one for each operation
 
 
 def minibatches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -186,19 +244,15 @@ def minibatches(count: int, size: int, generator: torch.Generator) -> Iterator[T
     yield from torch.randperm(count, generator=generator).split(size)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K,) mean loss of each head, from (K, B, C) logits and the (B,) labels that all heads share."""
-    heads, rows, classes = logits.shape
-    losses = functional.cross_entropy(logits.reshape(-1, classes), labels.repeat(heads), reduction="none")
-    return losses.view(heads, rows).mean(dim=1)
-
-
 @torch.inference_mode()
-def evaluate(heads: HeadStack, normalization: Normalization, features: Features, split: str) -> tuple[float, float]:
-    """Mean loss and accuracy of head 0 on a split; NaN when the split is empty. Sums, divided once."""
-    loss, correct, count = 0.0, 0, len(features.rows[split])
-    for rows in features.rows[split].split(EVALUATION_ROWS):
-        logits, labels = heads.logits(normalization(features.values[rows]))[0], features.labels[rows]
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == labels).sum())
-    return (loss / count, correct / count) if count else (float("nan"), float("nan"))
+def evaluate(
+    heads: HeadStack, normalization: Normalization, features: Features, split: str
+) -> tuple[list[float], list[float]]:
+    """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
+    device, count = features.values.device, len(features.rows[split])
+    loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
+    for rows in features.rows[split].split(BLOCK_ROWS):
+        logits, labels = heads.logits(normalization(features.values[rows])), features.labels[rows]
+        loss -= logits.log_softmax(-1)[:, torch.arange(len(rows), device=device), labels].sum(1)
+        correct += (logits.argmax(dim=-1) == labels).sum(1)
+    return (loss / count).tolist(), (correct / count).tolist()

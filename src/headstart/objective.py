@@ -1,0 +1,63 @@
+"""What a head is trained for: weighted, smoothed targets, dropout, and the learning rate over the steps.
+
+B rows in a batch, C classes, K heads.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from headstart.features import Features
+
+
+def class_weights(features: Features, kind: str) -> Tensor:
+    """(C,): 1, or N / (C · images of the class in train), as scikit-learn's "balanced"."""
+    labels = features.labels[features.rows["train"]]
+    if kind == "none":
+        return torch.ones(len(features.classes), device=labels.device)
+    counts = torch.bincount(labels, minlength=len(features.classes)).clamp(min=1)
+    return len(labels) / (len(counts) * counts.float())
+
+
+def smoothed_targets(labels: Tensor, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
+    """(K or 1, B, C) as `backpropagate` takes them: what torch's cross_entropy makes of weights and smoothing.
+
+    Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+    """
+    truth = functional.one_hot(labels, len(class_weights)).float()
+    spread = (1 - label_smoothing) * truth + label_smoothing / len(class_weights)
+    return spread * (class_weights / class_weights[labels].sum())
+
+
+def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:
+    """What hidden units are multiplied by: 0 with a probability for each head, else so that the mean stays.
+
+    Source: Srivastava et al. 2014, JMLR 15, section 10 (inverted dropout).
+
+    Args:
+        noise: (B, width), uniform in [0, 1).
+        dropout: (K, 1, 1) probabilities.
+
+    Returns:
+        (K, B, width).
+    """
+    return (noise >= dropout) / (1 - dropout)
+
+
+def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
+    """What the learning rate is multiplied by.
+
+    Args:
+        step: 0 … steps − 1.
+        steps: of the whole training.
+        warmup: fraction of them in which the rate rises in a line.
+        schedule: constant, or cosine: down to 0. Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5.
+    """
+    rising = warmup * steps
+    if step < rising:
+        return min(1.0, (step + 1) / rising)
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
