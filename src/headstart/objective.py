@@ -13,12 +13,12 @@ from headstart.features import Features
 
 
 def class_weights(features: Features, kind: str) -> Tensor:
-    """(C,): 1, or N / (C · images of the class in train), as scikit-learn's "balanced"."""
+    """(C,): 1, or N / (C · images of the class in train), as scikit-learn's "balanced"; 0 for a class without any."""
     labels = features.labels[features.rows["train"]]
     if kind == "none":
         return torch.ones(len(features.classes), device=labels.device)
-    counts = torch.bincount(labels, minlength=len(features.classes)).clamp(min=1)
-    return len(labels) / (len(counts) * counts.float())
+    counts = torch.bincount(labels, minlength=len(features.classes)).float()
+    return torch.where(counts > 0, len(labels) / (len(counts) * counts), 0.0)
 
 
 def smoothed_targets(labels: Tensor, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
