@@ -1,56 +1,29 @@
 """Cached features → an MLP head, in seconds."""
 
 from headstart import cli
-from headstart.settings import RUNS_FOLDER, HeadConfig, cache_path
+from headstart.settings import HeadConfig
 
 
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
-    import torch
+    from headstart import training  # torch loads here, after --help has answered
+    from headstart.cached_run import CachedRun
 
-    from headstart import outcomes, runs, training  # torch loads here, after --help has answered
-    from headstart.backbone import pick_device, trainable_parameters
-    from headstart.cache import FeatureCache
-    from headstart.features import Features
-
-    device = pick_device(config.device)
-    cache = FeatureCache(cache_path(config))
-    identity = outcomes.identity(config, **cache.identity(), device=device.type)
-    folder = config.run or runs.run_folder(RUNS_FOLDER, cache.manifest.name, "head", identity)
-    print(cache.describe())
-    if runs.finished(folder, identity):
-        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+    run = CachedRun.of("head", config)
+    print(run.cache.describe())
+    if run.is_reported():
         return
 
-    features = Features.load(cache, device)
-    runs.make_folder(folder)
+    features = run.features()
     fitted = training.fit(features, config)
-    head = fitted.sequential()
-    val, test = (
-        outcomes.predictions_of(cache.manifest, cache.rows(split), fitted.probabilities(features, split))
-        for split in ("val", "test")
-    )
-    metrics = outcomes.metrics_of_cached(
-        "head",
-        cache,
-        val,
-        test,
-        device=device.type,
-        train_seconds=fitted.train_seconds,
-        trainable_parameters=trainable_parameters(head),
-        train_images=len(features.rows["train"]),
+    run.save(
+        fitted.sequential(),
+        lambda split: fitted.probabilities(features, split),
+        history=fitted.history,
         best_epoch=fitted.best_epoch,
+        train_seconds=fitted.train_seconds,
         seed=config.seed,
     )
-    runs.save(
-        folder,
-        files={"head.pth": lambda path: torch.save(head.state_dict(), path)},
-        config=identity,
-        metrics=metrics,
-        history=fitted.history,
-        predictions=test,
-    )
-    print(f"{folder}: {runs.summary(metrics)}")
 
 
 if __name__ == "__main__":

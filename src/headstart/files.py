@@ -50,6 +50,11 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
         csv.writer(file).writerows(rows)
 
 
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes mappings with the same keys as CSV, the keys as header."""
+    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
+
+
 def read_csv(path: Path) -> list[list[str]]:
     """The rows that `write_csv` wrote, the header first.
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import FeatureCache
 from headstart.datasets import Manifest
 from headstart.metrics import evaluate
 from headstart.runs import Predictions
@@ -35,32 +34,6 @@ def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
         "test": evaluate(test.probabilities, test.labels) if test.paths else {"images": 0},
         "val": evaluate(val.probabilities, val.labels) if val.paths else {"images": 0, "accuracy": None},
         "test_digest": blake2b(names, digest_size=8).hexdigest(),
-    }
-
-
-def metrics_of_cached(
-    kind: str, cache: FeatureCache, val: Predictions, test: Predictions, *, device: str, **more: Any
-) -> dict[str, Any]:
-    """What metrics.json says of a run on cached features.
-
-    Args:
-        kind: of the run: head, sweep, logistic, …
-        cache: whose features were used.
-        val: predictions on the validation split.
-        test: predictions on the test split.
-        device: cpu, cuda or mps.
-        more: figures that only this kind has, JSON-like.
-    """
-    return {
-        "kind": kind,
-        "dataset": cache.manifest.name,
-        **figures(val, test),
-        "extract_seconds": cache.seconds,
-        "device": device,
-        "precision": "fp32",
-        "weights": cache.recipe.weights,
-        "recipe_digest": cache.recipe.digest(),
-        **more,
     }
 
 

@@ -18,6 +18,9 @@ RUNS_FOLDER = Path("data/runs")
 PLACES = frozenset({"config", "data", "cache", "run", "device", "workers"})
 """Settings that only say where things lie or run: they do not decide a result."""
 
+FEWEST_SETTINGS = 8
+"""From so many settings on, a sweep drops some on the way."""
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -219,6 +222,11 @@ class SweepConfig:
         heads = [HeadConfig(**dict(zip(names, values, strict=True))) for values in product(*columns.values())]
         distinct = [head if head.hidden else dataclasses.replace(head, dropout=self.dropout[0]) for head in heads]
         return list(dict.fromkeys(distinct))
+
+    def halves(self) -> bool:
+        """Whether the worse half of the settings is dropped on the way."""
+        settings = {dataclasses.replace(head, seed=0) for head in self.heads()}
+        return self.halving == "on" or (self.halving == "auto" and len(settings) >= FEWEST_SETTINGS)
 
 
 def _widths(word: str) -> tuple[int, ...]:

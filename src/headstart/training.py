@@ -112,11 +112,17 @@ class Record:
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the best epoch."""
+        """The row of the best epoch; NaN for a head that failed in its first."""
         return self.history[self.best_epoch - 1]
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """Validation accuracy and negative loss, the higher the better; the lowest for a head that failed."""
+        return (0.0, -math.inf) if self.failure else _score(self.best)
 
 
 def _score(row: dict[str, float]) -> tuple[float, float]:
+    """What epochs and heads are chosen by."""
     return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
 
 
@@ -172,6 +178,11 @@ class Trainer:
         kept = {place: states[head] for place, head in enumerate(places)} if states else {}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
         self.best = self.best[places]
+
+    @property
+    def epochs(self) -> int:
+        """How many were trained."""
+        return len(self.records[0].history)
 
     def epoch(self) -> None:
         """Shows every training row once to every head, and validates."""

@@ -1,0 +1,40 @@
+"""Cached features → a head for every combination of settings, all at once; the best by validation becomes the run."""
+
+from headstart import cli
+from headstart.settings import SweepConfig
+
+
+def main(config: SweepConfig) -> None:
+    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
+    from headstart import files, leaderboard, search, search_plots  # torch loads here, after --help has answered
+    from headstart.cached_run import CachedRun
+
+    run = CachedRun.of("sweep", config)
+    print(run.cache.describe())
+    if run.is_reported():
+        return
+
+    features, heads = run.features(), config.heads()
+    swept = search.sweep(features, heads, config.halves())
+    best, table = swept.settings[0].best.config, leaderboard.table(swept.settings)
+    print("\n".join(leaderboard.lines(swept.settings)))
+    print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
+    run.save(
+        swept.best.sequential(),
+        lambda split: swept.best.probabilities(features, split),
+        history=swept.best.history,
+        files={
+            "sweep.csv": lambda path: files.write_table(path, table),
+            "sweep.png": lambda path: search_plots.settings_panels(table, path),
+        },
+        best_epoch=swept.best.best_epoch,
+        best_setting=leaderboard.in_words(best),
+        train_seconds=swept.seconds,
+        heads=len(heads),
+        head_epochs=swept.head_epochs,
+        seed=best.seed,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, SweepConfig, "Nothing was saved: the same command starts again.")

@@ -1,0 +1,111 @@
+"""A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share.
+
+N images, C classes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headstart import outcomes, runs
+from headstart.backbone import pick_device, trainable_parameters
+from headstart.cache import FeatureCache
+from headstart.features import Features
+from headstart.settings import RUNS_FOLDER, cache_path
+
+
+@dataclass(frozen=True)
+class CachedRun:
+    """Where a run lies, what identifies it, and what it learns from."""
+
+    kind: str
+    """head, sweep, logistic, ridge or knn."""
+    cache: FeatureCache
+    device: torch.device
+    folder: Path
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, kind: str, config: Any) -> "CachedRun":
+        """The run that a program's settings mean; says what the cache holds.
+
+        Raises:
+            CacheError: the cache is missing or damaged.
+            SettingsError: there is no such device.
+        """
+        device, cache = pick_device(config.device), FeatureCache(cache_path(config))
+        identity = outcomes.identity(config, **cache.identity(), device=device.type)
+        folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
+        return cls(kind, cache, device, folder, identity)
+
+    def is_reported(self) -> bool:
+        """Whether the run is there already, and then reports it.
+
+        Raises:
+            RunError: the folder holds a run with other settings.
+        """
+        if not runs.finished(self.folder, self.identity):
+            return False
+        print(f"{self.folder} is there already: {runs.summary(runs.load_metrics(self.folder))}")
+        return True
+
+    def features(self) -> Features:
+        """Reads the cache, and makes the folder: what could not be saved is not trained.
+
+        Raises:
+            CacheError: the cache is damaged, or no training row is finished.
+            RunError: the folder cannot be made.
+        """
+        features = Features.load(self.cache, self.device)
+        runs.make_folder(self.folder)
+        return features
+
+    def save(
+        self,
+        head: nn.Module | None,
+        probabilities: Callable[[str], NDArray[np.floating]],
+        *,
+        history: Sequence[Mapping[str, float]] = (),
+        files: Mapping[str, Callable[[Path], None]] | None = None,
+        **figures: Any,
+    ) -> None:
+        """Tests once, writes everything down, and says how it went.
+
+        Args:
+            head: takes features as they are in the cache; None where a method has no weights.
+            probabilities: (n, C) for the rows of a split, by its name.
+            history: one row per epoch.
+            files: what else belongs into the folder: names, and what writes them.
+            figures: what metrics.json says beside the figures of every run.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        cache, weights = self.cache, dict(files or {})
+        if head is not None:
+            weights["head.pth"] = lambda path: torch.save(head.state_dict(), path)
+        val, test = (
+            outcomes.predictions_of(cache.manifest, cache.rows(split), probabilities(split))
+            for split in ("val", "test")
+        )
+        metrics = {
+            "kind": self.kind,
+            "dataset": cache.manifest.name,
+            **outcomes.figures(val, test),
+            "extract_seconds": cache.seconds,
+            "trainable_parameters": trainable_parameters(head) if head is not None else 0,
+            "train_images": len(cache.rows("train")),
+            "device": self.device.type,
+            "precision": "fp32",
+            "weights": cache.recipe.weights,
+            "recipe_digest": cache.recipe.digest(),
+            **figures,
+        }
+        runs.save(self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test)
+        print(f"{self.folder}: {runs.summary(metrics)}")
