@@ -8,13 +8,13 @@ PY     := .venv/bin/python
 SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
 CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 
-.PHONY: help setup data extract train-head finetune info verify compare demo benchmark test lint types check clean
+.PHONY: help setup data extract train-head sweep learning-curve finetune info verify compare demo benchmark test lint types check clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, CURVE_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -34,6 +34,12 @@ extract: data  ## images -> features in one HDF5 file: one pass, resumed and bro
 
 train-head: extract  ## features -> a head, in seconds
 	@$(PY) pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
+
+sweep: extract  ## features -> heads for many settings at once, the best by validation kept
+	@$(PY) pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+
+learning-curve: extract  ## features -> accuracy against the number of training images
+	@$(PY) pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
 
 finetune: data  ## images -> ResNet50 trained end to end, for comparison
 	@$(PY) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)

@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = ("MAKE", "MFLAGS", "DATA", "CONFIG", "CACHE", "EXTRACT_ARGS", "HEAD_ARGS", "FINETUNE_ARGS", "PYTHON", "PIP_ARGS")
+OURS = (
+    "MAKE",
+    "MFLAGS",
+    "DATA",
+    "CONFIG",
+    "CACHE",
+    "EXTRACT_ARGS",
+    "HEAD_ARGS",
+    "SWEEP_ARGS",
+    "CURVE_ARGS",
+    "FINETUNE_ARGS",
+    "PYTHON",
+    "PIP_ARGS",
+)
 
 
 def make(*arguments: str, folder: Path = ROOT) -> str:

@@ -1,0 +1,20 @@
+"""One pass through a frozen ResNet50, then as many heads as you like."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.arrays import load
+    from headstart.cache import FeatureCache
+    from headstart.estimator import HeadClassifier
+
+__all__ = ["FeatureCache", "HeadClassifier", "load"]
+
+_HOMES = {"FeatureCache": "cache", "HeadClassifier": "estimator", "load": "arrays"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: torch and scikit-learn take seconds to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    return getattr(import_module(f"headstart.{_HOMES[name]}"), name)

@@ -115,7 +115,7 @@ def rungs_of(epochs: int, halving: bool) -> list[int]:
 
 def planned(heads: int, rungs: Sequence[int]) -> int:
     """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
-    return round(sum(heads / 2**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs]))))
+    return round(sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs]))))
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
@@ -154,4 +154,4 @@ def _parameters(config: HeadConfig, features: Features) -> int:
 def _memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -5,7 +5,7 @@ B rows in a batch, C classes, K heads, P parameters of one head.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,11 +55,25 @@ class Fitted:
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
-    """Trains one head: shuffled batches, cross entropy, a line for each epoch.
+    """Trains one head, with a line for each epoch; see `fit_quietly`."""
+    with bar(config.epochs, "training", "epochs") as progress:
+
+        def report(row: dict[str, float]) -> None:
+            say(epoch_line(row, config.epochs))
+            progress.update()
+
+        return fit_quietly(features, config, report)
+
+
+def fit_quietly(
+    features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
+) -> Fitted:
+    """Trains one head: shuffled batches, cross entropy.
 
     Args:
         features: on the device where training shall run.
         config: of the head.
+        after_epoch: is given each new row of the history.
 
     Returns:
         The head after its best epoch. Same seed, same device: the same bits.
@@ -68,14 +82,12 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
         TrainingFailed: the loss became infinite or NaN.
     """
     trainer = Trainer(features, Normalization.fit(features, config.normalize), [config])
-    record = trainer.records[0]
-    with bar(config.epochs, "training", "epochs") as progress:
-        for _ in range(config.epochs):
-            trainer.epoch()
-            say(epoch_line(record.history[-1], config.epochs))
-            progress.update()
-            if record.failure:
-                raise TrainingFailed(f"{record.failure.capitalize()}. Try a lower --lr, or --normalize standardize.")
+    for _ in range(config.epochs):
+        trainer.epoch()
+        after_epoch(trainer.records[0].history[-1])
+        if trainer.records[0].failure:
+            reason = trainer.records[0].failure.capitalize()
+            raise TrainingFailed(f"{reason}. Try a lower --lr, or --normalize standardize.")
     return trainer.fitted(0)
 
 

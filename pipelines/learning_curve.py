@@ -1,0 +1,24 @@
+"""Cached features → accuracy against the number of training images: would more images help?"""
+
+from headstart import cli
+from headstart.settings import LearningCurveConfig
+
+
+def main(config: LearningCurveConfig) -> None:
+    """Trains heads on growing parts, and saves the table and the picture."""
+    from headstart import files, learning_curve, search_plots  # torch loads here, after --help has answered
+    from headstart.cached_run import CachedRun
+
+    run = CachedRun.of("learning-curve", config)
+    print(run.cache.describe())
+    points = learning_curve.learning_curve(run.features(), config)
+    print("\n".join(learning_curve.lines(points)))
+    with files.whole_file(run.folder / "learning_curve.png") as path:
+        search_plots.learning_curve_by_size(points, path)
+    files.write_json(run.folder / "config.json", run.identity)
+    files.write_table(run.folder / "learning_curve.csv", points)
+    print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
+
+
+if __name__ == "__main__":
+    cli.run(main, LearningCurveConfig, "Nothing was saved: the same command starts again.")

@@ -1,0 +1,124 @@
+"""The MLP head as a scikit-learn estimator: the same training, behind fit and predict.
+
+N rows, D features (of any net, or none), C classes.
+"""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from headstart.backbone import pick_device
+from headstart.features import BLOCK_ROWS, Features
+from headstart.settings import Device, HeadConfig
+from headstart.training import fit_quietly
+
+
+class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """An MLP head on features, for pipelines, searches and cross-validation.
+
+    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. There is no validation split
+    here, so that the head of the last epoch is kept.
+
+    Attributes:
+        classes_: (C,) labels, sorted.
+        head_: the trained `nn.Sequential`; takes features as they were given to `fit`.
+        n_features_in_: D.
+    """
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (256,),
+        dropout: float = 0.4,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer: Literal["adam", "adamw"] = "adam",
+        schedule: Literal["constant", "cosine"] = "constant",
+        warmup: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["none", "balanced"] = "none",
+        epochs: int = 10,
+        batch_size: int = 32,
+        normalize: Literal["standardize", "none"] = "standardize",
+        random_state: int | np.random.RandomState | None = 0,
+        device: Device = "auto",
+    ) -> None:
+        self.hidden = hidden
+        self.dropout = dropout
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.warmup = warmup
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.normalize = normalize
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
+        """Trains a head from scratch.
+
+        Args:
+            X: (N, D) features.
+            y: (N,) labels of any kind.
+
+        Raises:
+            ValueError: X or y is not what scikit-learn takes for classification.
+            SettingsError: a setting is out of range.
+            TrainingFailed: the loss became infinite or NaN.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float32)  # noqa: N806
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        device, rows = pick_device(self.device), torch.arange(len(codes))
+        none = rows[:0].to(device)
+        features = Features(
+            _tensor(X).to(device),
+            torch.from_numpy(codes).to(device),
+            {"train": rows.to(device), "val": none, "test": none},
+            tuple(map(str, self.classes_)),
+        )
+        self.head_ = fit_quietly(features, self._config()).sequential()
+        return self
+
+    def _config(self) -> HeadConfig:
+        settings: dict[str, Any] = self.get_params()
+        seed = settings.pop("random_state")
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        return HeadConfig(**{**settings, "hidden": tuple(settings["hidden"]), "seed": int(seed)})
+
+    @torch.inference_mode()
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
+        """Class probabilities.
+
+        Args:
+            X: (N, D) features.
+
+        Returns:
+            (N, C), columns in the order of `classes_`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)  # noqa: N806
+        return np.concatenate([self.head_(rows).softmax(dim=1).numpy() for rows in _tensor(X).split(BLOCK_ROWS)])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """The most probable class of each row: (N,), as in `classes_`. See `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        found: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return found
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns of what it cannot write
