@@ -1,7 +1,8 @@
-"""What several tests need: folders of small pictures that differ by class, and one untrained net for them all."""
+"""What several tests need: folders of small pictures that differ by class, and the figures that were drawn."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,3 +33,18 @@ def make_photos(tmp_path: Path) -> Make:
         return root
 
     return make
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every matplotlib figure that is written."""
+    from matplotlib.figure import Figure
+
+    drawn, write = [], Figure.savefig
+
+    def remember(figure: Figure, *arguments: Any, **options: Any) -> None:
+        drawn.append(figure)
+        write(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    return drawn

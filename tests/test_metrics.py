@@ -4,15 +4,30 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
+from headstart import metrics
 from headstart.metrics import evaluate, wilson_interval
+
+INTERVALS = {"accuracy_ci95", "balanced_accuracy_ci95", "macro_f1_ci95", "log_loss_ci95"}
 
 
 def certain(predicted, class_count):
     """Probabilities of a model that is sure of itself."""
     return np.eye(class_count)[predicted]
+
+
+def model(seed, images, class_count):
+    """Probabilities that are better than chance, and the truth."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(class_count, size=images)
+    probabilities = generator.dirichlet(np.ones(class_count), images) + 0.5 * certain(labels, class_count)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), labels
+
+
+MODELS = st.builds(model, st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 30))
 
 
 @pytest.mark.parametrize(
@@ -70,13 +85,78 @@ def test_classes_without_test_images_neither_warn_nor_count():
     assert figures["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40).flatmap(lambda c: st.tuples(st.just(c), st.lists(st.integers(0, c - 1), min_size=1))))
-def test_any_labels_give_plain_numbers_between_0_and_1(case):
+def test_any_labels_give_plain_finite_numbers_of_which_the_shares_lie_between_0_and_1(case):
     class_count, labels = case
     figures = evaluate(certain(labels[::-1], class_count), np.array(labels))
-    shares = [figures["accuracy"], *figures["accuracy_ci95"], figures["balanced_accuracy"], figures["macro_f1"]]
-    assert type(figures["images"]) is int
-    assert all(type(share) is float and 0 <= share <= 1 and math.isfinite(share) for share in shares)
+    assert type(figures.pop("images")) is int
+    assert (figures["top5_accuracy"] is None) == (class_count <= 5)
+    numbers = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
+    assert all(type(number) is float and math.isfinite(number) for number in numbers if number is not None)
+    losses = [figures.pop("log_loss"), *figures.pop("log_loss_ci95")]
+    shares = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
+    assert all(0 <= share <= 1 for share in shares if share is not None)
+    assert all(loss >= 0 for loss in losses)
+
+
+@settings(deadline=None)
+@given(MODELS)
+def test_figures_are_scikit_learns(case):
+    probabilities, labels = case
+    predicted, everyone, figures = probabilities.argmax(axis=1), range(probabilities.shape[1]), evaluate(*case)
+    _, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+    )
+    assert figures["balanced_accuracy"] == pytest.approx(recall)
+    assert figures["macro_f1"] == pytest.approx(f1)
+    assert figures["log_loss"] == pytest.approx(log_loss(labels, probabilities, labels=everyone))
+    if len(everyone) > 5:
+        top5 = top_k_accuracy_score(labels, probabilities, k=5, labels=everyone)
+        assert figures["top5_accuracy"] == pytest.approx(top5)
+        assert figures["top5_accuracy"] >= figures["accuracy"]
+
+
+def test_of_equal_probabilities_the_first_five_are_the_highest():
+    figures = evaluate(np.full((8, 8), 1 / 8), np.arange(8))
+    assert figures["accuracy"] == 1 / 8
+    assert figures["top5_accuracy"] == 5 / 8
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "log_loss"])
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_holds_its_figure_and_shrinks_with_more_images(name, seed):
+    figures, more = evaluate(*model(seed, 200, 4)), evaluate(*model(seed, 3200, 4))
+    (low, high), (more_low, more_high) = figures[f"{name}_ci95"], more[f"{name}_ci95"]
+    assert low < figures[name] < high
+    assert 2 < (high - low) / (more_high - more_low) < 8
+
+
+def test_the_interval_of_the_balanced_accuracy_covers_the_truth_in_about_95_of_100_samples(monkeypatch):
+    """Two classes, of 90 and 30 images, recalled with probabilities 0.9 and 0.6."""
+    monkeypatch.setattr(metrics.bootstrap, "RESAMPLES", 400)
+    generator, labels = np.random.default_rng(0), np.repeat([0, 1], [90, 30])
+    recalls, covered = np.where(labels == 0, 0.9, 0.6), []
+    for _ in range(200):
+        predicted = np.where(generator.random(120) < recalls, labels, 1 - labels)
+        low, high = evaluate(certain(predicted, 2), labels)["balanced_accuracy_ci95"]
+        covered.append(low <= 0.75 <= high)
+    assert 0.9 <= np.mean(covered) <= 0.985
+
+
+def test_a_resample_without_one_of_the_classes_averages_over_those_that_it_has():
+    """One image of class 1: more than a third of the resamples lack it, and are perfect."""
+    figures = evaluate(certain([0] * 20, 2), np.array([0] * 19 + [1]))
+    assert figures["balanced_accuracy"] == 0.5
+    assert figures["balanced_accuracy_ci95"] == [0.5, 1]
+
+
+def test_a_model_that_broke_down_has_figures_without_a_log_loss():
+    """A learning rate that is far too high leaves probabilities that are not numbers."""
+    figures = evaluate(np.full((12, 7), np.nan), np.arange(12) % 7)
+    assert figures["top5_accuracy"] == 0
+    assert math.isnan(figures["log_loss"])
+    assert math.isnan(figures["calibration_error"])
 
 
 def test_a_perfect_model_scores_1_with_more_classes_than_images():

@@ -35,6 +35,14 @@ def predictions(paths=("a/1.png", "a/2.png", "b/1.png", "b/2.png"), labels=(0, 0
 NOTHING = predictions((), (), ())
 
 
+def many(seed, *, too_sure_by):
+    """What a model says about 2,000 images of two classes: its logits are this much too far from 0."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 2, 2000)
+    labels = generator.random(2000) < 1 / (1 + np.exp(-logits))
+    return predictions(map(str, range(2000)), labels, 1 - 1 / (1 + np.exp(-too_sure_by * logits)))
+
+
 def test_each_probability_stays_with_its_image():
     found = outcomes.predictions_of(manifest(), np.array([2, 0]), np.array([[0.1, 0.9], [0.8, 0.2]]))
     assert found.paths == ["b/1.png", "a/1.png"]
@@ -66,6 +74,27 @@ def test_a_run_without_test_or_validation_images_still_has_figures():
     assert figures["test"] == {"images": 0}
     assert figures["val"] == {"images": 0, "accuracy": None}
     assert runs.summary(figures) == "no test images"
+
+
+def test_a_model_that_is_too_sure_of_itself_gets_a_temperature_from_validation_that_helps_on_the_test():
+    figures = outcomes.figures(val=many(0, too_sure_by=3), test=many(1, too_sure_by=3))
+    assert figures["temperature"] == pytest.approx(3, rel=0.1)
+    test = figures["test"]
+    assert test["log_loss_scaled"] < test["log_loss"] - 0.1
+    assert test["calibration_error_scaled"] < 0.05 < test["calibration_error"]
+
+
+def test_the_temperature_is_that_of_the_validation_images_whatever_the_test_says():
+    one, other = (outcomes.figures(many(0, too_sure_by=3), many(1, too_sure_by=sure)) for sure in (3, 0.2))
+    assert one["temperature"] == other["temperature"]
+    assert outcomes.figures(many(0, too_sure_by=3), NOTHING)["temperature"] == one["temperature"]
+
+
+@pytest.mark.parametrize("val", [NOTHING, predictions(), predictions(first=(0.9, 0.9, 0.1, 0.1))])
+def test_without_validation_images_that_can_tell_there_is_no_temperature(val):
+    figures = outcomes.figures(val=val, test=predictions())
+    assert figures["temperature"] is None
+    assert figures["test"]["log_loss_scaled"] is figures["test"]["calibration_error_scaled"] is None
 
 
 def test_the_test_digest_tells_whether_two_runs_saw_the_same_test_images():

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 
 from headstart import plots
 from headstart.drawing import MAX_LETTERS, drawable
@@ -17,20 +16,6 @@ HISTORY = [
     for epoch in range(1, 6)
 ]
 WILD = ("猫", "$\\frac$", 'a, "b"\nc', "x" * 300, "", "Schäferhund", "كلب", "🐈", "\udc80", "_", "हिन्दी", "100%")
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """Every figure that is drawn."""
-    drawn = []
-    write = Figure.savefig
-
-    def remember(figure, *arguments, **options):
-        drawn.append(figure)
-        write(figure, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", remember)
-    return drawn
 
 
 def run(folder, kind="head", accuracy=0.9, train_seconds=2.0, extract_seconds=20.0):

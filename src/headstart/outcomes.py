@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.calibration import best_temperature, calibration_error, cross_entropies, scaled
 from headstart.datasets import Manifest
 from headstart.metrics import evaluate
 from headstart.runs import Predictions
@@ -28,12 +29,36 @@ def predictions_of(manifest: Manifest, rows: NDArray[np.int64], probabilities: N
 
 
 def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
-    """The figures that follow from predictions: `val`, `test`, and a digest of the test images for comparing runs."""
+    """The figures that follow from predictions, for the run's metrics.json.
+
+    Args:
+        val: predictions on the validation images, of which there may be none.
+        test: predictions on the test images, of which there may be none.
+
+    Returns:
+        test and val: see `metrics.evaluate`; `{"images": 0}` or `{"images": 0, "accuracy": None}` without images.
+        temperature: what the model's logits are to be divided by, so that its probabilities fit the validation images
+        best; None where they cannot tell, see `calibration.best_temperature`. All other figures are those of the
+        probabilities as they are, except test's log_loss_scaled and calibration_error_scaled, at that temperature.
+        test_digest: of the names of the test images, for comparing runs.
+    """
+    temperature = best_temperature(val.probabilities, val.labels)
     names = "\0".join(test.paths).encode(errors="surrogateescape")
     return {
-        "test": evaluate(test.probabilities, test.labels) if test.paths else {"images": 0},
+        "test": evaluate(test.probabilities, test.labels) | _scaled(test, temperature) if test.paths else {"images": 0},
         "val": evaluate(val.probabilities, val.labels) if val.paths else {"images": 0, "accuracy": None},
+        "temperature": temperature,
         "test_digest": blake2b(names, digest_size=8).hexdigest(),
+    }
+
+
+def _scaled(test: Predictions, temperature: float | None) -> dict[str, float | None]:
+    if temperature is None:
+        return {"log_loss_scaled": None, "calibration_error_scaled": None}
+    probabilities = scaled(test.probabilities, temperature)
+    return {
+        "log_loss_scaled": float(cross_entropies(probabilities, test.labels).mean()),
+        "calibration_error_scaled": calibration_error(probabilities, test.labels),
     }
 
 
