@@ -17,10 +17,10 @@ from headstart import creation, training
 from headstart.cache import FeatureCache
 from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
+from headstart.features import Features, Normalization
 from headstart.heads import HeadStack
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig, HeadConfig
-from headstart.features import Features, Normalization
 from headstart.writing import CacheWriter
 
 CPU = torch.device("cpu")
