@@ -510,14 +510,12 @@ def test_a_head_that_diverges_in_the_last_step_of_an_epoch_has_failed_too():
     validated=st.booleans(),
 )
 def test_an_epoch_whose_loss_is_not_a_number_is_never_the_best_nor_any_after_it(losses, validated):
+    """Without validation its figures are NaN, and mean nothing."""
     record, failed_in = Record(QUICK), None
     for epoch, (train_loss, val_loss) in enumerate(losses, 1):
-        val = (
-            {"val_loss": val_loss, "val_accuracy": 0.5}
-            if validated
-            else dict.fromkeys(("val_loss", "val_accuracy"), math.nan)
-        )
-        record.add({"epoch": epoch, "train_loss": train_loss, **val, "seconds": 0.0})
+        val_loss, val_accuracy = (val_loss, 0.5) if validated else (math.nan, math.nan)
+        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        record.add({**row, "seconds": 0.0})
         if not math.isfinite(train_loss) or (validated and not math.isfinite(val_loss)):
             failed_in = failed_in or epoch
     assert bool(record.failure) == bool(failed_in)
