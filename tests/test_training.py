@@ -74,6 +74,12 @@ def assert_alike(one, other, tolerance=1e-5):
     assert (one - other).abs().max() <= tolerance * other.abs().max()
 
 
+def scripted(monkeypatch, *rows):
+    """Plays the validation: in each epoch (loss, accuracy)."""
+    left = iter(rows)
+    monkeypatch.setattr(training, "evaluate", lambda heads, *_: tuple([value] * len(heads) for value in next(left)))
+
+
 def accuracy(fitted, features, split):
     predicted = fitted.probabilities(features, split).argmax(axis=1)
     return float((predicted == features.labels[features.rows[split]].numpy()).mean())
@@ -320,6 +326,18 @@ def test_keeping_twice_is_keeping_the_last():
     assert_alike(twice.heads.parameters, once.heads.parameters)
 
 
+def test_a_best_epoch_before_the_others_were_dropped_stays_the_best(monkeypatch):
+    features = some_features()
+    scripted(monkeypatch, (0.5, 0.9), (0.5, 0.8), (0.5, 0.7))
+    trainer = trained(features, MIXED, 2)
+    trainer.keep([2, 0])
+    trainer.epoch()
+    monkeypatch.undo()
+    fitted, first = trainer.fitted(0), trained(features, MIXED, 1)
+    assert fitted.best_epoch == 1
+    assert torch.equal(fitted.heads.parameters[0], first.heads.parameters[2])
+
+
 @pytest.mark.parametrize(
     "changes", [{"hidden": (8,)}, {"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "cosine"}], ids=str
 )
@@ -395,12 +413,6 @@ def test_training_images_and_labels_do_influence_the_weights():
 
 
 # --- the best epoch ---
-
-
-def scripted(monkeypatch, *rows):
-    """Plays the validation: in each epoch (loss, accuracy)."""
-    left = iter(rows)
-    monkeypatch.setattr(training, "evaluate", lambda heads, *_: tuple([value] * len(heads) for value in next(left)))
 
 
 @pytest.mark.parametrize(
