@@ -1,14 +1,36 @@
-"""What several tests need: folders of small pictures that differ by class, and the figures that were drawn."""
+"""What several tests need: small pictures and features that differ by class, caches, and the figures that were drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
+from headstart import creation
+from headstart.cache import FeatureCache
+from headstart.datasets import Manifest
+from headstart.features import Features
+from headstart.recipe import from_config
+from headstart.settings import ExtractConfig
+from headstart.writing import CacheWriter
+
 Make = Callable[..., Path]
+
+D, C = 48, 4
+TRAIN, VAL, TEST = range(3)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small matrices: threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
@@ -48,3 +70,58 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(Figure, "savefig", remember)
     return drawn
+
+
+def some_features(
+    train: int = 100,
+    val: int = 40,
+    test: int = 40,
+    classes: int = C,
+    seed: int = 0,
+    width: int = D,
+    spread: float = 1.5,
+) -> Features:
+    """Clouds, one for each class; the rows of the splits lie mixed."""
+    generator = np.random.default_rng(seed)
+    splits = generator.permutation(np.repeat([TRAIN, VAL, TEST], [train, val, test]))
+    labels = generator.integers(0, classes, len(splits))
+    values = spread * generator.normal(size=(classes, width))[labels] + generator.normal(size=(len(splits), width))
+    rows = {
+        name: torch.from_numpy(np.flatnonzero(splits == number)) for number, name in enumerate(("train", "val", "test"))
+    }
+    names = tuple(f"class {number}" for number in range(classes))
+    return Features(torch.from_numpy(values.astype(np.float32)), torch.from_numpy(labels), rows, names)
+
+
+def make_cache(
+    path: Path,
+    labels: npt.ArrayLike,
+    splits: npt.ArrayLike,
+    unreadable: Sequence[int] = (),
+    pending: Sequence[int] = (),
+) -> FeatureCache:
+    """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it."""
+    count = len(np.asarray(labels))
+    manifest = Manifest(
+        name="made up",
+        root=path.parent,
+        classes=("cat", "dog"),
+        paths=np.array([f"{row:04}.png".encode() for row in range(count)]),
+        labels=np.asarray(labels, np.int64),
+        splits=np.asarray(splits, np.uint8),
+        sizes=np.ones(count, np.int64),
+        mtimes_ns=np.ones(count, np.int64),
+    )
+    settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
+    recipe = from_config(settings)
+    creation.create(path, manifest, recipe)
+    column = FeatureCache(path).columns["features"]
+    np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
+    features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
+    done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
+    with CacheWriter(path) as writer:
+        writer.write(done, features[done], np.zeros((len(done), 16), np.uint8))
+        for row in unreadable:
+            writer.write_unreadable(row, "truncated")
+        writer.commit(1.0)
+    return FeatureCache(path)

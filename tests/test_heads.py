@@ -1,50 +1,33 @@
-"""Stacked heads are the heads that plain torch would have trained, one by one.
+"""A stack of heads is so many plain torch heads, computed and differentiated side by side.
 
-K heads, B rows in a batch, D features, C classes.
+K heads, B rows in a batch, D features, C classes, P parameters of one head.
 """
 
 from itertools import pairwise
 
 import pytest
 import torch
+from conftest import C, D
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 
-from headstart.heads import HeadStack, StackedAdam
-from headstart.training import cross_entropy
+from headstart.heads import HeadStack, backpropagate, linear_of, parameter_count
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-D, C, B = 64, 5, 32
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices: threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def per_head(values):
-    return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+SHAPES = pytest.mark.parametrize("hidden", [(), (32,), (32, 16)], ids=["linear probe", "one hidden", "two hidden"])
+few = st.integers(1, 5)
 
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def train_stack(heads, batches, lrs, decays, dropouts=None, mask_seed=0):
-    """What training.py does in a step, here with settings of its own for each head."""
-    adam = StackedAdam(heads.parameters(), per_head(lrs), per_head(decays))
-    masks = torch.Generator().manual_seed(mask_seed)
-    dropout = None if dropouts is None else per_head(dropouts)
-    for values, labels in batches:
-        parameters = [parameter.requires_grad_() for parameter in heads.parameters()]
-        losses = cross_entropy(heads.logits(values, dropout, masks), labels)
-        gradients = torch.autograd.grad(losses.sum(), parameters)
-        with torch.no_grad():
-            adam.step(gradients)
+def random_stack(widths, count, seed=0):
+    """Heads of which each is another."""
+    return HeadStack(tuple(widths), draw(count, parameter_count(widths), seed=seed))
 
 
 def plain_head(widths, seed):
@@ -57,119 +40,158 @@ def plain_head(widths, seed):
     return nn.Sequential(*modules)
 
 
-def batches_of(count, rows=B):
-    """Labels that features decide, so that there is something to learn."""
-    truth = draw(D, C, seed=99)
-    values = [draw(rows, D, seed=step) for step in range(count)]
-    return [(batch, (batch @ truth).argmax(dim=1)) for batch in values]
-
-
-def largest_relative_difference(stack, number, plain):
+def largest_difference(heads, number, plain):
+    """Between one head of a stack and a plain one, as a part of the largest weight."""
     linears = [module for module in plain if isinstance(module, nn.Linear)]
     pairs = []
-    for layer, linear in enumerate(linears):
-        pairs.append((stack.weights[layer][number].detach().T, linear.weight.detach()))
-        pairs.append((stack.biases[layer][number, 0].detach(), linear.bias.detach()))
+    for (weights, biases), linear in zip(heads.layers, linears, strict=True):
+        pairs += [(weights[number].T, linear.weight.detach()), (biases[number, 0], linear.bias.detach())]
     scale = max(float(theirs.abs().max()) for _, theirs in pairs)
     return max(float((ours - theirs).abs().max()) for ours, theirs in pairs) / scale
 
 
-@pytest.mark.parametrize("hidden", [(), (32,), (32, 16)], ids=["linear probe", "one hidden", "two hidden"])
-@pytest.mark.parametrize("decays", [(0.0, 0.0, 0.0), (0.0, 1e-2, 0.1)], ids=["no decay", "a decay each"])
-def test_heads_of_a_stack_equal_separate_torch_runs_after_200_steps(hidden, decays):
-    widths, seeds, lrs = (D, *hidden, C), (3, 1, 2), (1e-3, 3e-3, 1e-4)
-    batches = batches_of(200)
-    stack = HeadStack(widths, seeds, CPU)
-    train_stack(stack, batches, lrs, decays)
-    for number, (seed, lr, decay) in enumerate(zip(seeds, lrs, decays, strict=True)):
-        plain = plain_head(widths, seed)
-        start = plain[0].weight.detach().clone()
-        optimizer = torch.optim.Adam(plain.parameters(), lr=lr, weight_decay=decay)
-        for values, labels in batches:
-            optimizer.zero_grad()
-            functional.cross_entropy(plain(values), labels).backward()
-            optimizer.step()
-        assert (plain[0].weight - start).abs().max() > 10 * lr  # it did train
-        assert largest_relative_difference(stack, number, plain) <= 1e-4
+# --- the stack ---
 
 
-def test_the_number_of_heads_does_not_change_a_head():
-    batches = batches_of(50)
-    alone, among = HeadStack((D, 32, C), [7], CPU), HeadStack((D, 32, C), [5, 7, 6], CPU)
-    train_stack(alone, batches, (1e-3,), (1e-3,))
-    train_stack(among, batches, (1e-2, 1e-3, 1e-4), (0.0, 1e-3, 0.1))
-    for ours, theirs in zip(alone.parameters(), among.parameters(), strict=True):
-        torch.testing.assert_close(ours[0], theirs[1], rtol=0, atol=1e-6)
+@SHAPES
+def test_heads_start_as_torch_starts_its_linear_layers_to_the_bit(hidden):
+    heads = HeadStack.draw((D, *hidden, C), 3, seed=4, device=CPU)
+    assert len(heads) == 3
+    for number in range(3):
+        assert largest_difference(heads, number, plain_head((D, *hidden, C), 4)) == 0
 
 
-def test_a_head_starts_as_torch_starts_a_linear_layer_to_the_bit():
-    stack = HeadStack((D, 32, C), [4, 8], CPU)
-    for number, seed in enumerate((4, 8)):
-        assert largest_relative_difference(stack, number, plain_head((D, 32, C), seed)) == 0
+def test_another_seed_starts_another_head():
+    one, other = (HeadStack.draw((D, C), 1, seed, CPU) for seed in (0, 1))
+    assert not torch.equal(one.parameters, other.parameters)
 
 
 def test_making_heads_leaves_the_random_state_of_the_program_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    HeadStack((D, 32, C), [4, 8], CPU)
+    HeadStack.draw((D, 32, C), 2, 4, CPU).sequential(0, torch.zeros(D), torch.ones(D))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_dropout_keeps_the_expectation_of_a_linear_readout():
-    """Ones in, an average out: the mean over many masks is the undropped value, whatever the rate."""
-    stack = HeadStack((1, 4096, 1), [0, 0, 0], CPU)
-    stack.weights = [torch.ones(3, 1, 4096), torch.full((3, 4096, 1), 1 / 4096)]
-    stack.biases = [torch.zeros(3, 1, 4096), torch.zeros(3, 1, 1)]
-    ones = torch.ones(64, 1)
-    dropped = stack.logits(ones, per_head([0.0, 0.4, 0.9]), torch.Generator().manual_seed(0))
-    assert torch.equal(stack.logits(ones), torch.ones(3, 64, 1))
-    assert torch.equal(dropped[0], torch.ones(64, 1))
-    for head in (1, 2):
-        assert dropped[head].std() > 0
-        assert dropped[head].mean() == pytest.approx(1, abs=0.03)
+@given(widths=st.lists(few, min_size=2, max_size=5), count=few)
+def test_every_parameter_belongs_to_one_place_of_one_layer(widths, count):
+    """Layers are views: what moves a row of parameters moves a head, all of it, and no other."""
+    heads = HeadStack(tuple(widths), torch.zeros(count, parameter_count(widths)))
+    assert heads.parameters.shape[1] == sum(p.numel() for p in plain_head(widths, 0).parameters())
+    heads.parameters[-1] += 1
+    for weights, biases in heads.layers:
+        assert (weights[:-1] == 0).all()
+        assert (biases[:-1] == 0).all()
+    for part in (part for layer in heads.layers for part in layer):
+        part[-1] += 1
+    assert (heads.parameters[-1] == 2).all()
 
 
-def test_dropout_silences_the_share_of_units_that_was_asked_for_and_scales_up_the_rest():
-    stack = HeadStack((1, 2048, 2048), [0, 0], CPU)
-    stack.weights = [torch.ones(2, 1, 2048), torch.eye(2048).expand(2, -1, -1)]
-    stack.biases = [torch.zeros(2, 1, 2048), torch.zeros(2, 1, 2048)]
-    units = stack.logits(torch.ones(32, 1), per_head([0.25, 0.75]), torch.Generator().manual_seed(0))
-    for head, rate in enumerate((0.25, 0.75)):
-        assert (units[head] == 0).float().mean() == pytest.approx(rate, abs=0.01)
-        torch.testing.assert_close(units[head].max(), torch.tensor(1 / (1 - rate)))
+@settings(deadline=None)
+@given(widths=st.lists(few, min_size=2, max_size=5), count=few, rows=st.integers(0, 5))
+def test_logits_are_those_of_the_plain_heads(widths, count, rows):
+    heads, values = random_stack(widths, count), draw(rows, widths[0], seed=1)
+    found = heads.logits(values)
+    assert found.shape == (count, rows, widths[-1])
+    for head in range(count):
+        plain = heads.sequential(head, torch.zeros(widths[0]), torch.ones(widths[0]))
+        torch.testing.assert_close(found[head], plain(values).detach(), rtol=1e-4, atol=1e-4)
 
 
-def test_every_row_and_every_head_has_a_mask_of_its_own():
-    stack = HeadStack((D, 256, C), [3, 3], CPU)
-    same = draw(1, D).expand(8, -1)
-    logits = stack.logits(same, per_head([0.5, 0.5]), torch.Generator().manual_seed(0))
-    assert len(torch.unique(logits.reshape(16, C), dim=0)) == 16
+# --- the gradient ---
 
 
-def test_features_are_never_dropped():
-    """The seed's dropout stands behind the ReLU; a linear probe has nothing to drop."""
-    probe = HeadStack((D, C), [0], CPU)
-    values = draw(B, D)
-    assert torch.equal(probe.logits(values, per_head([0.9]), torch.Generator().manual_seed(0)), probe.logits(values))
+def loss_by_hand(heads, features, targets, masks):
+    """(K,): what backpropagate should differentiate, left to autograd."""
+    hidden = features
+    for (weight, bias), mask in zip(heads.layers[:-1], masks, strict=True):
+        hidden = (hidden @ weight + bias).relu() * mask
+    weight, bias = heads.layers[-1]
+    return -(targets * (hidden @ weight + bias).log_softmax(-1)).sum((1, 2))
 
 
-@pytest.mark.parametrize("hidden", [(), (32,), (32, 16)], ids=["linear probe", "one hidden", "two hidden"])
+@settings(deadline=None)
+@given(data=st.data(), hidden=st.lists(few, max_size=3), count=few, rows=few, features=few, classes=few)
+def test_the_gradient_is_autograds(data, hidden, count, rows, features, classes):
+    """Whatever the depth and the widths, with one mask for all or one each, with targets that sum to anything."""
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    widths = (features, *hidden, classes)
+
+    def uniform(*shape):
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    def own_or_shared():
+        return data.draw(st.sampled_from([1, count]))
+
+    values = 2 * uniform(rows, features) - 1
+    parameters = (2 * uniform(count, parameter_count(widths)) - 1).requires_grad_()
+    targets = uniform(own_or_shared(), rows, classes)
+    masks = [
+        1.0 if data.draw(st.booleans()) else 2.0 * (uniform(own_or_shared(), rows, width) > 0.5) for width in hidden
+    ]
+    expected_losses = loss_by_hand(HeadStack(widths, parameters), values, targets, masks)
+    expected = torch.autograd.grad(expected_losses.sum(), parameters)[0]
+
+    found = HeadStack(widths, torch.full_like(parameters, torch.nan, requires_grad=False))
+    losses = backpropagate(HeadStack(widths, parameters.detach()), values, targets, masks, found)
+    torch.testing.assert_close(losses, expected_losses.detach())
+    torch.testing.assert_close(found.parameters, expected)
+
+
+@SHAPES
+def test_the_gradient_is_autograds_in_fp32_at_the_size_of_a_real_head(hidden):
+    widths, masks = (2048, *hidden, 10), [1.0] * len(hidden)
+    start, values = HeadStack.draw(widths, 2, 0, CPU).parameters, draw(32, 2048)
+    targets = draw(1, 32, 10, seed=1).softmax(-1) / 32
+    learnt = HeadStack(widths, start.clone().requires_grad_())
+    expected = torch.autograd.grad(loss_by_hand(learnt, values, targets, masks).sum(), learnt.parameters)[0]
+    found = HeadStack(widths, torch.zeros_like(start))
+    backpropagate(HeadStack(widths, start), values, targets, masks, found)
+    assert (found.parameters - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_differentiating_changes_neither_heads_nor_rows_nor_targets():
+    heads, values, targets, mask = random_stack((D, 8, C), 2), draw(5, D), torch.full((1, 5, C), 0.2), draw(2, 5, 8)
+    given_ = [tensor.clone() for tensor in (heads.parameters, values, targets, mask)]
+    backpropagate(heads, values, targets, [mask], HeadStack(heads.widths, torch.zeros_like(heads.parameters)))
+    assert all(map(torch.equal, given_, (heads.parameters, values, targets, mask)))
+
+
+# --- as plain torch ---
+
+
+@SHAPES
 def test_standardisation_folded_into_the_first_layer_gives_the_same_logits_on_raw_features(hidden):
     """Also where, as in a ResNet50, means are large beside deviations."""
-    stack = HeadStack((D, *hidden, C), [0, 1], CPU)
+    heads = random_stack((D, *hidden, C), 2)
     mean, deviation = 3 + draw(D, seed=1).abs(), 0.01 + 0.1 * draw(D, seed=2).abs()
     raw = mean + deviation * draw(500, D, seed=3)
     for head in (0, 1):
-        expected = stack.logits((raw - mean) / deviation)[head]
+        expected = heads.logits((raw - mean) / deviation)[head]
         with torch.no_grad():
-            folded = stack.sequential(head, mean, deviation)(raw)
+            folded = heads.sequential(head, mean, deviation)(raw)
         assert (folded - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_a_saved_head_is_plain_torch_in_eval_mode_and_can_be_trained_further():
-    head = HeadStack((D, 32, C), [0], CPU).sequential(0, torch.zeros(D), torch.ones(D))
+    head = HeadStack.draw((D, 32, C), 1, 0, CPU).sequential(0, torch.zeros(D), torch.ones(D))
     assert [type(module) for module in head] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
     assert not head.training
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in head.parameters())
     assert sum(parameter.numel() for parameter in head.parameters()) == D * 32 + 32 + 32 * C + C
+
+
+def test_a_head_as_plain_torch_shares_no_memory_with_its_stack():
+    heads = random_stack((D, C), 1)
+    before = heads.parameters.clone()
+    head = heads.sequential(0, torch.zeros(D), torch.ones(D))
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+    assert torch.equal(heads.parameters, before)
+
+
+def test_a_layer_of_given_weights_computes_with_them():
+    weight, bias, values = draw(3, 5), draw(3, seed=1), draw(7, 5, seed=2)
+    torch.testing.assert_close(linear_of(weight, bias)(values).detach(), values @ weight.T + bias)

@@ -18,8 +18,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from conftest import picture
-from test_training import TEST, TRAIN, VAL, make_cache
+from conftest import TEST, TRAIN, VAL, make_cache, picture
 from torch import nn
 from torchvision.models import resnet50
 
@@ -161,6 +160,16 @@ def test_metrics_hold_every_figure_that_is_promised(story, kind):
     assert (metrics["device"], metrics["precision"], metrics["seed"]) == (expected_device(), "fp32", 0)
 
 
+def test_the_head_that_is_saved_is_that_of_its_best_epoch_by_validation(story):
+    """metrics.json names the epoch; its row of the history is what the saved head does on the validation split."""
+    metrics = story.metrics("head")
+    with (story.folder("head") / "history.csv").open(newline="") as file:
+        scores = [(float(row["val_accuracy"]), -float(row["val_loss"])) for row in csv.DictReader(file)]
+    best = scores[metrics["best_epoch"] - 1]
+    assert best == max(scores)
+    assert metrics["val"]["accuracy"] == pytest.approx(best[0])
+
+
 def expected_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
@@ -279,9 +288,12 @@ def test_the_same_command_again_reports_what_is_there_and_touches_nothing(story,
 
 
 def test_other_settings_make_another_run_beside_the_first(copied):
-    for flags in ((), ("--seed", 1), ("--lr", 0.01), ("--hidden", 8, 8), ("--hidden",), ("--normalize", "l2")):
+    others = [(), ("--seed", 1), ("--lr", 0.01), ("--hidden", 8, 8), ("--hidden",), ("--normalize", "l2")]
+    others += [("--optimizer", "adamw"), ("--schedule", "cosine", "--warmup", 0.1), ("--label-smoothing", 0.1)]
+    others += [("--class-weights", "balanced", "--weight-decay", 0.01)]
+    for flags in others:
         assert "is there already" not in ran("train_head", "--data", "photos", *HEAD, *flags, cwd=copied).out
-    assert len(list((copied / "data/runs/photos").glob("head-*/metrics.json"))) == 6
+    assert len(list((copied / "data/runs/photos").glob("head-*/metrics.json"))) == len(others)
 
 
 def test_a_named_run_with_other_settings_is_refused_and_left_as_it_is(copied):
@@ -328,7 +340,7 @@ def test_a_half_finished_cache_trains_on_what_it_has_and_says_so(tmp_path):
     assert "no test images" in said
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert (metrics["test"], metrics["val"]) == ({"images": 0}, {"images": 0, "accuracy": None})
-    assert metrics["train_images"] == 5
+    assert (metrics["train_images"], metrics["best_epoch"]) == (5, 10)  # nothing to choose by: the last
     assert "nan" in (tmp_path / "run/history.csv").read_text()
     shutil.copytree(tmp_path / "run", tmp_path / "runs/run")
     assert "run " in ran("compare", "--runs", "runs", cwd=tmp_path).out
@@ -432,6 +444,14 @@ def test_a_flag_that_does_not_exist_or_fit_is_named_with_exit_code_2(wrong, argu
     assert result.code == 2
     assert arguments[0] in result.err
     assert "Traceback" not in result.err
+
+
+def test_a_training_that_diverges_is_answered_in_one_line_and_leaves_no_run(copied):
+    result = run("train_head", "--data", "photos", *HEAD, "--lr", 1e30, cwd=copied)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].startswith("The loss became nan in epoch 1. Try a lower --lr")
+    assert "Traceback" not in result.err
+    assert not list(copied.glob("data/runs/*/*/metrics.json"))
 
 
 def test_a_run_folder_in_the_way_is_noticed_before_the_training(copied, monkeypatch):

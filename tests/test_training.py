@@ -1,54 +1,38 @@
-"""Training on features: the seed's head, learned from the training rows alone, the same to the bit every time.
+"""Training on features: K heads side by side are K plain torch loops, learnt from the training rows alone.
 
-N rows, D features, C classes.
+N rows, D features, C classes, K heads.
 """
 
+import copy
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import TEST, TRAIN, VAL, C, D, make_cache, some_features
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from test_heads import SHAPES, largest_difference, plain_head
 from torch import nn
 from torch.nn import functional
 
-from headstart import creation, training
-from headstart.cache import FeatureCache
-from headstart.datasets import Manifest
-from headstart.errors import CacheDamaged, CacheError
-from headstart.heads import HeadStack
-from headstart.recipe import from_config
-from headstart.settings import ExtractConfig, HeadConfig
+from headstart import training
+from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
-from headstart.writing import CacheWriter
+from headstart.heads import HeadStack
+from headstart.settings import HeadConfig
+from headstart.training import Record, Trainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-D, C = 48, 4
-TRAIN, VAL, TEST = range(3)
 QUICK = HeadConfig(epochs=3, hidden=(16,), lr=3e-3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices: threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def some_features(train=100, val=40, test=40, classes=C, seed=0, width=D, spread=1.5):
-    """Clouds, one for each class; the rows of the splits lie mixed."""
-    generator = np.random.default_rng(seed)
-    splits = generator.permutation(np.repeat([TRAIN, VAL, TEST], [train, val, test]))
-    labels = generator.integers(0, classes, len(splits))
-    values = spread * generator.normal(size=(classes, width))[labels] + generator.normal(size=(len(splits), width))
-    rows = {
-        name: torch.from_numpy(np.flatnonzero(splits == number)) for number, name in enumerate(("train", "val", "test"))
-    }
-    names = tuple(f"class {number}" for number in range(classes))
-    return Features(torch.from_numpy(values.astype(np.float32)), torch.from_numpy(labels), rows, names)
+def with_(config=QUICK, **changes):
+    return dataclasses.replace(config, **changes)
 
 
 def changed(features, split, value):
@@ -58,46 +42,151 @@ def changed(features, split, value):
     return dataclasses.replace(features, values=values)
 
 
-def weights_of(fitted):
-    return [tensor.detach() for tensor in fitted.heads.parameters()]
+def relabelled(features, split):
+    """The same features, with another label for every row of one split."""
+    labels = features.labels.clone()
+    labels[features.rows[split]] = (labels[features.rows[split]] + 1) % C
+    return dataclasses.replace(features, labels=labels)
+
+
+def trainer_of(features, configs):
+    return Trainer(features, Normalization.fit(features, configs[0].normalize), configs)
+
+
+def trained(features, configs, epochs=None):
+    trainer = trainer_of(features, configs)
+    for _ in range(configs[0].epochs if epochs is None else epochs):
+        trainer.epoch()
+    return trainer
+
+
+def untimed(history):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
 def same_bits(one, other):
-    return all(torch.equal(a, b) for a, b in zip(weights_of(one), weights_of(other), strict=True))
+    return torch.equal(one.heads.parameters, other.heads.parameters)
+
+
+def assert_alike(one, other, tolerance=1e-5):
+    """The same heads (K, P), but for the order in which a processor adds."""
+    assert one.shape == other.shape
+    assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+def scripted(monkeypatch, *rows):
+    """Plays the validation: in each epoch (loss, accuracy)."""
+    left = iter(rows)
+    monkeypatch.setattr(training, "evaluate", lambda heads, *_: tuple([value] * len(heads) for value in next(left)))
 
 
 def accuracy(fitted, features, split):
-    predicted = fitted.probabilities(features, split)[0].argmax(axis=1)
+    predicted = fitted.probabilities(features, split).argmax(axis=1)
     return float((predicted == features.labels[features.rows[split]].numpy()).mean())
 
 
-# --- what is trained ---
+# --- as plain torch ---
 
 
-def test_training_is_the_plain_torch_loop_over_shuffled_batches():
-    """Linear, ReLU, Linear; Adam; cross entropy; batches of 32 of which the last is short; standardised features."""
-    features = some_features()
-    config = HeadConfig(epochs=4, dropout=0.0, hidden=(16,), weight_decay=1e-3, seed=5)
-    fitted = training.fit(features, config)
+def plain_rate(config, step, steps):
+    """The learning rate of a step, as a person would write it."""
+    rising = config.warmup * steps
+    if step < rising:
+        return config.lr * (step + 1) / rising
+    along = (step - rising) / (steps - rising)
+    return config.lr * (1 + math.cos(math.pi * along)) / 2 if config.schedule == "cosine" else config.lr
 
+
+def plain_loop(features, config, after_relu=lambda step, layer, hidden: hidden):
+    """The training that torch's tutorials teach: one head, standardised features, shuffled batches."""
     train = features.rows["train"]
     values, labels = features.values[train], features.labels[train]
     values = (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
-    torch.manual_seed(5)
-    plain = nn.Sequential(nn.Linear(D, 16), nn.ReLU(), nn.Linear(16, C))
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, weight_decay=1e-3)
-    order = torch.Generator().manual_seed(5)
-    for _ in range(4):
-        for batch in torch.randperm(len(train), generator=order).split(32):
+    weight = None
+    if config.class_weights == "balanced":
+        weight = compute_class_weight("balanced", classes=np.arange(C), y=labels.numpy()).astype(np.float32)
+        weight = torch.from_numpy(weight)
+    loss = nn.CrossEntropyLoss(weight, label_smoothing=config.label_smoothing)
+    plain = plain_head((D, *config.hidden, C), config.seed)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    optimizer = kind(plain.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    order = torch.Generator().manual_seed(config.seed)
+    step, steps = 0, config.epochs * math.ceil(len(train) / config.batch_size)
+    for _ in range(config.epochs):
+        for batch in torch.randperm(len(train), generator=order).split(config.batch_size):
+            optimizer.param_groups[0]["lr"] = plain_rate(config, step, steps)
+            hidden, layer = values[batch], 0
+            for module in plain:
+                hidden = module(hidden)
+                if isinstance(module, nn.ReLU):
+                    hidden, layer = after_relu(step, layer, hidden), layer + 1
             optimizer.zero_grad()
-            functional.cross_entropy(plain(values[batch]), labels[batch]).backward()
+            loss(hidden, labels[batch]).backward()
             optimizer.step()
+            step += 1
+    return plain
 
+
+def skewed(features):
+    """Classes of unequal size: most rows of class 0 are called class 1."""
+    labels = torch.where((features.labels == 0) & (torch.arange(len(features.labels)) % 3 > 0), 1, features.labels)
+    return dataclasses.replace(features, labels=labels)
+
+
+OWN = [
+    {"lr": 1e-3, "weight_decay": 0.0, "label_smoothing": 0.0},
+    {"lr": 3e-3, "weight_decay": 1e-2, "label_smoothing": 0.1},
+    {"lr": 1e-4, "weight_decay": 0.1, "label_smoothing": 0.3},
+]
+SCHEDULES = [
+    {"optimizer": "adam", "schedule": "constant", "class_weights": "none"},
+    {"optimizer": "adam", "schedule": "cosine", "warmup": 0.1, "class_weights": "balanced"},
+    {"optimizer": "adamw", "schedule": "constant", "warmup": 0.33, "class_weights": "balanced"},
+    {"optimizer": "adamw", "schedule": "cosine", "class_weights": "none"},
+]
+
+
+@SHAPES
+@pytest.mark.parametrize("shared", SCHEDULES, ids=lambda shared: "-".join(map(str, shared.values())))
+def test_heads_of_a_stack_equal_separate_torch_loops_after_200_steps(hidden, shared):
+    """Each with its own learning rate, weight decay and smoothing; 4 steps an epoch, of which the last is short."""
+    features = skewed(some_features(spread=0.3, val=4, test=0))
+    configs = [HeadConfig(epochs=50, dropout=0.0, hidden=hidden, seed=5, **shared, **own) for own in OWN]
+    trainer = trained(features, configs)
+    assert trainer.steps == 200
+    for number, config in enumerate(configs):
+        plain = plain_loop(features, config)
+        start = HeadStack.draw(trainer.heads.widths, 1, config.seed, CPU)
+        assert largest_difference(start, 0, plain) > 10 * config.lr  # it did train
+        assert largest_difference(trainer.heads, number, plain) <= 1e-4
+
+
+def test_with_dropout_heads_of_a_stack_equal_torch_loops_with_the_same_masks(monkeypatch):
+    masks, mask_of = [], training.dropout_mask
+
+    def remember(noise, dropout):
+        masks.append(mask_of(noise, dropout))
+        return masks[-1]
+
+    monkeypatch.setattr(training, "dropout_mask", remember)
+    features = some_features(spread=0.3)
+    configs = [HeadConfig(epochs=15, hidden=(32, 16), dropout=dropout) for dropout in (0.0, 0.3, 0.6)]
+    trainer = trained(features, configs)
+    for number, config in enumerate(configs):
+        plain = plain_loop(features, config, lambda step, layer, hidden, n=number: hidden * masks[2 * step + layer][n])
+        assert largest_difference(trainer.heads, number, plain) <= 1e-4
+    assert all((mask[0] == 1).all() for mask in masks)
+    shares = [float(torch.cat([mask[number].flatten() for mask in masks]).eq(0).float().mean()) for number in (1, 2)]
+    assert shares == pytest.approx([0.3, 0.6], abs=0.01)
+    assert len({mask.numpy().tobytes() for mask in masks}) == len(masks)  # every layer and step has its own
+
+
+def test_what_is_fitted_says_the_same_on_raw_features_as_the_plain_loop():
+    features, config = some_features(val=0), HeadConfig(epochs=4, dropout=0.0, hidden=(16,), seed=5)
+    plain, train = plain_loop(features, config), features.values[features.rows["train"]]
     with torch.no_grad():
-        expected = plain(
-            (features.values - features.values[train].mean(0)) / features.values[train].std(0, correction=0)
-        )
-        found = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)(features.values)
+        expected = plain((features.values - train.mean(0)) / train.std(0, correction=0))
+        found = training.fit(features, config).sequential()(features.values)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
@@ -105,26 +194,43 @@ def test_the_default_head_is_the_seeds():
     """Linear 2048 → 256, ReLU, Dropout 0.4, Linear 256 → C; Adam 1e-3; batch 32; 10 epochs."""
     config = HeadConfig()
     assert (config.hidden, config.dropout, config.lr, config.batch_size, config.epochs) == ((256,), 0.4, 1e-3, 32, 10)
-    assert (config.weight_decay, config.normalize) == (0.0, "standardize")
+    assert (config.weight_decay, config.normalize, config.optimizer) == (0.0, "standardize", "adam")
+    assert (config.schedule, config.warmup) == ("constant", 0.0)
+    assert (config.label_smoothing, config.class_weights) == (0.0, "none")
 
 
-def test_the_seeds_dropout_is_really_used():
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropout": 0.0},
+        {"weight_decay": 0.1},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"schedule": "cosine"},
+        {"warmup": 0.5},
+        {"label_smoothing": 0.1},
+        {"class_weights": "balanced"},
+        {"batch_size": 16},
+        {"normalize": "l2"},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_every_setting_is_really_used(changes):
     features = some_features()
-    assert not same_bits(training.fit(features, QUICK), training.fit(features, dataclasses.replace(QUICK, dropout=0.0)))
+    base = with_(weight_decay=0.1) if "optimizer" in changes else QUICK
+    assert not same_bits(training.fit(features, base), training.fit(features, with_(**changes)))
 
 
 def test_a_linear_probe_is_one_layer_and_learns():
     features = some_features()
-    fitted = training.fit(features, dataclasses.replace(QUICK, hidden=(), epochs=10, lr=1e-2))
-    head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
-    assert [type(module) for module in head] == [nn.Linear]
+    fitted = training.fit(features, with_(hidden=(), epochs=10, lr=1e-2))
+    assert [type(module) for module in fitted.sequential()] == [nn.Linear]
     assert accuracy(fitted, features, "test") > 0.9
 
 
 def test_deeper_heads_learn():
     features = some_features()
-    fitted = training.fit(features, dataclasses.replace(QUICK, hidden=(32, 16), epochs=15))
-    assert accuracy(fitted, features, "test") > 0.9
+    assert accuracy(training.fit(features, with_(hidden=(32, 16), epochs=15)), features, "test") > 0.9
 
 
 def test_features_stored_in_half_precision_are_trained_in_full():
@@ -132,8 +238,112 @@ def test_features_stored_in_half_precision_are_trained_in_full():
     half = dataclasses.replace(features, values=features.values.half())
     widened = dataclasses.replace(features, values=features.values.half().float())
     fitted = training.fit(half, QUICK)
-    assert all(tensor.dtype == torch.float32 for tensor in weights_of(fitted))
+    assert fitted.heads.parameters.dtype == torch.float32
     assert same_bits(fitted, training.fit(widened, QUICK))
+
+
+def test_standardised_training_succeeds_where_raw_features_stay_at_chance():
+    """As an untrained ResNet50 gives them: every image nearly the same vector, the class in the last thousandth."""
+    features = some_features(600, 100, 200, classes=10, width=512, spread=0.7)
+    common = 1 + 4 * torch.rand(512, generator=torch.Generator().manual_seed(0))
+    features = dataclasses.replace(features, values=common + 1e-3 * features.values)
+    config = HeadConfig(epochs=5)
+    standardised = training.fit(features, config)
+    raw = training.fit(features, with_(config, normalize="none"))
+    assert accuracy(standardised, features, "test") > 0.95
+    assert accuracy(raw, features, "test") < 0.3
+    with torch.no_grad():
+        found = standardised.sequential()(features.values[features.rows["test"]]).softmax(dim=1).numpy()
+    assert np.abs(found - standardised.probabilities(features, "test")).max() < 5e-3
+
+
+# --- side by side ---
+
+
+MIXED = [
+    with_(epochs=4, schedule="cosine", warmup=0.2, dropout=dropout, **own)
+    for dropout, own in zip((0.0, 0.3, 0.6), OWN, strict=True)
+]
+
+
+def test_neither_the_number_of_heads_nor_the_others_change_a_head():
+    """Dropout included: the noise is the same for all."""
+    features = some_features()
+    stack = trained(features, MIXED)
+    for number, config in enumerate(MIXED):
+        alone = trained(features, [config])
+        assert_alike(alone.heads.parameters[0], stack.heads.parameters[number])
+        assert alone.records[0].best_epoch == stack.records[number].best_epoch
+        assert_alike(alone.best[0], stack.best[number])
+
+
+def test_the_order_of_the_heads_does_not_matter():
+    features = some_features()
+    forwards, backwards = trained(features, MIXED), trained(features, MIXED[::-1])
+    assert_alike(backwards.heads.parameters.flip(0), forwards.heads.parameters)
+
+
+def test_equal_heads_stay_equal_to_the_bit():
+    trainer = trained(some_features(), [QUICK, with_(lr=1e-2), QUICK])
+    assert torch.equal(trainer.heads.parameters[0], trainer.heads.parameters[2])
+
+
+@pytest.mark.parametrize("chosen", [[0], [2, 0], [1, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_those_that_are_kept_go_on_as_if_the_others_had_never_been(chosen, before):
+    """Weights, moments of Adam, best epoch, and all that is trained afterwards; also before the first epoch."""
+    features = some_features()
+    shrunk, small = trained(features, MIXED, before), trained(features, [MIXED[head] for head in chosen], before)
+    shrunk.keep(chosen)
+    for ours, theirs in zip(moments(shrunk), moments(small), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert_alike(ours[name], theirs[name])
+    for _ in range(4 - before):
+        shrunk.epoch()
+        small.epoch()
+    assert_alike(shrunk.heads.parameters, small.heads.parameters)
+    assert_alike(shrunk.best, small.best)
+    for ours, theirs in zip(shrunk.records, small.records, strict=True):
+        assert (ours.config, ours.best_epoch) == (theirs.config, theirs.best_epoch)
+        assert len(ours.history) == 4
+        for row, expected in zip(untimed(ours.history), untimed(theirs.history), strict=True):
+            assert row == pytest.approx(expected, rel=1e-4)
+
+
+def moments(trainer):
+    return list(copy.deepcopy(trainer.optimizer.state_dict()["state"]).values())
+
+
+def test_keeping_twice_is_keeping_the_last():
+    features = some_features()
+    once, twice = trained(features, MIXED, 2), trained(features, MIXED, 2)
+    once.keep([2])
+    twice.keep([1, 2])
+    twice.keep([1])
+    once.epoch()
+    twice.epoch()
+    assert_alike(twice.heads.parameters, once.heads.parameters)
+
+
+def test_a_best_epoch_before_the_others_were_dropped_stays_the_best(monkeypatch):
+    features = some_features()
+    scripted(monkeypatch, (0.5, 0.9), (0.5, 0.8), (0.5, 0.7))
+    trainer = trained(features, MIXED, 2)
+    trainer.keep([2, 0])
+    trainer.epoch()
+    monkeypatch.undo()
+    fitted, first = trainer.fitted(0), trained(features, MIXED, 1)
+    assert fitted.best_epoch == 1
+    assert torch.equal(fitted.heads.parameters[0], first.heads.parameters[2])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden": (8,)}, {"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "cosine"}], ids=str
+)
+def test_heads_that_cannot_share_a_stack_are_refused(changes):
+    with pytest.raises(ValueError, match="may differ in lr, weight_decay, dropout, label_smoothing alone"):
+        trainer_of(some_features(), [QUICK, with_(**changes)])
 
 
 # --- the same every time ---
@@ -142,13 +352,15 @@ def test_features_stored_in_half_precision_are_trained_in_full():
 def test_the_same_seed_gives_the_same_head_to_the_bit():
     one, other = (training.fit(some_features(), QUICK) for _ in range(2))
     assert same_bits(one, other)
-    untimed = [[{**row, "seconds": 0} for row in fitted.history] for fitted in (one, other)]
-    assert untimed[0] == untimed[1]
+    assert untimed(one.history) == untimed(other.history)
 
 
-def test_another_seed_gives_another_head():
-    features = some_features()
-    assert not same_bits(training.fit(features, QUICK), training.fit(features, dataclasses.replace(QUICK, seed=1)))
+def test_how_many_rows_are_gathered_ahead_does_not_change_a_bit(monkeypatch):
+    features, config = some_features(), with_(dropout=0.0)
+    whole = training.fit(features, config)
+    for rows in (1, 64):
+        monkeypatch.setattr(training, "ROWS_AHEAD", rows)
+        assert same_bits(whole, training.fit(features, config))
 
 
 def test_the_head_does_not_depend_on_the_programs_random_state_nor_changes_it():
@@ -161,76 +373,213 @@ def test_the_head_does_not_depend_on_the_programs_random_state_nor_changes_it():
     assert same_bits(one, training.fit(features, QUICK))
 
 
+def test_training_leaves_the_features_as_they_are():
+    features, before = some_features(), some_features()
+    training.fit(features, with_(normalize="none"))
+    assert torch.equal(features.values, before.values)
+    assert torch.equal(features.labels, before.labels)
+
+
 # --- honesty ---
 
 
 @pytest.mark.parametrize("normalize", ["standardize", "l2", "none"])
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_held_out_images_never_influence_the_weights(split, normalize):
-    """Not by a step, not by the standardisation: whatever they hold, NaN included, the head is the same to the bit."""
-    features, config = some_features(), dataclasses.replace(QUICK, normalize=normalize)
+def test_test_images_and_labels_never_influence_anything(normalize):
+    """Not a step, not the scale, not the choice of the epoch: whatever they hold, NaN included."""
+    features, config = some_features(), with_(normalize=normalize)
     undisturbed = training.fit(features, config)
     for value in (1e3, float("nan")):
-        assert same_bits(undisturbed, training.fit(changed(features, split, value), config))
+        other = training.fit(relabelled(changed(features, "test", value), "test"), config)
+        assert same_bits(undisturbed, other)
+        assert untimed(other.history) == untimed(undisturbed.history)
+        assert other.best_epoch == undisturbed.best_epoch
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_held_out_labels_never_influence_the_weights(split):
-    features = some_features()
-    labels = features.labels.clone()
-    labels[features.rows[split]] = (labels[features.rows[split]] + 1) % C
-    relabelled = dataclasses.replace(features, labels=labels)
-    assert same_bits(training.fit(features, QUICK), training.fit(relabelled, QUICK))
+@pytest.mark.parametrize("normalize", ["standardize", "l2", "none"])
+def test_validation_images_and_labels_never_influence_a_step(normalize):
+    """They choose the epoch, nothing else."""
+    features, configs = some_features(), [with_(normalize=normalize)]
+    undisturbed = trained(features, configs)
+    for value in (1e3, float("nan")):
+        assert same_bits(undisturbed, trained(relabelled(changed(features, "val", value), "val"), configs))
 
 
-def test_training_images_do_influence_the_weights():
+def test_training_images_and_labels_do_influence_the_weights():
     """The counterpart of the two tests above: they can fail."""
     features = some_features()
-    assert not same_bits(training.fit(features, QUICK), training.fit(changed(features, "train", 1.0), QUICK))
+    fitted = training.fit(features, QUICK)
+    assert not same_bits(fitted, training.fit(changed(features, "train", 1.0), QUICK))
+    assert not same_bits(fitted, training.fit(relabelled(features, "train"), QUICK))
 
 
-def test_test_images_have_no_part_in_the_history():
+# --- the best epoch ---
+
+
+@pytest.mark.parametrize(
+    ("validation", "best"),
+    [
+        ([(0.5, 0.6), (0.9, 0.8), (0.1, 0.7)], 2),
+        ([(0.5, 0.8), (0.4, 0.8), (0.6, 0.8)], 2),
+        ([(0.5, 0.8), (0.5, 0.8), (0.6, 0.8)], 2),
+        ([(0.5, 0.8), (0.5, 0.7), (0.4, 0.7)], 1),
+        ([(0.5, 0.0), (0.4, 0.0), (0.3, 0.0)], 3),
+        ([(math.nan, math.nan)] * 3, 3),
+    ],
+    ids=["accuracy", "then loss", "then the later", "the first", "also at 0", "without validation the last"],
+)
+def test_what_is_kept_is_the_head_as_it_was_after_its_best_epoch(monkeypatch, validation, best):
     features = some_features()
-    one, other = training.fit(features, QUICK), training.fit(changed(features, "test", float("nan")), QUICK)
-    columns = ("train_loss", "val_loss", "val_accuracy")
-    assert [[row[c] for c in columns] for row in one.history] == [[row[c] for c in columns] for row in other.history]
+    scripted(monkeypatch, *validation)
+    fitted = training.fit(features, QUICK)
+    monkeypatch.undo()
+    assert fitted.best_epoch == best
+    assert same_bits(fitted, trained(features, [QUICK], best))
+    assert len(fitted.history) == 3
+
+
+figures = st.floats(-2, 2).map(lambda value: round(value, 1))
+
+
+@given(epochs=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), figures), min_size=1, max_size=8))
+def test_no_epoch_is_better_than_the_best(epochs):
+    record = Record(QUICK)
+    for number, (score, loss) in enumerate(epochs, 1):
+        best = record.add({"epoch": number, "train_loss": 1.0, "val_loss": loss, "val_accuracy": score, "seconds": 0.0})
+        assert best == (record.best_epoch == number)
+    expected = max((score, -loss, number) for number, (score, loss) in enumerate(epochs, 1))
+    assert record.best_epoch == expected[-1]
+    assert record.best is record.history[record.best_epoch - 1]
+    assert not record.failure
+
+
+def test_the_figures_of_the_best_epoch_are_those_of_the_head_that_is_kept():
+    features = some_features(spread=0.3)
+    fitted = training.fit(features, with_(epochs=20, lr=0.03))
+    row = fitted.history[fitted.best_epoch - 1]
+    assert accuracy(fitted, features, "val") == pytest.approx(row["val_accuracy"])
+    assert row["val_accuracy"] == max(row["val_accuracy"] for row in fitted.history)
+    probabilities = torch.from_numpy(fitted.probabilities(features, "val"))
+    loss = functional.nll_loss(probabilities.log(), features.labels[features.rows["val"]])
+    assert row["val_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_every_head_of_a_stack_has_its_own_best_epoch():
+    features = some_features(spread=0.3)
+    configs = [with_(epochs=12, lr=lr) for lr in (1e-4, 1e-2, 0.1)]
+    trainer = trained(features, configs)
+    best = [record.best_epoch for record in trainer.records]
+    assert len(set(best)) > 1
+    for number, config in enumerate(configs):
+        fitted = trainer.fitted(number)
+        assert fitted.best_epoch == best[number]
+        assert_alike(fitted.heads.parameters, trained(features, [config], best[number]).heads.parameters)
+
+
+def test_a_fitted_head_does_not_change_when_the_training_goes_on():
+    trainer = trained(some_features(), [QUICK], 1)
+    fitted = trainer.fitted(0)
+    before = fitted.heads.parameters.clone()
+    trainer.epoch()
+    assert torch.equal(fitted.heads.parameters, before)
+
+
+# --- failures ---
+
+
+def test_a_head_that_diverges_is_marked_and_the_others_end_as_without_it():
+    features, good = some_features(), [with_(lr=1e-3), with_(lr=1e-2)]
+    trainer, without = trained(features, [good[0], with_(lr=1e30), good[1]]), trained(features, good)
+    assert [bool(record.failure) for record in trainer.records] == [False, True, False]
+    assert trainer.records[1].failure == "the loss became nan in epoch 1"
+    assert trainer.records[1].best_epoch == 0
+    for ours, theirs in zip((0, 2), (0, 1), strict=True):
+        assert_alike(trainer.heads.parameters[ours], without.heads.parameters[theirs])
+        assert_alike(trainer.best[ours], without.best[theirs])
+        assert trainer.records[ours].best_epoch == without.records[theirs].best_epoch
+    trainer.keep([0, 2])
+    trainer.epoch()
+    without.epoch()
+    assert_alike(trainer.heads.parameters, without.heads.parameters)
+
+
+def test_one_head_that_diverges_is_an_error_in_one_line_that_says_what_to_do():
+    """By its learning rate, or by features that no fp32 product can hold."""
+    message = r"^The loss became (nan|inf) in epoch 1\. Try a lower --lr, or --normalize standardize\.$"
+    with pytest.raises(TrainingFailed, match=message):
+        training.fit(some_features(), with_(lr=1e30))
+    with pytest.raises(TrainingFailed, match=message):
+        training.fit(changed(some_features(), "train", 3e38), with_(normalize="none"))
+
+
+def test_a_head_that_diverges_in_the_last_step_of_an_epoch_has_failed_too():
+    """One step an epoch: its loss was that of the initial weights, and only validation sees what it made of them."""
+    with pytest.raises(TrainingFailed, match="in epoch 1"):
+        training.fit(some_features(train=20), with_(lr=1e30, epochs=1))
+
+
+@given(
+    losses=st.lists(st.tuples(*[st.sampled_from([0.5, 1.0, math.nan, math.inf])] * 2), min_size=1, max_size=6),
+    validated=st.booleans(),
+)
+def test_an_epoch_whose_loss_is_not_a_number_is_never_the_best_nor_any_after_it(losses, validated):
+    """Without validation its figures are NaN, and mean nothing."""
+    record, failed_in = Record(QUICK), None
+    for epoch, (train_loss, val_loss) in enumerate(losses, 1):
+        val_loss, val_accuracy = (val_loss, 0.5) if validated else (math.nan, math.nan)
+        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        record.add({**row, "seconds": 0.0})
+        if not math.isfinite(train_loss) or (validated and not math.isfinite(val_loss)):
+            failed_in = failed_in or epoch
+    assert bool(record.failure) == bool(failed_in)
+    if failed_in:
+        assert record.failure.endswith(f"in epoch {failed_in}")
+        assert record.best_epoch < failed_in
+    if record.best_epoch:
+        assert math.isfinite(record.best["train_loss"])
 
 
 # --- the figures of an epoch ---
 
 
-def test_a_short_last_batch_counts_by_its_images_in_the_train_loss():
-    """33 images in batches of 32: with weights that do not move, the loss of the epoch is the mean over 33 images."""
-    features = some_features(train=33)
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_a_short_last_batch_counts_by_its_images_in_the_train_loss(class_weights):
+    """33 images in batches of 32, one of them far off: with weights that do not move, a mean over 33 images."""
+    features = skewed(some_features(train=33))
     outlier = features.values.clone()
     outlier[features.rows["train"][5]] = 40.0
     features = dataclasses.replace(features, values=outlier)
-    config = HeadConfig(epochs=1, lr=1e-12, dropout=0.0, hidden=(16,), normalize="none")
-    heads, train = HeadStack((D, 16, C), [config.seed], CPU), features.rows["train"]
-    expected = functional.cross_entropy(heads.logits(features.values[train])[0], features.labels[train])
+    config = HeadConfig(epochs=1, lr=1e-12, dropout=0.0, hidden=(16,), normalize="none", class_weights=class_weights)
+    heads, train = HeadStack.draw((D, 16, C), 1, config.seed, CPU), features.rows["train"]
+    logits, labels = heads.logits(features.values[train])[0], features.labels[train]
+    weight = torch.ones(C)
+    if class_weights == "balanced":
+        weight = torch.tensor(compute_class_weight("balanced", classes=np.arange(C), y=labels.numpy())).float()
+    order = torch.Generator().manual_seed(config.seed)
+    batches = torch.randperm(33, generator=order).split(32)
+    expected = sum(functional.cross_entropy(logits[b], labels[b], weight) * len(b) for b in batches) / 33
     assert training.fit(features, config).history[0]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("train", [1, 2, 32, 33])
 def test_any_number_of_training_images_makes_a_head(train):
-    fitted = training.fit(some_features(train=train), QUICK)
-    assert all(torch.isfinite(tensor).all() for tensor in weights_of(fitted))
+    """Balanced classes, warm-up and all: also where most classes have no training image."""
+    config = with_(class_weights="balanced", label_smoothing=0.1, schedule="cosine", warmup=0.5)
+    fitted = training.fit(some_features(train=train), config)
+    assert torch.isfinite(fitted.heads.parameters).all()
     assert math.isfinite(fitted.history[-1]["train_loss"])
 
 
 def test_validation_figures_are_those_of_the_head_without_dropout(monkeypatch):
-    """Also when the split does not fit into one block of evaluation."""
-    monkeypatch.setattr(training, "EVALUATION_ROWS", 16)
-    features = some_features()
+    """Also when the split does not fit into one block."""
+    monkeypatch.setattr(training, "BLOCK_ROWS", 16)
+    features = some_features(spread=0.3)
     fitted = training.fit(features, QUICK)
-    val = features.rows["val"]
-    probabilities = fitted.probabilities(features, "val")[0]
-    head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
+    val, row = features.rows["val"], fitted.history[fitted.best_epoch - 1]
     with torch.no_grad():
-        logits, labels = head(features.values[val]), features.labels[val]
-    last = fitted.history[-1]
-    assert last["val_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
-    assert last["val_accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()))
+        logits, labels = fitted.sequential()(features.values[val]), features.labels[val]
+    assert row["val_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
+    assert row["val_accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()))
+    probabilities = fitted.probabilities(features, "val")
     np.testing.assert_allclose(probabilities, logits.softmax(dim=1).numpy(), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -248,164 +597,27 @@ def test_every_epoch_has_a_row_and_a_line(capsys):
     )
 
 
-def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on():
+def test_without_a_validation_split_its_figures_are_nan_and_the_last_epoch_is_kept():
     features = some_features(val=0)
     fitted = training.fit(features, QUICK)
     assert all(math.isnan(row["val_loss"]) and math.isnan(row["val_accuracy"]) for row in fitted.history)
     assert all(math.isfinite(row["train_loss"]) for row in fitted.history)
-    assert fitted.probabilities(features, "val").shape == (1, 0, C)
+    assert fitted.best_epoch == 3
+    assert same_bits(fitted, trained(features, [QUICK]))
+    assert fitted.probabilities(features, "val").shape == (0, C)
     assert accuracy(fitted, features, "test") > 0.25
-
-
-# --- normalisation ---
-
-
-def with_a_huge_common_mean(width=512, classes=10):
-    """As an untrained ResNet50 gives them: every image nearly the same vector, the class in the last thousandth."""
-    features = some_features(600, 100, 200, classes=classes, width=width, spread=0.7)
-    common = 1 + 4 * torch.rand(width, generator=torch.Generator().manual_seed(0))
-    return dataclasses.replace(features, values=common + 1e-3 * features.values)
-
-
-def test_standardised_training_succeeds_where_raw_features_stay_at_chance():
-    features = with_a_huge_common_mean()
-    config = HeadConfig(epochs=5)
-    standardised = training.fit(features, config)
-    raw = training.fit(features, dataclasses.replace(config, normalize="none"))
-    assert accuracy(standardised, features, "test") > 0.95
-    assert accuracy(raw, features, "test") < 0.3
-
-
-def test_a_head_on_features_with_a_huge_common_mean_says_the_same_as_plain_torch_on_raw_features():
-    features = with_a_huge_common_mean()
-    fitted = training.fit(features, HeadConfig(epochs=2))
-    head = fitted.heads.sequential(0, fitted.normalization.mean, fitted.normalization.deviation)
-    with torch.no_grad():
-        found = head(features.values[features.rows["test"]]).softmax(dim=1).numpy()
-    expected = fitted.probabilities(features, "test")[0]
-    assert np.abs(found - expected).max() < 5e-3
-    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99
-
-
-def test_standardised_training_features_have_mean_zero_and_deviation_one():
-    features = with_a_huge_common_mean()
-    rows = features.rows["train"]
-    values = Normalization.fit(features, "standardize")(features.values[rows]).double()
-    assert values.mean(dim=0).abs().max() < 1e-2
-    assert (values.std(dim=0, correction=0) - 1).abs().max() < 1e-2
-
-
-def test_standardisation_does_not_depend_on_how_many_rows_are_summed_at_once(monkeypatch):
-    features = with_a_huge_common_mean()
-    whole = Normalization.fit(features, "standardize")
-    monkeypatch.setattr(training, "EVALUATION_ROWS", 7)
-    pieces = Normalization.fit(features, "standardize")
-    torch.testing.assert_close(pieces.mean, whole.mean, rtol=1e-6, atol=0)
-    torch.testing.assert_close(pieces.deviation, whole.deviation, rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize("constant", [0.0, 1e-8, 0.1, 3.7, 1e4])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_a_feature_that_never_changes_does_not_blow_up(constant, dtype):
-    features = some_features()
-    values = features.values.clone()
-    values[:, :3] = constant
-    values[features.rows["test"], 1] = constant + 1.0  # new in the test split: a moderate number, not an enormous one
-    features = dataclasses.replace(features, values=values.to(dtype))
-    fitted = training.fit(features, dataclasses.replace(QUICK, epochs=10))
-    assert fitted.normalization(features.values).abs().max() < 100
-    assert accuracy(fitted, features, "test") > 0.9
-
-
-def test_l2_makes_every_row_as_long_as_the_others():
-    """Rows of length 1: how bright a feature vector is plays no part, powers of two not even in the last bit."""
-    features = some_features()
-    lengths = Normalization.fit(features, "l2")(features.values).norm(dim=1)
-    torch.testing.assert_close(lengths, torch.ones(len(lengths)))
-    factors = 2.0 ** torch.randint(-3, 4, (len(lengths), 1), generator=torch.Generator().manual_seed(0))
-    scaled = dataclasses.replace(features, values=features.values * factors)
-    config = dataclasses.replace(QUICK, normalize="l2")
-    assert same_bits(training.fit(features, config), training.fit(scaled, config))
-
-
-def test_l2_survives_a_row_of_zeros():
-    features = some_features()
-    config = dataclasses.replace(QUICK, normalize="l2")
-    fitted = training.fit(changed(features, "train", 0.0), config)
-    assert all(torch.isfinite(tensor).all() for tensor in weights_of(fitted))
-
-
-def test_normalize_none_leaves_features_as_they_are():
-    features = some_features()
-    assert torch.equal(Normalization.fit(features, "none")(features.values), features.values)
 
 
 # --- from a cache ---
 
 
-def make_cache(path: Path, labels, splits, unreadable=(), pending=()) -> FeatureCache:
-    """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it."""
-    count = len(labels)
-    manifest = Manifest(
-        name="made up",
-        root=path.parent,
-        classes=("cat", "dog"),
-        paths=np.array([f"{row:04}.png".encode() for row in range(count)]),
-        labels=np.asarray(labels, np.int64),
-        splits=np.asarray(splits, np.uint8),
-        sizes=np.ones(count, np.int64),
-        mtimes_ns=np.ones(count, np.int64),
-    )
-    settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
-    recipe = from_config(settings)
-    creation.create(path, manifest, recipe)
-    column = FeatureCache(path).columns["features"]
-    np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
-    features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
-    done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
-    with CacheWriter(path) as writer:
-        writer.write(done, features[done], np.zeros((len(done), 16), np.uint8))
-        for row in unreadable:
-            writer.write_unreadable(row, "truncated")
-        writer.commit(1.0)
-    return FeatureCache(path)
-
-
-def test_images_without_a_label_or_without_features_are_in_no_split(tmp_path):
-    """Unlabelled, unreadable, not yet extracted: none of them trains, chooses or tests."""
+def test_images_without_a_label_or_without_features_neither_train_nor_choose_nor_test(tmp_path):
+    """Unlabelled, unreadable, not yet extracted."""
     labels = [0, 1, -1, 0, 1, 0, 1, 0, -1, 1, 0, 1]
     splits = [TRAIN] * 6 + [VAL] * 3 + [TEST] * 3
-    cache = make_cache(tmp_path / "f.h5", labels, splits, unreadable=(1, 9), pending=(5, 6))
-    features = Features.load(cache, CPU)
-    rows = {split: found.tolist() for split, found in features.rows.items()}
-    assert rows == {"train": [0, 3, 4], "val": [7], "test": [10, 11]}
-    fitted = training.fit(features, QUICK)
-    assert all(torch.isfinite(tensor).all() for tensor in weights_of(fitted))
+    features = Features.load(make_cache(tmp_path / "f.h5", labels, splits, unreadable=(1, 9), pending=(5, 6)), CPU)
+    fitted = training.fit(features, with_(class_weights="balanced"))
+    assert torch.isfinite(fitted.heads.parameters).all()
+    assert fitted.probabilities(features, "test").shape == (2, 2)
     assert np.isfinite(fitted.probabilities(features, "test")).all()
     assert all(math.isfinite(value) for row in fitted.history for value in row.values())
-
-
-def test_every_feature_stays_with_its_own_label(tmp_path):
-    labels = np.random.default_rng(1).integers(0, 2, 50)
-    splits = np.random.default_rng(2).integers(0, 3, 50)
-    features = Features.load(make_cache(tmp_path / "f.h5", labels, splits, pending=(3,)), CPU)
-    assert features.labels.tolist() == labels.tolist()
-    centres = features.values.float().mean(dim=1)
-    for rows in features.rows.values():
-        assert ((centres[rows] > 1.5) == (features.labels[rows] == 1)).all()
-
-
-def test_a_cache_without_a_finished_training_row_is_refused_in_a_sentence(tmp_path):
-    cache = make_cache(tmp_path / "f.h5", [0, 1, 0, 1], [TRAIN, TRAIN, VAL, TEST], pending=(0,), unreadable=(1,))
-    with pytest.raises(CacheError, match="no finished training row"):
-        Features.load(cache, CPU)
-
-
-def test_a_damaged_row_never_trains_a_head(tmp_path):
-    cache = make_cache(tmp_path / "f.h5", [0, 1, 0, 1], [TRAIN, TRAIN, VAL, TEST])
-    column = cache.columns["features"]
-    stored = np.memmap(cache.path, column.dtype, "r+", column.offset, column.shape)
-    stored[2, 100] += 1
-    stored.flush()
-    with pytest.raises(CacheDamaged, match=r"row 2 \(0002.png\)"):
-        Features.load(FeatureCache(cache.path), CPU)

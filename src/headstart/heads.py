@@ -95,7 +95,7 @@ def _linears(widths: Sequence[int], seed: int) -> list[nn.Linear]:
 
 def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
     """A layer with given weights (out, in) and biases (out,)."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # draws no random numbers
     with torch.no_grad():
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)

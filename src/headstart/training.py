@@ -114,8 +114,11 @@ class Record:
     def add(self, row: dict[str, float]) -> bool:
         """Notes an epoch; says whether it is the best so far."""
         self.history.append(row)
-        if self.failure or not math.isfinite(row["train_loss"]):
-            self.failure = self.failure or f"the loss became {row['train_loss']} in epoch {row['epoch']:.0f}"
+        losses = [row["train_loss"]] if math.isnan(row["val_accuracy"]) else [row["train_loss"], row["val_loss"]]
+        for loss in losses:
+            if not self.failure and not math.isfinite(loss):
+                self.failure = f"the loss became {loss} in epoch {row['epoch']:.0f}"
+        if self.failure:
             return False
         if self.best_epoch and _score(row) < _score(self.best):
             return False
