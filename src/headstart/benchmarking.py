@@ -32,6 +32,9 @@ from headstart.settings import ExtractConfig
 from headstart.updating import same_data
 from headstart.writing import CacheWriter
 
+LONG_PASS = 1_000_000
+"""Images of the pass that is measured in miniature: for the few of a round alone, auto would try nothing."""
+
 Contestant = Callable[[], float]
 """Does its work once; returns images (or GB) per second."""
 
@@ -91,7 +94,13 @@ class Extraction:
 
     def __post_init__(self) -> None:
         self.extractor = Extractor(self.config)
-        self.recipe, self.notes = self.extractor.resolve(recipe.from_config(self.config), self.manifest)
+        self.recipe, self.notes = self.extractor.resolve(recipe.from_config(self.config), self.manifest, LONG_PASS)
+
+    def describe(self) -> str:
+        """The arithmetic of our backbone, and who chose it, in a line."""
+        auto = "auto" in (self.config.precision, self.config.compile)
+        chosen = f", as auto chooses for a pass over {LONG_PASS:,} images" if auto else ""
+        return f"ours: {self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
 
     def plain(self) -> float:
         """What a careful user writes: torchvision's net in fp32, its preset, a DataLoader with a worker a core."""

@@ -70,16 +70,22 @@ class Extractor:
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
 
-    def resolve(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
+    def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """Fills in what the recipe leaves open, on the first readable images of the data.
+
+        Args:
+            asked: precision may be auto, compiled None.
+            manifest: the data.
+            images: how long a pass to choose for; by default one over all of the data.
 
         Raises:
             CacheError: not one image is readable.
         """
+        images = len(manifest) if images is None else images
         if asked.precision != "auto" and asked.compiled is not None:
-            return tuning.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), len(manifest), self.device)
+            return tuning.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), images, self.device)
         sample = self._sample(manifest, asked.geometry)
-        return tuning.resolve(asked, self.net, self.scale, sample, len(manifest), self.device)
+        return tuning.resolve(asked, self.net, self.scale, sample, images, self.device)
 
     def _sample(self, manifest: Manifest, geometry: Geometry) -> NDArray[np.uint8]:
         images: list[Loaded] = []
