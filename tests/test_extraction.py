@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -440,6 +441,25 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     Extractor(settings).fill(path)
     assert sorted(seen) == seen
     assert seen[-1] >= 8
+
+
+def test_memory_hardly_grows_with_the_number_of_images(make_photos, tmp_path, monkeypatch):
+    """Neither pixels (3 KiB each here) nor features (8 KiB) may pile up; a row costs its digest and little more."""
+
+    def features(pixels):
+        return torch.from_numpy(np.ones((len(pixels), 2048), np.float32))  # where tracemalloc sees it
+
+    monkeypatch.setattr(extraction, "fast_form", lambda *_: features)
+    peaks = []
+    for count in (20, 20, 220):  # the first pays for what is imported late
+        settings = config(make_photos({"cat": count, "dog": count}, f"photos {len(peaks)}"))
+        path = begin(tmp_path / f"{len(peaks)}.h5", settings)
+        extractor = Extractor(settings)
+        tracemalloc.start()
+        extractor.fill(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 400 * 1024, peaks
 
 
 def test_the_report_says_what_held_the_pass_back(make_photos, tmp_path):
