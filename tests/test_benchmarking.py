@@ -48,6 +48,32 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
 
 
+@pytest.fixture
+def conv():
+    """The settings of convolutions on CUDA, as our own forms leave them."""
+    conv = torch.backends.cudnn.conv
+    before, conv.fp32_precision = conv.fp32_precision, "ieee"
+    yield conv
+    conv.fp32_precision = before
+
+
+def test_the_plain_way_runs_with_torchs_own_settings_and_leaves_ours(tmp_path, make_photos, monkeypatch, conv):
+    """On CUDA torch rounds fp32 to TF32 by default: a plain loop without it would be too slow a baseline."""
+    seen = []
+
+    class Plain(torch.nn.Module):
+        def forward(self, images):
+            seen.append(conv.fp32_precision)
+            return images
+
+    monkeypatch.setattr(benchmarking, "load_resnet50", lambda weights, seed: (Plain(), None))
+    manifest = benchmarking.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
+    assert benchmarking.Extraction(manifest, config, tmp_path).plain() > 0
+    assert seen == ["tf32"]
+    assert conv.fp32_precision == "ieee"
+
+
 def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
     order = []
     rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
