@@ -252,6 +252,31 @@ def test_ctrl_c_while_a_batch_is_being_written_waits_for_it(make_photos, tmp_pat
     assert np.flatnonzero(FeatureCache(path).status == DONE).tolist() == list(range(8))
 
 
+def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_through_the_net(
+    make_photos, tmp_path, monkeypatch
+):
+    """The sample that decides the precision and the canaries would not fit either."""
+    sizes = []
+
+    def form(net, scale, precision, compiled, device):
+        return lambda pixels: (sizes.append(len(pixels)), torch.rand(len(pixels), 2048))[1]
+
+    monkeypatch.setattr(extraction, "fast_form", form)
+    monkeypatch.setattr(extraction.tuning, "fast_form", form)
+    monkeypatch.setattr(extraction.tuning, "fitting_batch_size", lambda forward, size, image_px, device: size // 2)
+    settings = config(make_photos({"cat": 3, "dog": 3}))
+    path, extractor = begin(tmp_path / "pets.h5", settings), Extractor(settings)
+    made = FeatureCache(path).recipe
+    with monkeypatch.context() as gpu:
+        gpu.setattr(extractor, "device", torch.device("cuda"))
+        assert extractor.batch_size(made) == 2
+    monkeypatch.setattr(Extractor, "batch_size", lambda self, made: 2)
+    extractor.resolve(replace(made, compiled=None), datasets.load(settings.data))
+    extractor.fill(path)
+    extractor.recompute(FeatureCache(path), np.arange(3))
+    assert set(sizes) == {2}
+
+
 def test_identical_pictures_are_computed_once(make_photos, tmp_path, forwarded):
     data = make_photos({"cat": 5, "dog": 4})
     for number, source in enumerate(["cat/000.png", "cat/003.png", "dog/001.png", "cat/003.png"]):
