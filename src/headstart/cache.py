@@ -82,8 +82,9 @@ class FeatureCache:
         self._inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:
-                _refuse_foreign(path, file)
-                self._read_metadata(file)
+                datasets = dict(file.items())  # once: a third of opening were look-ups
+                _refuse_foreign(path, file.attrs, datasets)
+                self._read_metadata(file.attrs, datasets)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             what = str(error).splitlines()[0]
             raise CacheDamaged(
@@ -93,10 +94,9 @@ class FeatureCache:
         if path.stat().st_size < max(column.end for column in self.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again with --overwrite.")
 
-    def _read_metadata(self, file: h5py.File) -> None:
-        attributes = file.attrs
+    def _read_metadata(self, attributes: h5py.AttributeManager, datasets: dict[str, h5py.Dataset]) -> None:
         self.columns = {
-            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in file.items()
+            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
         }
         self.recipe = Recipe.from_json(attributes["recipe"])
         self._recipe_digest, self.manifest_digest = attributes["recipe_digest"], str(attributes["manifest_digest"])
@@ -105,17 +105,17 @@ class FeatureCache:
             name=str(attributes["data_set"]),
             root=Path(attributes["data_root"]),
             classes=tuple(json.loads(attributes["classes"])),
-            paths=file["paths"][...],
-            labels=file["labels"][...],
-            splits=file["splits"][...],
-            sizes=file["sizes"][...],
-            mtimes_ns=file["mtimes_ns"][...],
+            paths=datasets["paths"][...],
+            labels=datasets["labels"][...],
+            splits=datasets["splits"][...],
+            sizes=datasets["sizes"][...],
+            mtimes_ns=datasets["mtimes_ns"][...],
         )
-        self.status: NDArray[np.uint8] = file["status"][...]
-        self.reasons: NDArray[np.uint8] = file["reasons"][...]
-        self.digests: NDArray[np.uint8] = file["digests"][...]
-        self.checksums: NDArray[np.uint32] = file["checksums"][...]
-        self.seconds = float(file["seconds"][0])
+        self.status: NDArray[np.uint8] = datasets["status"][...]
+        self.reasons: NDArray[np.uint8] = datasets["reasons"][...]
+        self.digests: NDArray[np.uint8] = datasets["digests"][...]
+        self.checksums: NDArray[np.uint32] = datasets["checksums"][...]
+        self.seconds = float(datasets["seconds"][0])
 
     def _refuse_changed_metadata(self) -> None:
         """A wrong label spoils a head as a wrong feature does; both digests are as old as what they cover."""
@@ -252,8 +252,7 @@ class FeatureCache:
             )
 
 
-def _refuse_foreign(path: Path, file: h5py.File) -> None:
-    attributes = file.attrs
+def _refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, h5py.Dataset]) -> None:
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:
@@ -261,7 +260,7 @@ def _refuse_foreign(path: Path, file: h5py.File) -> None:
             f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
             "Install a newer headstart."
         )
-    if any(dataset.chunks for dataset in file.values()):
+    if any(dataset.chunks for dataset in datasets.values()):
         raise CacheError(
             f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
             "Use the original, or extract again."
