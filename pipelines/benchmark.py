@@ -46,7 +46,7 @@ def main(config: BenchmarkConfig) -> None:
     machine = benchmarking.machine(passing.extractor.device)
     table = benchmarking.table(rates)
     print(f"{machine}; {config.images} photos, {config.image_px} px, {config.rounds} rounds")
-    print(f"ours: {passing.recipe.precision}, {'compiled' if passing.recipe.compiled else 'eager'}")
+    print(passing.describe())
     print("\n".join(table))
     print(passing.report.bottleneck())
     config.out.parent.mkdir(parents=True, exist_ok=True)

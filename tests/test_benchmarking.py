@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from headstart import benchmarking, recipe
+from headstart import benchmarking, recipe, tuning
 from headstart.errors import DataError
 from headstart.images import decode
 from headstart.recipe import Recipe
@@ -47,6 +48,32 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
 
 
+@pytest.fixture
+def conv():
+    """The settings of convolutions on CUDA, as our own forms leave them."""
+    conv = torch.backends.cudnn.conv
+    before, conv.fp32_precision = conv.fp32_precision, "ieee"
+    yield conv
+    conv.fp32_precision = before
+
+
+def test_the_plain_way_runs_with_torchs_own_settings_and_leaves_ours(tmp_path, make_photos, monkeypatch, conv):
+    """On CUDA torch rounds fp32 to TF32 by default: a plain loop without it would be too slow a baseline."""
+    seen = []
+
+    class Plain(torch.nn.Module):
+        def forward(self, images):
+            seen.append(conv.fp32_precision)
+            return images
+
+    monkeypatch.setattr(benchmarking, "load_resnet50", lambda weights, seed: (Plain(), None))
+    manifest = benchmarking.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
+    assert benchmarking.Extraction(manifest, config, tmp_path).plain() > 0
+    assert seen == ["tf32"]
+    assert conv.fp32_precision == "ieee"
+
+
 def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
     order = []
     rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
@@ -57,10 +84,20 @@ def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
 
 
 def test_the_machine_is_named():
-    import torch
-
     assert torch.__version__ in benchmarking.machine(torch.device("cpu"))
     assert Path("/proc/cpuinfo").exists() is False or "cores of" in benchmarking.machine(torch.device("cpu"))
+
+
+def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
+    rates, features = {"fp32": 10.0, "bf16": 30.0}, torch.rand(2, 2048)
+    monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
+    monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (rates[form], features))
+    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
+    manifest = benchmarking.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    config = ExtractConfig(weights="random", image_px=32, compile="off", device="cpu")
+    passing = benchmarking.Extraction(manifest, config, tmp_path)
+    assert passing.recipe.precision == "bf16"
+    assert passing.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
 
 
 def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):

@@ -538,3 +538,41 @@ def test_a_cache_that_was_replaced_meanwhile_is_not_called_damaged(tmp_path, use
     os.replace(other, path)
     with pytest.raises(CacheError, match="was replaced by another process"):
         use(cache)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_that_is_cut_after_it_was_opened_is_damaged_not_read_as_what_memory_held(tmp_path, verify):
+    path = make(tmp_path / "pets.h5")
+    fill(path)
+    opened = FeatureCache(path)
+    column = opened.columns["features"]
+    os.truncate(path, column.offset + 5 * column.row_bytes + 100)
+    with pytest.raises(CacheDamaged, match="was cut"):
+        opened.read(verify)
+    with pytest.raises(CacheDamaged, match="was cut"):
+        list(opened.blocks(verify))
+
+
+def test_blocks_that_are_read_side_by_side_and_in_pieces_come_together_in_their_places(tmp_path, monkeypatch):
+    monkeypatch.setattr("headstart.cache.READ_ROWS", 5)
+    path = make(tmp_path / "pets.h5", manifest(33))
+    features = fill(path).astype(np.float16)
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, views, offset: preadv(file, [views[0][:1000]], offset))
+    opened = FeatureCache(path)
+    assert np.array_equal(opened.read(), features)
+    rows, blocks = zip(*opened.blocks(), strict=True)
+    assert np.array_equal(np.concatenate(rows), np.arange(33))
+    assert np.array_equal(np.concatenate(blocks), features)
+
+
+def test_a_damaged_row_in_a_later_block_is_named_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("headstart.cache.READ_ROWS", 5)
+    path = make(tmp_path / "pets.h5", manifest(33))
+    fill(path)
+    opened = FeatureCache(path)
+    column = opened.columns["features"]
+    flip_bit(path, column.offset + 32 * column.row_bytes + 17, 3)
+    with pytest.raises(CacheDamaged, match=r"row 32 \(00032\.jpg\)"):
+        opened.read()
+    assert len(opened.read(verify=False)) == 33

@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,6 +252,31 @@ def test_ctrl_c_while_a_batch_is_being_written_waits_for_it(make_photos, tmp_pat
     assert np.flatnonzero(FeatureCache(path).status == DONE).tolist() == list(range(8))
 
 
+def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_through_the_net(
+    make_photos, tmp_path, monkeypatch
+):
+    """The sample that decides the precision and the canaries would not fit either."""
+    sizes = []
+
+    def form(net, scale, precision, compiled, device):
+        return lambda pixels: (sizes.append(len(pixels)), torch.rand(len(pixels), 2048))[1]
+
+    monkeypatch.setattr(extraction, "fast_form", form)
+    monkeypatch.setattr(extraction.tuning, "fast_form", form)
+    monkeypatch.setattr(extraction.tuning, "fitting_batch_size", lambda forward, size, image_px, device: size // 2)
+    settings = config(make_photos({"cat": 3, "dog": 3}))
+    path, extractor = begin(tmp_path / "pets.h5", settings), Extractor(settings)
+    made = FeatureCache(path).recipe
+    with monkeypatch.context() as gpu:
+        gpu.setattr(extractor, "device", torch.device("cuda"))
+        assert extractor.batch_size(made) == 2
+    monkeypatch.setattr(Extractor, "batch_size", lambda self, made: 2)
+    extractor.resolve(replace(made, compiled=None), datasets.load(settings.data))
+    extractor.fill(path)
+    extractor.recompute(FeatureCache(path), np.arange(3))
+    assert set(sizes) == {2}
+
+
 def test_identical_pictures_are_computed_once(make_photos, tmp_path, forwarded):
     data = make_photos({"cat": 5, "dog": 4})
     for number, source in enumerate(["cat/000.png", "cat/003.png", "dog/001.png", "cat/003.png"]):
@@ -440,6 +466,25 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     Extractor(settings).fill(path)
     assert sorted(seen) == seen
     assert seen[-1] >= 8
+
+
+def test_memory_hardly_grows_with_the_number_of_images(make_photos, tmp_path, monkeypatch):
+    """Neither pixels (3 KiB each here) nor features (8 KiB) may pile up; a row costs its digest and little more."""
+
+    def features(pixels):
+        return torch.from_numpy(np.ones((len(pixels), 2048), np.float32))  # where tracemalloc sees it
+
+    monkeypatch.setattr(extraction, "fast_form", lambda *_: features)
+    peaks = []
+    for count in (20, 20, 220):  # the first pays for what is imported late
+        settings = config(make_photos({"cat": count, "dog": count}, f"photos {len(peaks)}"))
+        path = begin(tmp_path / f"{len(peaks)}.h5", settings)
+        extractor = Extractor(settings)
+        tracemalloc.start()
+        extractor.fill(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 400 * 1024, peaks
 
 
 def test_the_report_says_what_held_the_pass_back(make_photos, tmp_path):

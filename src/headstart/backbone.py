@@ -35,8 +35,17 @@ class PixelScale:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, 3, H, W) float32."""
-        mean, std = (255 * torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (self.mean, self.std))
-        return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+        return scaled(pixels, *(values.to(pixels.device) for values in self.tensors()))
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of 8-bit pixels, each (3, 1, 1) float32 on the CPU."""
+        mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return mean, std
+
+
+def scaled(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8, and twice (3, 1, 1) → (B, 3, H, W) float32."""
+    return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 
 IMAGENET = PixelScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -195,11 +204,15 @@ class FastBackbone(nn.Module):
         super().__init__()
         folded = fold_batchnorm(net).to(dtype).to(memory_format=torch.channels_last)
         self.body = nn.Sequential(*list(folded.children())[:-2])
-        self.scale, self.dtype = scale, dtype
+        self.dtype = dtype
+        # On the device beforehand: to copy them there in each pass would make the host wait for the batch before.
+        self.mean, self.std = (nn.Buffer(values) for values in scale.tensors())
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, D) float32; pooled in fp32, since a sum over 49 places loses digits in bf16."""
-        features: Tensor = self.body(self.scale(pixels).to(self.dtype))  # channels last already: permuting was a view
+        features: Tensor = self.body(
+            scaled(pixels, self.mean, self.std).to(self.dtype)
+        )  # channels last: permuting was a view
         return features.float().mean(dim=(2, 3))
 
 

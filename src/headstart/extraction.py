@@ -6,7 +6,7 @@ next is computed.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,23 +69,31 @@ class Extractor:
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
+        self._sizes: dict[tuple[str, bool], int] = {}
 
-    def resolve(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
+    def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """Fills in what the recipe leaves open, on the first readable images of the data.
+
+        Args:
+            asked: precision may be auto, compiled None.
+            manifest: the data.
+            images: how long a pass to choose for; by default one over all of the data.
 
         Raises:
             CacheError: not one image is readable.
         """
+        images = len(manifest) if images is None else images
         if asked.precision != "auto" and asked.compiled is not None:
-            return tuning.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), len(manifest), self.device)
-        sample = self._sample(manifest, asked.geometry)
-        return tuning.resolve(asked, self.net, self.scale, sample, len(manifest), self.device)
+            return tuning.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), images, self.device)
+        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
+        sample = self._sample(manifest, asked.geometry, size)
+        return tuning.resolve(asked, self.net, self.scale, sample, images, self.device)
 
-    def _sample(self, manifest: Manifest, geometry: Geometry) -> NDArray[np.uint8]:
+    def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
         images: list[Loaded] = []
         for image in stream(manifest, range(len(manifest)), geometry, self.workers, self.workers):
             images += [image] if image.pixels is not None else []
-            if len(images) == self.config.batch_size:
+            if len(images) == size:
                 break
         if not images:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
@@ -99,10 +107,8 @@ class Extractor:
         """
         cache = FeatureCache(path)
         self._ask_canaries(cache)
-        forward, size = self.forward(cache.recipe), self.config.batch_size
-        if self.device.type == "cuda":
-            size = tuning.fitting_batch_size(forward, size, cache.recipe.image_px, self.device)
-        return _Pass(cache, forward, size, self.workers, self.device).run()
+        size = self.batch_size(cache.recipe)
+        return _Pass(cache, self.forward(cache.recipe), size, self.workers, self.device).run()
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once.
@@ -116,6 +122,20 @@ class Extractor:
             self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
         return self._forms[form]
 
+    def batch_size(self, made: Recipe) -> int:
+        """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU.
+
+        Raises:
+            SettingsError: not even one image fits.
+        """
+        if self.device.type != "cuda":
+            return self.config.batch_size
+        form = (made.precision, bool(made.compiled))
+        if form not in self._sizes:
+            forward, asked = self.forward(made), self.config.batch_size
+            self._sizes[form] = tuning.fitting_batch_size(forward, asked, made.image_px, self.device)
+        return self._sizes[form]
+
     def recompute(self, cache: FeatureCache, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Computes some rows from their images once more.
 
@@ -126,7 +146,7 @@ class Extractor:
         Returns:
             Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size = self.config.batch_size
+        size = self.batch_size(cache.recipe)
         loaded = stream(cache.manifest, rows.tolist(), cache.recipe.geometry, self.workers, 2 * size)
         same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
         parts = [np.empty((0, FEATURES), np.float32)]
@@ -238,16 +258,14 @@ class _Pass:
 
 
 class _Launched:
-    """A forward pass under way; on a GPU, the copies to and fro as well."""
+    """A forward pass under way; on CUDA, the copies to and fro as well. Elsewhere nothing says when a copy is done."""
 
     def __init__(self, forward: Forward, pixels: NDArray[np.uint8], device: torch.device) -> None:
-        host = torch.from_numpy(pixels)
-        if device.type == "cuda":
-            host = host.pin_memory()
-        self._host = host  # alive until its copy is done
-        features = forward(host.to(device, non_blocking=True))
-        self._features = features.to("cpu", non_blocking=True)
-        self._event = torch.cuda.Event() if device.type == "cuda" else None
+        host, on_cuda = torch.from_numpy(pixels), device.type == "cuda"
+        self._host = host.pin_memory() if on_cuda else host  # alive until its copy is done
+        features = forward(self._host.to(device, non_blocking=on_cuda))
+        self._features = features.to("cpu", non_blocking=on_cuda)
+        self._event = torch.cuda.Event() if on_cuda else None
         if self._event:
             self._event.record()
 

@@ -22,6 +22,8 @@ SHORT_PASS_SECONDS = 60.0
 """A pass that plain fp32 finishes in this time is not worth an audit."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
+COMPILER_NEEDED = ("cpu", "cuda")
+"""On CUDA Triton compiles the program that starts its kernels."""
 FASTER = 1.15
 """Reduced precision must gain this factor: less is within the noise of one measurement."""
 CLOSE_ENOUGH = 0.99
@@ -75,7 +77,7 @@ def check_compiler(recipe: Recipe, device: torch.device) -> None:
     Raises:
         SettingsError: there is no C++ compiler.
     """
-    if recipe.compiled and device.type == "cpu" and not _has_compiler():
+    if recipe.compiled and device.type in COMPILER_NEEDED and not _has_compiler():
         raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
 
 
@@ -120,7 +122,7 @@ def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
 def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
     if eager_seconds < COMPILE_PAYS_SECONDS[device.type]:
         return False
-    if device.type == "cpu" and not _has_compiler():
+    if device.type in COMPILER_NEEDED and not _has_compiler():
         say("compile: off, since there is no C++ compiler here (g++ or clang++); with one the pass would be faster.")
         return False
     return True
