@@ -14,7 +14,7 @@ def main(config: LearningCurveConfig) -> None:
     points = learning_curve.learning_curve(run.features(), config)
     print("\n".join(learning_curve.lines(points)))
     with files.whole_file(run.folder / "learning_curve.png") as path:
-        search_plots.learning_curve_by_size(points, path)
+        search_plots.accuracy_by_training_images(points, path)
     files.write_json(run.folder / "config.json", run.identity)
     files.write_table(run.folder / "learning_curve.csv", points)
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")

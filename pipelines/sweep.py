@@ -16,16 +16,16 @@ def main(config: SweepConfig) -> None:
 
     features, heads = run.features(), config.heads()
     swept = search.sweep(features, heads, config.halves())
-    best, table = swept.settings[0].best.config, leaderboard.table(swept.settings)
-    print("\n".join(leaderboard.lines(swept.settings)))
+    best, settings = swept.settings[0].best.config, swept.settings
+    print("\n".join(leaderboard.lines(settings)))
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
     run.save(
         swept.best.sequential(),
         lambda split: swept.best.probabilities(features, split),
         history=swept.best.history,
         files={
-            "sweep.csv": lambda path: files.write_table(path, table),
-            "sweep.png": lambda path: search_plots.settings_panels(table, path),
+            "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
+            "sweep.png": lambda path: search_plots.settings_panels(*leaderboard.drawn(settings), path),
         },
         best_epoch=swept.best.best_epoch,
         best_setting=leaderboard.in_words(best),

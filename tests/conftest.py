@@ -1,4 +1,4 @@
-"""What several tests need: small pictures and features that differ by class, caches, and the figures that were drawn."""
+"""What several tests need: small pictures, features that differ by class, caches, and the figures that were drawn."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

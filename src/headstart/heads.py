@@ -89,7 +89,7 @@ def parameter_count(widths: Sequence[int]) -> int:
 
 def _linears(widths: Sequence[int], seed: int) -> list[nn.Linear]:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
         return [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
 
 

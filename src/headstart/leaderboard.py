@@ -81,6 +81,13 @@ def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
     ]
 
 
+def drawn(settings: Sequence[Setting]) -> tuple[list[dict[str, Any]], int]:
+    """What `search_plots.settings_panels` takes: the settings and validation accuracy of each head, and the winner."""
+    names = [*in_words(HeadConfig()), "val_accuracy", "status"]
+    rows = [{name: row[name] for name in names if name != "seed"} for row in table(settings)]
+    return rows, settings[0].records.index(settings[0].best)
+
+
 def lines(settings: Sequence[Setting], count: int = 10) -> list[str]:
     """The best settings for a terminal: mean and spread over the seeds, and what distinguishes them.
 

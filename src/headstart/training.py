@@ -252,7 +252,7 @@ class Trainer:
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
         best, record = HeadStack(self.heads.widths, self.best[head : head + 1].clone()), self.records[head]
-        return Fitted(best, self.normalization, record.history, record.best_epoch, self.seconds)
+        return Fitted(best, self.normalization, list(record.history), record.best_epoch, self.seconds)
 
 
 def _optimizer(heads: HeadStack, gradients: HeadStack, configs: Sequence[HeadConfig]) -> torch.optim.Optimizer:
