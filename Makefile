@@ -8,13 +8,13 @@ PY     := .venv/bin/python
 SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
 CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 
-.PHONY: help setup data extract train-head sweep learning-curve finetune info verify compare demo benchmark test lint types check clean
+.PHONY: help setup data extract train-head sweep probe learning-curve finetune info verify compare demo benchmark test lint types check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, CURVE_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -37,6 +37,9 @@ train-head: extract  ## features -> a head, in seconds
 
 sweep: extract  ## features -> heads for many settings at once, the best by validation kept
 	@$(PY) pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+
+probe: extract  ## features -> logistic regression, ridge and nearest neighbours, by the papers' protocols
+	@$(PY) pipelines/probe.py $(CACHED) $(PROBE_ARGS)
 
 learning-curve: extract  ## features -> accuracy against the number of training images
 	@$(PY) pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)

@@ -20,8 +20,8 @@ def main(config: SweepConfig) -> None:
     print("\n".join(leaderboard.lines(settings)))
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
     run.save(
-        swept.best.sequential(),
-        lambda split: swept.best.probabilities(features, split),
+        swept.best.head.sequential(),
+        lambda split: swept.best.head.probabilities(features, split),
         history=swept.best.history,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),

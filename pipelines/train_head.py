@@ -17,8 +17,8 @@ def main(config: HeadConfig) -> None:
     features = run.features()
     fitted = training.fit(features, config)
     run.save(
-        fitted.sequential(),
-        lambda split: fitted.probabilities(features, split),
+        fitted.head.sequential(),
+        lambda split: fitted.head.probabilities(features, split),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         train_seconds=fitted.train_seconds,

@@ -65,7 +65,9 @@ def untimed(history):
 
 
 def same_bits(one, other):
-    return torch.equal(one.heads.parameters, other.heads.parameters)
+    """Of what `fit` gives, or a trainer's heads as they are."""
+    one, other = (found.heads if isinstance(found, Trainer) else found.head.stack for found in (one, other))
+    return torch.equal(one.parameters, other.parameters)
 
 
 def assert_alike(one, other, tolerance=1e-5):
@@ -81,7 +83,7 @@ def scripted(monkeypatch, *rows):
 
 
 def accuracy(fitted, features, split):
-    predicted = fitted.probabilities(features, split).argmax(axis=1)
+    predicted = fitted.head.probabilities(features, split).argmax(axis=1)
     return float((predicted == features.labels[features.rows[split]].numpy()).mean())
 
 
@@ -186,7 +188,7 @@ def test_what_is_fitted_says_the_same_on_raw_features_as_the_plain_loop():
     plain, train = plain_loop(features, config), features.values[features.rows["train"]]
     with torch.no_grad():
         expected = plain((features.values - train.mean(0)) / train.std(0, correction=0))
-        found = training.fit(features, config).sequential()(features.values)
+        found = training.fit(features, config).head.sequential()(features.values)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
@@ -224,7 +226,7 @@ def test_every_setting_is_really_used(changes):
 def test_a_linear_probe_is_one_layer_and_learns():
     features = some_features()
     fitted = training.fit(features, with_(hidden=(), epochs=10, lr=1e-2))
-    assert [type(module) for module in fitted.sequential()] == [nn.Linear]
+    assert [type(module) for module in fitted.head.sequential()] == [nn.Linear]
     assert accuracy(fitted, features, "test") > 0.9
 
 
@@ -238,7 +240,7 @@ def test_features_stored_in_half_precision_are_trained_in_full():
     half = dataclasses.replace(features, values=features.values.half())
     widened = dataclasses.replace(features, values=features.values.half().float())
     fitted = training.fit(half, QUICK)
-    assert fitted.heads.parameters.dtype == torch.float32
+    assert fitted.head.stack.parameters.dtype == torch.float32
     assert same_bits(fitted, training.fit(widened, QUICK))
 
 
@@ -253,8 +255,8 @@ def test_standardised_training_succeeds_where_raw_features_stay_at_chance():
     assert accuracy(standardised, features, "test") > 0.95
     assert accuracy(raw, features, "test") < 0.3
     with torch.no_grad():
-        found = standardised.sequential()(features.values[features.rows["test"]]).softmax(dim=1).numpy()
-    assert np.abs(found - standardised.probabilities(features, "test")).max() < 5e-3
+        found = standardised.head.sequential()(features.values[features.rows["test"]]).softmax(dim=1).numpy()
+    assert np.abs(found - standardised.head.probabilities(features, "test")).max() < 5e-3
 
 
 # --- side by side ---
@@ -335,7 +337,7 @@ def test_a_best_epoch_before_the_others_were_dropped_stays_the_best(monkeypatch)
     monkeypatch.undo()
     fitted, first = trainer.fitted(0), trained(features, MIXED, 1)
     assert fitted.best_epoch == 1
-    assert torch.equal(fitted.heads.parameters[0], first.heads.parameters[2])
+    assert torch.equal(fitted.head.stack.parameters[0], first.heads.parameters[2])
 
 
 @pytest.mark.parametrize(
@@ -458,7 +460,7 @@ def test_the_figures_of_the_best_epoch_are_those_of_the_head_that_is_kept():
     row = fitted.history[fitted.best_epoch - 1]
     assert accuracy(fitted, features, "val") == pytest.approx(row["val_accuracy"])
     assert row["val_accuracy"] == max(row["val_accuracy"] for row in fitted.history)
-    probabilities = torch.from_numpy(fitted.probabilities(features, "val"))
+    probabilities = torch.from_numpy(fitted.head.probabilities(features, "val"))
     loss = functional.nll_loss(probabilities.log(), features.labels[features.rows["val"]])
     assert row["val_loss"] == pytest.approx(float(loss), rel=1e-4)
 
@@ -472,15 +474,15 @@ def test_every_head_of_a_stack_has_its_own_best_epoch():
     for number, config in enumerate(configs):
         fitted = trainer.fitted(number)
         assert fitted.best_epoch == best[number]
-        assert_alike(fitted.heads.parameters, trained(features, [config], best[number]).heads.parameters)
+        assert_alike(fitted.head.stack.parameters, trained(features, [config], best[number]).heads.parameters)
 
 
 def test_a_fitted_head_does_not_change_when_the_training_goes_on():
     trainer = trained(some_features(), [QUICK], 1)
     fitted = trainer.fitted(0)
-    before = fitted.heads.parameters.clone()
+    before = fitted.head.stack.parameters.clone()
     trainer.epoch()
-    assert torch.equal(fitted.heads.parameters, before)
+    assert torch.equal(fitted.head.stack.parameters, before)
 
 
 # --- failures ---
@@ -565,7 +567,7 @@ def test_any_number_of_training_images_makes_a_head(train):
     """Balanced classes, warm-up and all: also where most classes have no training image."""
     config = with_(class_weights="balanced", label_smoothing=0.1, schedule="cosine", warmup=0.5)
     fitted = training.fit(some_features(train=train), config)
-    assert torch.isfinite(fitted.heads.parameters).all()
+    assert torch.isfinite(fitted.head.stack.parameters).all()
     assert math.isfinite(fitted.history[-1]["train_loss"])
 
 
@@ -576,10 +578,10 @@ def test_validation_figures_are_those_of_the_head_without_dropout(monkeypatch):
     fitted = training.fit(features, QUICK)
     val, row = features.rows["val"], fitted.history[fitted.best_epoch - 1]
     with torch.no_grad():
-        logits, labels = fitted.sequential()(features.values[val]), features.labels[val]
+        logits, labels = fitted.head.sequential()(features.values[val]), features.labels[val]
     assert row["val_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
     assert row["val_accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()))
-    probabilities = fitted.probabilities(features, "val")
+    probabilities = fitted.head.probabilities(features, "val")
     np.testing.assert_allclose(probabilities, logits.softmax(dim=1).numpy(), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -604,7 +606,7 @@ def test_without_a_validation_split_its_figures_are_nan_and_the_last_epoch_is_ke
     assert all(math.isfinite(row["train_loss"]) for row in fitted.history)
     assert fitted.best_epoch == 3
     assert same_bits(fitted, trained(features, [QUICK]))
-    assert fitted.probabilities(features, "val").shape == (0, C)
+    assert fitted.head.probabilities(features, "val").shape == (0, C)
     assert accuracy(fitted, features, "test") > 0.25
 
 
@@ -617,7 +619,7 @@ def test_images_without_a_label_or_without_features_neither_train_nor_choose_nor
     splits = [TRAIN] * 6 + [VAL] * 3 + [TEST] * 3
     features = Features.load(make_cache(tmp_path / "f.h5", labels, splits, unreadable=(1, 9), pending=(5, 6)), CPU)
     fitted = training.fit(features, with_(class_weights="balanced"))
-    assert torch.isfinite(fitted.heads.parameters).all()
-    assert fitted.probabilities(features, "test").shape == (2, 2)
-    assert np.isfinite(fitted.probabilities(features, "test")).all()
+    assert torch.isfinite(fitted.head.stack.parameters).all()
+    assert fitted.head.probabilities(features, "test").shape == (2, 2)
+    assert np.isfinite(fitted.head.probabilities(features, "test")).all()
     assert all(math.isfinite(value) for row in fitted.history for value in row.values())

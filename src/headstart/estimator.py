@@ -86,7 +86,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             {"train": rows.to(device), "val": none, "test": none},
             tuple(map(str, self.classes_)),
         )
-        self.head_ = fit_quietly(features, self._config()).sequential()
+        self.head_ = fit_quietly(features, self._config()).head.sequential()
         return self
 
     def _config(self) -> HeadConfig:

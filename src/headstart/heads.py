@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from headstart.features import BLOCK_ROWS, Features, Normalization
 
 Layer = tuple[Tensor, Tensor]
 """Weights (K, in, out) and biases (K, 1, out)."""
@@ -35,6 +39,11 @@ class HeadStack:
             [part.flatten() for linear in _linears(widths, seed) for part in (linear.weight.T, linear.bias)]
         )
         return cls(tuple(widths), row.repeat(count, 1).to(device))
+
+    @classmethod
+    def linear(cls, weight: Tensor, bias: Tensor) -> "HeadStack":
+        """A stack of one head without hidden layers, from weights (D, C) and biases (C,)."""
+        return cls(tuple(weight.shape), torch.cat([weight.flatten(), bias]).float()[None])
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -69,6 +78,28 @@ class HeadStack:
             modules += [nn.ReLU(), nn.Dropout()] if modules else []
             modules.append(linear_of(weight.float(), bias.float()))
         return nn.Sequential(*modules).eval()
+
+
+@dataclass(frozen=True)
+class Head:
+    """One trained head, with the normalisation of its features: a classifier of what is in the cache."""
+
+    stack: HeadStack
+    """Of one."""
+    normalization: Normalization
+
+    @torch.inference_mode()
+    def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
+        """(n, C) class probabilities for the rows of a split, in their order."""
+        blocks = [
+            self.stack.logits(self.normalization(features.values[rows]))[0].softmax(dim=-1).cpu().numpy()
+            for rows in features.rows[split].split(BLOCK_ROWS)
+        ]
+        return np.concatenate(blocks)
+
+    def sequential(self) -> nn.Sequential:
+        """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
+        return self.stack.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
 def _layers(parameters: Tensor, widths: Sequence[int]) -> list[Layer]:

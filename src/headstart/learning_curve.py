@@ -63,7 +63,7 @@ def _point(part: Features, head: HeadConfig, all_images: int) -> dict[str, Any]:
     epochs = max(head.epochs, math.ceil(min(full_steps, FEWEST_STEPS) / math.ceil(images / head.batch_size)))
     fitted = fit_quietly(part, replace(head, epochs=epochs))
     accuracies = {
-        f"{split}_accuracy": evaluate(fitted.heads, fitted.normalization, part, split)[1][0]
+        f"{split}_accuracy": evaluate(fitted.head.stack, fitted.head.normalization, part, split)[1][0]
         for split in ("val", "test")
     }
     return {

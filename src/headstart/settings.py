@@ -248,8 +248,8 @@ class ProbeConfig:
     """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
     methods: tuple[Literal["logistic", "ridge", "knn"], ...] = ("logistic", "ridge", "knn")
     """Which of them."""
-    normalize: Literal["standardize", "l2", "none"] = "standardize"
-    """As for a head; nearest neighbours always compare directions of the features as they are."""
+    normalize: Literal["standardize", "l2", "none"] = "none"
+    """As for a head; none, features as they are, is what the papers do."""
     device: Device = "auto"
     """auto: cuda, else mps, else cpu."""
 

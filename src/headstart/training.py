@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.arithmetic import fast_products
 from headstart.errors import TrainingFailed
 from headstart.features import BLOCK_ROWS, Features, Normalization
-from headstart.heads import HeadStack, backpropagate
+from headstart.heads import Head, HeadStack, backpropagate
 from headstart.objective import class_weights, dropout_mask, rate_factor, smoothed_targets
 from headstart.progress import bar, say
 from headstart.settings import HeadConfig
@@ -31,27 +29,12 @@ OWN = ("lr", "weight_decay", "dropout", "label_smoothing")
 class Fitted:
     """One trained head, as it was after its best epoch, and how it got there."""
 
-    heads: HeadStack
-    """A stack of one."""
-    normalization: Normalization
+    head: Head
     history: list[dict[str, float]]
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
     """The epoch whose weights these are: best by validation accuracy, then by loss; the last without validation."""
     train_seconds: float
-
-    @torch.inference_mode()
-    def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
-        """(n, C) class probabilities for the rows of a split, in their order."""
-        blocks = [
-            self.heads.logits(self.normalization(features.values[rows]))[0].softmax(dim=-1).cpu().numpy()
-            for rows in features.rows[split].split(BLOCK_ROWS)
-        ]
-        return np.concatenate(blocks)
-
-    def sequential(self) -> nn.Sequential:
-        """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
-        return self.heads.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
@@ -252,7 +235,7 @@ class Trainer:
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
         best, record = HeadStack(self.heads.widths, self.best[head : head + 1].clone()), self.records[head]
-        return Fitted(best, self.normalization, list(record.history), record.best_epoch, self.seconds)
+        return Fitted(Head(best, self.normalization), list(record.history), record.best_epoch, self.seconds)
 
 
 def _optimizer(heads: HeadStack, gradients: HeadStack, configs: Sequence[HeadConfig]) -> torch.optim.Optimizer:

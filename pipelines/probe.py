@@ -1,0 +1,37 @@
+"""Cached features → how good they are by the papers' protocols: logistic regression, ridge, nearest neighbours."""
+
+from dataclasses import replace
+
+from headstart import cli
+from headstart.settings import ProbeConfig
+
+
+def main(config: ProbeConfig) -> None:
+    """Applies the methods, tests each once, and saves each as a run; one that is there already is reported."""
+    import time
+    from functools import partial
+
+    from headstart import files, probe  # torch loads here, after --help has answered
+    from headstart.cached_run import CachedRun
+
+    runs = {method: CachedRun.of(method, replace(config, methods=(method,))) for method in config.methods}
+    print(runs[config.methods[0]].cache.describe())
+    features = None
+    for method, run in runs.items():
+        if run.is_reported():
+            continue
+        features = features or run.features()
+        start = time.perf_counter()
+        probed = probe.probe(features, method, config.normalize)
+        run.save(
+            probed.head.sequential() if probed.head else None,
+            {"val": probed.val, "test": probed.test}.__getitem__,
+            files={"candidates.csv": partial(files.write_table, rows=probed.candidates)},
+            best_setting=probed.chosen,
+            train_seconds=time.perf_counter() - start,
+            train_images=len(features.rows["train"]) + len(features.rows["val"]),
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main, ProbeConfig, "Finished methods are saved: the same command goes on with the next.")

@@ -1,0 +1,63 @@
+"""Sums over features that hold all that least squares needs, and the axes along which features are uncorrelated.
+
+n rows, D = 2048 features, C classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from headstart.features import BLOCK_ROWS, Features, Normalization
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over some rows, in float64: those of two sets of rows add up to those of both.
+
+    Attributes:
+        counts: (C,) rows of each class.
+        sums: (C, D) of the features of each class.
+        products: (D, D) of the outer products of the features with themselves.
+    """
+
+    counts: Tensor
+    sums: Tensor
+    products: Tensor
+
+    @classmethod
+    def of(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":
+        """Sums over some rows, block by block to save memory."""
+        width, classes, device = features.values.shape[1], len(features.classes), features.values.device
+        shapes = ((classes,), (classes, width), (width, width))
+        counts, sums, products = (torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes)
+        for block in rows.split(BLOCK_ROWS):
+            values = normalization(features.values[block]).double()
+            truth = functional.one_hot(features.labels[block], classes).double()
+            counts += truth.sum(0)
+            sums += truth.T @ values
+            products += values.T @ values
+        return cls(counts, sums, products)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.counts + other.counts, self.sums + other.sums, self.products + other.products)
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,) of the features."""
+        return self.sums.sum(0) / self.counts.sum()
+
+    @property
+    def scatter(self) -> Tensor:
+        """(D, D): products of the features minus their mean."""
+        return self.products - self.counts.sum() * torch.outer(self.mean, self.mean)
+
+    def axes(self) -> tuple[Tensor, Tensor]:
+        """Where the scatter is diagonal.
+
+        Returns:
+            (D,) sums of squares along each axis, ascending and never below 0; and (D, D), an axis in each column.
+        """
+        squares, axes = torch.linalg.eigh(self.scatter)
+        return squares.clamp(min=0), axes

@@ -1,0 +1,138 @@
+"""The papers' protocols for judging features: chosen on validation, fitted again on train and validation, tested once.
+
+n rows, D = 2048 features, C classes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart import logistic, neighbours, ridge
+from headstart.calibration import best_temperature
+from headstart.datasets import SPLITS
+from headstart.errors import TrainingFailed
+from headstart.features import Features, Normalization
+from headstart.heads import Head, HeadStack
+from headstart.moments import Moments
+from headstart.progress import bar
+from headstart.training import evaluate
+
+Method = Literal["logistic", "ridge", "knn"]
+Model = tuple[Tensor, Tensor]
+"""Weights (D, C) and biases (C,) of a linear model."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a method chose on validation, and what it says about images."""
+
+    chosen: dict[str, float]
+    """The value that won, by its name: penalty, or neighbours."""
+    candidates: list[dict[str, float]]
+    """All that were tried: penalty or neighbours, and val_accuracy."""
+    val: NDArray[np.float32]
+    """(n, C) probabilities for the validation images, learned from train alone."""
+    test: NDArray[np.float32]
+    """(n, C) probabilities for the test images, learned from train and validation."""
+    head: Head | None = None
+    """What was learned from train and validation; None where there are no weights."""
+
+
+def probe(features: Features, method: Method, kind: Literal["standardize", "l2", "none"]) -> Probed:
+    """Applies a method: its one value is chosen on validation, then train and validation are learned from together.
+
+    Args:
+        features: with validation images.
+        method: see the modules `logistic`, `ridge` and `neighbours`.
+        kind: of normalisation, learned from train.
+
+    Raises:
+        TrainingFailed: there is no validation image.
+    """
+    if not len(features.rows["val"]):
+        raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
+    methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}
+    with torch.inference_mode():
+        return methods[method](features, Normalization.fit(features, kind))
+
+
+def _logistic(features: Features, normalization: Normalization) -> Probed:
+    moments = Moments.of(features, normalization, features.rows["train"])
+    path = logistic.Problem(features, normalization, moments, features.rows["train"]).path(logistic.PENALTIES)
+    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
+    problem = logistic.Problem(features, normalization, moments, _both(features))
+    problem.start_from(*model)
+    return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
+
+
+def _ridge(features: Features, normalization: Normalization) -> Probed:
+    train, val = (Moments.of(features, normalization, features.rows[split]) for split in ("train", "val"))
+    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
+    sharpness = _sharpness(features, Head(HeadStack.linear(*model), normalization))
+    sharpened = [(sharpness * w, sharpness * b) for w, b in (model, ridge.solve(train + val, penalty))]
+    return _probed(features, normalization, penalty, candidates, *sharpened)
+
+
+def _best(
+    features: Features, normalization: Normalization, penalties: Sequence[float], models: Iterable[Model]
+) -> tuple[float, Model, list[dict[str, float]]]:
+    """The penalty that validation likes best, of equals the strongest, with its model; and all that were tried."""
+    candidates: list[dict[str, float]] = []
+    best, highest = None, -1.0
+    with bar(len(penalties), "fitting", "penalties") as progress:
+        for penalty, model in zip(penalties, models, strict=True):
+            accuracy = evaluate(HeadStack.linear(*model), normalization, features, "val")[1][0]
+            candidates.append({"penalty": penalty, "val_accuracy": accuracy})
+            if accuracy > highest:
+                best, highest = (penalty, model), accuracy
+            progress.update()
+    assert best is not None
+    return *best, candidates
+
+
+def _probed(
+    features: Features,
+    normalization: Normalization,
+    penalty: float,
+    candidates: list[dict[str, float]],
+    model: Model,
+    refitted: Model,
+) -> Probed:
+    before, after = (Head(HeadStack.linear(*fit), normalization) for fit in (model, refitted))
+    val, test = before.probabilities(features, "val"), after.probabilities(features, "test")
+    return Probed({"penalty": penalty}, candidates, val, test, after)
+
+
+def _sharpness(features: Features, head: Head) -> float:
+    """What scores of least squares are multiplied by to serve as logits: they were fitted to 0 and 1, not to a softmax.
+
+    It is what gives the validation images the least log loss; where they are too few to tell, the scores get a
+    deviation of 1.
+    """
+    scores = head.stack.logits(head.normalization(features.values[features.rows["val"]]))[0]
+    scale = 1 / max(float(scores.std(unbiased=False)), 1e-6)
+    labels = features.labels[features.rows["val"]].cpu().numpy()
+    return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)
+
+
+def _neighbours(features: Features, normalization: Normalization) -> Probed:
+    train, val, test = (features.rows[split] for split in SPLITS)
+    found = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
+    truth = features.labels[val]
+    candidates = [
+        {"neighbours": count, "val_accuracy": float((votes.argmax(1) == truth).float().mean())}
+        for count, votes in zip(neighbours.NEIGHBOURS, found, strict=True)
+    ]
+    best = max(range(len(found)), key=lambda number: candidates[number]["val_accuracy"])
+    count = neighbours.NEIGHBOURS[best]
+    (tested,) = neighbours.probabilities(features, normalization, _both(features), test, [count])
+    return Probed({"neighbours": count}, candidates, found[best].cpu().numpy(), tested.cpu().numpy())
+
+
+def _both(features: Features) -> Tensor:
+    return torch.cat([features.rows["train"], features.rows["val"]])
