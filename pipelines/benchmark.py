@@ -1,4 +1,4 @@
-"""How fast the pass and the cache are, against what people write by hand, measured in turn on this machine."""
+"""How fast pass, cache and heads are, against what people write by hand, measured in turn on this machine."""
 
 from headstart import cli
 from headstart.settings import BenchmarkConfig, ExtractConfig
@@ -10,11 +10,12 @@ def main(config: BenchmarkConfig) -> None:
     import tempfile
     from pathlib import Path
 
-    from headstart import benchmarking, files
+    from headstart import files
+    from headstart.benchmarks import heads, passing, photos, rounds, storing, tables
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
-        manifest = benchmarking.gather(Path(config.data) if config.data else None, folder / "photos", config.images)
+        manifest = photos.gather(Path(config.data) if config.data else None, folder / "photos", config.images)
         extract = ExtractConfig(
             weights="random",
             image_px=config.image_px,
@@ -24,34 +25,40 @@ def main(config: BenchmarkConfig) -> None:
             workers=config.workers,
             device=config.device,
         )
-        passing = benchmarking.Extraction(manifest, extract, folder)
-        storing = benchmarking.Storage(passing.recipe, folder, config.rows)
-        checking = benchmarking.Checking(passing.recipe, folder, config.rows)
-        passing.backbone_ceiling()  # compiles, outside of the first round
-        rates = benchmarking.rounds(
+        extraction = passing.Extraction(manifest, extract, folder)
+        storage = storing.Storage(extraction.recipe, folder, config.rows)
+        checking = storing.Checking(extraction.recipe, folder, config.rows)
+        training = heads.Heads(config.rows, extraction.extractor.device)
+        extraction.backbone_ceiling()  # compiles, outside of the first round
+        rates = rounds.rounds(
             {
-                "plain": passing.plain,
-                "ours": passing.ours,
-                "backbone ceiling": passing.backbone_ceiling,
-                "decode ceiling": passing.decode_ceiling,
-                "cache write": storing.write,
-                "numpy.tofile": storing.tofile,
-                "cache load": storing.load,
-                "cache load, verified": storing.load_verified,
-                "numpy.fromfile": storing.fromfile,
+                "plain": extraction.plain,
+                "ours": extraction.ours,
+                "backbone ceiling": extraction.backbone_ceiling,
+                "decode ceiling": extraction.decode_ceiling,
+                "cache write": storage.write,
+                "numpy.tofile": storage.tofile,
+                "cache load": storage.load,
+                "cache load, verified": storage.load_verified,
+                "numpy.fromfile": storage.fromfile,
                 "up-to-date check": checking.check,
+                "backbone each epoch": extraction.every_epoch,
+                "plain loop": training.plain,
+                "one head": training.one,
+                "64 heads": training.many,
+                "64 heads, halving": training.swept,
             },
             config.rounds,
         )
-    machine = benchmarking.machine(passing.extractor.device)
-    table = benchmarking.table(rates)
-    print(f"{machine}; {config.images} photos, {config.image_px} px, {config.rounds} rounds")
-    print(passing.describe())
-    print("\n".join(table))
-    print(passing.report.bottleneck())
+    machine = rounds.machine(extraction.extractor.device)
+    print(f"{machine}; {config.images} photos, {config.image_px} px, {config.rows:,} rows, {config.rounds} rounds")
+    print(extraction.describe())
+    print("\n".join([*tables.table(rates), *tables.limits(rates), extraction.report.bottleneck()]))
+    print(training.describe())
+    print("\n".join(tables.costs(rates, config.rows)))
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": machine, "rates": rates, "medians": {name: statistics.median(r) for name, r in rates.items()}}
-    files.write_json(config.out, content)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    files.write_json(config.out, {"machine": machine, "rates": rates, "medians": medians})
     print(f"All figures: {config.out}")
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from headstart import benchmarking, recipe, tuning
+from headstart import recipe, tuning
+from headstart.benchmarks import heads, passing, photos, rounds, storing, tables
+from headstart.cache import FeatureCache
 from headstart.errors import DataError
 from headstart.images import decode
 from headstart.recipe import Recipe
@@ -15,7 +17,7 @@ from headstart.settings import ExtractConfig
 
 def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
     source = make_photos({"cat": 1, "dog": 1}, suffix=".jpg")
-    manifest = benchmarking.gather(source, tmp_path / "gathered", 6)
+    manifest = photos.gather(source, tmp_path / "gathered", 6)
     contents = [manifest.file(row).read_bytes() for row in range(6)]
     assert len(set(contents)) == 6
     geometry = recipe.from_config(ExtractConfig(weights="random", image_px=32)).geometry
@@ -25,11 +27,11 @@ def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_pat
 
 def test_a_folder_without_photos_is_named(tmp_path):
     with pytest.raises(DataError, match="holds no images"):
-        benchmarking.gather(tmp_path, tmp_path / "gathered", 4)
+        photos.gather(tmp_path, tmp_path / "gathered", 4)
 
 
 def test_photos_are_made_up_where_none_are_given(tmp_path):
-    manifest = benchmarking.gather(None, tmp_path / "gathered", 4)
+    manifest = photos.gather(None, tmp_path / "gathered", 4)
     assert len(manifest) == 4
     assert all(20_000 < size < 300_000 for size in manifest.sizes), "about as many bytes as a photo of this size"
 
@@ -40,10 +42,10 @@ def made() -> Recipe:
 
 
 def test_what_is_written_is_what_is_read(tmp_path, made):
-    storage = benchmarking.Storage(made, tmp_path, 300)
+    storage = storing.Storage(made, tmp_path, 300)
     assert storage.write() > 0
     assert storage.tofile() > 0
-    assert np.array_equal(benchmarking.FeatureCache(storage.path).read(), storage.features)
+    assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
     assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
     assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
 
@@ -66,10 +68,10 @@ def test_the_plain_way_runs_with_torchs_own_settings_and_leaves_ours(tmp_path, m
             seen.append(conv.fp32_precision)
             return images
 
-    monkeypatch.setattr(benchmarking, "load_resnet50", lambda weights, seed: (Plain(), None))
-    manifest = benchmarking.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    monkeypatch.setattr(passing, "load_resnet50", lambda weights, seed: (Plain(), None))
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
     config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
-    assert benchmarking.Extraction(manifest, config, tmp_path).plain() > 0
+    assert passing.Extraction(manifest, config, tmp_path).plain() > 0
     assert seen == ["tf32"]
     assert conv.fp32_precision == "ieee"
 
@@ -78,14 +80,14 @@ def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
     order = []
     rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
     contestants = {name: lambda name=name: (order.append(name), next(rates[name]))[1] for name in rates}
-    measured = benchmarking.rounds(contestants, 3)
+    measured = rounds.rounds(contestants, 3)
     assert order == ["a", "b", "b", "a", "a", "b"], "each round begins with another"
-    assert benchmarking.ratio(measured, "a", "b") == 2.0, "the median of 2, 2 and 4"
+    assert rounds.ratio(measured, "a", "b") == 2.0, "the median of 2, 2 and 4"
 
 
 def test_the_machine_is_named():
-    assert torch.__version__ in benchmarking.machine(torch.device("cpu"))
-    assert Path("/proc/cpuinfo").exists() is False or "cores of" in benchmarking.machine(torch.device("cpu"))
+    assert torch.__version__ in rounds.machine(torch.device("cpu"))
+    assert Path("/proc/cpuinfo").exists() is False or "cores of" in rounds.machine(torch.device("cpu"))
 
 
 def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
@@ -93,12 +95,37 @@ def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_ro
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
     monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (rates[form], features))
     monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
-    manifest = benchmarking.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
     config = ExtractConfig(weights="random", image_px=32, compile="off", device="cpu")
-    passing = benchmarking.Extraction(manifest, config, tmp_path)
-    assert passing.recipe.precision == "bf16"
-    assert passing.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
+    extraction = passing.Extraction(manifest, config, tmp_path)
+    assert extraction.recipe.precision == "bf16"
+    assert extraction.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
 
 
 def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
-    assert benchmarking.Checking(made, tmp_path, 60).check() > 0
+    assert storing.Checking(made, tmp_path, 60).check() > 0
+
+
+def test_the_loop_written_by_hand_and_our_head_learn_the_same():
+    training = heads.Heads(1_000, torch.device("cpu"))
+    assert min(training.plain(), training.one(), training.many(), training.swept()) > 0
+    assert training.accuracies["one head"] > 0.2, "better than chance"
+    assert abs(training.accuracies["one head"] - training.accuracies["plain loop"]) < 0.15
+
+
+def test_a_net_that_runs_in_every_epoch_is_measured_with_its_head(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
+    config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
+    assert passing.Extraction(manifest, config, tmp_path).every_epoch() > 0
+
+
+def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates():
+    rates = {"plain": [2.0], "ours": [8.0], "backbone each epoch": [2.0], "plain loop": [100.0], "one head": [8_000.0]}
+    lines = tables.table(rates)
+    assert "8.00 images/s" in lines[2]
+    assert "4.00 x plain" in lines[2]
+    assert "8,000 rows/s" in lines[5]
+    assert "80.00 x plain loop" in lines[5]
+    costs = tables.costs(rates, 800)
+    assert costs[1].split() == ["1", "experiment", "1", "h", "6", "min", "1", "min", "41", "s", "40"]
+    assert costs[-1].split()[-1] == "4,000", "10 * 800 / 2 against 10 * 800 / 8000 seconds"

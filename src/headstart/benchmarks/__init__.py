@@ -1,0 +1,1 @@
+"""What `make benchmark` measures: contestants around the pass, the cache and the heads."""

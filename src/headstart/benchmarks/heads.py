@@ -1,0 +1,110 @@
+"""The contestants around training heads on cached features: the loop that people write, one head, many heads.
+
+N rows, D = 2048 features, C = 10 classes, K = 64 heads.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from headstart.cache import FEATURES
+from headstart.features import Features, Normalization
+from headstart.search import stacks, sweep
+from headstart.settings import HeadConfig
+from headstart.training import Trainer, evaluate
+
+CLASSES = 10
+DISTANCE = 0.08
+"""Of the classes' means, in deviations of each feature: an epoch over 50,000 rows leaves some to be confused."""
+PART = 10
+"""Many heads learn from one row in so many, or a round would take minutes."""
+SETTINGS = [
+    HeadConfig(lr=lr, dropout=dropout, weight_decay=weight_decay)
+    for lr, dropout, weight_decay in product((3e-4, 1e-3, 3e-3, 1e-2), (0.0, 0.2, 0.4, 0.6), (0.0, 1e-5, 1e-4, 1e-3))
+]
+"""4 learning rates × 4 dropouts × 4 weight decays."""
+
+
+@dataclass
+class Heads:
+    """All train the seed's head for one epoch in batches of 32; rates are rows per second, times the heads."""
+
+    rows: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.features = _made_up(self.rows, self.device)
+        self.normalization = Normalization.fit(self.features, "standardize")
+        part = self.features.rows["train"][::PART]
+        self.part = replace(self.features, rows={**self.features.rows, "train": part})
+        self.accuracies: dict[str, float] = {}
+
+    def plain(self) -> float:
+        """What people write: TensorDataset, DataLoader, nn.Sequential, torch.optim.Adam."""
+        train, val = (self.features.rows[split] for split in ("train", "val"))
+        values, labels = self.normalization(self.features.values).cpu(), self.features.labels.cpu()
+        torch.manual_seed(0)
+        layers = [nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, CLASSES)]
+        head = nn.Sequential(*layers).to(self.device)
+        optimizer, criterion = torch.optim.Adam(head.parameters(), lr=1e-3), nn.CrossEntropyLoss()
+        loader = DataLoader(TensorDataset(values[train.cpu()], labels[train.cpu()]), batch_size=32, shuffle=True)
+        start, total = time.perf_counter(), 0.0
+        for batch, truth in loader:
+            optimizer.zero_grad()
+            loss = criterion(head(batch.to(self.device)), truth.to(self.device))
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        rate = len(train) / (time.perf_counter() - start)
+        with torch.inference_mode():
+            found = head.eval()(values[val.cpu()].to(self.device)).argmax(dim=1).cpu()
+        self.accuracies["plain loop"] = float((found == labels[val.cpu()]).float().mean())
+        return rate
+
+    def one(self) -> float:
+        """One of our heads, from features as they are stored."""
+        trainer = Trainer(self.features, self.normalization, [HeadConfig()])
+        rate = self._epoch(trainer)
+        self.accuracies["one head"] = evaluate(trainer.heads, self.normalization, self.features, "val")[1][0]
+        return rate
+
+    def many(self) -> float:
+        """K heads for an epoch, in stacks of what the cache of the processor holds."""
+        trainers = [Trainer(self.part, self.normalization, stack) for stack in stacks(SETTINGS, self.part)]
+        return len(SETTINGS) / sum(len(trainer.records) / self._epoch(trainer) for trainer in trainers)
+
+    def swept(self) -> float:
+        """K heads for 10 epochs, the worse half dropped after 1, 2, 4 and 8: as if all had been trained to the end."""
+        start = time.perf_counter()
+        sweep(self.part, SETTINGS, halving=True)
+        work = sum(setting.epochs for setting in SETTINGS) * len(self.part.rows["train"])
+        return work / (time.perf_counter() - start)
+
+    def describe(self) -> str:
+        """How well the two loops had learned after their epoch, in a line."""
+        found = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in self.accuracies.items())
+        return f"validation accuracy after an epoch: {found}"
+
+    def _epoch(self, trainer: Trainer) -> float:
+        start = time.perf_counter()
+        trainer.epoch()
+        return len(trainer.records) * len(trainer.features.rows["train"]) / (time.perf_counter() - start)
+
+
+def _made_up(rows: int, device: torch.device) -> Features:
+    """Clouds of float16, one for each class, and a tenth as many rows again for validation."""
+    generator = np.random.default_rng(0)
+    count = rows + max(1, rows // 10)
+    labels = generator.integers(0, CLASSES, count)
+    means = DISTANCE * generator.normal(size=(CLASSES, FEATURES)).astype(np.float32)
+    values = generator.standard_normal((count, FEATURES), np.float32)
+    values += means[labels]
+    train, val = torch.arange(count, device=device).split([rows, count - rows])
+    names = tuple(map(str, range(CLASSES)))
+    stored = torch.from_numpy(values.astype(np.float16)).to(device)
+    return Features(stored, torch.from_numpy(labels).to(device), {"train": train, "val": val, "test": val[:0]}, names)

@@ -1,0 +1,56 @@
+"""Photos to measure with: real ones, used again as often as needed, or made up."""
+
+import warnings
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from headstart import datasets
+from headstart.datasets import IMAGE_SUFFIXES, Manifest
+from headstart.errors import DataError
+
+
+def gather(source: Path | None, folder: Path, count: int) -> Manifest:
+    """A data set of `count` photos, each with other bytes, so that none is recognised as a copy.
+
+    Args:
+        source: a folder of images, used again and again; None makes pictures of 500 x 400 pixels.
+        folder: where to put them.
+        count: how many.
+
+    Raises:
+        DataError: the folder holds no images.
+    """
+    originals = list(_photos(source)) if source else [_made_up(seed) for seed in range(32)]
+    if not originals:
+        raise DataError(f"{source} holds no images to measure with.")
+    for number in range(count):
+        path = folder / ("even", "odd")[number % 2] / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Decoders stop at the end marker: what follows changes the digest, not the picture.
+        path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", datasets.DataWarning)  # nobody trains on them
+        return datasets.load(str(folder))
+
+
+def _photos(source: Path) -> Iterator[bytes]:
+    for path in sorted(source.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path.read_bytes()
+
+
+def _made_up(seed: int) -> bytes:
+    """A JPEG of about 60 kB with the detail of a photo: noise of falling amplitude on finer and finer grids."""
+    generator = np.random.default_rng(seed)
+    picture = np.full((400, 500, 3), 128.0)
+    for side in (4, 8, 16, 32, 64, 128):
+        grid = generator.normal(0, 60 / side**0.4, (side, side, 3)).clip(-127, 127) + 128
+        layer = Image.fromarray(grid.astype(np.uint8)).resize((500, 400), Image.Resampling.BICUBIC)
+        picture += np.asarray(layer, dtype=np.float64) - 128
+    buffer = BytesIO()
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

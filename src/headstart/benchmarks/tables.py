@@ -1,0 +1,69 @@
+"""What was measured, as lines for a terminal."""
+
+import statistics
+
+from headstart.benchmarks.rounds import Rates, ratio
+from headstart.runs import duration
+
+BASELINES = {
+    "ours": "plain",
+    "cache write": "numpy.tofile",
+    "cache load": "numpy.fromfile",
+    "cache load, verified": "numpy.fromfile",
+    "one head": "plain loop",
+    "64 heads": "plain loop",
+    "64 heads, halving": "plain loop",
+}
+"""What a contestant is compared with."""
+EPOCHS = 10
+"""Of an experiment."""
+
+
+def table(rates: Rates) -> list[str]:
+    """Median rates, their range, and the ratios that matter."""
+    lines = [f"{'':22}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
+    for name, values in rates.items():
+        baseline = BASELINES.get(name)
+        compared = f"{ratio(rates, name, baseline):.2f} x {baseline}" if baseline else ""
+        median, low, high = (_number(value) for value in (statistics.median(values), min(values), max(values)))
+        lines.append(f"{name:22}{median:>10} {_unit(name):9}{low:>9} to {high:<9}{compared}")
+    return lines
+
+
+def _unit(name: str) -> str:
+    if name.startswith(("cache", "numpy")):
+        return "GB/s"
+    return "rows/s" if "head" in name or name == "plain loop" else "images/s"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+
+
+def limits(rates: Rates) -> list[str]:
+    """How near the pass comes to what decoding and backbone could do.
+
+    They share the cores of a CPU, so the rate to reach there is 1 / (1/backbone + 1/decode); on a GPU it is the smaller
+    of the two.
+    """
+    pairs = list(zip(rates["backbone ceiling"], rates["decode ceiling"], strict=True))
+    ceilings = {
+        "both ceilings on the same cores": [1 / (1 / backbone + 1 / decode) for backbone, decode in pairs],
+        "the lower ceiling": [min(pair) for pair in pairs],
+    }
+    return [
+        f"ours reaches {ratio({'ours': rates['ours'], 'limit': values}, 'ours', 'limit'):.2f} of {what}"
+        for what, values in ceilings.items()
+    ]
+
+
+def costs(rates: Rates, images: int) -> list[str]:
+    """What experiments of `EPOCHS` epochs cost: with the backbone run in every epoch, and with kept features."""
+    every, once, head = (statistics.median(rates[name]) for name in ("backbone each epoch", "ours", "one head"))
+    again, further = EPOCHS * images / every, EPOCHS * images / head
+    lines = [f"{f'{EPOCHS} epochs on {images:,} images':32}{'backbone each epoch':>20}{'ours':>14}{'ratio':>10}"]
+    for count in (1, 10, 100):
+        slow, fast = count * again, images / once + count * further
+        name = f"{count} experiment{'s' * (count > 1)}"
+        lines.append(f"{name:32}{duration(slow):>20}{duration(fast):>14}{slow / fast:>10,.0f}")
+    return [*lines, f"{'every further one':32}{duration(again):>20}{duration(further):>14}{again / further:>10,.0f}"]
