@@ -9,12 +9,15 @@ def main(config: FinetuneConfig) -> None:
     from headstart import (  # torch loads here, after --help has answered
         datasets,
         finetuning,
+        image_batches,
         outcomes,
         recipe,
         runs,
         subsets,
     )
-    from headstart.backbone import pick_device, save_resnet50, trainable_parameters
+    from headstart.backbone import how_to_load, save_resnet50, trainable_parameters
+    from headstart.checkpoint import Checkpoint
+    from headstart.devices import peak_memory_bytes, pick_device
 
     device = pick_device(config.device)
     manifest = datasets.load(data_of(config), config.seed)
@@ -33,24 +36,30 @@ def main(config: FinetuneConfig) -> None:
 
     runs.make_folder(folder)
     print(recipe.describe_weights(config.weights))
-    tuned = finetuning.finetune(manifest, config, device)
-    images = finetuning.Images(manifest, config.image_px, config.workers)
+    checkpoint = Checkpoint(folder, identity)
+    tuned = finetuning.finetune(manifest, config, device, checkpoint)
+    images = image_batches.Images(manifest, finetuning.geometry_of(config), config.workers)
     val, test = (
         outcomes.predictions_of(
-            manifest, *finetuning.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device)
+            manifest, *image_batches.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device)
         )
         for split in ("val", "test")
     )
     metrics = {
         "kind": "finetune",
+        "method": "lp-ft" if config.init_head else config.method,
         "dataset": manifest.name,
         **outcomes.figures(val, test),
+        "best_epoch": tuned.best_epoch,
         "train_seconds": tuned.train_seconds,
+        "images_per_second": tuned.images_per_second,
+        "peak_memory_bytes": peak_memory_bytes(device),
         "trainable_parameters": trainable_parameters(tuned.net),
         "train_images": tuned.train_images,
         "unreadable_images": len(tuned.unreadable | images.unreadable),
         "device": device.type,
-        "precision": "fp32",
+        "precision": tuned.precision,
+        "how_to_load": how_to_load(tuned.net),
         "weights": config.weights,
         "recipe_digest": weights_digest,
         "seed": config.seed,
@@ -63,8 +72,9 @@ def main(config: FinetuneConfig) -> None:
         history=tuned.history,
         predictions=test,
     )
+    checkpoint.remove()
     print(f"{folder}: {runs.summary(metrics)}")
 
 
 if __name__ == "__main__":
-    cli.run(main, FinetuneConfig, "Nothing was saved: the same command starts again.")
+    cli.run(main, FinetuneConfig, "Finished epochs are kept: the same command goes on after them.")

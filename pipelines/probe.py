@@ -27,7 +27,7 @@ def main(config: ProbeConfig) -> None:
             probed.head.sequential() if probed.head else None,
             {"val": probed.val, "test": probed.test}.__getitem__,
             files={"candidates.csv": partial(files.write_table, rows=probed.candidates)},
-            best_setting=probed.chosen,
+            best_setting={**probed.chosen, "normalize": config.normalize},
             train_seconds=time.perf_counter() - start,
             train_images=len(features.rows["train"]) + len(features.rows["val"]),
         )

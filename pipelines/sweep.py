@@ -31,6 +31,7 @@ def main(config: SweepConfig) -> None:
         best_setting=leaderboard.in_words(best),
         train_seconds=swept.seconds,
         heads=len(heads),
+        images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
         head_epochs=swept.head_epochs,
         seed=best.seed,
     )

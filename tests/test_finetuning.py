@@ -1,4 +1,4 @@
-"""Fine-tuning is the seed's script: all layers, Adam 1e-3, pixels in [0, 1]; and its file is plain torchvision's.
+"""Fine-tuning: the seed's script to the letter, the strong method, parts of the net; stopped, it goes on.
 
 Everything here runs on an untrained ResNet50 at 32 to 64 px, one thread: small nets only make threads wait.
 """
@@ -17,17 +17,21 @@ from torch import nn
 from torchvision import transforms
 from torchvision.models import resnet50
 
-from headstart import datasets, finetuning, updating
+from headstart import datasets, finetuning, image_batches, updating
 from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
+from headstart.checkpoint import Checkpoint
 from headstart.datasets import Manifest
-from headstart.errors import DataError
-from headstart.finetuning import Images, Tuned, predict
+from headstart.errors import DataError, TrainingFailed
+from headstart.finetuned_net import initial_net as initial_net_of
+from headstart.finetuning import Tuned, geometry_of
+from headstart.image_batches import Images, predict
 from headstart.settings import ExtractConfig, FinetuneConfig
 from headstart.subsets import rows_of
 
 CPU = torch.device("cpu")
 CLASSES = ("bird", "cat", "dog")
-SMALL = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8, workers=1)
+SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, batch_size=8, workers=1)
+SQUASHED = geometry_of(SMALL)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,7 +68,7 @@ class Watched:
     rows: list[list[int]]
 
 
-def watch(manifest: Manifest, config: FinetuneConfig) -> Watched:
+def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | None = None) -> Watched:
     losses, rows, step = [], [], finetuning._Tuner._step
 
     def noting(tuner, pixels, chosen):
@@ -74,7 +78,7 @@ def watch(manifest: Manifest, config: FinetuneConfig) -> Watched:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetuning._Tuner, "_step", noting)
-        return Watched(finetuning.finetune(manifest, config, CPU), losses, rows)
+        return Watched(finetuning.finetune(manifest, config, CPU, checkpoint), losses, rows)
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +140,10 @@ def test_the_seed_method_gives_the_losses_of_the_seeds_script(tmp_path):
     np.testing.assert_allclose(ours.losses, losses, atol=1e-3)
 
 
-def test_the_default_method_is_the_seeds():
+def test_the_seeds_method_has_the_seeds_settings():
     """Adam 1e-3, batches of 32, 10 epochs, 224 px."""
-    config = FinetuneConfig()
-    assert (config.method, config.lr, config.batch_size, config.epochs) == ("seed", 1e-3, 32, 10)
+    config = FinetuneConfig(method="seed")
+    assert (config.lr, config.batch_size, config.epochs) == (1e-3, 32, 10)
     assert (config.image_px, config.subset) == (224, None)
 
 
@@ -202,21 +206,21 @@ def test_the_history_has_the_validation_figures_of_the_net_in_eval_mode(manifest
 def test_evaluation_changes_nothing_in_the_net_even_if_it_comes_in_training_mode(manifest, watched):
     net = watched.tuned.net.train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    predict(net, ZERO_TO_ONE, Images(manifest, 32, 1), rows_of(manifest, "test"), CPU)
+    predict(net, ZERO_TO_ONE, Images(manifest, SQUASHED, 1), rows_of(manifest, "test"), CPU)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_an_images_prediction_does_not_depend_on_its_neighbours(manifest, watched):
     """BatchNorm in eval mode: an image alone gets what it gets among others."""
-    images, rows = Images(manifest, 32, 1), rows_of(manifest, "test")
+    images, rows = Images(manifest, SQUASHED, 1), rows_of(manifest, "test")
     _, together = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
     _, alone = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[4:5], CPU)
     np.testing.assert_allclose(alone[0], together[4], atol=1e-5)
 
 
 def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, monkeypatch):
-    monkeypatch.setattr(finetuning, "EVALUATION_IMAGES", 4)
-    images, rows = Images(manifest, 32, 2), rows_of(manifest, "test")
+    monkeypatch.setattr(image_batches, "EVALUATION_IMAGES", 4)
+    images, rows = Images(manifest, SQUASHED, 2), rows_of(manifest, "test")
     found, forward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
     _, backward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[::-1].copy(), CPU)
     assert found.tolist() == rows.tolist()
@@ -252,7 +256,9 @@ def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(man
     save_resnet50(watched.tuned.net, watched.tuned.scale, file)
     net = resnet50(num_classes=len(CLASSES))
     net.load_state_dict(torch.load(file, weights_only=True), strict=True)
-    rows, expected = predict(watched.tuned.net, ZERO_TO_ONE, Images(manifest, 32, 1), rows_of(manifest, "test"), CPU)
+    rows, expected = predict(
+        watched.tuned.net, ZERO_TO_ONE, Images(manifest, SQUASHED, 1), rows_of(manifest, "test"), CPU
+    )
     with torch.no_grad():
         found = net.eval()(as_the_seed_sees(manifest, rows, 32)).softmax(dim=1)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
@@ -317,7 +323,7 @@ def test_unreadable_images_are_left_out_and_counted(with_broken_files):
     assert watched.tuned.unreadable == {cut}
     assert watched.tuned.train_images == 14
 
-    images = Images(manifest, 32, 1)
+    images = Images(manifest, SQUASHED, 1)
     rows, probabilities = predict(watched.tuned.net, ZERO_TO_ONE, images, rows_of(manifest, "test"), CPU)
     assert [paths[row] for row in rows] == [
         f"test/{name}.png" for name in ("bird/0", "bird/1", "cat/1", "dog/0", "dog/1")
@@ -335,7 +341,9 @@ def test_training_images_none_of_which_is_readable_are_an_error_that_says_so(tmp
 
 
 def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
-    rows, probabilities = predict(watched.tuned.net, ZERO_TO_ONE, Images(manifest, 32, 1), np.empty(0, np.int64), CPU)
+    rows, probabilities = predict(
+        watched.tuned.net, ZERO_TO_ONE, Images(manifest, SQUASHED, 1), np.empty(0, np.int64), CPU
+    )
     assert len(rows) == len(probabilities) == 0
 
 
@@ -361,3 +369,170 @@ def test_only_training_images_with_a_label_are_trained_on(tmp_path):
     assert paths == sorted(
         str(file.relative_to(tmp_path)) for file in files if "/train/" in str(file) and file != root / "train/cat/1.png"
     )
+
+
+# --- the strong method ---
+
+STRONG = dataclasses.replace(SMALL, method="strong", resize="squash", precision="fp32")
+
+
+def untimed(history):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def rates_of(tuner):
+    """Learning rate and weight decay of every parameter, by its name."""
+    names = {id(weight): name for name, weight in tuner.net.named_parameters()}
+    return {
+        names[id(weight)]: (group["lr"], group["weight_decay"])
+        for group in tuner.optimizer.param_groups
+        for weight in group["params"]
+    }
+
+
+def tuner_of(manifest, config):
+    net, scale = initial_net_of(config, manifest.classes)
+    return finetuning._Tuner(manifest, config, net, scale, CPU, None)
+
+
+def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(manifest, tmp_path):
+    file = tmp_path / "pretrained.pth"
+    torch.save(resnet50().state_dict(), file)
+    rates = rates_of(tuner_of(manifest, dataclasses.replace(STRONG, weights=str(file))))
+    assert rates["fc.weight"] == (1e-3, 0.05)
+    assert rates["fc.bias"] == (1e-3, 0.0)
+    assert rates["layer1.0.conv1.weight"] == (1e-4, 0.05)
+    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (1e-4, 0.0)
+    untrained = rates_of(tuner_of(manifest, STRONG))
+    assert untrained["layer1.0.conv1.weight"] == (1e-3, 0.05)
+    assert len(rates) == len(untrained) == len(list(resnet50().parameters()))
+
+
+def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):
+    rates, step = [], finetuning._Tuner._step
+
+    def noting(tuner, pixels, rows):
+        loss = step(tuner, pixels, rows)
+        rates.append(tuner.optimizer.param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(finetuning._Tuner, "_step", noting)
+    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=10, subset=6, batch_size=2), CPU)
+    assert len(rates) == 30
+    assert rates[0] < rates[1] == max(rates) == 1e-3
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < 1e-5
+
+
+@pytest.fixture(scope="module")
+def strong(manifest) -> Watched:
+    return watch(manifest, dataclasses.replace(STRONG, epochs=3))
+
+
+def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(manifest, monkeypatch):
+    seen: dict[int, list[bytes]] = {}
+    step = finetuning._Tuner._step
+
+    def noting(tuner, pixels, rows):
+        for row, image in zip(rows.tolist(), pixels, strict=True):
+            seen.setdefault(row, []).append(image.numpy().tobytes())
+        return step(tuner, pixels, rows)
+
+    monkeypatch.setattr(finetuning._Tuner, "_step", noting)
+    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6), CPU)
+    assert all(len(set(pictures)) == 2 for pictures in seen.values())
+    seen.clear()
+    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6, augment="none"), CPU)
+    assert all(len(set(pictures)) == 1 for pictures in seen.values())
+
+
+def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, monkeypatch):
+    accuracies = iter([0.5, 0.75, 0.25])
+    monkeypatch.setattr(finetuning._Tuner, "_validate", lambda tuner: (1.0, next(accuracies)))
+    config = dataclasses.replace(STRONG, subset=6)
+    tuned = finetuning.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    assert tuned.best_epoch == 2
+    last, accuracies = [], iter([0.5, 0.75, 0.25])
+    train = finetuning._Tuner._train
+
+    def noting(tuner, epoch):
+        last.append({name: tensor.clone() for name, tensor in tuner.net.state_dict().items()})
+        return train(tuner, epoch)
+
+    monkeypatch.setattr(finetuning._Tuner, "_train", noting)
+    finetuning.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    assert all(torch.equal(tensor, last[2][name]) for name, tensor in tuned.net.state_dict().items())
+
+
+def test_bf16_trains_weights_of_fp32_to_about_the_same_losses(manifest, strong):
+    found = watch(manifest, dataclasses.replace(STRONG, precision="bf16"))
+    assert found.tuned.precision == "bf16"
+    assert all(weight.dtype == torch.float32 for weight in found.tuned.net.parameters())
+    np.testing.assert_allclose(found.losses[0], strong.losses[0], rtol=0.05)
+    assert found.losses[0] != strong.losses[0]
+
+
+def test_a_loss_that_is_no_number_is_an_error_with_advice(manifest):
+    with pytest.raises(TrainingFailed, match=r"The loss became .* in epoch 1\. Try a lower --lr"):
+        finetuning.finetune(manifest, dataclasses.replace(SMALL, lr=1e30, epochs=2), CPU)
+
+
+# --- part of the net ---
+
+
+@pytest.mark.parametrize(("train_from", "moving"), [("layer3", 3), ("layer4", 2), ("fc", 1)])
+def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifest, train_from, moving):
+    config = dataclasses.replace(STRONG, train_from=train_from)
+    tuned = finetuning.finetune(manifest, config, CPU)
+    before, after = initial_net_of(config, manifest.classes)[0].state_dict(), tuned.net.state_dict()
+    stages = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == set(stages[-moving:])
+    unmoved = [
+        name for name in before if name.split(".")[0] in stages[-moving:] and torch.equal(before[name], after[name])
+    ]
+    assert unmoved == []
+
+
+def test_batchnorm_keeps_its_statistics_where_that_is_asked_for_while_its_weights_are_trained(manifest):
+    config = dataclasses.replace(STRONG, freeze_batchnorm=True)
+    before = initial_net_of(config, manifest.classes)[0].state_dict()
+    after = finetuning.finetune(manifest, config, CPU).net.state_dict()
+    for name in before:
+        kept = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        assert torch.equal(before[name], after[name]) == kept, name
+
+
+# --- going on ---
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("config", [STRONG, dataclasses.replace(SMALL, lr=1e-4)], ids=["strong", "seed"])
+@pytest.mark.parametrize("finished", [1, 2])
+def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_does(
+    manifest, tmp_path, monkeypatch, config, finished
+):
+    config = dataclasses.replace(config, epochs=3, subset=12)
+    undisturbed = finetuning.finetune(manifest, config, CPU)
+    checkpoint = Checkpoint(tmp_path, {"a": 1})
+    train = finetuning._Tuner._train
+
+    def stopping(tuner, epoch):
+        if epoch > finished:
+            tuner._step(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), tuner.rows[:2])  # in the middle of an epoch
+            raise Stopped
+        return train(tuner, epoch)
+
+    monkeypatch.setattr(finetuning._Tuner, "_train", stopping)
+    with pytest.raises(Stopped):
+        finetuning.finetune(manifest, config, CPU, checkpoint)
+    monkeypatch.setattr(finetuning._Tuner, "_train", train)
+    resumed = watch(manifest, config, checkpoint)
+    assert len(resumed.losses) == 2 * (3 - finished), "finished epochs are not trained again"
+    assert untimed(resumed.tuned.history) == untimed(undisturbed.history)
+    assert resumed.tuned.best_epoch == undisturbed.best_epoch
+    state = resumed.tuned.net.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in undisturbed.net.state_dict().items())

@@ -69,7 +69,7 @@ def test_a_short_pass_runs_in_plain_fp32():
 
 def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
     monkeypatch.setattr(tuning, "_timed", None)
-    monkeypatch.setattr(tuning, "_has_compiler", lambda: True)
+    monkeypatch.setattr(tuning, "has_compiler", lambda: True)
     for precision in ("fp32", "bf16", "fp16"):
         for compiled in (True, False):
             asked = replace(OPEN, precision=precision, compiled=compiled)
@@ -88,7 +88,7 @@ def bench(monkeypatch):
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
     monkeypatch.setattr(tuning, "_timed", timed)
     monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
-    monkeypatch.setattr(tuning, "_has_compiler", lambda: True)
+    monkeypatch.setattr(tuning, "has_compiler", lambda: True)
     return measured
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
-from headstart.errors import SettingsError, WeightsError
+from headstart.errors import WeightsError
+from headstart.heads import plain_head
 from headstart.recipe import PUBLISHED
 
 METADATA = "headstart"
@@ -59,20 +60,6 @@ class Forward(Protocol):
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, D) float32."""
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that `--device` means.
-
-    Raises:
-        SettingsError: this machine, or this build of torch, has no such device.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if not available[name]:
-        raise SettingsError(f"--device {name}: torch {torch.__version__} sees no such device here; use --device cpu.")
-    return torch.device(name)
 
 
 def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
@@ -129,7 +116,8 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
         state = torch.load(path, map_location="cpu", weights_only=True)
         net.fc = _classifier_of(state)
         net.load_state_dict(state)
-        return PixelScale(**getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET)))
+        metadata = getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET))
+        return PixelScale(metadata["mean"], metadata["std"])
     except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
         raise WeightsError(
             f"{path} does not hold the state_dict of a ResNet50 ({_first_line(error)}). "
@@ -145,20 +133,34 @@ def _first_line(error: Exception) -> str:
 
 
 def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
-    """A layer of the shape that the file has: any number of classes, or none at all."""
-    if "fc.weight" not in state:
+    """A layer, or an MLP head, of the shape that the file has: any number of classes, or none at all."""
+    own = {name.removeprefix("fc."): tensor for name, tensor in state.items() if name.startswith("fc.")}
+    if not own:
         return nn.Identity()
-    classes, width = state["fc.weight"].shape
+    if "weight" not in own:
+        return plain_head(own)
+    classes, width = own["weight"].shape
     return nn.Linear(width, classes)
 
 
 def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
-    """Writes a state_dict that plain torchvision loads; the scale of the pixels travels in its metadata."""
+    """Writes a state_dict for plain torchvision; the scale of the pixels and `how_to_load` travel in its metadata."""
     state = net.state_dict()
     for name in state:
         state[name] = state[name].cpu()
-    state._metadata[METADATA] = dataclasses.asdict(scale)
+    state._metadata[METADATA] = {**dataclasses.asdict(scale), "how_to_load": how_to_load(net)}
     torch.save(state, path)
+
+
+def how_to_load(net: ResNet) -> str:
+    """The lines of Python that make a net of plain torchvision from a saved state_dict."""
+    layers = [net.fc] if isinstance(net.fc, nn.Linear) else list(net.fc)
+    words = [
+        f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else f"nn.{layer}"
+        for layer in layers
+    ]
+    head = words[0] if len(words) == 1 else f"nn.Sequential({', '.join(words)})"
+    return f"net = torchvision.models.resnet50(); net.fc = {head}; net.load_state_dict(torch.load(path))"
 
 
 def frozen(net: ResNet) -> ResNet:

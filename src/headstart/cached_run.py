@@ -3,6 +3,7 @@
 N images, C classes.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart import outcomes, runs
-from headstart.backbone import pick_device, trainable_parameters
+from headstart.backbone import trainable_parameters
 from headstart.cache import FeatureCache
+from headstart.devices import peak_memory_bytes, pick_device
 from headstart.features import Features
 from headstart.settings import RUNS_FOLDER, cache_path
 
@@ -104,7 +106,9 @@ class CachedRun:
             "device": self.device.type,
             "precision": "fp32",
             "weights": cache.recipe.weights,
+            "recipe": dataclasses.asdict(cache.recipe),
             "recipe_digest": cache.recipe.digest(),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
             **figures,
         }
         runs.save(self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test)

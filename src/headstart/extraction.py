@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from headstart import tuning
-from headstart.backbone import Forward, fast_form, frozen, load_resnet50, pick_device
+from headstart.backbone import Forward, fast_form, frozen, load_resnet50
 from headstart.cache import DONE, FEATURES, PENDING, FeatureCache
 from headstart.datasets import Manifest
+from headstart.devices import pick_device
 from headstart.errors import CacheError
 from headstart.images import Geometry
 from headstart.loading import Batch, Loaded, default_workers, make_batch, stream

@@ -3,28 +3,39 @@
 B images in a batch, C classes.
 """
 
+import copy
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.models import ResNet
 
-from headstart.backbone import ZERO_TO_ONE, PixelScale, load_resnet50
+from headstart import training_precision, tuning
+from headstart.augmentation import RandomCrop
+from headstart.backbone import ZERO_TO_ONE, PixelScale
+from headstart.calibration import cross_entropies
+from headstart.checkpoint import Checkpoint
 from headstart.datasets import Manifest
-from headstart.errors import DataError
-from headstart.images import Geometry
-from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.errors import DataError, TrainingFailed
+from headstart.finetuned_net import initial_net, set_training
+from headstart.image_batches import Images, predict
+from headstart.images import Geometry, Squares
+from headstart.objective import rate_factor
 from headstart.progress import bar, say
+from headstart.recipe import shorter_px
 from headstart.settings import FinetuneConfig
 from headstart.subsets import rows_of, stratified
-from headstart.training import epoch_line, minibatches
+from headstart.training import epoch_line, minibatches, score
 
-EVALUATION_IMAGES = 64
+WARMUP = 0.05
+"""Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""
 
 
 @dataclass(frozen=True)
@@ -32,74 +43,132 @@ class Tuned:
     """A fine-tuned net and how it got there."""
 
     net: ResNet
+    """After its best epoch; with the seed's method after the last."""
     scale: PixelScale
     history: list[dict[str, float]]
+    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
+    best_epoch: int
     train_seconds: float
+    """Validation included."""
+    images_per_second: float
+    """In the epochs alone."""
     train_images: int
     """Readable images in an epoch."""
     unreadable: frozenset[int]
     """Rows that were left out."""
+    precision: str
 
 
-def finetune(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> Tuned:
-    """Trains all layers: Adam at a constant rate, cross entropy, squashed pictures with pixels in [0, 1].
+def geometry_of(config: FinetuneConfig) -> Geometry:
+    """How pictures become squares for validation and test: as in extract; the seed's method squashes."""
+    resize = "squash" if config.method == "seed" else config.resize
+    return Geometry(config.image_px, resize, shorter_px(config.image_px, config.weights), reduced_decode=False)
 
-    This is the method of a widely copied script, to the letter: no schedule, no augmentation, no ImageNet mean.
+
+def finetune(
+    manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint | None = None
+) -> Tuned:
+    """Trains a ResNet50.
+
+    The method "strong": AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), warm-up and cosine, pretrained layers at
+    a tenth of the new layer's rate (Girshick et al. 2014, arXiv:1311.2524, section 2.3), weight decay 0.05 (Touvron et
+    al. 2021, arXiv:2012.12877, table 9) but none on biases and norms (He et al. 2019, arXiv:1812.01187, section 3.1),
+    label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, section 7), random crops and mirror images, and the best
+    epoch by validation. The method "seed" is a widely copied script's, to the letter: Adam at a constant rate, squashed
+    pictures with pixels in [0, 1], and nothing else.
 
     Args:
         manifest: the images; those of train and val are used.
         config: the settings.
         device: where to train.
+        checkpoint: where to keep what it takes to go on, after each epoch; None keeps nothing.
 
     Raises:
         DataError: fewer than two images of the training split are readable.
         WeightsError: the weights are not to be had.
+        RunError: the head to start from does not fit.
     """
-    net, _ = load_resnet50(config.weights, config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        net.fc = nn.Linear(net.fc.in_features, len(manifest.classes))
-    return _Tuner(manifest, config, net.to(device), device).run()
+    net, scale = initial_net(config, manifest.classes)
+    scale = ZERO_TO_ONE if config.method == "seed" else scale
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)  # for the dropout of a head to start from
+        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint).run()
 
 
 class _Tuner:
-    def __init__(self, manifest: Manifest, config: FinetuneConfig, net: ResNet, device: torch.device) -> None:
-        self.manifest, self.config, self.net, self.device = manifest, config, net, device
-        self.images = Images(manifest, config.image_px, config.workers)
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: FinetuneConfig,
+        net: ResNet,
+        scale: PixelScale,
+        device: torch.device,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.manifest, self.config, self.net, self.scale, self.device = manifest, config, net, scale, device
+        self.checkpoint, self.strong = checkpoint, config.method == "strong"
+        self.images = Images(manifest, geometry_of(config), config.workers)
         self.rows = stratified(manifest.labels, rows_of(manifest, "train"), config.subset, config.seed)
         self.order = torch.Generator().manual_seed(config.seed)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
+        self.history: list[dict[str, float]] = []
+        self.best, self.best_epoch = copy.deepcopy(net.state_dict()), 0
+        self.steps, self.seconds, self.step_seconds, self.precision = 0, 0.0, 0.0, "fp32"
+        if self.strong:
+            net.to(memory_format=torch.channels_last)
+        self.optimizer = _optimizer(net, config)
+        _compile(net, config, device)
 
     def run(self) -> Tuned:
-        history: list[dict[str, float]] = []
-        start = time.perf_counter()
-        for epoch in range(1, self.config.epochs + 1):
-            train_loss = self._epoch(epoch)
-            seconds = time.perf_counter() - start
-            val_loss, val_accuracy = self._validate()
-            history.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": train_loss,
-                    "val_loss": val_loss,
-                    "val_accuracy": val_accuracy,
-                    "seconds": seconds,
-                }
-            )
-            say(epoch_line(history[-1], self.config.epochs))
-        seconds = time.perf_counter() - start
+        saved = self.checkpoint.load() if self.checkpoint else None
+        if saved:
+            self._restore(saved)
+        elif self.strong:
+            image_px = self.config.image_px
+            self.precision = training_precision.resolve(self.config.precision, self.net, image_px, self.device)
+        if self.config.init_head and not saved:
+            say(f"before the first step: val accuracy {self._validate()[1]:.4f}")
+        while len(self.history) < self.config.epochs:
+            self._epoch()
+            if self.checkpoint:
+                self.checkpoint.save(self._state())
+        self.net.load_state_dict(self.best)
         trained_on = len(set(self.rows.tolist()) - self.images.unreadable)
-        return Tuned(self.net, ZERO_TO_ONE, history, seconds, trained_on, frozenset(self.images.unreadable))
-
-    def _epoch(self, epoch: int) -> float:
-        """Mean training loss of one epoch."""
-        self.net.train()
-        rows = np.concatenate(
-            [self.rows[batch.numpy()] for batch in minibatches(len(self.rows), len(self.rows), self.order)]
+        return Tuned(
+            net=self.net,
+            scale=self.scale,
+            history=self.history,
+            best_epoch=self.best_epoch,
+            train_seconds=self.seconds,
+            images_per_second=len(self.history) * trained_on / self.step_seconds,
+            train_images=trained_on,
+            unreadable=frozenset(self.images.unreadable),
+            precision=self.precision,
         )
+
+    def _epoch(self) -> None:
+        start, number = time.perf_counter(), len(self.history) + 1
+        train_loss = self._train(number)
+        self.step_seconds += time.perf_counter() - start
+        val_loss, val_accuracy = self._validate()
+        self.seconds += time.perf_counter() - start
+        row = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        self._note({**row, "seconds": self.seconds})
+        say(epoch_line(self.history[-1], self.config.epochs))
+
+    def _note(self, row: dict[str, float]) -> None:
+        if not math.isfinite(row["train_loss"]):
+            raise TrainingFailed(f"The loss became {row['train_loss']} in epoch {row['epoch']}. Try a lower --lr.")
+        self.history.append(row)
+        if not self.strong or self.best_epoch == 0 or score(row) >= score(self.history[self.best_epoch - 1]):
+            self.best_epoch, self.best = len(self.history), copy.deepcopy(self.net.state_dict())
+
+    def _train(self, epoch: int) -> float:
+        """Mean training loss of one epoch."""
+        set_training(self.net, self.config)
+        rows = self.rows[next(minibatches(len(self.rows), len(self.rows), self.order)).numpy()]
         total, seen = 0.0, 0
         with bar(len(rows), f"fine-tuning, epoch {epoch}/{self.config.epochs}", "images") as progress:
-            for chosen, pixels in self.images.batches(rows, self.config.batch_size):
+            for chosen, pixels in self.images.batches(rows, self.config.batch_size, self._squares(epoch)):
                 progress.update(len(chosen))
                 if len(chosen) < 2:  # BatchNorm cannot learn from one image
                     continue
@@ -109,75 +178,94 @@ class _Tuner:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
         return total / seen
 
+    def _squares(self, epoch: int) -> Callable[[int], Squares] | None:
+        config = self.config
+        if not self.strong or config.augment == "none":
+            return None
+        return lambda row: RandomCrop(config.image_px, config.augment == "crop-flip", (config.seed, epoch, row))
+
     def _step(self, pixels: Tensor, rows: NDArray[np.int64]) -> float:
         labels = torch.from_numpy(self.manifest.labels[rows]).to(self.device)
-        # Channels first, as ToTensor gives them: another layout rounds differently, which Adam turns into other losses.
-        inputs = ZERO_TO_ONE(pixels.to(self.device)).contiguous()
+        inputs = self.scale(pixels.to(self.device))
+        if not self.strong:
+            # Channels first, as ToTensor gives them: another layout rounds differently, which Adam turns into others.
+            inputs = inputs.contiguous()
+        smoothing = self.config.label_smoothing if self.strong else 0.0
+        self._set_rates()
         self.optimizer.zero_grad()
-        loss = functional.cross_entropy(self.net(inputs), labels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.net(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         loss.backward()
         self.optimizer.step()
+        self.steps += 1
         return float(loss.detach())
 
+    def _set_rates(self) -> None:
+        if not self.strong:
+            return
+        steps = self.config.epochs * math.ceil(len(self.rows) / self.config.batch_size)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest_lr"] * rate_factor(self.steps, steps, WARMUP, "cosine")
+
     def _validate(self) -> tuple[float, float]:
-        rows, probabilities = predict(self.net, ZERO_TO_ONE, self.images, rows_of(self.manifest, "val"), self.device)
+        rows, probabilities = predict(self.net, self.scale, self.images, rows_of(self.manifest, "val"), self.device)
         if not len(rows):
-            return float("nan"), float("nan")
+            return math.nan, math.nan
         labels = self.manifest.labels[rows]
-        likelihoods = probabilities[np.arange(len(rows)), labels]
-        loss = -np.log(np.maximum(likelihoods, 1e-38)).mean()
-        return float(loss), float((probabilities.argmax(axis=1) == labels).mean())
+        return float(cross_entropies(probabilities, labels).mean()), float(
+            (probabilities.argmax(axis=1) == labels).mean()
+        )
+
+    def _state(self) -> dict[str, Any]:
+        """All that decides what comes next."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "net": self.net.state_dict(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "order": self.order.get_state(),
+            "random": torch.cuda.get_rng_state(self.device) if on_gpu else torch.get_rng_state(),
+            "unreadable": sorted(self.images.unreadable),
+            "numbers": (self.steps, self.seconds, self.step_seconds),
+            "precision": self.precision,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history, self.best_epoch = state["history"], state["best_epoch"]
+        self.order.set_state(state["order"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"], self.device)
+        else:
+            torch.set_rng_state(state["random"])
+        self.images.unreadable = set(state["unreadable"])
+        self.steps, self.seconds, self.step_seconds = state["numbers"]
+        self.precision = state["precision"]
+        say(f"going on after epoch {len(self.history)} of {self.config.epochs}")
 
 
-class Images:
-    """Squashed pictures in batches, decoded in full in threads; unreadable ones are left out and remembered."""
-
-    def __init__(self, manifest: Manifest, image_px: int, workers: int) -> None:
-        self.manifest, self.workers = manifest, default_workers(workers)
-        self.geometry = Geometry(image_px, "squash", image_px, reduced_decode=False)
-        self.unreadable: set[int] = set()
-
-    def batches(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`."""
-        images: list[Loaded] = []
-        for image in stream(self.manifest, rows.tolist(), self.geometry, self.workers, 2 * size):
-            if image.pixels is None:
-                self.unreadable.add(image.row)
-                continue
-            images.append(image)
-            if len(images) == size:
-                yield _unpadded(images)
-                images = []
-        if images:
-            yield _unpadded(images)
+def _optimizer(net: ResNet, config: FinetuneConfig) -> torch.optim.Optimizer:
+    trained = [(name, weight) for name, weight in net.named_parameters() if weight.requires_grad]
+    if config.method == "seed":
+        return torch.optim.Adam([weight for _, weight in trained], lr=config.lr)
+    backbone_lr = config.lr if config.weights == "random" else config.backbone_lr
+    groups = []
+    for new in (True, False):
+        for decays in (True, False):
+            own = [w for name, w in trained if name.startswith("fc.") == new and (w.ndim > 1) == decays]
+            rate, decay = config.lr if new else backbone_lr, config.weight_decay if decays else 0.0
+            groups += [{"params": own, "lr": rate, "highest_lr": rate, "weight_decay": decay}] if own else []
+    return torch.optim.AdamW(groups, fused=True)
 
 
-def _unpadded(images: list[Loaded]) -> tuple[NDArray[np.int64], Tensor]:
-    batch = make_batch(images, len(images))
-    return batch.rows, torch.from_numpy(batch.pixels)
-
-
-@torch.inference_mode()
-def predict(
-    net: nn.Module, scale: PixelScale, images: Images, rows: NDArray[np.int64], device: torch.device
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What a net says about some images.
-
-    Args:
-        net: put into eval mode.
-        scale: of its pixels.
-        images: the data set.
-        rows: which of its images.
-        device: where the net is.
-
-    Returns:
-        The rows that were readable (n,), and class probabilities (n, C).
-    """
-    net.eval()
-    seen, found = [np.empty(0, np.int64)], []
-    with bar(len(rows), "evaluating", "images") as progress:
-        for chosen, pixels in images.batches(rows, EVALUATION_IMAGES):
-            found.append(net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy())
-            seen.append(chosen)
-            progress.update(len(chosen))
-    return np.concatenate(seen), np.concatenate(found) if found else np.empty((0, 0), np.float32)
+def _compile(net: ResNet, config: FinetuneConfig, device: torch.device) -> None:
+    """On 2 cores compiling takes a minute and gains nothing, so that auto does it on CUDA alone."""
+    if config.compile == "on":
+        tuning.require_compiler(device)
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and tuning.has_compiler()):
+        net.compile(dynamic=False)

@@ -6,7 +6,7 @@ pixels are the same, bit for bit.
 
 import io
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,13 @@ class UnreadableImage(Exception):
     """The bytes give no picture; the first argument is one of `REASONS`."""
 
 
+class Squares(Protocol):
+    """A way to make a square of a picture."""
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How a picture becomes a square."""
@@ -103,7 +110,7 @@ class Geometry:
         return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
 
 
-def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
+def decode(data: bytes, squares: Squares) -> NDArray[np.uint8]:
     """Pixels of one image file.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
@@ -111,7 +118,7 @@ def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
 
     Args:
         data: content of the file, in one of `FORMATS`.
-        geometry: what to keep and how large.
+        squares: what to keep and how large.
 
     Returns:
         (image_px, image_px, 3) uint8, RGB.
@@ -123,7 +130,7 @@ def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
         raise UnreadableImage("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _pixels(image, geometry)
+            return _pixels(image, squares)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -134,14 +141,14 @@ def decode(data: bytes, geometry: Geometry) -> NDArray[np.uint8]:
         raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
 
 
-def _pixels(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, squares: Squares) -> NDArray[np.uint8]:
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage("too many pixels")
-    if geometry.reduced_decode:
-        width, height = geometry.scaled_size(*image.size)
+    if isinstance(squares, Geometry) and squares.reduced_decode:
+        width, height = squares.scaled_size(*image.size)
         image.draft(None, (2 * width, 2 * height))
     image.load()
-    return np.asarray(geometry.square(to_rgb(_upright(image))))
+    return np.asarray(squares.square(to_rgb(_upright(image))))
 
 
 def _upright(image: Image.Image) -> Image.Image:

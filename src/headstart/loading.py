@@ -6,7 +6,7 @@ Pillow lets go of Python's lock while it decodes and resizes, so threads use all
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets import Manifest
-from headstart.images import Geometry, UnreadableImage, decode
+from headstart.images import Squares, UnreadableImage, decode
 
 DIGEST_BYTES = 16
 
@@ -42,13 +42,15 @@ def default_workers(workers: int) -> int:
     return workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
-def stream(manifest: Manifest, rows: Iterable[int], geometry: Geometry, workers: int, ahead: int) -> Iterator[Loaded]:
+def stream(
+    manifest: Manifest, rows: Iterable[int], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
+) -> Iterator[Loaded]:
     """Loads images in the order of `rows`.
 
     Args:
         manifest: where they lie.
         rows: which.
-        geometry: how each becomes a square.
+        squares: how each becomes a square, or how that of a row does.
         workers: decoding threads.
         ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
     """
@@ -56,7 +58,8 @@ def stream(manifest: Manifest, rows: Iterable[int], geometry: Geometry, workers:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for row in rows:
-            waiting.append(pool.submit(load, manifest, int(row), geometry))
+            own = squares(int(row)) if callable(squares) else squares
+            waiting.append(pool.submit(load, manifest, int(row), own))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -65,14 +68,14 @@ def stream(manifest: Manifest, rows: Iterable[int], geometry: Geometry, workers:
         pool.shutdown(cancel_futures=True)
 
 
-def load(manifest: Manifest, row: int, geometry: Geometry) -> Loaded:
+def load(manifest: Manifest, row: int, squares: Squares) -> Loaded:
     """Reads, hashes and decodes one image; what goes wrong becomes the reason."""
     start = time.perf_counter()
     digest, pixels, reason = b"", None, ""
     try:
         data = read(manifest.file(row))
         digest = content_digest(data)
-        pixels = decode(data, geometry)
+        pixels = decode(data, squares)
     except UnreadableImage as error:
         reason = str(error)
     return Loaded(row, digest, pixels, reason, time.perf_counter() - start)

@@ -94,11 +94,16 @@ def from_config(config: ExtractConfig) -> Recipe:
         image_px=config.image_px,
         resize=config.resize,
         reduced_decode=config.reduced_decode,
-        shorter_px=round(config.image_px * SHORTER_PX.get(config.weights, 256) / 224),
+        shorter_px=shorter_px(config.image_px, config.weights),
         precision=config.precision,
         compiled={"auto": None, "on": True, "off": False}[config.compile],
         storage=config.storage,
     )
+
+
+def shorter_px(image_px: int, weights: str) -> int:
+    """What the shorter side becomes before a square of `image_px` is cut out of the middle."""
+    return round(image_px * SHORTER_PX.get(weights, 256) / 224)
 
 
 def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:

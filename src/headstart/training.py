@@ -5,7 +5,7 @@ B rows in a batch, C classes, K heads, P parameters of one head.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -103,7 +103,7 @@ class Record:
                 self.failure = f"the loss became {loss} in epoch {row['epoch']:.0f}"
         if self.failure:
             return False
-        if self.best_epoch and _score(row) < _score(self.best):
+        if self.best_epoch and score(row) < score(self.best):
             return False
         self.best_epoch = len(self.history)
         return True
@@ -116,11 +116,11 @@ class Record:
     @property
     def score(self) -> tuple[float, float]:
         """Validation accuracy and negative loss, the higher the better; the lowest for a head that failed."""
-        return (0.0, -math.inf) if self.failure else _score(self.best)
+        return (0.0, -math.inf) if self.failure else score(self.best)
 
 
-def _score(row: dict[str, float]) -> tuple[float, float]:
-    """What epochs and heads are chosen by."""
+def score(row: Mapping[str, float]) -> tuple[float, float]:
+    """What epochs and heads are chosen by, the higher the better: validation accuracy, then the least loss."""
     return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
 
 

@@ -78,7 +78,17 @@ def check_compiler(recipe: Recipe, device: torch.device) -> None:
     Raises:
         SettingsError: there is no C++ compiler.
     """
-    if recipe.compiled and device.type in COMPILER_NEEDED and not _has_compiler():
+    if recipe.compiled:
+        require_compiler(device)
+
+
+def require_compiler(device: torch.device) -> None:
+    """Refuses to go on where nothing can compile.
+
+    Raises:
+        SettingsError: there is no C++ compiler.
+    """
+    if device.type in COMPILER_NEEDED and not has_compiler():
         raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
 
 
@@ -105,9 +115,14 @@ def _candidate(device: torch.device) -> Precision | None:
     """The reduced precision worth trying: fp16 where it is as fast as bf16, since it is eight times finer."""
     if device.type == "cuda":
         return "fp16"
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "bf16"
-    return None
+    return "bf16" if device.type == "cpu" and bf16_is_native(device) else None
+
+
+def bf16_is_native(device: torch.device) -> bool:
+    """Whether the device multiplies in bf16 itself; elsewhere that is emulated, and slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
@@ -123,7 +138,7 @@ def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
 def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
     if eager_seconds < COMPILE_PAYS_SECONDS[device.type]:
         return False
-    if device.type in COMPILER_NEEDED and not _has_compiler():
+    if device.type in COMPILER_NEEDED and not has_compiler():
         say("compile: off, since there is no C++ compiler here (g++ or clang++); with one the pass would be faster.")
         return False
     return True
@@ -147,7 +162,8 @@ def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch
     )
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
+    """Whether torch.compile finds what it needs."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 

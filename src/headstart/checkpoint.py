@@ -1,0 +1,56 @@
+"""What a training that was ended, by whatever it was, needs to go on: one file, written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.errors import RunError
+from headstart.files import plain, whole_file
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run keeps it."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+    """All that decides the result of the run: what another run left is not taken up."""
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "checkpoint.pth"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replaces what was there.
+
+        Args:
+            state: tensors, numbers, texts, and dictionaries and lists of them.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            with whole_file(self.path) as path:
+                torch.save({"identity": self._words(), "state": dict(state)}, path)
+        except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(f"The checkpoint {self.path} cannot be written: {reason}. The last one is kept.") from error
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was saved last; None if there is none of this very run, or it cannot be read."""
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            return dict(content["state"]) if content["identity"] == self._words() else None
+        except Exception:  # of the disk, or torch's parsers on a damaged file: then the training starts anew
+            return None
+
+    def remove(self) -> None:
+        """The run is complete."""
+        self.path.unlink(missing_ok=True)
+
+    def _words(self) -> str:
+        return json.dumps(plain(self.identity), sort_keys=True)

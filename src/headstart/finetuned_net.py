@@ -1,0 +1,90 @@
+"""The net that fine-tuning trains: where it starts, which part of it moves, and the file it becomes.
+
+C classes.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.models import ResNet
+
+from headstart import runs
+from headstart.backbone import PixelScale, load_resnet50
+from headstart.errors import RunError
+from headstart.heads import load_sequential
+from headstart.recipe import weights_digest
+from headstart.settings import FinetuneConfig
+
+STAGES = {
+    "all": ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"),
+    "layer3": ("layer3", "layer4", "fc"),
+    "layer4": ("layer4", "fc"),
+    "fc": ("fc",),
+}
+"""The parts that each `--train-from` trains."""
+
+
+def initial_net(config: FinetuneConfig, classes: tuple[str, ...]) -> tuple[ResNet, PixelScale]:
+    """A ResNet50 before the first step, on the CPU, frozen where it is not to be trained; and the scale of its pixels.
+
+    Args:
+        config: weights, head, and which part is trained.
+        classes: C names.
+
+    Raises:
+        WeightsError: the weights are not to be had.
+        RunError: the head does not fit these weights, pixels or classes.
+    """
+    net, scale = load_resnet50(config.weights, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        fresh = nn.Linear(2048, len(classes))
+    net.fc = head_of(config.init_head, config, classes) if config.init_head else fresh
+    net.requires_grad_(False)
+    for stage in STAGES[config.train_from]:
+        getattr(net, stage).requires_grad_(True)
+    return net, scale
+
+
+def set_training(net: ResNet, config: FinetuneConfig) -> None:
+    """Training mode for what is trained. Frozen parts stay in eval mode: else BatchNorm's statistics would drift."""
+    net.eval()
+    for stage in STAGES[config.train_from]:
+        getattr(net, stage).train()
+    if config.freeze_batchnorm:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> nn.Sequential:
+    """The head of a run, to start from: linear probing first, then fine-tuning.
+
+    Source: Kumar et al. 2022, arXiv:2202.10054, which found this to do better out of distribution.
+
+    Raises:
+        RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
+    """
+    metrics, found = runs.load_metrics(folder), runs.read_predictions(folder).classes
+    made, setting = metrics.get("recipe"), metrics.get("best_setting") or {}
+    if made is None or not (folder / "head.pth").is_file():
+        raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
+    if setting.get("normalize") == "l2":
+        raise RunError(f"{folder} takes features of length 1, which a net does not give: train one without l2.")
+    digest = weights_digest(config.weights, config.seed)
+    for flag, there, here in (
+        ("--weights", made["weights_digest"], digest),
+        ("--image-px", made["image_px"], config.image_px),
+        ("--resize", made["resize"], config.resize),
+        ("--data", f"the classes {_some(found)}", f"the classes {_some(classes)}"),
+    ):
+        if there != here:
+            raise RunError(
+                f"The features of {folder} were made with {there}, this run has {here}: give the same {flag}."
+            )
+    return load_sequential(folder / "head.pth", setting.get("dropout", 0.0))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"

@@ -1,0 +1,66 @@
+"""A checkpoint belongs to its run, appears whole or not at all, and never runs code."""
+
+import pickle
+
+import pytest
+import torch
+
+from headstart.checkpoint import Checkpoint
+from headstart.errors import RunError
+
+STATE = {"net": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1, "val_loss": float("nan")}], "numbers": (3, 0.5)}
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    checkpoint = Checkpoint(tmp_path, {"lr": 1e-3, "hidden": (256,)})
+    assert checkpoint.load() is None
+    checkpoint.save(STATE)
+    found = checkpoint.load()
+    assert found is not None
+    assert torch.equal(found["net"]["weight"], STATE["net"]["weight"])
+    assert found["numbers"] == (3, 0.5)
+    assert found["history"][0]["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]
+    checkpoint.remove()
+    assert checkpoint.load() is None
+
+
+def test_another_runs_checkpoint_is_not_taken_up(tmp_path):
+    Checkpoint(tmp_path, {"lr": 1e-3}).save(STATE)
+    assert Checkpoint(tmp_path, {"lr": 1e-4}).load() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"text", pickle.dumps({"identity": "{}", "state": {}})])
+def test_a_damaged_checkpoint_is_none(tmp_path, content):
+    checkpoint = Checkpoint(tmp_path, {})
+    checkpoint.path.write_bytes(content)
+    assert checkpoint.load() is None
+
+
+def test_a_checkpoint_never_runs_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    checkpoint = Checkpoint(tmp_path, {})
+    torch.save({"identity": "{}", "state": Evil()}, checkpoint.path)
+    assert checkpoint.load() is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path, {})
+    checkpoint.save(STATE)
+
+    def full(content, path):
+        path.write_bytes(b"a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
+        checkpoint.save({})
+    monkeypatch.undo()
+    found = checkpoint.load()
+    assert found is not None
+    assert found["numbers"] == (3, 0.5)
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]
