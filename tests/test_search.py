@@ -250,6 +250,17 @@ def test_if_all_that_halving_left_over_fail_there_is_no_head_and_that_is_said(mo
         sweep(some_features(train=20), grid(lr=(0.1, 0.2, 0.3, 0.4), epochs=(4,), seed=(0,)), halving=True)
 
 
+def test_if_they_fail_a_setting_that_was_at_its_end_before_is_kept(monkeypatch):
+    """However poor: its heads are there."""
+
+    def loss(config, epoch):
+        return math.nan if epoch == 3 else 0.5
+
+    scripted(monkeypatch, lambda config, _: config.lr if config.epochs == 4 else 0.01, loss)
+    swept = sweep(some_features(train=20), grid(lr=(0.1, 0.2), epochs=(1, 4), seed=(0,)), halving=True)
+    assert swept.settings[0].best.config.epochs == swept.best.best_epoch == 1
+
+
 def test_a_head_that_fails_between_two_comparisons_is_dropped_at_the_next(monkeypatch):
     def loss(config, epoch):
         return math.nan if (config.lr, epoch) == (0.4, 2) else 0.5
