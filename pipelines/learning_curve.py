@@ -5,18 +5,24 @@ from headstart.settings import LearningCurveConfig
 
 
 def main(config: LearningCurveConfig) -> None:
-    """Trains heads on growing parts, and saves the table and the picture."""
-    from headstart import files, learning_curve, search_plots  # torch loads here, after --help has answered
+    """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
+    from headstart import files, learning_curve, runs, search_plots  # torch loads here, after --help has answered
     from headstart.cached_run import CachedRun
 
     run = CachedRun.of("learning-curve", config)
     print(run.cache.describe())
+    table = run.folder / "learning_curve.csv"
+    if runs.finished(run.folder, run.identity):
+        print("\n".join(learning_curve.lines(learning_curve.read(table))))
+        print(f"{run.folder} is there already.")
+        return
+
     points = learning_curve.learning_curve(run.features(), config)
     print("\n".join(learning_curve.lines(points)))
     with files.whole_file(run.folder / "learning_curve.png") as path:
         search_plots.accuracy_by_training_images(points, path)
     files.write_json(run.folder / "config.json", run.identity)
-    files.write_table(run.folder / "learning_curve.csv", points)
+    files.write_table(table, points)
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
 
 

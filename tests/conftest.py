@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from headstart import creation
@@ -17,6 +18,9 @@ from headstart.features import Features
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("any machine")
 
 Make = Callable[..., Path]
 

@@ -18,11 +18,18 @@ OURS = (
     "EXTRACT_ARGS",
     "HEAD_ARGS",
     "SWEEP_ARGS",
+    "PROBE_ARGS",
     "CURVE_ARGS",
     "FINETUNE_ARGS",
+    "INFO_ARGS",
+    "VERIFY_ARGS",
+    "BENCHMARK_ARGS",
     "PYTHON",
     "PIP_ARGS",
 )
+
+ON_FEATURES = {"train-head": "train_head", "sweep": "sweep", "probe": "probe", "learning-curve": "learning_curve"}
+"""Targets and programs that learn from a cache."""
 
 
 def make(*arguments: str, folder: Path = ROOT) -> str:
@@ -57,14 +64,14 @@ def targets() -> set[str]:
     return set(phony[1].split())
 
 
-@pytest.mark.parametrize("target", ["extract", "train-head", "finetune", "compare"])
+@pytest.mark.parametrize("target", ["extract", *ON_FEATURES, "finetune", "compare"])
 def test_your_own_data_is_passed_on_without_the_settings_of_the_digits(target):
     for flags in programs(target, "DATA=photos/").values():
         assert '--data "photos/"' in flags
         assert "--config" not in flags
 
 
-@pytest.mark.parametrize("target", ["data", "extract", "train-head", "finetune", "compare"])
+@pytest.mark.parametrize("target", ["data", "extract", *ON_FEATURES, "finetune", "compare"])
 def test_without_arguments_the_digits_are_used(target):
     found = programs(target)
     assert found
@@ -77,9 +84,10 @@ def test_a_config_and_data_can_be_given_together():
     assert flags["train_head"].startswith('--config cifar10 --data "my cifar"')
 
 
-def test_training_a_head_brings_the_cache_up_to_date_first():
-    assert list(programs("train-head")) == ["prepare_data", "extract", "train_head"]
-    assert list(programs("train-head", "DATA=photos/")) == ["extract", "train_head"]
+@pytest.mark.parametrize(("target", "program"), ON_FEATURES.items())
+def test_what_learns_from_features_brings_the_cache_up_to_date_first(target, program):
+    assert list(programs(target)) == ["prepare_data", "extract", program]
+    assert list(programs(target, "DATA=photos/")) == ["extract", program]
 
 
 def test_fine_tuning_needs_the_data_but_no_cache():
@@ -87,15 +95,23 @@ def test_fine_tuning_needs_the_data_but_no_cache():
 
 
 def test_flags_reach_the_program_they_are_meant_for_and_no_other():
-    arguments = ("EXTRACT_ARGS=--image-px 96", "HEAD_ARGS=--lr 1e-4", "FINETUNE_ARGS=--subset 50")
-    found = programs("train-head", "finetune", *arguments)
-    for flag, program in (("--image-px 96", "extract"), ("--lr 1e-4", "train_head"), ("--subset 50", "finetune")):
+    meant = {
+        "EXTRACT": ("--image-px 96", "extract"),
+        "HEAD": ("--lr 1e-4", "train_head"),
+        "SWEEP": ("--hidden none 8", "sweep"),
+        "PROBE": ("--methods knn", "probe"),
+        "CURVE": ("--seeds 9", "learning_curve"),
+        "FINETUNE": ("--subset 50", "finetune"),
+    }
+    found = programs(*ON_FEATURES, "finetune", *(f"{name}_ARGS={flag}" for name, (flag, _) in meant.items()))
+    assert len(found) == 7
+    for flag, program in meant.values():
         assert [name for name, flags in found.items() if flag in flags] == [program]
 
 
 def test_a_named_cache_is_written_and_read():
-    found = programs("train-head", "DATA=photos/", "CACHE=my features.h5")
-    assert all('--cache "my features.h5"' in flags for flags in (found["extract"], found["train_head"]))
+    found = programs(*ON_FEATURES, "DATA=photos/", "CACHE=my features.h5")
+    assert all('--cache "my features.h5"' in found[program] for program in ("extract", *ON_FEATURES.values()))
     assert "--cache" not in programs("finetune", "DATA=photos/", "CACHE=f.h5")["finetune"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import some_features
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
@@ -100,6 +100,17 @@ def test_of_two_heads_the_one_with_more_dropout_loses_all_that_the_other_loses(o
     noise = torch.rand(4, 64, generator=torch.Generator().manual_seed(0))
     less, most = dropout_mask(noise, per_head(sorted([one, more])))
     assert (most[less == 0] == 0).all()
+
+
+@given(rate=st.floats(0, 1, exclude_max=True))
+@example(rate=0.99999999)
+@example(rate=1 - 2**-53)
+def test_a_mask_is_made_of_numbers_however_near_to_1_the_dropout_is(rate):
+    """Also where fp32 takes it for 1."""
+    noise = torch.tensor([[0.0, 0.5, 1 - 2**-24]])
+    mask = dropout_mask(noise, per_head([rate]))
+    assert torch.isfinite(mask).all()
+    assert (mask >= 0).all()
 
 
 # --- the learning rate ---

@@ -9,7 +9,7 @@ import pytest
 from headstart import outcomes, runs
 from headstart.datasets import Manifest
 from headstart.runs import Predictions
-from headstart.settings import FinetuneConfig, HeadConfig
+from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 
 PLACES = {
     "config": "digits.toml",
@@ -114,7 +114,24 @@ def test_names_that_are_not_utf8_have_a_digest_too():
     assert len(outcomes.figures(NOTHING, found)["test_digest"]) == 16
 
 
-@pytest.mark.parametrize("config_type", [HeadConfig, FinetuneConfig])
+HEAD = {
+    "hidden": (),
+    "dropout": 0.1,
+    "lr": 1e-2,
+    "weight_decay": 0.1,
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "label_smoothing": 0.1,
+    "class_weights": "balanced",
+    "epochs": 3,
+    "batch_size": 8,
+    "normalize": "none",
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("config_type", [HeadConfig, SweepConfig, ProbeConfig, LearningCurveConfig, FinetuneConfig])
 def test_where_things_lie_does_not_make_another_run(config_type):
     elsewhere = {name: value for name, value in PLACES.items() if name in config_type.__dataclass_fields__}
     if config_type is FinetuneConfig:
@@ -125,24 +142,10 @@ def test_where_things_lie_does_not_make_another_run(config_type):
 @pytest.mark.parametrize(
     ("config_type", "changes"),
     [
-        (
-            HeadConfig,
-            {
-                "hidden": (),
-                "dropout": 0.1,
-                "lr": 1e-2,
-                "weight_decay": 0.1,
-                "optimizer": "adamw",
-                "schedule": "cosine",
-                "warmup": 0.1,
-                "label_smoothing": 0.1,
-                "class_weights": "balanced",
-                "epochs": 3,
-                "batch_size": 8,
-                "normalize": "none",
-                "seed": 1,
-            },
-        ),
+        (HeadConfig, HEAD),
+        (SweepConfig, {name: (value,) for name, value in HEAD.items()} | {"hidden": ("none",), "halving": "off"}),
+        (ProbeConfig, {"methods": ("knn",), "normalize": "l2"}),
+        (LearningCurveConfig, HEAD | {"fractions": (0.5,), "seeds": 2}),
         (
             FinetuneConfig,
             {"weights": "random", "image_px": 64, "epochs": 3, "batch_size": 8, "lr": 1e-2, "subset": 10, "seed": 1},

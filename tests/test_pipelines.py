@@ -31,6 +31,10 @@ SMALL = ("--weights", "random", "--image-px", "32", "--workers", "1", "--batch-s
 EXTRACT = (*SMALL, "--resize", "squash", "--max-unreadable", "0.5")
 HEAD = ("--epochs", "3")
 FINETUNE = (*SMALL, "--epochs", "1")
+SWEEP = ("--hidden", "none", "8", "--lr", "1e-3", "1e38", "--seed", "0", "1", "--epochs", "3")
+SWEEP = (*SWEEP, "--dropout", "0.4", "--weight-decay", "0")
+CURVE = ("--hidden", "8", "--epochs", "2", "--fractions", "0.5", "1", "--seeds", "2")
+PROBES = ("logistic", "ridge", "knn")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Story:
-    """extract, train_head, finetune, compare, in a folder of their own, and what each of them said."""
+    """Every program that makes or compares runs, in a folder of their own, and what each of them said."""
 
     cwd: Path
     said: dict[str, str]
@@ -108,9 +112,12 @@ class Story:
     def metrics(self, kind: str) -> dict:
         return json.loads((self.folder(kind) / "metrics.json").read_text())
 
-    def predictions(self, kind: str) -> list[dict[str, str]]:
-        with (self.folder(kind) / "predictions.csv").open(newline="") as file:
+    def table(self, kind: str, name: str) -> list[dict[str, str]]:
+        with (self.folder(kind) / name).open(newline="") as file:
             return list(csv.DictReader(file))
+
+    def predictions(self, kind: str) -> list[dict[str, str]]:
+        return self.table(kind, "predictions.csv")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,9 @@ def story(tmp_path_factory) -> Story:
         "extract": ("--data", "photos", *EXTRACT),
         "train_head": ("--data", "photos", *HEAD),
         "finetune": ("--data", "photos", *FINETUNE),
+        "sweep": ("--data", "photos", *SWEEP),
+        "probe": ("--data", "photos"),
+        "learning_curve": ("--data", "photos", *CURVE),
         "compare": ("--data", "photos"),
     }
     return Story(cwd, {name: ran(name, *flags, cwd=cwd).out for name, flags in commands.items()})
@@ -141,13 +151,25 @@ def copied(story, tmp_path) -> Path:
 # --- the whole story ---
 
 
-@pytest.mark.parametrize(("kind", "weights"), [("head", "head.pth"), ("finetune", "finetuned_resnet50.pth")])
-def test_a_run_folder_holds_all_that_it_promises(story, kind, weights):
-    promised = {"config.json", "metrics.json", "history.csv", "predictions.csv", weights, "curves.png", "confusion.png"}
-    assert {file.name for file in story.folder(kind).iterdir()} == promised
+EVERY_RUN = {"config.json", "metrics.json", "history.csv", "predictions.csv", "confusion.png"}
+PROMISED = {
+    "head": EVERY_RUN | {"curves.png", "head.pth"},
+    "finetune": EVERY_RUN | {"curves.png", "finetuned_resnet50.pth"},
+    "sweep": EVERY_RUN | {"curves.png", "head.pth", "sweep.csv", "sweep.png"},
+    "logistic": EVERY_RUN | {"head.pth", "candidates.csv"},
+    "ridge": EVERY_RUN | {"head.pth", "candidates.csv"},
+    "knn": EVERY_RUN | {"candidates.csv"},
+    "learning-curve": {"config.json", "learning_curve.csv", "learning_curve.png"},
+}
+TESTED = sorted(PROMISED.keys() - {"learning-curve"})
 
 
-@pytest.mark.parametrize("kind", ["head", "finetune"])
+@pytest.mark.parametrize("kind", PROMISED)
+def test_a_run_folder_holds_all_that_it_promises(story, kind):
+    assert {file.name for file in story.folder(kind).iterdir()} == PROMISED[kind]
+
+
+@pytest.mark.parametrize("kind", TESTED)
 def test_metrics_hold_every_figure_that_is_promised(story, kind):
     metrics = story.metrics(kind)
     assert metrics["kind"] == kind
@@ -155,9 +177,11 @@ def test_metrics_hold_every_figure_that_is_promised(story, kind):
     assert set(metrics["test"]) >= {"images", "accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1"}
     assert 0 <= metrics["val"]["accuracy"] <= 1
     assert metrics["train_seconds"] > 0
-    assert metrics["train_images"] == 11
+    assert metrics["train_images"] == (15 if kind in PROBES else 11)  # probes learn from validation, too, in the end
     assert metrics["recipe_digest"]
-    assert (metrics["device"], metrics["precision"], metrics["seed"]) == (expected_device(), "fp32", 0)
+    assert (metrics["device"], metrics["precision"]) == (expected_device(), "fp32")
+    if kind not in PROBES:  # in which nothing is random
+        assert metrics["seed"] in (0, 1)
 
 
 def test_the_head_that_is_saved_is_that_of_its_best_epoch_by_validation(story):
@@ -185,16 +209,16 @@ def test_the_cost_of_each_way_is_in_its_metrics(story):
     assert finetune["trainable_parameters"] == sum(p.numel() for p in resnet50(num_classes=2).parameters())
 
 
-def test_both_ways_are_tested_on_the_same_images_the_readable_ones_of_the_test_split(story):
-    paths = {kind: [row["path"] for row in story.predictions(kind)] for kind in ("head", "finetune")}
+def test_all_ways_are_tested_on_the_same_images_the_readable_ones_of_the_test_split(story):
     readable = [f"test/cat/{n}.png" for n in range(4)] + [f"test/dog/{n}.png" for n in (0, 2, 3)]
-    assert paths["head"] == paths["finetune"] == readable
-    assert story.metrics("head")["test_digest"] == story.metrics("finetune")["test_digest"]
-    assert story.metrics("head")["test"]["images"] == story.metrics("finetune")["test"]["images"] == 7
+    for kind in TESTED:
+        assert [row["path"] for row in story.predictions(kind)] == readable
+        assert story.metrics(kind)["test"]["images"] == 7
+    assert len({story.metrics(kind)["test_digest"] for kind in TESTED}) == 1
     assert "not tested on the same images" not in story.said["compare"]
 
 
-@pytest.mark.parametrize("kind", ["head", "finetune"])
+@pytest.mark.parametrize("kind", TESTED)
 def test_predictions_are_class_names_with_a_probability_each_and_agree_with_the_metrics(story, kind):
     rows = story.predictions(kind)
     assert list(rows[0]) == ["path", "label", "predicted", "p_cat", "p_dog"]
@@ -219,13 +243,30 @@ def probabilities(rows: list[dict[str, str]]) -> np.ndarray:
     return np.array([[float(row["p_cat"]), float(row["p_dog"])] for row in rows])
 
 
-def test_the_saved_head_is_plain_torch_and_makes_the_runs_predictions_from_the_raw_cached_features(story):
-    head = nn.Sequential(nn.Linear(2048, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, 2))
-    head.load_state_dict(torch.load(story.folder("head") / "head.pth", weights_only=True), strict=True)
+def assert_makes_its_predictions(story: Story, kind: str, head: nn.Module) -> None:
+    head.load_state_dict(torch.load(story.folder(kind) / "head.pth", weights_only=True), strict=True)
     cache = FeatureCache(story.cache)
     with torch.no_grad():
         logits = head.eval()(torch.from_numpy(cache.features[cache.rows("test")].astype(np.float32)))
-    np.testing.assert_allclose(logits.softmax(dim=1), probabilities(story.predictions("head")), atol=1e-4)
+    np.testing.assert_allclose(logits.softmax(dim=1), probabilities(story.predictions(kind)), atol=1e-4)
+
+
+def test_the_saved_head_is_plain_torch_and_makes_the_runs_predictions_from_the_raw_cached_features(story):
+    head = nn.Sequential(nn.Linear(2048, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, 2))
+    assert_makes_its_predictions(story, "head", head)
+
+
+def test_the_saved_head_of_a_sweep_is_that_of_its_best_setting_and_plain_torch(story):
+    widths = story.metrics("sweep")["best_setting"]["hidden"]
+    layers = (
+        [nn.Linear(2048, 2)] if widths == "none" else [nn.Linear(2048, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 2)]
+    )
+    assert_makes_its_predictions(story, "sweep", nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge"])
+def test_the_saved_probe_is_one_layer_of_plain_torch(story, kind):
+    assert_makes_its_predictions(story, kind, nn.Sequential(nn.Linear(2048, 2)))
 
 
 def test_the_saved_net_is_plain_torchvision_and_makes_the_runs_predictions_from_the_pictures(story):
@@ -250,9 +291,9 @@ def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
     assert FeatureCache(story.cwd / "tuned.h5").recipe != FeatureCache(story.cache).recipe
 
 
-def test_compare_puts_both_runs_into_one_table_and_one_picture(story):
+def test_compare_puts_all_runs_into_one_table_and_one_picture(story):
     lines = story.said["compare"].splitlines()
-    for kind in ("head", "finetune"):
+    for kind in TESTED:
         (line,) = [line for line in lines if line.startswith(story.folder(kind).name)]
         assert f"{story.metrics(kind)['test']['accuracy']:.3f} (" in line
     assert str(Path("data/runs/photos/compare.png")) in story.said["compare"]
@@ -266,10 +307,104 @@ def test_every_program_says_openly_that_weights_are_random(story, program):
 
 
 def test_nothing_but_the_answer_goes_to_stdout_and_the_answer_names_the_run(story):
-    for program, kind in (("train_head", "head"), ("finetune", "finetune")):
+    for program, kind in (("train_head", "head"), ("finetune", "finetune"), ("sweep", "sweep"), ("probe", "knn")):
         last = story.said[program].splitlines()[-1]
         assert last.startswith(f"data/runs/photos/{story.folder(kind).name}: test accuracy ")
         assert "on 7 images" in last
+
+
+# --- many heads ---
+
+
+def test_a_sweep_leaves_a_row_for_every_head_and_marks_those_that_failed(story):
+    """1e38 is no learning rate: its heads are marked, and the others have their figures."""
+    rows, metrics = story.table("sweep", "sweep.csv"), story.metrics("sweep")
+    assert len(rows) == metrics["heads"] == 2 * 2 * 2
+    for row in rows:
+        failed = row["lr"] == "1e+38"
+        assert row["status"] == ("failed" if failed else "finished")
+        assert row["reason"] == ("the loss became nan in epoch 1" if failed else "")
+        assert row["epochs_trained"] == "3"
+        assert failed or 0 <= float(row["val_accuracy"]) <= 1
+    assert metrics["head_epochs"] == 3 * len(rows)
+
+
+def test_the_head_that_a_sweep_keeps_is_the_first_setting_of_its_table_and_its_figures_are_those_of_the_run(story):
+    metrics, rows = story.metrics("sweep"), story.table("sweep", "sweep.csv")
+    best = max(rows[:2], key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert {name: str(value) for name, value in metrics["best_setting"].items()}.items() <= best.items()
+    assert metrics["val"]["accuracy"] == pytest.approx(float(best["val_accuracy"]))
+    assert (metrics["best_epoch"], metrics["seed"]) == (int(best["best_epoch"]), int(best["seed"]))
+    history = story.table("sweep", "history.csv")
+    assert float(history[metrics["best_epoch"] - 1]["val_accuracy"]) == metrics["val"]["accuracy"]
+
+
+def test_a_sweep_says_how_its_settings_did_and_where_all_of_them_stand(story):
+    said = story.said["sweep"]
+    assert "val accuracy" in said
+    assert "failed" in said
+    assert f"each head: {Path('data/runs/photos') / story.folder('sweep').name / 'sweep.csv'}" in said
+
+
+@pytest.mark.parametrize(("kind", "name"), [("logistic", "penalty"), ("ridge", "penalty"), ("knn", "neighbours")])
+def test_a_probe_leaves_all_that_it_tried_and_says_what_it_chose(story, kind, name):
+    metrics, tried = story.metrics(kind), story.table(kind, "candidates.csv")
+    best = max(tried, key=lambda row: float(row["val_accuracy"]))
+    assert metrics["best_setting"] == {name: float(best[name])}
+    assert metrics["val"]["accuracy"] == pytest.approx(float(best["val_accuracy"]))
+    assert metrics["trainable_parameters"] == (0 if kind == "knn" else 2048 * 2 + 2)
+
+
+def test_methods_of_a_probe_that_are_there_are_reported_and_the_others_follow(story, copied):
+    there = story.folder("ridge").relative_to(story.cwd)
+    shutil.copytree(story.cwd / there, copied / there)
+    *_, reported, done = ran("probe", "--data", "photos", "--methods", "ridge", "knn", cwd=copied).out.splitlines()
+    assert reported.startswith(f"{there} is there already: test accuracy")
+    assert done.startswith("data/runs/photos/knn-")
+    assert "is there already" not in done
+
+
+def test_a_learning_curve_has_a_row_for_every_part_and_seed_and_the_person_saw_the_means(story):
+    rows = story.table("learning-curve", "learning_curve.csv")
+    assert [(row["fraction"], row["seed"]) for row in rows] == [("0.5", "0"), ("0.5", "1"), ("1.0", "0"), ("1.0", "1")]
+    assert rows[-1]["train_images"] == "11"
+    said = story.said["learning_curve"].splitlines()
+    assert "train images" in said[-4]
+    assert said[-2].split()[0] == "11"
+    assert said[-1].endswith("learning_curve.png")
+
+
+def test_a_curve_that_is_there_shows_the_same_figures_again(story):
+    again = ran("learning_curve", "--data", "photos", *CURVE, cwd=story.cwd).out.splitlines()
+    assert again[-4:-1] == story.said["learning_curve"].splitlines()[-4:-1]
+    assert again[-1].endswith("is there already.")
+
+
+def test_a_curve_that_was_killed_before_its_end_is_computed_again(copied):
+    ran("learning_curve", "--data", "photos", *CURVE, cwd=copied)
+    (table,) = (copied / "data/runs/photos").glob("learning-curve-*/learning_curve.csv")
+    table.unlink()
+    assert "is there already" not in ran("learning_curve", "--data", "photos", *CURVE, cwd=copied).out
+    assert table.is_file()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("learning_curve", *CURVE), ("learning_curve", *CURVE, "--seed", 1)),
+        (("learning_curve", *CURVE), ("train_head", *HEAD)),
+        (("train_head", *HEAD), ("learning_curve", *CURVE)),
+        (("train_head", *HEAD), ("sweep", *SWEEP)),
+    ],
+    ids=["other settings", "curve then head", "head then curve", "head then sweep"],
+)
+def test_a_named_folder_that_holds_something_else_is_refused_and_left_as_it_is(copied, first, second):
+    ran(*first, "--data", "photos", "--run", "mine", cwd=copied)
+    before = snapshot(copied / "mine")
+    refused = run(*second, "--data", "photos", "--run", "mine", cwd=copied)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "mine holds a run with other settings" in refused.err
+    assert snapshot(copied / "mine") == before
 
 
 # --- again, and otherwise ---
@@ -277,13 +412,20 @@ def test_nothing_but_the_answer_goes_to_stdout_and_the_answer_names_the_run(stor
 
 @pytest.mark.parametrize(
     ("program", "flags"),
-    [("extract", EXTRACT), ("train_head", HEAD), ("finetune", FINETUNE)],
+    [
+        ("extract", EXTRACT),
+        ("train_head", HEAD),
+        ("finetune", FINETUNE),
+        ("sweep", SWEEP),
+        ("probe", ()),
+        ("learning_curve", CURVE),
+    ],
     ids=lambda value: value[:7],
 )
 def test_the_same_command_again_reports_what_is_there_and_touches_nothing(story, program, flags):
     before = snapshot(story.cwd / "data")
     said = ran(program, "--data", "photos", *flags, cwd=story.cwd).out
-    assert ("nothing to do" if program == "extract" else "is there already: test accuracy") in said
+    assert ("nothing to do" if program == "extract" else "is there already") in said
     assert snapshot(story.cwd / "data") == before
 
 
@@ -385,6 +527,8 @@ def wrong(tmp_path_factory) -> Path:
     (cwd / "empty.pth").write_bytes(b"")
     torch.save({"a": torch.zeros(3)}, cwd / "other net.pth")
     (cwd / "text.h5").write_text("no cache")
+    make_cache(cwd / "no val.h5", [0, 1] * 3, [TRAIN] * 4 + [TEST] * 2)
+    make_cache(cwd / "all.h5", [0, 1] * 4, [TRAIN] * 4 + [VAL] * 2 + [TEST] * 2)
     return cwd
 
 
@@ -420,6 +564,25 @@ MISTAKES = [
     ("train_head", ["--cache", "text.h5"], "text.h5 cannot be read as a feature cache"),
     ("train_head", ["--cache", "text.h5", "--dropout", "1"], "--dropout is 1.0, but must be in [0, 1)"),
     ("train_head", ["--cache", "text.h5", "--device", "cuda"], "sees no such device"),
+    ("sweep", [], "No data set is named"),
+    ("sweep", ["--cache", "nowhere.h5"], "no feature cache nowhere.h5"),
+    ("sweep", ["--cache", "text.h5", "--hidden", "abc"], "--hidden abc is not a list of widths"),
+    ("sweep", ["--cache", "text.h5", "--hidden", "8,0"], "--hidden is (8, 0), but must be widths of at least 1"),
+    ("sweep", ["--cache", "text.h5", "--lr", "1e-3", "-1"], "--lr is -1.0, but must be above 0"),
+    ("sweep", ["--cache", "text.h5", "--seed"], "--seed is (), but must be at least one value"),
+    ("sweep", ["--cache", "no val.h5"], "there is no validation image: add a val split"),
+    ("sweep", ["--cache", "all.h5", "--hidden", "8", "--lr", "1e30"], "All heads that were not dropped failed"),
+    ("probe", [], "No data set is named"),
+    ("probe", ["--cache", "nowhere.h5"], "no feature cache nowhere.h5"),
+    ("probe", ["--cache", "text.h5"], "text.h5 cannot be read as a feature cache"),
+    ("probe", ["--cache", "text.h5", "--methods"], "--methods is (), but must be at least one of logistic, ridge, knn"),
+    ("probe", ["--cache", "no val.h5"], "there is no validation image: add a val split"),
+    ("learning_curve", [], "No data set is named"),
+    ("learning_curve", ["--cache", "nowhere.h5"], "no feature cache nowhere.h5"),
+    ("learning_curve", ["--cache", "text.h5", "--fractions", "0"], "--fractions is (0.0,), but must be above 0"),
+    ("learning_curve", ["--cache", "text.h5", "--seeds", "0"], "--seeds is 0, but must be at least 1"),
+    ("learning_curve", ["--cache", "text.h5", "--lr", "-1"], "--lr is -1.0, but must be above 0"),
+    ("learning_curve", ["--cache", "all.h5", "--lr", "1e30"], "The loss became nan in epoch 1"),
     ("compare", [], "No data set is named"),
     ("compare", ["--runs", "nowhere"], "nowhere holds no finished run"),
     ("prepare_data", [], "No data set is named"),

@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
-from itertools import pairwise
+from dataclasses import fields, replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from headstart import settings
 from headstart.errors import SettingsError
 from headstart.parsing import PROGRAMS, parse
-from headstart.settings import CompareConfig, ExtractConfig, FinetuneConfig, HeadConfig
+from headstart.settings import (
+    PLACES,
+    CompareConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    HeadConfig,
+    LearningCurveConfig,
+    ProbeConfig,
+    SweepConfig,
+)
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "pipelines/configs").glob("*.toml"))
@@ -104,6 +113,25 @@ def test_an_unknown_config_lists_the_known_ones(monkeypatch):
         (HeadConfig, ["--epochs", "0"]),
         (HeadConfig, ["--batch-size", "0"]),
         (HeadConfig, ["--seed", str(10**80)]),
+        (HeadConfig, ["--warmup", "1"]),
+        (HeadConfig, ["--label-smoothing", "1"]),
+        (SweepConfig, ["--hidden", "8", "8,0"]),
+        (SweepConfig, ["--dropout", "0", "1"]),
+        (SweepConfig, ["--lr", "1", "0"]),
+        (SweepConfig, ["--weight-decay", "-0.1"]),
+        (SweepConfig, ["--warmup", "0", "1"]),
+        (SweepConfig, ["--label-smoothing", "1"]),
+        (SweepConfig, ["--epochs", "1", "0"]),
+        (SweepConfig, ["--batch-size", "0"]),
+        (SweepConfig, ["--seed", "0", "-1"]),
+        (SweepConfig, ["--optimizer"]),
+        (ProbeConfig, ["--methods"]),
+        (LearningCurveConfig, ["--fractions"]),
+        (LearningCurveConfig, ["--fractions", "0.5", "0"]),
+        (LearningCurveConfig, ["--fractions", "1.01"]),
+        (LearningCurveConfig, ["--fractions", "nan"]),
+        (LearningCurveConfig, ["--seeds", "0"]),
+        (LearningCurveConfig, ["--epochs", "0"]),
         (FinetuneConfig, ["--image-px", "0"]),
         (FinetuneConfig, ["--batch-size", "1"]),
         (FinetuneConfig, ["--subset", "1"]),
@@ -125,6 +153,107 @@ def test_a_flag_that_cannot_be_read_ends_with_code_2_and_its_name(flags, capsys)
         parse(HeadConfig, flags)
     assert stopped.value.code == 2
     assert flags[0] in "".join(capsys.readouterr())
+
+
+# --- many heads ---
+
+DECIDING = {field.name for field in fields(HeadConfig)} - PLACES
+
+
+def sweep(**values):
+    """The default of each setting of a head alone, but for those that are given."""
+    alone = {name: (getattr(HeadConfig(), name),) for name in DECIDING} | {"hidden": ("256",)}
+    return SweepConfig(**{**alone, **values})
+
+
+def test_a_sweep_has_every_setting_of_a_head_and_where_it_lies():
+    assert {field.name for field in fields(SweepConfig)} == {field.name for field in fields(HeadConfig)} | {"halving"}
+
+
+@pytest.mark.parametrize(("word", "widths"), [("none", ()), ("256", (256,)), ("512,256", (512, 256))])
+def test_widths_are_words_in_a_sweep(word, widths):
+    (head,) = sweep(hidden=(word,), dropout=(0.1,)).heads()
+    assert head == HeadConfig(hidden=widths, dropout=0.1)
+
+
+@pytest.mark.parametrize("word", ["abc", "", "8,", "8;8", "8.5", "None"])
+def test_a_word_that_is_no_list_of_widths_is_refused(word):
+    with pytest.raises(SettingsError, match=r"^--hidden .*is not a list of widths"):
+        sweep(hidden=(word,))
+
+
+@pytest.mark.parametrize("name", sorted(DECIDING - {"hidden"}))
+def test_every_value_of_every_setting_has_heads(name):
+    choices = {
+        "optimizer": ("adam", "adamw"),
+        "schedule": ("constant", "cosine"),
+        "class_weights": ("none", "balanced"),
+        "normalize": ("standardize", "l2", "none"),
+        "epochs": (1, 2),
+        "batch_size": (1, 2),
+        "seed": (4, 5),
+    }
+    values = choices.get(name, (0.25, 0.5))
+    heads = sweep(hidden=("8", "16"), **{name: values}).heads()
+    assert [(head.hidden, getattr(head, name)) for head in heads] == [
+        ((w,), value) for w in (8, 16) for value in values
+    ]
+
+
+@given(sizes=st.lists(st.integers(1, 3), min_size=5, max_size=5), linear=st.booleans(), hidden=st.integers(0, 2))
+def test_heads_are_all_combinations_each_once_and_dropout_does_not_multiply_linear_ones(sizes, linear, hidden):
+    """Without a hidden layer there is nothing to drop."""
+    if not (linear or hidden):
+        return
+    rates, decays, seeds, dropouts, epochs = (tuple(range(1, size + 1)) for size in sizes)
+    words = ("none",) * linear + tuple(str(8 * (place + 1)) for place in range(hidden))
+    dropouts = tuple(value / 10 for value in dropouts)
+    config = sweep(hidden=words, lr=rates, weight_decay=decays, seed=seeds, dropout=dropouts, epochs=epochs)
+    heads, others = config.heads(), len(rates) * len(decays) * len(seeds) * len(epochs)
+    assert len(heads) == len(set(heads)) == others * (linear + hidden * len(dropouts))
+    groups = [replace(head, seed=0) for head in heads]
+    assert len(list(groupby(groups))) == len(set(groups))  # seeds of one setting lie side by side
+
+
+def test_a_value_given_twice_counts_once():
+    assert len(sweep(lr=(1e-3, 0.001), hidden=("8", "8")).heads()) == 1
+
+
+def test_the_sweep_of_the_defaults_contains_the_default_head():
+    heads = SweepConfig().heads()
+    assert HeadConfig() in heads
+    assert len(heads) == (1 + 2) * 4 * 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("halving", "settings", "expected"),
+    [("on", 2, True), ("off", 20, False), ("auto", 7, False), ("auto", 8, True)],
+)
+def test_halving_starts_by_itself_at_eight_settings_however_many_seeds_there_are(halving, settings, expected):
+    config = sweep(lr=tuple(range(1, settings + 1)), seed=tuple(range(5)), halving=halving)
+    assert config.halves() is expected
+
+
+def test_lists_of_a_sweep_come_from_a_file_and_from_flags(toml):
+    flags = toml('[sweep]\nhidden = ["none", "512,256"]\nlr = [1e-3, 1e-2]\nseed = [7]')
+    config = parse(SweepConfig, [*flags, "--lr", "0.5", "0.25"])
+    assert (config.hidden, config.lr, config.seed) == (("none", "512,256"), (0.5, 0.25), (7,))
+
+
+def test_a_learning_curve_is_a_head_with_fractions_and_seeds(toml):
+    config = parse(LearningCurveConfig, [*toml("lr = 0.5\n[learning_curve]\nseeds = 2"), "--fractions", "0.5", "1"])
+    assert (config.lr, config.seeds, config.fractions) == (0.5, 2, (0.5, 1.0))
+
+
+def test_a_probe_knows_three_methods(capsys):
+    assert parse(ProbeConfig, ["--methods", "knn", "ridge"]).methods == ("knn", "ridge")
+    with pytest.raises(SystemExit) as stopped:
+        parse(ProbeConfig, ["--methods", "svm"])
+    assert stopped.value.code == 2
+    assert "--methods" in "".join(capsys.readouterr())
+
+
+# --- lists, names, files ---
 
 
 @given(st.lists(st.integers(1, 5000), max_size=4))

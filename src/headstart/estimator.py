@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from headstart.devices import pick_device
 from headstart.features import BLOCK_ROWS, Features
-from headstart.settings import Device, HeadConfig
+from headstart.settings import Device, HeadConfig, require
 from headstart.training import fit_quietly
 
 
@@ -77,6 +77,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X, y = validate_data(self, X, y, dtype=np.float32)  # noqa: N806
         check_classification_targets(y)
+        config = self._config()
         self.classes_, codes = np.unique(y, return_inverse=True)
         device, rows = pick_device(self.device), torch.arange(len(codes))
         none = rows[:0].to(device)
@@ -86,10 +87,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             {"train": rows.to(device), "val": none, "test": none},
             tuple(map(str, self.classes_)),
         )
-        self.head_ = fit_quietly(features, self._config()).head.sequential()
+        self.head_ = fit_quietly(features, config).head.sequential()
         return self
 
     def _config(self) -> HeadConfig:
+        require(self, "normalize", self.normalize in ("standardize", "none"), "standardize or none")
         settings: dict[str, Any] = self.get_params()
         seed = settings.pop("random_state")
         if not isinstance(seed, int | np.integer):

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from headstart.features import Features
+from headstart.files import read_csv
 from headstart.progress import bar
 from headstart.settings import HeadConfig, LearningCurveConfig
 from headstart.subsets import stratified
@@ -74,6 +76,12 @@ def _point(part: Features, head: HeadConfig, all_images: int) -> dict[str, Any]:
         **accuracies,
         "seconds": fitted.train_seconds,
     }
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a curve that was saved as a table."""
+    names, *rows = read_csv(path)
+    return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
 
 def lines(points: Sequence[dict[str, Any]]) -> list[str]:

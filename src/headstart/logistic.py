@@ -58,7 +58,8 @@ class Problem:
     def path(self, penalties: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
         """Minimises Σ −log p(label) + penalty/2 · |W|² for one penalty after the other, each from where the last ended.
 
-        scikit-learn's C is 1 / penalty; the bias b is not penalised.
+        scikit-learn's C is 1 / penalty, or 2 / penalty for two classes, of which it has one column of weights; the bias
+        b is not penalised.
 
         Yields:
             W (D, C) and b (C,) in float64, for each penalty.

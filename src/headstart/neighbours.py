@@ -40,7 +40,7 @@ def probabilities(
     for rows in queries.split(max(1, min(BLOCK_ROWS, SIMILARITIES // len(memory)))):
         cosines = _directions(features, normalization, rows) @ kept.T
         nearest, places = cosines.topk(min(max(neighbours), len(memory)))
-        weights = ((nearest - 1) / TEMPERATURE).exp()
+        weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()  # a common factor, so that none underflows
         for found, count in zip(votes, neighbours, strict=True):
             sums = torch.zeros((len(rows), classes), device=weights.device)
             sums.scatter_add_(1, labels[places[:, :count]], weights[:, :count])

@@ -43,7 +43,7 @@ def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:
     Returns:
         (K, B, width).
     """
-    return (noise >= dropout) / (1 - dropout)
+    return (noise >= dropout) / (1 - dropout).clamp(min=2**-24)  # fp32 takes 0.99999999 for 1
 
 
 def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:

@@ -7,6 +7,7 @@
     confusion.png       which class was taken for which
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
+A learning curve leaves learning_curve.csv, written last, in the place of all but config.json.
 Beside them lie the weights. N images, C classes.
 """
 
@@ -26,6 +27,7 @@ from headstart.errors import RunError
 from headstart.files import plain, read_csv, whole_file, write_csv, write_json
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 REQUIRED = ("kind", "dataset", "test", "val")
 
 
@@ -128,7 +130,7 @@ def save(
 
 def is_complete(folder: Path) -> bool:
     """Whether a run was carried through to its end."""
-    return (folder / "metrics.json").is_file()
+    return any((folder / name).is_file() for name in WRITTEN_LAST)
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:

@@ -66,8 +66,9 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
             winners.append(_winner(_climb(trainers, rungs, progress.update)))
             seconds += sum(trainer.seconds for trainer in trainers)
     settings = ranked(records)
-    if settings[0].status == "failed":
-        raise TrainingFailed(f"All heads failed; the first: {records[0].failure}. Try lower learning rates.")
+    if settings[0].status != "finished":
+        reason = next(record.failure for record in records if record.failure)
+        raise TrainingFailed(f"All heads that were not dropped failed; the first: {reason}. Try lower learning rates.")
     best = next(fitted for record, fitted in winners if record is settings[0].best)
     return Sweep(settings, best, seconds, sum(len(record.history) for record in records))
 
@@ -88,9 +89,10 @@ def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int]
 
 
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
-    """Drops the worse half of the settings; what is left of each stack goes on."""
-    alive = ranked(_records(trainers))
-    kept = {id(record) for setting in alive[: math.ceil(len(alive) / 2)] for record in setting.records}
+    """Drops the worse half of the settings, but none that is at its end; what is left of each stack goes on."""
+    alive = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
+    better = alive[: math.ceil(len(alive) / 2)] + [setting for setting in alive if setting.status == "finished"]
+    kept = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
         chosen = [head for head, record in enumerate(trainer.records) if id(record) in kept]

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from headstart.errors import SettingsError
 
@@ -165,6 +165,9 @@ class HeadConfig:
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        for name in ("optimizer", "schedule", "class_weights", "normalize", "device"):  # from Python, any word may come
+            words = get_args(HeadConfig.__annotations__[name])
+            require(self, name, getattr(self, name) in words, f"one of {', '.join(words)}")
         _require_seed(self)
 
 

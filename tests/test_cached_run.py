@@ -1,0 +1,166 @@
+"""What training a head, a sweep and the probes share: found again, noticed early if it cannot be saved, saved whole."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEST, TRAIN, VAL, make_cache
+from torch import nn
+
+from headstart.cached_run import CachedRun
+from headstart.errors import CacheError, RunError, SettingsError
+from headstart.settings import HeadConfig, ProbeConfig
+
+LABELS, SPLITS = [0, 1] * 5, [TRAIN] * 4 + [VAL] * 2 + [TEST] * 4
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(tmp_path):
+    make_cache(tmp_path / "f.h5", LABELS, SPLITS, pending=(3,), unreadable=(9,))
+    return HeadConfig(cache=tmp_path / "f.h5", device="cpu")
+
+
+def probabilities(split):
+    """Each image of a split another: 0.9, 0.8, …"""
+    first = np.linspace(0.9, 0.1, {"val": 2, "test": 3}[split])
+    return np.stack([first, 1 - first], axis=1)
+
+
+def saved(config, head=None, **changes):
+    run = CachedRun.of("head", config)
+    run.features()
+    run.save(head, probabilities, **{"history": [], "train_seconds": 1.5, **changes})
+    return run
+
+
+def test_a_run_that_is_there_is_reported_and_one_that_is_not_is_not(config, capsys):
+    assert not CachedRun.of("head", config).is_reported()
+    assert capsys.readouterr().out == ""
+    run = saved(config)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{run.folder}: test accuracy ")
+    assert CachedRun.of("head", config).is_reported()
+    assert capsys.readouterr().out == said.replace(": ", " is there already: ", 1)
+
+
+def test_other_settings_another_kind_and_another_cache_are_other_runs(config, tmp_path):
+    run = saved(config)
+    make_cache(tmp_path / "other.h5", LABELS, SPLITS)
+    others = [
+        CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", lr=0.5)),
+        CachedRun.of("sweep", config),
+        CachedRun.of("head", HeadConfig(cache=tmp_path / "other.h5", device="cpu")),
+    ]
+    assert len({run.folder, *(other.folder for other in others)}) == 4
+    assert not any(other.is_reported() for other in others)
+
+
+def test_a_named_folder_is_taken_and_not_shared_with_other_settings(config, tmp_path):
+    named = HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "mine")
+    assert saved(named).folder == tmp_path / "mine"
+    with pytest.raises(RunError, match="mine holds a run with other settings"):
+        CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "mine", lr=0.5)).is_reported()
+
+
+def test_a_program_without_a_setting_for_the_folder_has_the_usual_one(config):
+    run = CachedRun.of("knn", ProbeConfig(cache=config.cache, device="cpu"))
+    assert run.folder.parts[:2] == ("data", "runs")
+    assert run.folder.name.startswith("knn-")
+
+
+def test_the_features_are_those_that_are_done_and_the_folder_is_made_before_anything_is_trained(config):
+    run = CachedRun.of("head", config)
+    assert not run.folder.exists()
+    features = run.features()
+    assert run.folder.is_dir()
+    assert {split: rows.tolist() for split, rows in features.rows.items()} == {
+        "train": [0, 1, 2],
+        "val": [4, 5],
+        "test": [6, 7, 8],
+    }
+    assert not run.is_reported()  # a folder is not yet a run
+
+
+def test_a_folder_that_cannot_be_made_is_noticed_before_the_training(config, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    run = CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "taken"))
+    with pytest.raises(RunError, match="taken, cannot be made"):
+        run.features()
+
+
+def test_all_files_are_saved_and_hold_what_they_promise(config):
+    head = nn.Linear(2048, 2)
+    history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 0.5, "val_accuracy": 0.5, "seconds": 0.1}]
+    notes = {"notes.txt": lambda path: path.write_text("written")}
+    run = saved(config, head, history=history, files=notes, best_epoch=1, seed=7)
+    pictures = {"curves.png", "confusion.png"}
+    assert set(os.listdir(run.folder)) == pictures | {
+        "config.json",
+        "history.csv",
+        "predictions.csv",
+        "metrics.json",
+        "head.pth",
+        "notes.txt",
+    }
+    weights = torch.load(run.folder / "head.pth", weights_only=True)
+    assert torch.equal(weights["weight"], head.weight)
+    assert (run.folder / "notes.txt").read_text() == "written"
+    with (run.folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["label"], row["predicted"]) for row in rows] == [
+        ("0006.png", "cat", "cat"),
+        ("0007.png", "dog", "cat"),
+        ("0008.png", "cat", "dog"),
+    ]
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] == pytest.approx(1 / 3)
+    assert metrics["val"]["accuracy"] == 1
+    assert (
+        metrics.items()
+        >= {
+            "kind": "head",
+            "dataset": "made up",
+            "trainable_parameters": 2048 * 2 + 2,
+            "train_images": 3,
+            "extract_seconds": 1.0,
+            "device": "cpu",
+            "weights": "random",
+            "train_seconds": 1.5,
+            "best_epoch": 1,
+            "seed": 7,
+        }.items()
+    )
+
+
+def test_a_method_without_weights_or_epochs_leaves_neither_a_head_nor_curves(config):
+    run = saved(config)
+    assert set(os.listdir(run.folder)) == {
+        "config.json",
+        "history.csv",
+        "predictions.csv",
+        "metrics.json",
+        "confusion.png",
+    }
+    assert json.loads((run.folder / "metrics.json").read_text())["trainable_parameters"] == 0
+
+
+def test_what_a_program_knows_better_wins(config):
+    """A probe has learned from validation images, too."""
+    run = saved(config, train_images=5)
+    assert json.loads((run.folder / "metrics.json").read_text())["train_images"] == 5
+
+
+def test_a_missing_cache_or_device_is_an_error_in_words(config, tmp_path, monkeypatch):
+    with pytest.raises(CacheError, match=r"no feature cache .*nowhere\.h5"):
+        CachedRun.of("head", HeadConfig(cache=tmp_path / "nowhere.h5"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match="sees no such device"):
+        CachedRun.of("head", HeadConfig(cache=config.cache, device="cuda"))

@@ -1,0 +1,75 @@
+"""The order of imports: who may know of whom. It lets heads train without images, and help answer at once."""
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import headstart
+
+MODULES = {file.stem: ast.parse(file.read_text("utf-8")) for file in Path(headstart.__file__).parent.glob("[!_]*.py")}
+FOR_IMAGES = {"PIL", "torchvision", "images", "loading", "extraction", "updating", "finetuning", "samples", "tuning"}
+
+
+def names(nodes: Iterable[ast.AST]) -> set[str]:
+    """What is imported: our modules by their own names, others by that of their package."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package, _, inner = str(node.module).partition(".")
+            ours = {inner} if inner else {alias.name for alias in node.names}
+            found |= ours if package == "headstart" else {package}
+    return found
+
+
+def imported(module: str) -> set[str]:
+    """Anywhere in it."""
+    return names(ast.walk(MODULES[module]))
+
+
+@cache
+def loaded(module: str) -> frozenset[str]:
+    """Directly or through others, when it is imported."""
+    direct = names(MODULES[module].body)
+    return frozenset(direct.union(*(loaded(inner) for inner in direct & MODULES.keys())))
+
+
+ON_FEATURES = sorted({module for module in MODULES if "features" in loaded(module)} - {"finetuning"} | {"features"})
+
+
+def test_no_module_imports_itself_through_others_not_even_later():
+    TopologicalSorter({module: imported(module) & MODULES.keys() for module in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("module", ON_FEATURES)
+def test_what_computes_on_features_sees_no_image_and_loads_no_net(module):
+    """But for the choice of a device, and the number of parameters, which lie with the net."""
+    assert not imported(module) & FOR_IMAGES
+    from_backbone = {
+        alias.name
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.ImportFrom) and node.module == "headstart.backbone"
+        for alias in node.names
+    }
+    assert from_backbone <= {"pick_device", "trainable_parameters"}
+
+
+@pytest.mark.parametrize("module", ["cache", "arrays", "creation", "writing", "datasets", "inspection", "updating"])
+def test_a_cache_is_read_and_written_without_torch(module):
+    assert not loaded(module) & {"torch", "torchvision", "backbone", "features"}
+
+
+@pytest.mark.parametrize("module", ["errors", "settings", "parsing", "cli"])
+def test_settings_and_help_need_nothing_that_takes_long_to_load(module):
+    assert not loaded(module) & {"torch", "numpy", "h5py", "PIL", "sklearn", "scipy", "matplotlib", "tqdm", "tyro"}
+
+
+def test_the_rules_above_can_see():
+    assert {"training", "search", "probe", "estimator", "cached_run"} < set(ON_FEATURES)
+    assert {"torch", "h5py", "PIL"} <= loaded("training")
+    assert "plots" in imported("runs") - loaded("runs")
