@@ -15,9 +15,10 @@ def main(config: FinetuneConfig) -> None:
         runs,
         subsets,
     )
-    from headstart.backbone import how_to_load, save_resnet50, trainable_parameters
+    from headstart.backbone import how_to_load, save_resnet50
     from headstart.checkpoint import Checkpoint
     from headstart.devices import peak_memory_bytes, pick_device
+    from headstart.plain_head import trainable_parameters
 
     device = pick_device(config.device)
     manifest = datasets.load(data_of(config), config.seed)

@@ -13,7 +13,8 @@ from torchvision.models import resnet50
 
 from headstart import backbone
 from headstart.backbone import IMAGENET, ZERO_TO_ONE, PixelScale, fast_form, fold_batchnorm, frozen, load_resnet50
-from headstart.errors import SettingsError, WeightsError
+from headstart.errors import WeightsError
+from headstart.plain_head import trainable_parameters
 
 CPU = torch.device("cpu")
 
@@ -98,7 +99,7 @@ def test_a_frozen_net_does_not_drift_even_when_it_is_called_directly(net, pixels
     net(IMAGENET(pixels))
     assert torch.equal(net.layer1[0].bn1.running_mean, before)
     assert not any(parameter.requires_grad for parameter in net.parameters())
-    assert backbone.trainable_parameters(net) == 0
+    assert trainable_parameters(net) == 0
 
 
 def test_folding_leaves_the_net_itself_untouched(net):
@@ -282,18 +283,6 @@ def test_downloaded_weights_are_the_nets(tmp_path, monkeypatch, state):
     net, scale = load_resnet50("IMAGENET1K_V1")
     assert scale == IMAGENET
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
-
-
-def test_a_device_that_is_not_there_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    for name in ("cuda", "mps"):
-        with pytest.raises(SettingsError, match=f"--device {name}.*--device cpu"):
-            backbone.pick_device(name)
-    assert backbone.pick_device("auto") == CPU
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert backbone.pick_device("auto") == torch.device("cuda")
-    assert backbone.pick_device("cpu") == CPU
 
 
 def test_other_bytes_under_the_name_of_published_weights_are_refused(tmp_path, monkeypatch):

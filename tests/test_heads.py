@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from headstart.heads import HeadStack, backpropagate, linear_of, parameter_count
+from headstart.heads import HeadStack, backpropagate, parameter_count
+from headstart.plain_head import linear_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,6 +18,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import TEST, TRAIN, VAL, make_cache, picture
 from torch import nn
 from torchvision.models import resnet50
@@ -30,7 +31,7 @@ DIGITS = PIPELINES / "configs" / "digits.toml"
 SMALL = ("--weights", "random", "--image-px", "32", "--workers", "1", "--batch-size", "8")
 EXTRACT = (*SMALL, "--resize", "squash", "--max-unreadable", "0.5")
 HEAD = ("--epochs", "3")
-FINETUNE = (*SMALL, "--epochs", "1")
+FINETUNE = (*SMALL, "--resize", "squash", "--precision", "fp32", "--epochs", "1")
 SWEEP = ("--hidden", "none", "8", "--lr", "1e-3", "1e38", "--seed", "0", "1", "--epochs", "3")
 SWEEP = (*SWEEP, "--dropout", "0.4", "--weight-decay", "0")
 CURVE = ("--hidden", "8", "--epochs", "2", "--fractions", "0.5", "1", "--seeds", "2")
@@ -275,7 +276,8 @@ def test_the_saved_net_is_plain_torchvision_and_makes_the_runs_predictions_from_
 
     net = resnet50(num_classes=2)
     net.load_state_dict(torch.load(story.folder("finetune") / "finetuned_resnet50.pth", weights_only=True), strict=True)
-    see = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    see = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor(), normalize])
     rows = story.predictions("finetune")
     pixels = torch.stack([see(Image.open(story.cwd / "photos" / row["path"]).convert("RGB")) for row in rows])
     with torch.no_grad():
@@ -350,7 +352,7 @@ def test_a_sweep_says_how_its_settings_did_and_where_all_of_them_stand(story):
 def test_a_probe_leaves_all_that_it_tried_and_says_what_it_chose(story, kind, name):
     metrics, tried = story.metrics(kind), story.table(kind, "candidates.csv")
     best = max(tried, key=lambda row: float(row["val_accuracy"]))
-    assert metrics["best_setting"] == {name: float(best[name])}
+    assert metrics["best_setting"] == {name: float(best[name]), "normalize": "none"}
     assert metrics["val"]["accuracy"] == pytest.approx(float(best["val_accuracy"]))
     assert metrics["trainable_parameters"] == (0 if kind == "knn" else 2048 * 2 + 2)
 
@@ -728,3 +730,88 @@ def test_the_default_head_reaches_093_on_the_digits_offline_from_nothing(tmp_pat
     assert test["accuracy"] >= 0.93
     assert 140 <= test["images"] <= 220
     assert len(list((tmp_path / "data/digits").rglob("*.png"))) == 1797
+
+
+# --- a head to start fine-tuning from ---
+
+LP_FT = (*FINETUNE, "--batch-size", "4")
+
+
+def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_path):
+    """Evaluated before the first step, in eval mode and fp32, on the pixels that the features were made of."""
+    from headstart import datasets, finetuned_net, finetuning, image_batches
+    from headstart.settings import FinetuneConfig
+
+    config = FinetuneConfig(
+        weights="random", image_px=32, resize="squash", workers=1, init_head=story.folder("head"), batch_size=8
+    )
+    manifest = datasets.load(str(story.cwd / "photos"))
+    net, scale = finetuned_net.initial_net(config, manifest.classes)
+    images = image_batches.Images(manifest, finetuning.geometry_of(config), 1)
+    rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
+    seen, found = image_batches.predict(net, scale, images, rows, torch.device("cpu"))
+    saved = story.predictions("head")
+    assert [manifest.relative_path(row) for row in seen] == [row["path"] for row in saved]
+    expected = np.array([[float(row["p_cat"]), float(row["p_dog"])] for row in saved])
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # the cache holds float16
+
+
+def test_a_head_fine_tuned_with_its_net_makes_a_run_that_says_how_to_load_it(story, copied):
+    folder = copied / "lp"
+    said = ran("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), "--run", folder, cwd=copied)
+    assert "before the first step: val accuracy" in said.out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["kind"], metrics["method"]) == ("finetune", "lp-ft")
+    state = torch.load(folder / "finetuned_resnet50.pth", weights_only=True)
+    assert state._metadata["headstart"]["how_to_load"] == metrics["how_to_load"]
+    namespace: dict = {"torchvision": torchvision, "nn": nn, "torch": torch, "path": folder / "finetuned_resnet50.pth"}
+    exec(metrics["how_to_load"], namespace)
+    assert [type(layer).__name__ for layer in namespace["net"].fc] == ["Linear", "ReLU", "Dropout", "Linear"]
+    weights = ("--weights", folder / "finetuned_resnet50.pth")
+    assert ran("extract", "--data", "photos", *EXTRACT, *weights, "--cache", "lp.h5", cwd=copied).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--image-px", "64"), "made with 32, this run has 64: give the same --image-px"),
+        (("--resize", "crop"), "made with squash, this run has crop: give the same --resize"),
+        (("--seed", "1"), "made with seed 0, this run has seed 1: give the same --weights"),
+    ],
+)
+def test_a_head_of_other_features_is_refused_in_words(story, copied, flags, expected):
+    said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), *flags, cwd=copied)
+    assert said.code == 2
+    assert expected in said.err
+
+
+@pytest.mark.parametrize("kind", ["knn", "finetune"])
+def test_a_run_without_a_head_is_nothing_to_start_from(story, copied, kind):
+    said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder(kind), cwd=copied)
+    assert said.code == 2
+    assert "holds no head to start from" in said.err
+
+
+# --- fine-tuning that is killed ---
+
+
+def test_a_fine_tuning_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(story, copied):
+    """kill -9, as soon as the first epoch has been written down."""
+    flags = ("--data", "photos", *LP_FT, "--epochs", "4")
+    ran("finetune", *flags, "--run", "undisturbed", cwd=copied)
+    command = [sys.executable, PIPELINES / "finetune.py", *flags, "--run", "killed"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=copied, env=environment, stdout=subprocess.DEVNULL) as process:
+        while not (copied / "killed/checkpoint.pth").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    said = ran("finetune", *flags, "--run", "killed", cwd=copied)
+    assert "going on after epoch" in said.out
+    assert not (copied / "killed/checkpoint.pth").exists()
+    one, other = (
+        torch.load(copied / name / "finetuned_resnet50.pth", weights_only=True) for name in ("undisturbed", "killed")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for name in ("predictions.csv", "config.json"):
+        assert (copied / "undisturbed" / name).read_bytes() == (copied / "killed" / name).read_bytes()

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from headstart.errors import WeightsError
-from headstart.heads import plain_head
+from headstart.plain_head import plain_head
 from headstart.recipe import PUBLISHED
 
 METADATA = "headstart"
@@ -230,8 +230,3 @@ def fold_batchnorm(net: ResNet) -> ResNet:
                 setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
                 setattr(block, norm, nn.Identity())
     return folded
-
-
-def trainable_parameters(module: nn.Module) -> int:
-    """Number of parameters that training changes."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart import outcomes, runs
-from headstart.backbone import trainable_parameters
 from headstart.cache import FeatureCache
 from headstart.devices import peak_memory_bytes, pick_device
 from headstart.features import Features
+from headstart.plain_head import trainable_parameters
 from headstart.settings import RUNS_FOLDER, cache_path
 
 

@@ -12,7 +12,7 @@ from torchvision.models import ResNet
 from headstart import runs
 from headstart.backbone import PixelScale, load_resnet50
 from headstart.errors import RunError
-from headstart.heads import load_sequential
+from headstart.plain_head import load_head
 from headstart.recipe import weights_digest
 from headstart.settings import FinetuneConfig
 
@@ -83,7 +83,7 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
             raise RunError(
                 f"The features of {folder} were made with {there}, this run has {here}: give the same {flag}."
             )
-    return load_sequential(folder / "head.pth", setting.get("dropout", 0.0))
+    return load_head(folder / "head.pth", setting.get("dropout", 0.0))
 
 
 def _some(names: tuple[str, ...]) -> str:

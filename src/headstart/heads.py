@@ -3,18 +3,17 @@
 K heads, B rows in a batch, D = 2048 features, C classes, P parameters of one head.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.errors import RunError
 from headstart.features import BLOCK_ROWS, Features, Normalization
+from headstart.plain_head import linear_of
 
 Layer = tuple[Tensor, Tensor]
 """Weights (K, in, out) and biases (K, 1, out)."""
@@ -124,44 +123,6 @@ def _linears(widths: Sequence[int], seed: int) -> list[nn.Linear]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
         return [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
-
-
-def load_sequential(path: Path, dropout: float) -> nn.Sequential:
-    """A head that was saved as the state_dict of a plain `nn.Sequential`; see `plain_head`.
-
-    Args:
-        path: of the file.
-        dropout: of its Dropout layers, which a state_dict does not hold.
-
-    Raises:
-        RunError: the file holds no head.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        head = plain_head(state, dropout)
-        head.load_state_dict(state)
-        return head
-    except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
-        raise RunError(f"{path} does not hold a head ({type(error).__name__}): train it again.") from None
-
-
-def plain_head(state: Mapping[str, Tensor], dropout: float = 0.0) -> nn.Sequential:
-    """Linear, ReLU, Dropout, …, Linear with the widths of a state_dict, whose keys are 0.weight, 0.bias, 3.weight, …"""
-    modules: list[nn.Module] = []
-    for place in range(0, 3 * len(state) // 2, 3):
-        outputs, inputs = state[f"{place}.weight"].shape
-        modules += [nn.ReLU(), nn.Dropout(dropout)] if modules else []
-        modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))
-    return nn.Sequential(*modules)
-
-
-def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A layer with given weights (out, in) and biases (out,)."""
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # draws no random numbers
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
-    return linear
 
 
 def backpropagate(

@@ -1,0 +1,52 @@
+"""The MLP head as plain torch: made from weights, and read from its file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import RunError
+
+
+def load_head(path: Path, dropout: float) -> nn.Sequential:
+    """A head that was saved as the state_dict of a plain `nn.Sequential`; see `plain_head`.
+
+    Args:
+        path: of the file.
+        dropout: of its Dropout layers, which a state_dict does not hold.
+
+    Raises:
+        RunError: the file holds no head.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        head = plain_head(state, dropout)
+        head.load_state_dict(state)
+        return head
+    except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
+        raise RunError(f"{path} does not hold a head ({type(error).__name__}): train it again.") from None
+
+
+def plain_head(state: Mapping[str, Tensor], dropout: float = 0.0) -> nn.Sequential:
+    """Linear, ReLU, Dropout, …, Linear with the widths of a state_dict, whose keys are 0.weight, 0.bias, 3.weight, …"""
+    modules: list[nn.Module] = []
+    for place in range(0, max(1, 3 * len(state) // 2), 3):
+        outputs, inputs = state[f"{place}.weight"].shape
+        modules += [nn.ReLU(), nn.Dropout(dropout)] if modules else []
+        modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))
+    return nn.Sequential(*modules)
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A layer with given weights (out, in) and biases (out,)."""
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # draws no random numbers
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    return linear
+
+
+def trainable_parameters(module: nn.Module) -> int:
+    """Number of parameters that training changes."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
