@@ -199,7 +199,8 @@ def read_answers(folder: Path) -> Answers:
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = csv.reader(file)
-            next(rows)
+            if next(rows)[:3] != ["path", "label", "predicted"]:
+                raise ValueError("path, label and predicted are not its first columns")
             answers = [(image, label, predicted) for image, label, predicted, *_ in rows]
     except (OSError, ValueError, StopIteration, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None

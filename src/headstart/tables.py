@@ -20,7 +20,7 @@ def accuracies(comparison: Comparison) -> str:
         A header, a line for each run, what the difference is to, and a warning where the test images differ.
     """
     rows = [_accuracy_row(standing, comparison.reference) for standing in comparison.standings]
-    return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison.standings)])
+    return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison)])
 
 
 def costs(comparison: Comparison) -> str:
@@ -92,13 +92,16 @@ def _note(comparison: Comparison) -> list[str]:
     ]
 
 
-def _warnings(standings: Sequence[Standing]) -> list[str]:
-    counts = sorted({standing.test_images for standing in standings})
-    digests = {standing.test_digest for standing in standings if standing.test_digest}
+def _warnings(comparison: Comparison) -> list[str]:
+    others = [standing for standing in comparison.standings if standing.name != comparison.reference]
+    counts = sorted({standing.test_images for standing in comparison.standings})
+    digests = {standing.test_digest for standing in comparison.standings if standing.test_digest}
     if len(counts) > 1:
         found = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"
     elif len(digests) > 1:
         found = f"{len(digests)} different sets of {counts[0]}"
+    elif comparison.reference and counts[0] and any(standing.difference is None for standing in others):
+        found = "or not with the same labels"
     else:
         return []
     return [f"Warning: these runs were not tested on the same images ({found}); do not compare their accuracies."]
