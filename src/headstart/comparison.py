@@ -39,7 +39,7 @@ def compare(found: Sequence[Run]) -> Comparison:
     """
     ordered = ranked(found)
     reference, finetuned = _first(ordered, frozen=True), _first(ordered, frozen=False)
-    answers = runs.read_answers(reference[0]) if reference and reference[1]["test"]["images"] else None
+    answers = runs.read_answers(reference[0]) if reference else None
     standings = {run[0].name: _against(reference, answers, run) for run in ordered}
     names = [run[0].name if run else None for run in (reference, finetuned)]
     return Comparison(
@@ -56,11 +56,11 @@ def _first(ordered: Sequence[Run], frozen: bool) -> Run | None:
 
 
 def _against(reference: Run | None, answers: Answers | None, run: Run) -> Standing:
-    """A run beside the reference, whose `answers` there are if it was tested."""
+    """A run beside the reference and its answers."""
     folder, metrics = run
-    if reference is None or run is reference:
+    if reference is None or answers is None or run is reference:
         return standing(run, None, None)
-    paired = _paired(runs.read_answers(folder), answers) if answers and metrics["test"]["images"] else None
+    paired = _paired(runs.read_answers(folder), answers) if metrics["test"]["images"] else None
     return standing(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
 
 
