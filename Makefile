@@ -53,7 +53,7 @@ info: .venv/ready  ## what a cache holds and how healthy it is
 verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="--sample 100" extracts rows again
 	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
 
-compare: .venv/ready  ## all runs of a data set in one table and one picture
+compare: .venv/ready  ## what all runs of a data set are worth and took, and whether fine-tuning pays
 	@$(PY) pipelines/compare.py $(SOURCE)
 
 demo:  ## all of it on the digits inside scikit-learn, offline

@@ -1,22 +1,27 @@
-"""Puts all runs of a data set side by side: a table, and a picture of accuracy against training time."""
+"""Puts all runs of a data set side by side: what each is worth, what it took, and whether fine-tuning pays."""
+
+from dataclasses import asdict
 
 from headstart import cli
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 
 def main(config: CompareConfig) -> None:
-    from headstart import comparison, plots, runs  # matplotlib loads here, after --help has answered
+    """Prints two tables and a sentence, and writes the same as JSON and as a picture."""
+    from headstart import comparison, files, plots, runs, standings, tables  # matplotlib loads here, after --help
     from headstart.errors import RunError
-    from headstart.files import whole_file
 
     folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
-    found = comparison.ranked(runs.list_runs(folder))
+    found = standings.ranked(runs.list_runs(folder))
     if not found:
         raise RunError(f"{folder} holds no finished run: train one with make train-head or make finetune.")
-    print(comparison.table(found))
-    with whole_file(folder / "compare.png") as path:
+    compared = comparison.compare(found)
+    print(f"{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
+    files.write_json(folder / "compare.json", asdict(compared))
+    with files.whole_file(folder / "compare.png") as path:
         plots.accuracy_against_time(found, path)
-    print(f"\nAccuracy against training time: {folder / 'compare.png'}")
+    print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
+    print(f"\n{compared.sentence}")
 
 
 if __name__ == "__main__":

@@ -1,85 +1,386 @@
-"""The table of all runs: aligned, ranked without looking at the test, honest about what can be compared."""
+"""Runs side by side: chosen without looking at the test, honest about what can be compared, and ending in an answer."""
 
+import csv
+import dataclasses
+import json
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.comparison import HEADER, human_count, ranked, table
+from headstart import files, standings, tables
+from headstart.comparison import compare
+from headstart.errors import RunError
+from headstart.paired import interval
+from headstart.standings import pays_after, ranked
+
+ALL = 180
 
 
-def run(name, *, validation=0.9, accuracy=0.9, images=180, **changes):
-    test = {"images": images, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, accuracy + 0.04]}
-    test |= {"balanced_accuracy": 0.894, "macro_f1": 0.893}
-    metrics = {"kind": "head", "dataset": "d", "test": test, "val": {"accuracy": validation}, "device": "cpu"}
-    metrics |= {"train_seconds": 3.2, "extract_seconds": 12.4, "trainable_parameters": 527_114}
-    return Path("runs") / name, {**metrics, **changes}
+def write_predictions(folder, rights, labels, prefix):
+    """predictions.csv of a model for cats and dogs."""
+    folder.mkdir(parents=True)
+    with (folder / "predictions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "predicted", "p_cat", "p_dog"])
+        for number, (right, label) in enumerate(zip(rights, labels, strict=True)):
+            predicted = label if right else {"cat": "dog", "dog": "cat"}[label]
+            rows.writerow([f"{prefix}{number}.png", label, predicted, 0.5, 0.5])
+
+
+class Runs:
+    """Makes runs in a folder: each has the last images right, so that two of them differ in the ones between."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def __call__(self, name, kind="head", *, right=160, images=ALL, rights=None, labels=None, prefix="", **changes):
+        rights = [number >= images - right for number in range(images)] if rights is None else rights
+        write_predictions(
+            self.root / name, rights, labels or [("cat", "dog")[n % 2] for n in range(len(rights))], prefix
+        )
+        test = {"images": len(rights)}
+        if rights:
+            accuracy = float(np.mean(rights))
+            test |= {"accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, accuracy + 0.04]}
+            test |= {"balanced_accuracy": 0.894, "macro_f1": 0.893}
+        validation = {"accuracy": changes.pop("validation", 0.9)}
+        figures = {"kind": kind, "dataset": "d", "test": test, "val": validation, "device": "cpu"}
+        figures |= {"test_digest": prefix or "aa", "train_images": 1437}
+        times = {"train_seconds": 3.2, "extract_seconds": 12.4, "trainable_parameters": 527_114}
+        if kind == "finetune":
+            times = {"train_seconds": 576.0, "trainable_parameters": 23_528_522}
+        return self.root / name, {**figures, **times, **changes}
+
+
+@pytest.fixture
+def make(tmp_path):
+    return Runs(tmp_path)
 
 
 def cells(line):
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_every_figure_of_a_run_stands_under_its_heading():
-    header, _, line = table([run("head-1")]).splitlines()
-    assert cells(header) == list(HEADER)
-    assert cells(line) == [
-        *("head-1", "head", "0.900 (0.850 to 0.940)", "180", "0.894", "0.893", "0.900"),
-        *("3.2 s", "12 s", "527k", "cpu"),
-    ]
-    assert all(line.startswith(cell, header.index(name)) for name, cell in zip(HEADER, cells(line), strict=True))
+def named(comparison, name):
+    (found,) = [standing for standing in comparison.standings if standing.name == name]
+    return found
 
 
-def test_the_best_by_validation_comes_first_whatever_the_test_says():
-    found = [
-        run("a", validation=0.8, accuracy=0.95),
-        run("b", validation=0.9, accuracy=0.85),
-        run("c", validation=None),
-    ]
-    assert [cells(line)[0] for line in table(found).splitlines()[2:]] == ["b", "a", "c"]
+# --- which runs are compared ---
 
 
-def test_of_equally_good_runs_the_faster_comes_first():
-    found = [run("slow", train_seconds=60.0), run("untimed", train_seconds=None), run("fast", train_seconds=1.0)]
-    assert [folder.name for folder, _ in ranked(found)] == ["fast", "slow", "untimed"]
+def test_the_best_by_validation_comes_first_whatever_the_test_says(make):
+    runs = [make("a", validation=0.8, right=175), make("b", right=150), make("c", validation=None)]
+    assert [folder.name for folder, _ in ranked(runs)] == ["b", "a", "c"]
+    assert [standing.name for standing in compare(runs).standings] == ["b", "a", "c"]
 
 
-def test_what_a_run_lacks_is_a_dash():
-    lacking = run("finetune-1", validation=None, extract_seconds=None)
-    del lacking[1]["trainable_parameters"]
-    lacking[1]["test"] = {"images": 0}
-    assert cells(table([lacking]).splitlines()[2]) == [
-        *("finetune-1", "head", "-", "0", "-", "-", "-", "3.2 s", "-", "-", "cpu")
-    ]
+def test_of_equally_good_runs_the_faster_comes_first(make):
+    runs = [make("a", train_seconds=None), make("b", train_seconds=60.0), make("c", train_seconds=1.0)]
+    assert [folder.name for folder, _ in ranked(runs)] == ["c", "b", "a"]
+
+
+def test_the_best_frozen_run_by_validation_is_the_reference_and_the_best_fine_tuned_one_gets_the_sentence(make):
+    comparison = compare(
+        [
+            make("head-1", validation=0.91, right=170),
+            make("ridge-1", "ridge", validation=0.93, right=150),
+            make("finetune-1", "finetune", validation=0.97, right=165),
+            make("finetune-2", "finetune", validation=0.95, right=179),
+        ]
+    )
+    assert (comparison.reference, comparison.finetuned) == ("ridge-1", "finetune-1")
+    assert comparison.sentence.startswith("Fine-tuning gains 8.3 points (")
+
+
+ANYTHING = st.lists(
+    st.tuples(
+        st.sampled_from(["head", "sweep", "knn", "finetune"]),
+        st.sampled_from([0.8, 0.9, None]),
+        st.lists(st.booleans(), min_size=12, max_size=12),
+        st.lists(st.booleans(), min_size=12, max_size=12),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ANYTHING)
+def test_whatever_the_test_images_say_the_same_runs_are_compared_in_the_same_order(tmp_path_factory, drawn):
+    """Each run twice, the same in all but its test predictions and test figures."""
+    chosen = []
+    for version in (2, 3):
+        make = Runs(tmp_path_factory.mktemp("runs"))
+        runs = [make(f"{n}", row[0], validation=row[1], rights=row[version]) for n, row in enumerate(drawn)]
+        comparison = compare(runs)
+        chosen.append((comparison.reference, comparison.finetuned, [run.name for run in comparison.standings]))
+    assert chosen[0] == chosen[1]
+
+
+# --- differences ---
+
+
+def test_a_difference_is_that_of_the_images_one_has_right_and_the_other_wrong(make):
+    comparison = compare([make("head-1", right=160), make("finetune-1", "finetune", right=169)])
+    found = named(comparison, "finetune-1").difference
+    assert (found.images, found.gained, found.lost) == (180, 9, 0)
+    assert found.points == pytest.approx(5)
+    assert found.points_ci95 == tuple(100 * end for end in interval(9, 0, 180))
+    assert named(comparison, "head-1").difference is None
+
+
+def test_frozen_runs_are_compared_with_the_reference_too(make):
+    comparison = compare([make("head-1"), make("knn-1", "knn", validation=0.8, right=151)])
+    assert named(comparison, "knn-1").difference.points == pytest.approx(-5)
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "warning"),
+    "other",
+    [{"prefix": "bb"}, {"images": 170}, {"labels": ["dog", "cat"] * 90}, {"images": 0}],
+    ids=["other names", "fewer", "other labels", "none"],
+)
+def test_runs_that_were_not_asked_the_same_have_no_difference(make, other):
+    comparison = compare([make("head-1"), make("finetune-1", "finetune", right=0, **other)])
+    assert named(comparison, "finetune-1").difference is None
+    assert "gains" in comparison.sentence  # "nothing says what fine-tuning gains"
+    assert comparison.sentence.count("points") == 0
+
+
+def test_runs_from_before_there_was_a_digest_are_compared_by_the_names_of_their_images(make):
+    comparison = compare([make("head-1", test_digest=None), make("finetune-1", "finetune")])
+    assert named(comparison, "finetune-1").difference.images == ALL
+
+
+def test_predictions_that_cannot_be_read_are_named(make):
+    runs = [make("head-1"), make("finetune-1", "finetune")]
+    (runs[1][0] / "predictions.csv").write_text("path,label\na.png,cat\n")
+    with pytest.raises(RunError, match=r"finetune-1/predictions\.csv cannot be read"):
+        compare(runs)
+
+
+# --- when the cache has paid for itself ---
+
+
+@pytest.mark.parametrize(
+    ("extract", "frozen", "finetuned", "experiments"),
+    [(40, 2, 100, 1), (98, 2, 100, 2), (97.9, 2, 100, 1), (1000, 5, 15, 101), (0, 1, 2, 1), (40, 9, 9, None)],
+)
+def test_the_cache_pays_with_the_first_experiment_that_makes_it_cheaper(extract, frozen, finetuned, experiments):
+    assert (
+        pays_after({"extract_seconds": extract, "train_seconds": frozen}, {"train_seconds": finetuned}) == experiments
+    )
+
+
+SECONDS = st.floats(0, 1e9)
+
+
+@given(SECONDS, SECONDS, SECONDS)
+def test_for_any_times_it_is_the_smallest_number_and_none_means_never(extract, frozen, finetuned):
+    count = pays_after({"extract_seconds": extract, "train_seconds": frozen}, {"train_seconds": finetuned})
+    once, each, other = map(Fraction, (extract, frozen, finetuned))
+    if count is None:
+        assert other <= each
+        return
+    assert once + count * each < count * other
+    assert count == 1 or once + (count - 1) * each >= (count - 1) * other
+
+
+@pytest.mark.parametrize("unknown", [{"extract_seconds": None}, {"train_seconds": None}])
+def test_without_a_time_nothing_is_said_about_what_pays(make, unknown):
+    comparison = compare([make("head-1", **unknown), make("finetune-1", "finetune")])
+    assert named(comparison, "finetune-1").pays_after is None
+
+
+def test_only_fine_tuning_has_a_number_of_experiments(make):
+    slow = make("sweep-1", "sweep", train_seconds=60.0)
+    comparison = compare([make("head-1"), slow, make("finetune-1", "finetune", validation=0.99)])
+    assert [standing.pays_after for standing in comparison.standings] == [1, None, None]
+
+
+# --- the sentence ---
+
+
+def answer(make, right, reference=None, **changes):
+    """The sentence on a fine-tuned run against a head that has 160 of 180 right and took 3.2 s."""
+    return compare(
+        [make("head-1", **(reference or {})), make("finetune-1", "finetune", right=right, **changes)]
+    ).sentence
+
+
+@pytest.mark.parametrize(
+    ("right", "sentence"),
     [
-        ({}, {}, None),
-        ({"test_digest": "aa"}, {"test_digest": "aa"}, None),
-        ({"test_digest": "aa"}, {}, None),
-        ({"test_digest": "aa"}, {"test_digest": "bb"}, "2 different sets of 180"),
-        ({"images": 180}, {"images": 200}, "180 and 200 images"),
+        (170, "Fine-tuning gains 5.6 points (1.9 to 9.1) for 180 times the training time."),
+        (140, "Fine-tuning loses 11.1 points (6.2 to 15.8) for 180 times the training time."),
+        (
+            162,
+            "No difference that 180 test images can show: fine-tuning lies between 1.0 points below and 3.2 above for "
+            "180 times the training time.",
+        ),
     ],
 )
-def test_runs_tested_on_different_images_are_not_compared_in_silence(one, two, warning):
-    text = table([run("a", **one), run("b", **two)])
+def test_the_answer_is_a_sentence_with_its_uncertainty_and_its_price(make, right, sentence):
+    assert answer(make, right) == sentence
+
+
+@given(right=st.integers(0, ALL))
+@settings(deadline=None, max_examples=30)
+def test_a_gain_is_claimed_only_where_the_interval_leaves_no_difference_out(tmp_path_factory, right):
+    make = Runs(tmp_path_factory.mktemp("runs"))
+    comparison = compare([make("head-1"), make("finetune-1", "finetune", right=right)])
+    low, high = named(comparison, "finetune-1").difference.points_ci95
+    assert comparison.sentence.startswith("Fine-tuning gains") == (low > 0)
+    assert comparison.sentence.startswith("Fine-tuning loses") == (high < 0)
+    assert comparison.sentence.startswith("No difference that 180 test images can show") == (low <= 0 <= high)
+
+
+@pytest.mark.parametrize(("more", "claim"), [(5, "No difference"), (6, "Fine-tuning gains 0.3 points (0.02 to 0.6)")])
+def test_a_claim_begins_where_the_interval_leaves_zero(make, more, claim):
+    runs = [make("head-1", images=2000, right=1900), make("finetune-1", "finetune", images=2000, right=1900 + more)]
+    assert compare(runs).sentence.startswith(claim)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "price"),
+    [
+        (3.2, " for the same training time."),
+        (2.72, " for 0.85 times the training time."),
+        (30.0, " for 9.4 times the training time."),
+        (3950.0, " for 1,200 times the training time."),
+        (320_000_000.0, " for 100,000,000 times the training time."),
+        (0.0, "9.1)."),
+        (None, "9.1)."),
+    ],
+)
+def test_the_price_is_told_in_two_digits_where_it_is_known(make, seconds, price):
+    assert answer(make, 170, train_seconds=seconds).endswith(price)
+
+
+def test_a_training_too_short_to_measure_is_no_price_to_compare_with(make):
+    assert answer(make, 170, {"train_seconds": 0.0}).endswith("(1.9 to 9.1).")
+
+
+def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
+    runs = [make("head-1", images=1, right=0), make("finetune-1", "finetune", images=1, right=1)]
+    assert compare(runs).sentence.startswith("No difference that 1 test image can show")
+
+
+def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_silence(make):
+    assert answer(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
+
+
+def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make):
+    assert compare([make("head-1")]).sentence == "No fine-tuned run to compare with yet: make finetune trains one."
+
+
+def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make):
+    comparison = compare([make("finetune-1", "finetune")])
+    assert comparison.sentence == "No run on frozen features to compare with yet: make train-head trains one."
+    assert comparison.reference is None
+
+
+def test_without_test_images_the_sentence_says_so(make):
+    sentence = answer(make, 0, {"images": 0, "right": 0}, images=0)
+    assert sentence == "No test images of finetune-1 and head-1, so that nothing says what fine-tuning gains."
+
+
+def test_tested_on_different_images_the_sentence_gives_no_verdict(make):
+    sentence = answer(make, 170, prefix="other")
+    assert sentence.startswith("finetune-1 and head-1 were not tested on the same images with the same labels")
+
+
+# --- tables ---
+
+
+def rows_under(headings, table):
+    """The cells of each line, which must stand where their headings do."""
+    header, *lines = [line for line in table.splitlines() if "  " in line]
+    assert cells(header) == list(headings)
+    starts, start = [], 0
+    for heading in headings:
+        start = header.index(heading, start)
+        starts.append(start)
+    rows = [cells(line) for line in lines]
+    for line, row in zip(lines, rows, strict=True):
+        assert all(line.startswith(cell, start) for cell, start in zip(row, starts, strict=True))
+    return rows
+
+
+def test_every_figure_of_a_run_stands_under_its_heading(make):
+    figures = {"images_per_second": 21.34, "peak_memory_bytes": 1_530_000_000, "method": "strong"}
+    comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170, validation=0.8, **figures)])
+    assert rows_under(tables.ACCURACY, tables.accuracies(comparison)) == [
+        ["head-1", "head", "0.900", "0.889 (0.839 to 0.929)", "180", "0.894", "reference", "-"],
+        [
+            *("finetune-1", "finetune strong", "0.800", "0.944 (0.894 to 0.984)", "180", "0.894"),
+            *("+5.6 (+1.9 to +9.1)", "0.002"),
+        ],
+    ]
+    assert rows_under(tables.COST, tables.costs(comparison)) == [
+        ["head-1", "cpu", "1,437", "527k", "-", "-", "12 s", "3.2 s", "-"],
+        ["finetune-1", "cpu", "1,437", "23.5M", "21.3", "1.53 GB", "-", "9 min 36 s", "experiment 1"],
+    ]
+
+
+def test_the_table_says_what_the_differences_are_to(make):
+    assert "Difference: " not in tables.accuracies(compare([make("head-0")]))
+    text = tables.accuracies(compare([make("head-1", validation=0.8), make("head-2")]))
+    assert "to head-2, the best frozen run by validation" in text.replace("\n", " ")
+
+
+def test_fine_tuning_from_before_there_were_methods_is_that_of_the_seed(make):
+    comparison = compare([make("finetune-1", "finetune")])
+    assert comparison.standings[0].method == "seed"
+    assert "finetune seed" in tables.accuracies(comparison)
+
+
+def test_what_a_run_lacks_is_a_dash(make):
+    folder, metrics = make("finetune-1", images=0, validation=None, extract_seconds=None)
+    comparison = compare([(folder, {key: metrics[key] for key in ("kind", "dataset", "test", "val")})])
+    accuracies, costs = tables.accuracies(comparison), tables.costs(comparison)
+    assert rows_under(tables.ACCURACY, accuracies) == [["finetune-1", "head", "-", "-", "0", "-", "reference", "-"]]
+    assert rows_under(tables.COST, costs) == [["finetune-1", *"--------"]]
+
+
+def test_the_tables_fit_a_terminal_of_120_columns(make):
+    figures = {"images_per_second": 1.234e5, "peak_memory_bytes": 123_456_789_000, "train_seconds": 59.4 * 3600}
+    figures |= {"train_images": 1_281_167, "extract_seconds": 59.4 * 60, "method": "strong", "device": "cuda"}
+    runs = [make(f"finetune-6ca48db{n}", "finetune", right=10, images=2000, **figures) for n in range(2)]
+    comparison = compare([make("logistic-6ca48dba", "logistic", images=2000, right=1990, extract_seconds=1e6), *runs])
+    text = f"{tables.accuracies(comparison)}\n{tables.costs(comparison)}"
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("other", "warning"),
+    [
+        ({}, None),
+        ({"test_digest": None}, None),
+        ({"prefix": "bb"}, "2 different sets of 180"),
+        ({"images": 170}, "170 and 180 images"),
+        ({"labels": ["dog", "cat"] * 90}, "or not with the same labels"),
+    ],
+)
+def test_runs_tested_on_different_images_are_not_compared_in_silence(make, other, warning):
+    text = tables.accuracies(compare([make("a"), make("b", **other)]))
     assert ("Warning: these runs were not tested on the same images" in text) == (warning is not None)
     assert warning is None or warning in text
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0"), (987, "987"), (2570, "2.57k"), (526_602, "527k"), (999_700, "1M"), (25_557_032, "25.6M"), (7e9, "7B")],
-)
-def test_counts_are_told_in_three_digits(count, text):
-    assert human_count(count) == text
+# --- as JSON ---
 
 
-@given(st.integers(0, 10**12))
-def test_a_told_count_is_right_to_half_a_percent(count):
-    text = human_count(count)
-    scale = {"k": 1e3, "M": 1e6, "B": 1e9}.get(text[-1], 1)
-    assert float(text.rstrip("kMB")) * scale == pytest.approx(count, rel=0.005)
+def test_all_of_it_survives_as_json(make, tmp_path):
+    comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
+    files.write_json(tmp_path / "compare.json", dataclasses.asdict(comparison))
+    read = json.loads((tmp_path / "compare.json").read_text())
+    assert read.keys() == {"dataset", "standings", "reference", "finetuned", "sentence"}
+    assert read["sentence"] == comparison.sentence
+    assert read["standings"][0].keys() == {field.name for field in dataclasses.fields(standings.Standing)}
+    (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]
+    assert finetuned["difference"]["points_ci95"] == list(named(comparison, "finetune-1").difference.points_ci95)

@@ -25,6 +25,7 @@ from torchvision.models import resnet50
 
 from headstart import training
 from headstart.cache import DONE, UNREADABLE, FeatureCache
+from headstart.runs import duration
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 DIGITS = PIPELINES / "configs" / "digits.toml"
@@ -293,13 +294,31 @@ def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
     assert FeatureCache(story.cwd / "tuned.h5").recipe != FeatureCache(story.cache).recipe
 
 
-def test_compare_puts_all_runs_into_one_table_and_one_picture(story):
+def test_compare_puts_all_runs_into_a_table_of_accuracies_one_of_costs_and_a_picture(story):
     lines = story.said["compare"].splitlines()
     for kind in TESTED:
-        (line,) = [line for line in lines if line.startswith(story.folder(kind).name)]
-        assert f"{story.metrics(kind)['test']['accuracy']:.3f} (" in line
+        accuracy, cost = [line for line in lines if line.startswith(story.folder(kind).name)]
+        assert f"{story.metrics(kind)['test']['accuracy']:.3f} (" in accuracy
+        assert duration(story.metrics(kind)["train_seconds"]) in cost
     assert str(Path("data/runs/photos/compare.png")) in story.said["compare"]
     assert (story.runs / "compare.png").stat().st_size > 1000
+
+
+def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
+    compared = json.loads((story.runs / "compare.json").read_text())
+    frozen = [kind for kind in TESTED if kind != "finetune"]
+    best = max(story.metrics(kind)["val"]["accuracy"] for kind in frozen)
+    assert compared["reference"] in {
+        story.folder(kind).name for kind in frozen if story.metrics(kind)["val"]["accuracy"] == best
+    }
+    assert compared["finetuned"] == story.folder("finetune").name
+    assert compared["sentence"] == story.said["compare"].splitlines()[-1]
+    (difference,) = [row["difference"] for row in compared["standings"] if row["kind"] == "finetune"]
+    right = {
+        kind: [row["label"] == row["predicted"] for row in story.predictions(kind)] for kind in ("head", "finetune")
+    }
+    assert difference["images"] == 7
+    assert difference["gained"] - difference["lost"] == sum(right["finetune"]) - sum(right["head"])
 
 
 @pytest.mark.parametrize("program", ["extract", "train_head", "finetune"])
@@ -487,7 +506,7 @@ def test_a_half_finished_cache_trains_on_what_it_has_and_says_so(tmp_path):
     assert (metrics["train_images"], metrics["best_epoch"]) == (5, 10)  # nothing to choose by: the last
     assert "nan" in (tmp_path / "run/history.csv").read_text()
     shutil.copytree(tmp_path / "run", tmp_path / "runs/run")
-    assert "run " in ran("compare", "--runs", "runs", cwd=tmp_path).out
+    assert "make finetune trains one" in ran("compare", "--runs", "runs", cwd=tmp_path).out
 
 
 def test_a_run_that_was_killed_before_its_end_is_trained_again(copied):

@@ -92,7 +92,22 @@ def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, 
     found = [run(tmp_path / "head-1"), run(tmp_path / "finetune-1", "finetune", 0.95, 300.0, None)]
     plots.accuracy_against_time(found, tmp_path / "compare.png")
     assert texts(figures[0]) == {"head-1", "finetune-1"}
-    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["head", "finetune"]
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["head", "finetune seed"]
+
+
+def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path, figures):
+    frozen = [run(tmp_path / kind, kind) for kind in ("head", "sweep", "logistic", "ridge", "knn")]
+    tuned = [run(tmp_path / method, "finetune") for method in ("seed", "strong", "lp-ft")]
+    for folder, metrics in tuned:
+        metrics["method"] = folder.name
+    plots.accuracy_against_time([*tuned, *frozen], tmp_path / "compare.png")
+    looks = {line.get_label(): (line.get_marker(), line.get_color()) for line in figures[0].legends[0].get_lines()}
+    assert len(set(looks.values())) == 8
+    assert {label for label, (marker, _) in looks.items() if marker == "s"} == {
+        *("finetune seed", "finetune strong", "finetune lp-ft")
+    }
+    legend = figures[0].legends[0].get_window_extent()
+    assert 0 <= legend.x0 <= legend.x1 <= figures[0].bbox.x1
 
 
 def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figures):

@@ -131,6 +131,9 @@ def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data
     assert read.labels.tolist() == labels
     assert read.probabilities.tobytes() == probabilities.tobytes()
     assert read.predicted.tolist() == saved.predicted.tolist()
+    answers = runs.read_answers(folder)
+    assert (answers.paths, answers.labels) == (paths, [classes[label] for label in labels])
+    assert answers.right.tolist() == (read.predicted == read.labels).tolist()
 
 
 def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quick):
@@ -193,6 +196,14 @@ def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content):
     (tmp_path / "predictions.csv").write_text(content)
     with pytest.raises(RunError, match=r"predictions\.csv cannot be read"):
         runs.read_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"path,label,predicted\na.jpg,cat\n", b"\0"])
+def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
+    if content is not None:
+        (tmp_path / "predictions.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
+        runs.read_answers(tmp_path)
 
 
 def test_the_summary_reads_like_a_sentence():

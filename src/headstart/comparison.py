@@ -1,100 +1,71 @@
-"""All runs of a data set side by side, as text."""
+"""All runs of a data set side by side, as values. Validation chooses which are compared; only then the test speaks."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from headstart.runs import duration
-
-Run = tuple[Path, dict[str, Any]]
-"""A run's folder and its figures."""
-
-HEADER = (
-    "run",
-    "kind",
-    "test accuracy (95%)",
-    "test images",
-    "balanced",
-    "macro-F1",
-    "val accuracy",
-    "train time",
-    "extract time",
-    "parameters",
-    "device",
-)
+from headstart import kinds, runs, verdict
+from headstart.paired import Difference, difference
+from headstart.runs import Answers
+from headstart.standings import Run, Standing, pays_after, ranked, standing
 
 
-def table(runs: Sequence[Run]) -> str:
-    """The figures of all runs as aligned plain text, best validation accuracy first.
+@dataclass(frozen=True)
+class Comparison:
+    """What the runs of a data set say together."""
+
+    dataset: str
+    standings: tuple[Standing, ...]
+    """Of all runs, best validation accuracy first."""
+    reference: str | None
+    """Name of the first of them on frozen features: differences are to this one."""
+    finetuned: str | None
+    """Name of the first of them that is fine-tuned: the sentence is about this one."""
+    sentence: str
+    """What it comes to."""
+
+
+def compare(found: Sequence[Run]) -> Comparison:
+    """Ranks runs by validation and compares each with the best one on frozen features.
+
+    The reference and the fine-tuned run of the sentence are chosen before a test image is looked at, so that their
+    difference is unbiased. The other differences are not corrected for their number: of twenty runs that are as good as
+    the reference, one will look different.
 
     Args:
-        runs: folders and figures, in any order.
+        found: folders and figures of runs of one data set, at least one, in any order.
 
-    Returns:
-        A header, a line for each run, and a warning below where the runs were not tested on the same images.
+    Raises:
+        RunError: a predictions.csv is missing or broken.
     """
-    rows = [HEADER, *(_row(folder, metrics) for folder, metrics in ranked(runs))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *_warnings(runs)])
-
-
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first, of equals the one trained faster; test figures have no say.
-
-    A run without a validation accuracy comes last.
-    """
-
-    def rank(run: Run) -> tuple[float, float, str]:
-        validation, seconds = run[1]["val"].get("accuracy"), run[1].get("train_seconds")
-        return math.inf if validation is None else -validation, math.inf if seconds is None else seconds, run[0].name
-
-    return sorted(runs, key=rank)
-
-
-def human_count(count: float) -> str:
-    """A count in three digits: `987`, `2.57k`, `527k`, `25.6M`."""
-    for unit in ("", "k", "M"):
-        if count < 999.5:
-            return f"{count:.3g}{unit}"
-        count /= 1000
-    return f"{count:.3g}B"
-
-
-def _row(folder: Path, metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    test = metrics["test"]
-    low, high = test.get("accuracy_ci95") or (None, None)
-    return (
-        folder.name,
-        metrics["kind"],
-        f"{_share(test.get('accuracy'))} ({_share(low)} to {_share(high)})" if test["images"] else "-",
-        f"{test['images']:,}",
-        _share(test.get("balanced_accuracy")),
-        _share(test.get("macro_f1")),
-        _share(metrics["val"].get("accuracy")),
-        _or_dash(duration, metrics.get("train_seconds")),
-        _or_dash(duration, metrics.get("extract_seconds")),
-        _or_dash(human_count, metrics.get("trainable_parameters")),
-        metrics.get("device") or "-",
+    ordered = ranked(found)
+    reference, finetuned = _first(ordered, frozen=True), _first(ordered, frozen=False)
+    answers = runs.read_answers(reference[0]) if reference else None
+    standings = {run[0].name: _against(reference, answers, run) for run in ordered}
+    names = [run[0].name if run else None for run in (reference, finetuned)]
+    return Comparison(
+        dataset=ordered[0][1]["dataset"],
+        standings=tuple(standings.values()),
+        reference=names[0],
+        finetuned=names[1],
+        sentence=verdict.sentence(*(standings[name] if name else None for name in names)),
     )
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _first(ordered: Sequence[Run], frozen: bool) -> Run | None:
+    return next((run for run in ordered if kinds.is_frozen(run[1]) == frozen), None)
 
 
-def _or_dash(words: Callable[[float], str], value: float | None) -> str:
-    return "-" if value is None else words(value)
+def _against(reference: Run | None, answers: Answers | None, run: Run) -> Standing:
+    """A run beside the reference and its answers."""
+    folder, metrics = run
+    if reference is None or answers is None or run is reference:
+        return standing(run, None, None)
+    paired = _paired(runs.read_answers(folder), answers) if metrics["test"]["images"] else None
+    return standing(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
 
 
-def _warnings(runs: Sequence[Run]) -> list[str]:
-    counts = sorted({metrics["test"]["images"] for _, metrics in runs})
-    digests = {metrics["test_digest"] for _, metrics in runs if metrics.get("test_digest")}
-    if len(counts) > 1:
-        found = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"
-    elif len(digests) > 1:
-        found = f"{len(digests)} different sets of {counts[0]}"
-    else:
-        return []
-    return ["", f"Warning: these runs were not tested on the same images ({found}); do not compare their accuracies."]
+def _paired(answers: Answers, reference: Answers) -> Difference | None:
+    """None unless both were asked for the same images, and told the same truth about them."""
+    if (answers.paths, answers.labels) != (reference.paths, reference.labels):
+        return None
+    return difference(answers.right, reference.right)

@@ -1,8 +1,9 @@
 """Pictures of runs, as PNG files. N images, C classes."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from headstart import kinds
 from headstart.drawing import PALETTE, drawable, picture
 
 MAX_NAMED_CLASSES = 40
@@ -102,21 +104,20 @@ def accuracy_against_time(runs: Sequence[tuple[Path, Mapping[str, Any]]], path: 
         path: the PNG file to write.
     """
     shown = [run for run in runs if run[1]["test"]["images"] and run[1].get("train_seconds") is not None]
-    kinds = list(dict.fromkeys(metrics["kind"] for _, metrics in shown))
-    colours = {kind: PALETTE[number % len(PALETTE)] for number, kind in enumerate(kinds)}
+    looks = _looks([metrics for _, metrics in shown])
     with picture(path, 10, 6) as figure:
         axes = figure.subplots()
         axes.set(title="Accuracy against training time", ylabel="test accuracy and 95% interval", xscale="log")
         axes.set_xlabel("training time (log scale); the faint line adds the pass over the images")
         for _, metrics in shown:
-            _point(axes, metrics, colours[metrics["kind"]])
-        for kind, colour in colours.items():
-            axes.plot([], [], "o", color=colour, label=kind)
+            _point(axes, metrics, looks[_label(metrics)])
+        for label, look in looks.items():
+            axes.plot([], [], look.marker, color=look.colour, label=label)
         _time_axis(axes, [span for _, metrics in shown for span in _seconds(metrics)])
-        if kinds:
-            figure.legend(loc="outside upper right", ncols=len(kinds))
+        if looks:
+            figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0, columnspacing=1.2)
         figure.draw_without_rendering()  # the layout settles, so that names can be placed by pixels
-        _name_points(axes, shown, colours)
+        _name_points(axes, shown, looks)
 
 
 def _curve(axes: Axes, x: npt.NDArray[np.floating], y: npt.NDArray[np.floating], colour: str, label: str) -> None:
@@ -143,12 +144,30 @@ def _seconds(metrics: Mapping[str, Any]) -> tuple[float, float]:
     return train, train + (metrics.get("extract_seconds") or 0.0)
 
 
-def _point(axes: Axes, metrics: Mapping[str, Any], colour: str) -> None:
+class _Look(NamedTuple):
+    marker: str
+    colour: str
+
+
+def _label(metrics: Mapping[str, Any]) -> str:
+    return kinds.in_words(metrics["kind"], kinds.method(metrics))
+
+
+def _looks(runs: Sequence[Mapping[str, Any]]) -> dict[str, _Look]:
+    """A look for each kind: circles on frozen features, squares end to end, with colours from either end."""
+    looks: dict[str, _Look] = {}
+    for frozen, marker, colours in ((True, "o", PALETTE), (False, "s", PALETTE[::-1])):
+        labels = dict.fromkeys(_label(metrics) for metrics in runs if kinds.is_frozen(metrics) == frozen)
+        looks |= {label: _Look(marker, colour) for label, colour in zip(labels, cycle(colours), strict=False)}
+    return looks
+
+
+def _point(axes: Axes, metrics: Mapping[str, Any], look: _Look) -> None:
     (train, total), accuracy = _seconds(metrics), metrics["test"]["accuracy"]
-    axes.hlines(accuracy, train, total, color=colour, alpha=0.3, linewidth=1.5)
-    axes.plot(total, accuracy, "|", color=colour, alpha=0.4 if total > train else 0)
-    axes.vlines(train, *metrics["test"]["accuracy_ci95"], color=colour, alpha=0.5, linewidth=1.5)
-    axes.plot(train, accuracy, "o", color=colour, markersize=8)
+    axes.hlines(accuracy, train, total, color=look.colour, alpha=0.3, linewidth=1.5)
+    axes.plot(total, accuracy, "|", color=look.colour, alpha=0.4 if total > train else 0)
+    axes.vlines(train, *metrics["test"]["accuracy_ci95"], color=look.colour, alpha=0.5, linewidth=1.5)
+    axes.plot(train, accuracy, look.marker, color=look.colour, markersize=8)
 
 
 def _time_axis(axes: Axes, seconds: Sequence[float]) -> None:
@@ -159,11 +178,11 @@ def _time_axis(axes: Axes, seconds: Sequence[float]) -> None:
     axes.set_xlim(low, high)
 
 
-def _name_points(axes: Axes, runs: Sequence[tuple[Path, Mapping[str, Any]]], colours: Mapping[str, str]) -> None:
+def _name_points(axes: Axes, runs: Sequence[tuple[Path, Mapping[str, Any]]], looks: Mapping[str, _Look]) -> None:
     """Writes each name beside its point, where it covers least of other names, points and lines."""
     taken = [box for _, metrics in runs for box in _boxes(axes, metrics)]
     for folder, metrics in runs[:MAX_NAMED_RUNS]:
-        point, colour = (_seconds(metrics)[0], metrics["test"]["accuracy"]), colours[metrics["kind"]]
+        point, colour = (_seconds(metrics)[0], metrics["test"]["accuracy"]), looks[_label(metrics)].colour
         name = axes.annotate(drawable(folder.name, "?"), point, (0, 0), textcoords="offset pixels", color=colour)
         name.set(fontsize=9, verticalalignment="center", parse_math=False)
         box = name.get_window_extent()

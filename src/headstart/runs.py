@@ -51,6 +51,18 @@ class Predictions:
         return most_probable
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Which images a model had right: what comparing two of them takes."""
+
+    paths: list[str]
+    """(N,), relative to the data."""
+    labels: list[str]
+    """(N,), names of the true classes."""
+    right: npt.NDArray[np.bool_]
+    """(N,), whether the prediction was the true class."""
+
+
 def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
     """Where a run with these settings lies: the same settings, in any order, find the same folder.
 
@@ -177,6 +189,25 @@ def read_predictions(folder: Path) -> Predictions:
     except (OSError, ValueError, LookupError, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
     return Predictions([row[0] for row in rows], labels, probabilities, classes)
+
+
+def read_answers(folder: Path) -> Answers:
+    """The predictions of a run without their probabilities, row by row: these can be a thousand numbers an image.
+
+    Raises:
+        RunError: predictions.csv is missing or broken.
+    """
+    path = folder / "predictions.csv"
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = csv.reader(file)
+            if next(rows)[:3] != ["path", "label", "predicted"]:
+                raise ValueError("path, label and predicted are not its first columns")
+            answers = [(image, label, predicted) for image, label, predicted, *_ in rows]
+    except (OSError, ValueError, StopIteration, csv.Error) as error:
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
+    right = np.array([label == predicted for _, label, predicted in answers], np.bool_)
+    return Answers([image for image, _, _ in answers], [label for _, label, _ in answers], right)
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.comparison import human_count
 from headstart.drawing import PALETTE, picture
+from headstart.quantities import human_count
 
 MAX_COLUMNS = 3
 FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})

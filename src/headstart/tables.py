@@ -1,0 +1,107 @@
+"""A comparison as text: one table of accuracies and one of costs, each narrow enough for a terminal."""
+
+from collections.abc import Callable, Sequence
+
+from headstart import kinds
+from headstart.comparison import Comparison
+from headstart.paired import Difference
+from headstart.quantities import human_bytes, human_count
+from headstart.runs import duration
+from headstart.standings import Standing
+
+ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
+COST = ("run", "device", "train images", "parameters", "images/s", "peak memory", "pass", "training", "pass repaid")
+
+
+def accuracies(comparison: Comparison) -> str:
+    """How good each run is and how far from the reference, best validation accuracy first.
+
+    Returns:
+        A header, a line for each run, what the difference is to, and a warning where the test images differ.
+    """
+    rows = [_accuracy_row(standing, comparison.reference) for standing in comparison.standings]
+    return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison)])
+
+
+def costs(comparison: Comparison) -> str:
+    """What each run took, in the same order."""
+    note = "Paid once: the pass. Paid by every experiment: training. Pass repaid: from there on, the cache is cheaper."
+    return f"{_aligned([COST, *map(_cost_row, comparison.standings)])}\n{note}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns from rows of cells, the first of which is the header, and a rule below it."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _accuracy_row(standing: Standing, reference: str | None) -> tuple[str, ...]:
+    low, high = standing.test_accuracy_ci95 or (None, None)
+    own = "reference" if standing.name == reference else "-"
+    return (
+        standing.name,
+        kinds.in_words(standing.kind, standing.method),
+        _share(standing.val_accuracy),
+        f"{_share(standing.test_accuracy)} ({_share(low)} to {_share(high)})" if standing.test_images else "-",
+        f"{standing.test_images:,}",
+        _share(standing.balanced_accuracy),
+        _points(standing.difference) if standing.difference else own,
+        _or_dash(_probability, standing.difference.p if standing.difference else None),
+    )
+
+
+def _cost_row(standing: Standing) -> tuple[str, ...]:
+    return (
+        standing.name,
+        standing.device or "-",
+        _or_dash("{:,}".format, standing.train_images),
+        _or_dash(human_count, standing.trainable_parameters),
+        _or_dash(human_count, standing.images_per_second),
+        _or_dash(human_bytes, standing.peak_memory_bytes),
+        _or_dash(duration, standing.extract_seconds),
+        _or_dash(duration, standing.train_seconds),
+        _or_dash("experiment {:,}".format, standing.pays_after),
+    )
+
+
+def _share(value: float | None) -> str:
+    return _or_dash("{:.3f}".format, value)
+
+
+def _points(difference: Difference) -> str:
+    low, high = difference.points_ci95
+    return f"{difference.points:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _probability(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
+
+
+def _or_dash(words: Callable[[float], str], value: float | None) -> str:
+    return "-" if value is None else words(value)
+
+
+def _note(comparison: Comparison) -> list[str]:
+    """What the column of differences means, where it holds any."""
+    if not any(standing.difference for standing in comparison.standings):
+        return []
+    return [
+        f"Difference: points of test accuracy, image by image, to {comparison.reference}, the best frozen run "
+        "by validation;\np: McNemar's exact test of no difference."
+    ]
+
+
+def _warnings(comparison: Comparison) -> list[str]:
+    others = [standing for standing in comparison.standings if standing.name != comparison.reference]
+    counts = sorted({standing.test_images for standing in comparison.standings})
+    digests = {standing.test_digest for standing in comparison.standings if standing.test_digest}
+    if len(counts) > 1:
+        found = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"
+    elif len(digests) > 1:
+        found = f"{len(digests)} different sets of {counts[0]}"
+    elif comparison.reference and counts[0] and any(standing.difference is None for standing in others):
+        found = "or not with the same labels"
+    else:
+        return []
+    return [f"Warning: these runs were not tested on the same images ({found}); do not compare their accuracies."]

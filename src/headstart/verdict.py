@@ -1,0 +1,65 @@
+"""What a comparison comes to, in one sentence: does fine-tuning pay, and what for?"""
+
+import math
+
+from headstart.paired import Difference
+from headstart.standings import Standing
+
+
+def sentence(reference: Standing | None, finetuned: Standing | None) -> str:
+    """The answer, or why there is none.
+
+    Args:
+        reference: the best run on frozen features by validation; None where there is none.
+        finetuned: the best fine-tuned run by validation, with its difference to the reference; None likewise.
+    """
+    if finetuned is None:
+        return "No fine-tuned run to compare with yet: make finetune trains one."
+    if reference is None:
+        return "No run on frozen features to compare with yet: make train-head trains one."
+    untested = " and ".join(run.name for run in (finetuned, reference) if not run.test_images)
+    if untested:
+        return f"No test images of {untested}, so that nothing says what fine-tuning gains."
+    if finetuned.difference is None:
+        return (
+            f"{finetuned.name} and {reference.name} were not tested on the same images with the same labels, so that "
+            "nothing says what fine-tuning gains: train both on the data as they are now."
+        )
+    return f"{_found(finetuned.difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
+
+
+def _found(difference: Difference) -> str:
+    low, high = difference.points_ci95
+    if low <= 0 <= high:
+        images = f"{difference.images:,} test image{'s' if difference.images > 1 else ''}"
+        between = f"fine-tuning lies between {_points(-low)} points below and {_points(high)} above"
+        return f"No difference that {images} can show: {between}"
+    word, nearer, farther = ("gains", low, high) if low > 0 else ("loses", -high, -low)
+    return f"Fine-tuning {word} {_points(abs(difference.points))} points ({_points(nearer)} to {_points(farther)})"
+
+
+def _points(points: float) -> str:
+    """To a tenth, what is less to a hundredth: an end of an interval that is not 0 shall not look like it."""
+    return f"{points:.1f}" if points >= 0.1 or points == 0 else f"{points:.2f}"
+
+
+def _price(reference: Standing, finetuned: Standing) -> str:
+    """` for 180 times the training time`; nothing where a time is not known, or too short to divide by."""
+    if not reference.train_seconds or not finetuned.train_seconds:
+        return ""
+    times = _two_digits(finetuned.train_seconds / reference.train_seconds)
+    return f" for {'the same' if times == '1' else f'{times} times the'} training time"
+
+
+def _two_digits(number: float) -> str:
+    """A number above 0 without the digits that nobody can rely on: `0.85`, `9.4`, `180`, `1,200`."""
+    rounded = round(number, 1 - math.floor(math.log10(number)))
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"
+
+
+def _unequal(reference: Standing, finetuned: Standing) -> str:
+    """What a reader must know where one of the two saw more images: a part of them, or the validation images, too."""
+    mine, other = finetuned.train_images, reference.train_images
+    if mine is None or other is None or mine == other:
+        return ""
+    return f", trained on {mine:,} images against {other:,}"
