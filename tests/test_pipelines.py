@@ -314,11 +314,12 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
     assert compared["finetuned"] == story.folder("finetune").name
     assert compared["sentence"] == story.said["compare"].splitlines()[-1]
     (difference,) = [row["difference"] for row in compared["standings"] if row["kind"] == "finetune"]
+    kinds = {"finetune": "finetune", "reference": compared["reference"].rpartition("-")[0]}
     right = {
-        kind: [row["label"] == row["predicted"] for row in story.predictions(kind)] for kind in ("head", "finetune")
+        name: [row["label"] == row["predicted"] for row in story.predictions(kind)] for name, kind in kinds.items()
     }
     assert difference["images"] == 7
-    assert difference["gained"] - difference["lost"] == sum(right["finetune"]) - sum(right["head"])
+    assert difference["gained"] - difference["lost"] == sum(right["finetune"]) - sum(right["reference"])
 
 
 @pytest.mark.parametrize("program", ["extract", "train_head", "finetune"])
