@@ -78,7 +78,7 @@ def test_a_class_without_rows_counts_nothing():
 def test_along_its_axes_the_scatter_is_diagonal_and_never_below_0(rows):
     features = some_features()
     found = of(features, features.rows["train"][:rows])
-    squares, axes = found.axes()
+    squares, axes = found.axes
     assert (squares >= 0).all()
     assert (squares.diff() >= 0).all()
     torch.testing.assert_close(axes.T @ axes, torch.eye(D, dtype=torch.float64))

@@ -41,7 +41,7 @@ class Problem:
             moments: of about these rows; they shape the coordinates, not the result.
             rows: (n,) to learn from.
         """
-        squares, axes = moments.axes()
+        squares, axes = moments.axes
         count, device = moments.counts.sum(), features.values.device
         self.mean, self.axes, self.labels = moments.mean, axes, features.labels[rows]
         self.squares = torch.cat([squares / count, torch.ones(1, dtype=torch.float64, device=device)])

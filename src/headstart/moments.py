@@ -4,6 +4,7 @@ n rows, D = 2048 features, C classes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -53,11 +54,8 @@ class Moments:
         """(D, D): products of the features minus their mean."""
         return self.products - self.counts.sum() * torch.outer(self.mean, self.mean)
 
+    @cached_property
     def axes(self) -> tuple[Tensor, Tensor]:
-        """Where the scatter is diagonal.
-
-        Returns:
-            (D,) sums of squares along each axis, ascending and never below 0; and (D, D), an axis in each column.
-        """
+        """Where the scatter is diagonal: (D,) sums of squares, ascending, none below 0; (D, D), an axis a column."""
         squares, axes = torch.linalg.eigh(self.scatter)
         return squares.clamp(min=0), axes

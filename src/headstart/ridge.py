@@ -23,7 +23,7 @@ def path(moments: Moments, penalties: Sequence[float]) -> Iterator[tuple[Tensor,
     Yields:
         W (D, C) and b (C,) in float64, for each penalty.
     """
-    squares, axes = moments.axes()
+    squares, axes = moments.axes
     targets = axes.T @ _targets(moments)
     for penalty in penalties:
         yield _with_bias(moments, axes @ (targets / (squares + penalty)[:, None]))
