@@ -1,7 +1,7 @@
 """How fast pass, cache and heads are, against what people write by hand, measured in turn on this machine."""
 
 from headstart import cli
-from headstart.settings import BenchmarkConfig, ExtractConfig
+from headstart.settings import BenchmarkConfig, ExtractConfig, FinetuneConfig
 
 
 def main(config: BenchmarkConfig) -> None:
@@ -11,7 +11,7 @@ def main(config: BenchmarkConfig) -> None:
     from pathlib import Path
 
     from headstart import files
-    from headstart.benchmarks import heads, passing, photos, rounds, storing, tables
+    from headstart.benchmarks import finetuning, heads, passing, photos, rounds, storing, tables
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
@@ -29,6 +29,15 @@ def main(config: BenchmarkConfig) -> None:
         storage = storing.Storage(extraction.recipe, folder, config.rows)
         checking = storing.Checking(extraction.recipe, folder, config.rows)
         training = heads.Heads(config.rows, extraction.extractor.device)
+        finetune = FinetuneConfig(
+            weights="random",
+            image_px=config.image_px,
+            epochs=1,
+            batch_size=config.batch_size,
+            subset=max(2, config.images // 4),
+            workers=config.workers,
+        )
+        end_to_end = finetuning.EndToEnd(manifest, finetune, extraction.extractor.device)
         extraction.backbone_ceiling()  # compiles, outside of the first round
         rates = rounds.rounds(
             {
@@ -47,6 +56,8 @@ def main(config: BenchmarkConfig) -> None:
                 "one head": training.one,
                 "64 heads": training.many,
                 "64 heads, halving": training.swept,
+                "plain fine-tuning": end_to_end.plain,
+                "fine-tuning": end_to_end.ours,
             },
             config.rounds,
         )

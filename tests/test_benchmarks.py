@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from headstart import recipe, tuning
-from headstart.benchmarks import heads, passing, photos, rounds, storing, tables
+from headstart.benchmarks import finetuning, heads, passing, photos, rounds, storing, tables
 from headstart.cache import FeatureCache
 from headstart.errors import DataError
 from headstart.images import decode
 from headstart.recipe import Recipe
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, FinetuneConfig
 
 
 def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
@@ -129,3 +129,11 @@ def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates()
     costs = tables.costs(rates, 800)
     assert costs[1].split() == ["1", "experiment", "1", "h", "6", "min", "1", "min", "41", "s", "40"]
     assert costs[-1].split()[-1] == "4,000", "10 * 800 / 2 against 10 * 800 / 8000 seconds"
+
+
+def test_fine_tuning_by_hand_and_ours_train_on_as_many_photos(tmp_path, make_photos, monkeypatch):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
+    config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
+    end_to_end = finetuning.EndToEnd(manifest, config, torch.device("cpu"))
+    assert end_to_end.plain() > 0
+    assert end_to_end.ours() > 0

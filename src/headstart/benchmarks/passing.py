@@ -50,7 +50,7 @@ class Extraction:
         """
         net, loader = self._by_hand()
         start = time.perf_counter()
-        with torch.inference_mode(), _torchs_own_fp32():
+        with torch.inference_mode(), torchs_own_fp32():
             for images, _ in loader:
                 net(images.to(self.extractor.device, non_blocking=loader.pin_memory)).cpu()
         return len(self.manifest) / (time.perf_counter() - start)
@@ -62,7 +62,7 @@ class Extraction:
         head = nn.Sequential(*layers).to(device)
         optimizer, criterion = torch.optim.Adam(head.parameters(), lr=1e-3), nn.CrossEntropyLoss()
         start = time.perf_counter()
-        with _torchs_own_fp32():
+        with torchs_own_fp32():
             for images, labels in loader:
                 with torch.no_grad():
                     features = net(images.to(device, non_blocking=loader.pin_memory))
@@ -76,7 +76,7 @@ class Extraction:
         net = frozen(load_resnet50("random", self.config.seed)[0]).to(device)
         pin = device.type == "cuda"
         return net, DataLoader(
-            _Files(self.manifest), self.config.batch_size, shuffle=True, num_workers=workers, pin_memory=pin
+            Files(self.manifest), self.config.batch_size, shuffle=True, num_workers=workers, pin_memory=pin
         )
 
     def ours(self) -> float:
@@ -113,7 +113,7 @@ class Extraction:
 
 
 @contextmanager
-def _torchs_own_fp32() -> Iterator[None]:
+def torchs_own_fp32() -> Iterator[None]:
     """Convolutions on CUDA as torch has them by default; our own forms turn TF32 off for the whole process."""
     conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before, conv.fp32_precision = conv.fp32_precision, "tf32"
@@ -123,7 +123,7 @@ def _torchs_own_fp32() -> Iterator[None]:
         conv.fp32_precision = before
 
 
-class _Files(Dataset[Any]):
+class Files(Dataset[Any]):
     """The plain way to an image and its label: Pillow, then torchvision's preset."""
 
     def __init__(self, manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ BASELINES = {
     "one head": "plain loop",
     "64 heads": "plain loop",
     "64 heads, halving": "plain loop",
+    "fine-tuning": "plain fine-tuning",
 }
 """What a contestant is compared with."""
 EPOCHS = 10
