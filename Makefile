@@ -53,8 +53,8 @@ info: .venv/ready  ## what a cache holds and how healthy it is
 verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="--sample 100" extracts rows again
 	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
 
-compare: .venv/ready  ## all runs of a data set in one table and one picture
-	@$(PY) pipelines/compare.py $(SOURCE)
+compare: .venv/ready  ## all runs of a data set in one table, one picture and one page, report.html
+	@$(PY) pipelines/compare.py $(CACHED)
 
 demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=

@@ -1,11 +1,11 @@
-"""Puts all runs of a data set side by side: a table, and a picture of accuracy against training time."""
+"""Puts all runs of a data set side by side: a table, a picture of accuracy against training time, and a report."""
 
 from headstart import cli
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 
 def main(config: CompareConfig) -> None:
-    from headstart import comparison, plots, runs  # matplotlib loads here, after --help has answered
+    from headstart import comparison, plots, report, runs  # matplotlib loads here, after --help has answered
     from headstart.errors import RunError
     from headstart.files import whole_file
 
@@ -17,6 +17,12 @@ def main(config: CompareConfig) -> None:
     with whole_file(folder / "compare.png") as path:
         plots.accuracy_against_time(found, path)
     print(f"\nAccuracy against training time: {folder / 'compare.png'}")
+    best, metrics = found[0]
+    sentence = f"{best.name} has the best validation accuracy: {runs.summary(metrics)}."
+    with whole_file(folder / "report.html") as path:
+        page = report.render(folder, sentence, found, *report.sources(config))
+        path.write_text(page, encoding="utf-8", errors="replace")
+    print(f"All of it, with images: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ class Answers:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """(N,), whether the predicted class is the true one."""
-        return self.labels == self.predicted
+        right: npt.NDArray[np.bool_] = self.labels == self.predicted
+        return right
 
     def surest_mistakes(self, count: int) -> Rows:
         """Places of the wrong answers, the most confident first, at most so many."""
@@ -51,12 +52,13 @@ class Answers:
         return counts
 
     def frequent_confusions(self, count: int) -> list[tuple[int, int, int]]:
-        """True class, predicted class and images of the most frequent mistakes, at most so many."""
+        """True class, predicted class and images of the most frequent mistakes, at most so many, none made but once."""
         pairs, images = np.unique(
             self.labels[~self.right] * len(self.classes) + self.predicted[~self.right], return_counts=True
         )
         order = np.argsort(-images, kind="stable")[:count]
-        return [(*divmod(int(pairs[place]), len(self.classes)), int(images[place])) for place in order]
+        repeated = order[images[order] > 1]
+        return [(*divmod(int(pairs[place]), len(self.classes)), int(images[place])) for place in repeated]
 
     def by_class(self) -> "ByClass":
         """Images, precision, recall and F1 of every class."""

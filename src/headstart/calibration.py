@@ -73,7 +73,6 @@ def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool
         confidence: (N,), the highest probability of each image, in [0, 1].
         right: (N,), whether the prediction is.
     """
-    confidence = confidence.astype(np.float64)
     bins = _bins(confidence)
     images = np.bincount(bins, minlength=BINS)
     filled = np.where(images, images, np.nan)
@@ -81,8 +80,10 @@ def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool
     return Reliability(images, *(sum_ / filled for sum_ in sums))
 
 
-def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    bins: npt.NDArray[np.int64] = np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    bins: npt.NDArray[np.int64] = np.digitize(
+        confidence.astype(np.float64), np.linspace(0, 1, BINS + 1)[1:-1], right=True
+    )
     return bins
 
 

@@ -134,7 +134,7 @@ def small(data: bytes, longest_px: int) -> Image.Image:
 
     def shrink(image: Image.Image) -> Image.Image:
         image.draft(None, (2 * longest_px, 2 * longest_px))
-        picture = to_rgb(_upright(image))
+        picture = to_rgb(_upright(image)).copy()  # a picture of its own, which lives on when the file is closed
         picture.thumbnail((longest_px, longest_px))
         return picture
 
