@@ -45,10 +45,18 @@ class Answers:
         wrong = np.flatnonzero(~self.right)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]
 
-    def confusion(self) -> Rows:
-        """(C, C), images by true class (rows) and predicted class (columns)."""
-        counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        np.add.at(counts, (self.labels, self.predicted), 1)
+    def confusion(self, merged: int = 1) -> Rows:
+        """Images by true class (rows) and predicted class (columns).
+
+        Args:
+            merged: how many classes share a row and a column.
+
+        Returns:
+            (K, K) with K = C / merged, rounded up.
+        """
+        side = -(-len(self.classes) // merged)
+        counts = np.zeros((side, side), np.int64)
+        np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
         return counts
 
     def frequent_confusions(self, count: int) -> list[tuple[int, int, int]]:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from matplotlib.ticker import MaxNLocator
 
-WIDTH, HEIGHT = 400, 280
+from headstart.placement import LETTER, LINE, Box, Point, covered, free_side
+
 LEFT, RIGHT, TOP, BOTTOM = 50, 390, 10, 236
 """Edges of the plot; around it is room for ticks and the names of the axes."""
-LETTER, LINE = 7, 13
-"""Width of a letter and height of a line, about, in the size that the page sets."""
-
-Point = tuple[float, float]
+INSIDE = (LEFT, 0, 400, BOTTOM)
+"""Where names may be: to the right and above the plot, too."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Chart:
     texts: list[Text] = field(default_factory=list)
     key: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     """Look, words, and kinds of the shapes to be explained."""
-    _taken: list["Box"] = field(default_factory=list)
+    _taken: list[Box] = field(default_factory=list)
     """Where bars and names are."""
 
     def place(self, point: Point) -> Point:
@@ -151,15 +150,11 @@ class Chart:
         self._taken += [(x - 5, y - 5, x + 5, y + 5) for x, y in (self.place(point) for point, _, _ in points)]
         for point, words, look in points:
             place = self.place(point)
-            side, shift = _free(place, words, self._taken)
-            self._taken.append(_box(place, words, side, shift))
+            side, shift = free_side(place, words, self._taken, INSIDE)
+            self._taken.append(covered(place, words, side, shift))
             x, y = place[0] + 9 * side, place[1] + shift
             leader = _moved("M", place) + _moved("L", (x - 2 * side, y)) if abs(shift) > LINE else ""
             self.texts.append(Text(x, y + 4, "start" if side > 0 else "end", look, words, leader))
-
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
 
 
 def dots(places: Iterable[Point]) -> str:
@@ -173,21 +168,3 @@ def _moved(pen: str, place: Point) -> str:
 
 def _finite(points: Iterable[Point]) -> list[Point]:
     return [point for point in points if all(map(math.isfinite, point))]
-
-
-def _free(place: Point, words: str, taken: Sequence[Box]) -> tuple[int, float]:
-    """On which side of a place words have room, and how far up or down: near, inside, over as little as can be."""
-
-    def cost(spot: tuple[int, float]) -> float:
-        left, top, right, bottom = _box(place, words, *spot)
-        covered = sum(left <= box[2] and box[0] <= right and top <= box[3] and box[1] <= bottom for box in taken)
-        leaves = left < LEFT or right > WIDTH or top < 0 or bottom > BOTTOM
-        return abs(spot[1]) / LINE + 10 * covered + 1000 * leaves
-
-    return min(((side, step * LINE / 2) for step in range(-20, 21) for side in (1, -1)), key=cost)
-
-
-def _box(place: Point, words: str, side: int, shift: float) -> Box:
-    """What words beside a place cover."""
-    near, far = place[0] + 9 * side, place[0] + (9 + LETTER * len(words)) * side
-    return min(near, far), place[1] + shift - LINE / 2, max(near, far), place[1] + shift + LINE / 2

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from headstart.answers import Answers, disagreement
@@ -121,20 +120,16 @@ def class_rows(models: Sequence[Answers]) -> list[ClassRow]:
     ]
 
 
-def matrix_picture(counts: NDArray[np.int64]) -> tuple[str, int]:
-    """A large confusion matrix as a PNG, transparent where nothing is.
-
-    Args:
-        counts: (C, C), images by true class (rows) and predicted class.
+def matrix_picture(answers: Answers) -> tuple[str, int]:
+    """A large confusion matrix as a PNG, transparent where nothing is; rows are true classes, columns answers.
 
     Returns:
         A data URI, and how many classes share a row and a column.
     """
-    merged = math.ceil(len(counts) / MATRIX_SIDE)
-    starts = np.arange(0, len(counts), merged)
-    blocks = np.add.reduceat(np.add.reduceat(counts, starts, axis=0), starts, axis=1)
-    shares = blocks / blocks.sum(axis=1, keepdims=True).clip(min=1)
-    pixels = np.empty((*blocks.shape, 4), np.uint8)
+    merged = math.ceil(len(answers.classes) / MATRIX_SIDE)
+    counts = answers.confusion(merged)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    pixels = np.empty((*counts.shape, 4), np.uint8)
     pixels[..., :3], pixels[..., 3] = INK, np.round(255 * np.sqrt(shares))  # the root lifts rare confusions
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)

@@ -1,91 +1,21 @@
-"""The report of a data set, one HTML file that needs nothing else: what goes in, and how it is written."""
+"""The report of a data set: one HTML file that needs nothing else."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
 
-from headstart import galleries, near_duplicates, report_charts, runs
-from headstart.answers import Answers
+from headstart import findings, near_duplicates, report_charts, runs
 from headstart.cache import FeatureCache
-from headstart.charts import Chart
 from headstart.comparison import Run
-from headstart.errors import RunError
-from headstart.files import read_csv
-from headstart.galleries import Card, ClassRow, Disagreements, Twins
-from headstart.projection import principal_plane
-from headstart.report_charts import FeatureMap, is_finetuned
 from headstart.settings import CompareConfig, cache_path
 from headstart.thumbnails import Thumbnails
 
 TEMPLATE = "report.html.jinja"
 MOST_LISTED = 100
 """Runs in the table."""
-MOST_DETAILED = 8
-"""Runs that get curves, matrices and galleries: the best of each kind, then the best of the others."""
-MOST_LEARNING_CURVES = 4
 MOST_CLASS_ROWS = 40
-MOST_MATRIX_CLASSES = 20
-"""Up to so many, a confusion matrix is a table with counts; beyond, a picture."""
-MOST_MAP_POINTS = 2000
-FREQUENT_CONFUSIONS = 5
-HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy")
-LEARNING_CURVE = ("train_images", "val_accuracy", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Detail:
-    """A run that is looked at closely."""
-
-    number: int
-    """Its rank."""
-    name: str
-    metrics: Mapping[str, Any]
-    curves: list[Chart]
-    """None where nothing was trained in epochs."""
-    tested: "Tested | None"
-    """None where nothing was tested, or the predictions are gone."""
-
-
-@dataclass(frozen=True)
-class Tested:
-    """What a run said about test images, of which there is at least one."""
-
-    answers: Answers
-    calibration: Chart
-    confusion: NDArray[np.int64]
-    """(C, C), images by true class (rows) and predicted class."""
-    confusion_picture: tuple[str, int] | None
-    """See `galleries.matrix_picture`; None where the classes are few enough for a table."""
-    frequent: list[tuple[int, int, int]]
-    """See `Answers.frequent_confusions`."""
-    mistakes: list[Card]
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """Near-duplicates between test and train."""
-
-    images: int
-    """Test images that have one."""
-    same_bytes: int
-    """Of these, how many are the very file that is their nearest training image."""
-    same_class: int
-    """Of these, how many have its class."""
-    pairs: int
-    """All pairs above the threshold."""
-    compared: int
-    """Test images that were looked at."""
-    total: int
-    """Test images in all."""
-    median: float
-    """Cosine to the nearest training image, of the test image in the middle."""
-    shown: list[Twins]
 
 
 def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
@@ -105,25 +35,26 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         CacheDamaged: a feature is not what was written.
     """
     thumbnails = Thumbnails(images)
-    details = _details(ranked, thumbnails)
+    details = findings.details(ranked, thumbnails)
     values = {
-        "name": folder.name,
+        "name": ranked[0][1]["dataset"],
         "sentence": sentence,
         "ranked": ranked[:MOST_LISTED],
         "runs": len(ranked),
-        "same_images": len({metrics.get("test_digest") for _, metrics in ranked}) == 1,
+        "same_images": _same_images(ranked),
         "time_chart": report_charts.accuracy_against_time(ranked),
         "details": details,
         "tested": [detail for detail in details if detail.tested],
         "lost": [detail for detail in details if detail.metrics["test"]["images"] and not detail.tested],
-        "learning_curves": _learning_curves(folder),
-        "classes": _classes(details),
-        "disagreements": _disagreements(details, thumbnails),
+        "learning_curves": findings.learning_curves(folder),
+        "classes": findings.classes(details),
+        "disagreements": findings.disagreements(details, thumbnails),
         "cache": cache,
-        "map": _map(cache) if cache else None,
-        "duplicates": _duplicates(cache, thumbnails) if cache else None,
+        "map": findings.feature_map(cache) if cache else None,
+        "duplicates": findings.duplicates(cache, thumbnails) if cache else None,
     }
-    return _environment().get_template(TEMPLATE).render(values, unreadable=thumbnails.missing)
+    page = _environment().get_template(TEMPLATE).render(values, unreadable=thumbnails.missing)
+    return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
 
 def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
@@ -152,6 +83,13 @@ def _environment() -> Environment:
     return environment
 
 
+def _same_images(ranked: Sequence[Run]) -> bool:
+    """Whether nothing says that runs were tested on different images."""
+    counts = {metrics["test"]["images"] for _, metrics in ranked}
+    digests = {metrics["test_digest"] for _, metrics in ranked if metrics.get("test_digest")}
+    return len(counts) == 1 and len(digests) <= 1
+
+
 def _share(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
@@ -159,101 +97,3 @@ def _share(value: float | None, digits: int = 3) -> str:
 def _percent(value: float) -> str:
     """In whole percent, but never 100% for what is less."""
     return f"{100 * value:.0f}%" if value < 0.995 or value == 1 else f"{min(100 * value, 99.9):.1f}%"
-
-
-def _details(ranked: Sequence[Run], thumbnails: Thumbnails) -> list[Detail]:
-    """The best run of each kind, then the best of the others, in the order of their ranks."""
-    kinds = [metrics["kind"] for _, metrics in ranked]
-    first_of_kind = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
-    places = list(dict.fromkeys([*first_of_kind, *range(len(ranked))]))[:MOST_DETAILED]
-    return [_detail(place + 1, ranked[place], thumbnails) for place in sorted(places)]
-
-
-def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
-    folder, metrics = run
-    history = _numbers(folder / "history.csv", HISTORY)
-    curves = report_charts.training_curves(history) if history else []
-    try:
-        answers = Answers.of(runs.read_predictions(folder)) if metrics["test"]["images"] else None
-    except RunError:  # the page says so
-        answers = None
-    return Detail(number, folder.name, metrics, curves, _tested(answers, thumbnails) if answers else None)
-
-
-def _tested(answers: Answers, thumbnails: Thumbnails) -> Tested:
-    confusion = answers.confusion()
-    return Tested(
-        answers,
-        report_charts.calibration(answers),
-        confusion,
-        galleries.matrix_picture(confusion) if len(confusion) > MOST_MATRIX_CLASSES else None,
-        answers.frequent_confusions(FREQUENT_CONFUSIONS),
-        galleries.mistakes(answers, thumbnails),
-    )
-
-
-def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
-    """Some columns of a table of numbers, NaN where a cell is empty; nothing where it cannot be read."""
-    try:
-        header, *rows = read_csv(path)
-        places = {column: header.index(column) for column in columns}
-        return [{name: float(row[place] or "nan") for name, place in places.items()} for row in rows]
-    except (OSError, ValueError, IndexError):
-        return []
-
-
-def _learning_curves(folder: Path) -> list[Chart]:
-    tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MOST_LEARNING_CURVES]
-    found = ((path.parent.name, _numbers(path, LEARNING_CURVE)) for path in tables)
-    return [report_charts.learning_curve(name, points) for name, points in found if points]
-
-
-def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Answers] | None:
-    return next(
-        ((each, each.tested.answers) for each in details if each.tested and is_finetuned(each.metrics) == finetuned),
-        None,
-    )
-
-
-def _classes(details: Sequence[Detail]) -> tuple[list[Detail], list[ClassRow]]:
-    """The best frozen and the best fine-tuned run, where their classes are the same, and the table of the classes."""
-    best = [found for finetuned in (False, True) if (found := _best(details, finetuned))]
-    shown = [(detail, answers) for detail, answers in best if answers.classes == best[0][1].classes]
-    rows = galleries.class_rows([answers for _, answers in shown]) if shown else []
-    return [detail for detail, _ in shown], rows
-
-
-def _disagreements(details: Sequence[Detail], thumbnails: Thumbnails) -> tuple[Detail, Detail, Disagreements] | None:
-    frozen, finetuned = _best(details, False), _best(details, True)
-    if not frozen or not finetuned:
-        return None
-    return frozen[0], finetuned[0], galleries.disagreements(frozen[1], finetuned[1], thumbnails)
-
-
-def _map(cache: FeatureCache) -> FeatureMap | None:
-    """Test images in the plane, a fixed random part of them where there are many; None for fewer than three."""
-    rows = cache.rows("test")
-    if len(rows) < 3:
-        return None
-    if len(rows) > MOST_MAP_POINTS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_MAP_POINTS, replace=False))
-    plane, shares = principal_plane(cache.gather(rows))
-    return report_charts.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
-
-
-def _duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None:
-    nearest = near_duplicates.nearest(cache)
-    if not nearest:
-        return None
-    found = nearest.found()
-    test, train = nearest.test_rows[found], nearest.train_rows[found]
-    return Duplicates(
-        images=len(found),
-        same_bytes=int((cache.digests[test] == cache.digests[train]).all(axis=1).sum()),
-        same_class=int((cache.manifest.labels[test] == cache.manifest.labels[train]).sum()),
-        pairs=nearest.close_pairs,
-        compared=len(nearest.test_rows),
-        total=len(cache.rows("test")),
-        median=float(np.median(nearest.cosines)),
-        shown=galleries.twins(cache, nearest, thumbnails),
-    )

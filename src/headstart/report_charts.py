@@ -12,6 +12,7 @@ from headstart.answers import Answers
 from headstart.calibration import BINS, reliability
 from headstart.charts import Axis, Chart, linear, logarithmic
 from headstart.comparison import Run, human_count
+from headstart.placement import Point
 from headstart.plots import TIME_TICKS
 from headstart.search_plots import finite_pairs, over_seeds
 
@@ -199,5 +200,5 @@ def feature_map(
     return FeatureMap(height, paths, names, images.tolist(), panels, coloured, (float(shares[0]), float(shares[1])))
 
 
-def _points(x: Array, y: Array) -> list[charts.Point]:
+def _points(x: Array, y: Array) -> list[Point]:
     return list(zip(x.tolist(), y.tolist(), strict=True))
