@@ -59,7 +59,7 @@ compare: .venv/ready  ## all runs of a data set in one table, one picture and on
 demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
 	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
-	@$(MAKE) --no-print-directory compare CONFIG=digits DATA=
+	@$(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
 	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
 
 benchmark: .venv/ready  ## the pass and the cache against what people write by hand

@@ -20,8 +20,7 @@ def main(config: CompareConfig) -> None:
     best, metrics = found[0]
     sentence = f"{best.name} has the best validation accuracy: {runs.summary(metrics)}."
     with whole_file(folder / "report.html") as path:
-        page = report.render(folder, sentence, found, *report.sources(config))
-        path.write_text(page, encoding="utf-8", errors="replace")
+        path.write_text(report.render(folder, sentence, found, *report.sources(config)), encoding="utf-8")
     print(f"All of it, with images: {folder / 'report.html'}")
 
 

@@ -54,7 +54,7 @@ def linear(label: str, values: Iterable[float], *, whole: bool = False) -> Axis:
 def logarithmic(label: str, values: Iterable[float], ticks: Sequence[tuple[float, str]]) -> Axis:
     """A logarithmic axis around some values (above 0), with those of the ticks that have room."""
     positive = [value for value in values if value > 0] or [1.0]
-    low, high = min(positive) / 1.7, max(positive) * 1.7
+    low, high = min(positive) / 1.9, max(positive) * 1.9  # a factor of 3.6, within which every row of ticks has one
     axis = Axis(label, low, high, (), logarithmic=True)
     shown: list[tuple[float, str]] = []
     for value, words in ticks:
@@ -103,8 +103,7 @@ class Chart:
     texts: list[Text] = field(default_factory=list)
     key: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     """Look, words, and kinds of the shapes to be explained."""
-    _taken: list[Box] = field(default_factory=list)
-    """Where bars and names are."""
+    _bars: list[Box] = field(default_factory=list)
 
     def place(self, point: Point) -> Point:
         """Where a point of the data lies on the canvas."""
@@ -132,7 +131,7 @@ class Chart:
         for begin, end in (map(self.place, bar) for bar in bars):
             path += _moved("M", begin) + _moved("L", end)
             (left, right), (top, bottom) = map(sorted, zip(begin, end, strict=True))
-            self._taken.append((left, top, right, bottom))
+            self._bars.append((left, top, right, bottom))
         self.shapes.append(Shape("bar", look, path))
 
     def band(self, lower: Sequence[Point], upper: Sequence[Point], look: str) -> None:
@@ -142,19 +141,19 @@ class Chart:
         self.shapes.append(Shape("band", look, f"{path}Z"))
 
     def name(self, points: Sequence[tuple[Point, str, str]]) -> None:
-        """Writes words beside points, where they cover least of each other, of the points, and of the bars.
+        """Writes words beside points, where they cover no other words and least of points and bars; or not at all.
 
         Args:
-            points: with words and look.
+            points: the most important first, with words and look.
         """
-        self._taken += [(x - 5, y - 5, x + 5, y + 5) for x, y in (self.place(point) for point, _, _ in points)]
+        marks = self._bars + [(x - 5, y - 5, x + 5, y + 5) for x, y in (self.place(point) for point, _, _ in points)]
+        names: list[Box] = []
         for point, words, look in points:
             place = self.place(point)
-            side, shift = free_side(place, words, self._taken, INSIDE)
-            self._taken.append(covered(place, words, side, shift))
-            x, y = place[0] + 9 * side, place[1] + shift
-            leader = _moved("M", place) + _moved("L", (x - 2 * side, y)) if abs(shift) > LINE else ""
-            self.texts.append(Text(x, y + 4, "start" if side > 0 else "end", look, words, leader))
+            spot = free_side(place, words, names, marks, INSIDE)
+            if spot:
+                names.append(covered(place, words, *spot))
+                self.texts.append(_text(place, words, look, *spot))
 
 
 def dots(places: Iterable[Point]) -> str:
@@ -168,3 +167,9 @@ def _moved(pen: str, place: Point) -> str:
 
 def _finite(points: Iterable[Point]) -> list[Point]:
     return [point for point in points if all(map(math.isfinite, point))]
+
+
+def _text(place: Point, words: str, look: str, side: int, shift: float) -> Text:
+    x, y = place[0] + 9 * side, place[1] + shift
+    leader = _moved("M", place) + _moved("L", (x - 2 * side, y)) if abs(shift) > LINE else ""
+    return Text(x, y + 4, "start" if side > 0 else "end", look, words, leader)

@@ -5,31 +5,43 @@ from collections.abc import Sequence
 LETTER, LINE = 7, 13
 """Width of a letter and height of a line, about, in the size that the page sets."""
 
+NO_ROOM = 1e6
+"""Dearer than any number of marks."""
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
-def free_side(place: Point, words: str, taken: Sequence[Box], inside: Box) -> tuple[int, float]:
-    """On which side of a place words have room, and how far up or down: near, inside, over as little as can be.
+def free_side(
+    place: Point, words: str, names: Sequence[Box], marks: Sequence[Box], inside: Box
+) -> tuple[int, float] | None:
+    """On which side of a place words have room, and how far down or up: near, and over as few marks as can be.
 
     Args:
         place: beside which they are to stand.
         words: one line of text.
-        taken: what they should not cover.
-        inside: what they should not leave.
+        names: what they must not cover.
+        marks: what they should not cover.
+        inside: what they must not leave.
 
     Returns:
-        1 for the right, -1 for the left; and the shift downwards, in half lines.
+        1 for the right, -1 for the left, and the shift downwards; None where there is no room.
     """
 
     def cost(spot: tuple[int, float]) -> float:
-        left, top, right, bottom = covered(place, words, *spot)
-        over = sum(left <= box[2] and box[0] <= right and top <= box[3] and box[1] <= bottom for box in taken)
-        leaves = left < inside[0] or top < inside[1] or right > inside[2] or bottom > inside[3]
-        return abs(spot[1]) / LINE + 10 * over + 1000 * leaves
+        box = covered(place, words, *spot)
+        leaves = box[0] < inside[0] or box[1] < inside[1] or box[2] > inside[2] or box[3] > inside[3]
+        return abs(spot[1]) / LINE + 10 * _touched(box, marks) + NO_ROOM * (leaves + _touched(box, names))
 
-    return min(((side, step * LINE / 2) for step in range(-20, 21) for side in (1, -1)), key=cost)
+    best = min(((side, step * LINE / 2) for step in range(-20, 21) for side in (1, -1)), key=cost)
+    return best if cost(best) < NO_ROOM else None
+
+
+def _touched(box: Box, others: Sequence[Box]) -> int:
+    return sum(
+        box[0] <= other[2] and other[0] <= box[2] and box[1] <= other[3] and other[1] <= box[3] for other in others
+    )
 
 
 def covered(place: Point, words: str, side: int, shift: float) -> Box:

@@ -78,7 +78,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "percent": _percent, "duration": runs.duration}
+    environment.filters |= {"share": _share, "percent": _percent, "short": _short, "duration": runs.duration}
     environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": near_duplicates.THRESHOLD}
     return environment
 
@@ -88,6 +88,11 @@ def _same_images(ranked: Sequence[Run]) -> bool:
     counts = {metrics["test"]["images"] for _, metrics in ranked}
     digests = {metrics["test_digest"] for _, metrics in ranked if metrics.get("test_digest")}
     return len(counts) == 1 and len(digests) <= 1
+
+
+def _short(name: str) -> str:
+    """A name of at most 48 letters; a longer one loses its middle."""
+    return name if len(name) <= 48 else f"{name[:24]}…{name[-23:]}"
 
 
 def _share(value: float | None, digits: int = 3) -> str:

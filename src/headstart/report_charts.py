@@ -19,7 +19,7 @@ from headstart.search_plots import finite_pairs, over_seeds
 Array = npt.NDArray[np.float64]
 
 MOST_NAMED = 16
-"""More names would cover the points."""
+"""More names would hide the points."""
 MOST_COLOURED = 14
 """Seven colours, round and square: more classes than that nobody tells apart."""
 PANELS = 12
