@@ -10,11 +10,13 @@ from conftest import TEST, TRAIN, VAL, make_cache, picture
 from PIL import Image
 
 from headstart import outcomes, plots, report, runs
+from headstart.cache import FeatureCache
 from headstart.errors import CacheError
 from headstart.files import write_table
 from headstart.report import render, sources
 from headstart.runs import Predictions
 from headstart.settings import CompareConfig
+from headstart.writing import CacheWriter
 
 VOID = {"meta", "img", "br", "path"}
 SECTIONS = {"runs", "time", "training", "images", "classes", "mistakes", "map", "duplicates", "calibration"}
@@ -200,6 +202,33 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
     expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
     assert [image["alt"].split(",")[0] for image in page.of("img")] == expected
     assert f"{100 * confidence[wrong].max():.0f}%" in page.text("mistakes")
+
+
+def test_who_is_right_where_frozen_and_fine_tuned_net_disagree_is_counted(everything):
+    head, finetune = (runs.read_predictions(folder) for folder, _ in everything[2])
+    differ = head.predicted != finetune.predicted
+    first, second = (int((each.predicted == each.labels)[differ].sum()) for each in (head, finetune))
+    assert first != second
+    text = Page(render(*everything)).text("mistakes")
+    assert f"disagree on {differ.sum()} of 20 images" in text
+    assert f"The frozen net is right on {first} of them, the fine-tuned one on {second}, neither on 0." in text
+
+
+def test_near_duplicates_are_shown_in_pairs_with_what_speaks_for_copies(root, tmp_path):
+    """Row 57 has the bytes of row 1; rows 55 and 59 have the features of rows 3 and 2, row 59 with another class."""
+    cache = make_cache(tmp_path / "c.h5", LABELS, SPLITS, pending=(1, 2, 3, 55, 57, 59))
+    features = np.random.default_rng(5).normal(size=(3, 2048))
+    with CacheWriter(cache.path) as writer:
+        digests = np.repeat([[1], [2], [3], [4], [1], [5]], 16, axis=1).astype(np.uint8)
+        writer.write(np.array([1, 2, 3, 55, 57, 59]), features[[0, 1, 2, 2, 0, 1]], digests)
+        writer.commit(1.0)
+    page = Page(render(root, "", [save_run(root, "head", 1)], FeatureCache(cache.path), tmp_path))
+    text = page.text("duplicates")
+    assert "3 of 20 test images have a near-duplicate" in text
+    assert "Of the 3 with their nearest training images, 1 is the same file and 2 have the same class" in text
+    assert "the same file; both dog 0057.png 0001.png" in text
+    assert "cosine 1.0000; dog in test, cat in train 0059.png 0002.png" in text
+    assert "The backbone is untrained" in text
 
 
 def test_images_that_have_moved_leave_a_note_and_the_figures(everything):
