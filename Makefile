@@ -54,12 +54,12 @@ verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="
 	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
 
 compare: .venv/ready  ## what all runs of a data set are worth and took, and whether fine-tuning pays
-	@$(PY) pipelines/compare.py $(SOURCE)
+	@$(PY) pipelines/compare.py $(CACHED)
 
 demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
 	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
-	@$(MAKE) --no-print-directory compare CONFIG=digits DATA=
+	@$(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
 	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
 
 benchmark: .venv/ready  ## the pass and the cache against what people write by hand

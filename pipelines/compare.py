@@ -8,7 +8,15 @@ from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 def main(config: CompareConfig) -> None:
     """Prints two tables and a sentence, and writes the same as JSON and as a picture."""
-    from headstart import comparison, files, plots, runs, standings, tables  # matplotlib loads here, after --help
+    from headstart import (  # matplotlib loads here, after --help
+        comparison,
+        files,
+        plots,
+        report,
+        runs,
+        standings,
+        tables,
+    )
     from headstart.errors import RunError
 
     folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
@@ -20,7 +28,10 @@ def main(config: CompareConfig) -> None:
     files.write_json(folder / "compare.json", asdict(compared))
     with files.whole_file(folder / "compare.png") as path:
         plots.accuracy_against_time(found, path)
-    print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
+    with files.whole_file(folder / "report.html") as path:
+        page = report.render(folder, compared.sentence, found, *report.sources(config))
+        path.write_text(page, encoding="utf-8")
+    print(f"\nAll of it on one page: {folder / 'report.html'}; as figures: {folder / 'compare.json'}")
     print(f"\n{compared.sentence}")
 
 

@@ -103,13 +103,14 @@ def make_cache(
     splits: npt.ArrayLike,
     unreadable: Sequence[int] = (),
     pending: Sequence[int] = (),
+    classes: tuple[str, ...] = ("cat", "dog"),
 ) -> FeatureCache:
     """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it."""
     count = len(np.asarray(labels))
     manifest = Manifest(
         name="made up",
         root=path.parent,
-        classes=("cat", "dog"),
+        classes=classes,
         paths=np.array([f"{row:04}.png".encode() for row in range(count)]),
         labels=np.asarray(labels, np.int64),
         splits=np.asarray(splits, np.uint8),

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from headstart.calibration import (
+    BINS,
     MIN_IMAGES,
     TEMPERATURES,
     best_temperature,
     calibration_error,
     cross_entropies,
+    reliability,
     scaled,
 )
 
@@ -143,3 +145,16 @@ def test_images_that_cannot_tell_give_no_temperature():
     assert best_temperature(probabilities, probabilities.argmax(axis=1)) is None
     assert best_temperature(np.where(np.arange(4) == 1, np.nan, probabilities), labels) is None
     assert best_temperature(np.empty((0, 4)), np.empty(0, np.int64)) is None
+
+
+@given(st.integers(1, 200), st.integers(2, 6), st.integers(0, 2**32 - 1))
+def test_the_bins_hold_every_image_once_and_give_the_calibration_error(images, classes, seed):
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(classes), images)
+    labels = generator.integers(0, classes, images)
+    bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+    assert len(bins.images) == BINS
+    assert bins.images.sum() == images
+    gaps = np.nan_to_num(bins.images * abs(bins.accuracy - bins.confidence))
+    assert gaps.sum() / images == pytest.approx(calibration_error(probabilities, labels))
+    assert (np.isnan(bins.accuracy) == (bins.images == 0)).all()

@@ -322,6 +322,23 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
     assert difference["gained"] - difference["lost"] == sum(right["finetune"]) - sum(right["reference"])
 
 
+def test_compare_writes_a_page_with_both_runs_the_features_and_the_images(story):
+    assert str(Path("data/runs/photos/report.html")) in story.said["compare"]
+    page = (story.runs / "report.html").read_text(encoding="utf-8")
+    assert all(story.folder(kind).name in page for kind in ("head", "finetune"))
+    assert "7 test images in the plane" in page
+    assert 'src="data:image/jpeg;base64,' in page
+    assert "no image" not in page
+
+
+def test_compare_works_where_the_photos_and_the_cache_are_gone(story, tmp_path):
+    shutil.copytree(story.runs, tmp_path / "runs")
+    assert "report.html" in ran("compare", "--runs", "runs", cwd=tmp_path).out
+    page = (tmp_path / "runs/report.html").read_text(encoding="utf-8")
+    assert "No feature cache was found" in page
+    assert "images could not be read" in page
+
+
 @pytest.mark.parametrize("program", ["extract", "train_head", "finetune"])
 def test_every_program_says_openly_that_weights_are_random(story, program):
     assert "weights: random" in story.said[program]

@@ -4,6 +4,7 @@ N images, C classes.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +52,39 @@ def calibration_error(probabilities: npt.NDArray[np.floating], labels: npt.NDArr
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     gaps = (probabilities.argmax(axis=1) == labels) - confidence
-    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
-    return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(labels))
+    return float(np.abs(np.bincount(_bins(confidence), weights=gaps)).sum() / len(labels))
+
+
+class Reliability(NamedTuple):
+    """What became of predictions that were equally sure: a row for each of the `BINS` bins."""
+
+    images: npt.NDArray[np.int64]
+    """(BINS,), their sum is N."""
+    confidence: npt.NDArray[np.float64]
+    """(BINS,), mean probability of the predictions in [0, 1]; NaN in a bin without images."""
+    accuracy: npt.NDArray[np.float64]
+    """(BINS,), the share of them that is right; NaN in a bin without images."""
+
+
+def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> Reliability:
+    """The bins of `calibration_error`, to be drawn: accuracy against probability.
+
+    Args:
+        confidence: (N,), the highest probability of each image, in [0, 1].
+        right: (N,), whether the prediction is.
+    """
+    bins = _bins(confidence)
+    images = np.bincount(bins, minlength=BINS)
+    filled = np.where(images, images, np.nan)
+    sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (confidence, right))
+    return Reliability(images, *(sum_ / filled for sum_ in sums))
+
+
+def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    bins: npt.NDArray[np.int64] = np.digitize(
+        confidence.astype(np.float64), np.linspace(0, 1, BINS + 1)[1:-1], right=True
+    )
+    return bins
 
 
 def best_temperature(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float | None:

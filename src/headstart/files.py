@@ -56,14 +56,21 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[list[str]]:
-    """The rows that `write_csv` wrote, the header first.
+    """The rows that `write_csv` wrote, the header first. See `open_csv`."""
+    with open_csv(path) as rows:
+        return list(rows)
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
+    """The rows that `write_csv` wrote, one after the other, the header first.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
         csv.Error: it is not CSV.
     """
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.reader(file))
+        yield csv.reader(file)
 
 
 def plain(value: Any) -> Any:

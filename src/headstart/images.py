@@ -5,8 +5,9 @@ pixels are the same, bit for bit.
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ TURNS = {
 }
 """What sets a picture upright, for each EXIF orientation but 1."""
 
+
+Made = TypeVar("Made")
 
 BILINEAR = Image.Resampling.BILINEAR
 """Antialiased in Pillow, whatever the scale."""
@@ -126,11 +129,34 @@ def decode(data: bytes, squares: Squares) -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: empty, truncated, damaged, too large, or no image at all.
     """
+    return _opened(data, lambda image: _pixels(image, squares))
+
+
+def small(data: bytes, longest_px: int) -> Image.Image:
+    """The whole picture for people to look at: RGB, upright, no side longer than `longest_px`, never enlarged.
+
+    Raises:
+        UnreadableImage: as for `decode`.
+    """
+
+    def shrink(image: Image.Image) -> Image.Image:
+        image.draft(None, (2 * longest_px, 2 * longest_px))
+        picture = to_rgb(_upright(image)).copy()  # a picture of its own, which lives on when the file is closed
+        picture.thumbnail((longest_px, longest_px))
+        return picture
+
+    return _opened(data, shrink)
+
+
+def _opened(data: bytes, make: Callable[[Image.Image], Made]) -> Made:
+    """What `make` makes of the picture in a file's bytes; whatever goes wrong becomes one of `REASONS`."""
     if not data:
         raise UnreadableImage("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _pixels(image, squares)
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage("too many pixels")
+            return make(image)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -142,8 +168,6 @@ def decode(data: bytes, squares: Squares) -> NDArray[np.uint8]:
 
 
 def _pixels(image: Image.Image, squares: Squares) -> NDArray[np.uint8]:
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage("too many pixels")
     if isinstance(squares, Geometry) and squares.reduced_decode:
         width, height = squares.scaled_size(*image.size)
         image.draft(None, (2 * width, 2 * height))

@@ -17,6 +17,11 @@ def method(metrics: Mapping[str, Any]) -> str | None:
     return None if is_frozen(metrics) else metrics.get("method") or "seed"
 
 
+def of_run(metrics: Mapping[str, Any]) -> str:
+    """What kind of run this is, in words; see `in_words`."""
+    return in_words(metrics["kind"], method(metrics))
+
+
 def in_words(kind: str, method: str | None) -> str:
     """A kind for tables and pictures: `head`, `finetune strong`."""
     return f"{kind} {method}" if method else kind

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
-from headstart.files import plain, read_csv, whole_file, write_csv, write_json
+from headstart.files import open_csv, plain, whole_file, write_csv, write_json
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
@@ -181,12 +181,16 @@ def read_predictions(folder: Path) -> Predictions:
     """
     path = folder / "predictions.csv"
     try:
-        header, *rows = read_csv(path)
-        classes = tuple(name.removeprefix("p_") for name in header[3:])
-        index = {name: number for number, name in enumerate(classes)}
-        labels = np.array([index[row[1]] for row in rows], np.int64)
-        probabilities = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), len(classes))
-    except (OSError, ValueError, LookupError, csv.Error) as error:
+        with open_csv(path) as lines:
+            classes = tuple(name.removeprefix("p_") for name in next(lines)[3:])
+            index = {name: number for number, name in enumerate(classes)}
+            # Line by line: the text of a thousand probabilities takes twenty times the memory of the numbers.
+            rows = [(line[0], index[line[1]], np.array(line[3:], np.float32)) for line in lines]
+        labels = np.array([label for _, label, _ in rows], np.int64)
+        probabilities = np.stack([row for _, _, row in rows]) if rows else np.empty((0, len(classes)), np.float32)
+        if probabilities.shape[1] != len(classes):
+            raise ValueError(f"{len(classes)} classes, but {probabilities.shape[1]} probabilities")
+    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
     return Predictions([row[0] for row in rows], labels, probabilities, classes)
 

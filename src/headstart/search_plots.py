@@ -160,17 +160,38 @@ def _value_axis(axes: Axes, places: Mapping[Any, float], gap: float) -> None:
 
 
 def _curve_over_seeds(axes: Axes, points: Sequence[Mapping[str, Any]], key: str, colour: str, label: str) -> None:
-    pairs = np.array([(point["train_images"], point[key]) for point in points], float)  # None becomes NaN
-    images, accuracy = pairs[np.isfinite(pairs[:, 1])].T
+    images, accuracy = finite_pairs(points, key)
     if not len(images):
         return
-    sizes = np.unique(images)
-    groups = [accuracy[images == size] for size in sizes]
-    mean = np.array([group.mean() for group in groups])
-    deviation = np.array([group.std(ddof=1) if len(group) > 1 else 0.0 for group in groups])
+    sizes, mean, deviation = over_seeds(images, accuracy)
     axes.fill_between(sizes, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
     axes.plot(images, accuracy, "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
     axes.plot(sizes, mean, "o-", color=colour, linewidth=2, markersize=7, label=label)
+
+
+def finite_pairs(points: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array]:
+    """Training images and accuracy, (n,) each, of the points that have one.
+
+    Args:
+        points: each with train_images and `key`.
+        key: val_accuracy or test_accuracy; in [0, 1], None or NaN.
+    """
+    pairs = np.array([(point["train_images"], point[key]) for point in points], float)  # None becomes NaN
+    images, accuracy = pairs[np.isfinite(pairs[:, 1])].T
+    return images, accuracy
+
+
+def over_seeds(images: Array, accuracy: Array) -> tuple[Array, Array, Array]:
+    """Each number of training images, ascending, with the mean and the deviation of its accuracies; 0 for a single one.
+
+    Args:
+        images: (n,).
+        accuracy: (n,).
+    """
+    sizes = np.unique(images)
+    groups = [accuracy[images == size] for size in sizes]
+    deviation = [group.std(ddof=1) if len(group) > 1 else 0.0 for group in groups]
+    return sizes, np.array([group.mean() for group in groups]), np.array(deviation)
 
 
 def _image_axis(axes: Axes, images: Sequence[int]) -> None:

@@ -362,6 +362,8 @@ class CompareConfig:
     """The data set whose runs are meant, when --runs does not say it."""
     runs: Path | None = None
     """Folder of runs; by default data/runs/<data set>."""
+    cache: Path | None = None
+    """The HDF5 file of features, for the report's map and near-duplicates; by default data/features/<name>.h5."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,110 @@
+"""The report of a data set: one HTML file that needs nothing else."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from headstart import findings, kinds, near_duplicates, report_charts, runs
+from headstart.cache import FeatureCache
+from headstart.settings import CompareConfig, cache_path
+from headstart.standings import Run
+from headstart.thumbnails import Thumbnails
+
+TEMPLATE = "report.html.jinja"
+MOST_LISTED = 100
+"""Runs in the table."""
+MOST_CLASS_ROWS = 40
+
+
+def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
+    """The report as HTML, without a reference to anything outside of itself.
+
+    Args:
+        folder: of the data set's runs; learning curves are looked for in it.
+        sentence: the verdict.
+        ranked: folders and figures of the runs, the best first; at least one.
+        cache: the features, or None where there are none.
+        images: the folder that the paths of the images are relative to, or None where it is not known.
+
+    Returns:
+        A few hundred kilobytes, at most a few megabytes, whatever the data.
+
+    Raises:
+        CacheDamaged: a feature is not what was written.
+    """
+    thumbnails = Thumbnails(images)
+    details = findings.details(ranked, thumbnails)
+    values = {
+        "name": ranked[0][1]["dataset"],
+        "sentence": sentence,
+        "ranked": ranked[:MOST_LISTED],
+        "runs": len(ranked),
+        "same_images": _same_images(ranked),
+        "time_chart": report_charts.accuracy_against_time(ranked),
+        "details": details,
+        "tested": [detail for detail in details if detail.tested],
+        "lost": [detail for detail in details if detail.metrics["test"]["images"] and not detail.tested],
+        "learning_curves": findings.learning_curves(folder),
+        "classes": findings.classes(details),
+        "disagreements": findings.disagreements(details, thumbnails),
+        "cache": cache,
+        "map": findings.feature_map(cache) if cache else None,
+        "duplicates": findings.duplicates(cache, thumbnails) if cache else None,
+    }
+    page = _environment().get_template(TEMPLATE).render(values, unreadable=thumbnails.missing)
+    return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
+
+
+def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
+    """The cache that is meant, where there is one, and the folder of the images, where somebody knows it.
+
+    Raises:
+        CacheError: the file is no cache, or damaged, or was named and is not there.
+    """
+    path = cache_path(config) if config.cache or config.data else None
+    cache = FeatureCache(path) if path and (config.cache or path.is_file()) else None
+    if config.data and (data := Path(config.data)).exists():
+        return cache, data if data.is_dir() else data.parent
+    return cache, cache.manifest.root if cache else None
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of classes and files are anybody's
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": _share,
+        "percent": _percent,
+        "short": _short,
+        "duration": runs.duration,
+        "kind": kinds.of_run,
+    }
+    environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": near_duplicates.THRESHOLD}
+    return environment
+
+
+def _same_images(ranked: Sequence[Run]) -> bool:
+    """Whether nothing says that runs were tested on different images."""
+    counts = {metrics["test"]["images"] for _, metrics in ranked}
+    digests = {metrics["test_digest"] for _, metrics in ranked if metrics.get("test_digest")}
+    return len(counts) == 1 and len(digests) <= 1
+
+
+def _short(name: str) -> str:
+    """A name of at most 48 letters; a longer one loses its middle."""
+    return name if len(name) <= 48 else f"{name[:24]}…{name[-23:]}"
+
+
+def _share(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _percent(value: float) -> str:
+    """In whole percent, but never 100% for what is less."""
+    return f"{100 * value:.0f}%" if value < 0.995 or value == 1 else f"{min(100 * value, 99.9):.1f}%"

@@ -1,0 +1,45 @@
+"""Small pictures inside a page: image files as data URIs."""
+
+import base64
+import io
+from pathlib import Path
+
+from headstart.images import UnreadableImage, small
+from headstart.loading import read
+
+LONGEST_PX = 112
+"""Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""
+QUALITY = 80
+
+
+class Thumbnails:
+    """Makes thumbnails of the images of a data set, each once."""
+
+    def __init__(self, root: Path | None) -> None:
+        """Takes the folder that paths are relative to; None where nobody knows it, and then no image is found."""
+        self._root = root
+        self._made: dict[str, str | None] = {}
+
+    def of(self, path: str) -> str | None:
+        """A JPEG as a data URI, or None where the image cannot be read.
+
+        Args:
+            path: relative to the root.
+        """
+        if path not in self._made:
+            self._made[path] = _data_uri(self._root / path) if self._root else None
+        return self._made[path]
+
+    @property
+    def missing(self) -> int:
+        """Images asked for that could not be read."""
+        return sum(uri is None for uri in self._made.values())
+
+
+def _data_uri(file: Path) -> str | None:
+    try:
+        picture, buffer = small(read(file), LONGEST_PX), io.BytesIO()
+    except UnreadableImage:
+        return None
+    picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
