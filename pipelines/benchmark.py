@@ -8,10 +8,11 @@ def main(config: BenchmarkConfig) -> None:
     """Measures, prints a table, and writes the figures as JSON."""
     import statistics
     import tempfile
+    from functools import partial
     from pathlib import Path
 
     from headstart import files
-    from headstart.benchmarks import finetuning, heads, passing, photos, rounds, storing, tables
+    from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
@@ -37,11 +38,12 @@ def main(config: BenchmarkConfig) -> None:
             subset=max(2, config.images // 4),
             workers=config.workers,
         )
+        hand = by_hand.ByHand(manifest, config.batch_size, config.workers, config.device)
         end_to_end = finetuning.EndToEnd(manifest, finetune, extraction.extractor.device)
         extraction.backbone_ceiling()  # compiles, outside of the first round
         rates = rounds.rounds(
             {
-                "plain": extraction.plain,
+                "plain": rounds.in_its_own_process(hand.features),
                 "ours": extraction.ours,
                 "backbone ceiling": extraction.backbone_ceiling,
                 "decode ceiling": extraction.decode_ceiling,
@@ -51,12 +53,12 @@ def main(config: BenchmarkConfig) -> None:
                 "cache load, verified": storage.load_verified,
                 "numpy.fromfile": storage.fromfile,
                 "up-to-date check": checking.check,
-                "backbone each epoch": extraction.every_epoch,
+                "backbone each epoch": rounds.in_its_own_process(hand.head_each_epoch),
                 "plain loop": training.plain,
                 "one head": training.one,
                 "64 heads": training.many,
                 "64 heads, halving": training.swept,
-                "plain fine-tuning": end_to_end.plain,
+                "plain fine-tuning": rounds.in_its_own_process(partial(hand.fine_tuning, finetune.subset)),
                 "fine-tuning": end_to_end.ours,
             },
             config.rounds,

@@ -8,6 +8,7 @@ def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart import (  # torch loads here, after --help has answered
         datasets,
+        finetuned_net,
         finetuning,
         image_batches,
         outcomes,
@@ -28,6 +29,7 @@ def main(config: FinetuneConfig) -> None:
         weights_digest=weights_digest,
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
+        head_digest=finetuned_net.head_digest(config.init_head),
         device=device.type,
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)

@@ -1,5 +1,6 @@
 """The benchmark measures what it says: other bytes for every photo, the same work for every contestant."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from headstart import recipe, tuning
-from headstart.benchmarks import finetuning, heads, passing, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
 from headstart.cache import FeatureCache
 from headstart.errors import DataError
 from headstart.images import decode
@@ -50,30 +51,18 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
 
 
-@pytest.fixture
-def conv():
-    """The settings of convolutions on CUDA, as our own forms leave them."""
-    conv = torch.backends.cudnn.conv
-    before, conv.fp32_precision = conv.fp32_precision, "ieee"
-    yield conv
-    conv.fp32_precision = before
+def test_what_people_write_by_hand_runs(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
+    hand = by_hand.ByHand(manifest, 2, 1, "cpu")
+    assert min(hand.features(), hand.head_each_epoch(), hand.fine_tuning(4)) > 0
 
 
-def test_the_plain_way_runs_with_torchs_own_settings_and_leaves_ours(tmp_path, make_photos, monkeypatch, conv):
-    """On CUDA torch rounds fp32 to TF32 by default: a plain loop without it would be too slow a baseline."""
-    seen = []
+def test_a_contestant_in_its_own_process_is_not_in_ours():
+    assert rounds.in_its_own_process(own_process_id)() != own_process_id()
 
-    class Plain(torch.nn.Module):
-        def forward(self, images):
-            seen.append(conv.fp32_precision)
-            return images
 
-    monkeypatch.setattr(passing, "load_resnet50", lambda weights, seed: (Plain(), None))
-    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
-    config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
-    assert passing.Extraction(manifest, config, tmp_path).plain() > 0
-    assert seen == ["tf32"]
-    assert conv.fp32_precision == "ieee"
+def own_process_id() -> float:
+    return float(os.getpid())
 
 
 def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
@@ -113,12 +102,6 @@ def test_the_loop_written_by_hand_and_our_head_learn_the_same():
     assert abs(training.accuracies["one head"] - training.accuracies["plain loop"]) < 0.15
 
 
-def test_a_net_that_runs_in_every_epoch_is_measured_with_its_head(tmp_path, make_photos):
-    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
-    config = ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off", device="cpu", workers=1)
-    assert passing.Extraction(manifest, config, tmp_path).every_epoch() > 0
-
-
 def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates():
     rates = {"plain": [2.0], "ours": [8.0], "backbone each epoch": [2.0], "plain loop": [100.0], "one head": [8_000.0]}
     lines = tables.table(rates)
@@ -131,9 +114,8 @@ def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates()
     assert costs[-1].split()[-1] == "4,000", "10 * 800 / 2 against 10 * 800 / 8000 seconds"
 
 
-def test_fine_tuning_by_hand_and_ours_train_on_as_many_photos(tmp_path, make_photos, monkeypatch):
+def test_fine_tuning_is_measured_without_its_words(tmp_path, make_photos, capsys):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
     config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
-    end_to_end = finetuning.EndToEnd(manifest, config, torch.device("cpu"))
-    assert end_to_end.plain() > 0
-    assert end_to_end.ours() > 0
+    assert finetuning.EndToEnd(manifest, config, torch.device("cpu")).ours() > 0
+    assert capsys.readouterr().out == ""

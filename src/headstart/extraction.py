@@ -21,6 +21,7 @@ from headstart.devices import pick_device
 from headstart.errors import CacheError
 from headstart.images import Geometry
 from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
+from headstart.memory import kept_memory
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
@@ -100,6 +101,7 @@ class Extractor:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return make_batch(images, len(images)).pixels
 
+    @kept_memory()
     def fill(self, path: Path) -> PassReport:
         """Computes every pending row of a cache. Stopped at any moment, the same call goes on.
 

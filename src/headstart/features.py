@@ -13,6 +13,7 @@ from torch.nn import functional
 from headstart.cache import FeatureCache
 from headstart.datasets import SPLITS
 from headstart.errors import CacheError
+from headstart.memory import kept_memory
 
 BLOCK_ROWS = 4096
 """Rows that are looked at together: 32 MiB in fp32."""
@@ -58,6 +59,7 @@ class Normalization:
     deviation: Tensor
 
     @classmethod
+    @kept_memory()
     def fit(cls, features: Features, kind: Literal["standardize", "l2", "none"]) -> "Normalization":
         """Learns mean and deviation from the training split; a feature that never changes is only centred."""
         width = features.values.shape[1]

@@ -58,6 +58,12 @@ def set_training(net: ResNet, config: FinetuneConfig) -> None:
                 module.eval()
 
 
+def head_digest(folder: Path | None) -> str:
+    """What identifies the head of a run; empty without one."""
+    file = folder / "head.pth" if folder else None
+    return weights_digest(str(file), 0) if file and file.is_file() else ""
+
+
 def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> nn.Sequential:
     """The head of a run, to start from: linear probing first, then fine-tuning.
 
@@ -77,14 +83,18 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
         ("--weights", made["weights_digest"], digest),
         ("--image-px", made["image_px"], config.image_px),
         ("--resize", made["resize"], config.resize),
-        ("--data", f"the classes {_some(found)}", f"the classes {_some(classes)}"),
+        ("--data", found, classes),
     ):
         if there != here:
             raise RunError(
-                f"The features of {folder} were made with {there}, this run has {here}: give the same {flag}."
+                f"The features of {folder} were made with {_words(there)}, this run has {_words(here)}: "
+                f"give the same {flag}."
             )
     return load_head(folder / "head.pth", setting.get("dropout", 0.0))
 
 
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
+def _words(value: object) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    rest = f" and {len(value) - 10} more" if len(value) > 10 else ""
+    return f"the classes {', '.join(value[:10])}{rest}"

@@ -27,6 +27,7 @@ from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net, set_training
 from headstart.image_batches import Images, predict
 from headstart.images import Geometry, Squares
+from headstart.memory import kept_memory
 from headstart.objective import rate_factor
 from headstart.progress import bar, say
 from headstart.recipe import shorter_px
@@ -65,6 +66,7 @@ def geometry_of(config: FinetuneConfig) -> Geometry:
     return Geometry(config.image_px, resize, shorter_px(config.image_px, config.weights), reduced_decode=False)
 
 
+@kept_memory()
 def finetune(
     manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint | None = None
 ) -> Tuned:

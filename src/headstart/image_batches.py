@@ -14,6 +14,7 @@ from headstart.backbone import PixelScale
 from headstart.datasets import Manifest
 from headstart.images import Geometry, Squares
 from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.memory import kept_memory
 from headstart.progress import bar
 
 EVALUATION_IMAGES = 64
@@ -60,6 +61,7 @@ def _unpadded(images: list[Loaded]) -> tuple[NDArray[np.int64], Tensor]:
 
 
 @torch.inference_mode()
+@kept_memory()
 def predict(
     net: nn.Module, scale: PixelScale, images: Images, rows: NDArray[np.int64], device: torch.device
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

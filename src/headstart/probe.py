@@ -18,6 +18,7 @@ from headstart.datasets import SPLITS
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import Head, HeadStack
+from headstart.memory import kept_memory
 from headstart.moments import Moments
 from headstart.progress import bar
 from headstart.training import evaluate
@@ -43,6 +44,7 @@ class Probed:
     """What was learned from train and validation; None where there are no weights."""
 
 
+@kept_memory()
 def probe(features: Features, method: Method, kind: Literal["standardize", "l2", "none"]) -> Probed:
     """Applies a method: its one value is chosen on validation, then train and validation are learned from together.
 

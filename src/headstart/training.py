@@ -15,6 +15,7 @@ from headstart.arithmetic import fast_products
 from headstart.errors import TrainingFailed
 from headstart.features import BLOCK_ROWS, Features, Normalization
 from headstart.heads import Head, HeadStack, backpropagate
+from headstart.memory import kept_memory
 from headstart.objective import class_weights, dropout_mask, rate_factor, smoothed_targets
 from headstart.progress import bar, say
 from headstart.settings import HeadConfig
@@ -182,6 +183,7 @@ class Trainer:
         """How many were trained."""
         return len(self.records[0].history)
 
+    @kept_memory()
     def epoch(self) -> None:
         """Shows every training row once to every head, and validates."""
         start = time.perf_counter()

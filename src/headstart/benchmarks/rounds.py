@@ -4,10 +4,12 @@ Machines drift by a factor of two within minutes, so what counts is the ratio wi
 rounds.
 """
 
+import multiprocessing
 import os
 import statistics
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,16 @@ Contestant = Callable[[], float]
 """Does its work once; returns how much of it per second."""
 Rates = dict[str, list[float]]
 """Of each contestant, round by round."""
+
+
+def in_its_own_process(contestant: Contestant) -> Contestant:
+    """As a script of its own would run: nothing that ran before it has arranged the memory."""
+
+    def run() -> float:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(contestant).result()
+
+    return run
 
 
 def rounds(contestants: dict[str, Contestant], count: int) -> Rates:

@@ -1,0 +1,49 @@
+"""Freed memory is kept while that is asked for, and goes back to the system as usual afterwards."""
+
+import platform
+import resource
+
+import numpy as np
+import pytest
+
+from headstart.memory import kept_memory
+
+BYTES = 2**28
+
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+
+
+def faults_of_touching_it_twice_again() -> int:
+    """Page faults of the second time that a block is asked for, filled and freed."""
+    np.ones(BYTES, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(BYTES, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@on_glibc
+def test_a_block_that_is_asked_for_again_costs_no_page_fault_while_memory_is_kept():
+    usual = faults_of_touching_it_twice_again()
+    with kept_memory():
+        with kept_memory():
+            assert faults_of_touching_it_twice_again() < usual / 10
+        assert faults_of_touching_it_twice_again() < usual / 10, "the outer one still holds"
+    assert faults_of_touching_it_twice_again() > usual / 2, "and then all is as it was"
+
+
+def test_it_decorates_what_may_fail(monkeypatch):
+    @kept_memory()
+    def failing():
+        raise ValueError("as it is")
+
+    with pytest.raises(ValueError, match="as it is"):
+        failing()
+    from headstart import memory
+
+    assert memory._users == 0
+
+
+def test_another_malloc_is_left_alone(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    with kept_memory():
+        pass
