@@ -30,12 +30,13 @@ def main(config: BenchmarkConfig) -> None:
         storage = storing.Storage(extraction.recipe, folder, config.rows)
         checking = storing.Checking(extraction.recipe, folder, config.rows)
         training = heads.Heads(config.rows, extraction.extractor.device)
+        part = max(2, config.images // 4)
         finetune = FinetuneConfig(
             weights="random",
             image_px=config.image_px,
             epochs=1,
             batch_size=config.batch_size,
-            subset=max(2, config.images // 4),
+            subset=part,
             workers=config.workers,
         )
         hand = by_hand.ByHand(manifest, config.batch_size, config.workers, config.device)
@@ -58,7 +59,7 @@ def main(config: BenchmarkConfig) -> None:
                 "one head": training.one,
                 "64 heads": training.many,
                 "64 heads, halving": training.swept,
-                "plain fine-tuning": rounds.in_its_own_process(partial(hand.fine_tuning, finetune.subset)),
+                "plain fine-tuning": rounds.in_its_own_process(partial(hand.fine_tuning, part)),
                 "fine-tuning": end_to_end.ours,
             },
             config.rounds,
