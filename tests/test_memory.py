@@ -2,10 +2,12 @@
 
 import platform
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from headstart import memory
 from headstart.memory import kept_memory
 
 BYTES = 2**28
@@ -31,19 +33,29 @@ def test_a_block_that_is_asked_for_again_costs_no_page_fault_while_memory_is_kep
     assert faults_of_touching_it_twice_again() > usual / 2, "and then all is as it was"
 
 
-def test_it_decorates_what_may_fail(monkeypatch):
+@on_glibc
+def test_what_was_kept_is_given_back_at_the_end():
+    def held() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = held()
+    with kept_memory():
+        np.ones(BYTES, np.uint8)
+        assert held() > before + BYTES / 2
+    assert held() < before + BYTES / 2
+
+
+def test_it_decorates_what_may_fail():
     @kept_memory()
     def failing():
         raise ValueError("as it is")
 
     with pytest.raises(ValueError, match="as it is"):
         failing()
-    from headstart import memory
-
     assert memory._users == 0
 
 
 def test_another_malloc_is_left_alone(monkeypatch):
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    monkeypatch.setattr("headstart.memory._libc", object())
     with kept_memory():
         pass

@@ -17,11 +17,15 @@ USUAL = (2**25, 2**26)
 """Bytes to which glibc raises them by itself on 64-bit systems. Source: mallopt(3), M_MMAP_THRESHOLD."""
 
 _users = 0
+_libc = ctypes.CDLL(None)
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """As a context or as a decorator: freed memory is kept, for the whole process. Where malloc is another: nothing."""
+    """As a context or as a decorator: freed memory is kept, for the whole process, and given back at the end.
+
+    Where malloc is not glibc's, nothing happens.
+    """
     global _users
     _users += 1
     _set(KEPT)
@@ -31,10 +35,11 @@ def kept_memory() -> Iterator[None]:
         _users -= 1
         if not _users:
             _set(USUAL)
+            if hasattr(_libc, "malloc_trim"):
+                _libc.malloc_trim(0)
 
 
 def _set(thresholds: tuple[int, int]) -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(MMAP_THRESHOLD, thresholds[0])
-        mallopt(TRIM_THRESHOLD, thresholds[1])
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(MMAP_THRESHOLD, thresholds[0])
+        _libc.mallopt(TRIM_THRESHOLD, thresholds[1])

@@ -15,6 +15,7 @@ from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import parameter_count
 from headstart.leaderboard import Setting, ranked
+from headstart.memory import kept_memory
 from headstart.progress import bar
 from headstart.settings import HeadConfig
 from headstart.training import Fitted, Record, Trainer
@@ -39,6 +40,7 @@ class Sweep:
     """Epochs that were trained, summed over all heads."""
 
 
+@kept_memory()
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
     """Trains a head for each of the settings.
 

@@ -49,6 +49,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
         return fit_quietly(features, config, report)
 
 
+@kept_memory()
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
@@ -183,7 +184,6 @@ class Trainer:
         """How many were trained."""
         return len(self.records[0].history)
 
-    @kept_memory()
     def epoch(self) -> None:
         """Shows every training row once to every head, and validates."""
         start = time.perf_counter()

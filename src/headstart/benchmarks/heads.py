@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.cache import FEATURES
 from headstart.features import Features, Normalization
+from headstart.memory import kept_memory
 from headstart.search import stacks, sweep
 from headstart.settings import HeadConfig
 from headstart.training import Trainer, evaluate
@@ -66,6 +67,7 @@ class Heads:
         self.accuracies["plain loop"] = float((found == labels[val.cpu()]).float().mean())
         return rate
 
+    @kept_memory()
     def one(self) -> float:
         """One of our heads, from features as they are stored."""
         trainer = Trainer(self.features, self.normalization, [HeadConfig()])
@@ -73,6 +75,7 @@ class Heads:
         self.accuracies["one head"] = evaluate(trainer.heads, self.normalization, self.features, "val")[1][0]
         return rate
 
+    @kept_memory()
     def many(self) -> float:
         """K heads for an epoch, in stacks of what the cache of the processor holds."""
         trainers = [Trainer(self.part, self.normalization, stack) for stack in stacks(SETTINGS, self.part)]
