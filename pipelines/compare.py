@@ -7,7 +7,7 @@ from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 
 def main(config: CompareConfig) -> None:
-    """Prints two tables and a sentence, and writes the same as JSON and as a picture."""
+    """Prints two tables and a sentence, and writes the same as JSON, as a picture and as a page."""
     from headstart import (  # matplotlib loads here, after --help
         comparison,
         files,
@@ -31,7 +31,8 @@ def main(config: CompareConfig) -> None:
     with files.whole_file(folder / "report.html") as path:
         page = report.render(folder, compared.sentence, found, *report.sources(config))
         path.write_text(page, encoding="utf-8")
-    print(f"\nAll of it on one page: {folder / 'report.html'}; as figures: {folder / 'compare.json'}")
+    print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
+    print(f"All of it on one page: {folder / 'report.html'}")
     print(f"\n{compared.sentence}")
 
 

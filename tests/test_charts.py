@@ -66,7 +66,7 @@ def test_the_ticks_of_a_time_axis_leave_each_other_room(values):
 
 def test_every_run_is_named_by_rank_and_kind_and_ways_differ_by_form():
     chart = report_charts.accuracy_against_time([run("a"), run("b", "finetune", 0.95, 300.0)])
-    assert [text.words for text in chart.texts] == ["1 head", "2 finetune"]
+    assert [text.words for text in chart.texts] == ["1 head", "2 finetune seed"]
     assert {shape.look for shape in chart.shapes if shape.kind == "dots"} == {"first", "second"}
     assert [words for _, words, _ in chart.key] == ["a head on frozen features", "the whole net, fine-tuned"]
 
