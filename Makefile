@@ -62,7 +62,7 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
 	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
 
-benchmark: .venv/ready  ## the pass and the cache against what people write by hand
+benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
 	@$(PY) pipelines/benchmark.py $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
 
 test: .venv/ready  ## the tests

@@ -28,6 +28,7 @@ def main(config: BenchmarkConfig) -> None:
         )
         extraction = passing.Extraction(manifest, extract, folder)
         storage = storing.Storage(extraction.recipe, folder, config.rows)
+        reading = storage.reading()
         checking = storing.Checking(extraction.recipe, folder, config.rows)
         training = heads.Heads(config.rows, extraction.extractor.device)
         part = max(2, config.images // 4)
@@ -50,9 +51,9 @@ def main(config: BenchmarkConfig) -> None:
                 "decode ceiling": extraction.decode_ceiling,
                 "cache write": storage.write,
                 "numpy.tofile": storage.tofile,
-                "cache load": storage.load,
-                "cache load, verified": storage.load_verified,
-                "numpy.fromfile": storage.fromfile,
+                "cache load": rounds.in_its_own_process(reading.load),
+                "cache load, verified": rounds.in_its_own_process(reading.load_verified),
+                "numpy.fromfile": rounds.in_its_own_process(reading.fromfile),
                 "up-to-date check": checking.check,
                 "backbone each epoch": rounds.in_its_own_process(hand.head_each_epoch),
                 "plain loop": training.plain,

@@ -48,7 +48,8 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert storage.tofile() > 0
     assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
     assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
-    assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
+    reading = storage.reading()
+    assert min(reading.load(), reading.load_verified(), reading.fromfile()) > 0
 
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):

@@ -22,9 +22,9 @@ _libc = ctypes.CDLL(None)
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """As a context or as a decorator: freed memory is kept, for the whole process, and given back at the end.
+    """As a context or as a decorator: freed memory is kept, for the whole process. Where malloc is another: nothing.
 
-    Where malloc is not glibc's, nothing happens.
+    What was kept is given back when something is freed later; to do so at once would make the next call start cold.
     """
     global _users
     _users += 1
@@ -35,8 +35,6 @@ def kept_memory() -> Iterator[None]:
         _users -= 1
         if not _users:
             _set(USUAL)
-            if hasattr(_libc, "malloc_trim"):
-                _libc.malloc_trim(0)
 
 
 def _set(thresholds: tuple[int, int]) -> None:
