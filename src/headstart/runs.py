@@ -203,8 +203,7 @@ def read_answers(folder: Path) -> Answers:
     """
     path = folder / "predictions.csv"
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.reader(file)
+        with open_csv(path) as rows:
             if next(rows)[:3] != ["path", "label", "predicted"]:
                 raise ValueError("path, label and predicted are not its first columns")
             answers = [(image, label, predicted) for image, label, predicted, *_ in rows]

@@ -17,6 +17,11 @@ from headstart.devices import pick_device
 from headstart.loading import default_workers
 
 
+def seed_head(classes: int) -> nn.Sequential:
+    """The head that people write on the pooled features."""
+    return nn.Sequential(nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes))
+
+
 @dataclass
 class ByHand:
     """ResNet50 in fp32, its weights' own preset, a DataLoader with a worker for each core; rates are images per second.
@@ -43,8 +48,8 @@ class ByHand:
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net: what people do who keep no features."""
         net, device = frozen(load_resnet50("random")[0]), pick_device(self.device)
-        layers = [nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, len(self.manifest.classes))]
-        return self._epoch(net.to(device), nn.Sequential(*layers).to(device), len(self.manifest))
+        head = seed_head(len(self.manifest.classes)).to(device)
+        return self._epoch(net.to(device), head, len(self.manifest))
 
     def fine_tuning(self, images: int) -> float:
         """An epoch over some of the images in which all layers are trained."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import FEATURES
 from headstart.features import Features, Normalization
 from headstart.memory import kept_memory
@@ -50,8 +51,7 @@ class Heads:
         train, val = (self.features.rows[split] for split in ("train", "val"))
         values, labels = self.normalization(self.features.values).cpu(), self.features.labels.cpu()
         torch.manual_seed(0)
-        layers = [nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, CLASSES)]
-        head = nn.Sequential(*layers).to(self.device)
+        head = seed_head(CLASSES).to(self.device)
         optimizer, criterion = torch.optim.Adam(head.parameters(), lr=1e-3), nn.CrossEntropyLoss()
         loader = DataLoader(TensorDataset(values[train.cpu()], labels[train.cpu()]), batch_size=32, shuffle=True)
         start, total = time.perf_counter(), 0.0
