@@ -8,13 +8,13 @@ PY     := .venv/bin/python
 SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
 CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 
-.PHONY: help setup data extract train-head sweep probe learning-curve finetune info verify compare demo benchmark test lint types check clean
+.PHONY: help setup data extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  PYTHON=python3.12  PIP_ARGS=…'
+	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -55,6 +55,12 @@ verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="
 
 compare: .venv/ready  ## what all runs of a data set are worth and took, and whether fine-tuning pays
 	@$(PY) pipelines/compare.py $(CACHED)
+
+predict: .venv/ready  ## a run and IMAGES=… (or CACHE=…) -> a CSV with the class of each image
+	@$(PY) pipelines/predict.py $(if $(RUN),--run "$(RUN)") $(if $(IMAGES),--images "$(IMAGES)") $(if $(CACHE),--cache "$(CACHE)") $(PREDICT_ARGS)
+
+export: .venv/ready  ## a run -> one file for other programs, FORMAT=pt2 or onnx, checked, with a card
+	@$(PY) pipelines/export.py $(if $(RUN),--run "$(RUN)") $(if $(FORMAT),--format $(FORMAT)) $(if $(IMAGES),--images "$(IMAGES)") $(EXPORT_ARGS)
 
 demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=

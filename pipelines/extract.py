@@ -10,15 +10,7 @@ def main(config: ExtractConfig) -> int:
 
     report = updating.bring_up_to_date(config)
     print(updating.summary(report))
-    unreadable = report.unreadable()
-    for path, reason in unreadable[:20]:
-        print(f"  unreadable: {path}: {reason}")
-    if len(unreadable) > 20:
-        print(f"  … and {len(unreadable) - 20} more ({updating.reasons_in_words(unreadable)})")
-    too_many = len(unreadable) > config.max_unreadable * len(report.cache)
-    if too_many:
-        print(f"More than --max-unreadable {config.max_unreadable:.1%} are unreadable: mend them or allow more.")
-    return int(too_many)
+    return report.unreadable().report(len(report.cache), config.max_unreadable)
 
 
 if __name__ == "__main__":

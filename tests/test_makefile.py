@@ -21,6 +21,11 @@ OURS = (
     "PROBE_ARGS",
     "CURVE_ARGS",
     "FINETUNE_ARGS",
+    "PREDICT_ARGS",
+    "EXPORT_ARGS",
+    "RUN",
+    "IMAGES",
+    "FORMAT",
     "INFO_ARGS",
     "VERIFY_ARGS",
     "BENCHMARK_ARGS",
@@ -102,9 +107,12 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other():
         "PROBE": ("--methods knn", "probe"),
         "CURVE": ("--seeds 9", "learning_curve"),
         "FINETUNE": ("--subset 50", "finetune"),
+        "PREDICT": ("--workers 1", "predict"),
+        "EXPORT": ("--weights w.pth", "export"),
     }
-    found = programs(*ON_FEATURES, "finetune", *(f"{name}_ARGS={flag}" for name, (flag, _) in meant.items()))
-    assert len(found) == 7
+    targets = (*ON_FEATURES, "finetune", "predict", "export")
+    found = programs(*targets, *(f"{name}_ARGS={flag}" for name, (flag, _) in meant.items()))
+    assert len(found) == 9
     for flag, program in meant.values():
         assert [name for name, flags in found.items() if flag in flags] == [program]
 
@@ -113,6 +121,16 @@ def test_a_named_cache_is_written_and_read():
     found = programs(*ON_FEATURES, "DATA=photos/", "CACHE=my features.h5")
     assert all('--cache "my features.h5"' in found[program] for program in ("extract", *ON_FEATURES.values()))
     assert "--cache" not in programs("finetune", "DATA=photos/", "CACHE=f.h5")["finetune"]
+
+
+def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it():
+    named = ("RUN=data/runs/my photos/best", "IMAGES=new pictures/*.jpg", "FORMAT=onnx")
+    predicted = programs("predict", *named)["predict"]
+    assert predicted.startswith('--run "data/runs/my photos/best" --images "new pictures/*.jpg"')
+    exported = programs("export", *named)["export"]
+    assert '--run "data/runs/my photos/best" --format onnx --images "new pictures/*.jpg"' in exported
+    assert '--cache "f.h5"' in programs("predict", "RUN=r", "CACHE=f.h5")["predict"]
+    assert list(programs("predict", "export", *named)) == ["predict", "export"]
 
 
 def test_the_demo_is_the_whole_story_on_the_digits_whatever_data_is_named():

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import resource
 import runpy
 import shutil
 import subprocess
@@ -350,6 +351,133 @@ def test_nothing_but_the_answer_goes_to_stdout_and_the_answer_names_the_run(stor
         last = story.said[program].splitlines()[-1]
         assert last.startswith(f"data/runs/photos/{story.folder(kind).name}: test accuracy ")
         assert "on 7 images" in last
+
+
+# --- from a run to predictions ---
+
+
+WITH_WEIGHTS = sorted(set(TESTED) - {"knn"})
+
+
+@pytest.mark.parametrize("kind", WITH_WEIGHTS)
+def test_a_run_says_about_every_test_image_again_what_it_said_when_it_was_tested(story, kind, tmp_path):
+    run, out = story.folder(kind), tmp_path / "out.csv"
+    result = run_program_on_test_images(story, run, out)
+    assert result.code == 1  # one of eight is unreadable
+    assert "unreadable: photos/test/dog/1.png: the file is empty" in result.out
+    with out.open(newline="") as file:
+        found = {row["path"]: row for row in csv.DictReader(file)}
+    assert len(found) == 8
+    for row in story.predictions(kind):
+        again = found[f"photos/{row['path']}"]
+        assert again["predicted"] == row["predicted"]
+        # Batches of another size round the last bit of a feature otherwise, and float16 makes a step of it.
+        assert float(again["probability"]) == pytest.approx(float(row[f"p_{row['predicted']}"]), abs=1e-4)
+
+
+def run_program_on_test_images(story: Story, folder: Path, out: Path) -> Ran:
+    return run("predict", "--run", folder, "--images", "photos/test", "--out", out, "--workers", "1", cwd=story.cwd)
+
+
+def test_the_same_is_said_from_the_cache_without_a_weight_or_an_image(story, copied, monkeypatch):
+    shutil.rmtree(copied / "photos")
+    monkeypatch.setattr("headstart.run_parts.load_resnet50", None)
+    said = ran(
+        "predict",
+        "--run",
+        story.folder("head"),
+        "--cache",
+        "data/features/photos.h5",
+        "--out",
+        "o.csv",
+        "--max-unreadable",
+        "0.5",
+        cwd=copied,
+    ).out
+    assert "unreadable: test/dog/1.png: the file is empty" in said
+    with (copied / "o.csv").open(newline="") as file:
+        found = {row["path"]: row for row in csv.DictReader(file)}
+    assert len(found) == 24
+    for row in story.predictions("head"):
+        own = found[row["path"]]
+        assert own["predicted"] == row["predicted"]
+        assert float(own["probability"]) == pytest.approx(float(row[f"p_{row['predicted']}"]), abs=1e-6)
+
+
+def test_predictions_lie_in_the_run_under_the_name_of_the_images_where_no_other_place_is_named(story, tmp_path):
+    folder = shutil.copytree(story.folder("ridge"), tmp_path / "ridge")
+    said = ran("predict", "--run", folder, "--images", "photos/val", cwd=story.cwd).out
+    assert said.startswith(f"{folder / 'predict-val.csv'}: 4 images: ")
+    assert (folder / "predict-val.csv").is_file()
+
+
+def test_the_best_run_of_a_data_set_has_a_name(story, tmp_path):
+    out = tmp_path / "out.csv"
+    ran("predict", "--run", "data/runs/photos/best", "--images", "photos/val", "--out", out, cwd=story.cwd)
+    assert len(out.read_text().splitlines()) == 5
+
+
+def test_what_to_predict_and_with_which_run_must_be_said(story):
+    for flags, sentence in (
+        ((), "Say what to predict: either --images"),
+        (("--images", "photos", "--cache", "f.h5"), "Say what to predict: either --images"),
+        (("--images", "photos"), "No run is named: give --run"),
+        (("--images", "photos", "--run", story.folder("knn")), "holds no weights to predict with"),
+        (("--images", "nowhere", "--run", story.folder("head")), "nowhere names no images"),
+    ):
+        result = run("predict", *flags, cwd=story.cwd)
+        assert result.code == 2
+        assert sentence in result.err
+        assert "Traceback" not in result.err
+
+
+def test_a_cache_of_other_classes_is_predicted_with_a_word_about_it(story, tmp_path):
+    root = photos(tmp_path / "photos", train=2, val=1, test=1)
+    (root / "train/cat").rename(root / "train/cow")
+    (root / "val/cat").rename(root / "val/cow")
+    (root / "test/cat").rename(root / "test/cow")
+    ran("extract", "--data", "photos", *EXTRACT, cwd=tmp_path)
+    said = ran(
+        "predict", "--run", story.folder("head"), "--cache", "data/features/photos.h5", "--out", "o.csv", cwd=tmp_path
+    )
+    assert "learned other classes than those of data/features/photos.h5: it names those that it knows" in said.out
+    assert "cow" not in (tmp_path / "o.csv").read_text().replace("/cow/", "/")
+
+
+def test_an_exported_run_was_checked_with_its_own_test_images_and_says_so(story, tmp_path):
+    folder = shutil.copytree(story.folder("finetune"), tmp_path / "run")
+    said = ran("export", "--run", folder, cwd=story.cwd).out
+    assert said.startswith(f"{folder / 'pt2/model.pt2'}: 94.")
+    assert "checked on 7 images" in said
+    about = json.loads((folder / "pt2/model.json").read_text())
+    assert (about["classes"], about["checked_images"]) == (["cat", "dog"], 7)
+    assert about["largest_difference"] <= 1e-4
+    assert about["to_stored_predictions"]["same_class"] == 7
+    assert about["to_stored_predictions"]["largest_difference"] <= 1e-4
+    assert {file.name for file in (folder / "pt2").iterdir()} == {"model.pt2", "model.json", "model_card.md"}
+
+
+def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
+    folder = shutil.copytree(story.folder("head"), tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"data_root": str(tmp_path / "gone")}))
+    result = run("export", "--run", folder, cwd=story.cwd)
+    assert result.code == 2
+    assert "Not one of the run's own test images can be read" in result.err
+    assert not (folder / "pt2/model.pt2").exists()
+
+
+def test_a_full_disk_ends_an_export_in_a_sentence_without_half_a_model(story, tmp_path):
+    folder = shutil.copytree(story.folder("head"), tmp_path / "run")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        result = run("export", "--run", folder, cwd=story.cwd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.code == 2
+    assert "The model cannot be written to" in result.err
+    assert list((folder / "pt2").iterdir()) == []
 
 
 # --- many heads ---
@@ -741,7 +869,7 @@ def alone(program: str, *arguments: object, cwd: Path) -> tuple[str, str, float]
 def test_help_answers_at_once_without_torch(program, tmp_path):
     printed, heavy, seconds = alone(program, "--help", cwd=tmp_path)
     assert "--config" in printed
-    assert "--data" in printed
+    assert "--data" in printed or "--run" in printed
     assert heavy == ""
     assert seconds < 1
 

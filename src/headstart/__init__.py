@@ -4,13 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.api import extract, finetune, train_head
     from headstart.arrays import load
     from headstart.cache import FeatureCache
+    from headstart.classifier import Classifier
     from headstart.estimator import HeadClassifier
 
-__all__ = ["FeatureCache", "HeadClassifier", "load"]
+__all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
 
-_HOMES = {"FeatureCache": "cache", "HeadClassifier": "estimator", "load": "arrays"}
+_HOMES = {"Classifier": "classifier", "FeatureCache": "cache", "HeadClassifier": "estimator", "load": "arrays"} | {
+    "extract": "api",
+    "finetune": "api",
+    "train_head": "api",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import logging
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -177,6 +177,11 @@ def frozen(net: ResNet) -> ResNet:
 
 
 def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> Forward:
+    """`fast_module` as a function (B, H, W, 3) uint8 on `device` → (B, D) float32 on `device`, without gradients."""
+    return torch.inference_mode()(fast_module(net, scale, precision, compiled, device))
+
+
+def fast_module(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> nn.Module:
     """A copy of a frozen ResNet50 for speed: BatchNorm folded, normalisation inside, channels last, perhaps compiled.
 
     Args:
@@ -187,16 +192,17 @@ def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, de
         device: where to run.
 
     Returns:
-        A function (B, H, W, 3) uint8 on `device` → (B, D) float32 on `device`.
+        (B, H, W, 3) uint8 on `device` in, (B, D) float32 on `device` out.
     """
-    # By default convolutions on CUDA round fp32 to TF32's 10 bits.
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    # By default convolutions on CUDA round fp32 to 10 bits (TF32). Not by the newer `conv.fp32_precision`, which makes
+    # torch.export fail: pytorch issue 166387.
+    torch.backends.cudnn.allow_tf32 = False
     module = FastBackbone(net, scale, DTYPES[precision]).to(device).eval()
     if not compiled:
-        return torch.inference_mode()(module)
+        return module
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it reports a missing GPU on every CPU
     options: Any = {"freezing": True} if device.type == "cpu" else None
-    return torch.inference_mode()(torch.compile(module, dynamic=False, options=options))
+    return cast(nn.Module, torch.compile(module, dynamic=False, options=options))
 
 
 class FastBackbone(nn.Module):

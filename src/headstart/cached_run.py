@@ -99,6 +99,7 @@ class CachedRun:
         metrics = {
             "kind": self.kind,
             "dataset": cache.manifest.name,
+            "data_root": str(cache.manifest.root),
             **outcomes.figures(val, test),
             "extract_seconds": cache.seconds,
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,

@@ -8,7 +8,7 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -65,6 +65,10 @@ class Manifest:
     def file(self, row: int) -> Path:
         """Where the image of a row lies."""
         return self.root / self.relative_path(row)
+
+    def files(self, rows: Iterable[int]) -> Iterator[tuple[int, Path]]:
+        """Row and place of some images, one after the other."""
+        return ((int(row), self.file(int(row))) for row in rows)
 
     def relative_path(self, row: int) -> str:
         """The image's path as text, relative to `root`."""
@@ -251,9 +255,9 @@ def _list_classes(root: Path, split: str | None, folder: str = "") -> list[_Entr
         if not _is_folder(entry):
             left_out.append(entry.name)
             continue
-        files = list(_walk(entry.path, os.path.join(folder, entry.name), above))
-        left_out += [path for path, _ in files if not _is_image(path)]
-        images = [(path, status) for path, status in files if _is_image(path)]
+        files = list(walk(entry.path, os.path.join(folder, entry.name), above))
+        left_out += [path for path, _ in files if not is_image(path)]
+        images = [(path, status) for path, status in files if is_image(path)]
         if not images and split in (None, "train"):
             raise DataError(f"The class folder {entry.path} holds no images. Fill it or remove it.")
         found += [_Entry(path, entry.name, split, status.st_size, status.st_mtime_ns) for path, status in images]
@@ -261,36 +265,46 @@ def _list_classes(root: Path, split: str | None, folder: str = "") -> list[_Entr
     return found
 
 
-def _is_image(path: str) -> bool:
+def is_image(path: str) -> bool:
+    """Whether a file is taken for an image, by its name."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
-    stray = sum(map(_is_image, left_out))
+    stray = sum(map(is_image, left_out))
     if stray:
         warnings.warn(f"{top}: {stray} images lie in no class folder and are left out.", DataWarning, stacklevel=2)
-    suffixes = Counter(os.path.splitext(path)[1] or "no suffix" for path in left_out if not _is_image(path))
+    suffixes = Counter(os.path.splitext(path)[1] or "no suffix" for path in left_out if not is_image(path))
     if suffixes:
         kinds = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5))
         warnings.warn(f"{top}: left out what is no image by its name: {kinds}.", DataWarning, stacklevel=2)
 
 
-def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-    """Files below a folder, links followed; hidden ones, and folders that contain themselves, are passed over."""
+def walk(
+    folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Files below a folder by name, links followed; hidden ones, and folders that contain themselves, are passed over.
+
+    Args:
+        folder: where to look.
+        relative: what the paths begin with.
+        above: identities of the folders that this one lies in.
+    """
     identity = _identity(folder)
     if identity in above:
         return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = os.path.join(relative, entry.name)
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                yield from _walk(entry.path, path, above | {identity})
-            else:
-                status = _status(entry)
-                if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # a pipe would be waited for
-                    yield path, status
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        path = os.path.join(relative, entry.name)
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            yield from walk(entry.path, path, above | {identity})
+        else:
+            status = _status(entry)
+            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # a pipe would be waited for
+                yield path, status
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:

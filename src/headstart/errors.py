@@ -37,5 +37,9 @@ class RunError(HeadstartError):
     """A run folder that is missing, incomplete or in the way."""
 
 
+class ExportFailed(HeadstartError):
+    """The exported model does not do what the run does."""
+
+
 class TrainingFailed(HeadstartError):
     """Training came to nothing: the loss is not a number any more."""

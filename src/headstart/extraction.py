@@ -20,6 +20,7 @@ from headstart.datasets import Manifest
 from headstart.devices import pick_device
 from headstart.errors import CacheError
 from headstart.images import Geometry
+from headstart.launching import Launched, one_behind
 from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
 from headstart.memory import kept_memory
 from headstart.progress import bar
@@ -93,7 +94,7 @@ class Extractor:
 
     def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
         images: list[Loaded] = []
-        for image in stream(manifest, range(len(manifest)), geometry, self.workers, self.workers):
+        for image in stream(manifest.files(range(len(manifest))), geometry, self.workers, self.workers):
             images += [image] if image.pixels is not None else []
             if len(images) == size:
                 break
@@ -150,7 +151,7 @@ class Extractor:
             Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
         """
         size = self.batch_size(cache.recipe)
-        loaded = stream(cache.manifest, rows.tolist(), cache.recipe.geometry, self.workers, 2 * size)
+        loaded = stream(cache.manifest.files(rows), cache.recipe.geometry, self.workers, 2 * size)
         same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for begin in range(0, len(same), size):
@@ -199,7 +200,10 @@ class _Pass:
             BackgroundWriter(writer, COMMIT_SECONDS) as writing,
             bar(len(pending), "extracting", "images") as progress,
         ):
-            for batch, features in self._computed(self._batches(pending.tolist())):
+            for batch, launched in one_behind(self._batches(pending.tolist()), self._launch):
+                features = launched.result()
+                self.report.forwarded += len(batch.rows)
+                self.report.forward_seconds += launched.seconds
                 writing.write(batch.rows, features[: len(batch.rows)], batch.digests)
                 progress.update(len(batch.rows) + self._note_unreadable(writing))
             self._note_unreadable(writing)
@@ -213,7 +217,7 @@ class _Pass:
         """Readable images that no other image's features serve, in full batches; only the last may be short."""
         images: list[Loaded] = []
         geometry = self.cache.recipe.geometry
-        for image in stream(self.cache.manifest, rows, geometry, self.workers, 2 * self.batch_size):
+        for image in stream(self.cache.manifest.files(rows), geometry, self.workers, 2 * self.batch_size):
             self.report.decode_seconds += image.seconds
             if image.pixels is None:
                 self.unreadable.append(image)
@@ -227,20 +231,8 @@ class _Pass:
         if images:
             yield make_batch(images, self.batch_size)
 
-    def _computed(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-        """Features of each batch, one batch late, so that a GPU has the next to do while these come back."""
-        before: tuple[Batch, _Launched] | None = None
-        for batch in batches:
-            start = time.perf_counter()
-            launched = _Launched(self.forward, batch.pixels, self.device)
-            self.report.forwarded += len(batch.rows)
-            ready = (before[0], before[1].features()) if before else None
-            self.report.forward_seconds += time.perf_counter() - start
-            if ready:
-                yield ready
-            before = batch, launched
-        if before:
-            yield before[0], before[1].features()
+    def _launch(self, batch: Batch) -> Launched:
+        return Launched(self.forward, batch.pixels, self.device)
 
     def _note_unreadable(self, writing: BackgroundWriter) -> int:
         """Writes down what could not be decoded since the last call, and counts it."""
@@ -258,21 +250,3 @@ class _Pass:
             digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
             writing.write(np.array([twin.row for twin in some]), self.cache.gather(sources), digests)
         self.report.copied = len(self.twins)
-
-
-class _Launched:
-    """A forward pass under way; on CUDA, the copies to and fro as well. Elsewhere nothing says when a copy is done."""
-
-    def __init__(self, forward: Forward, pixels: NDArray[np.uint8], device: torch.device) -> None:
-        host, on_cuda = torch.from_numpy(pixels), device.type == "cuda"
-        self._host = host.pin_memory() if on_cuda else host  # alive until its copy is done
-        features = forward(self._host.to(device, non_blocking=on_cuda))
-        self._features = features.to("cpu", non_blocking=on_cuda)
-        self._event = torch.cuda.Event() if on_cuda else None
-        if self._event:
-            self._event.record()
-
-    def features(self) -> NDArray[np.float32]:
-        if self._event:
-            self._event.synchronize()
-        return self._features.numpy()

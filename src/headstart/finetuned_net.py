@@ -72,7 +72,7 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
     Raises:
         RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
     """
-    metrics, found = runs.load_metrics(folder), runs.read_predictions(folder).classes
+    metrics, found = runs.load_metrics(folder), runs.read_classes(folder)
     made, setting = metrics.get("recipe"), metrics.get("best_setting") or {}
     if made is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")

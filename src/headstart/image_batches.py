@@ -43,7 +43,7 @@ class Images:
         """
         images: list[Loaded] = []
         squares = square_of or self.geometry
-        for image in stream(self.manifest, rows.tolist(), squares, self.workers, 2 * size):
+        for image in stream(self.manifest.files(rows), squares, self.workers, 2 * size):
             if image.pixels is None:
                 self.unreadable.add(image.row)
                 continue

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets import Manifest
 from headstart.images import Squares, UnreadableImage, decode
 
 DIGEST_BYTES = 16
@@ -43,13 +42,12 @@ def default_workers(workers: int) -> int:
 
 
 def stream(
-    manifest: Manifest, rows: Iterable[int], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
+    files: Iterable[tuple[int, Path]], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
 ) -> Iterator[Loaded]:
-    """Loads images in the order of `rows`.
+    """Loads images in the order of `files`.
 
     Args:
-        manifest: where they lie.
-        rows: which.
+        files: row and place of each; asked for one after the other, as the images are.
         squares: how each becomes a square, or how that of a row does.
         workers: decoding threads.
         ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
@@ -57,9 +55,9 @@ def stream(
     waiting: deque[Future[Loaded]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        for row in rows:
-            own = squares(int(row)) if callable(squares) else squares
-            waiting.append(pool.submit(load, manifest, int(row), own))
+        for row, file in files:
+            own = squares(row) if callable(squares) else squares
+            waiting.append(pool.submit(load, row, file, own))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -68,12 +66,12 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def load(manifest: Manifest, row: int, squares: Squares) -> Loaded:
+def load(row: int, file: Path, squares: Squares) -> Loaded:
     """Reads, hashes and decodes one image; what goes wrong becomes the reason."""
     start = time.perf_counter()
     digest, pixels, reason = b"", None, ""
     try:
-        data = read(manifest.file(row))
+        data = read(file)
         digest = content_digest(data)
         pixels = decode(data, squares)
     except UnreadableImage as error:

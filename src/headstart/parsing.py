@@ -14,11 +14,13 @@ from headstart.errors import SettingsError
 from headstart.settings import (
     BenchmarkConfig,
     CompareConfig,
+    ExportConfig,
     ExtractConfig,
     FinetuneConfig,
     HeadConfig,
     InspectConfig,
     LearningCurveConfig,
+    PredictConfig,
     PrepareConfig,
     ProbeConfig,
     SweepConfig,
@@ -38,6 +40,8 @@ PROGRAMS: dict[str, type] = {
     "learning_curve": LearningCurveConfig,
     "finetune": FinetuneConfig,
     "compare": CompareConfig,
+    "predict": PredictConfig,
+    "export": ExportConfig,
     "benchmark": BenchmarkConfig,
 }
 """The tables of a TOML file, and who reads them."""

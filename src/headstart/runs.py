@@ -173,6 +173,24 @@ def list_runs(root_of_dataset: Path) -> list[tuple[Path, dict[str, Any]]]:
     return [(folder, load_metrics(folder)) for folder in folders]
 
 
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """Names of a run's classes, in the order of its probabilities.
+
+    Raises:
+        RunError: predictions.csv, whose header holds them, is missing or broken.
+    """
+    path = folder / "predictions.csv"
+    try:
+        with open_csv(path) as lines:
+            return _classes(next(lines))
+    except (OSError, ValueError, StopIteration, csv.Error) as error:
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
+
+
+def _classes(header: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.removeprefix("p_") for name in header[3:])
+
+
 def read_predictions(folder: Path) -> Predictions:
     """The predictions of a run, as they were saved; probabilities come back as float32, to the bit.
 
@@ -182,7 +200,7 @@ def read_predictions(folder: Path) -> Predictions:
     path = folder / "predictions.csv"
     try:
         with open_csv(path) as lines:
-            classes = tuple(name.removeprefix("p_") for name in next(lines)[3:])
+            classes = _classes(next(lines))
             index = {name: number for number, name in enumerate(classes)}
             # Line by line: the text of a thousand probabilities takes twenty times the memory of the numbers.
             rows = [(line[0], index[line[1]], np.array(line[3:], np.float32)) for line in lines]

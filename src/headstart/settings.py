@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from headstart.errors import SettingsError
 
@@ -89,6 +89,7 @@ class ExtractConfig:
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "workers", self.workers >= 0, "0 or more")
         require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
+        _require_words(self)
         _require_seed(self)
 
 
@@ -165,9 +166,7 @@ class HeadConfig:
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
-        for name in ("optimizer", "schedule", "class_weights", "normalize", "device"):  # from Python, any word may come
-            words = get_args(HeadConfig.__annotations__[name])
-            require(self, name, getattr(self, name) in words, f"one of {', '.join(words)}")
+        _require_words(self)
         _require_seed(self)
 
 
@@ -345,6 +344,7 @@ class FinetuneConfig:
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         require(self, "subset", self.subset is None or self.subset >= 2, "at least 2")
         require(self, "workers", self.workers >= 0, "0 or more")
+        _require_words(self)
         _require_seed(self)
         if self.method == "seed":
             for field in dataclasses.fields(self):
@@ -364,6 +364,59 @@ class CompareConfig:
     """Folder of runs; by default data/runs/<data set>."""
     cache: Path | None = None
     """The HDF5 file of features, for the report's map and near-duplicates; by default data/features/<name>.h5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Name the classes of new images with a run: backbone and head as one model."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    run: Path | None = None
+    """Folder of the run; data/runs/<data set>/best is the best by validation."""
+    images: str | None = None
+    """A folder, a pattern in quotes ('new/**/*.jpg'), a .csv with a column path, or one image."""
+    cache: Path | None = None
+    """An HDF5 file of features by the run's recipe, to predict its rows instead of images."""
+    out: Path | None = None
+    """The CSV that is written; by default <run>/predict-<name of the images>.csv."""
+    weights: str | None = None
+    """The .pth file of the backbone, when the features were made with a file."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the backbone; auto: as the run's features were made, or the fine-tuned net tested."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; auto: as the run's features were made. off starts at once; the last digits differ."""
+    batch_size: int = 32
+    """Images in one forward pass."""
+    workers: int = 0
+    """Decoding threads; 0: one for each core."""
+    max_unreadable: float = 0.01
+    """Fraction of unreadable images above which the exit code is 1."""
+    device: Device = "auto"
+    """auto: cuda, else mps, else cpu."""
+
+    def __post_init__(self) -> None:
+        require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        require(self, "workers", self.workers >= 0, "0 or more")
+        require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a run as one file that other programs run without this package: pixels in, probabilities out."""
+
+    config: str | None = None
+    """A name in pipelines/configs, or a .toml file; flags override what it says."""
+    run: Path | None = None
+    """Folder of the run; data/runs/<data set>/best is the best by validation."""
+    format: Literal["pt2", "onnx"] = "pt2"
+    """pt2: torch.export; onnx: for onnxruntime and others (needs the extra packages onnx, onnxscript, onnxruntime)."""
+    out: Path | None = None
+    """Folder for the model and its card; by default <run>/<format>."""
+    images: str | None = None
+    """Images to check the model with, as in predict; by default the run's own test images."""
+    weights: str | None = None
+    """The .pth file of the backbone, when the features were made with a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,6 +463,14 @@ def require(config: object, field: str, holds: bool, expected: str) -> None:
         raise SettingsError(f"--{field.replace('_', '-')} is {getattr(config, field)}, but must be {expected}.")
 
 
+def _require_words(config: Any) -> None:
+    """From Python any word may come."""
+    for field in dataclasses.fields(config):
+        if get_origin(field.type) is Literal:
+            words = get_args(field.type)
+            require(config, field.name, getattr(config, field.name) in words, f"one of {', '.join(words)}")
+
+
 def _require_seed(config: Any) -> None:
     require(config, "seed", 0 <= config.seed < 2**63, "0 or more, and below 2^63")
 
@@ -427,6 +488,17 @@ def cache_path(config: Any) -> Path:
         SettingsError: neither a cache nor a data set is named.
     """
     return Path(config.cache or FEATURES_FOLDER / f"{dataset_name(data_of(config))}.h5")
+
+
+def run_of(config: Any) -> Path:
+    """The run that is meant.
+
+    Raises:
+        SettingsError: none is named.
+    """
+    if not config.run:
+        raise SettingsError("No run is named: give --run data/runs/<data set>/<run>, or …/best for the best of them.")
+    return Path(config.run)
 
 
 def data_of(config: Any) -> str:

@@ -5,7 +5,6 @@ unchanged are copied, only new bytes go through the backbone, and the finished f
 """
 
 import os
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from headstart.locking import lock
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
+from headstart.unreadable import Unreadable
 from headstart.writing import CacheWriter
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Report:
     pass_: "PassReport | None"
     """None when there was nothing to compute."""
 
-    def unreadable(self) -> list[tuple[str, str]]:
-        """Path and reason of each image without features."""
-        rows = np.flatnonzero(self.cache.status == UNREADABLE)
-        return [(self.cache.manifest.relative_path(int(row)), REASONS[self.cache.reasons[row]]) for row in rows]
+    def unreadable(self) -> Unreadable:
+        """The images without features."""
+        rows = np.flatnonzero(self.cache.status == UNREADABLE).tolist()
+        return Unreadable.of((self.cache.manifest.relative_path(row), REASONS[self.cache.reasons[row]]) for row in rows)
 
 
 def bring_up_to_date(config: ExtractConfig) -> Report:
@@ -247,13 +247,6 @@ def _refuse_other_recipe(asked: Recipe, cache: FeatureCache) -> None:
             + "".join(f"  {difference}\n" for difference in differences)
             + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
         )
-
-
-def reasons_in_words(unreadable: list[tuple[str, str]]) -> str:
-    """How many images are unreadable for which reason."""
-    return ", ".join(
-        f"{count} x {reason}" for reason, count in Counter(reason for _, reason in unreadable).most_common()
-    )
 
 
 def summary(report: Report) -> str:

@@ -66,6 +66,6 @@ class Extraction:
         """Reading, decoding and resizing alone, on all cores."""
         count, workers = len(self.manifest), self.extractor.workers
         start = time.perf_counter()
-        for _ in stream(self.manifest, range(count), self.recipe.geometry, workers, 2 * self.config.batch_size):
+        for _ in stream(self.manifest.files(range(count)), self.recipe.geometry, workers, 2 * self.config.batch_size):
             pass
         return count / (time.perf_counter() - start)

@@ -1,0 +1,36 @@
+"""A run and new images → a CSV with the class of each: backbone and head as one model."""
+
+from headstart import cli
+from headstart.errors import SettingsError
+from headstart.settings import PredictConfig, run_of
+
+
+def main(config: PredictConfig) -> int:
+    """Predicts, and says what came of it. Exit code 1 if too many images are unreadable."""
+    from headstart import prediction, run_parts  # torch loads here, after --help has answered
+    from headstart.cache import FeatureCache
+    from headstart.classifier import Classifier
+    from headstart.devices import pick_device
+
+    if bool(config.images) == bool(config.cache):
+        raise SettingsError("Say what to predict: either --images (a folder, a pattern, a .csv) or --cache.")
+    run, device = run_parts.RunFolder.open(run_of(config)), pick_device(config.device)
+    out = config.out or run.folder / f"predict-{prediction.name_of(str(config.images or config.cache))}.csv"
+    if config.cache:
+        cache = FeatureCache(config.cache)
+        print(cache.describe())
+        if run.classes != cache.manifest.classes:
+            print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
+        summary = prediction.predict_cache(Classifier(run_parts.parts_on_features(run, cache, device)), cache, out)
+    else:
+        parts = run_parts.parts_of(run, config.weights, device, config.precision, config.compile)
+        key = f"{run.key()} {config.images} {config.precision} {config.compile} {device.type}"
+        summary = prediction.predict_images(
+            Classifier(parts), str(config.images), out, key, config.batch_size, config.workers
+        )
+    print(f"{out}: {summary.in_words()}")
+    return summary.unreadable.report(summary.images, config.max_unreadable)
+
+
+if __name__ == "__main__":
+    cli.run(main, PredictConfig, "Finished lines are kept: the same command goes on after them.")

@@ -1,0 +1,98 @@
+"""The programs as functions: the same settings, the same results, in the same places.
+
+Nothing is loaded before it is needed; torch takes seconds.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from headstart.errors import SettingsError
+from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
+
+if TYPE_CHECKING:
+    from headstart.cache import FeatureCache
+
+
+def extract(data: str | Path, **settings: Any) -> "FeatureCache":
+    """Runs every image through a frozen ResNet50, once: `make extract`.
+
+    Args:
+        data: a folder `<class>/*.jpg` or `{train,val,test}/<class>/*.jpg`, or a .csv with path,label[,split].
+        settings: the flags of `make extract`, such as `cache="photos.h5"`, `image_px=160`, `weights="random"`.
+
+    Returns:
+        The cache, finished and open: N rows of 2048 features. Images that could not be read have no features; their
+        `status` says so.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+        DataError: the data set is not in order.
+        WeightsError: the weights are not to be had.
+        RecipeMismatch: the cache was made by another recipe.
+        CacheError: it cannot be used, another process fills it, or the disk is full.
+    """
+    config = _config(ExtractConfig, data=str(data), **settings)
+    from headstart import updating
+
+    return updating.bring_up_to_date(config).cache
+
+
+def train_head(data: str | Path | None = None, **settings: Any) -> Path:
+    """Trains an MLP head on cached features and tests it: `make train-head`, the extraction before it left out.
+
+    Args:
+        data: the data set whose cache is meant; or `cache="photos.h5"` among the settings.
+        settings: the flags of `make train-head`, such as `hidden=(512, 256)`, `lr=3e-4`, `epochs=20`.
+
+    Returns:
+        The folder of the run, for `Classifier.load`.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+        CacheError: the cache is missing or damaged, or no training row is finished.
+        RunError: the folder holds another run or cannot be written.
+        TrainingFailed: the loss became infinite or NaN.
+    """
+    config = _config(HeadConfig, data=None if data is None else str(data), **settings)
+    from headstart import head_run
+
+    return head_run.train(config)
+
+
+def finetune(data: str | Path, **settings: Any) -> Path:
+    """Trains a whole ResNet50 end to end and tests it: `make finetune`.
+
+    Args:
+        data: as for `extract`.
+        settings: the flags of `make finetune`, such as `epochs=5`, `train_from="layer4"`.
+
+    Returns:
+        The folder of the run, for `Classifier.load`.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+        DataError: the data set is not in order.
+        WeightsError: the weights are not to be had.
+        RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
+        TrainingFailed: the loss became infinite or NaN.
+    """
+    config = _config(FinetuneConfig, data=str(data), **settings)
+    from headstart import finetuned_run
+
+    return finetuned_run.train(config)
+
+
+def _config(config_type: type[Any], **settings: Any) -> Any:
+    types = {field.name: field.type for field in dataclasses.fields(config_type) if field.name != "config"}
+    unknown = sorted(settings.keys() - types.keys())
+    if unknown:
+        raise SettingsError(f"There is no setting {', '.join(unknown)}. There are {', '.join(types)}.")
+    return config_type(**{name: _as_declared(value, types[name]) for name, value in settings.items()})
+
+
+def _as_declared(value: Any, declared: Any) -> Any:
+    """Text where a path is meant, and a list for a tuple, as people write them."""
+    if isinstance(value, str) and Path in get_args(declared):
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value

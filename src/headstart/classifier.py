@@ -1,0 +1,153 @@
+"""A run as one model: preprocessing, backbone, head and classes; from image files to class names.
+
+B images in a batch, C classes, D = 2048 features.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headstart.devices import pick_device
+from headstart.errors import DataError
+from headstart.launching import Launched, one_behind
+from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.memory import kept_memory
+from headstart.run_parts import Parts, RunFolder, parts_of
+
+BATCH_SIZE = 32
+STORED = {"float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a classifier says about one image, or why it says nothing."""
+
+    place: int
+    """Of the image among those that were asked about."""
+    probabilities: NDArray[np.float32] | None
+    """(C,), None if the image is unreadable."""
+    reason: str
+    """One of `images.REASONS`; empty if all went well."""
+
+
+class Classifier(nn.Module):
+    """Backbone and head of a run as one module, with the classes and the preprocessing that belong to them.
+
+    Make one with `Classifier.load`.
+
+    Attributes:
+        classes: (C,) names, in the order of the probabilities.
+        geometry: how a picture becomes a square of `geometry.image_px`.
+        stored: type in which the cache kept the features that the head learned from.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        """Joins the parts of a run."""
+        super().__init__()
+        self.backbone, self.head = parts.backbone, parts.head
+        self.classes, self.geometry, self.stored = parts.classes, parts.recipe.geometry, STORED[parts.recipe.storage]
+        self.unit_length, self.one_shape = parts.unit_length, parts.one_shape
+        self.eval()
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        weights: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        compile: str = "auto",
+    ) -> "Classifier":
+        """The model of a run, for which neither its cache nor its images are needed.
+
+        Args:
+            run: its folder; `…/best` means the best of the runs beside it by validation, if there is no such folder.
+            weights: the .pth file of the backbone, where the features were made with a file; its digest is checked.
+            device: auto, cpu, cuda or mps.
+            precision: auto, as the run's features were made (or, for a fine-tuned net, as it was tested: fp32); or
+                fp32, bf16, fp16.
+            compile: by torch.compile: auto, as the run's features were made; or on, off, which changes the last digits.
+
+        Returns:
+            In eval mode; without gradients for the backbone.
+
+        Raises:
+            RunError: no finished run, or one without weights (nearest neighbours).
+            WeightsError: the backbone's weights are not to be had, or are not those of the run.
+            SettingsError: there is no such device, or no compiler.
+        """
+        return cls(parts_of(RunFolder.open(Path(run)), weights, pick_device(device), precision, compile))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.head.parameters()).device
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Class probabilities: (B, 3, image_px, image_px) uint8, RGB → (B, C) float32, rows that sum to 1."""
+        return self.of_features(self.backbone(pixels.permute(0, 2, 3, 1)))
+
+    def of_features(self, features: Tensor) -> Tensor:
+        """Class probabilities from features as they are in the cache: (B, D) → (B, C) float32."""
+        features = features.to(self.stored).float()
+        if self.unit_length:
+            features = functional.normalize(features, dim=1)
+        return self.head(features).softmax(dim=1)  # type: ignore[no-any-return]
+
+    def predict(self, images: Iterable[str | Path]) -> tuple[list[str | None], NDArray[np.float32]]:
+        """Names the class of each image.
+
+        Args:
+            images: files in any format that extraction reads.
+
+        Returns:
+            N class names, and probabilities (N, C); None and a row of NaN for an image that cannot be read.
+
+        Raises:
+            DataError: `images` is one path: give a list, or a folder to `make predict`.
+        """
+        if isinstance(images, str | Path):
+            raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
+        answers = list(self.answers(map(Path, images)))
+        unknown = np.full(len(self.classes), np.nan, np.float32)
+        rows = [unknown if answer.probabilities is None else answer.probabilities for answer in answers]
+        names = [
+            None if answer.probabilities is None else self.classes[int(answer.probabilities.argmax())]
+            for answer in answers
+        ]
+        return names, np.stack(rows) if rows else np.empty((0, len(self.classes)), np.float32)
+
+    def answers(self, files: Iterable[Path], batch_size: int = BATCH_SIZE, workers: int = 0) -> Iterator[Answer]:
+        """One answer after the other, in the order of the files; memory does not grow with their number.
+
+        Args:
+            files: asked for as they are needed.
+            batch_size: images in one forward pass.
+            workers: decoding threads; 0: one for each core.
+        """
+        loaded = stream(enumerate(files), self.geometry, default_workers(workers), 2 * batch_size)
+        batches = iter(lambda: list(islice(loaded, batch_size)), [])
+        with kept_memory():
+            for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):
+                found = iter(launched.result())
+                for image in images:
+                    yield Answer(image.row, next(found) if image.pixels is not None else None, image.reason)
+
+    def _launch(self, images: list[Loaded], batch_size: int) -> Launched:
+        readable = [image for image in images if image.pixels is not None]
+        size = batch_size if self.one_shape else len(readable)
+        shape = (size, self.geometry.image_px, self.geometry.image_px, 3)
+        pixels = make_batch(readable, size).pixels if readable else np.zeros(shape, np.uint8)
+        return Launched(self._of_pixels, pixels, self.device)
+
+    @torch.inference_mode()
+    def _of_pixels(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8, B may be 0 → (B, C)."""
+        return self(pixels.permute(0, 3, 1, 2)) if len(pixels) else pixels.new_zeros((0, len(self.classes)))

@@ -1,0 +1,140 @@
+"""A run as one file for other programs: written, read back, checked on real images, and described.
+
+B images in a batch, C classes.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.classifier import Classifier
+from headstart.errors import ExportFailed, SettingsError
+from headstart.files import whole_file
+from headstart.run_parts import RunFolder, parts_of
+
+LARGEST_DIFFERENCE = 1e-4
+"""Between the probabilities of the file and of the run, both in fp32."""
+
+Format = Literal["pt2", "onnx"]
+Serve = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(B, 3, image_px, image_px) uint8 → (B, C) probabilities."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that does what the run does."""
+
+    path: Path
+    difference: float
+    """Largest difference of a probability to the run's in fp32."""
+    probabilities: NDArray[np.float32]
+    """(n, C), what the file says about the images that it was checked with."""
+
+
+def plain_classifier(run: RunFolder, weights: str | None) -> Classifier:
+    """The run in fp32 on the CPU, without the rounding of stored features.
+
+    Rounding is a step: two programs that differ in the last digit before it would differ by a whole step behind it.
+    """
+    parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
+    classifier = Classifier(replace(parts, recipe=replace(parts.recipe, storage="float32")))
+    return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)
+
+
+def export(classifier: Classifier, pixels: NDArray[np.uint8], form: Format, path: Path) -> Exported:
+    """Writes a model, any number of images at once, that takes pixels after resize and crop; normalisation is inside.
+
+    Args:
+        classifier: see `plain_classifier`.
+        pixels: (n, 3, image_px, image_px), real images, n at least 1, to check what was written.
+        form: pt2 (torch.export) or onnx.
+        path: where to; the file appears when it has passed the check.
+
+    Raises:
+        SettingsError: onnx was asked for, and a package that it needs is missing.
+        ExportFailed: the file says something else than the run.
+        OSError: the file cannot be written.
+    """
+    write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
+    content = write(classifier)
+    found = _in_batches(serve(content), pixels)
+    difference = float(np.abs(found - _in_batches(_serve(classifier), pixels)).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ExportFailed(
+            f"The exported model differs from the run by {difference:.2g} on {len(pixels)} images (at most "
+            f"{LARGEST_DIFFERENCE:g} is allowed): nothing was written. Please report this, with the versions of torch "
+            "and onnxruntime."
+        )
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+    return Exported(path, difference, found)
+
+
+def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """All images, in batches of 1, 2, 3, …: a file that took one size only would be found out."""
+    ends = np.cumsum(np.arange(1, len(pixels)))
+    return np.concatenate([serve(part) for part in np.split(pixels, ends[ends < len(pixels)])])
+
+
+def _serve(module: torch.nn.Module) -> Serve:
+    @torch.inference_mode()
+    def serve(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
+        return found
+
+    return serve
+
+
+def _example(classifier: Classifier) -> tuple[tuple[Tensor], dict[str, dict[int, torch.export.Dim]]]:
+    """Arguments to trace with, and which of their sizes may vary. Two images: one would be taken literally."""
+    side = classifier.geometry.image_px
+    return (torch.zeros((2, 3, side, side), dtype=torch.uint8),), {"pixels": {0: torch.export.Dim("batch", min=1)}}
+
+
+def _pt2(classifier: Classifier) -> bytes:
+    arguments, dynamic_shapes = _example(classifier)
+    content = io.BytesIO()
+    torch.export.save(torch.export.export(classifier, arguments, dynamic_shapes=dynamic_shapes), content)
+    return content.getvalue()
+
+
+def _serve_pt2(content: bytes) -> Serve:
+    return _serve(torch.export.load(io.BytesIO(content)).module())
+
+
+def _onnx(classifier: Classifier) -> bytes:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            f"--format onnx needs the package {error.name}: .venv/bin/pip install onnx onnxscript onnxruntime"
+        ) from None
+    arguments, dynamic_shapes = _example(classifier)
+    program = torch.onnx.export(
+        classifier,
+        arguments,
+        dynamo=True,
+        dynamic_shapes=dynamic_shapes,
+        input_names=["pixels"],
+        output_names=["probabilities"],
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None  # only a call that names a file gives nothing back
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def _serve_onnx(content: bytes) -> Serve:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(["probabilities"], {"pixels": pixels})[0]

@@ -1,0 +1,95 @@
+"""A fine-tuned run, from the settings to its folder."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from headstart import datasets, finetuned_net, finetuning, image_batches, outcomes, recipe, runs, subsets
+from headstart.backbone import how_to_load, save_resnet50
+from headstart.checkpoint import Checkpoint
+from headstart.datasets import Manifest
+from headstart.devices import peak_memory_bytes, pick_device
+from headstart.plain_head import trainable_parameters
+from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
+
+
+def train(config: FinetuneConfig) -> Path:
+    """Trains, tests once, and saves the run; one that is there already is reported.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        DataError: the data set is not in order.
+        WeightsError: the weights are not to be had.
+        RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
+        TrainingFailed: the loss became infinite or NaN.
+    """
+    device = pick_device(config.device)
+    manifest = datasets.load(data_of(config), config.seed)
+    weights_digest = recipe.weights_digest(config.weights, config.seed)
+    identity = outcomes.identity(
+        config,
+        weights_digest=weights_digest,
+        manifest_digest=manifest.digest(),
+        files_digest=manifest.files_digest(),
+        head_digest=finetuned_net.head_digest(config.init_head),
+        device=device.type,
+    )
+    folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
+    if runs.finished(folder, identity):
+        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+        return folder
+
+    runs.make_folder(folder)
+    print(recipe.describe_weights(config.weights))
+    checkpoint = Checkpoint(folder, identity)
+    tuned = finetuning.finetune(manifest, config, device, checkpoint)
+    metrics, test = _tested(manifest, config, tuned, device)
+    runs.save(
+        folder,
+        files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
+        config=identity,
+        metrics={**metrics, "recipe_digest": weights_digest},
+        history=tuned.history,
+        predictions=test,
+    )
+    checkpoint.remove()
+    print(f"{folder}: {runs.summary(metrics)}")
+    return folder
+
+
+def _tested(
+    manifest: Manifest, config: FinetuneConfig, tuned: finetuning.Tuned, device: torch.device
+) -> tuple[dict[str, object], runs.Predictions]:
+    """The figures of a trained net, and what it says about the test images."""
+    geometry = finetuning.geometry_of(config)
+    images = image_batches.Images(manifest, geometry, config.workers)
+    val, test = (
+        outcomes.predictions_of(
+            manifest, *image_batches.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device)
+        )
+        for split in ("val", "test")
+    )
+    metrics = {
+        "kind": "finetune",
+        "method": "lp-ft" if config.init_head else config.method,
+        "dataset": manifest.name,
+        "data_root": str(manifest.root),
+        **outcomes.figures(val, test),
+        "best_epoch": tuned.best_epoch,
+        "train_seconds": tuned.train_seconds,
+        "images_per_second": tuned.images_per_second,
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "trainable_parameters": trainable_parameters(tuned.net),
+        "train_images": tuned.train_images,
+        "unreadable_images": len(tuned.unreadable | images.unreadable),
+        "device": device.type,
+        "precision": tuned.precision,
+        "how_to_load": how_to_load(tuned.net),
+        "geometry": dataclasses.asdict(geometry),
+        "weights": config.weights,
+        "seed": config.seed,
+    }
+    return metrics, test

@@ -1,0 +1,58 @@
+"""Images without labels, to be predicted: those of a folder, of a pattern, of a CSV, or one."""
+
+import csv
+import os
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+
+from headstart.datasets import is_image, walk
+from headstart.errors import DataError
+
+
+def images_of(source: str) -> Iterator[str]:
+    """Paths of images, in an order that is always the same, one after the other: memory does not grow.
+
+    Args:
+        source: a folder, whose images lie as deep as they like; a pattern such as `new/**/*.jpg`; a .csv with a column
+            path, relative to its own folder; or an image.
+
+    Raises:
+        DataError: a folder cannot be read, or the CSV has no column path.
+    """
+    try:
+        if os.path.isdir(source):
+            yield from (os.path.join(source, path) for path, _ in walk(source) if is_image(path))
+        elif os.path.isfile(source):
+            yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]
+        else:
+            yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
+    except OSError as error:
+        raise DataError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
+
+
+def _listed(path: Path) -> Iterator[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            lines = csv.reader(file)
+            header = next(lines, [])
+            if "path" not in header:
+                raise DataError(f"{path} lacks the column path; it has {', '.join(header) or 'nothing'}.")
+            place = header.index("path")
+            yield from (os.path.join(path.parent, line[place]) for line in lines if len(line) > place)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a CSV: {error}.") from None
+
+
+def count(source: str) -> int:
+    """How many images there are.
+
+    Raises:
+        DataError: none; see also `images_of`.
+    """
+    found = sum(1 for _ in images_of(source))
+    if not found:
+        raise DataError(
+            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
+        )
+    return found

@@ -1,0 +1,149 @@
+"""What a model says about new images, as a CSV: a line for each, in the order of the images.
+
+C classes, D = 2048 features.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice, tee
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart import listing
+from headstart.cache import DONE, PENDING, FeatureCache
+from headstart.classifier import Classifier
+from headstart.growing_csv import GrowingCsv
+from headstart.images import REASONS
+from headstart.progress import bar
+from headstart.unreadable import Unreadable
+
+MOST_PROBABLE = 5
+"""Classes that are named for each image."""
+SHOWN = 10
+"""Classes that are named in the end."""
+
+Row = tuple[str, NDArray[np.float32] | None, str]
+"""Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
+
+
+@dataclass
+class Summary:
+    """What there is to say in the end."""
+
+    images: int = 0
+    resumed: int = 0
+    """Of them, those that were in the file already."""
+    by_class: Counter[str] = field(default_factory=Counter)
+    unreadable: Unreadable = field(default_factory=Unreadable)
+
+    def add(self, line: list[str]) -> None:
+        """Counts a line of the file."""
+        self.images += 1
+        if line[-1]:
+            self.unreadable.add(line[0], line[-1])
+        else:
+            self.by_class[line[1]] += 1
+
+    def in_words(self) -> str:
+        """How many images were taken for which class, for a terminal."""
+        named = [f"{count:,} {name}" for name, count in self.by_class.most_common(SHOWN)]
+        rest = f" and {len(self.by_class) - SHOWN} more classes" if len(self.by_class) > SHOWN else ""
+        before = f" ({self.resumed:,} of them before)" if self.resumed else ""
+        return f"{self.images:,} images{before}: {', '.join(named) or 'none of them readable'}{rest}"
+
+
+def predict_images(classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int) -> Summary:
+    """Writes what a model says about images.
+
+    Args:
+        classifier: the model.
+        source: see `listing.images_of`.
+        out: the CSV; until it is complete, its lines are in a file beside it, see `growing_csv`.
+        key: what identifies the model: who gives the same again goes on where it was.
+        batch_size: images in one forward pass.
+        workers: decoding threads; 0: one for each core.
+
+    Raises:
+        DataError: there are no images.
+        RunError: the file cannot be written.
+    """
+    total, summary = listing.count(source), Summary()
+    with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
+        summary.resumed = file.resume(listing.images_of(source), summary.add)
+        progress.update(summary.resumed)
+        # The names wait for their answers: as many of them as images are ahead.
+        names, files = tee(islice(listing.images_of(source), summary.resumed, None))
+        answers = classifier.answers(map(Path, files), batch_size, workers)
+        for name, answer in zip(names, answers, strict=True):
+            line = line_of((name, answer.probabilities, answer.reason), classifier)
+            file.write(line)
+            summary.add(line)
+            progress.update()
+    return summary
+
+
+def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path) -> Summary:
+    """The same for all finished and all unreadable rows of a cache, without touching an image.
+
+    Args:
+        classifier: the model; its backbone is not used.
+        cache: features by the recipe of the model.
+        out: the CSV.
+
+    Raises:
+        CacheDamaged: a row is not what was written.
+        RunError: the file cannot be written.
+    """
+    summary = Summary()
+    with GrowingCsv(out, "", header(classifier)) as file, bar(len(cache), "predicting", "images") as progress:
+        file.resume(iter(()), summary.add)  # quick enough to start anew
+        for row in _cached(classifier, cache):
+            line = line_of(row, classifier)
+            file.write(line)
+            summary.add(line)
+            progress.update()
+    return summary
+
+
+def _cached(classifier: Classifier, cache: FeatureCache) -> Iterator[Row]:
+    for rows, features in cache.blocks():
+        status = cache.status[rows]
+        found = iter(_probabilities(classifier, features[status == DONE]))
+        for row in rows[status != PENDING].tolist():
+            probabilities = next(found) if cache.status[row] == DONE else None
+            yield cache.manifest.relative_path(row), probabilities, REASONS[cache.reasons[row]]
+
+
+@torch.inference_mode()
+def _probabilities(classifier: Classifier, features: NDArray[Any]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = classifier.of_features(torch.from_numpy(features).to(classifier.device)).cpu().numpy()
+    return found
+
+
+def name_of(source: str) -> str:
+    """A short name for what is predicted: of the folder, of the file without its suffix, or `images` for a pattern."""
+    name = Path(os.path.abspath(source)).name
+    plain = Path(name).stem if os.path.isfile(source) else name
+    return "images" if set(plain) & set("*?[") else plain
+
+
+def header(classifier: Classifier) -> list[str]:
+    """Names of the columns: path, predicted, probability, predicted_2, probability_2, …, unreadable."""
+    places = range(2, min(MOST_PROBABLE, len(classifier.classes)) + 1)
+    more = [f"{name}_{place}" for place in places for name in ("predicted", "probability")]
+    return ["path", "predicted", "probability", *more, "unreadable"]
+
+
+def line_of(row: Row, classifier: Classifier) -> list[str]:
+    """The most probable classes of an image, each with its probability; or the reason why it is unreadable."""
+    name, probabilities, reason = row
+    if probabilities is None:
+        return [name, *[""] * (len(header(classifier)) - 2), reason]
+    best = np.argsort(-probabilities, kind="stable")[:MOST_PROBABLE].tolist()
+    return [name, *(word for c in best for word in (classifier.classes[c], str(probabilities[c]))), ""]

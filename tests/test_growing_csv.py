@@ -1,0 +1,127 @@
+"""A CSV that grows: whole or not there, and whoever is stopped, however roughly, goes on with what was written."""
+
+import csv
+import os
+import resource
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.errors import RunError
+from headstart.growing_csv import GrowingCsv
+
+HEADER = ["path", "answer"]
+NAMES = ["a.jpg", "b,c.jpg", 'quote".jpg', "two\nlines.jpg", "caf\udce9.jpg", "last.jpg"]
+
+
+def lines(count=6):
+    return [[name, str(place)] for place, name in enumerate(NAMES[:count])]
+
+
+def grow(path, new, key="model", names=(), note=lambda line: None):
+    with GrowingCsv(path, key, HEADER) as file:
+        kept = file.resume(iter(names), note)
+        for line in new:
+            file.write(line)
+    return kept
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def stopped_after(path, count, key="model"):
+    """What is left when a process ends in the middle; returns the part."""
+    file = GrowingCsv(path, key, HEADER)
+    file.__enter__()
+    file.resume(iter(NAMES), lambda line: None)
+    for line in lines(count):
+        file.write(line)
+    file.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    return file.part
+
+
+def test_a_finished_file_has_its_name_and_all_lines_and_nothing_lies_beside_it(tmp_path):
+    path = tmp_path / "deep" / "out.csv"
+    assert grow(path, lines()) == 0
+    assert read(path) == [HEADER, *lines()]
+    assert os.listdir(path.parent) == ["out.csv"]
+
+
+def test_a_stopped_file_is_not_there_yet_and_goes_on_where_it_was(tmp_path):
+    path, noted = tmp_path / "out.csv", []
+    stopped_after(path, 4)
+    assert not path.exists()
+    assert grow(path, lines()[4:], names=NAMES, note=noted.append) == 4
+    assert noted == lines(4)
+    assert read(path) == [HEADER, *lines()]
+
+
+@given(end=st.integers(0, 200))
+def test_wherever_a_killed_process_cut_the_file_the_whole_lines_before_it_are_kept(tmp_path_factory, end):
+    path = tmp_path_factory.mktemp("cut") / "out.csv"
+    part = stopped_after(path, len(NAMES))
+    part.write_bytes(part.read_bytes()[:end])
+    kept = GrowingCsv(path, "model", HEADER)
+    with kept as file:
+        count = file.resume(iter(NAMES), lambda line: None)
+        for line in lines()[count:]:
+            file.write(line)
+    assert read(path) == [HEADER, *lines()]
+
+
+def test_a_file_that_is_there_stays_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    stopped_after(path, 2)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("names", [["other.jpg", *NAMES[1:]], [], NAMES[:1]])
+def test_lines_that_are_not_those_expected_are_cut_off(tmp_path, names):
+    path = tmp_path / "out.csv"
+    stopped_after(path, 3)
+    kept = grow(path, [["new.jpg", "x"]], names=names)
+    assert kept == (0 if "other.jpg" in names else min(3, len(names)))
+    assert read(path) == [HEADER, *lines(kept), ["new.jpg", "x"]]
+
+
+def test_another_model_does_not_go_on_with_these_lines(tmp_path):
+    path = tmp_path / "out.csv"
+    stopped_after(path, 3)
+    assert grow(path, lines(), key="other", names=NAMES) == 0
+
+
+def test_a_part_with_other_columns_is_started_anew(tmp_path):
+    path = tmp_path / "out.csv"
+    part = stopped_after(path, 2)
+    part.write_bytes(part.read_bytes().replace(b"answer", b"result"))
+    assert grow(path, lines(), names=NAMES) == 0
+    assert read(path) == [HEADER, *lines()]
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 64 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("count", [2_000, 20_000])
+def test_a_full_disk_is_a_sentence_and_what_was_written_is_kept(tmp_path, small_disk, count):
+    """Noticed with a line, or with the last ones, which wait in memory."""
+    path, names = tmp_path / "out.csv", [f"{number:032}" for number in range(count)]
+    with pytest.raises(RunError, match=r"out\.csv cannot be written: File too large\. What is there is kept"):
+        grow(path, [[name, "0"] for name in names])
+    assert not path.exists()
+    assert grow(path, (), names=iter(names)) > 1_500
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written: File exists"):
+        grow(tmp_path / "file" / "out.csv", lines())

@@ -1,0 +1,57 @@
+"""What people may name to be predicted: folders, patterns, lists and single files, always in the same order."""
+
+import os
+
+import pytest
+
+from headstart.errors import DataError
+from headstart.listing import count, images_of
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("new/b.jpg", "new/a.png", "new/deep/er/c.JPEG", "new/notes.txt", "new/.hidden.jpg", "other/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_a_folder_means_the_images_in_it_however_deep_by_name(files):
+    assert list(images_of("new")) == ["new/a.png", "new/b.jpg", "new/deep/er/c.JPEG"]
+    assert list(images_of("new/")) == ["new/a.png", "new/b.jpg", "new/deep/er/c.JPEG"]
+
+
+def test_a_folder_that_contains_itself_is_walked_once(files):
+    os.symlink(files / "new", files / "new" / "deep" / "again")
+    assert count("new") == 3
+
+
+def test_a_pattern_means_what_it_matches_sorted_whatever_it_is_called(files):
+    assert list(images_of("*/*.jpg")) == ["new/b.jpg", "other/d.jpg"]
+    assert list(images_of("new/**/*.*")) == ["new/a.png", "new/b.jpg", "new/deep/er/c.JPEG", "new/notes.txt"]
+
+
+def test_one_image_means_itself_whatever_its_name(files):
+    assert list(images_of("new/notes.txt")) == ["new/notes.txt"]
+
+
+def test_a_csv_means_its_column_path_relative_to_its_own_folder_also_from_a_spreadsheet(files):
+    (files / "new" / "list.csv").write_text("id,path\n1,b.jpg\n2,/elsewhere/x.jpg\n3,gone.jpg\n", encoding="utf-8-sig")
+    assert list(images_of("new/list.csv")) == ["new/b.jpg", "/elsewhere/x.jpg", "new/gone.jpg"]
+
+
+def test_a_csv_without_the_column_is_refused_with_those_that_it_has(files):
+    (files / "list.csv").write_text("file,label\na.jpg,cat\n")
+    with pytest.raises(DataError, match=r"list\.csv lacks the column path; it has file, label"):
+        count("list.csv")
+    (files / "list.csv").write_text("")
+    with pytest.raises(DataError, match="it has nothing"):
+        count("list.csv")
+
+
+@pytest.mark.parametrize("source", ["nowhere", "new/*.gif", "empty"])
+def test_what_names_no_image_is_refused_with_what_it_could_be(files, source):
+    (files / "empty").mkdir()
+    with pytest.raises(DataError, match=r"names no images\. Give a folder, a pattern in quotes"):
+        count(source)

@@ -1,0 +1,124 @@
+"""The card says what a model was made of, how good it is and how to serve it; the lines in it are run elsewhere."""
+
+import ast
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from headstart.errors import DataError
+from headstart.model_card import CHECKED, card, checks_of
+from headstart.recipe import from_config
+from headstart.settings import ExtractConfig
+
+
+def facts(**changes):
+    return {
+        "file": "model.pt2",
+        "format": "pt2",
+        "run": "head-1234",
+        "classes": ("cat", "dog"),
+        "image_px": 224,
+        "resize": "crop",
+        "shorter_px": 256,
+        "temperature": 1.25,
+        "checked_images": 64,
+        "largest_difference": 2e-6,
+        "to_stored_predictions": {"same_class": 63, "largest_difference": 0.0123, "precision": "bf16"},
+    } | changes
+
+
+def metrics(**changes):
+    interval = [0.91, 0.97]
+    test = {"images": 200, "accuracy": 0.945, "top5_accuracy": None, "calibration_error": 0.03}
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
+        test |= {name: 0.945, f"{name}_ci95": interval}
+    recipe = {"backbone": "resnet50", "weights_digest": "sha256 0676", "precision": "bf16", "storage": "float16"}
+    settings = {"hidden": "256", "lr": 0.001}
+    return {
+        "kind": "head",
+        "dataset": "photos",
+        "weights": "IMAGENET1K_V1",
+        "train_images": 1600,
+        "test": test,
+        "recipe": recipe,
+        "best_setting": settings,
+        "train_seconds": 3.2,
+        "device": "cpu",
+    } | changes
+
+
+def code(text):
+    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return found
+
+
+def test_it_says_what_the_model_takes_and_gives_how_good_it_is_and_what_it_was_made_of():
+    text = card(facts(), metrics())
+    for words in (
+        "# photos: head-1234",
+        "(B, 3, 224, 224) uint8",
+        "classes: cat, dog.",
+        "On 200 test images that had no part in training or choosing it",
+        "| accuracy | 0.945 | 0.910 to 0.970 |",
+        "1 / 1.250",
+        "IMAGENET1K_V1",
+        "sha256 0676",
+        "hidden 256, lr 0.001",
+        "0.01, the class the same for 63 of 64",
+        'no answer "none of them"',
+    ):
+        assert words in " ".join(text.split("\n")), words
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_the_lines_that_serve_it_are_python_ten_of_them_at_most_and_do_not_import_this_package(form, resize):
+    lines = code(card(facts(format=form, resize=resize), metrics()))
+    ast.parse(lines)
+    assert len([line for line in lines.splitlines() if line]) <= 10
+    assert "headstart" not in lines
+
+
+def test_what_is_not_known_is_not_said():
+    text = card(facts(temperature=None, to_stored_predictions=None), metrics(test={"images": 0}, best_setting=None))
+    assert "nobody has measured it" in text
+    assert "| accuracy |" not in text
+    assert "Probabilities are as trained" not in text
+    assert "| settings |" not in text
+    assert "None" not in text.replace(code(text), "")
+
+
+def test_a_fine_tuned_net_and_an_untrained_one_are_called_what_they_are():
+    tuned = {key: value for key, value in metrics(kind="finetune").items() if key not in ("recipe", "best_setting")}
+    assert "a ResNet50 fine-tuned end to end" in card(facts(), tuned)
+    assert "all of the net, from IMAGENET1K_V1" in card(facts(), tuned)
+    assert "never trained" in card(facts(), metrics(weights="random"))
+    assert "never trained" not in card(facts(), metrics())
+
+
+def test_of_a_thousand_classes_the_first_are_named():
+    text = card(facts(classes=tuple(f"c{number}" for number in range(1000))), metrics())
+    assert "c48, c49, and 950 more (all of them in `model.json`)." in text
+    assert "c50" not in text
+
+
+RUN = SimpleNamespace(metrics={}, recipe=from_config(ExtractConfig(weights="random", image_px=32)))
+"""What is asked of a run folder."""
+
+
+def test_a_check_takes_images_from_all_over_the_list_and_leaves_out_what_cannot_be_read(make_photos):
+    root = make_photos({"cat": 100})
+    paths = sorted(root.rglob("*.png"))
+    paths[0].write_bytes(b"")
+    checks = checks_of(RUN, list(map(str, paths)))
+    assert checks.pixels.shape == (CHECKED - 1, 3, 32, 32)
+    assert checks.pixels.dtype == np.uint8
+    assert checks.stored is None
+    assert checks_of(RUN, list(map(str, paths[1:4]))).pixels.shape[0] == 3
+
+
+def test_without_a_readable_image_nothing_can_be_checked(tmp_path):
+    with pytest.raises(DataError, match="Not one of the images named can be read: name a folder of images"):
+        checks_of(RUN, [str(tmp_path / "gone.png")])

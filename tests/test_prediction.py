@@ -1,0 +1,160 @@
+"""What a model says about many images, as a CSV: a line each, the most probable classes, resumed, from a cache too."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEST, TRAIN, make_cache, picture
+from torch import nn
+
+from headstart import prediction
+from headstart.classifier import Classifier
+from headstart.errors import DataError
+from headstart.prediction import Summary, header, line_of, name_of, predict_cache, predict_images
+from headstart.recipe import from_config
+from headstart.run_parts import Parts
+from headstart.settings import ExtractConfig
+
+RECIPE = from_config(ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off"))
+
+
+class Colours(nn.Module):
+    def forward(self, pixels):
+        return pixels.float().mean(dim=(1, 2)) / 8
+
+
+def classifier(classes, backbone=None, width=3):
+    torch.manual_seed(0)
+    head = nn.Linear(width, len(classes)).requires_grad_(False)
+    return Classifier(Parts(backbone or Colours(), head, classes, RECIPE, False, False))
+
+
+MANY = tuple(f"class {number}" for number in range(8))
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "new"
+    root.mkdir()
+    for number in range(12):
+        picture(number).save(root / f"{number:02}.png")
+    (root / "05.png").write_bytes(b"")
+    return root
+
+
+def predict(folder, out, key="key", model=None):
+    return predict_images(model or classifier(MANY), str(folder), out, key, batch_size=2, workers=1)
+
+
+def test_the_five_most_probable_classes_are_named_each_with_its_probability_the_first_is_the_prediction():
+    probabilities = np.array([0.05, 0.3, 0.01, 0.2, 0.15, 0.1, 0.19, 0.0], np.float32)
+    line = dict(zip(header(classifier(MANY)), line_of(("a.jpg", probabilities, ""), classifier(MANY)), strict=True))
+    assert line == {
+        "path": "a.jpg",
+        "predicted": "class 1",
+        "probability": "0.3",
+        "predicted_2": "class 3",
+        "probability_2": "0.2",
+        "predicted_3": "class 6",
+        "probability_3": "0.19",
+        "predicted_4": "class 4",
+        "probability_4": "0.15",
+        "predicted_5": "class 5",
+        "probability_5": "0.1",
+        "unreadable": "",
+    }
+
+
+def test_fewer_classes_have_fewer_columns_and_an_unreadable_image_a_reason_in_the_last():
+    model = classifier(("cat", "dog"))
+    assert header(model) == ["path", "predicted", "probability", "predicted_2", "probability_2", "unreadable"]
+    assert line_of(("a.jpg", None, "truncated"), model) == ["a.jpg", "", "", "", "", "truncated"]
+
+
+def test_every_image_has_a_line_in_order_with_what_the_model_says(folder, tmp_path):
+    summary = predict(folder, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == [str(folder / f"{number:02}.png") for number in range(12)]
+    names, probabilities = classifier(MANY).predict(sorted(folder.iterdir()))
+    assert [row["predicted"] or None for row in rows] == names
+    for row, own in zip(rows, probabilities, strict=True):
+        if row["predicted"]:
+            assert np.float32(row["probability"]) == pytest.approx(own.max(), rel=1e-5)
+    assert rows[5]["unreadable"] == "the file is empty"
+    assert (summary.images, summary.resumed, len(summary.unreadable)) == (12, 0, 1)
+    assert summary.by_class == Counter(name for name in names if name)
+
+
+def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp_path, monkeypatch):
+    whole = predict(folder, tmp_path / "whole.csv")
+    write, lines = prediction.GrowingCsv.write, []
+
+    def stop(file, line):
+        if len(lines) == 8:
+            raise KeyboardInterrupt
+        lines.append(line)
+        write(file, line)
+
+    monkeypatch.setattr(prediction.GrowingCsv, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        predict(folder, tmp_path / "out.csv")
+    monkeypatch.undo()
+    asked = []
+    model = classifier(MANY)
+    answers = model.answers
+    monkeypatch.setattr(model, "answers", lambda files, *a: answers((asked.append(f.name) or f for f in files), *a))
+    summary = predict(folder, tmp_path / "out.csv", model=model)
+    assert asked == [f"{number:02}.png" for number in range(7, 12)]  # the header was one of the eight lines
+    assert summary.resumed == 7
+    assert (summary.images, summary.by_class, len(summary.unreadable)) == (12, whole.by_class, 1)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_no_images_are_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="names no images"):
+        predict(tmp_path / "empty", tmp_path / "deep/out.csv")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_cache_is_predicted_row_by_row_from_its_features_alone(tmp_path):
+    labels = [0, 1, -1] * 3
+    cache = make_cache(tmp_path / "f.h5", labels, [TRAIN] * 5 + [TEST] * 4, unreadable=(4,), pending=(7,))
+    model = classifier(("cat", "dog"), nn.Identity(), width=2048)
+    summary = predict_cache(model, cache, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == [f"{row:04}.png" for row in (0, 1, 2, 3, 4, 5, 6, 8)]
+    assert rows[4]["unreadable"] == "truncated"
+    with torch.inference_mode():
+        expected = model.head(torch.from_numpy(cache.features.astype(np.float32))).softmax(1).numpy()
+    for row in rows:
+        if not row["unreadable"]:
+            own = expected[int(row["path"][:4])]
+            assert row["predicted"] == ("cat", "dog")[own.argmax()]
+            assert float(row["probability"]) == pytest.approx(own.max(), rel=1e-5)
+    assert (summary.images, len(summary.unreadable)) == (8, 1)
+
+
+def test_the_summary_says_how_many_were_taken_for_which_class():
+    summary = Summary(images=1234, resumed=200, by_class=Counter({"dog": 1200, "cat": 33}))
+    assert summary.in_words() == "1,234 images (200 of them before): 1,200 dog, 33 cat"
+    assert Summary(images=2).in_words() == "2 images: none of them readable"
+    many = Summary(images=99, by_class=Counter({f"c{number:02}": 99 - number for number in range(12)}))
+    assert many.in_words().endswith("91 c08, 90 c09 and 2 more classes")
+
+
+def test_a_file_is_named_after_what_was_predicted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v1.2").mkdir()
+    (tmp_path / "list.csv").write_text("path\n")
+    assert name_of("v1.2") == name_of("./v1.2/") == "v1.2"
+    assert name_of("list.csv") == "list"
+    assert name_of("v1.2/*.jpg") == "images"
+    assert name_of(".") == tmp_path.name
