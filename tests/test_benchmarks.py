@@ -92,6 +92,14 @@ def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_ro
     assert extraction.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
 
 
+def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 5)
+    config = ExtractConfig(weights="random", image_px=32, compile="off", precision="fp32", batch_size=2, device="cpu")
+    extraction = passing.Extraction(manifest, config, tmp_path)
+    assert extraction.predicting() > 0
+    assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 1 + 5
+
+
 def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
     assert storing.Checking(made, tmp_path, 60).check() > 0
 

@@ -107,4 +107,4 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(TEMPLATE).render(facts=facts, metrics=metrics, named=NAMED)
+    return environment.get_template(TEMPLATE).render(facts=facts, metrics=metrics, named=NAMED, duration=runs.duration)

@@ -7,6 +7,7 @@ from headstart.runs import duration
 
 BASELINES = {
     "ours": "plain",
+    "predicting": "ours",
     "cache write": "numpy.tofile",
     "cache load": "numpy.fromfile",
     "cache load, verified": "numpy.fromfile",
