@@ -21,7 +21,9 @@ def main(config: PredictConfig) -> int:
         print(cache.describe())
         if run.classes != cache.manifest.classes:
             print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
-        summary = prediction.predict_cache(Classifier(run_parts.parts_on_features(run, cache, device)), cache, out)
+        summary = prediction.predict_cache(
+            Classifier(run_parts.parts_on_features(run, cache, device)), cache, out, run.key()
+        )
     else:
         parts = run_parts.parts_of(run, config.weights, device, config.precision, config.compile)
         key = f"{run.key()} {config.images} {config.precision} {config.compile} {device.type}"

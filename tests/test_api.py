@@ -7,7 +7,7 @@ import pytest
 from conftest import TEST, TRAIN, VAL, make_cache, picture
 from test_pipelines import ran
 
-from headstart import extract, finetune, train_head
+from headstart import Classifier, extract, finetune, runs, train_head
 from headstart.cache import FeatureCache
 from headstart.errors import SettingsError
 
@@ -60,6 +60,28 @@ def test_fine_tuning_is_the_same_from_both(two_places, monkeypatch):
     assert (run / "predictions.csv").read_bytes() == (program / "mine/predictions.csv").read_bytes()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("normalize", ["standardize", "l2"])
+def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_says(
+    tmp_path, monkeypatch, precision, normalize
+):
+    monkeypatch.chdir(tmp_path)
+    for split, count in (("train", 4), ("val", 2), ("test", 5)):
+        for number in range(6):
+            folder = tmp_path / "photos" / split / f"class {number}"
+            folder.mkdir(parents=True)
+            for place in range(count):
+                picture(1000 * number + 100 * len(split) + place, (60, 44)).save(folder / f"{place}.png")
+    extract("photos", weights="random", image_px=32, precision=precision, compile="off")
+    run = train_head("photos", normalize=normalize, hidden=(), lr=1.0 if normalize == "l2" else 1e-3, epochs=3)
+    stored = runs.read_predictions(run)
+    names, probabilities = Classifier.load(run).predict([f"photos/{path}" for path in stored.paths])
+    assert names == [stored.classes[label] for label in stored.predicted]
+    assert len(names) == 30
+    np.testing.assert_allclose(probabilities, stored.probabilities, atol=1e-4)
+    assert stored.probabilities.std() > 0.01, "or it would be the same whatever the image"
+
+
 def test_a_run_that_is_there_is_found_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_cache(tmp_path / "f.h5", [0, 1] * 8, [TRAIN] * 8 + [VAL] * 4 + [TEST] * 4)
@@ -67,6 +89,20 @@ def test_a_run_that_is_there_is_found_again(tmp_path, monkeypatch):
     changed = (run / "metrics.json").stat().st_mtime_ns
     assert train_head(cache="f.h5", epochs=1) == run
     assert (run / "metrics.json").stat().st_mtime_ns == changed
+
+
+def test_what_people_write_means_what_the_command_line_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_cache(tmp_path / "f.h5", [0, 1] * 8, [TRAIN] * 8 + [VAL] * 4 + [TEST] * 4)
+    flags = ("--cache", "f.h5", "--epochs", "1", "--hidden", "8", "--weight-decay", "0", "--lr", "1")
+    ran("train_head", *flags, cwd=tmp_path)
+    (run,) = (tmp_path / "data/runs/made up").iterdir()
+    assert train_head(cache="f.h5", epochs=1, hidden=8, weight_decay=0, lr=1).name == run.name
+
+
+def test_a_value_of_another_type_is_refused():
+    with pytest.raises(SettingsError, match=r"One of .*lr='1e-3'.* is of the wrong type"):
+        train_head("photos", lr="1e-3")
 
 
 def test_a_setting_that_does_not_exist_is_named_with_those_that_do():

@@ -10,7 +10,7 @@ from conftest import picture
 from torch import nn
 
 from headstart.classifier import Classifier
-from headstart.errors import DataError
+from headstart.errors import DataError, SettingsError
 from headstart.images import Geometry, decode
 from headstart.recipe import from_config
 from headstart.run_parts import Parts
@@ -77,15 +77,12 @@ def test_an_unreadable_image_has_no_class_and_the_others_keep_theirs(files):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 10, 64])
 def test_the_size_of_a_batch_changes_nothing_and_reasons_come_with_their_images(files, batch_size):
     answers = list(Classifier(parts()).answers(files, batch_size, workers=2))
-    assert [answer.place for answer in answers] == list(range(10))
-    assert {answer.place: answer.reason for answer in answers if answer.reason} == {
-        2: "truncated",
-        6: "the file vanished",
-    }
-    for answer in answers:
+    reasons = {place: answer.reason for place, answer in enumerate(answers) if answer.reason}
+    assert reasons == {2: "truncated", 6: "the file vanished"}
+    for answer, file in zip(answers, files, strict=True):
         assert (answer.probabilities is None) == bool(answer.reason)
         if answer.probabilities is not None:
-            np.testing.assert_allclose(answer.probabilities, expected(files[answer.place]), rtol=1e-4)
+            np.testing.assert_allclose(answer.probabilities, expected(file), rtol=1e-4)
 
 
 def test_nothing_to_predict_and_nothing_readable_are_no_errors(files):
@@ -150,6 +147,16 @@ def test_it_is_a_module_of_pixels_after_resizing_in_eval_mode():
     torch.testing.assert_close(probabilities, classifier(pixels))
     assert classifier.geometry == Geometry(PX, "crop", RECIPE.shorter_px, False)
     assert classifier.device == torch.device("cpu")
+
+
+def test_a_name_with_a_nul_in_it_is_an_image_that_cannot_be_read():
+    assert [answer.reason for answer in Classifier(parts()).answers([Path("a\0.jpg")])] == ["cannot be read"]
+
+
+@pytest.mark.parametrize("word", [{"precision": "fp8"}, {"compile": "yes"}, {"compile": True}, {"device": "gpu"}])
+def test_words_that_mean_nothing_are_refused_with_those_that_do(word):
+    with pytest.raises(SettingsError, match="but must be one of auto, "):
+        Classifier.load("nowhere", **word)
 
 
 def test_a_path_may_be_text_or_a_path(files):

@@ -1,21 +1,23 @@
 """An exported model is one file that any program runs: any number of images, the run's own probabilities, checked."""
 
+import io
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest import TEST, TRAIN, make_cache
 from torch import nn
 
 from headstart import exporting
 from headstart.backbone import IMAGENET, fast_module, frozen, load_resnet50
 from headstart.classifier import Classifier
 from headstart.errors import ExportFailed, SettingsError
-from headstart.exporting import export
+from headstart.exporting import export, plain_classifier
+from headstart.head_run import train
 from headstart.recipe import from_config
-from headstart.run_parts import Parts
-from headstart.settings import ExtractConfig
+from headstart.run_parts import Parts, RunFolder
+from headstart.settings import ExtractConfig, HeadConfig
 
 PX = 32
 RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
@@ -44,9 +46,9 @@ def probabilities(classifier, pixels):
         return classifier(torch.from_numpy(pixels)).numpy()
 
 
-def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier, pixels, tmp_path):
-    exported = export(classifier, pixels, "pt2", tmp_path / "model.pt2")
-    model = torch.export.load(exported.path).module()
+def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier, pixels):
+    exported = export(classifier, pixels, "pt2")
+    model = torch.export.load(io.BytesIO(exported.content)).module()
     for count in (1, 2, 7, 12):
         found = model(torch.from_numpy(pixels[:count])).numpy()
         np.testing.assert_allclose(found, probabilities(classifier, pixels[:count]), atol=1e-5)
@@ -54,11 +56,10 @@ def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier,
     np.testing.assert_allclose(exported.probabilities, probabilities(classifier, pixels), atol=1e-5)
 
 
-def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(classifier, pixels, tmp_path):
+def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(classifier, pixels):
     onnxruntime = pytest.importorskip("onnxruntime")
-    exported = export(classifier, pixels, "onnx", tmp_path / "model.onnx")
-    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]  # weights inside
-    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    exported = export(classifier, pixels, "onnx")
+    session = onnxruntime.InferenceSession(exported.content, providers=["CPUExecutionProvider"])
     (given,), (found,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape[1:], found.name) == (
         "pixels",
@@ -71,7 +72,7 @@ def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(cla
         np.testing.assert_allclose(own, probabilities(classifier, pixels[:count]), atol=1e-4)
 
 
-def test_a_file_that_says_something_else_is_not_written(classifier, pixels, tmp_path, monkeypatch):
+def test_a_file_that_says_something_else_is_not_written(classifier, pixels, monkeypatch):
     write = exporting._pt2
 
     def wrong(model):
@@ -84,14 +85,13 @@ def test_a_file_that_says_something_else_is_not_written(classifier, pixels, tmp_
 
     monkeypatch.setattr(exporting, "_pt2", wrong)
     with pytest.raises(ExportFailed, match=r"differs from the run by 0\.00\d+ on 12 images .* nothing was written"):
-        export(classifier, pixels, "pt2", tmp_path / "model.pt2")
-    assert list(tmp_path.iterdir()) == []
+        export(classifier, pixels, "pt2")
 
 
-def test_probabilities_that_are_no_numbers_are_a_difference(classifier, pixels, tmp_path, monkeypatch):
+def test_probabilities_that_are_no_numbers_are_a_difference(classifier, pixels, monkeypatch):
     monkeypatch.setattr(exporting, "_serve_pt2", lambda content: lambda batch: np.full((len(batch), 3), np.nan))
     with pytest.raises(ExportFailed, match="differs from the run by nan"):
-        export(classifier, pixels, "pt2", tmp_path / "model.pt2")
+        export(classifier, pixels, "pt2")
 
 
 def test_the_check_asks_for_batches_of_several_sizes_and_for_every_image_once(pixels):
@@ -109,16 +109,18 @@ def test_the_check_asks_for_batches_of_several_sizes_and_for_every_image_once(pi
     assert sizes == [1]
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(classifier, pixels, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(classifier, pixels, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SettingsError, match=r"needs the package onnxruntime: \.venv/bin/pip install onnx onnxscript"):
-        export(classifier, pixels, "onnx", tmp_path / "model.onnx")
+        export(classifier, pixels, "onnx")
 
 
-def test_what_is_exported_does_not_round_its_features(classifier):
+def test_what_is_exported_does_not_round_its_features(tmp_path):
     """A rounded feature may fall on the other side of a step where another program differs in the last digit."""
-    assert classifier.stored == torch.float32
-    rounded = Classifier(
-        Parts(classifier.backbone, classifier.head, classifier.classes, replace(RECIPE, storage="float16"), True, False)
-    )
-    assert rounded.stored == torch.float16
+    cache = make_cache(tmp_path / "f.h5", [0, 1] * 6, [TRAIN] * 8 + [TEST] * 4)
+    assert cache.recipe.storage == "float16"
+    run = train(HeadConfig(cache=cache.path, run=tmp_path / "run", epochs=1, device="cpu"))
+    assert Classifier.load(run).stored == torch.float16
+    plain = plain_classifier(RunFolder.open(run), None)
+    assert plain.stored == torch.float32
+    assert not any(parameter.requires_grad for parameter in plain.parameters())

@@ -19,12 +19,13 @@ def lines(count=6):
     return [[name, str(place)] for place, name in enumerate(NAMES[:count])]
 
 
-def grow(path, new, key="model", names=(), note=lambda line: None):
+def grow(path, new, key="model", names=(), keep=lambda line: True):
+    """Returns the names that had no line before."""
     with GrowingCsv(path, key, HEADER) as file:
-        kept = file.resume(iter(names), note)
+        missing = list(file.resume(iter(names), keep))
         for line in new:
             file.write(line)
-    return kept
+    return missing
 
 
 def read(path):
@@ -36,7 +37,7 @@ def stopped_after(path, count, key="model"):
     """What is left when a process ends in the middle; returns the part."""
     file = GrowingCsv(path, key, HEADER)
     file.__enter__()
-    file.resume(iter(NAMES), lambda line: None)
+    file.resume(iter(NAMES), lambda line: True)
     for line in lines(count):
         file.write(line)
     file.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
@@ -45,7 +46,7 @@ def stopped_after(path, count, key="model"):
 
 def test_a_finished_file_has_its_name_and_all_lines_and_nothing_lies_beside_it(tmp_path):
     path = tmp_path / "deep" / "out.csv"
-    assert grow(path, lines()) == 0
+    assert grow(path, lines(), names=NAMES) == NAMES
     assert read(path) == [HEADER, *lines()]
     assert os.listdir(path.parent) == ["out.csv"]
 
@@ -54,7 +55,7 @@ def test_a_stopped_file_is_not_there_yet_and_goes_on_where_it_was(tmp_path):
     path, noted = tmp_path / "out.csv", []
     stopped_after(path, 4)
     assert not path.exists()
-    assert grow(path, lines()[4:], names=NAMES, note=noted.append) == 4
+    assert grow(path, lines()[4:], names=NAMES, keep=lambda line: not noted.append(line)) == NAMES[4:]
     assert noted == lines(4)
     assert read(path) == [HEADER, *lines()]
 
@@ -64,11 +65,9 @@ def test_wherever_a_killed_process_cut_the_file_the_whole_lines_before_it_are_ke
     path = tmp_path_factory.mktemp("cut") / "out.csv"
     part = stopped_after(path, len(NAMES))
     part.write_bytes(part.read_bytes()[:end])
-    kept = GrowingCsv(path, "model", HEADER)
-    with kept as file:
-        count = file.resume(iter(NAMES), lambda line: None)
-        for line in lines()[count:]:
-            file.write(line)
+    with GrowingCsv(path, "model", HEADER) as file:
+        for name in file.resume(iter(NAMES), lambda line: True):
+            file.write(lines()[NAMES.index(name)])
     assert read(path) == [HEADER, *lines()]
 
 
@@ -83,23 +82,51 @@ def test_a_file_that_is_there_stays_until_the_new_one_is_complete(tmp_path):
 def test_lines_that_are_not_those_expected_are_cut_off(tmp_path, names):
     path = tmp_path / "out.csv"
     stopped_after(path, 3)
-    kept = grow(path, [["new.jpg", "x"]], names=names)
-    assert kept == (0 if "other.jpg" in names else min(3, len(names)))
+    missing = grow(path, [["new.jpg", "x"]], names=names)
+    kept = 0 if "other.jpg" in names else min(3, len(names))
+    assert missing == names[kept:]
     assert read(path) == [HEADER, *lines(kept), ["new.jpg", "x"]]
 
 
 def test_another_model_does_not_go_on_with_these_lines(tmp_path):
     path = tmp_path / "out.csv"
     stopped_after(path, 3)
-    assert grow(path, lines(), key="other", names=NAMES) == 0
+    assert grow(path, lines(), key="other", names=NAMES) == NAMES
 
 
 def test_a_part_with_other_columns_is_started_anew(tmp_path):
     path = tmp_path / "out.csv"
     part = stopped_after(path, 2)
     part.write_bytes(part.read_bytes().replace(b"answer", b"result"))
-    assert grow(path, lines(), names=NAMES) == 0
+    assert grow(path, lines(), names=NAMES) == NAMES
     assert read(path) == [HEADER, *lines()]
+
+
+def test_a_line_that_is_not_to_be_kept_is_cut_off_with_all_behind_it(tmp_path):
+    path = tmp_path / "out.csv"
+    stopped_after(path, 5)
+    assert grow(path, lines()[2:], names=NAMES, keep=lambda line: line[1] != "2") == NAMES[2:]
+    assert read(path) == [HEADER, *lines()]
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(tmp_path):
+    path = tmp_path / "out.csv"
+    with GrowingCsv(path, "model", HEADER) as file:
+        file.resume(iter(()), lambda line: True)
+        with pytest.raises(RunError, match=r"out\.csv is being written by another process"):
+            grow(path, lines())
+        file.write(["a.jpg", "0"])
+    assert read(path) == [HEADER, ["a.jpg", "0"]]
+
+
+def test_a_key_may_hold_names_that_are_no_text(tmp_path):
+    stopped_after(tmp_path / "out.csv", 3, key="caf\udce9")
+    assert grow(tmp_path / "out.csv", lines()[3:], key="caf\udce9", names=NAMES) == NAMES[3:]
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    with pytest.raises(RunError, match="is a folder: name a file to write with --out"):
+        GrowingCsv(tmp_path, "model", HEADER)
 
 
 @pytest.fixture
@@ -118,7 +145,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_written_is_kept(tmp_path, small_
     with pytest.raises(RunError, match=r"out\.csv cannot be written: File too large\. What is there is kept"):
         grow(path, [[name, "0"] for name in names])
     assert not path.exists()
-    assert grow(path, (), names=iter(names)) > 1_500
+    assert count - len(grow(path, (), names=names)) > 1_500
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from headstart.datasets import DataWarning
 from headstart.errors import DataError
 from headstart.listing import count, images_of
 
@@ -24,12 +25,24 @@ def test_a_folder_means_the_images_in_it_however_deep_by_name(files):
 
 def test_a_folder_that_contains_itself_is_walked_once(files):
     os.symlink(files / "new", files / "new" / "deep" / "again")
-    assert count("new") == 3
+    assert len(list(images_of("new"))) == 3
 
 
 def test_a_pattern_means_what_it_matches_sorted_whatever_it_is_called(files):
     assert list(images_of("*/*.jpg")) == ["new/b.jpg", "other/d.jpg"]
     assert list(images_of("new/**/*.*")) == ["new/a.png", "new/b.jpg", "new/deep/er/c.JPEG", "new/notes.txt"]
+
+
+def test_what_is_no_image_by_its_name_is_said(files):
+    with pytest.warns(DataWarning, match=r"new: left out what is no image by its name: 1 x \.txt"):
+        assert count("new") == 3
+
+
+def test_a_pipe_is_not_waited_for_and_a_link_to_nothing_is_listed(files):
+    os.mkfifo(files / "other" / "pipe.jpg")
+    os.symlink(files / "other" / "pipe.jpg", files / "other" / "link to it.jpg")
+    os.symlink(files / "gone", files / "other" / "gone.jpg")
+    assert list(images_of("other")) == ["other/d.jpg", "other/gone.jpg"]
 
 
 def test_one_image_means_itself_whatever_its_name(files):
@@ -47,6 +60,13 @@ def test_a_csv_without_the_column_is_refused_with_those_that_it_has(files):
         count("list.csv")
     (files / "list.csv").write_text("")
     with pytest.raises(DataError, match="it has nothing"):
+        count("list.csv")
+
+
+@pytest.mark.parametrize("line", ["b.jpg", "1,b.jpg,x"])
+def test_a_line_of_another_length_is_refused_with_its_number(files, line):
+    (files / "list.csv").write_text(f"id,path\n1,a.jpg\n\n{line}\n")
+    with pytest.raises(DataError, match=r"list\.csv, line 4: [13] columns, not 2"):
         count("list.csv")
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from headstart.errors import DataError
+from headstart.errors import DataError, RunError
 from headstart.model_card import CHECKED, card, checks_of
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
@@ -22,6 +22,7 @@ def facts(**changes):
         "image_px": 224,
         "resize": "crop",
         "shorter_px": 256,
+        "reduced_decode": False,
         "temperature": 1.25,
         "checked_images": 64,
         "largest_difference": 2e-6,
@@ -35,7 +36,6 @@ def metrics(**changes):
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
         test |= {name: 0.945, f"{name}_ci95": interval}
     recipe = {"backbone": "resnet50", "weights_digest": "sha256 0676", "precision": "bf16", "storage": "float16"}
-    settings = {"hidden": "256", "lr": 0.001}
     return {
         "kind": "head",
         "dataset": "photos",
@@ -43,10 +43,17 @@ def metrics(**changes):
         "train_images": 1600,
         "test": test,
         "recipe": recipe,
-        "best_setting": settings,
         "train_seconds": 3.2,
         "device": "cpu",
     } | changes
+
+
+SETTINGS = {"hidden": "256", "lr": 0.001, "subset": None}
+TUNED = {"method": "strong", "train_from": "all", "epochs": 10}
+
+
+def card_of(facts, metrics, settings=SETTINGS):
+    return card(facts, metrics, settings)
 
 
 def code(text):
@@ -55,7 +62,7 @@ def code(text):
 
 
 def test_it_says_what_the_model_takes_and_gives_how_good_it_is_and_what_it_was_made_of():
-    text = card(facts(), metrics())
+    text = card_of(facts(), metrics())
     for words in (
         "# photos: head-1234",
         "(B, 3, 224, 224) uint8",
@@ -75,31 +82,41 @@ def test_it_says_what_the_model_takes_and_gives_how_good_it_is_and_what_it_was_m
 @pytest.mark.parametrize("form", ["pt2", "onnx"])
 @pytest.mark.parametrize("resize", ["crop", "squash"])
 def test_the_lines_that_serve_it_are_python_ten_of_them_at_most_and_do_not_import_this_package(form, resize):
-    lines = code(card(facts(format=form, resize=resize), metrics()))
+    lines = code(card_of(facts(format=form, resize=resize), metrics()))
     ast.parse(lines)
     assert len([line for line in lines.splitlines() if line]) <= 10
     assert "headstart" not in lines
 
 
 def test_what_is_not_known_is_not_said():
-    text = card(facts(temperature=None, to_stored_predictions=None), metrics(test={"images": 0}, best_setting=None))
+    text = card_of(facts(temperature=None, to_stored_predictions=None), metrics(test={"images": 0}))
     assert "nobody has measured it" in text
     assert "| accuracy |" not in text
     assert "Probabilities are as trained" not in text
-    assert "| settings |" not in text
     assert "None" not in text.replace(code(text), "")
 
 
 def test_a_fine_tuned_net_and_an_untrained_one_are_called_what_they_are():
-    tuned = {key: value for key, value in metrics(kind="finetune").items() if key not in ("recipe", "best_setting")}
-    assert "a ResNet50 fine-tuned end to end" in card(facts(), tuned)
-    assert "all of the net, from IMAGENET1K_V1" in card(facts(), tuned)
-    assert "never trained" in card(facts(), metrics(weights="random"))
-    assert "never trained" not in card(facts(), metrics())
+    tuned = {key: value for key, value in metrics(kind="finetune").items() if key != "recipe"}
+    text = card_of(facts(), tuned, TUNED)
+    assert "a ResNet50 (IMAGENET1K_V1), fine-tuned end to end." in text
+    assert "method strong, train_from all, epochs 10" in text
+    assert "fine-tuned, from layer4 on." in card_of(facts(), tuned, TUNED | {"train_from": "layer4"})
+    assert "never trained" in card_of(facts(), metrics(weights="random"))
+    assert "never trained" not in card_of(facts(), metrics())
+
+
+def test_figures_that_a_run_of_another_version_lacks_are_a_sentence():
+    with pytest.raises(
+        RunError, match=r"The run lacks what belongs on a card .*train_images.*: another version made it"
+    ):
+        card_of(facts(), {key: value for key, value in metrics().items() if key != "train_images"})
+    with pytest.raises(RunError, match="another version made it"):
+        card_of(facts(), metrics(test={"images": 3, "accuracy": None}))
 
 
 def test_of_a_thousand_classes_the_first_are_named():
-    text = card(facts(classes=tuple(f"c{number}" for number in range(1000))), metrics())
+    text = card_of(facts(classes=tuple(f"c{number}" for number in range(1000))), metrics())
     assert "c48, c49, and 950 more (all of them in `model.json`)." in text
     assert "c50" not in text
 
@@ -112,13 +129,14 @@ def test_a_check_takes_images_from_all_over_the_list_and_leaves_out_what_cannot_
     root = make_photos({"cat": 100})
     paths = sorted(root.rglob("*.png"))
     paths[0].write_bytes(b"")
-    checks = checks_of(RUN, list(map(str, paths)))
+    checks = checks_of(RUN, str(root))
     assert checks.pixels.shape == (CHECKED - 1, 3, 32, 32)
     assert checks.pixels.dtype == np.uint8
     assert checks.stored is None
-    assert checks_of(RUN, list(map(str, paths[1:4]))).pixels.shape[0] == 3
+    assert checks_of(RUN, str(paths[3])).pixels.shape[0] == 1
 
 
-def test_without_a_readable_image_nothing_can_be_checked(tmp_path):
-    with pytest.raises(DataError, match="Not one of the images named can be read: name a folder of images"):
-        checks_of(RUN, [str(tmp_path / "gone.png")])
+@pytest.mark.parametrize("source", ["gone.png", "nothing/"])
+def test_images_that_are_named_and_not_there_are_not_replaced_by_others(tmp_path, source):
+    with pytest.raises(DataError, match=f"Not one of the images of .*{source} can be read: name images to check"):
+        checks_of(RUN, f"{tmp_path}/{source}")

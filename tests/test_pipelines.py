@@ -407,8 +407,8 @@ def test_the_same_is_said_from_the_cache_without_a_weight_or_an_image(story, cop
 def test_predictions_lie_in_the_run_under_the_name_of_the_images_where_no_other_place_is_named(story, tmp_path):
     folder = shutil.copytree(story.folder("ridge"), tmp_path / "ridge")
     said = ran("predict", "--run", folder, "--images", "photos/val", cwd=story.cwd).out
-    assert said.startswith(f"{folder / 'predict-val.csv'}: 4 images: ")
-    assert (folder / "predict-val.csv").is_file()
+    (file,) = folder.glob("predict-val-*.csv")
+    assert said.startswith(f"{file}: 4 images: ")
 
 
 def test_the_best_run_of_a_data_set_has_a_name(story, tmp_path):
@@ -424,6 +424,8 @@ def test_what_to_predict_and_with_which_run_must_be_said(story):
         (("--images", "photos"), "No run is named: give --run"),
         (("--images", "photos", "--run", story.folder("knn")), "holds no weights to predict with"),
         (("--images", "nowhere", "--run", story.folder("head")), "nowhere names no images"),
+        (("--images", "photos", "--run", story.folder("head"), "--out", "."), "is a folder: name a file"),
+        (("--cache", "f.h5", "--precision", "bf16"), "--precision is bf16, but must be left out with --cache"),
     ):
         result = run("predict", *flags, cwd=story.cwd)
         assert result.code == 2
@@ -463,7 +465,7 @@ def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
     (folder / "metrics.json").write_text(json.dumps(metrics | {"data_root": str(tmp_path / "gone")}))
     result = run("export", "--run", folder, cwd=story.cwd)
     assert result.code == 2
-    assert "Not one of the run's own test images can be read" in result.err
+    assert "Not one of the 7 test images of the run, in " in result.err
     assert not (folder / "pt2/model.pt2").exists()
 
 
@@ -477,7 +479,8 @@ def test_a_full_disk_ends_an_export_in_a_sentence_without_half_a_model(story, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert result.code == 2
     assert "The model cannot be written to" in result.err
-    assert list((folder / "pt2").iterdir()) == []
+    assert not (folder / "pt2/model.pt2").exists()
+    assert not [file for file in (folder / "pt2").iterdir() if file.name.startswith(".")]
 
 
 # --- many heads ---

@@ -1,6 +1,7 @@
 """What a model says about many images, as a CSV: a line each, the most probable classes, resumed, from a cache too."""
 
 import csv
+import re
 from collections import Counter
 
 import numpy as np
@@ -53,6 +54,28 @@ def predict(folder, out, key="key", model=None):
     return predict_images(model or classifier(MANY), str(folder), out, key, batch_size=2, workers=1)
 
 
+def predict_until(name, folder, out, monkeypatch):
+    """Ends as with Ctrl-C before the line of an image."""
+    write = prediction.GrowingCsv.write
+
+    def stop(file, line):
+        if line[0].endswith(name):
+            raise KeyboardInterrupt
+        write(file, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction.GrowingCsv, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(folder, out)
+
+
+def asking(model, monkeypatch):
+    """Lets a model note the names of the files that it is asked about."""
+    asked, answers = [], model.answers
+    monkeypatch.setattr(model, "answers", lambda files, *a: answers((asked.append(f.name) or f for f in files), *a))
+    return asked
+
+
 def test_the_five_most_probable_classes_are_named_each_with_its_probability_the_first_is_the_prediction():
     probabilities = np.array([0.05, 0.3, 0.01, 0.2, 0.15, 0.1, 0.19, 0.0], np.float32)
     line = dict(zip(header(classifier(MANY)), line_of(("a.jpg", probabilities, ""), classifier(MANY)), strict=True))
@@ -93,28 +116,27 @@ def test_every_image_has_a_line_in_order_with_what_the_model_says(folder, tmp_pa
 
 
 def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp_path, monkeypatch):
-    whole = predict(folder, tmp_path / "whole.csv")
-    write, lines = prediction.GrowingCsv.write, []
-
-    def stop(file, line):
-        if len(lines) == 8:
-            raise KeyboardInterrupt
-        lines.append(line)
-        write(file, line)
-
-    monkeypatch.setattr(prediction.GrowingCsv, "write", stop)
-    with pytest.raises(KeyboardInterrupt):
-        predict(folder, tmp_path / "out.csv")
-    monkeypatch.undo()
-    asked = []
-    model = classifier(MANY)
-    answers = model.answers
-    monkeypatch.setattr(model, "answers", lambda files, *a: answers((asked.append(f.name) or f for f in files), *a))
+    whole, model = predict(folder, tmp_path / "whole.csv"), classifier(MANY)
+    predict_until("07.png", folder, tmp_path / "out.csv", monkeypatch)
+    asked = asking(model, monkeypatch)
     summary = predict(folder, tmp_path / "out.csv", model=model)
-    assert asked == [f"{number:02}.png" for number in range(7, 12)]  # the header was one of the eight lines
+    assert asked == [f"{number:02}.png" for number in range(7, 12)]
     assert summary.resumed == 7
     assert (summary.images, summary.by_class, len(summary.unreadable)) == (12, whole.by_class, 1)
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_an_image_that_could_not_be_read_for_a_passing_reason_is_asked_about_again(folder, tmp_path, monkeypatch):
+    content = (folder / "02.png").read_bytes()
+    (folder / "02.png").unlink()
+    (folder / "02.png").symlink_to(tmp_path / "elsewhere.png")  # a share that is not there just now
+    predict_until("09.png", folder, tmp_path / "out.csv", monkeypatch)
+    (tmp_path / "elsewhere.png").write_bytes(content)
+    model = classifier(MANY)
+    asked = asking(model, monkeypatch)
+    predict(folder, tmp_path / "out.csv", model=model)
+    assert asked[0] == "02.png"
+    assert read(tmp_path / "out.csv")[2]["predicted"]
 
 
 def test_no_images_are_refused_before_anything_is_written(tmp_path):
@@ -128,7 +150,7 @@ def test_a_cache_is_predicted_row_by_row_from_its_features_alone(tmp_path):
     labels = [0, 1, -1] * 3
     cache = make_cache(tmp_path / "f.h5", labels, [TRAIN] * 5 + [TEST] * 4, unreadable=(4,), pending=(7,))
     model = classifier(("cat", "dog"), nn.Identity(), width=2048)
-    summary = predict_cache(model, cache, tmp_path / "out.csv")
+    summary = predict_cache(model, cache, tmp_path / "out.csv", "key")
     rows = read(tmp_path / "out.csv")
     assert [row["path"] for row in rows] == [f"{row:04}.png" for row in (0, 1, 2, 3, 4, 5, 6, 8)]
     assert rows[4]["unreadable"] == "truncated"
@@ -154,7 +176,8 @@ def test_a_file_is_named_after_what_was_predicted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v1.2").mkdir()
     (tmp_path / "list.csv").write_text("path\n")
-    assert name_of("v1.2") == name_of("./v1.2/") == "v1.2"
-    assert name_of("list.csv") == "list"
-    assert name_of("v1.2/*.jpg") == "images"
-    assert name_of(".") == tmp_path.name
+    assert name_of("v1.2") == name_of("./v1.2/")
+    for source, word in (("v1.2", "v1.2"), ("list.csv", "list"), ("v1.2/*.jpg", "images"), (".", tmp_path.name)):
+        assert re.fullmatch(re.escape(word) + "-[0-9a-f]{8}", name_of(source))
+    assert name_of("a/new") != name_of("b/new"), "the second would replace the first"
+    assert name_of("a/*.jpg") != name_of("b/*.jpg")

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
-from test_model_card import code, facts, metrics
+from test_model_card import card_of, code, facts, metrics
 
 import headstart
 from headstart.api import extract, finetune, train_head
 from headstart.classifier import Classifier
-from headstart.model_card import card
 from headstart.parsing import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +54,7 @@ def test_settings_that_a_docstring_names_are_flags_of_the_program(function, prog
 
 @pytest.mark.parametrize("form", ["pt2", "onnx"])
 def test_the_lines_that_serve_a_model_are_those_of_its_card(form):
-    assert code(card(facts(format=form), metrics())) in BLOCKS
+    assert code(card_of(facts(format=form), metrics())) in BLOCKS
 
 
 @pytest.fixture(scope="module")

@@ -88,8 +88,19 @@ def test_a_run_that_does_not_know_its_recipe_is_refused(run):
 def test_a_list_of_classes_that_does_not_fit_the_head_is_refused(run):
     text = (run / "predictions.csv").read_text().splitlines()
     (run / "predictions.csv").write_text(text[0] + ",p_horse\n")
-    with pytest.raises(RunError, match=r"knows 2 classes, but predictions\.csv names 3: these are files of two runs"):
+    with pytest.raises(RunError, match=r"predictions\.csv names other classes than metrics\.json"):
         parts(run)
+    change_metrics(run, classes=["cat", "dog", "horse"])
+    (run / "predictions.csv").write_text("path,label,predicted,p_cat,p_dog,p_horse\n")
+    with pytest.raises(RunError, match=r"head\.pth knows 2 classes, the run 3: these are files of two runs"):
+        parts(run)
+
+
+def test_classes_in_another_order_are_other_classes(run):
+    text = (run / "predictions.csv").read_text()
+    (run / "predictions.csv").write_text(text.replace("p_cat,p_dog", "p_dog,p_cat"))
+    with pytest.raises(RunError, match="names other classes"):
+        RunFolder.open(run)
 
 
 def test_a_damaged_head_is_refused(run):
@@ -122,6 +133,33 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
         parts_on_features(RunFolder.open(run), None, CPU)
 
 
+def test_a_net_without_a_classifier_is_refused(run):
+    net, _ = load_resnet50("random", 1)
+    net.fc = torch.nn.Identity()
+    torch.save(net.state_dict(), run / "finetuned_resnet50.pth")
+    geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
+    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
+    with pytest.raises(RunError, match=r"finetuned_resnet50\.pth knows no classes, the run 2"):
+        parts(run)
+
+
+def test_a_head_of_rows_of_length_1_is_known_by_its_setting(run):
+    change_metrics(run, best_setting={"normalize": "l2"})
+    assert RunFolder.open(run).unit_length
+    assert parts(run).unit_length
+
+
+def test_what_was_set_for_a_training_is_what_was_chosen_or_what_its_config_says(run):
+    assert RunFolder.open(run).settings["hidden"] == "4"
+    change_metrics(run, best_setting=None)
+    settings = RunFolder.open(run).settings
+    assert settings["epochs"] == 1
+    assert not [name for name in settings if name.endswith("digest")]
+    (run / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        RunFolder.open(run).settings  # noqa: B018
+
+
 def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
     recipe = json.loads((run / "metrics.json").read_text())["recipe"]
     change_metrics(run, recipe={**recipe, "precision": "bf16"})
@@ -143,7 +181,7 @@ def test_features_by_another_recipe_are_refused_with_what_differs(run, trained):
     cache = FeatureCache(trained / "f.h5")
     assert parts_on_features(RunFolder.open(run), cache, CPU).classes == ("cat", "dog")
     change_metrics(run, recipe={**recipe, "image_px": 64})
-    with pytest.raises(RecipeMismatch, match=r"holds other features than those that .* learned from:\n  image_px: "):
+    with pytest.raises(RecipeMismatch, match=r"learned from:\n  image_px: the cache has 32.*\nGive the cache that it"):
         parts_on_features(RunFolder.open(run), cache, CPU)
 
 

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
 
-_HOMES = {"Classifier": "classifier", "FeatureCache": "cache", "HeadClassifier": "estimator", "load": "arrays"} | {
+_HOMES = {
+    "Classifier": "classifier",
+    "FeatureCache": "cache",
+    "HeadClassifier": "estimator",
     "extract": "api",
     "finetune": "api",
+    "load": "arrays",
     "train_head": "api",
 }
 

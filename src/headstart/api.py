@@ -5,7 +5,7 @@ Nothing is loaded before it is needed; torch takes seconds.
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from headstart.errors import SettingsError
 from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
@@ -88,11 +88,17 @@ def _config(config_type: type[Any], **settings: Any) -> Any:
     unknown = sorted(settings.keys() - types.keys())
     if unknown:
         raise SettingsError(f"There is no setting {', '.join(unknown)}. There are {', '.join(types)}.")
-    return config_type(**{name: _as_declared(value, types[name]) for name, value in settings.items()})
+    try:
+        return config_type(**{name: _as_declared(value, types[name]) for name, value in settings.items()})
+    except TypeError as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise SettingsError(f"One of {given} is of the wrong type ({error}).") from None
 
 
 def _as_declared(value: Any, declared: Any) -> Any:
-    """Text where a path is meant, and a list for a tuple, as people write them."""
+    """What people write, as the command line reads it: text for a path, 0 for 0.0, a list or a number for a tuple."""
     if isinstance(value, str) and Path in get_args(declared):
         return Path(value)
-    return tuple(value) if isinstance(value, list) else value
+    if get_origin(declared) is tuple:
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
+    return float(value) if declared is float and isinstance(value, int) else value

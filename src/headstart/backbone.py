@@ -194,9 +194,6 @@ def fast_module(net: ResNet, scale: PixelScale, precision: str, compiled: bool, 
     Returns:
         (B, H, W, 3) uint8 on `device` in, (B, D) float32 on `device` out.
     """
-    # By default convolutions on CUDA round fp32 to 10 bits (TF32). Not by the newer `conv.fp32_precision`, which makes
-    # torch.export fail: pytorch issue 166387.
-    torch.backends.cudnn.allow_tf32 = False
     module = FastBackbone(net, scale, DTYPES[precision]).to(device).eval()
     if not compiled:
         return module

@@ -67,14 +67,14 @@ class FeatureCache:
         notes: what was measured when the recipe was resolved.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         """Opens a cache.
 
         Raises:
             CacheError: no such file, or not a cache that this version reads.
             CacheDamaged: the file was cut.
         """
-        self.path = path
+        self.path = path = Path(path)
         if path.is_dir():
             raise CacheError(f"{path} is a folder, not a feature cache. Name a file with CACHE=…")
         if not path.is_file():

@@ -100,6 +100,7 @@ class CachedRun:
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
+            "classes": cache.manifest.classes,
             **outcomes.figures(val, test),
             "extract_seconds": cache.seconds,
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,

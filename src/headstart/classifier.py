@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headstart import tuning
 from headstart.devices import pick_device
 from headstart.errors import DataError
 from headstart.launching import Launched, one_behind
 from headstart.loading import Loaded, default_workers, make_batch, stream
 from headstart.memory import kept_memory
 from headstart.run_parts import Parts, RunFolder, parts_of
+from headstart.settings import PredictConfig
 
 BATCH_SIZE = 32
 STORED = {"float16": torch.float16, "float32": torch.float32}
@@ -29,8 +32,6 @@ STORED = {"float16": torch.float16, "float32": torch.float32}
 class Answer:
     """What a classifier says about one image, or why it says nothing."""
 
-    place: int
-    """Of the image among those that were asked about."""
     probabilities: NDArray[np.float32] | None
     """(C,), None if the image is unreadable."""
     reason: str
@@ -54,6 +55,7 @@ class Classifier(nn.Module):
         self.backbone, self.head = parts.backbone, parts.head
         self.classes, self.geometry, self.stored = parts.classes, parts.recipe.geometry, STORED[parts.recipe.storage]
         self.unit_length, self.one_shape = parts.unit_length, parts.one_shape
+        self._sizes: dict[int, int] = {}
         self.eval()
 
     @classmethod
@@ -74,6 +76,7 @@ class Classifier(nn.Module):
             precision: auto, as the run's features were made (or, for a fine-tuned net, as it was tested: fp32); or
                 fp32, bf16, fp16.
             compile: by torch.compile: auto, as the run's features were made; or on, off, which changes the last digits.
+                What is compiled, is compiled for one size of a batch: to call the module on batches of your own, off.
 
         Returns:
             In eval mode; without gradients for the backbone.
@@ -81,8 +84,10 @@ class Classifier(nn.Module):
         Raises:
             RunError: no finished run, or one without weights (nearest neighbours).
             WeightsError: the backbone's weights are not to be had, or are not those of the run.
-            SettingsError: there is no such device, or no compiler.
+            SettingsError: a word is none of these, there is no such device, or no compiler.
         """
+        words: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+        PredictConfig(**words)  # refuses others
         return cls(parts_of(RunFolder.open(Path(run)), weights, pick_device(device), precision, compile))
 
     @property
@@ -132,13 +137,21 @@ class Classifier(nn.Module):
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
         """
+        batch_size = self._fitting(batch_size)
         loaded = stream(enumerate(files), self.geometry, default_workers(workers), 2 * batch_size)
         batches = iter(lambda: list(islice(loaded, batch_size)), [])
         with kept_memory():
             for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):
                 found = iter(launched.result())
                 for image in images:
-                    yield Answer(image.row, next(found) if image.pixels is not None else None, image.reason)
+                    yield Answer(next(found) if image.pixels is not None else None, image.reason)
+
+    def _fitting(self, batch_size: int) -> int:
+        """As many images as were asked for, or as fit the memory of a GPU; found out once."""
+        if self.device.type == "cuda" and batch_size not in self._sizes:
+            image_px = self.geometry.image_px
+            self._sizes[batch_size] = tuning.fitting_batch_size(self._of_pixels, batch_size, image_px, self.device)
+        return self._sizes.get(batch_size, batch_size)
 
     def _launch(self, images: list[Loaded], batch_size: int) -> Launched:
         readable = [image for image in images if image.pixels is not None]

@@ -1,8 +1,10 @@
 """What all programs share: settings in, one line for a warning or a user's error, a clean stop on Ctrl-C."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from io import TextIOWrapper
 
 from headstart import parsing
 from headstart.errors import HeadstartError
@@ -24,7 +26,8 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of processes that work together, one speaks
+            print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
         sys.exit(130)
 
 
@@ -33,6 +36,9 @@ def _speak_plainly() -> None:
 
     For the whole process, so it is done here, before there are threads.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     in_python = warnings.formatwarning
 
     def in_words(

@@ -256,8 +256,8 @@ def _list_classes(root: Path, split: str | None, folder: str = "") -> list[_Entr
             left_out.append(entry.name)
             continue
         files = list(walk(entry.path, os.path.join(folder, entry.name), above))
-        left_out += [path for path, _ in files if not is_image(path)]
-        images = [(path, status) for path, status in files if is_image(path)]
+        left_out += [path for path in files if not is_image(path)]
+        images = [(path, _status(root / path)) for path in files if is_image(path)]
         if not images and split in (None, "train"):
             raise DataError(f"The class folder {entry.path} holds no images. Fill it or remove it.")
         found += [_Entry(path, entry.name, split, status.st_size, status.st_mtime_ns) for path, status in images]
@@ -274,16 +274,25 @@ def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
     stray = sum(map(is_image, left_out))
     if stray:
         warnings.warn(f"{top}: {stray} images lie in no class folder and are left out.", DataWarning, stacklevel=2)
-    suffixes = Counter(os.path.splitext(path)[1] or "no suffix" for path in left_out if not is_image(path))
+    warn_of_other_files(top, Counter(map(suffix_of, (path for path in left_out if not is_image(path)))))
+
+
+def suffix_of(path: str) -> str:
+    """What kind of file this is, by its name."""
+    return os.path.splitext(path)[1] or "no suffix"
+
+
+def warn_of_other_files(top: Path, suffixes: Counter[str]) -> None:
+    """Says how many files of which kind are left out."""
     if suffixes:
         kinds = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5))
         warnings.warn(f"{top}: left out what is no image by its name: {kinds}.", DataWarning, stacklevel=2)
 
 
-def walk(
-    folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[tuple[str, os.stat_result]]:
+def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Files below a folder by name, links followed; hidden ones, and folders that contain themselves, are passed over.
+
+    Of one folder at a time the names are in memory.
 
     Args:
         folder: where to look.
@@ -293,18 +302,18 @@ def walk(
     identity = _identity(folder)
     if identity in above:
         return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        path = os.path.join(relative, entry.name)
-        if entry.name.startswith("."):
-            continue
-        if _is_folder(entry):
-            yield from walk(entry.path, path, above | {identity})
+    with os.scandir(folder) as entries:
+        names = sorted(
+            (entry.name, _is_folder(entry))
+            for entry in entries
+            if not entry.name.startswith(".") and (_is_folder(entry) or _is_file(entry))
+        )
+    for name, is_folder in names:
+        path = os.path.join(relative, name)
+        if is_folder:
+            yield from walk(os.path.join(folder, name), path, above | {identity})
         else:
-            status = _status(entry)
-            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # a pipe would be waited for
-                yield path, status
+            yield path
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:
@@ -320,12 +329,20 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to one or to nothing; not a pipe, which would be waited for."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return entry.is_symlink()
+
+
+def _status(path: Path) -> os.stat_result:
     """Size and time of a file; a link that leads nowhere has its own, so that the image is listed as unreadable."""
     try:
-        return entry.stat()
+        return os.stat(path)
     except OSError:
-        return entry.stat(follow_symlinks=False)
+        return os.lstat(path)
 
 
 def _read_csv(path: Path) -> list[_Entry]:

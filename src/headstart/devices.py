@@ -1,5 +1,6 @@
 """Where to compute, and how much memory that took."""
 
+import os
 import resource
 import sys
 
@@ -19,6 +20,12 @@ def pick_device(name: str) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available[name]:
         raise SettingsError(f"--device {name}: torch {torch.__version__} sees no such device here; use --device cpu.")
+    if name == "cuda":
+        # By default convolutions round fp32 to 10 bits (TF32). Not by the newer `conv.fp32_precision`, which makes
+        # torch.export fail: pytorch issue 166387.
+        torch.backends.cudnn.allow_tf32 = False
+        if "LOCAL_RANK" in os.environ:  # processes that torchrun starts on one machine take a GPU each
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 

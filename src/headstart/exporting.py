@@ -6,8 +6,6 @@ B images in a batch, C classes.
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,22 +14,22 @@ from torch import Tensor
 
 from headstart.classifier import Classifier
 from headstart.errors import ExportFailed, SettingsError
-from headstart.files import whole_file
 from headstart.run_parts import RunFolder, parts_of
+from headstart.settings import ExportFormat
 
 LARGEST_DIFFERENCE = 1e-4
 """Between the probabilities of the file and of the run, both in fp32."""
 
-Format = Literal["pt2", "onnx"]
 Serve = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(B, 3, image_px, image_px) uint8 → (B, C) probabilities."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that does what the run does."""
+    """The content of a file that does what the run does."""
 
-    path: Path
+    content: bytes
+    form: ExportFormat
     difference: float
     """Largest difference of a probability to the run's in fp32."""
     probabilities: NDArray[np.float32]
@@ -48,19 +46,17 @@ def plain_classifier(run: RunFolder, weights: str | None) -> Classifier:
     return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
-def export(classifier: Classifier, pixels: NDArray[np.uint8], form: Format, path: Path) -> Exported:
-    """Writes a model, any number of images at once, that takes pixels after resize and crop; normalisation is inside.
+def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
+    """Makes a file of a model: pixels after resize and crop in, any number of images at once; normalisation is inside.
 
     Args:
         classifier: see `plain_classifier`.
         pixels: (n, 3, image_px, image_px), real images, n at least 1, to check what was written.
         form: pt2 (torch.export) or onnx.
-        path: where to; the file appears when it has passed the check.
 
     Raises:
         SettingsError: onnx was asked for, and a package that it needs is missing.
         ExportFailed: the file says something else than the run.
-        OSError: the file cannot be written.
     """
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
     content = write(classifier)
@@ -72,9 +68,7 @@ def export(classifier: Classifier, pixels: NDArray[np.uint8], form: Format, path
             f"{LARGEST_DIFFERENCE:g} is allowed): nothing was written. Please report this, with the versions of torch "
             "and onnxruntime."
         )
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
-    return Exported(path, difference, found)
+    return Exported(content, form, difference, found)
 
 
 def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

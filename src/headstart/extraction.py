@@ -5,13 +5,15 @@ next is computed.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from headstart import tuning
 from headstart.backbone import Forward, fast_form, frozen, load_resnet50
@@ -26,6 +28,7 @@ from headstart.memory import kept_memory
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
+from headstart.team import Team
 from headstart.writing import BackgroundWriter, CacheWriter
 
 COMMIT_SECONDS = 2.0
@@ -103,16 +106,22 @@ class Extractor:
         return make_batch(images, len(images)).pixels
 
     @kept_memory()
-    def fill(self, path: Path) -> PassReport:
+    def fill(self, path: Path, team: Team | None = None) -> PassReport:
         """Computes every pending row of a cache. Stopped at any moment, the same call goes on.
+
+        Args:
+            path: the cache.
+            team: who does it, each process in a call of its own; when it returns, all are done.
 
         Raises:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
-        cache = FeatureCache(path)
+        cache, team = FeatureCache(path), team or Team()
         self._ask_canaries(cache)
         size = self.batch_size(cache.recipe)
-        return _Pass(cache, self.forward(cache.recipe), size, self.workers, self.device).run()
+        under_way = _Pass(cache, self.forward(cache.recipe), size, self.workers, self.device, team)
+        team.meet("all have seen which rows are pending")
+        return under_way.run()
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once.
@@ -183,6 +192,7 @@ class _Pass:
     batch_size: int
     workers: int
     device: torch.device
+    team: Team
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers)
@@ -195,25 +205,34 @@ class _Pass:
     def run(self) -> PassReport:
         pending = np.flatnonzero(self.cache.status == PENDING)
         start = time.perf_counter()
+        with bar(len(pending), "extracting", "images", shown=self.team.leads) as progress:
+            self._fill(self.team.share(pending, self.batch_size), progress)
+            for name in ("forwarded", "copied", "unreadable"):
+                self.team.add(name, getattr(self.report, name))
+            self.team.meet("all rows are done")
+        for name in ("forwarded", "copied", "unreadable"):
+            setattr(self.report, name, self.team.add(name, 0))
+        self.report.wall_seconds = time.perf_counter() - start
+        return self.report
+
+    def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
         with (
-            CacheWriter(self.cache.path) as writer,
+            CacheWriter(self.cache.path, keeps_time=self.team.leads) as writer,
             BackgroundWriter(writer, COMMIT_SECONDS) as writing,
-            bar(len(pending), "extracting", "images") as progress,
         ):
-            for batch, launched in one_behind(self._batches(pending.tolist()), self._launch):
+            for batch, launched in one_behind(self._batches(rows), self._launch):
                 features = launched.result()
                 self.report.forwarded += len(batch.rows)
                 self.report.forward_seconds += launched.seconds
                 writing.write(batch.rows, features[: len(batch.rows)], batch.digests)
-                progress.update(len(batch.rows) + self._note_unreadable(writing))
+                done = self.team.add("done", len(batch.rows) + self._note_unreadable(writing))
+                progress.update(done - progress.n)
             self._note_unreadable(writing)
             writing.commit()
             self._copy_twins(writing)
         self.report.write_seconds = writing.busy_seconds
-        self.report.wall_seconds = time.perf_counter() - start
-        return self.report
 
-    def _batches(self, rows: list[int]) -> Iterator[Batch]:
+    def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
         """Readable images that no other image's features serve, in full batches; only the last may be short."""
         images: list[Loaded] = []
         geometry = self.cache.recipe.geometry

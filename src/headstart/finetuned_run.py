@@ -77,6 +77,7 @@ def _tested(
         "method": "lp-ft" if config.init_head else config.method,
         "dataset": manifest.name,
         "data_root": str(manifest.root),
+        "classes": manifest.classes,
         **outcomes.figures(val, test),
         "best_epoch": tuned.best_epoch,
         "train_seconds": tuned.train_seconds,

@@ -1,12 +1,13 @@
 """A CSV that grows line by line and gets its name with the last: who is stopped goes on after what is there."""
 
 import csv
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from io import TextIOWrapper
-from itertools import chain
+from io import BufferedRandom, TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 
@@ -27,17 +28,37 @@ class GrowingCsv:
             path: replaced in the end.
             key: what decides the lines: who gives another one starts anew, in another part.
             header: names of the columns; by the first one a line is known.
+
+        Raises:
+            RunError: the path is a folder.
         """
+        if path.is_dir():
+            raise RunError(f"{path} is a folder: name a file to write with --out.")
         self.path, self.header = path, list(header)
-        self.part = path.with_name(f".{path.name}.{blake2b(key.encode(), digest_size=4).hexdigest()}.part")
+        digest = blake2b(key.encode(errors="surrogateescape"), digest_size=4).hexdigest()
+        self.part = path.with_name(f".{path.name}.{digest}.part")
 
     def __enter__(self) -> "GrowingCsv":
         with self._in_words():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._bytes = self.part.open("a+b")
+            self._bytes = self._opened()
         self._text = TextIOWrapper(self._bytes, "utf-8", errors="surrogateescape", newline="")
         self._lines = csv.writer(self._text)
         return self
+
+    def _opened(self) -> BufferedRandom:
+        """The part, which no other process has, and which has not got its name meanwhile."""
+        while True:
+            file = self.part.open("a+b")
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.part)):
+                    return file
+            file.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -52,30 +73,28 @@ class GrowingCsv:
             if kind is None:
                 os.replace(self.part, self.path)
 
-    def resume(self, names: Iterator[str], note: Callable[[list[str]], object]) -> int:
+    def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
         """Keeps the lines that are there, as long as they are those that are expected, and cuts off the rest.
 
         Args:
             names: what the first column must hold, line by line.
-            note: told of each line that is kept.
+            keep: asked about each line that is as expected; the first that it refuses is cut off with all behind it.
 
         Returns:
-            How many were kept.
+            The names that have no line yet.
         """
-        kept = end = 0
-        for line, name in zip(csv.reader(self._whole_lines()), chain([self.header[0]], names), strict=False):
+        end, missing = 0, chain([self.header[0]], names)
+        for line, name in zip(csv.reader(self._whole_lines()), missing, strict=False):
             fits = len(line) == len(self.header) and line[0] == name
-            if not fits or (not end and line != self.header):
+            if not fits or not (keep(line) if end else line == self.header):
+                missing = chain([name], missing)
                 break
-            if end:
-                note(line)
-                kept += 1
             end = self._read
         with self._in_words():
             self._bytes.truncate(end)
         if not end:
             self.write(self.header)
-        return kept
+        return islice(missing, 0 if end else 1, None)
 
     def _whole_lines(self) -> Iterator[str]:
         """Lines up to the first that was not finished; counts their bytes."""

@@ -2,11 +2,12 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 
-from headstart.datasets import is_image, walk
+from headstart.datasets import is_image, suffix_of, walk, warn_of_other_files
 from headstart.errors import DataError
 
 
@@ -18,11 +19,11 @@ def images_of(source: str) -> Iterator[str]:
             path, relative to its own folder; or an image.
 
     Raises:
-        DataError: a folder cannot be read, or the CSV has no column path.
+        DataError: a folder cannot be read, or the CSV has no column path, or a line too long or too short.
     """
     try:
         if os.path.isdir(source):
-            yield from (os.path.join(source, path) for path, _ in walk(source) if is_image(path))
+            yield from (os.path.join(source, path) for path in walk(source) if is_image(path))
         elif os.path.isfile(source):
             yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]
         else:
@@ -39,7 +40,10 @@ def _listed(path: Path) -> Iterator[str]:
             if "path" not in header:
                 raise DataError(f"{path} lacks the column path; it has {', '.join(header) or 'nothing'}.")
             place = header.index("path")
-            yield from (os.path.join(path.parent, line[place]) for line in lines if len(line) > place)
+            for line in filter(None, lines):  # an empty line at the end is no image
+                if len(line) != len(header):
+                    raise DataError(f"{path}, line {lines.line_num}: {len(line)} columns, not {len(header)}.")
+                yield os.path.join(path.parent, line[place])
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a CSV: {error}.") from None
 
@@ -49,10 +53,15 @@ def count(source: str) -> int:
 
     Raises:
         DataError: none; see also `images_of`.
+
+    Warns:
+        DataWarning: files of a folder are left out, since they are no images by their names.
     """
     found = sum(1 for _ in images_of(source))
     if not found:
         raise DataError(
             f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
         )
+    if os.path.isdir(source):
+        warn_of_other_files(Path(source), Counter(suffix_of(path) for path in walk(source) if not is_image(path)))
     return found

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.images import Squares, UnreadableImage, decode
+from headstart.team import local_size
 
 DIGEST_BYTES = 16
 
@@ -38,7 +39,8 @@ class Loaded:
 
 def default_workers(workers: int) -> int:
     """Number of decoding threads: what was asked for, or one for each core that this process may use."""
-    return workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers or max(1, cores // local_size())
 
 
 def stream(
@@ -91,7 +93,7 @@ def read(file: Path) -> bytes:
         raise UnreadableImage("the file vanished") from None
     except PermissionError:
         raise UnreadableImage("no permission") from None
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         raise UnreadableImage("cannot be read") from None
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from numpy.typing import NDArray
 
-from headstart import runs
-from headstart.errors import DataError
-from headstart.exporting import Exported, Format
+from headstart import listing, runs
+from headstart.errors import DataError, RunError
+from headstart.exporting import Exported
 from headstart.files import whole_file, write_json
+from headstart.kinds import is_frozen
 from headstart.loading import Loaded, default_workers, stream
 from headstart.run_parts import RunFolder
 
@@ -36,21 +37,21 @@ class Checks:
     """(n, C), what the run itself said about them; None for images that were not its own."""
 
 
-def checks_of(run: RunFolder, images: Sequence[str]) -> Checks:
-    """Real images: those named, or the run's own test images.
+def checks_of(run: RunFolder, source: str | None) -> Checks:
+    """Real images: those that `source` means (see `listing.images_of`), or the run's own test images.
 
     Raises:
         DataError: not one of them can be read.
     """
-    own = None if images else runs.read_predictions(run.folder)
-    if own is not None:
-        images = [str(Path(run.metrics.get("data_root", "")) / path) for path in own.paths]
-    chosen = np.unique(np.linspace(0, max(0, len(images) - 1), CHECKED, dtype=np.int64))[: len(images)]
-    files = ((int(place), Path(images[place])) for place in chosen)
+    own = None if source else runs.read_predictions(run.folder)
+    root = Path(run.metrics.get("data_root", ""))
+    paths = [str(root / path) for path in own.paths] if own else list(listing.images_of(str(source)))
+    chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
+    files = ((int(place), Path(paths[place])) for place in chosen)
     loaded = [image for image in stream(files, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
     if not loaded:
-        what = "the run's own test images" if own is not None else "the images named"
-        raise DataError(f"Not one of {what} can be read: name a folder of images to check the model with, --images.")
+        what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
+        raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
     return Checks(_channels_first(loaded), own.probabilities[[image.row for image in loaded]] if own else None)
 
 
@@ -58,25 +59,41 @@ def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:
     return np.stack([image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None])
 
 
-def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None, form: Format) -> None:
-    """Writes model_card.md and model.json beside the model.
+def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
+    """Writes model.json, model_card.md and, last of all, the model.
 
     Args:
         run: where the model comes from.
         exported: the model.
         stored: (n, C), what the run itself said about the images that it was checked with.
-        form: of the model.
+        folder: where to.
+
+    Returns:
+        The model's file.
 
     Raises:
-        OSError: they cannot be written.
+        RunError: the files cannot be written, or the run lacks figures that belong on the card.
     """
-    facts = _facts(run, exported, stored, form)
-    write_json(exported.path.with_name("model.json"), facts)
-    with whole_file(exported.path.with_name("model_card.md")) as path:
-        path.write_text(card(facts, run.metrics), encoding="utf-8", errors="surrogateescape")
+    model = folder / f"model.{exported.form}"
+    facts = _facts(run, exported, stored)
+    text = card(facts, run.metrics, run.settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "model.json", facts)
+        for path, content in (
+            (folder / "model_card.md", text.encode(errors="surrogateescape")),
+            (model, exported.content),
+        ):
+            with whole_file(path) as temporary:
+                temporary.write_bytes(content)
+    except OSError as error:
+        raise RunError(
+            f"The model cannot be written to {folder}: {error.strerror}. Name another folder with --out."
+        ) from None
+    return model
 
 
-def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None, form: Format) -> dict[str, Any]:
+def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
     recipe = run.recipe
     agreement = None
     if stored is not None:
@@ -84,13 +101,14 @@ def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | Non
         largest = np.abs(stored - exported.probabilities).max()
         agreement = {"same_class": int(same), "largest_difference": float(largest), "precision": recipe.precision}
     return {
-        "file": exported.path.name,
-        "format": form,
+        "file": f"model.{exported.form}",
+        "format": exported.form,
         "run": run.folder.name,
         "classes": run.classes,
         "image_px": recipe.image_px,
         "resize": recipe.resize,
         "shorter_px": recipe.shorter_px,
+        "reduced_decode": recipe.reduced_decode,
         "temperature": run.metrics.get("temperature"),
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,
@@ -98,13 +116,30 @@ def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | Non
     }
 
 
-def card(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The card as Markdown, with the lines that serve the model.
 
     Args:
         facts: what model.json holds.
         metrics: of the run.
+        settings: of the training.
+
+    Raises:
+        RunError: the run lacks figures that belong on the card.
     """
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(TEMPLATE).render(facts=facts, metrics=metrics, named=NAMED, duration=runs.duration)
+    template = environment.get_template(TEMPLATE)
+    try:
+        return template.render(
+            facts=facts,
+            metrics=metrics,
+            settings=settings,
+            named=NAMED,
+            duration=runs.duration,
+            frozen=is_frozen(metrics),
+        )
+    except (UndefinedError, TypeError) as error:
+        raise RunError(
+            f"The run lacks what belongs on a card ({error}): another version made it. Train again."
+        ) from None

@@ -83,7 +83,8 @@ def read_toml(name: str, config_type: type) -> list[str]:
         raise SettingsError(f"{path} is not TOML: {error}.") from None
     _refuse_unknown_keys(path, content)
     table = next(name for name, program in PROGRAMS.items() if program is config_type)
-    shared = {key: value for key, value in content.items() if key in _fields(config_type)}
+    on_data = "data" in _fields(config_type)  # programs that use a finished run take nothing from its data set
+    shared = {key: value for key, value in content.items() if on_data and key in _fields(config_type)}
     merged = {**shared, **content.get(table, {})}
     return [word for key, value in merged.items() for word in _as_flag(key.replace("_", "-"), value)]
 

@@ -7,7 +7,8 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice, tee
+from hashlib import blake2b
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from headstart import listing
 from headstart.cache import DONE, PENDING, FeatureCache
 from headstart.classifier import Classifier
 from headstart.growing_csv import GrowingCsv
-from headstart.images import REASONS
+from headstart.images import PASSING, REASONS
 from headstart.progress import bar
 from headstart.unreadable import Unreadable
 
@@ -41,6 +42,14 @@ class Summary:
     """Of them, those that were in the file already."""
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
+
+    def keep(self, line: list[str]) -> bool:
+        """Counts a line that was in the file already, unless what made its image unreadable may have passed."""
+        if line[-1] in PASSING:
+            return False
+        self.resumed += 1
+        self.add(line)
+        return True
 
     def add(self, line: list[str]) -> None:
         """Counts a line of the file."""
@@ -75,10 +84,9 @@ def predict_images(classifier: Classifier, source: str, out: Path, key: str, bat
     """
     total, summary = listing.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
-        summary.resumed = file.resume(listing.images_of(source), summary.add)
+        missing = file.resume(listing.images_of(source), summary.keep)
         progress.update(summary.resumed)
-        # The names wait for their answers: as many of them as images are ahead.
-        names, files = tee(islice(listing.images_of(source), summary.resumed, None))
+        names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
         answers = classifier.answers(map(Path, files), batch_size, workers)
         for name, answer in zip(names, answers, strict=True):
             line = line_of((name, answer.probabilities, answer.reason), classifier)
@@ -88,21 +96,22 @@ def predict_images(classifier: Classifier, source: str, out: Path, key: str, bat
     return summary
 
 
-def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path) -> Summary:
+def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str) -> Summary:
     """The same for all finished and all unreadable rows of a cache, without touching an image.
 
     Args:
         classifier: the model; its backbone is not used.
         cache: features by the recipe of the model.
         out: the CSV.
+        key: what identifies the model.
 
     Raises:
         CacheDamaged: a row is not what was written.
         RunError: the file cannot be written.
     """
-    summary = Summary()
-    with GrowingCsv(out, "", header(classifier)) as file, bar(len(cache), "predicting", "images") as progress:
-        file.resume(iter(()), summary.add)  # quick enough to start anew
+    summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
+    with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
+        file.resume(iter(()), summary.keep)  # quick enough to start anew
         for row in _cached(classifier, cache):
             line = line_of(row, classifier)
             file.write(line)
@@ -127,10 +136,11 @@ def _probabilities(classifier: Classifier, features: NDArray[Any]) -> NDArray[np
 
 
 def name_of(source: str) -> str:
-    """A short name for what is predicted: of the folder, of the file without its suffix, or `images` for a pattern."""
-    name = Path(os.path.abspath(source)).name
-    plain = Path(name).stem if os.path.isfile(source) else name
-    return "images" if set(plain) & set("*?[") else plain
+    """A name for what is predicted: that of the folder or file, or `images`, and 8 digits that tell where it lies."""
+    path = os.path.abspath(source)
+    name = Path(path).stem if os.path.isfile(source) else Path(path).name
+    word = "images" if set(name) & set("*?[") else name
+    return f"{word}-{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
 
 
 def header(classifier: Classifier) -> list[str]:

@@ -27,15 +27,18 @@ class _PlainLines(tqdm):  # type: ignore[type-arg]
         """Nothing: there is no bar to make room for `say`."""
 
 
-def bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
+def bar(total: int, what: str, unit: str, shown: bool = True) -> "tqdm[NoReturn]":
     """A bar on stderr; use it as a context manager and call `update(n)`.
 
     Args:
         total: how many there are.
         what: what happens, such as "extracting".
         unit: what is counted, such as "images".
+        shown: or nothing is; for all but one of the processes that work together.
     """
     numbers = "{n_fmt}/{total_fmt} " + unit + ", {rate_noinv_fmt}, {remaining} left"
+    if not shown:
+        return tqdm(disable=True)
     if sys.stderr.isatty():
         return tqdm(
             total=total, desc=what, unit=f" {unit}", bar_format="{desc} {bar:24} " + numbers, dynamic_ncols=True

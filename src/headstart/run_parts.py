@@ -3,6 +3,7 @@
 B images in a batch, C classes, D = 2048 features.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -74,6 +75,8 @@ class RunFolder:
         """
         folder = folder_of(run)
         found = cls(folder, runs.load_metrics(folder), runs.read_classes(folder))
+        if list(found.classes) != found.metrics.get("classes", list(found.classes)):
+            raise RunError(f"{folder}: predictions.csv names other classes than metrics.json. Train again.")
         if not found.weights_file.is_file():
             raise RunError(f"{folder} holds no weights to predict with. Name a run of train-head, sweep, finetune, …")
         return found
@@ -81,6 +84,21 @@ class RunFolder:
     def key(self) -> str:
         """What identifies the run, other trainings in the same folder included."""
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was set for its training; of a sweep or probe, what was chosen.
+
+        Raises:
+            RunError: config.json is missing or broken.
+        """
+        if self.metrics.get("best_setting"):
+            return dict(self.metrics["best_setting"])
+        try:
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise RunError(f"{self.folder / 'config.json'} cannot be read. Train again.") from None
+        return {name: value for name, value in config.items() if not name.endswith("_digest")}
 
     @property
     def is_frozen(self) -> bool:
@@ -132,10 +150,10 @@ class RunFolder:
         Raises:
             RunError: it does not.
         """
-        outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
-        if outputs != len(self.classes):
+        outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
+        if outputs[-1:] != [len(self.classes)]:
             raise RunError(
-                f"The head in {self.folder} knows {outputs} classes, but predictions.csv names {len(self.classes)}: "
+                f"{self.weights_file} knows {outputs[-1] if outputs else 'no'} classes, the run {len(self.classes)}: "
                 "these are files of two runs. Train again."
             )
         return head
@@ -146,7 +164,8 @@ def parts_of(run: RunFolder, weights: str | None, device: torch.device, precisio
     net, scale = run.net(weights)
     head = run.checked(load_head(run.weights_file, 0.0) if run.is_frozen else net.fc)
     recipe = run.recipe
-    compiled = bool(recipe.compiled) if compile == "auto" else compile == "on"
+    as_made = bool(recipe.compiled) and device.type in tuning.COMPILER_NEEDED
+    compiled = as_made if compile == "auto" else compile == "on"
     if compiled:
         tuning.require_compiler(device)
     arithmetic = recipe.precision if precision == "auto" else precision
@@ -166,7 +185,10 @@ def parts_on_features(run: RunFolder, cache: FeatureCache, device: torch.device)
     differences = run.recipe.differences(cache.recipe)
     if differences:
         found = "".join(f"\n  {difference}" for difference in differences)
-        raise RecipeMismatch(f"{cache.path} holds other features than those that {run.folder} learned from:{found}")
+        raise RecipeMismatch(
+            f"{cache.path} holds other features than those that {run.folder} learned from:{found}\n"
+            "Give the cache that it learned from, or images."
+        )
     head = run.checked(load_head(run.weights_file, 0.0))
     return Parts(nn.Identity(), head.to(device), run.classes, run.recipe, run.unit_length, False)
 

@@ -28,6 +28,7 @@ FEWEST_SETTINGS = 8
 """From so many settings on, a sweep drops some on the way."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+ExportFormat = Literal["pt2", "onnx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,6 +400,11 @@ class PredictConfig:
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "workers", self.workers >= 0, "0 or more")
         require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
+        _require_words(self)
+        for field in dataclasses.fields(self):
+            unused = self.cache and field.name in ("weights", "precision", "compile")
+            kept = not unused or getattr(self, field.name) == field.default
+            require(self, field.name, kept, "left out with --cache, which needs no backbone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,7 +415,7 @@ class ExportConfig:
     """A name in pipelines/configs, or a .toml file; flags override what it says."""
     run: Path | None = None
     """Folder of the run; data/runs/<data set>/best is the best by validation."""
-    format: Literal["pt2", "onnx"] = "pt2"
+    format: ExportFormat = "pt2"
     """pt2: torch.export; onnx: for onnxruntime and others (needs the extra packages onnx, onnxscript, onnxruntime)."""
     out: Path | None = None
     """Folder for the model and its card; by default <run>/<format>."""

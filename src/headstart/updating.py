@@ -23,6 +23,7 @@ from headstart.locking import lock
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
+from headstart.team import team
 from headstart.unreadable import Unreadable
 from headstart.writing import CacheWriter
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 VANISHED = 0.01
 """Fraction of finished rows that may be gone from the data before we ask."""
 COPY_ROWS = 4096
+NOTHING = ""
+"""In the place of a cache that a team is to fill."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,23 @@ def bring_up_to_date(config: ExtractConfig) -> Report:
     update = _Update(config, path, manifest, asked)
     finished = update.finished()
     if finished:
+        team().tell(NOTHING)
         return finished
     with lock(path):
         return update.run()
+
+
+def help_filling(config: ExtractConfig) -> None:
+    """What the others of a team do while one brings a cache up to date: fill it, if there is something to fill.
+
+    Raises:
+        CacheError: the disk is full, or finished rows do not agree with what this machine computes.
+    """
+    from headstart.extraction import Extractor
+
+    path = team().hear()
+    if path != NOTHING:
+        Extractor(config).fill(Path(path), team())
 
 
 class _Update:
@@ -127,7 +144,9 @@ class _Update:
                 writer.reopen(again)
             cache = FeatureCache(path)
         found = int(np.count_nonzero(cache.status == DONE))
-        report = self.extractor.fill(path) if (cache.status == PENDING).any() else None
+        pending = (cache.status == PENDING).any()
+        team().tell(str(path) if pending else NOTHING)
+        report = self.extractor.fill(path, team()) if pending else None
         return Report(FeatureCache(path) if report else cache, found, report)
 
     def _refuse_other_data(self, cache: FeatureCache) -> None:

@@ -29,12 +29,17 @@ _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 class CacheWriter:
     """Fills rows of a cache. Rows appear as done when `commit` has put them onto the disk."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens a cache for writing; the caller holds its lock."""
+    def __init__(self, path: Path, keeps_time: bool = True) -> None:
+        """Opens a cache for writing; the caller, or who leads the processes that write together, holds its lock.
+
+        Args:
+            path: the cache.
+            keeps_time: whether this writer notes the time that passes take: one of those that write together does.
+        """
         cache = FeatureCache(path)
         self.path = path
         self._columns = cache.columns
-        self._seconds = cache.seconds
+        self._seconds, self._keeps_time = cache.seconds, keeps_time
         with explaining(path):
             self._descriptor = os.open(path, os.O_RDWR)
         self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
@@ -92,7 +97,8 @@ class CacheWriter:
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
         self._seconds += seconds
-        self._put("seconds", np.array([0]), np.array([self._seconds]))
+        if self._keeps_time:
+            self._put("seconds", np.array([0]), np.array([self._seconds]))
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
         """Writes rows of one column, neighbours in one piece."""

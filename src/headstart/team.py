@@ -1,0 +1,115 @@
+"""The processes that fill one cache together, as torchrun starts them; one alone is a team of one.
+
+They agree through torchrun's key-value store, and never wait for each other but at the beginning and at the end. Torch
+loads when there are several.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NODE_ROWS = 4096
+"""Rows that belong to one node: a page of the smallest column, so that no two nodes write into the same page."""
+PATIENCE = timedelta(days=30)
+"""How long processes wait for the slowest. torchrun ends them all when one dies."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that work together.
+
+    Attributes:
+        rank: number of this process, 0 for the one that leads.
+        size: how many there are.
+        node: number of the machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    node: int = 0
+    store: Any = None
+    _said: list[str] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+    """Of a team of one."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides, reports, and puts files into their places."""
+        return self.rank == 0
+
+    def tell(self, word: str) -> None:
+        """Says something to all others; see `hear`."""
+        if self.store:
+            self._said.append(word)
+            self.store.set(f"word {len(self._said)}", word)
+
+    def hear(self) -> str:
+        """What the leading process says next; waits for it."""
+        self._said.append(self.store.get(f"word {len(self._said) + 1}").decode())
+        return self._said[-1]
+
+    def meet(self, place: str) -> None:
+        """Waits until all have come here. They meet once in a place."""
+        if self.store:
+            if self.store.add(f"arrived {place}", 1) == self.size:
+                self.store.set(f"met {place}", "")
+            self.store.get(f"met {place}")
+
+    def add(self, name: str, number: int) -> int:
+        """Adds to what all of the team have counted so far, and returns that."""
+        if self.store:
+            return int(self.store.add(f"count {name}", number))
+        self._counts[name] += number
+        return self._counts[name]
+
+    def share(self, rows: NDArray[np.int64], some: int) -> Iterator[int]:
+        """Rows for this process, one after the other, taken when they are asked for: who is slow gets fewer.
+
+        Args:
+            rows: (n,) ascending, the same in all processes; each goes to one of them. Between nodes they are divided in
+                blocks of `NODE_ROWS` places, within a node in runs of `some`.
+            some: how many are taken at once.
+        """
+        if self.store is None:
+            yield from rows.tolist()
+            return
+        blocks = np.split(rows, np.flatnonzero(np.diff(rows // NODE_ROWS)) + 1)
+        turn = 0
+        while (block := self._block(turn)) < len(blocks):
+            own = blocks[block]
+            while (begin := (self.store.add(f"places {self.node} {turn}", 1) - 1) * some) < len(own):
+                yield from own[begin : begin + some].tolist()
+            turn += 1
+
+    def _block(self, turn: int) -> int:
+        """The block that this node works on in its turn; the first of its processes that comes here takes it."""
+        name = f"block {self.node} {turn}"
+        if self.store.add(f"{name} is taken", 1) == 1:
+            self.store.set(name, str(self.store.add("blocks", 1) - 1))
+        return int(self.store.get(name))
+
+
+@cache
+def team() -> Team:
+    """The team that this process is of, by the variables that torchrun sets."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return Team()
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(iter(rendezvous("env://")))
+    store.set_timeout(PATIENCE)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives processes that are started again
+    return Team(rank, size, int(os.environ.get("GROUP_RANK", 0)), PrefixStore(f"headstart {attempt}", store))
+
+
+def local_size() -> int:
+    """How many processes of the team share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))

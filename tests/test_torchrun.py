@@ -1,0 +1,149 @@
+"""Several processes, as torchrun starts them, make the cache that one makes, also after one of them was killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+
+from headstart import extract
+from headstart.cache import DONE, PENDING, FeatureCache
+from headstart.errors import CacheError
+
+EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"
+SETTINGS = {"weights": "random", "image_px": 96, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 1}
+FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+IMAGES = 240
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes; every tenth picture is another's copy, one is broken."""
+    root = tmp_path_factory.mktemp("team") / "photos"
+    for place in range(IMAGES):
+        folder = root / ("cat", "dog")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(place - place % 10 // 9, (120, 100)).save(folder / f"{place:03}.png")
+    (root / "cat" / "010.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def alone(photos, tmp_path_factory):
+    """The cache that one process makes."""
+    return extract(photos, cache=tmp_path_factory.mktemp("alone") / "f.h5", **SETTINGS)
+
+
+def start(photos, cache, *how):
+    """A torchrun of its own process group, so that all of it can be ended."""
+    command = [sys.executable, "-m", "torch.distributed.run", *how, str(EXTRACT)]
+    return subprocess.Popen(
+        [*command, "--data", str(photos), "--cache", str(cache), "--max-unreadable", "0.1", *FLAGS],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def started():
+    """Starts a torchrun; none outlives its test."""
+    processes = []
+
+    def begin(*arguments):
+        processes.append(start(*arguments))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def assert_same(one, other):
+    done = one.status == DONE
+    for name in ("status", "reasons"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("digests", "checksums"):
+        np.testing.assert_array_equal(getattr(one, name)[done], getattr(other, name)[done])
+    np.testing.assert_array_equal(one.read()[done], other.read()[done])
+    assert one.manifest.digest() == other.manifest.digest()
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_make_the_same_cache_to_the_bit_and_one_of_them_speaks(
+    photos, alone, tmp_path, started, processes
+):
+    said, _ = (ran := started(photos, tmp_path / "f.h5", "--standalone", f"--nproc-per-node={processes}")).communicate()
+    assert ran.returncode == 0, said
+    assert_same(FeatureCache(tmp_path / "f.h5"), alone)
+    assert said.count(f"{IMAGES - 1:,} of {IMAGES:,} images, 2 classes") == 1
+    assert said.count("unreadable: cat/010.png: not an image") == 1
+    forwarded = int(said.partition(" images through the backbone")[0].split()[-1])
+    assert IMAGES - 1 - IMAGES // 10 <= forwarded <= IMAGES - 1  # who shares its bytes may have been with another
+
+
+def test_nothing_to_do_is_soon_found_out_by_all(photos, alone, started):
+    said, _ = (ran := started(photos, alone.path, "--standalone", "--nproc-per-node=2")).communicate(timeout=120)
+    assert ran.returncode == 0, said
+    assert said.count("Up to date: nothing to do.") == 1
+
+
+def children(pid):
+    """Process numbers of what torchrun has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def until(happened, seconds=120.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happened():
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def finished_rows(path):
+    try:
+        return int((FeatureCache(path).status == DONE).sum())
+    except CacheError:
+        return 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_a_process_that_is_killed_ends_the_others_and_another_number_of_them_goes_on(photos, alone, tmp_path, started):
+    path = tmp_path / "f.h5"
+    process = started(photos, path, "--standalone", "--nproc-per-node=2")
+    until(lambda: finished_rows(path) >= 8)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Signal 9" in said or "SIGKILL" in said
+    left = FeatureCache(path)
+    assert 8 <= (left.status == DONE).sum() < IMAGES - 1
+    assert (left.status == PENDING).any()
+    said, _ = (again := started(photos, path, "--standalone", "--nproc-per-node=3")).communicate()
+    assert again.returncode == 0, said
+    assert_same(FeatureCache(path), alone)
+
+
+def test_two_machines_which_agree_through_a_socket_fill_one_file(photos, alone, tmp_path, started):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}")
+    nodes = [started(photos, tmp_path / "f.h5", *where, f"--node-rank={rank}") for rank in range(2)]
+    said = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert_same(FeatureCache(tmp_path / "f.h5"), alone)
