@@ -126,7 +126,14 @@ def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_an_image_that_could_not_be_read_for_a_passing_reason_is_asked_about_again(folder, tmp_path, monkeypatch):
+def test_an_image_that_is_still_not_there_does_not_cost_the_lines_behind_it(folder, tmp_path, monkeypatch):
+    (folder / "02.png").unlink()
+    (folder / "02.png").symlink_to(tmp_path / "nowhere.png")
+    predict_until("09.png", folder, tmp_path / "out.csv", monkeypatch)
+    assert predict(folder, tmp_path / "out.csv").resumed == 9
+
+
+def test_an_image_that_can_be_read_now_is_asked_about_again(folder, tmp_path, monkeypatch):
     content = (folder / "02.png").read_bytes()
     (folder / "02.png").unlink()
     (folder / "02.png").symlink_to(tmp_path / "elsewhere.png")  # a share that is not there just now

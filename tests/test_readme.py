@@ -20,7 +20,8 @@ from headstart.parsing import PROGRAMS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-ELSEWHERE = {"--help"}
+ELSEWHERE = {"--help", "--nnodes", "--nproc-per-node", "--node-rank", "--master-addr", "--master-port"}
+"""Flags of argparse and of torchrun."""
 FLAGS = {
     f"--{field.name.replace('_', '-')}" for program in PROGRAMS.values() for field in dataclasses.fields(program)
 } | ELSEWHERE

@@ -5,16 +5,17 @@ C classes, D = 2048 features.
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from headstart import listing
 from headstart.cache import DONE, PENDING, FeatureCache
@@ -44,8 +45,8 @@ class Summary:
     unreadable: Unreadable = field(default_factory=Unreadable)
 
     def keep(self, line: list[str]) -> bool:
-        """Counts a line that was in the file already, unless what made its image unreadable may have passed."""
-        if line[-1] in PASSING:
+        """Counts a line that was in the file already, unless what made its image unreadable has passed."""
+        if line[-1] in PASSING and os.access(line[0], os.R_OK):
             return False
         self.resumed += 1
         self.add(line)
@@ -88,11 +89,8 @@ def predict_images(classifier: Classifier, source: str, out: Path, key: str, bat
         progress.update(summary.resumed)
         names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
         answers = classifier.answers(map(Path, files), batch_size, workers)
-        for name, answer in zip(names, answers, strict=True):
-            line = line_of((name, answer.probabilities, answer.reason), classifier)
-            file.write(line)
-            summary.add(line)
-            progress.update()
+        rows = ((name, answer.probabilities, answer.reason) for name, answer in zip(names, answers, strict=True))
+        _write(rows, classifier, file, summary, progress)
     return summary
 
 
@@ -112,12 +110,18 @@ def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: s
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
-        for row in _cached(classifier, cache):
-            line = line_of(row, classifier)
-            file.write(line)
-            summary.add(line)
-            progress.update()
+        _write(_cached(classifier, cache), classifier, file, summary, progress)
     return summary
+
+
+def _write(
+    rows: Iterable[Row], classifier: Classifier, file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]"
+) -> None:
+    for row in rows:
+        line = line_of(row, classifier)
+        file.write(line)
+        summary.add(line)
+        progress.update()
 
 
 def _cached(classifier: Classifier, cache: FeatureCache) -> Iterator[Row]:
