@@ -131,7 +131,7 @@ def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data
     assert read.labels.tolist() == labels
     assert read.probabilities.tobytes() == probabilities.tobytes()
     assert read.predicted.tolist() == saved.predicted.tolist()
-    answers = runs.read_answers(folder)
+    answers = runs.read_hits(folder)
     assert (answers.paths, answers.labels) == (paths, [classes[label] for label in labels])
     assert answers.right.tolist() == (read.predicted == read.labels).tolist()
 
@@ -203,7 +203,7 @@ def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
     if content is not None:
         (tmp_path / "predictions.csv").write_bytes(content)
     with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
-        runs.read_answers(tmp_path)
+        runs.read_hits(tmp_path)
 
 
 def test_the_summary_reads_like_a_sentence():

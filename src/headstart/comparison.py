@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from headstart import kinds, runs, verdict
 from headstart.paired import Difference, difference
-from headstart.runs import Answers
+from headstart.runs import Hits
 from headstart.standings import Run, Standing, pays_after, ranked, standing
 
 
@@ -39,7 +39,7 @@ def compare(found: Sequence[Run]) -> Comparison:
     """
     ordered = ranked(found)
     reference, finetuned = _first(ordered, frozen=True), _first(ordered, frozen=False)
-    answers = runs.read_answers(reference[0]) if reference else None
+    answers = runs.read_hits(reference[0]) if reference else None
     standings = {run[0].name: _against(reference, answers, run) for run in ordered}
     names = [run[0].name if run else None for run in (reference, finetuned)]
     return Comparison(
@@ -55,16 +55,16 @@ def _first(ordered: Sequence[Run], frozen: bool) -> Run | None:
     return next((run for run in ordered if kinds.is_frozen(run[1]) == frozen), None)
 
 
-def _against(reference: Run | None, answers: Answers | None, run: Run) -> Standing:
+def _against(reference: Run | None, answers: Hits | None, run: Run) -> Standing:
     """A run beside the reference and its answers."""
     folder, metrics = run
     if reference is None or answers is None or run is reference:
         return standing(run, None, None)
-    paired = _paired(runs.read_answers(folder), answers) if metrics["test"]["images"] else None
+    paired = _paired(runs.read_hits(folder), answers) if metrics["test"]["images"] else None
     return standing(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
 
 
-def _paired(answers: Answers, reference: Answers) -> Difference | None:
+def _paired(answers: Hits, reference: Hits) -> Difference | None:
     """None unless both were asked for the same images, and told the same truth about them."""
     if (answers.paths, answers.labels) != (reference.paths, reference.labels):
         return None

@@ -52,7 +52,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Hits:
     """Which images a model had right: what comparing two of them takes."""
 
     paths: list[str]
@@ -213,7 +213,7 @@ def read_predictions(folder: Path) -> Predictions:
     return Predictions([row[0] for row in rows], labels, probabilities, classes)
 
 
-def read_answers(folder: Path) -> Answers:
+def read_hits(folder: Path) -> Hits:
     """The predictions of a run without their probabilities, row by row: these can be a thousand numbers an image.
 
     Raises:
@@ -228,7 +228,7 @@ def read_answers(folder: Path) -> Answers:
     except (OSError, ValueError, StopIteration, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
     right = np.array([label == predicted for _, label, predicted in answers], np.bool_)
-    return Answers([image for image, _, _ in answers], [label for _, label, _ in answers], right)
+    return Hits([image for image, _, _ in answers], [label for _, label, _ in answers], right)
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
