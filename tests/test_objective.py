@@ -68,11 +68,19 @@ def test_targets_say_what_torchs_cross_entropy_makes_of_weights_and_smoothing(da
     weights = torch.tensor(data.draw(st.lists(st.floats(0, 100, width=16), min_size=classes, max_size=classes)))
     weights[labels[0]] = data.draw(st.floats(0.125, 100, width=16))  # torch divides by the sum of the weights
     logits = torch.randn(len(labels), classes, generator=torch.Generator().manual_seed(len(labels)))
-    targets = smoothed_targets(labels, weights, per_head(smoothing))
+    targets = smoothed_targets(labels, len(labels), weights, per_head(smoothing))
     assert targets.shape == (len(smoothing), len(labels), classes)
     for head, share in enumerate(smoothing):
         expected = functional.cross_entropy(logits, labels, weights, label_smoothing=share)
         torch.testing.assert_close(-(targets[head] * logits.log_softmax(-1)).sum(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_targets_of_several_batches_are_those_of_each_the_last_may_be_short():
+    labels, weights = torch.tensor([0, 1, 2, 2, 0, 1, 1]), torch.tensor([1.0, 2.0, 0.5])
+    together = smoothed_targets(labels, 3, weights, per_head([0.1, 0.3]))
+    for begin in range(0, 7, 3):
+        own = smoothed_targets(labels[begin : begin + 3], 3, weights, per_head([0.1, 0.3]))
+        torch.testing.assert_close(together[:, begin : begin + 3], own)
 
 
 # --- dropout ---

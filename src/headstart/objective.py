@@ -21,14 +21,24 @@ def class_weights(features: Features, kind: str) -> Tensor:
     return torch.where(counts > 0, len(labels) / (len(counts) * counts), 0.0)
 
 
-def smoothed_targets(labels: Tensor, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
-    """(K or 1, B, C) as `backpropagate` takes them: what torch's cross_entropy makes of weights and smoothing.
+def smoothed_targets(labels: Tensor, size: int, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
+    """What torch's cross_entropy makes of weights and smoothing, for several batches at once.
 
     Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+
+    Args:
+        labels: (n,).
+        size: B, of a batch; the last may be short.
+        class_weights: (C,).
+        label_smoothing: (K or 1, 1, 1).
+
+    Returns:
+        (K or 1, n, C), of which `backpropagate` takes B rows.
     """
     truth = functional.one_hot(labels, len(class_weights)).float()
     spread = (1 - label_smoothing) * truth + label_smoothing / len(class_weights)
-    return spread * (class_weights / class_weights[labels].sum())
+    sums = torch.cat([weights.sum().expand(len(weights)) for weights in class_weights[labels].split(size)])
+    return spread * (class_weights / sums[:, None])
 
 
 def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from headstart.adam import StackedAdam
 from headstart.arithmetic import fast_products
 from headstart.errors import TrainingFailed
 from headstart.features import BLOCK_ROWS, Features, Normalization
@@ -161,7 +162,8 @@ class Trainer:
         self.dropout = self._per_head("dropout")
         self.label_smoothing = self._per_head("label_smoothing")
         self.drops = any(record.config.dropout for record in records)
-        self.optimizer = _optimizer(heads, self.gradients, [record.config for record in records])
+        configs = [record.config for record in records]
+        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs)
 
     def _per_head(self, name: str) -> Tensor:
         """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
@@ -172,11 +174,9 @@ class Trainer:
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Goes on with some of the heads, as if the others had never been."""
-        states, places = self.optimizer.state_dict()["state"], list(chosen)
-        heads = HeadStack(self.heads.widths, self.heads.parameters[places])
-        self._take([self.records[head] for head in places], heads)
-        kept = {place: states[head] for place, head in enumerate(places)} if states else {}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
+        places, before = list(chosen), self.optimizer
+        self._take([self.records[head] for head in places], HeadStack(self.heads.widths, self.heads.parameters[places]))
+        self.optimizer = before.kept(places, self.heads.parameters, self.gradients.parameters)
         self.best = self.best[places]
 
     @property
@@ -202,12 +202,13 @@ class Trainer:
         total = torch.zeros(len(self.heads), device=rows.device)
         for block in minibatches(len(rows), size * max(1, ROWS_AHEAD // size), self.order):
             chosen = rows[block.to(rows.device)]
-            values, labels = self.normalization(self.features.values[chosen]), self.features.labels[chosen]
-            noise = self._draw(len(chosen))
-            for begin in range(0, len(chosen), size):
-                batch = slice(begin, begin + size)
-                losses = self._step(values[batch], labels[batch], [layer[batch] for layer in noise])
-                total += losses * len(labels[batch])
+            values = self.normalization(self.features.values[chosen])
+            targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
+            masks = [dropout_mask(noise, self.dropout) for noise in self._draw(len(chosen))]
+            for batch, *own in zip(
+                values.split(size), targets.split(size, 1), *(mask.split(size, 1) for mask in masks), strict=True
+            ):
+                total += self._step(batch, *own) * len(batch)
         return [float(loss) for loss in total / len(rows)]
 
     def _draw(self, rows: int) -> list[Tensor]:
@@ -215,39 +216,23 @@ class Trainer:
         widths, device = self.shared.hidden if self.drops else (), self.dropout.device
         return [torch.rand((rows, width), generator=self.noise, device=device) for width in widths]
 
-    def _step(self, values: Tensor, labels: Tensor, noise: Sequence[Tensor]) -> Tensor:
+    def _step(self, values: Tensor, targets: Tensor, *masks: Tensor) -> Tensor:
         """One step of every head; returns its losses (K,), means over the rows."""
-        targets = smoothed_targets(labels, self.class_weights, self.label_smoothing)
-        masks: list[Tensor | float] = [dropout_mask(layer, self.dropout) for layer in noise]
-        masks = masks or [1.0] * len(self.shared.hidden)
-        losses = backpropagate(self.heads, values, targets, masks, self.gradients)
-        self._set_rates()
-        self.optimizer.step()
+        losses = backpropagate(self.heads, values, targets, masks or [1.0] * len(self.shared.hidden), self.gradients)
+        self.optimizer.step(self._rate_factor())
         self.steps += 1
         return losses
 
-    def _set_rates(self) -> None:
+    def _rate_factor(self) -> float:
         if self.shared.schedule == "constant" and not self.shared.warmup:
-            return
+            return 1.0
         total = self.shared.epochs * math.ceil(len(self.features.rows["train"]) / self.shared.batch_size)
-        factor = rate_factor(self.steps, total, self.shared.warmup, self.shared.schedule)
-        for group, record in zip(self.optimizer.param_groups, self.records, strict=True):
-            group["lr"] = factor * record.config.lr
+        return rate_factor(self.steps, total, self.shared.warmup, self.shared.schedule)
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
         best, record = HeadStack(self.heads.widths, self.best[head : head + 1].clone()), self.records[head]
         return Fitted(Head(best, self.normalization), list(record.history), record.best_epoch, self.seconds)
-
-
-def _optimizer(heads: HeadStack, gradients: HeadStack, configs: Sequence[HeadConfig]) -> torch.optim.Optimizer:
-    """torch's own, with a group of parameters for each head."""
-    groups = []
-    for row, gradient, config in zip(heads.parameters, gradients.parameters, configs, strict=True):
-        row.grad = gradient
-        groups.append({"params": [row], "lr": config.lr, "weight_decay": config.weight_decay})
-    kind = torch.optim.AdamW if configs[0].optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, fused=True)  # one pass over the memory, three times as fast as one for each operation
 
 
 def minibatches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
