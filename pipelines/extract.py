@@ -7,12 +7,13 @@ from headstart.settings import ExtractConfig
 def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
     from headstart import updating
-    from headstart.team import team
+    from headstart.team import join
 
-    if not team().leads:  # one of several processes that torchrun started
-        updating.help_filling(config)
+    team = join()
+    if not team.leads:  # one of several processes that torchrun started
+        updating.help_filling(config, team)
         return 0
-    report = updating.bring_up_to_date(config)
+    report = updating.bring_up_to_date(config, team)
     print(updating.summary(report))
     return report.unreadable().report(len(report.cache), config.max_unreadable)
 

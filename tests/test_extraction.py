@@ -109,7 +109,7 @@ def stop_after(monkeypatch, batches: int) -> None:
     """Ctrl-C when so many batches are on their way to the file."""
     bar, seen = extraction.bar, []
 
-    def make(total, what, unit):
+    def make(total, what, unit, shown):
         progress = bar(total, what, unit)
         update = progress.update
 
@@ -456,7 +456,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     seen = []
     bar = extraction.bar
 
-    def watched(*arguments):
+    def watched(*arguments, **options):
         progress = bar(*arguments)
         update = progress.update
         progress.update = lambda number: (seen.append(int((FeatureCache(path).status == DONE).sum())), update(number))

@@ -262,12 +262,12 @@ def test_an_unreadable_image_is_computed_when_it_has_been_mended(photos, setting
     sound = (photos / "train/dog/005.png").read_bytes()
     (photos / "train/dog/005.png").write_bytes(sound[:200])
     report = updating.bring_up_to_date(settings)
-    assert report.unreadable() == [("train/dog/005.png", "truncated")]
+    assert report.unreadable().first == [("train/dog/005.png", "truncated")]
     assert updating.bring_up_to_date(settings).pass_ is None  # as long as it is what it was
     (photos / "train/dog/005.png").write_bytes(sound)
     forwarded.images = 0
     report = updating.bring_up_to_date(settings)
-    assert report.unreadable() == []
+    assert report.unreadable().first == []
     assert forwarded.images == 1 + CANARIES
     assert_as_fresh(settings)
 
@@ -611,9 +611,9 @@ def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(phot
 
     with monkeypatch.context() as patch:
         patch.setattr("headstart.loading.read", forbidden)
-        assert [reason for _, reason in updating.bring_up_to_date(settings).unreadable()] == ["no permission"] * 4
+        assert [reason for _, reason in updating.bring_up_to_date(settings).unreadable().first] == ["no permission"] * 4
     report = updating.bring_up_to_date(settings)
-    assert report.unreadable() == []
+    assert report.unreadable().first == []
     assert report.pass_.forwarded == 4
     assert_as_fresh(settings)
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,9 +95,8 @@ class Team:
         return int(self.store.get(name))
 
 
-@cache
-def team() -> Team:
-    """The team that this process is of, by the variables that torchrun sets."""
+def join() -> Team:
+    """The team that this process is of, by the variables that torchrun sets. A process joins once."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return Team()
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]

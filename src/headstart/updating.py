@@ -23,7 +23,7 @@ from headstart.locking import lock
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
-from headstart.team import team
+from headstart.team import Team
 from headstart.unreadable import Unreadable
 from headstart.writing import CacheWriter
 
@@ -54,8 +54,12 @@ class Report:
         return Unreadable.of((self.cache.manifest.relative_path(row), REASONS[self.cache.reasons[row]]) for row in rows)
 
 
-def bring_up_to_date(config: ExtractConfig) -> Report:
+def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     """Makes the cache of a data set complete: every image done, or unreadable with a reason.
+
+    Args:
+        config: the settings.
+        team: that this process leads; the others call `help_filling`.
 
     Raises:
         DataError: the data set is not in order.
@@ -67,16 +71,17 @@ def bring_up_to_date(config: ExtractConfig) -> Report:
     asked = recipe.from_config(config)
     manifest = datasets.load(data_of(config), config.seed)
     path = cache_path(config)
-    update = _Update(config, path, manifest, asked)
+    team = team or Team()
+    update = _Update(config, path, manifest, asked, team)
     finished = update.finished()
     if finished:
-        team().tell(NOTHING)
+        team.tell(NOTHING)
         return finished
     with lock(path):
         return update.run()
 
 
-def help_filling(config: ExtractConfig) -> None:
+def help_filling(config: ExtractConfig, team: Team) -> None:
     """What the others of a team do while one brings a cache up to date: fill it, if there is something to fill.
 
     Raises:
@@ -84,14 +89,14 @@ def help_filling(config: ExtractConfig) -> None:
     """
     from headstart.extraction import Extractor
 
-    path = team().hear()
+    path = team.hear()
     if path != NOTHING:
-        Extractor(config).fill(Path(path), team())
+        Extractor(config).fill(Path(path), team)
 
 
 class _Update:
-    def __init__(self, config: ExtractConfig, path: Path, manifest: Manifest, asked: Recipe) -> None:
-        self.config, self.path, self.manifest, self.asked = config, path, manifest, asked
+    def __init__(self, config: ExtractConfig, path: Path, manifest: Manifest, asked: Recipe, team: Team) -> None:
+        self.config, self.path, self.manifest, self.asked, self.team = config, path, manifest, asked, team
         self.growing = path.with_name(path.name + ".growing")
         self._extractor: Extractor | None = None
         self._known_digests: dict[int, bytes] | None = None
@@ -145,8 +150,8 @@ class _Update:
             cache = FeatureCache(path)
         found = int(np.count_nonzero(cache.status == DONE))
         pending = (cache.status == PENDING).any()
-        team().tell(str(path) if pending else NOTHING)
-        report = self.extractor.fill(path, team()) if pending else None
+        self.team.tell(str(path) if pending else NOTHING)
+        report = self.extractor.fill(path, self.team) if pending else None
         return Report(FeatureCache(path) if report else cache, found, report)
 
     def _refuse_other_data(self, cache: FeatureCache) -> None:
