@@ -11,25 +11,34 @@ from headstart.datasets import is_image, suffix_of, walk, warn_of_other_files
 from headstart.errors import DataError
 
 
-def images_of(source: str) -> Iterator[str]:
+def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Paths of images, in an order that is always the same, one after the other: memory does not grow.
 
     Args:
         source: a folder, whose images lie as deep as they like; a pattern such as `new/**/*.jpg`; a .csv with a column
             path, relative to its own folder; or an image.
+        left_out: counts the other files of a folder, by suffix.
 
     Raises:
         DataError: a folder cannot be read, or the CSV has no column path, or a line too long or too short.
     """
     try:
         if os.path.isdir(source):
-            yield from (os.path.join(source, path) for path in walk(source) if is_image(path))
+            yield from _in_folder(source, Counter() if left_out is None else left_out)
         elif os.path.isfile(source):
             yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
+
+
+def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
+    for path in walk(folder):
+        if is_image(path):
+            yield os.path.join(folder, path)
+        else:
+            left_out[suffix_of(path)] += 1
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -57,11 +66,11 @@ def count(source: str) -> int:
     Warns:
         DataWarning: files of a folder are left out, since they are no images by their names.
     """
-    found = sum(1 for _ in images_of(source))
+    left_out: Counter[str] = Counter()
+    found = sum(1 for _ in images_of(source, left_out))
     if not found:
         raise DataError(
             f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
         )
-    if os.path.isdir(source):
-        warn_of_other_files(Path(source), Counter(suffix_of(path) for path in walk(source) if not is_image(path)))
+    warn_of_other_files(Path(source), left_out)
     return found
