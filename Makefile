@@ -16,7 +16,7 @@ TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) /
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo 'DATA=folder-or.csv  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PYTHON=python3.12  PIP_ARGS=…'
+	@echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PYTHON=python3.12  PIP_ARGS=…'
 	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
@@ -87,4 +87,4 @@ types: .venv/ready  ## static types
 check: lint types test  ## what must pass before a change lands
 
 clean:  ## remove what the programs made, but not .venv
-	rm -rf data/features data/runs data/digits
+	rm -rf data/features data/runs data/indexes data/digits

@@ -13,8 +13,8 @@ from PIL import Image
 
 from headstart import creation
 from headstart.cache import FeatureCache
-from headstart.datasets import Manifest
 from headstart.features import Features
+from headstart.manifest import Manifest
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter

@@ -19,7 +19,7 @@ from headstart.settings import ExtractConfig, FinetuneConfig
 def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
     source = make_photos({"cat": 1, "dog": 1}, suffix=".jpg")
     manifest = photos.gather(source, tmp_path / "gathered", 6)
-    contents = [manifest.file(row).read_bytes() for row in range(6)]
+    contents = [manifest.place(row).read_bytes() for row in range(6)]
     assert len(set(contents)) == 6
     geometry = recipe.from_config(ExtractConfig(weights="random", image_px=32)).geometry
     pixels = {decode(content, geometry).tobytes() for content in contents}

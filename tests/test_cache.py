@@ -17,9 +17,9 @@ import pytest
 
 from headstart import creation, recipe, writing
 from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, FeatureCache
-from headstart.datasets import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images import REASONS
+from headstart.manifest import Manifest
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter
@@ -330,7 +330,7 @@ def test_names_that_are_not_utf8_come_back_as_they_were(tmp_path):
     found = FeatureCache(path).manifest
     assert (found.name, found.root, found.classes) == (images.name, images.root, images.classes)
     assert found.paths.tolist() == paths.tolist()
-    assert os.fsencode(found.file(3)) == b"/photos/caf\xe9/caf\xe9/00003\xff.jpg"
+    assert os.fsencode(found.place(3)) == b"/photos/caf\xe9/caf\xe9/00003\xff.jpg"
 
 
 def _write_text(path: Path) -> None:

@@ -79,7 +79,7 @@ from headstart.settings import CompareConfig
 assert "numpy" not in sys.modules
 
 def main(config):
-    from headstart.datasets import DataWarning
+    from headstart.errors import DataWarning
 
     warnings.warn("No image in val for: cat.", DataWarning, stacklevel=2)
     exec(compile("import warnings; warnings.warn('Corrupt EXIF data.')", "TiffImagePlugin.py", "exec"),

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart import datasets
-from headstart.datasets import SPLITS, TEST, TRAIN, UNLABELLED, VAL, DataWarning, draw_splits, load
-from headstart.errors import DataError
+from headstart.datasets import draw_splits, load
+from headstart.errors import DataError, DataWarning
+from headstart.manifest import SPLITS, TEST, TRAIN, UNLABELLED, VAL
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.datasets.DataWarning")
 
@@ -65,9 +66,9 @@ def test_a_folder_of_classes_is_listed_with_its_names_labels_and_places(files):
     ]
     assert manifest.name == root.name
     assert manifest.root == root
-    assert manifest.file(3).read_bytes() == b"dog/b.jpg"
-    assert manifest.sizes.tolist() == [manifest.file(row).stat().st_size for row in range(4)]
-    assert manifest.mtimes_ns.tolist() == [manifest.file(row).stat().st_mtime_ns for row in range(4)]
+    assert manifest.place(3).read_bytes() == b"dog/b.jpg"
+    assert manifest.sizes.tolist() == [manifest.place(row).stat().st_size for row in range(4)]
+    assert manifest.mtimes_ns.tolist() == [manifest.place(row).stat().st_mtime_ns for row in range(4)]
 
 
 def test_rows_are_sorted_by_their_bytes_whatever_the_order_on_disk(files):
@@ -96,7 +97,7 @@ def test_names_that_are_not_utf8_are_listed_and_found_again(files):
     root = files(b"caf\xe9/\xff\xfe.jpg", b"tea/1.jpg")
     manifest = load(str(root))
     assert manifest.paths[0] == b"caf\xe9/\xff\xfe.jpg"
-    assert manifest.file(0).read_bytes() == b"caf\xe9/\xff\xfe.jpg"
+    assert manifest.place(0).read_bytes() == b"caf\xe9/\xff\xfe.jpg"
     assert len(manifest.digest()) == 32
 
 
@@ -312,7 +313,7 @@ def test_a_csv_may_name_files_elsewhere(table, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "x.jpg"
     other.write_bytes(b"x")
     manifest = load(table(f"path,label\n{other},cat\n./b.jpg,dog\n"))
-    assert sorted(manifest.file(row) for row in range(2)) == sorted([other, manifest.root / "b.jpg"])
+    assert sorted(manifest.place(row) for row in range(2)) == sorted([other, manifest.root / "b.jpg"])
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ MANY = [f"class{n % 7}/{n:05}.jpg".encode() for n in range(20_000)]
 
 
 def drawn(paths, missing=frozenset({VAL, TEST}), seed=0):
-    return draw_splits(paths, np.zeros(len(paths), np.uint8), missing, seed)
+    return draw_splits(np.array(paths, np.bytes_), np.zeros(len(paths), np.uint8), missing, seed)
 
 
 def test_missing_splits_are_drawn_80_10_10():
@@ -395,7 +396,7 @@ def test_adding_images_and_classes_to_a_folder_moves_none(files):
 def test_a_split_that_the_data_has_is_never_drawn_upon(given_splits, seed):
     given_splits = np.array(given_splits, np.uint8)
     missing = {VAL, TEST} - set(given_splits.tolist())
-    splits = draw_splits(MANY[: len(given_splits)], given_splits, missing, seed)
+    splits = draw_splits(np.array(MANY[: len(given_splits)]), given_splits, missing, seed)
     assert np.array_equal(splits[given_splits != TRAIN], given_splits[given_splits != TRAIN])
     assert set(splits[given_splits == TRAIN].tolist()) <= {TRAIN} | missing
 
@@ -405,7 +406,7 @@ def test_a_class_that_would_have_no_training_image_gives_its_lowest_hash_to_trai
     held_out = [path for path, split in zip(paths, drawn(paths), strict=True) if split != TRAIN][:5]
     root = files(*held_out, *(f"common/{n}.jpg" for n in range(50)))
     splits = {path: split for path, (label, split) in rows(load(str(root))).items() if label == "rare"}
-    lowest = held_out[int(np.argmin(datasets._hash_fractions(held_out, 0)))].decode()
+    lowest = held_out[int(np.argmin(datasets._hash_fractions(np.array(held_out), 0)))].decode()
     assert [path for path, split in splits.items() if split == "train"] == [lowest]
     assert len(splits) == 5
 

@@ -139,12 +139,12 @@ def test_row_i_is_image_i_and_equals_torchvisions_features_of_its_pixels(make_ph
     settings = config(make_photos({"cat": 9, "dog": 6}), storage="float32")
     cache = extract(tmp_path / "pets.h5", settings)
     geometry = cache.recipe.geometry
-    pixels = [images.decode(cache.manifest.file(row).read_bytes(), geometry) for row in range(15)]
+    pixels = [images.decode(cache.manifest.place(row).read_bytes(), geometry) for row in range(15)]
     reference = torchvisions(IMAGENET(torch.from_numpy(np.stack(pixels)))).numpy()
     assert (cache.status == DONE).all()
     assert np.abs(cache.read() - reference).max() <= 1e-5 * reference.max()
     for row in range(15):
-        content = cache.manifest.file(row).read_bytes()
+        content = cache.manifest.place(row).read_bytes()
         assert cache.digest(row) == loading.content_digest(content)
 
 
@@ -171,7 +171,7 @@ def test_features_from_files_are_those_of_torchvisions_own_preset(tmp_path):
         landscape(number, width, height).save(file, quality=92)
     cache = extract(tmp_path / "photos.h5", config(tmp_path / "photos", image_px=64))
     preset = ResNet50_Weights.IMAGENET1K_V1.transforms(crop_size=64, resize_size=73)
-    pictures = [preset(Image.open(cache.manifest.file(row)).convert("RGB")) for row in range(24)]
+    pictures = [preset(Image.open(cache.manifest.place(row)).convert("RGB")) for row in range(24)]
     reference = torchvisions(torch.stack(pictures)).numpy()
     mean = reference.mean(axis=0)
     ours, theirs = cache.read().astype(np.float32) - mean, reference - mean
@@ -508,6 +508,6 @@ def test_nothing_in_memory_keeps_a_second_picture_from_the_first_ones_place(tmp_
             picture(number, (30 + 9 * number, 80 - 7 * number)).convert(mode).save(data / name / f"{number}.{suffix}")
     cache = extract(tmp_path / "modes.h5", config(data, storage="float32", batch_size=5))
     for row in range(len(cache)):
-        pixels = images.decode(cache.manifest.file(row).read_bytes(), cache.recipe.geometry)
+        pixels = images.decode(cache.manifest.place(row).read_bytes(), cache.recipe.geometry)
         alone = torchvisions(IMAGENET(torch.from_numpy(pixels[None].copy()))).numpy()[0]
         assert np.abs(cache.read()[row] - alone).max() <= 1e-5 * alone.max(), row

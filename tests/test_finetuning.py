@@ -20,11 +20,11 @@ from torchvision.models import resnet50
 from headstart import datasets, finetuning, image_batches, updating
 from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.checkpoint import Checkpoint
-from headstart.datasets import Manifest
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net as initial_net_of
 from headstart.finetuning import Tuned, geometry_of
 from headstart.image_batches import Images, predict
+from headstart.manifest import Manifest
 from headstart.settings import ExtractConfig, FinetuneConfig
 from headstart.subsets import rows_of
 
@@ -102,7 +102,7 @@ def initial_net(seed=0, classes=3):
 
 def as_the_seed_sees(manifest: Manifest, rows, image_px: int) -> torch.Tensor:
     transform = transforms.Compose([transforms.Resize((image_px, image_px)), transforms.ToTensor()])
-    return torch.stack([transform(Image.open(manifest.file(row)).convert("RGB")) for row in rows])
+    return torch.stack([transform(Image.open(manifest.place(row)).convert("RGB")) for row in rows])
 
 
 # --- the seed's method ---

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from headstart.datasets import DataWarning
-from headstart.errors import DataError
+from headstart.errors import DataError, DataWarning
 from headstart.listing import count, images_of
 
 

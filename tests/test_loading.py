@@ -32,10 +32,10 @@ def decoding_threads():
 @pytest.mark.parametrize("workers", [1, 8])
 def test_images_come_in_the_order_asked_for_with_their_own_pixels(manifest, workers):
     rows = [*range(19, -1, -1), 3, 3]
-    loaded = list(stream(manifest.files(rows), GEOMETRY, workers, ahead=5))
+    loaded = list(stream(manifest.places(rows), GEOMETRY, workers, ahead=5))
     assert [image.row for image in loaded] == rows
     for image in loaded:
-        assert np.array_equal(image.pixels, decode(manifest.file(image.row).read_bytes(), GEOMETRY))
+        assert np.array_equal(image.pixels, decode(manifest.place(image.row).read_bytes(), GEOMETRY))
 
 
 def test_order_holds_when_later_images_are_faster(manifest, monkeypatch):
@@ -44,7 +44,7 @@ def test_order_holds_when_later_images_are_faster(manifest, monkeypatch):
         return Loaded(row, b"", None, "", 0.0)
 
     monkeypatch.setattr(loading, "load", slow_first)
-    assert [image.row for image in stream(manifest.files(range(20)), GEOMETRY, 8, ahead=8)] == list(range(20))
+    assert [image.row for image in stream(manifest.places(range(20)), GEOMETRY, 8, ahead=8)] == list(range(20))
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 6])
@@ -72,15 +72,15 @@ def test_images_are_decoded_side_by_side(manifest, monkeypatch):
         return Loaded(row, b"", None, "", 0.0)
 
     monkeypatch.setattr(loading, "load", wait_for_the_others)
-    assert len(list(stream(manifest.files(range(8)), GEOMETRY, 4, ahead=8))) == 8
+    assert len(list(stream(manifest.places(range(8)), GEOMETRY, 4, ahead=8))) == 8
 
 
 def test_a_bad_image_is_told_with_its_reason_and_does_not_stop_the_rest(manifest):
-    manifest.file(3).write_bytes(b"")
-    manifest.file(5).write_bytes(b"no picture")
-    manifest.file(7).write_bytes(manifest.file(8).read_bytes()[:-200])
-    manifest.file(9).unlink()
-    loaded = list(stream(manifest.files(range(20)), GEOMETRY, 4, ahead=4))
+    manifest.place(3).write_bytes(b"")
+    manifest.place(5).write_bytes(b"no picture")
+    manifest.place(7).write_bytes(manifest.place(8).read_bytes()[:-200])
+    manifest.place(9).unlink()
+    loaded = list(stream(manifest.places(range(20)), GEOMETRY, 4, ahead=4))
     reasons = {image.row: image.reason for image in loaded if image.pixels is None}
     assert reasons == {3: "the file is empty", 5: "not an image", 7: "truncated", 9: "the file vanished"}
     assert all(image.reason == "" for image in loaded if image.pixels is not None)
@@ -89,8 +89,8 @@ def test_a_bad_image_is_told_with_its_reason_and_does_not_stop_the_rest(manifest
 
 
 def test_the_digest_is_blake2b_of_the_files_bytes(manifest):
-    (image,) = stream(manifest.files([2]), GEOMETRY, 1, ahead=1)
-    assert image.digest == blake2b(manifest.file(2).read_bytes(), digest_size=16).digest()
+    (image,) = stream(manifest.places([2]), GEOMETRY, 1, ahead=1)
+    assert image.digest == blake2b(manifest.place(2).read_bytes(), digest_size=16).digest()
 
 
 def test_a_file_with_the_wrong_suffix_is_read_by_its_content(tmp_path):
@@ -98,7 +98,7 @@ def test_a_file_with_the_wrong_suffix_is_read_by_its_content(tmp_path):
         folder = tmp_path / "ab"[number % 2]
         folder.mkdir(exist_ok=True)
         picture(number).save(folder / f"{number}.webp", kind)
-    loaded = stream(datasets.load(str(tmp_path)).files(range(4)), GEOMETRY, 2, ahead=2)
+    loaded = stream(datasets.load(str(tmp_path)).places(range(4)), GEOMETRY, 2, ahead=2)
     assert [image.reason for image in loaded] == [""] * 4
 
 
@@ -115,15 +115,15 @@ def test_what_the_disk_refuses_is_a_reason_not_a_crash(manifest, monkeypatch, er
         raise error
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert loading.load(0, manifest.file(0), GEOMETRY).reason == reason
+    assert loading.load(0, manifest.place(0), GEOMETRY).reason == reason
     with pytest.raises(UnreadableImage, match=reason):
-        loading.read(manifest.file(0))
+        loading.read(manifest.place(0))
 
 
 def test_a_folder_where_an_image_was_is_a_reason_not_a_crash(manifest):
-    manifest.file(0).unlink()
-    manifest.file(0).mkdir()
-    assert loading.load(0, manifest.file(0), GEOMETRY).reason == "cannot be read"
+    manifest.place(0).unlink()
+    manifest.place(0).mkdir()
+    assert loading.load(0, manifest.place(0), GEOMETRY).reason == "cannot be read"
 
 
 def test_names_that_are_not_utf8_are_read(tmp_path):
@@ -131,12 +131,12 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
         (tmp_path / name).mkdir()
         picture(1).save(tmp_path / name / "plain.png")
         (tmp_path / name / "plain.png").rename(tmp_path / name / "caf\udce9.png")
-    loaded = list(stream(datasets.load(str(tmp_path)).files(range(2)), GEOMETRY, 1, ahead=1))
+    loaded = list(stream(datasets.load(str(tmp_path)).places(range(2)), GEOMETRY, 1, ahead=1))
     assert [image.reason for image in loaded] == ["", ""]
 
 
 def test_a_reader_that_stops_early_leaves_no_thread_behind(manifest):
-    images = stream(manifest.files(range(20)), GEOMETRY, 4, ahead=8)
+    images = stream(manifest.places(range(20)), GEOMETRY, 4, ahead=8)
     next(images)
     assert decoding_threads()
     images.close()
@@ -148,20 +148,20 @@ def test_an_error_in_the_reader_leaves_no_thread_behind(manifest):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        any(map(fail, stream(manifest.files(range(20)), GEOMETRY, 4, ahead=8)))
+        any(map(fail, stream(manifest.places(range(20)), GEOMETRY, 4, ahead=8)))
     gc.collect()
     assert not decoding_threads()
 
 
 def test_a_finished_stream_leaves_no_thread_behind(manifest):
-    assert len(list(stream(manifest.files(range(20)), GEOMETRY, 4, ahead=8))) == 20
-    assert list(stream(manifest.files([]), GEOMETRY, 4, ahead=8)) == []
+    assert len(list(stream(manifest.places(range(20)), GEOMETRY, 4, ahead=8))) == 20
+    assert list(stream(manifest.places([]), GEOMETRY, 4, ahead=8)) == []
     assert not decoding_threads()
 
 
 def test_seconds_are_those_of_one_thread(manifest, monkeypatch):
     monkeypatch.setattr(loading, "read", lambda file: time.sleep(0.05) or file.read_bytes())
-    assert 0.05 <= loading.load(0, manifest.file(0), GEOMETRY).seconds < 5
+    assert 0.05 <= loading.load(0, manifest.place(0), GEOMETRY).seconds < 5
 
 
 def test_workers_are_what_was_asked_for_or_one_for_each_core():
@@ -170,7 +170,7 @@ def test_workers_are_what_was_asked_for_or_one_for_each_core():
 
 
 def test_a_short_batch_is_filled_up_with_black(manifest):
-    images = list(stream(manifest.files([4, 2, 9]), GEOMETRY, 2, ahead=3))
+    images = list(stream(manifest.places([4, 2, 9]), GEOMETRY, 2, ahead=3))
     batch = make_batch(images, 5)
     assert batch.rows.tolist() == [4, 2, 9]
     assert batch.pixels.shape == (5, 32, 32, 3)
@@ -181,7 +181,7 @@ def test_a_short_batch_is_filled_up_with_black(manifest):
 
 
 def test_a_full_batch_holds_every_image(manifest):
-    images = list(stream(manifest.files(range(4)), GEOMETRY, 2, ahead=3))
+    images = list(stream(manifest.places(range(4)), GEOMETRY, 2, ahead=3))
     assert len(make_batch(images, 4).rows) == len(make_batch(images, 4).pixels) == 4
     black = [replace(image, pixels=np.zeros((32, 32, 3), np.uint8)) for image in images]
     assert not make_batch(black, 4).pixels.any()

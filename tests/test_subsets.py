@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.datasets import Manifest
+from headstart.manifest import Manifest
 from headstart.subsets import rows_of, stratified
 
 

@@ -54,8 +54,8 @@ def test_an_untouched_cache_agrees_with_its_images(cache):
 
 
 def test_an_image_with_other_bytes_or_none_is_noticed(cache):
-    picture(99).save(cache.manifest.file(0))
-    cache.manifest.file(5).unlink()
+    picture(99).save(cache.manifest.place(0))
+    cache.manifest.place(5).unlink()
     again = verification.extract_again(cache, 100, InspectConfig(device="cpu"))
     assert again.changed == [0, 5]
     assert not again.agrees

@@ -19,9 +19,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets import SPLITS, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images import REASONS
+from headstart.manifest import SPLITS, Manifest
 from headstart.recipe import Recipe, describe_weights
 
 FORMAT = "headstart features"
@@ -110,6 +110,7 @@ class FeatureCache:
             splits=datasets["splits"][...],
             sizes=datasets["sizes"][...],
             mtimes_ns=datasets["mtimes_ns"][...],
+            offsets=datasets["offsets"][...] if "offsets" in datasets else None,
         )
         self.status: NDArray[np.uint8] = datasets["status"][...]
         self.reasons: NDArray[np.uint8] = datasets["reasons"][...]

@@ -3,6 +3,7 @@
 B images in a batch, C classes, D = 2048 features.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,9 +21,11 @@ from headstart.devices import pick_device
 from headstart.errors import DataError
 from headstart.launching import Launched, one_behind
 from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.manifest import Place
 from headstart.memory import kept_memory
 from headstart.run_parts import Parts, RunFolder, parts_of
 from headstart.settings import PredictConfig
+from headstart.shards import place_of
 
 BATCH_SIZE = 32
 STORED = {"float16": torch.float16, "float32": torch.float32}
@@ -120,7 +123,7 @@ class Classifier(nn.Module):
         """
         if isinstance(images, str | Path):
             raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
-        answers = list(self.answers(map(Path, images)))
+        answers = list(self.answers(place_of(os.fspath(image)) for image in images))
         unknown = np.full(len(self.classes), np.nan, np.float32)
         rows = [unknown if answer.probabilities is None else answer.probabilities for answer in answers]
         names = [
@@ -129,16 +132,16 @@ class Classifier(nn.Module):
         ]
         return names, np.stack(rows) if rows else np.empty((0, len(self.classes)), np.float32)
 
-    def answers(self, files: Iterable[Path], batch_size: int = BATCH_SIZE, workers: int = 0) -> Iterator[Answer]:
-        """One answer after the other, in the order of the files; memory does not grow with their number.
+    def answers(self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0) -> Iterator[Answer]:
+        """One answer after the other, in the order of the places; memory does not grow with their number.
 
         Args:
-            files: asked for as they are needed.
+            places: asked for as they are needed.
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
         """
         batch_size = self._fitting(batch_size)
-        loaded = stream(enumerate(files), self.geometry, default_workers(workers), 2 * batch_size)
+        loaded = stream(enumerate(places), self.geometry, default_workers(workers), 2 * batch_size)
         batches = iter(lambda: list(islice(loaded, batch_size)), [])
         with kept_memory():
             for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from io import TextIOWrapper
 
 from headstart import parsing
-from headstart.errors import HeadstartError
+from headstart.errors import DataWarning, HeadstartError
 from headstart.parsing import Config
 
 
@@ -44,8 +44,6 @@ def _speak_plainly() -> None:
     def in_words(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
-        from headstart.datasets import DataWarning  # numpy loads here, after --help has answered
-
         if issubclass(category, DataWarning):
             return f"warning: {message}\n"
         return in_python(message, category, filename, lineno, line)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import FEATURES, FORMAT, FORMAT_VERSION
-from headstart.datasets import Manifest
 from headstart.errors import CacheError
 from headstart.images import REASONS
+from headstart.manifest import Manifest
 from headstart.recipe import Recipe
 
 PAGE_BYTES = 4096
@@ -84,12 +84,14 @@ def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, A
 
 def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
     count = len(manifest)
+    offsets = {} if manifest.offsets is None else {"offsets": manifest.offsets}
     return {
         "labels": manifest.labels,
         "splits": manifest.splits,
         "paths": manifest.paths.astype(h5py.string_dtype("utf-8", manifest.paths.itemsize)),
         "sizes": manifest.sizes,
         "mtimes_ns": manifest.mtimes_ns,
+        **offsets,
         "digests": np.zeros((count, 16), np.uint8),
         "checksums": np.zeros(count, np.uint32),
         "status": np.zeros(count, np.uint8),

@@ -43,3 +43,7 @@ class ExportFailed(HeadstartError):
 
 class TrainingFailed(HeadstartError):
     """Training came to nothing: the loss is not a number any more."""
+
+
+class DataWarning(UserWarning):
+    """Something in the data that training survives, but that a person should know."""

@@ -18,12 +18,12 @@ from tqdm import tqdm
 from headstart import tuning
 from headstart.backbone import Forward, fast_form, frozen, load_resnet50
 from headstart.cache import DONE, FEATURES, PENDING, FeatureCache
-from headstart.datasets import Manifest
 from headstart.devices import pick_device
 from headstart.errors import CacheError
 from headstart.images import Geometry
 from headstart.launching import Launched, one_behind
 from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
+from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.progress import bar
 from headstart.recipe import Recipe
@@ -97,7 +97,7 @@ class Extractor:
 
     def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
         images: list[Loaded] = []
-        for image in stream(manifest.files(range(len(manifest))), geometry, self.workers, self.workers):
+        for image in stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers):
             images += [image] if image.pixels is not None else []
             if len(images) == size:
                 break
@@ -160,7 +160,7 @@ class Extractor:
             Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
         """
         size = self.batch_size(cache.recipe)
-        loaded = stream(cache.manifest.files(rows), cache.recipe.geometry, self.workers, 2 * size)
+        loaded = stream(cache.manifest.places(rows), cache.recipe.geometry, self.workers, 2 * size)
         same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for begin in range(0, len(same), size):
@@ -236,7 +236,7 @@ class _Pass:
         """Readable images that no other image's features serve, in full batches; only the last may be short."""
         images: list[Loaded] = []
         geometry = self.cache.recipe.geometry
-        for image in stream(self.cache.manifest.files(rows), geometry, self.workers, 2 * self.batch_size):
+        for image in stream(self.cache.manifest.places(rows), geometry, self.workers, 2 * self.batch_size):
             self.report.decode_seconds += image.seconds
             if image.pixels is None:
                 self.unreadable.append(image)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.cache import FeatureCache
-from headstart.datasets import SPLITS
 from headstart.errors import CacheError
+from headstart.manifest import SPLITS
 from headstart.memory import kept_memory
 
 BLOCK_ROWS = 4096

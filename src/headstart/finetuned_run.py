@@ -8,8 +8,8 @@ import torch
 from headstart import datasets, finetuned_net, finetuning, image_batches, outcomes, recipe, runs, subsets
 from headstart.backbone import how_to_load, save_resnet50
 from headstart.checkpoint import Checkpoint
-from headstart.datasets import Manifest
 from headstart.devices import peak_memory_bytes, pick_device
+from headstart.manifest import Manifest
 from headstart.plain_head import trainable_parameters
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
 

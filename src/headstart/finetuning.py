@@ -22,11 +22,11 @@ from headstart.augmentation import RandomCrop
 from headstart.backbone import ZERO_TO_ONE, PixelScale
 from headstart.calibration import cross_entropies
 from headstart.checkpoint import Checkpoint
-from headstart.datasets import Manifest
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net, set_training
 from headstart.image_batches import Images, predict
 from headstart.images import Geometry, Squares
+from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.objective import rate_factor
 from headstart.progress import bar, say

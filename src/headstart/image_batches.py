@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.backbone import PixelScale
-from headstart.datasets import Manifest
 from headstart.images import Geometry, Squares
 from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.progress import bar
 
@@ -43,7 +43,7 @@ class Images:
         """
         images: list[Loaded] = []
         squares = square_of or self.geometry
-        for image in stream(self.manifest.files(rows), squares, self.workers, 2 * size):
+        for image in stream(self.manifest.places(rows), squares, self.workers, 2 * size):
             if image.pixels is None:
                 self.unreadable.add(image.row)
                 continue

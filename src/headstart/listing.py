@@ -5,10 +5,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from glob import glob
+from itertools import chain
 from pathlib import Path
 
-from headstart.datasets import is_image, suffix_of, walk, warn_of_other_files
+from headstart import shards
 from headstart.errors import DataError
+from headstart.folders import is_image, suffix_of, walk, warn_of_other_files
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -16,14 +18,16 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
 
     Args:
         source: a folder, whose images lie as deep as they like; a pattern such as `new/**/*.jpg`; a .csv with a column
-            path, relative to its own folder; or an image.
+            path, relative to its own folder; tar archives (see `shards.archives_of`); or an image.
         left_out: counts the other files of a folder, by suffix.
 
     Raises:
         DataError: a folder cannot be read, or the CSV has no column path, or a line too long or too short.
     """
     try:
-        if os.path.isdir(source):
+        if source.endswith(".tar") and not os.path.isdir(source):
+            yield from chain.from_iterable(map(shards.members, shards.archives_of(source)))
+        elif os.path.isdir(source):
             yield from _in_folder(source, Counter() if left_out is None else left_out)
         elif os.path.isfile(source):
             yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.images import Squares, UnreadableImage, decode
+from headstart.manifest import Member, Place
 from headstart.team import local_size
 
 DIGEST_BYTES = 16
@@ -44,12 +44,12 @@ def default_workers(workers: int) -> int:
 
 
 def stream(
-    files: Iterable[tuple[int, Path]], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
+    places: Iterable[tuple[int, Place]], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
 ) -> Iterator[Loaded]:
-    """Loads images in the order of `files`.
+    """Loads images in the order of `places`.
 
     Args:
-        files: row and place of each; asked for one after the other, as the images are.
+        places: row and place of each; asked for one after the other, as the images are.
         squares: how each becomes a square, or how that of a row does.
         workers: decoding threads.
         ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
@@ -57,9 +57,9 @@ def stream(
     waiting: deque[Future[Loaded]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        for row, file in files:
+        for row, place in places:
             own = squares(row) if callable(squares) else squares
-            waiting.append(pool.submit(load, row, file, own))
+            waiting.append(pool.submit(load, row, place, own))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -68,12 +68,12 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def load(row: int, file: Path, squares: Squares) -> Loaded:
+def load(row: int, place: Place, squares: Squares) -> Loaded:
     """Reads, hashes and decodes one image; what goes wrong becomes the reason."""
     start = time.perf_counter()
     digest, pixels, reason = b"", None, ""
     try:
-        data = read(file)
+        data = read(place)
         digest = content_digest(data)
         pixels = decode(data, squares)
     except UnreadableImage as error:
@@ -81,20 +81,28 @@ def load(row: int, file: Path, squares: Squares) -> Loaded:
     return Loaded(row, digest, pixels, reason, time.perf_counter() - start)
 
 
-def read(file: Path) -> bytes:
+def read(place: Place) -> bytes:
     """Content of an image file.
 
     Raises:
         UnreadableImage: it is gone, or the system refuses.
     """
     try:
-        return file.read_bytes()
+        return _read_member(place) if isinstance(place, Member) else place.read_bytes()
     except FileNotFoundError:
         raise UnreadableImage("the file vanished") from None
     except PermissionError:
         raise UnreadableImage("no permission") from None
     except (OSError, ValueError):  # ValueError: a NUL in the name
         raise UnreadableImage("cannot be read") from None
+
+
+def _read_member(member: Member) -> bytes:
+    """Opens the archive each time, as files are: any number of threads may, and of any number of archives."""
+    with member.archive.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_mtime_ns != member.mtime_ns:
+            raise FileNotFoundError  # written anew meanwhile: something else lies there now
+        return os.pread(file.fileno(), member.size, member.offset)
 
 
 def content_digest(data: bytes) -> bytes:

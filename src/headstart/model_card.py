@@ -19,6 +19,7 @@ from headstart.files import whole_file, write_json
 from headstart.kinds import is_frozen
 from headstart.loading import Loaded, default_workers, stream
 from headstart.run_parts import RunFolder
+from headstart.shards import place_of
 
 TEMPLATE = "model_card.md.jinja"
 CHECKED = 64
@@ -47,8 +48,8 @@ def checks_of(run: RunFolder, source: str | None) -> Checks:
     root = Path(run.metrics.get("data_root", ""))
     paths = [str(root / path) for path in own.paths] if own else list(listing.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
-    files = ((int(place), Path(paths[place])) for place in chosen)
-    loaded = [image for image in stream(files, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
+    places = ((int(place), place_of(paths[place])) for place in chosen)
+    loaded = [image for image in stream(places, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
     if not loaded:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from headstart import listing
+from headstart import listing, shards
 from headstart.cache import DONE, PENDING, FeatureCache
 from headstart.classifier import Classifier
 from headstart.growing_csv import GrowingCsv
@@ -88,7 +88,7 @@ def predict_images(classifier: Classifier, source: str, out: Path, key: str, bat
         missing = file.resume(listing.images_of(source), summary.keep)
         progress.update(summary.resumed)
         names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
-        answers = classifier.answers(map(Path, files), batch_size, workers)
+        answers = classifier.answers(map(shards.place_of, files), batch_size, workers)
         rows = ((name, answer.probabilities, answer.reason) for name, answer in zip(names, answers, strict=True))
         _write(rows, classifier, file, summary, progress)
     return summary
@@ -143,7 +143,7 @@ def name_of(source: str) -> str:
     """A name for what is predicted: that of the folder or file, or `images`, and 8 digits that tell where it lies."""
     path = os.path.abspath(source)
     name = Path(path).stem if os.path.isfile(source) else Path(path).name
-    word = "images" if set(name) & set("*?[") else name
+    word = "images" if set(name) & set("*?[{") else name
     return f"{word}-{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
 
 

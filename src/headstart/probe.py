@@ -14,10 +14,10 @@ from torch import Tensor
 
 from headstart import logistic, neighbours, ridge
 from headstart.calibration import best_temperature
-from headstart.datasets import SPLITS
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import Head, HeadStack
+from headstart.manifest import SPLITS
 from headstart.memory import kept_memory
 from headstart.moments import Moments
 from headstart.progress import bar

@@ -50,7 +50,8 @@ class ExtractConfig:
     config: str | None = None
     """A name in pipelines/configs, or a .toml file; flags override what it says."""
     data: str | None = None
-    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, or a .csv with the columns path,label[,split]."""
+    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a .csv with the columns path,label[,split],
+    or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
     cache: Path | None = None
     """The HDF5 file; by default data/features/<name of the data>.h5."""
     weights: str = "IMAGENET1K_V1"
@@ -291,7 +292,8 @@ class FinetuneConfig:
     config: str | None = None
     """A name in pipelines/configs, or a .toml file; flags override what it says."""
     data: str | None = None
-    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, or a .csv with the columns path,label[,split]."""
+    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a .csv with the columns path,label[,split],
+    or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
     run: Path | None = None
     """Folder of the run; by default data/runs/<data set>/finetune-<8 hex digits of these settings>."""
     weights: str = "IMAGENET1K_V1"
@@ -482,9 +484,14 @@ def _require_seed(config: Any) -> None:
 
 
 def dataset_name(data: str) -> str:
-    """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix."""
+    """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix.
+
+    Of several archives (`shards/train-{000..099}.tar`) it is that of the folder which holds them.
+    """
     path = Path(os.path.abspath(data))
-    return path.stem if path.suffix.lower() == ".csv" else path.name
+    if path.suffix == ".tar" and set(data) & set("*?[{"):
+        return next((folder.name for folder in path.parents if not set(str(folder)) & set("*?[{")), "") or "shards"
+    return path.stem if path.suffix.lower() in (".csv", ".tar") else path.name
 
 
 def cache_path(config: Any) -> Path:

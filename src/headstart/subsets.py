@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets import SPLITS, Manifest
+from headstart.manifest import SPLITS, Manifest
 
 
 def rows_of(manifest: Manifest, split: str) -> NDArray[np.int64]:

@@ -2,10 +2,13 @@
 
 import base64
 import io
+import os
 from pathlib import Path
 
+from headstart.errors import DataError
 from headstart.images import UnreadableImage, small
 from headstart.loading import read
+from headstart.shards import place_of
 
 LONGEST_PX = 112
 """Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""
@@ -27,7 +30,7 @@ class Thumbnails:
             path: relative to the root.
         """
         if path not in self._made:
-            self._made[path] = _data_uri(self._root / path) if self._root else None
+            self._made[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
         return self._made[path]
 
     @property
@@ -36,10 +39,10 @@ class Thumbnails:
         return sum(uri is None for uri in self._made.values())
 
 
-def _data_uri(file: Path) -> str | None:
+def _data_uri(path: str) -> str | None:
     try:
-        picture, buffer = small(read(file), LONGEST_PX), io.BytesIO()
-    except UnreadableImage:
+        picture, buffer = small(read(place_of(path)), LONGEST_PX), io.BytesIO()
+    except (UnreadableImage, DataError):
         return None
     picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from headstart import creation, datasets, recipe
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
-from headstart.datasets import Manifest
 from headstart.errors import CacheError, RecipeMismatch
 from headstart.images import PASSING, REASONS, UnreadableImage
 from headstart.loading import content_digest, read
 from headstart.locking import lock
+from headstart.manifest import Manifest, Member, Place, same_data
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
@@ -228,12 +228,16 @@ def _passing(cache: FeatureCache) -> NDArray[np.int64]:
     """Unreadable rows that may be readable now, though their files have not changed: a permission was given."""
     reasons = [REASONS.index(reason) for reason in PASSING]
     rows = np.flatnonzero((cache.status == UNREADABLE) & np.isin(cache.reasons, reasons))
-    return rows[[os.access(cache.manifest.file(int(row)), os.R_OK) for row in rows]] if len(rows) else rows
+    return rows[[os.access(_file(place), os.R_OK) for _, place in cache.manifest.places(rows)]] if len(rows) else rows
+
+
+def _file(place: Place) -> Path:
+    return place.archive if isinstance(place, Member) else place
 
 
 def _digest_of(manifest: Manifest, row: int) -> bytes:
     try:
-        return content_digest(read(manifest.file(row)))
+        return content_digest(read(manifest.place(row)))
     except UnreadableImage:
         return b""
 
@@ -247,14 +251,6 @@ def _take_over(writer: CacheWriter, source: FeatureCache, digests: dict[int, byt
     for begin in range(0, len(pairs), COPY_ROWS):
         rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
         writer.write(rows, source.features[olds], source.digests[olds])
-
-
-def same_data(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests list the same files (by path, size and time of change), labels and splits."""
-    columns = ("paths", "labels", "splits", "sizes", "mtimes_ns")
-    return (one.root, one.classes) == (other.root, other.classes) and all(
-        np.array_equal(getattr(one, column), getattr(other, column)) for column in columns
-    )
 
 
 def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:

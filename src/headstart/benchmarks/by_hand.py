@@ -12,9 +12,9 @@ from torchvision.models import ResNet50_Weights
 
 from headstart.backbone import frozen, load_resnet50
 from headstart.cache import FEATURES
-from headstart.datasets import Manifest
 from headstart.devices import pick_device
 from headstart.loading import default_workers
+from headstart.manifest import Manifest
 
 
 def seed_head(classes: int) -> nn.Sequential:
@@ -88,5 +88,5 @@ class _Files(Dataset[Any]):
         return len(self.manifest)
 
     def __getitem__(self, row: int) -> Any:
-        with Image.open(self.manifest.file(row)) as image:
+        with Image.open(self.manifest.root / self.manifest.relative_path(row)) as image:
             return self.transform(image.convert("RGB")), int(self.manifest.labels[row])

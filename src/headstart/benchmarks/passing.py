@@ -12,9 +12,9 @@ from headstart import creation, recipe
 from headstart.backbone import fast_module
 from headstart.benchmarks.by_hand import seed_head
 from headstart.classifier import Classifier
-from headstart.datasets import Manifest
 from headstart.extraction import Extractor
 from headstart.loading import stream
+from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.prediction import predict_images
 from headstart.run_parts import Parts
@@ -62,7 +62,7 @@ class Extraction:
         backbone = fast_module(extractor.net, extractor.scale, *form, extractor.device)
         head = seed_head(CLASSES).to(extractor.device)
         classifier = Classifier(Parts(backbone, head, tuple(map(str, range(CLASSES))), made, False, form[1]))
-        list(classifier.answers([self.manifest.file(0)], self.config.batch_size))
+        list(classifier.answers([self.manifest.place(0)], self.config.batch_size))
         return classifier
 
     def predicting(self) -> float:
@@ -91,6 +91,6 @@ class Extraction:
         """Reading, decoding and resizing alone, on all cores."""
         count, workers = len(self.manifest), self.extractor.workers
         start = time.perf_counter()
-        for _ in stream(self.manifest.files(range(count)), self.recipe.geometry, workers, 2 * self.config.batch_size):
+        for _ in stream(self.manifest.places(range(count)), self.recipe.geometry, workers, 2 * self.config.batch_size):
             pass
         return count / (time.perf_counter() - start)

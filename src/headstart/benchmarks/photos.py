@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from headstart import datasets
-from headstart.datasets import IMAGE_SUFFIXES, Manifest
-from headstart.errors import DataError
+from headstart.errors import DataError, DataWarning
+from headstart.folders import IMAGE_SUFFIXES
+from headstart.manifest import Manifest
 
 
 def gather(source: Path | None, folder: Path, count: int) -> Manifest:
@@ -33,7 +34,7 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
         # Decoders stop at the end marker: what follows changes the digest, not the picture.
         path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", datasets.DataWarning)  # nobody trains on them
+        warnings.simplefilter("ignore", DataWarning)  # nobody trains on them
         return datasets.load(str(folder))
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from headstart import creation, datasets, recipe
 from headstart.cache import FEATURES, FeatureCache
-from headstart.datasets import Manifest
-from headstart.updating import same_data
+from headstart.manifest import Manifest, same_data
 from headstart.writing import CacheWriter
 
 READS = 7
