@@ -17,7 +17,7 @@ def main(config: LearningCurveConfig) -> None:
         print(f"{run.folder} is there already.")
         return
 
-    points = learning_curve.learning_curve(run.features(), config)
+    points = learning_curve.learning_curve(run.features(config.memory_gb), config)
     print("\n".join(learning_curve.lines(points)))
     with files.whole_file(run.folder / "learning_curve.png") as path:
         search_plots.accuracy_by_training_images(points, path)

@@ -20,7 +20,7 @@ def main(config: ProbeConfig) -> None:
     for method, run in runs.items():
         if run.is_reported():
             continue
-        features = features or run.features()
+        features = features or run.features(config.memory_gb, copies=4)  # rotated in fp32, for logistic regression
         start = time.perf_counter()
         probed = probe.probe(features, method, config.normalize)
         run.save(

@@ -14,7 +14,7 @@ def main(config: SweepConfig) -> None:
     if run.is_reported():
         return
 
-    features, heads = run.features(), config.heads()
+    features, heads = run.features(config.memory_gb), config.heads()
     swept = search.sweep(features, heads, config.halves())
     best, settings = swept.settings[0].best.config, swept.settings
     print("\n".join(leaderboard.lines(settings)))

@@ -36,7 +36,7 @@ def probabilities(split):
 
 def saved(config, head=None, **changes):
     run = CachedRun.of("head", config)
-    run.features()
+    run.features(0)
     run.save(head, probabilities, **{"history": [], "train_seconds": 1.5, **changes})
     return run
 
@@ -79,7 +79,7 @@ def test_a_program_without_a_setting_for_the_folder_has_the_usual_one(config):
 def test_the_features_are_those_that_are_done_and_the_folder_is_made_before_anything_is_trained(config):
     run = CachedRun.of("head", config)
     assert not run.folder.exists()
-    features = run.features()
+    features = run.features(0)
     assert run.folder.is_dir()
     assert {split: rows.tolist() for split, rows in features.rows.items()} == {
         "train": [0, 1, 2],
@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_made_is_noticed_before_the_training(config, tmp
     (tmp_path / "taken").write_text("a file")
     run = CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "taken"))
     with pytest.raises(RunError, match="taken, cannot be made"):
-        run.features()
+        run.features(0)
 
 
 def test_all_files_are_saved_and_hold_what_they_promise(config):

@@ -56,14 +56,14 @@ def test_the_votes_are_those_of_a_loop_over_all_rows(kind):
         np.testing.assert_allclose(found, by_hand(features, count, kind), atol=1e-4)
 
 
-@given(similarities=st.integers(1, 5000), block=st.integers(1, 120))
+@given(queries=st.integers(1, 120), block=st.integers(1, 120))
 @settings(max_examples=20)
-def test_how_much_is_computed_at_once_does_not_matter(similarities, block):
+def test_how_much_is_computed_at_once_does_not_matter(queries, block):
     features = some_features(spread=0.3)
     whole = voted(features)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "SIMILARITIES", similarities)
-        patch.setattr(neighbours, "BLOCK_ROWS", block)
+        patch.setattr(neighbours, "QUERIES", queries)
+        patch.setattr("headstart.features.BLOCK_ROWS", block)
         for one, other in zip(voted(features), whole, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 

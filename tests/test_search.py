@@ -330,7 +330,7 @@ def test_heads_that_differ_in_anything_else_are_stacks_of_their_own(name):
 
 
 def test_every_setting_is_either_a_heads_own_or_shared():
-    places = {"config", "data", "cache", "run", "device"}
+    places = {"config", "data", "cache", "run", "device", "memory_gb"}
     assert {field.name for field in dataclasses.fields(HeadConfig)} == places | OWN.keys() | SHARED.keys()
     assert set(training.OWN) == OWN.keys()
 
@@ -355,7 +355,7 @@ def test_waves_fit_half_of_the_memory_and_keep_the_seeds_of_a_setting_together(s
     configs = [with_(lr=lr + 1.0, seed=seed) for seed in range(seeds) for lr in range(settings)]
     head_bytes = 4 * search.COPIES * parameter_count((D, 16, C))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_memory_bytes", lambda _: 2 * room * head_bytes)
+        patch.setattr(search, "available_bytes", lambda _: 2 * room * head_bytes)
         found = waves(configs, some_features(train=1))
     assert sorted(map(repr, (config for wave in found for config in wave))) == sorted(map(repr, configs))
     for wave in found:
@@ -370,7 +370,7 @@ def test_a_sweep_in_waves_finds_the_same_head(monkeypatch):
     features = some_features(**HARD)
     whole = sweep(features, MANY, halving=False)
     head_bytes = 4 * search.COPIES * parameter_count((D, 16, C))
-    monkeypatch.setattr(search, "_memory_bytes", lambda _: 2 * 6 * head_bytes)
+    monkeypatch.setattr(search, "available_bytes", lambda _: 2 * 6 * head_bytes)
     assert len(waves(MANY, features)) == 3
     parts = sweep(features, MANY, halving=False)
     assert [record.config for record in records(parts)] == [record.config for record in records(whole)]
@@ -379,4 +379,4 @@ def test_a_sweep_in_waves_finds_the_same_head(monkeypatch):
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert 2**28 < search._memory_bytes(torch.device("cpu")) < 2**50
+    assert 2**28 < search.available_bytes(torch.device("cpu")) < 2**50

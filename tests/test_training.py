@@ -577,7 +577,7 @@ def test_any_number_of_training_images_makes_a_head(train):
 
 def test_validation_figures_are_those_of_the_head_without_dropout(monkeypatch):
     """Also when the split does not fit into one block."""
-    monkeypatch.setattr(training, "BLOCK_ROWS", 16)
+    monkeypatch.setattr("headstart.features.BLOCK_ROWS", 16)
     features = some_features(spread=0.3)
     fitted = training.fit(features, QUICK)
     val, row = features.rows["val"], fitted.history[fitted.best_epoch - 1]

@@ -16,7 +16,7 @@ from torch import nn
 
 from headstart import outcomes, runs
 from headstart.cache import FeatureCache
-from headstart.devices import peak_memory_bytes, pick_device
+from headstart.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.features import Features
 from headstart.plain_head import trainable_parameters
 from headstart.settings import RUNS_FOLDER, cache_path
@@ -57,14 +57,23 @@ class CachedRun:
         print(f"{self.folder} is there already: {runs.summary(runs.load_metrics(self.folder))}")
         return True
 
-    def features(self) -> Features:
+    def features(self, memory_gb: float, copies: int = 2) -> Features:
         """Reads the cache, and makes the folder: what could not be saved is not trained.
+
+        Args:
+            memory_gb: how large features may be that are held in memory; 0: so that `copies` of them fit what is free.
+            copies: see there.
 
         Raises:
             CacheError: the cache is damaged, or no training row is finished.
             RunError: the folder cannot be made.
         """
-        features = Features.load(self.cache, self.device)
+        memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
+        features = Features.load(self.cache, self.device, memory_bytes)
+        if not features.in_memory:
+            size_gb = self.cache.columns["features"].row_bytes * len(self.cache) / 1e9
+            room = f"{memory_bytes / 1e9:,.1f} GB of memory are for them"
+            print(f"{size_gb:,.1f} GB of features are read from the file in every epoch: {room}.")
         runs.make_folder(self.folder)
         return features
 

@@ -72,9 +72,11 @@ def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, A
     needed = len(manifest) * row_bytes + sum(column.nbytes + PAGE_BYTES for column in columns.values())
     needed += METADATA_BYTES + 2 * sum(len(str(value)) for value in attributes.values())
     try:
-        _reserve(path, needed)  # before HDF5 begins, which a disk that fills up under it can crash
+        with path.open("ab") as file:
+            reserve(file.fileno(), needed)  # before HDF5 begins, which a disk that fills up under it can crash
         _write_metadata(path, columns, attributes, recipe)
-        _reserve(path, path.stat().st_size)  # HDF5 has begun the file anew
+        with path.open("ab") as file:
+            reserve(file.fileno(), path.stat().st_size)  # HDF5 has begun the file anew
     except (OSError, RuntimeError) as error:
         what = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CacheError(
@@ -136,11 +138,16 @@ def _write_metadata(
             file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
 
 
-def _reserve(path: Path, size_bytes: int) -> None:
-    """Takes the room on the disk that a file will need: a full disk is an error now, not after a night."""
+def reserve(descriptor: int, size_bytes: int) -> None:
+    """Takes the room on the disk that a file will need: a full disk is an error now, not after a night.
+
+    Raises:
+        OSError: there is no room.
+    """
     if hasattr(os, "posix_fallocate"):
-        with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    else:
+        os.truncate(descriptor, max(size_bytes, os.fstat(descriptor).st_size))
 
 
 def _sync(path: Path) -> None:

@@ -3,6 +3,9 @@
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -35,3 +38,34 @@ def peak_memory_bytes(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that this process may still take: of the machine, within its control group, and on CUDA of the GPU."""
+    limits = [_free_bytes(), *_group_limits()]
+    if device.type == "cuda":
+        limits.append(int(torch.cuda.mem_get_info(device)[0]))
+    return min(limits)
+
+
+def _free_bytes() -> int:
+    """What the kernel can hand out without swapping; where it does not say that, all there is."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _group_limits() -> Iterator[int]:
+    """Limits of the control groups (containers, batch systems), of both versions. Source: cgroups(7)."""
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for number, controllers, path in groups:
+        v2, v1 = number == "0", "memory" in controllers.split(",")
+        top = Path("/sys/fs/cgroup/memory" if v1 else "/sys/fs/cgroup")
+        for folder in {top, top / path.lstrip("/")} if v1 or v2 else ():  # in a container, the group is the top
+            with suppress(OSError, ValueError):  # not there, or "max"
+                yield int((folder / ("memory.limit_in_bytes" if v1 else "memory.max")).read_text())

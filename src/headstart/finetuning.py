@@ -33,7 +33,7 @@ from headstart.progress import bar, say
 from headstart.recipe import shorter_px
 from headstart.settings import FinetuneConfig
 from headstart.subsets import rows_of, stratified
-from headstart.training import epoch_line, minibatches, score
+from headstart.training import epoch_line, score
 
 WARMUP = 0.05
 """Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""
@@ -167,7 +167,7 @@ class _Tuner:
     def _train(self, epoch: int) -> float:
         """Mean training loss of one epoch."""
         set_training(self.net, self.config)
-        rows = self.rows[next(minibatches(len(self.rows), len(self.rows), self.order)).numpy()]
+        rows = self.rows[torch.randperm(len(self.rows), generator=self.order).numpy()]
         total, seen = 0.0, 0
         with bar(len(rows), f"fine-tuning, epoch {epoch}/{self.config.epochs}", "images") as progress:
             for chosen, pixels in self.images.batches(rows, self.config.batch_size, self._squares(epoch)):

@@ -23,7 +23,7 @@ def train(config: HeadConfig) -> Path:
     if run.is_reported():
         return run.folder
 
-    features = run.features()
+    features = run.features(config.memory_gb)
     fitted = training.fit(features, config)
     run.save(
         fitted.head.sequential(),

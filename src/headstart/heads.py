@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.features import BLOCK_ROWS, Features, Normalization
+from headstart.features import Features, Normalization
 from headstart.plain_head import linear_of
 
 Layer = tuple[Tensor, Tensor]
@@ -42,9 +42,10 @@ class HeadStack:
         return cls(tuple(widths), row.repeat(count, 1).to(device))
 
     @classmethod
-    def linear(cls, weight: Tensor, bias: Tensor) -> "HeadStack":
-        """A stack of one head without hidden layers, from weights (D, C) and biases (C,)."""
-        return cls(tuple(weight.shape), torch.cat([weight.flatten(), bias]).float()[None])
+    def linear(cls, models: Sequence[tuple[Tensor, Tensor]]) -> "HeadStack":
+        """A stack of heads without hidden layers, each of weights (D, C) and biases (C,)."""
+        rows = [torch.cat([weight.flatten(), bias]).float() for weight, bias in models]
+        return cls(tuple(models[0][0].shape), torch.stack(rows))
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -93,14 +94,28 @@ class Head:
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
         """(n, C) class probabilities for the rows of a split, in their order."""
         blocks = [
-            self.stack.logits(self.normalization(features.values[rows]))[0].softmax(dim=-1).cpu().numpy()
-            for rows in features.rows[split].split(BLOCK_ROWS)
+            self.stack.logits(self.normalization(values))[0].softmax(dim=-1).cpu().numpy()
+            for _, values in features.blocks(features.rows[split])
         ]
         return np.concatenate(blocks)
 
     def sequential(self) -> nn.Sequential:
         """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
         return self.stack.sequential(0, self.normalization.mean, self.normalization.deviation)
+
+
+@torch.inference_mode()
+def evaluate(
+    heads: HeadStack, normalization: Normalization, features: Features, split: str
+) -> tuple[list[float], list[float]]:
+    """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
+    device, count = features.device, len(features.rows[split])
+    loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
+    for rows, values in features.blocks(features.rows[split]):
+        logits, labels = heads.logits(normalization(values)), features.labels[rows]
+        loss -= logits.log_softmax(-1)[:, torch.arange(len(rows), device=device), labels].sum(1)
+        correct += (logits.argmax(dim=-1) == labels).sum(1)
+    return (loss / count).tolist(), (correct / count).tolist()
 
 
 def _layers(parameters: Tensor, widths: Sequence[int]) -> list[Layer]:

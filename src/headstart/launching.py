@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Item = TypeVar("Item")
+Pending = TypeVar("Pending")
 
 
 class Launched:
@@ -42,9 +43,9 @@ class Launched:
         return self._found.numpy()
 
 
-def one_behind(items: Iterable[Item], launch: Callable[[Item], Launched]) -> Iterator[tuple[Item, Launched]]:
+def one_behind(items: Iterable[Item], launch: Callable[[Item], Pending]) -> Iterator[tuple[Item, Pending]]:
     """Each item with what was launched for it, when the next one is launched already."""
-    before: tuple[Item, Launched] | None = None
+    before: tuple[Item, Pending] | None = None
     for item in items:
         launched = launch(item)
         if before:

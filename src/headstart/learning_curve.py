@@ -10,10 +10,11 @@ import torch
 
 from headstart.features import Features
 from headstart.files import read_csv
+from headstart.heads import evaluate
 from headstart.progress import bar
 from headstart.settings import HeadConfig, LearningCurveConfig
 from headstart.subsets import stratified
-from headstart.training import evaluate, fit_quietly
+from headstart.training import fit_quietly
 
 FEWEST_STEPS = 500
 """Of a head on a small part, unless the whole split has fewer: 10 epochs of 100 images would leave a head untrained,

@@ -3,6 +3,7 @@
 n rows, D = 2048 features, C classes.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from headstart.arithmetic import fast_products
+from headstart.creation import reserve
+from headstart.errors import CacheError
+from headstart.feature_file import FeatureFile
 from headstart.features import BLOCK_ROWS, Features, Normalization
 from headstart.moments import Moments
 
@@ -42,13 +46,13 @@ class Problem:
             rows: (n,) to learn from.
         """
         squares, axes = moments.axes
-        count, device = moments.counts.sum(), features.values.device
+        count, device = moments.counts.sum(), features.device
         self.mean, self.axes, self.labels = moments.mean, axes, features.labels[rows]
         self.squares = torch.cat([squares / count, torch.ones(1, dtype=torch.float64, device=device)])
-        self.rotated = torch.ones((len(rows), len(self.squares)), device=device)  # the last column is the bias's
-        for begin, block in enumerate(rows.split(BLOCK_ROWS)):
-            values = normalization(features.values[block]) - self.mean.float()
-            self.rotated[begin * BLOCK_ROWS :][: len(block), :-1] = values @ axes.float()
+        self.rotated = _matrix(features, len(rows), len(self.squares))
+        for rotated, (_, stored) in zip(self.rotated.split(BLOCK_ROWS), features.blocks(rows, BLOCK_ROWS), strict=True):
+            rotated[:, :-1] = (normalization(stored) - self.mean.float()) @ axes.float()
+            rotated[:, -1] = 1  # the column of the bias
         self.weights = torch.zeros((len(self.squares), len(features.classes)), dtype=torch.float64, device=device)
 
     def start_from(self, weight: Tensor, bias: Tensor) -> None:
@@ -94,14 +98,45 @@ class Problem:
 
     def _loss(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross entropy and its gradient (D + 1, C), in float64."""
-        with fast_products():
-            log_probabilities = (self.rotated @ weights.float()).log_softmax(1)
-            own = log_probabilities.gather(1, self.labels[:, None])
-            slopes = log_probabilities.exp_().scatter_add_(1, self.labels[:, None], torch.full_like(own, -1.0))
-            gradient = self.rotated.T @ slopes
-        return -own.double().mean(), gradient.double() / len(self.labels)
+        loss, gradient = torch.zeros((), dtype=torch.float64, device=weights.device), torch.zeros_like(weights)
+        for rotated, labels in self._blocks():
+            with fast_products():
+                log_probabilities = (rotated @ weights.float()).log_softmax(1)
+                own = log_probabilities.gather(1, labels)
+                slopes = log_probabilities.exp_().scatter_add_(1, labels, torch.full_like(own, -1.0))
+                gradient += rotated.T @ slopes
+            loss -= own.double().sum()
+        return loss / len(self.labels), gradient / len(self.labels)
+
+    def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rotated rows (B, D + 1) and labels (B, 1) on the device."""
+        for rotated, labels in zip(self.rotated.split(BLOCK_ROWS), self.labels.split(BLOCK_ROWS), strict=True):
+            yield rotated.to(labels.device), labels[:, None]
 
     def _curvature(self) -> float:
         """Mean of p(1 − p) where the search begins."""
-        probabilities = (self.rotated @ self.weights.float()).softmax(1)
-        return max(1e-6, float((probabilities * (1 - probabilities)).mean()))
+        total = 0.0
+        for rotated, _ in self._blocks():
+            probabilities = (rotated @ self.weights.float()).softmax(1)
+            total += float((probabilities * (1 - probabilities)).mean(1).double().sum())
+        return max(1e-6, total / len(self.labels))
+
+
+def _matrix(features: Features, rows: int, columns: int) -> Tensor:
+    """Room for numbers: in memory where the features are, else in a file beside them that nobody else sees.
+
+    Raises:
+        CacheError: the disk has no room for it.
+    """
+    if not isinstance(features.values, FeatureFile):
+        return torch.empty((rows, columns), device=features.device)
+    folder, size = features.values.folder, 4 * rows * columns
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            reserve(file.fileno(), size)
+            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
+    except OSError as error:
+        raise CacheError(
+            f"Logistic regression on features that do not fit the memory needs {size / 1e9:.1f} GB in {folder}: "
+            f"{error.strerror}. Leave it out with --methods ridge knn."
+        ) from None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.features import BLOCK_ROWS, Features, Normalization
+from headstart.features import Features, Normalization
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Moments:
     @classmethod
     def of(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":
         """Sums over some rows, block by block to save memory."""
-        width, classes, device = features.values.shape[1], len(features.classes), features.values.device
+        width, classes, device = features.width, len(features.classes), features.device
         shapes = ((classes,), (classes, width), (width, width))
         counts, sums, products = (torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes)
-        for block in rows.split(BLOCK_ROWS):
-            values = normalization(features.values[block]).double()
+        for block, stored in features.blocks(rows):
+            values = normalization(stored).double()
             truth = functional.one_hot(features.labels[block], classes).double()
             counts += truth.sum(0)
             sums += truth.T @ values

@@ -5,6 +5,7 @@ n rows, D = 2048 features, C classes.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -16,13 +17,15 @@ from headstart import logistic, neighbours, ridge
 from headstart.calibration import best_temperature
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
-from headstart.heads import Head, HeadStack
+from headstart.heads import Head, HeadStack, evaluate
 from headstart.manifest import SPLITS
 from headstart.memory import kept_memory
 from headstart.moments import Moments
 from headstart.progress import bar
 
 Method = Literal["logistic", "ridge", "knn"]
+TOGETHER = 8
+"""Linear models that are compared in one pass over the validation images."""
 Model = tuple[Tensor, Tensor]
 """Weights (D, C) and biases (C,) of a linear model."""
 
@@ -74,7 +77,7 @@ def _logistic(features: Features, normalization: Normalization) -> Probed:
 def _ridge(features: Features, normalization: Normalization) -> Probed:
     train, val = (Moments.of(features, normalization, features.rows[split]) for split in ("train", "val"))
     penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
-    sharpness = _sharpness(features, Head(HeadStack.linear(*model), normalization))
+    sharpness = _sharpness(features, Head(HeadStack.linear([model]), normalization))
     sharpened = [(sharpness * w, sharpness * b) for w, b in (model, ridge.solve(train + val, penalty))]
     return _probed(features, normalization, penalty, candidates, *sharpened)
 
@@ -85,16 +88,15 @@ def _best(
     """The penalty that validation likes best, of equals the strongest, with its model; and all that were tried."""
     candidates: list[dict[str, float]] = []
     best, highest = None, -1.0
-    values, labels = (part[features.rows["val"]] for part in (features.values, features.labels))
-    values = normalization(values)  # once for all of them
+    fits = zip(penalties, models, strict=True)
     with bar(len(penalties), "fitting", "penalties") as progress:
-        for penalty, model in zip(penalties, models, strict=True):
-            correct = HeadStack.linear(*model).logits(values)[0].argmax(dim=1) == labels
-            accuracy = float(correct.float().mean())
-            candidates.append({"penalty": penalty, "val_accuracy": accuracy})
-            if accuracy > highest:
-                best, highest = (penalty, model), accuracy
-            progress.update()
+        while some := list(islice(fits, TOGETHER)):
+            stack = HeadStack.linear([model for _, model in some])
+            for fit, accuracy in zip(some, evaluate(stack, normalization, features, "val")[1], strict=True):
+                candidates.append({"penalty": fit[0], "val_accuracy": accuracy})
+                if accuracy > highest:
+                    best, highest = fit, accuracy
+            progress.update(len(some))
     assert best is not None
     return *best, candidates
 
@@ -107,7 +109,7 @@ def _probed(
     model: Model,
     refitted: Model,
 ) -> Probed:
-    before, after = (Head(HeadStack.linear(*fit), normalization) for fit in (model, refitted))
+    before, after = (Head(HeadStack.linear([fit]), normalization) for fit in (model, refitted))
     val, test = before.probabilities(features, "val"), after.probabilities(features, "test")
     return Probed({"penalty": penalty}, candidates, val, test, after)
 
@@ -118,7 +120,8 @@ def _sharpness(features: Features, head: Head) -> float:
     It is what gives the validation images the least log loss; where they are too few to tell, the scores get a
     deviation of 1.
     """
-    scores = head.stack.logits(head.normalization(features.values[features.rows["val"]]))[0]
+    blocks = features.blocks(features.rows["val"])
+    scores = torch.cat([head.stack.logits(head.normalization(values))[0] for _, values in blocks])
     scale = 1 / max(float(scores.std(unbiased=False)), 1e-6)
     labels = features.labels[features.rows["val"]].cpu().numpy()
     return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)

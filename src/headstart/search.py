@@ -4,13 +4,11 @@ K heads; a setting is what heads share that differ by their seed alone. P parame
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
-
+from headstart.devices import available_bytes
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import parameter_count
@@ -130,7 +128,7 @@ def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadC
         groups.setdefault(alike, []).append(config)
     found = []
     for config, group in groups.items():
-        on_cpu = features.values.device.type == "cpu"
+        on_cpu = features.device.type == "cpu"
         size = max(1, STACK_BYTES // (16 * _parameters(config, features))) if on_cpu else len(group)
         found += [group[begin : begin + size] for begin in range(0, len(group), size)]
     return found
@@ -139,7 +137,7 @@ def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadC
 def waves(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
     """Parts of a sweep that fit half of the memory; the seeds of a setting stay together."""
     head_bytes = 4 * COPIES * max(_parameters(config, features) for config in configs)
-    room = _memory_bytes(features.values.device) // 2 // head_bytes
+    room = available_bytes(features.device) // 2 // head_bytes
     groups: dict[HeadConfig, list[HeadConfig]] = {}
     for config in configs:
         groups.setdefault(replace(config, seed=0), []).append(config)
@@ -152,10 +150,4 @@ def waves(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadCo
 
 
 def _parameters(config: HeadConfig, features: Features) -> int:
-    return parameter_count((features.values.shape[1], *config.hidden, len(features.classes)))
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return parameter_count((features.width, *config.hidden, len(features.classes)))

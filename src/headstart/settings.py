@@ -15,7 +15,7 @@ from headstart.errors import SettingsError
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 
-PLACES = frozenset({"config", "data", "cache", "run", "device", "workers"})
+PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memory_gb"})
 """Settings that only say where things lie or run: they do not decide a result."""
 
 STRONG_ONLY = frozenset(
@@ -156,6 +156,9 @@ class HeadConfig:
     """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
     seed: int = 0
     """Seed of the initial weights, the order of the rows and the dropout."""
+    memory_gb: float = 0.0
+    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
+    little loss of speed. 0: half of what is free."""
     device: Device = "auto"
     """auto: cuda, else mps, else cpu."""
 
@@ -168,6 +171,7 @@ class HeadConfig:
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
         _require_words(self)
         _require_seed(self)
 
@@ -212,6 +216,9 @@ class SweepConfig:
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"
     """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped; auto: from 8 settings on."""
+    memory_gb: float = 0.0
+    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
+    little loss of speed. 0: half of what is free."""
     device: Device = "auto"
     """auto: cuda, else mps, else cpu."""
 
@@ -219,6 +226,7 @@ class SweepConfig:
         for field in dataclasses.fields(self):
             values = getattr(self, field.name)
             require(self, field.name, values != (), "at least one value")
+        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
         self.heads()
 
     def heads(self) -> list[HeadConfig]:
@@ -260,11 +268,15 @@ class ProbeConfig:
     """Which of them."""
     normalize: Literal["standardize", "l2", "none"] = "none"
     """As for a head; none, features as they are, is what the papers do."""
+    memory_gb: float = 0.0
+    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
+    little loss of speed. 0: a quarter of what is free."""
     device: Device = "auto"
     """auto: cuda, else mps, else cpu."""
 
     def __post_init__(self) -> None:
         require(self, "methods", self.methods != (), "at least one of logistic, ridge, knn")
+        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ B rows in a batch, C classes, K heads, P parameters of one head.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 from headstart.adam import StackedAdam
 from headstart.arithmetic import fast_products
 from headstart.errors import TrainingFailed
-from headstart.features import BLOCK_ROWS, Features, Normalization
-from headstart.heads import Head, HeadStack, backpropagate
+from headstart.features import Features, Normalization
+from headstart.heads import Head, HeadStack, backpropagate, evaluate
 from headstart.memory import kept_memory
 from headstart.objective import class_weights, dropout_mask, rate_factor, smoothed_targets
 from headstart.progress import bar, say
@@ -147,8 +147,8 @@ class Trainer:
         if any(shared != replace(config, **{name: getattr(shared, name) for name in OWN}) for config in configs):
             raise ValueError(f"the heads of a stack may differ in {', '.join(OWN)} alone")
         self.features, self.normalization, self.shared = features, normalization, shared
-        device = features.values.device
-        widths = (features.values.shape[1], *shared.hidden, len(features.classes))
+        device = features.device
+        widths = (features.width, *shared.hidden, len(features.classes))
         self.order = torch.Generator().manual_seed(shared.seed)
         self.noise = torch.Generator(device).manual_seed(shared.seed)
         self.class_weights = class_weights(features, shared.class_weights)
@@ -200,9 +200,8 @@ class Trainer:
         """Mean loss of each head over an epoch."""
         rows, size = self.features.rows["train"], self.shared.batch_size
         total = torch.zeros(len(self.heads), device=rows.device)
-        for block in minibatches(len(rows), size * max(1, ROWS_AHEAD // size), self.order):
-            chosen = rows[block.to(rows.device)]
-            values = self.normalization(self.features.values[chosen])
+        for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
+            values = self.normalization(stored)
             targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
             masks = [dropout_mask(noise, self.dropout) for noise in self._draw(len(chosen))]
             for batch, *own in zip(
@@ -233,22 +232,3 @@ class Trainer:
         """A head as it was after its best epoch."""
         best, record = HeadStack(self.heads.widths, self.best[head : head + 1].clone()), self.records[head]
         return Fitted(Head(best, self.normalization), list(record.history), record.best_epoch, self.seconds)
-
-
-def minibatches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices of shuffled batches; the last may be short. Drawn on the CPU: the same order on every device."""
-    yield from torch.randperm(count, generator=generator).split(size)
-
-
-@torch.inference_mode()
-def evaluate(
-    heads: HeadStack, normalization: Normalization, features: Features, split: str
-) -> tuple[list[float], list[float]]:
-    """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
-    device, count = features.values.device, len(features.rows[split])
-    loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
-    for rows in features.rows[split].split(BLOCK_ROWS):
-        logits, labels = heads.logits(normalization(features.values[rows])), features.labels[rows]
-        loss -= logits.log_softmax(-1)[:, torch.arange(len(rows), device=device), labels].sum(1)
-        correct += (logits.argmax(dim=-1) == labels).sum(1)
-    return (loss / count).tolist(), (correct / count).tolist()

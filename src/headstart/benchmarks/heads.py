@@ -9,16 +9,17 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import FEATURES
 from headstart.features import Features, Normalization
+from headstart.heads import evaluate
 from headstart.memory import kept_memory
 from headstart.search import stacks, sweep
 from headstart.settings import HeadConfig
-from headstart.training import Trainer, evaluate
+from headstart.training import Trainer
 
 CLASSES = 10
 DISTANCE = 0.08
@@ -49,7 +50,9 @@ class Heads:
     def plain(self) -> float:
         """What people write: TensorDataset, DataLoader, nn.Sequential, torch.optim.Adam."""
         train, val = (self.features.rows[split] for split in ("train", "val"))
-        values, labels = self.normalization(self.features.values).cpu(), self.features.labels.cpu()
+        stored = self.features.values
+        assert isinstance(stored, Tensor)  # made up in memory
+        values, labels = self.normalization(stored).cpu(), self.features.labels.cpu()
         torch.manual_seed(0)
         head = seed_head(CLASSES).to(self.device)
         optimizer, criterion = torch.optim.Adam(head.parameters(), lr=1e-3), nn.CrossEntropyLoss()
