@@ -258,7 +258,10 @@ def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
 
 
 def test_a_folder_of_archives_tells_how_to_name_them(wds):
-    with pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"):
+    with (
+        pytest.warns(DataWarning),
+        pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"),
+    ):
         datasets.load("shards/")
 
 
