@@ -16,7 +16,8 @@ FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 
 PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memory_gb"})
-"""Settings that only say where things lie or run: they do not decide a result."""
+"""Settings that only say where things lie or run: they do not decide a result. What fits the memory decides the order
+of the rows in an epoch, but a run is not another one because less memory was free."""
 
 STRONG_ONLY = frozenset(
     {"init_head", "train_from", "freeze_batchnorm", "backbone_lr", "weight_decay", "label_smoothing", "augment"}
