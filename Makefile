@@ -9,7 +9,7 @@ SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
 CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 
 # So many processes share the cores, or take a GPU each.
-TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC)
+TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 .PHONY: help setup data extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean
 
@@ -48,7 +48,7 @@ learning-curve: extract  ## features -> accuracy against the number of training 
 	@$(PY) pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
 
 finetune: data  ## images -> ResNet50 trained end to end, for comparison
-	@$(PY) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
+	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
 
 info: .venv/ready  ## what a cache holds and how healthy it is
 	@$(PY) pipelines/inspect_cache.py $(CACHED) $(INFO_ARGS)

@@ -7,8 +7,9 @@ from headstart.settings import FinetuneConfig
 def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart import finetuned_run  # torch loads here, after --help has answered
+    from headstart.team import join
 
-    finetuned_run.train(config)
+    finetuned_run.train(config, join())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What several tests need: small pictures, features that differ by class, caches, and the figures that were drawn."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,19 @@ def make_cache(
             writer.write_unreadable(row, "truncated")
         writer.commit(1.0)
     return FeatureCache(path)
+
+
+def children(pid: int) -> list[int]:
+    """Process numbers of what torchrun has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def until(happened: Callable[[], bool], seconds: float = 120.0) -> None:
+    """Waits until something has happened."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happened():
+            return
+        time.sleep(0.02)
+    raise TimeoutError

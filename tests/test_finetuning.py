@@ -20,6 +20,7 @@ from torchvision.models import resnet50
 from headstart import datasets, finetuning, image_batches, updating
 from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.checkpoint import Checkpoint
+from headstart.data_parallel import Group
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net as initial_net_of
 from headstart.finetuning import Tuned, geometry_of
@@ -71,8 +72,8 @@ class Watched:
 def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | None = None) -> Watched:
     losses, rows, step = [], [], finetuning._Tuner._step
 
-    def noting(tuner, pixels, chosen):
-        losses.append(step(tuner, pixels, chosen))
+    def noting(tuner, pixels, chosen, images):
+        losses.append(step(tuner, pixels, chosen, images))
         rows.append(chosen.tolist())
         return losses[-1]
 
@@ -392,7 +393,7 @@ def rates_of(tuner):
 
 def tuner_of(manifest, config):
     net, scale = initial_net_of(config, manifest.classes)
-    return finetuning._Tuner(manifest, config, net, scale, CPU, None)
+    return finetuning._Tuner(manifest, config, net, scale, CPU, None, Group())
 
 
 def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(manifest, tmp_path):
@@ -411,8 +412,8 @@ def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_bi
 def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):
     rates, step = [], finetuning._Tuner._step
 
-    def noting(tuner, pixels, rows):
-        loss = step(tuner, pixels, rows)
+    def noting(tuner, pixels, rows, images):
+        loss = step(tuner, pixels, rows, images)
         rates.append(tuner.optimizer.param_groups[0]["lr"])
         return loss
 
@@ -433,10 +434,10 @@ def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(
     seen: dict[int, list[bytes]] = {}
     step = finetuning._Tuner._step
 
-    def noting(tuner, pixels, rows):
+    def noting(tuner, pixels, rows, images):
         for row, image in zip(rows.tolist(), pixels, strict=True):
             seen.setdefault(row, []).append(image.numpy().tobytes())
-        return step(tuner, pixels, rows)
+        return step(tuner, pixels, rows, images)
 
     monkeypatch.setattr(finetuning._Tuner, "_step", noting)
     finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6), CPU)
@@ -522,7 +523,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
 
     def stopping(tuner, epoch):
         if epoch > finished:
-            tuner._step(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), tuner.rows[:2])  # in the middle of an epoch
+            tuner._step(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), tuner.rows[:2], 2)  # in the middle of an epoch
             raise Stopped
         return train(tuner, epoch)
 

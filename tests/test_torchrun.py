@@ -5,12 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import children, picture, until
 
 from headstart import extract
 from headstart.cache import DONE, PENDING, FeatureCache
@@ -98,21 +97,6 @@ def test_nothing_to_do_is_soon_found_out_by_all(photos, alone, started):
     said, _ = (ran := started(photos, alone.path, "--standalone", "--nproc-per-node=2")).communicate(timeout=120)
     assert ran.returncode == 0, said
     assert said.count("Up to date: nothing to do.") == 1
-
-
-def children(pid):
-    """Process numbers of what torchrun has started."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found]
-
-
-def until(happened, seconds=120.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if happened():
-            return
-        time.sleep(0.02)
-    raise TimeoutError
 
 
 def finished_rows(path):

@@ -8,14 +8,20 @@ import torch
 from headstart import datasets, finetuned_net, finetuning, image_batches, outcomes, recipe, runs, subsets
 from headstart.backbone import how_to_load, save_resnet50
 from headstart.checkpoint import Checkpoint
+from headstart.data_parallel import Group, group_of
 from headstart.devices import peak_memory_bytes, pick_device
 from headstart.manifest import Manifest
 from headstart.plain_head import trainable_parameters
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
+from headstart.team import Team
 
 
-def train(config: FinetuneConfig) -> Path:
+def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     """Trains, tests once, and saves the run; one that is there already is reported.
+
+    Args:
+        config: the settings.
+        team: the processes that train together, each in a call of its own; the one that leads reports and saves.
 
     Returns:
         Its folder.
@@ -26,7 +32,7 @@ def train(config: FinetuneConfig) -> Path:
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
-    device = pick_device(config.device)
+    device, team = pick_device(config.device), team or Team()
     manifest = datasets.load(data_of(config), config.seed)
     weights_digest = recipe.weights_digest(config.weights, config.seed)
     identity = outcomes.identity(
@@ -39,14 +45,19 @@ def train(config: FinetuneConfig) -> Path:
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
     if runs.finished(folder, identity):
-        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+        if team.leads:
+            print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
         return folder
 
     runs.make_folder(folder)
-    print(recipe.describe_weights(config.weights))
+    if team.leads:
+        print(recipe.describe_weights(config.weights))
     checkpoint = Checkpoint(folder, identity)
-    tuned = finetuning.finetune(manifest, config, device, checkpoint)
-    metrics, test = _tested(manifest, config, tuned, device)
+    with group_of(team, device) as group:
+        tuned = finetuning.finetune(manifest, config, device, checkpoint, group)
+        metrics, test = _tested(manifest, config, tuned, device, group)
+    if not team.leads:
+        return folder
     runs.save(
         folder,
         files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
@@ -61,17 +72,19 @@ def train(config: FinetuneConfig) -> Path:
 
 
 def _tested(
-    manifest: Manifest, config: FinetuneConfig, tuned: finetuning.Tuned, device: torch.device
+    manifest: Manifest, config: FinetuneConfig, tuned: finetuning.Tuned, device: torch.device, group: Group
 ) -> tuple[dict[str, object], runs.Predictions]:
     """The figures of a trained net, and what it says about the test images."""
     geometry = finetuning.geometry_of(config)
     images = image_batches.Images(manifest, geometry, config.workers)
     val, test = (
         outcomes.predictions_of(
-            manifest, *image_batches.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device)
+            manifest,
+            *image_batches.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device, group),
         )
         for split in ("val", "test")
     )
+    unreadable = tuned.unreadable.union(*group.gathered(images.unreadable))
     metrics = {
         "kind": "finetune",
         "method": "lp-ft" if config.init_head else config.method,
@@ -85,7 +98,7 @@ def _tested(
         "peak_memory_bytes": peak_memory_bytes(device),
         "trainable_parameters": trainable_parameters(tuned.net),
         "train_images": tuned.train_images,
-        "unreadable_images": len(tuned.unreadable | images.unreadable),
+        "unreadable_images": len(unreadable),
         "device": device.type,
         "precision": tuned.precision,
         "how_to_load": how_to_load(tuned.net),

@@ -22,6 +22,7 @@ from headstart.augmentation import RandomCrop
 from headstart.backbone import ZERO_TO_ONE, PixelScale
 from headstart.calibration import cross_entropies
 from headstart.checkpoint import Checkpoint
+from headstart.data_parallel import Group
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net, set_training
 from headstart.image_batches import Images, predict
@@ -31,7 +32,7 @@ from headstart.memory import kept_memory
 from headstart.objective import rate_factor
 from headstart.progress import bar, say
 from headstart.recipe import shorter_px
-from headstart.settings import FinetuneConfig
+from headstart.settings import FinetuneConfig, require
 from headstart.subsets import rows_of, stratified
 from headstart.training import epoch_line, score
 
@@ -68,7 +69,11 @@ def geometry_of(config: FinetuneConfig) -> Geometry:
 
 @kept_memory()
 def finetune(
-    manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint | None = None
+    manifest: Manifest,
+    config: FinetuneConfig,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    group: Group | None = None,
 ) -> Tuned:
     """Trains a ResNet50.
 
@@ -84,17 +89,22 @@ def finetune(
         config: the settings.
         device: where to train.
         checkpoint: where to keep what it takes to go on, after each epoch; None keeps nothing.
+        group: who trains, each process with its share of every batch; all get the same net.
 
     Raises:
+        SettingsError: a batch cannot be divided among the processes.
         DataError: fewer than two images of the training split are readable.
         WeightsError: the weights are not to be had.
         RunError: the head to start from does not fit.
     """
+    group = group or Group()
+    require(config, "batch_size", config.batch_size % group.size == 0, f"a multiple of {group.size}, the processes")
+    require(config, "compile", group.size == 1 or config.compile != "on", "left out with several processes")
     net, scale = initial_net(config, manifest.classes)
     scale = ZERO_TO_ONE if config.method == "seed" else scale
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(config.seed)  # for the dropout of a head to start from
-        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint).run()
+        torch.manual_seed((config.seed + (group.rank << 32)) % 2**63)  # for the dropout of a head to start from
+        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint, group).run()
 
 
 class _Tuner:
@@ -106,9 +116,10 @@ class _Tuner:
         scale: PixelScale,
         device: torch.device,
         checkpoint: Checkpoint | None,
+        group: Group,
     ) -> None:
         self.manifest, self.config, self.net, self.scale, self.device = manifest, config, net, scale, device
-        self.checkpoint, self.strong = checkpoint, config.method == "strong"
+        self.checkpoint, self.group, self.strong = checkpoint, group, config.method == "strong"
         self.images = Images(manifest, geometry_of(config), config.workers)
         self.rows = stratified(manifest.labels, rows_of(manifest, "train"), config.subset, config.seed)
         self.order = torch.Generator().manual_seed(config.seed)
@@ -118,7 +129,9 @@ class _Tuner:
         if self.strong:
             net.to(memory_format=torch.channels_last)
         self.optimizer = _optimizer(net, config)
-        _compile(net, config, device)
+        if group.size == 1:
+            _compile(net, config, device)
+        self.together = group.together(net, device)
 
     def run(self) -> Tuned:
         saved = self.checkpoint.load() if self.checkpoint else None
@@ -126,12 +139,13 @@ class _Tuner:
             self._restore(saved)
         elif self.strong:
             image_px = self.config.image_px
-            self.precision = training_precision.resolve(self.config.precision, self.net, image_px, self.device)
+            chosen = training_precision.resolve(self.config.precision, self.net, image_px, self.device)
+            self.precision = self.group.gathered(chosen)[0]
         if self.config.init_head and not saved:
-            say(f"before the first step: val accuracy {self._validate()[1]:.4f}")
+            self._say(f"before the first step: val accuracy {self._validate()[1]:.4f}")
         while len(self.history) < self.config.epochs:
             self._epoch()
-            if self.checkpoint:
+            if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state())
         self.net.load_state_dict(self.best)
         trained_on = len(set(self.rows.tolist()) - self.images.unreadable)
@@ -155,7 +169,11 @@ class _Tuner:
         self.seconds += time.perf_counter() - start
         row = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
         self._note({**row, "seconds": self.seconds})
-        say(epoch_line(self.history[-1], self.config.epochs))
+        self._say(epoch_line(self.history[-1], self.config.epochs))
+
+    def _say(self, line: str) -> None:
+        if self.group.leads:
+            say(line)
 
     def _note(self, row: dict[str, float]) -> None:
         if not math.isfinite(row["train_loss"]):
@@ -168,17 +186,20 @@ class _Tuner:
         """Mean training loss of one epoch."""
         set_training(self.net, self.config)
         rows = self.rows[torch.randperm(len(self.rows), generator=self.order).numpy()]
-        total, seen = 0.0, 0
-        with bar(len(rows), f"fine-tuning, epoch {epoch}/{self.config.epochs}", "images") as progress:
-            for chosen, pixels in self.images.batches(rows, self.config.batch_size, self._squares(epoch)):
-                progress.update(len(chosen))
-                if len(chosen) < 2:  # BatchNorm cannot learn from one image
+        group, total, seen = self.group, 0.0, 0
+        name = f"fine-tuning, epoch {epoch}/{self.config.epochs}"
+        own = self.images.batches(group.share(rows), self.config.batch_size // group.size, self._squares(epoch))
+        with bar(len(rows), name, "images", shown=group.leads) as progress:
+            for (chosen, pixels), images in group.in_step(own, self.images.none()):
+                progress.update(images)
+                if images < 2:  # BatchNorm cannot learn from one image
                     continue
-                total += self._step(pixels, chosen) * len(chosen)
-                seen += len(chosen)
+                total += self._step(pixels, chosen, images) * len(chosen)
+                seen += images
+        self.images.unreadable = set().union(*group.gathered(self.images.unreadable))
         if not seen:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
-        return total / seen
+        return sum(group.gathered(total)) / seen
 
     def _squares(self, epoch: int) -> Callable[[int], Squares] | None:
         config = self.config
@@ -186,7 +207,8 @@ class _Tuner:
             return None
         return lambda row: RandomCrop(config.image_px, config.augment == "crop-flip", (config.seed, epoch, row))
 
-    def _step(self, pixels: Tensor, rows: NDArray[np.int64]) -> float:
+    def _step(self, pixels: Tensor, rows: NDArray[np.int64], images: int) -> float:
+        """One step of all processes on so many images; returns the mean loss of this one's share."""
         labels = torch.from_numpy(self.manifest.labels[rows]).to(self.device)
         inputs = self.scale(pixels.to(self.device))
         if not self.strong:
@@ -196,9 +218,10 @@ class _Tuner:
         self._set_rates()
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.net(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        loss.backward()
+            logits = self.together(inputs).float()
+        # Without an image 0: this process has run out, and the others wait for its part.
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()
+        (loss * (len(rows) * self.group.size / images)).backward()  # of which the processes' mean is taken
         self.optimizer.step()
         self.steps += 1
         return float(loss.detach())
@@ -211,7 +234,8 @@ class _Tuner:
             group["lr"] = group["highest_lr"] * rate_factor(self.steps, steps, WARMUP, "cosine")
 
     def _validate(self) -> tuple[float, float]:
-        rows, probabilities = predict(self.net, self.scale, self.images, rows_of(self.manifest, "val"), self.device)
+        val = rows_of(self.manifest, "val")
+        rows, probabilities = predict(self.net, self.scale, self.images, val, self.device, self.group)
         if not len(rows):
             return math.nan, math.nan
         labels = self.manifest.labels[rows]
@@ -241,14 +265,18 @@ class _Tuner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.best_epoch = state["history"], state["best_epoch"]
         self.order.set_state(state["order"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"], self.device)
-        else:
-            torch.set_rng_state(state["random"])
+        if self.group.leads:  # whose it is
+            self._set_random(state["random"])
         self.images.unreadable = set(state["unreadable"])
         self.steps, self.seconds, self.step_seconds = state["numbers"]
         self.precision = state["precision"]
-        say(f"going on after epoch {len(self.history)} of {self.config.epochs}")
+        self._say(f"going on after epoch {len(self.history)} of {self.config.epochs}")
+
+    def _set_random(self, state: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state, self.device)
+        else:
+            torch.set_rng_state(state)
 
 
 def _optimizer(net: ResNet, config: FinetuneConfig) -> torch.optim.Optimizer:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.backbone import PixelScale
+from headstart.data_parallel import Group
 from headstart.images import Geometry, Squares
 from headstart.loading import Loaded, default_workers, make_batch, stream
 from headstart.manifest import Manifest
@@ -54,6 +55,11 @@ class Images:
         if images:
             yield _unpadded(images)
 
+    def none(self) -> tuple[NDArray[np.int64], Tensor]:
+        """A batch of no images."""
+        side = self.geometry.image_px
+        return np.empty(0, np.int64), torch.empty((0, side, side, 3), dtype=torch.uint8)
+
 
 def _unpadded(images: list[Loaded]) -> tuple[NDArray[np.int64], Tensor]:
     batch = make_batch(images, len(images))
@@ -63,7 +69,12 @@ def _unpadded(images: list[Loaded]) -> tuple[NDArray[np.int64], Tensor]:
 @torch.inference_mode()
 @kept_memory()
 def predict(
-    net: nn.Module, scale: PixelScale, images: Images, rows: NDArray[np.int64], device: torch.device
+    net: nn.Module,
+    scale: PixelScale,
+    images: Images,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    group: Group | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """What a net says about some images, in fp32.
 
@@ -73,15 +84,30 @@ def predict(
         images: the data set.
         rows: which of its images.
         device: where the net is.
+        group: who predicts them, each its share; all get all answers.
 
     Returns:
         The rows that were readable (n,), and class probabilities (n, C).
     """
     net.eval()
-    seen, found = [np.empty(0, np.int64)], []
-    with bar(len(rows), "evaluating", "images") as progress:
-        for chosen, pixels in images.batches(rows, EVALUATION_IMAGES):
+    group, seen, found = group or Group(), [], []
+    own = group.share(rows)
+    with bar(len(own), "evaluating", "images", shown=group.leads) as progress:
+        for chosen, pixels in images.batches(own, EVALUATION_IMAGES):
             found.append(net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy())
             seen.append(chosen)
             progress.update(len(chosen))
-    return np.concatenate(seen), np.concatenate(found) if found else np.empty((0, 0), np.float32)
+    shares = group.gathered((seen, found))
+    answered = [batch for share, _ in shares for batch in share]
+    if not answered:
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    return _in_order(rows, np.concatenate(answered), np.concatenate([batch for _, share in shares for batch in share]))
+
+
+def _in_order(
+    rows: NDArray[np.int64], seen: NDArray[np.int64], found: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What was found out about some of the rows, in the order of the rows."""
+    places = {int(row): place for place, row in enumerate(seen)}
+    order = [places[row] for row in rows.tolist() if row in places]
+    return seen[order], found[order]

@@ -1,0 +1,115 @@
+"""One net trained by several processes, as torchrun starts them: each takes its share of every batch.
+
+Gradients are averaged by torch's DistributedDataParallel; BatchNorm sees the whole batch, so that the result is that of
+one process but for rounding. One process alone is a group of one. B images in a batch, C channels.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from headstart.team import PATIENCE, Team
+
+Value = TypeVar("Value")
+Batch = tuple[NDArray[np.int64], Tensor]
+"""Rows (n,) and pixels (n, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reports and saves."""
+        return self.rank == 0
+
+    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Every `size`-th row: all shares of a batch together are that batch."""
+        return rows[self.rank :: self.size]
+
+    def gathered(self, value: Value) -> list[Value]:
+        """What all processes have, by their numbers."""
+        values: list[Any] = [value] * self.size
+        if self.size > 1:
+            torch.distributed.all_gather_object(values, value)
+        return values
+
+    def in_step(self, batches: Iterator[Batch], none: Batch) -> Iterator[tuple[Batch, int]]:
+        """Batches with the number of images in those of all processes; who has run out takes part with `none`."""
+        while images := sum(self.gathered(len((batch := next(batches, none))[0]))):
+            yield batch, images
+
+    def together(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """The net as one that averages its gradients over the processes; its own BatchNorm looks at all of them."""
+        if self.size == 1:
+            return net
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = _BatchNorm  # the same weights and statistics
+        devices = [torch.cuda.current_device()] if device.type == "cuda" else None
+        return DistributedDataParallel(net, devices, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def group_of(team: Team, device: torch.device) -> Iterator[Group]:
+    """The group that a team makes, for as long as the block lasts."""
+    if team.size == 1:
+        yield Group()
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(
+        backend, store=team.store, rank=team.rank, world_size=team.size, timeout=PATIENCE
+    )
+    try:
+        yield Group(team.rank, team.size)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(context, gradients[0].contiguous())
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """BatchNorm over the images of all processes. torch's SyncBatchNorm does so on GPUs alone."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        values, axes = input.float(), (0, 2, 3)
+        count = _Sum.apply(values.new_tensor(values.numel() / values.shape[1]))
+        mean = _Sum.apply(values.sum(axes)) / count
+        centred = values - mean[:, None, None]
+        variance = _Sum.apply(centred.square().sum(axes)) / count
+        with torch.no_grad():
+            momentum = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(input.dtype)
