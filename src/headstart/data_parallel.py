@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed
+import torch.distributed.nn  # before there is a group: its functions keep the one that they find, and so its threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
