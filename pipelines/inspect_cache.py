@@ -18,9 +18,9 @@ def main(config: InspectConfig) -> int:
         return 0
 
     damaged = verification.damaged_rows(cache)
-    print(f"{cache.path}: {len(damaged):,} of {len(cache):,} rows are damaged")
-    for row in damaged[:20]:
-        print(f"  row {row}: {cache.manifest.relative_path(row)}")
+    print(f"{cache.path}: {len(damaged):,} of {len(cache) * (1 + len(cache.views)):,} rows are damaged")
+    for view, row in damaged[:20]:
+        print(f"  {f'view {view}, ' if view else ''}row {row}: {cache.manifest.relative_path(row)}")
     if not config.sample:
         return int(bool(damaged))
     again = verification.extract_again(cache, config.sample, config)

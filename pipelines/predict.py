@@ -22,13 +22,13 @@ def main(config: PredictConfig) -> int:
         if run.classes != cache.manifest.classes:
             print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
         summary = prediction.predict_cache(
-            Classifier(run_parts.parts_on_features(run, cache, device)), cache, out, run.key()
+            Classifier(run_parts.parts_on_features(run, cache, device)), cache, out, run.key(), config.views
         )
     else:
         parts = run_parts.parts_of(run, config.weights, device, config.precision, config.compile)
-        key = f"{run.key()} {config.images} {config.precision} {config.compile} {device.type}"
+        key = f"{run.key()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
         summary = prediction.predict_images(
-            Classifier(parts), str(config.images), out, key, config.batch_size, config.workers
+            Classifier(parts), str(config.images), out, key, config.batch_size, config.workers, config.views
         )
     print(f"{out}: {summary.in_words()}")
     return summary.unreadable.report(summary.images, config.max_unreadable)

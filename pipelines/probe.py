@@ -29,6 +29,7 @@ def main(config: ProbeConfig) -> None:
             files={"candidates.csv": partial(files.write_table, rows=probed.candidates)},
             best_setting={**probed.chosen, "normalize": config.normalize},
             train_seconds=time.perf_counter() - start,
+            features_in=features.source,
             train_images=len(features.rows["train"]) + len(features.rows["val"]),
         )
 

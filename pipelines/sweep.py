@@ -21,7 +21,7 @@ def main(config: SweepConfig) -> None:
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
     run.save(
         swept.best.head.sequential(),
-        lambda split: swept.best.head.probabilities(features, split),
+        lambda split: swept.best.head.probabilities(features.with_views(config.tta), split),
         history=swept.best.history,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
@@ -30,6 +30,7 @@ def main(config: SweepConfig) -> None:
         best_epoch=swept.best.best_epoch,
         best_setting=leaderboard.in_words(best),
         train_seconds=swept.seconds,
+        features_in=features.source,
         heads=len(heads),
         images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
         head_epochs=swept.head_epochs,

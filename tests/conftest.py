@@ -15,9 +15,11 @@ from PIL import Image
 from headstart import creation
 from headstart.cache import FeatureCache
 from headstart.features import Features
+from headstart.images import Squares, decode
 from headstart.manifest import Manifest
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
+from headstart.views import Augmentation
 from headstart.writing import CacheWriter
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
@@ -45,6 +47,12 @@ def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
     ramp = np.linspace(0, 1, width)[None, :, None] * generator.integers(0, 200, 3)
     noise = generator.integers(0, 55, (height, width, 3))
     return Image.fromarray((ramp + noise).astype(np.uint8))
+
+
+def decoded(data: bytes, squares: Squares) -> npt.NDArray[np.uint8]:
+    """The one square of a picture."""
+    (pixels,) = decode(data, [squares])
+    return pixels
 
 
 @pytest.fixture
@@ -105,8 +113,12 @@ def make_cache(
     unreadable: Sequence[int] = (),
     pending: Sequence[int] = (),
     classes: tuple[str, ...] = ("cat", "dog"),
+    views: int = 0,
 ) -> FeatureCache:
-    """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it."""
+    """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it.
+
+    Views of training rows are the plain row plus the view's number, in its first 1,024 features alone.
+    """
     count = len(np.asarray(labels))
     manifest = Manifest(
         name="made up",
@@ -120,17 +132,29 @@ def make_cache(
     )
     settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
     recipe = from_config(settings)
-    creation.create(path, manifest, recipe)
-    column = FeatureCache(path).columns["features"]
-    np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
+    augmented = creation.Views(Augmentation("crop", 0), views, count) if views else None
+    creation.create(path, manifest, recipe, views=augmented)
+    for view in (FeatureCache(path), *FeatureCache(path).views):
+        column = view.columns["features"]
+        np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
     features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
     done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(done, features[done], np.zeros((len(done), 16), np.uint8))
         for row in unreadable:
             writer.write_unreadable(row, "truncated")
         writer.commit(1.0)
+    for view in FeatureCache(path).views:
+        trained = done[manifest.splits[done] == TRAIN]
+        with CacheWriter(view) as writer:
+            writer.write(trained, view_of(features[trained], view.view), np.zeros((len(trained), 16), np.uint8))
+            writer.commit(0.5)
     return FeatureCache(path)
+
+
+def view_of(features: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
+    """What `make_cache` writes of a view."""
+    return features + number * (np.arange(2048) < 1024)
 
 
 def children(pid: int) -> list[int]:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import ColorJitter, functional
 
-from headstart.augmentation import RATIO, SCALE, RandomCrop, random_box
+from headstart.augmentation import JITTER, RATIO, SCALE, RandomCrop, jitter, random_box
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.integers(0, 2**32 - 1))
@@ -56,3 +57,33 @@ def test_about_every_second_picture_is_mirrored_and_none_where_left_and_right_ma
 
     assert mirrored(False) == 0
     assert 70 < mirrored(True) < 130
+
+
+def test_a_crop_is_what_torchvision_makes_of_that_part():
+    image = picture(4, (300, 200)).resize((300, 200))
+    for key in range(20):
+        cut = RandomCrop(64, False, (key,))
+        generator = np.random.default_rng((key,))
+        left, top, right, bottom = map(int, random_box(generator, 300, 200))
+        theirs = functional.resized_crop(image, top, left, bottom - top, right - left, [64, 64], antialias=True)
+        assert np.abs(np.asarray(cut.square(image)).astype(int) - np.asarray(theirs)).max() <= 12
+
+
+def test_colours_change_as_torchvisions_do():
+    image = picture(4, (40, 40))
+    changes = [
+        functional.adjust_brightness,
+        functional.adjust_contrast,
+        functional.adjust_saturation,
+        functional.adjust_hue,
+    ]
+    ours = jitter(np.random.default_rng(7), image)
+    generator, theirs = np.random.default_rng(7), image
+    amounts = [m + generator.uniform(-w, w) for m, w in zip((1, 1, 1, 0), JITTER, strict=True)]
+    for place in generator.permutation(4):
+        theirs = changes[place](theirs, amounts[place])
+    assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+    torch.manual_seed(0)
+    drawn = [np.asarray(ColorJitter(*JITTER)(image)).mean() for _ in range(300)]
+    made = [np.asarray(jitter(np.random.default_rng(seed), image)).mean() for seed in range(300)]
+    np.testing.assert_allclose(np.quantile(made, [0.1, 0.5, 0.9]), np.quantile(drawn, [0.1, 0.5, 0.9]), rtol=0.08)

@@ -74,7 +74,7 @@ def fill(path: Path, rows: np.ndarray | None = None) -> np.ndarray:
     count = len(FeatureCache(path))
     rows = np.arange(count) if rows is None else np.asarray(rows)
     features = some_features(count)
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(rows, features[rows], some_digests(count)[rows])
         writer.commit(1.0)
     return features
@@ -157,14 +157,14 @@ def test_a_value_too_large_for_float16_stops_and_names_the_way_on(tmp_path):
     path = make(tmp_path / "pets.h5")
     features = some_features(2)
     features[1, 5] = 70000
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         with pytest.raises(CacheError, match="--storage float32") as error:
             writer.write(np.array([0, 1]), features, some_digests(2))
         writer.commit(0.0)
     assert one_sentence(error.value)
     assert (FeatureCache(path).status == PENDING).all()
     wide = make(tmp_path / "wide.h5", storage="float32")
-    with CacheWriter(wide) as writer:
+    with CacheWriter(FeatureCache(wide)) as writer:
         writer.write(np.array([0, 1]), features, some_digests(2))
         writer.commit(0.0)
     assert FeatureCache(wide).read()[1, 5] == 70000
@@ -175,7 +175,7 @@ def test_a_backbone_that_gives_no_number_is_refused(tmp_path, value):
     path = make(tmp_path / "pets.h5")
     features = some_features(2)
     features[0, 0] = value
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         with pytest.raises(CacheError, match="NaN or infinity"):
             writer.write(np.array([0, 1]), features, some_digests(2))
         writer.commit(0.0)
@@ -184,7 +184,7 @@ def test_a_backbone_that_gives_no_number_is_refused(tmp_path, value):
 
 def test_rows_count_as_done_only_after_commit(tmp_path):
     path = make(tmp_path / "pets.h5")
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(np.array([2, 3]), some_features(2), some_digests(2))
         writer.write_unreadable(5, "truncated")
         assert (FeatureCache(path).status == PENDING).all()
@@ -220,7 +220,7 @@ def test_rows_whose_sync_failed_never_count_as_done(tmp_path, monkeypatch):
     def fail(descriptor):
         raise OSError(errno.EIO, "Input/output error")
 
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(np.arange(3), some_features(3), some_digests(3))
         with monkeypatch.context() as broken:
             broken.setattr(writing, "_fdatasync", fail)
@@ -269,7 +269,7 @@ def test_damage_of_a_row_that_is_not_done_harms_nobody(tmp_path):
 def test_a_reader_during_a_pass_sees_only_finished_rows_and_is_told_how_many_are_missing(tmp_path):
     path = make(tmp_path / "pets.h5", manifest(30))
     features = some_features(30).astype(np.float16)
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         for begin in range(0, 30, 5):
             rows = np.arange(begin, begin + 5)
             writer.write(rows, features[rows], some_digests(30)[rows])
@@ -286,7 +286,7 @@ def test_training_gets_only_rows_that_are_done_and_labelled(tmp_path):
     labels = np.array([0, 1, 0, 1, -1, 1, 0, 1, 0, 1, 0, 1])
     path = make(tmp_path / "pets.h5", manifest(labels=labels, splits=np.zeros(12, np.uint8)))
     fill(path, np.arange(8))
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write_unreadable(8, "damaged")
         writer.commit(0.0)
     assert FeatureCache(path).rows("train").tolist() == [0, 1, 2, 3, 5, 6, 7]
@@ -295,7 +295,7 @@ def test_training_gets_only_rows_that_are_done_and_labelled(tmp_path):
 
 def test_the_file_alone_says_why_an_image_is_unreadable(tmp_path):
     path = make(tmp_path / "pets.h5")
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         for row, reason in enumerate(REASONS[1:]):
             writer.write_unreadable(row, reason)
         writer.commit(0.0)
@@ -309,7 +309,7 @@ def test_the_file_alone_says_why_an_image_is_unreadable(tmp_path):
 def test_time_spent_adds_up_over_runs(tmp_path):
     path = make(tmp_path / "pets.h5")
     for seconds in (1.5, 2.25):
-        with CacheWriter(path) as writer:
+        with CacheWriter(FeatureCache(path)) as writer:
             writer.commit(seconds)
     assert FeatureCache(path).seconds == 3.75
 
@@ -344,7 +344,7 @@ def _write_other_hdf5(path: Path) -> None:
 
 def _write_newer(path: Path) -> None:
     with h5py.File(make(path), "r+") as file:
-        file.attrs["format_version"] = 2
+        file.attrs["format_version"] = 3
 
 
 def _write_compressed_copy(path: Path) -> None:
@@ -368,7 +368,7 @@ def _write_without_status(path: Path) -> None:
         (Path.touch, "cannot be read as a feature cache"),
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
-        (_write_newer, "format version 2; this headstart reads up to 1. Install a newer headstart"),
+        (_write_newer, "format version 3; this headstart reads up to 2. Install a newer headstart"),
         (_write_compressed_copy, "compressed|chunks"),
         (_write_without_status, "cannot be read as a feature cache"),
     ],
@@ -435,7 +435,7 @@ def test_a_disk_that_fills_up_keeps_finished_rows_and_the_same_call_goes_on(tmp_
     def full(descriptor, data, offset):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with CacheWriter(path) as writer, monkeypatch.context() as disk:
+    with CacheWriter(FeatureCache(path)) as writer, monkeypatch.context() as disk:
         disk.setattr(os, "pwrite", full)
         with pytest.raises(CacheError, match=r"No space left on device.*the same command goes on") as error:
             writer.write(np.arange(4, 8), some_features(4), some_digests(4))
@@ -461,7 +461,7 @@ def test_a_cache_that_may_not_be_written_is_refused_in_one_sentence(tmp_path, mo
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CacheError, match="Permission denied") as error:
-        CacheWriter(path)
+        CacheWriter(FeatureCache(path))
     assert one_sentence(error.value)
 
 

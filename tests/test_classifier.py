@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import decoded, picture
 from torch import nn
 
 from headstart.classifier import Classifier
 from headstart.errors import DataError, SettingsError
-from headstart.images import Geometry, decode
+from headstart.images import Geometry
 from headstart.recipe import from_config
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig
@@ -52,7 +52,7 @@ def files(tmp_path):
 
 
 def expected(path):
-    colour = decode(path.read_bytes(), RECIPE.geometry).mean(axis=(0, 1)) / 255
+    colour = decoded(path.read_bytes(), RECIPE.geometry).mean(axis=(0, 1)) / 255
     return np.exp(20 * colour) / np.exp(20 * colour).sum()
 
 

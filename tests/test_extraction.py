@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import decoded, picture
 from PIL import Image
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
@@ -139,7 +139,7 @@ def test_row_i_is_image_i_and_equals_torchvisions_features_of_its_pixels(make_ph
     settings = config(make_photos({"cat": 9, "dog": 6}), storage="float32")
     cache = extract(tmp_path / "pets.h5", settings)
     geometry = cache.recipe.geometry
-    pixels = [images.decode(cache.manifest.place(row).read_bytes(), geometry) for row in range(15)]
+    pixels = [decoded(cache.manifest.place(row).read_bytes(), geometry) for row in range(15)]
     reference = torchvisions(IMAGENET(torch.from_numpy(np.stack(pixels)))).numpy()
     assert (cache.status == DONE).all()
     assert np.abs(cache.read() - reference).max() <= 1e-5 * reference.max()
@@ -382,7 +382,7 @@ def test_a_machine_that_computes_other_features_is_not_let_in(make_photos, tmp_p
     path = _partly_done(tmp_path / "pets.h5", settings, monkeypatch)
     cache = FeatureCache(path)
     rows = np.flatnonzero(cache.status == DONE)
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(rows, cache.read()[rows] * np.float16(1.01), cache.digests[rows])
         writer.commit(0.0)
     before = path.read_bytes()
@@ -508,6 +508,6 @@ def test_nothing_in_memory_keeps_a_second_picture_from_the_first_ones_place(tmp_
             picture(number, (30 + 9 * number, 80 - 7 * number)).convert(mode).save(data / name / f"{number}.{suffix}")
     cache = extract(tmp_path / "modes.h5", config(data, storage="float32", batch_size=5))
     for row in range(len(cache)):
-        pixels = images.decode(cache.manifest.place(row).read_bytes(), cache.recipe.geometry)
+        pixels = decoded(cache.manifest.place(row).read_bytes(), cache.recipe.geometry)
         alone = torchvisions(IMAGENET(torch.from_numpy(pixels[None].copy()))).numpy()[0]
         assert np.abs(cache.read()[row] - alone).max() <= 1e-5 * alone.max(), row

@@ -45,9 +45,9 @@ def order(seed=0):
 
 
 def test_features_are_in_memory_when_they_fit(cache):
-    assert Features.load(cache, CPU).in_memory
-    assert Features.load(cache, CPU, memory_bytes=ROWS * 4096).in_memory
-    assert not Features.load(cache, CPU, memory_bytes=ROWS * 4096 - 1).in_memory
+    assert Features.load(cache, CPU).source == "memory"
+    assert Features.load(cache, CPU, memory_bytes=ROWS * 4096).source == "memory"
+    assert Features.load(cache, CPU, memory_bytes=ROWS * 4096 - 1).source == "file"
 
 
 @given(st.lists(st.integers(10, ROWS - 1), min_size=1, max_size=200), st.integers(1, 300))
@@ -67,7 +67,7 @@ def test_any_rows_are_those_of_the_file(cache, rows, size):
 @given(st.integers(1, 700), st.integers(1, 300), st.integers(0, 5))
 @settings(max_examples=30)
 def test_an_epoch_shows_every_row_once_with_its_own_features(cache, window_rows, size, seed):
-    values, stored = FeatureFile(cache, CPU, window_rows), cache.read()
+    values, stored = FeatureFile((cache,), CPU, window_rows), cache.read()
     rows = torch.from_numpy(cache.rows("train"))
     blocks = list(values.shuffled(rows, size, order(seed)))
     for block, found in blocks:
@@ -77,7 +77,7 @@ def test_an_epoch_shows_every_row_once_with_its_own_features(cache, window_rows,
 
 
 def test_batches_are_mixed_though_the_file_is_sorted_by_class(cache, from_file):
-    values, rows = FeatureFile(cache, CPU, 640), torch.from_numpy(cache.rows("train"))
+    values, rows = FeatureFile((cache,), CPU, 640), torch.from_numpy(cache.rows("train"))
     labels = torch.cat([from_file.labels[block] for block, _ in values.shuffled(rows, 64, order())])
     shares = [float(batch.float().mean()) for batch in labels.split(64)[:-1]]
     assert min(shares) > 0.2
@@ -98,7 +98,7 @@ def test_epochs_differ_and_one_seed_gives_one_order(from_file):
 
 
 def test_no_more_than_two_windows_are_read_before_they_are_needed(cache, monkeypatch):
-    values, read = FeatureFile(cache, CPU, 100), []
+    values, read = FeatureFile((cache,), CPU, 100), []
     gather = cache.gather
     monkeypatch.setattr(cache, "gather", lambda rows, verify: read.append(len(rows)) or gather(rows, verify))
     blocks = values.shuffled(torch.from_numpy(cache.rows("train")), 50, order())

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import decoded, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
 from headstart import images
-from headstart.images import REASONS, Geometry, UnreadableImage, decode
+from headstart.images import REASONS, Geometry, UnreadableImage
 
 # As in every program (see cli.py): Pillow may complain of metadata, which is no reason to refuse the pixels.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
@@ -43,7 +43,7 @@ def same_size(px: int) -> Geometry:
 
 def reason(data: bytes, geometry: Geometry | None = None) -> str:
     with pytest.raises(UnreadableImage) as refused:
-        decode(data, geometry or same_size(32))
+        decoded(data, geometry or same_size(32))
     assert str(refused.value) in REASONS[1:]
     return str(refused.value)
 
@@ -93,7 +93,7 @@ def test_pixels_are_those_of_the_weights_own_preset(weights, resize, image_px):
         if max(width, height) <= 12 * min(width, height):
             expected = preset_pixels(noise, f"IMAGENET1K_{weights}", image_px, resize)
             extreme = resize == "crop" and max(width, height) > 3.4 * min(width, height)
-            assert grey_levels(decode(encode(noise), geometry), expected) <= (2 if extreme else 0), (width, height)
+            assert grey_levels(decoded(encode(noise), geometry), expected) <= (2 if extreme else 0), (width, height)
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.sampled_from([32, 64, 97, 224, 600]))
@@ -195,12 +195,12 @@ def big_endian_tiff(values: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize(("name", "data", "expected"), [pytest.param(*kind, id=kind[0]) for kind in kinds()])
 def test_every_mode_shows_its_colours_with_transparency_on_white_and_16_bits_scaled(name, data, expected):
-    assert grey_levels(decode(data, same_size(32)), np.asarray(expected)) <= 1
+    assert grey_levels(decoded(data, same_size(32)), np.asarray(expected)) <= 1
 
 
 def test_16_bits_are_rounded_to_the_nearest_of_8():
     values = np.arange(0, 65536, 64).astype(np.uint16)
-    shown = decode(encode(Image.fromarray(values.reshape(32, 32))), same_size(32))[..., 0]
+    shown = decoded(encode(Image.fromarray(values.reshape(32, 32))), same_size(32))[..., 0]
     assert shown.ravel().tolist() == (values / 257).round().tolist()
 
 
@@ -221,7 +221,7 @@ def test_16_bits_are_rounded_to_the_nearest_of_8():
 )
 def test_photo_formats_show_the_photo(kind, options):
     smooth = Image.fromarray(COLOURS)
-    assert grey_levels(decode(encode(smooth, kind, **options), same_size(32)), COLOURS) <= 12
+    assert grey_levels(decoded(encode(smooth, kind, **options), same_size(32)), COLOURS) <= 12
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "YCbCr"])
@@ -230,7 +230,7 @@ def test_jpeg_files_of_every_colour_space_show_the_photo(mode):
     image = Image.fromarray(COLOURS).convert(mode)
     data = encode(image, "JPEG", quality=95)
     assert (b"Adobe" in data) == (mode == "CMYK")
-    assert grey_levels(decode(data, same_size(32)), np.asarray(image.convert("RGB"))) <= 12
+    assert grey_levels(decoded(data, same_size(32)), np.asarray(image.convert("RGB"))) <= 12
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_an_animation_gives_its_first_frame(kind):
     first, second = Image.new("RGB", (32, 32), (250, 10, 10)), Image.new("RGB", (32, 32), (10, 10, 250))
     data = encode(first, kind, save_all=True, append_images=[second])
     assert len(data) > len(encode(first, kind))
-    assert grey_levels(decode(data, same_size(32)), np.asarray(first)) <= 6
+    assert grey_levels(decoded(data, same_size(32)), np.asarray(first)) <= 6
 
 
 @pytest.mark.parametrize("values", [np.array([[-1, 5]]), np.array([[70_000, 5]]), np.array([[0.5, 0.1]], np.float32)])
@@ -253,8 +253,8 @@ def test_an_icc_profile_changes_nothing():
     """As in torchvision's presets."""
     plain = encode(picture(1, (32, 32)))
     assert np.array_equal(
-        decode(encode(picture(1, (32, 32)), icc_profile=b"any profile" * 20), same_size(32)),
-        decode(plain, same_size(32)),
+        decoded(encode(picture(1, (32, 32)), icc_profile=b"any profile" * 20), same_size(32)),
+        decoded(plain, same_size(32)),
     )
 
 
@@ -290,15 +290,15 @@ def test_every_exif_orientation_comes_out_upright(value, kind, resize):
     stored = Image.fromarray(np.ascontiguousarray(STORED[value](upright)))
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
     geometry = Geometry(32, resize, 32, True)
-    shown = decode(encode(stored, kind, exif=orientation(value), **options), geometry)
-    assert grey_levels(shown, decode(encode(Image.fromarray(upright)), geometry)) <= (8 if kind == "JPEG" else 1)
+    shown = decoded(encode(stored, kind, exif=orientation(value), **options), geometry)
+    assert grey_levels(shown, decoded(encode(Image.fromarray(upright)), geometry)) <= (8 if kind == "JPEG" else 1)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_turns_nothing(value):
     plain = picture(5, (48, 32))
     geometry = Geometry(32, "crop", 32, True)
-    assert np.array_equal(decode(encode(plain, exif=orientation(value)), geometry), decode(encode(plain), geometry))
+    assert np.array_equal(decoded(encode(plain, exif=orientation(value)), geometry), decoded(encode(plain), geometry))
 
 
 def test_damaged_exif_does_not_make_a_sound_picture_unreadable():
@@ -309,14 +309,14 @@ def test_damaged_exif_does_not_make_a_sound_picture_unreadable():
     plain = picture(5, (32, 32))
     data = encode(plain, "JPEG", exif=exif)
     begin, length = data.index(b"Exif\0\0") + 6, len(exif.tobytes()) - 6
-    shown = decode(encode(plain, "JPEG"), same_size(32))
+    shown = decoded(encode(plain, "JPEG"), same_size(32))
     generator = np.random.default_rng(0)
     upright = 0
     for _ in range(300):
         damaged = bytearray(data)
         for place in generator.integers(length, size=generator.integers(1, 12)):
             damaged[begin + place] = generator.integers(256)
-        pixels = decode(bytes(damaged), same_size(32))
+        pixels = decoded(bytes(damaged), same_size(32))
         assert pixels.shape == shown.shape
         upright += np.array_equal(pixels, shown)
     assert upright > 250, "the rest was turned: the damage made it another orientation"
@@ -327,7 +327,7 @@ def test_damaged_exif_does_not_make_a_sound_picture_unreadable():
 def test_exif_that_is_none_leaves_the_picture_as_it_is(kind, block):
     plain = picture(5, (32, 32))
     damaged = encode(plain, kind, exif=b"Exif\0\0" + block)
-    assert np.array_equal(decode(damaged, same_size(32)), decode(encode(plain, kind), same_size(32)))
+    assert np.array_equal(decoded(damaged, same_size(32)), decoded(encode(plain, kind), same_size(32)))
 
 
 # Extreme shapes and sizes
@@ -339,7 +339,7 @@ def test_extreme_shapes_give_their_middle(size, resize):
     width, height = size
     along = np.linspace(0, 255, max(size)).astype(np.uint8)
     image = Image.fromarray(np.resize(along, (height, width)))
-    pixels = decode(encode(image), Geometry(224, resize, 256, True))
+    pixels = decoded(encode(image), Geometry(224, resize, 256, True))
     assert pixels.shape == (224, 224, 3)
     if max(size) > 100:
         if resize == "crop":
@@ -361,7 +361,7 @@ for _ in range(2):
     before = peak()
     for data in files:
         try:
-            decode(data, geometry)
+            decode(data, [geometry])
         except UnreadableImage as refused:
             assert str(refused) == "too many pixels", refused
     growth = peak() - before
@@ -400,7 +400,7 @@ def test_bombs_and_long_thin_pictures_cost_no_memory(tmp_path):
 def test_a_reduced_decode_never_goes_under_twice_the_size_that_is_needed(width, height, resize, image_px):
     geometry = Geometry(image_px, resize, round(image_px * 256 / 224), True)
     with Image.open(io.BytesIO(encode(Image.new("RGB", (width, height), "red"), "JPEG"))) as image:
-        images._pixels(image, geometry)  # decodes in place
+        images._pixels(image, [geometry])  # decodes in place
         seen = image.size
     for side, full, needed in zip(seen, (width, height), geometry.scaled_size(width, height), strict=True):
         assert side == full or side >= 2 * needed
@@ -410,8 +410,8 @@ def test_a_reduced_decode_never_goes_under_twice_the_size_that_is_needed(width, 
 
 def test_a_reduced_decode_shows_the_same_photo():
     data = encode(picture(3, (60, 45)).resize((1200, 900), Image.Resampling.BICUBIC), "JPEG", quality=95)
-    full = decode(data, Geometry(64, "crop", 73, reduced_decode=False))
-    reduced = decode(data, Geometry(64, "crop", 73, reduced_decode=True))
+    full = decoded(data, Geometry(64, "crop", 73, reduced_decode=False))
+    reduced = decoded(data, Geometry(64, "crop", 73, reduced_decode=True))
     assert not np.array_equal(full, reduced), "it is in use"
     assert np.abs(full.astype(int) - reduced.astype(int)).mean() < 1.5
 
@@ -471,7 +471,7 @@ for kind, feature in (("WEBP", "webp"), ("AVIF", "avif"), ("JPEG2000", "jpg_2000
 def outcome(data: bytes, geometry: Geometry) -> np.ndarray | str:
     """The pixels, or the reason why there are none."""
     try:
-        return decode(data, geometry)
+        return decoded(data, geometry)
     except UnreadableImage as refused:
         return str(refused)
 
@@ -479,7 +479,7 @@ def outcome(data: bytes, geometry: Geometry) -> np.ndarray | str:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_cut_anywhere_is_unreadable_or_whole_never_half_grey(name):
     data, geometry = FILES[name], Geometry(32, "crop", 37, True)
-    whole = decode(data, geometry)
+    whole = decoded(data, geometry)
     cuts = {*range(0, len(data), max(1, len(data) // 60)), *range(len(data) - 6, len(data))}
     found = [outcome(data[:cut], geometry) for cut in sorted(cuts)]
     assert all(one in REASONS[1:] for one in found if isinstance(one, str))

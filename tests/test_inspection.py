@@ -15,7 +15,7 @@ from headstart.writing import CacheWriter
 def filled(path: Path, features: np.ndarray, digests: np.ndarray | None = None, **columns) -> FeatureCache:
     count = len(features)
     make(path, manifest(count, **columns))
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write(np.arange(count), features, some_digests(count) if digests is None else digests)
         writer.commit(1.0)
     return FeatureCache(path)
@@ -24,7 +24,7 @@ def filled(path: Path, features: np.ndarray, digests: np.ndarray | None = None, 
 def test_the_description_names_recipe_counts_and_every_reason(tmp_path):
     path = make(tmp_path / "pets.h5")
     fill(path, np.arange(9))
-    with CacheWriter(path) as writer:
+    with CacheWriter(FeatureCache(path)) as writer:
         writer.write_unreadable(9, "truncated")
         writer.write_unreadable(10, "not an image")
         writer.commit(0.0)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import decoded, picture
 
 from headstart import datasets, loading
-from headstart.images import Geometry, UnreadableImage, decode
+from headstart.images import Geometry, UnreadableImage
 from headstart.loading import Loaded, make_batch, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.datasets.DataWarning")
@@ -35,13 +35,18 @@ def test_images_come_in_the_order_asked_for_with_their_own_pixels(manifest, work
     loaded = list(stream(manifest.places(rows), GEOMETRY, workers, ahead=5))
     assert [image.row for image in loaded] == rows
     for image in loaded:
-        assert np.array_equal(image.pixels, decode(manifest.place(image.row).read_bytes(), GEOMETRY))
+        assert np.array_equal(image.pixels, decoded(manifest.place(image.row).read_bytes(), GEOMETRY))
+
+
+def one_square(place):
+    (image,) = loading.load(0, place, lambda row, digest: {0: GEOMETRY})
+    return image
 
 
 def test_order_holds_when_later_images_are_faster(manifest, monkeypatch):
     def slow_first(row, _, __):
         time.sleep(0.002 * (20 - row))
-        return Loaded(row, b"", None, "", 0.0)
+        return [Loaded(row, 0, b"", None, "", 0.0)]
 
     monkeypatch.setattr(loading, "load", slow_first)
     assert [image.row for image in stream(manifest.places(range(20)), GEOMETRY, 8, ahead=8)] == list(range(20))
@@ -54,7 +59,7 @@ def test_no_more_images_are_loaded_ahead_than_was_allowed(monkeypatch, ahead):
 
     def quick(row, _, __):
         started.append(row)
-        return Loaded(row, b"", None, "", 0.0)
+        return [Loaded(row, 0, b"", None, "", 0.0)]
 
     monkeypatch.setattr(loading, "load", quick)
     files = ((row, Path("never opened")) for row in range(100))
@@ -69,7 +74,7 @@ def test_images_are_decoded_side_by_side(manifest, monkeypatch):
 
     def wait_for_the_others(row, _, __):
         together.wait()
-        return Loaded(row, b"", None, "", 0.0)
+        return [Loaded(row, 0, b"", None, "", 0.0)]
 
     monkeypatch.setattr(loading, "load", wait_for_the_others)
     assert len(list(stream(manifest.places(range(8)), GEOMETRY, 4, ahead=8))) == 8
@@ -115,7 +120,7 @@ def test_what_the_disk_refuses_is_a_reason_not_a_crash(manifest, monkeypatch, er
         raise error
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert loading.load(0, manifest.place(0), GEOMETRY).reason == reason
+    assert one_square(manifest.place(0)).reason == reason
     with pytest.raises(UnreadableImage, match=reason):
         loading.read(manifest.place(0))
 
@@ -123,7 +128,7 @@ def test_what_the_disk_refuses_is_a_reason_not_a_crash(manifest, monkeypatch, er
 def test_a_folder_where_an_image_was_is_a_reason_not_a_crash(manifest):
     manifest.place(0).unlink()
     manifest.place(0).mkdir()
-    assert loading.load(0, manifest.place(0), GEOMETRY).reason == "cannot be read"
+    assert one_square(manifest.place(0)).reason == "cannot be read"
 
 
 def test_names_that_are_not_utf8_are_read(tmp_path):
@@ -159,9 +164,34 @@ def test_a_finished_stream_leaves_no_thread_behind(manifest):
     assert not decoding_threads()
 
 
+def test_an_image_becomes_any_number_of_squares_but_is_read_and_decoded_once(manifest, monkeypatch):
+    read, opened = loading.read, []
+    monkeypatch.setattr(loading, "read", lambda place: opened.append(place) or read(place))
+    squash = replace(GEOMETRY, resize="squash")
+
+    def squares_of(row, digest):
+        assert digest == loading.content_digest(read(manifest.place(row)))
+        return {0: GEOMETRY, 3: squash} if row else {5: squash}
+
+    loaded = list(stream(manifest.places([1, 0]), squares_of, 2, ahead=2))
+    assert [(image.row, image.view, image.is_first) for image in loaded] == [(1, 0, True), (1, 3, False), (0, 5, True)]
+    for image, square in zip(loaded, (GEOMETRY, squash, squash), strict=True):
+        assert np.array_equal(image.pixels, decoded(read(manifest.place(image.row)), square))
+    assert len(opened) == 2
+
+
+def test_every_square_of_a_bad_image_says_why(manifest):
+    manifest.place(0).write_bytes(b"no picture")
+    loaded = list(stream(manifest.places([0]), lambda row, digest: {0: GEOMETRY, 2: GEOMETRY}, 1, ahead=1))
+    assert [(image.view, image.pixels, image.reason) for image in loaded] == [
+        (0, None, "not an image"),
+        (2, None, "not an image"),
+    ]
+
+
 def test_seconds_are_those_of_one_thread(manifest, monkeypatch):
     monkeypatch.setattr(loading, "read", lambda file: time.sleep(0.05) or file.read_bytes())
-    assert 0.05 <= loading.load(0, manifest.place(0), GEOMETRY).seconds < 5
+    assert 0.05 <= one_square(manifest.place(0)).seconds < 5
 
 
 def test_workers_are_what_was_asked_for_or_one_for_each_core():

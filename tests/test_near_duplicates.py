@@ -17,7 +17,7 @@ COPIES = {40: 3, 45: 39, 62: 0}
 def cache(tmp_path):
     cache = make_cache(tmp_path / "a.h5", [row % 2 for row in range(63)], SPLITS, pending=tuple(COPIES))
     copies = cache.features[list(COPIES.values())].astype(np.float32)
-    with CacheWriter(cache.path) as writer:
+    with CacheWriter(cache) as writer:
         writer.write(np.array(list(COPIES)), copies * 1.001, np.zeros((3, 16), np.uint8))
         writer.commit(1.0)
     return type(cache)(cache.path)

@@ -123,7 +123,10 @@ def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp
     assert asked == [f"{number:02}.png" for number in range(7, 12)]
     assert summary.resumed == 7
     assert (summary.images, summary.by_class, len(summary.unreadable)) == (12, whole.by_class, 1)
-    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    for line, other in zip(read(tmp_path / "out.csv"), read(tmp_path / "whole.csv"), strict=True):
+        for name in header(model):  # a batch of another size may round the last digit otherwise
+            number = name.startswith("probability") and line[name]
+            assert float(line[name]) == pytest.approx(float(other[name])) if number else line[name] == other[name]
 
 
 def test_an_image_that_is_still_not_there_does_not_cost_the_lines_behind_it(folder, tmp_path, monkeypatch):

@@ -218,7 +218,7 @@ def test_near_duplicates_are_shown_in_pairs_with_what_speaks_for_copies(root, tm
     """Row 57 has the bytes of row 1; rows 55 and 59 have the features of rows 3 and 2, row 59 with another class."""
     cache = make_cache(tmp_path / "c.h5", LABELS, SPLITS, pending=(1, 2, 3, 55, 57, 59))
     features = np.random.default_rng(5).normal(size=(3, 2048))
-    with CacheWriter(cache.path) as writer:
+    with CacheWriter(FeatureCache(cache.path)) as writer:
         digests = np.repeat([[1], [2], [3], [4], [1], [5]], 16, axis=1).astype(np.uint8)
         writer.write(np.array([1, 2, 3, 55, 57, 59]), features[[0, 1, 2, 2, 0, 1]], digests)
         writer.commit(1.0)

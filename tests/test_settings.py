@@ -162,7 +162,7 @@ DECIDING = {field.name for field in fields(HeadConfig)} - PLACES
 
 def sweep(**values):
     """The default of each setting of a head alone, but for those that are given."""
-    alone = {name: (getattr(HeadConfig(), name),) for name in DECIDING} | {"hidden": ("256",)}
+    alone = {name: (getattr(HeadConfig(), name),) for name in DECIDING} | {"hidden": ("256",), "tta": 0}
     return SweepConfig(**{**alone, **values})
 
 
@@ -182,7 +182,7 @@ def test_a_word_that_is_no_list_of_widths_is_refused(word):
         sweep(hidden=(word,))
 
 
-@pytest.mark.parametrize("name", sorted(DECIDING - {"hidden"}))
+@pytest.mark.parametrize("name", sorted(DECIDING - {"hidden", "tta"}))
 def test_every_value_of_every_setting_has_heads(name):
     choices = {
         "optimizer": ("adam", "adamw"),
@@ -192,6 +192,7 @@ def test_every_value_of_every_setting_has_heads(name):
         "epochs": (1, 2),
         "batch_size": (1, 2),
         "seed": (4, 5),
+        "views": (0, "all"),
     }
     values = choices.get(name, (0.25, 0.5))
     heads = sweep(hidden=("8", "16"), **{name: values}).heads()

@@ -533,7 +533,7 @@ def test_what_auto_found_is_kept_and_adopted(settings):
 def test_a_machine_that_computes_other_features_is_not_let_into_growth(photos, settings):
     updating.bring_up_to_date(settings)
     cache = FeatureCache(settings.cache)
-    with CacheWriter(settings.cache) as writer:
+    with CacheWriter(FeatureCache(settings.cache)) as writer:
         rows = np.arange(len(cache))
         writer.write(rows, cache.read() * np.float16(1.01), cache.digests)
         writer.commit(0.0)
@@ -583,7 +583,7 @@ def test_the_summary_says_what_was_done(photos, settings):
     summary = updating.summary(updating.bring_up_to_date(settings))
     assert "28 of 28 images, 2 classes" in summary
     assert "1 images through the backbone" in summary
-    assert "25 were there already, 2 share their bytes with another" in summary
+    assert "25 images were there already, 2 share their bytes with another" in summary
     assert "untrained" in summary  # random weights are never silent
 
 
@@ -598,7 +598,7 @@ def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings)
     assert after["manifest_digest"] != before["manifest_digest"]
     assert after["manifest_digest"] == datasets.load(settings.data, settings.seed).digest()
     assert recipe.from_config(settings).adopting(FeatureCache(settings.cache).recipe).digest() == after["recipe_digest"]
-    assert caches.FORMAT_VERSION == 1
+    assert caches.FORMAT_VERSION == 2
 
 
 def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(photos, settings, monkeypatch, forwarded):

@@ -42,7 +42,7 @@ def test_every_damaged_row_is_listed(cache):
     column = cache.columns["features"]
     flip(cache.path, column.offset + 3 * column.row_bytes)
     flip(cache.path, column.offset + 7 * column.row_bytes + 4095)
-    assert verification.damaged_rows(FeatureCache(cache.path)) == [3, 7]
+    assert verification.damaged_rows(FeatureCache(cache.path)) == [(0, 3), (0, 7)]
 
 
 def test_an_untouched_cache_agrees_with_its_images(cache):

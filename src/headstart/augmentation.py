@@ -1,6 +1,6 @@
-"""Random crops and mirror images of training pictures, each a function of seed, epoch and row alone.
+"""Random crops of pictures, mirrored and of other colours where asked for, each a function of a key alone.
 
-So they depend neither on threads nor on the batch, and a training that goes on draws what it would have drawn. The
+So they depend neither on threads nor on the batch, and what goes on draws what it would have drawn. The
 crop is part of the resize that every picture needs anyway, and so is cut from all of the picture's pixels.
 """
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from headstart.images import Geometry
+
 SCALE = (0.08, 1.0)
 """Share of the picture's area. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, with RATIO."""
 RATIO = (3 / 4, 4 / 3)
@@ -17,6 +19,10 @@ RATIO = (3 / 4, 4 / 3)
 ATTEMPTS = 10
 """Parts that stick out are drawn again so often; then the largest central part of a permitted ratio is taken, as in
 torchvision's RandomResizedCrop."""
+
+JITTER = (0.4, 0.4, 0.4, 0.1)
+"""How far brightness, contrast, saturation (factors around 1) and hue (turns around 0) go.
+Source: Chen et al. 2020, arXiv:2002.05709, appendix A, at strength 0.5, which they take for CIFAR-10 (appendix B.9)."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -31,7 +37,15 @@ class RandomCrop:
     mirrored: bool
     """Whether every second picture, at random, is mirrored."""
     key: tuple[int, ...]
-    """What the randomness is a function of: seed, epoch, row."""
+    """What the randomness is a function of."""
+    jittered: bool = False
+    """Whether the colours change."""
+    decoded_for: Geometry | None = None
+    """A view for which the picture is decoded, too."""
+
+    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
+        """As the view has it that is made of the same decoded picture."""
+        return self.decoded_for.draft_px(width, height) if self.decoded_for else None
 
     def square(self, image: Image.Image) -> Image.Image:
         """Cuts out a random part and resizes it in one step."""
@@ -40,7 +54,8 @@ class RandomCrop:
             (self.image_px, self.image_px), Image.Resampling.BILINEAR, box=random_box(generator, *image.size)
         )
         turned = self.mirrored and generator.random() < 0.5
-        return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turned else cut
+        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turned else cut
+        return jitter(generator, cut) if self.jittered else cut
 
 
 def random_box(generator: np.random.Generator, width: int, height: int) -> Box:
@@ -62,6 +77,28 @@ def random_box(generator: np.random.Generator, width: int, height: int) -> Box:
             )
             return float(left), float(top), float(left + across), float(top + down)
     return _central_box(width, height)
+
+
+def jitter(generator: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Other brightness, contrast, saturation and hue, in random order, as torchvision's ColorJitter changes them.
+
+    Args:
+        generator: of the randomness.
+        image: RGB.
+    """
+    from torchvision.transforms.v2 import functional  # loads torch
+
+    change = (
+        functional.adjust_brightness,
+        functional.adjust_contrast,
+        functional.adjust_saturation,
+        functional.adjust_hue,
+    )
+    middles = (1.0, 1.0, 1.0, 0.0)
+    amounts = [middle + generator.uniform(-width, width) for middle, width in zip(middles, JITTER, strict=True)]
+    for place in generator.permutation(len(change)):
+        image = change[place](image, amounts[place])
+    return image
 
 
 def _central_box(width: int, height: int) -> Box:

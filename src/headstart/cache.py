@@ -1,16 +1,19 @@
 """The feature cache, one HDF5 file: what is in it, read and verified. `creation` makes it, `writing` fills it.
 
+Beside the plain view of the images it may hold augmented ones: each is a cache of the same rows in the same file.
 N images, D = 2048 features. No torch here.
 """
 
+import copy
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from io import BufferedReader
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -20,12 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images import REASONS
-from headstart.manifest import SPLITS, Manifest
+from headstart.images import REASONS, Squares
+from headstart.manifest import SPLITS, TRAIN, Manifest
 from headstart.recipe import Recipe, describe_weights
+from headstart.settings import Views, ViewSplits
+from headstart.views import Augmentation
 
 FORMAT = "headstart features"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 where there are no augmented views."""
 FEATURES = 2048
 PENDING, DONE, UNREADABLE = range(3)
 READ_ROWS = 4096
@@ -65,7 +71,12 @@ class FeatureCache:
         checksums: (N,) CRC-32 of each done row's bytes.
         seconds: time that passes over the images have taken so far.
         notes: what was measured when the recipe was resolved.
+        view: 0; of an augmented view its number.
+        views: the augmented views 1, 2, 3, …
+        augmentation: what makes these; None where there are none.
     """
+
+    view = 0
 
     def __init__(self, path: str | Path) -> None:
         """Opens a cache.
@@ -91,13 +102,13 @@ class FeatureCache:
                 f"{path} cannot be read as a feature cache ({what}). Extract again with --overwrite."
             ) from None
         self._refuse_changed_metadata()
-        if path.stat().st_size < max(column.end for column in self.columns.values()):
+        columns = [column for one in (self, *self.views) for column in one.columns.values()]
+        if path.stat().st_size < max(column.end for column in columns):
             raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again with --overwrite.")
 
-    def _read_metadata(self, attributes: h5py.AttributeManager, datasets: dict[str, h5py.Dataset]) -> None:
-        self.columns = {
-            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
-        }
+    def _read_metadata(self, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
+        groups = [datasets[name] for name in view_names(datasets)]
+        datasets = {name: dataset for name, dataset in datasets.items() if isinstance(dataset, h5py.Dataset)}
         self.recipe = Recipe.from_json(attributes["recipe"])
         self._recipe_digest, self.manifest_digest = attributes["recipe_digest"], str(attributes["manifest_digest"])
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
@@ -112,16 +123,33 @@ class FeatureCache:
             mtimes_ns=datasets["mtimes_ns"][...],
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,
         )
+        self._read_rows(datasets)
+        self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
+        self.views = tuple(self._view(number, dict(group.items())) for number, group in enumerate(groups, start=1))
+
+    def _read_rows(self, datasets: dict[str, h5py.Dataset]) -> None:
+        self.columns = {
+            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
+        }
         self.status: NDArray[np.uint8] = datasets["status"][...]
         self.reasons: NDArray[np.uint8] = datasets["reasons"][...]
         self.digests: NDArray[np.uint8] = datasets["digests"][...]
         self.checksums: NDArray[np.uint32] = datasets["checksums"][...]
         self.seconds = float(datasets["seconds"][0])
 
+    def _view(self, number: int, datasets: dict[str, h5py.Dataset]) -> "FeatureCache":
+        view = copy.copy(self)
+        view.view, view.views = number, ()
+        view._read_rows(datasets)
+        return view
+
     def _refuse_changed_metadata(self) -> None:
         """A wrong label spoils a head as a wrong feature does; both digests are as old as what they cover."""
         as_written = (self.manifest.digest(), self.recipe.digest()) == (self.manifest_digest, self._recipe_digest)
-        in_range = self.status.max(initial=0) <= UNREADABLE and self.reasons.max(initial=0) < len(REASONS)
+        in_range = all(
+            one.status.max(initial=0) <= UNREADABLE and one.reasons.max(initial=0) < len(REASONS)
+            for one in (self, *self.views)
+        )
         if not (as_written and in_range):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
@@ -136,10 +164,55 @@ class FeatureCache:
         return bytes(self.digests[row])
 
     def identity(self) -> dict[str, Any]:
-        """What identifies the content, for runs that train on it."""
+        """What identifies the content, for runs that train on it; its augmented views aside."""
         done = self.status == DONE
         content = blake2b(self.digests[done].tobytes(), digest_size=16).hexdigest()
         return {"recipe_digest": self.recipe.digest(), "manifest_digest": self.manifest_digest, "content": content}
+
+    def count_of(self, asked: Views) -> int:
+        """How many of the augmented views are meant.
+
+        Raises:
+            CacheError: there are not so many.
+        """
+        count = len(self.views) if asked == "all" else asked
+        if count > len(self.views):
+            raise CacheError(
+                f"{self.path} has {len(self.views)} augmented views of the images, not {count}. "
+                f"Add to them with: make extract VIEWS={count}"
+            )
+        return count
+
+    def views_identity(self, learned: int, answered: int) -> dict[str, Any]:
+        """What identifies the first augmented views, for runs that learn from them, or answer with them."""
+        content = blake2b(digest_size=16)
+        for view in self.views:
+            content.update(self.used(view, learned, answered).tobytes())
+        made = self.augmentation.to_json() if self.augmentation else ""
+        return {"augmentation": made, "views_content": content.hexdigest()} if learned or answered else {}
+
+    def square_of(self, digest: bytes) -> Squares:
+        """How a picture of this content becomes what the features are of."""
+        if self.augmentation is None or self.view == 0:
+            return self.recipe.geometry
+        return self.augmentation.square(self.recipe.geometry, self.view, digest)
+
+    def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
+        """(N,) which rows are still to be computed: of the plain view all, of augmented ones those of the splits."""
+        pending: NDArray[np.bool_] = self.status == PENDING
+        if self.view and view_splits == "train":
+            pending &= trained_on(self.manifest)
+        return pending
+
+    def used(self, view: "FeatureCache", learned: int, answered: int) -> NDArray[np.bool_]:
+        """(N,) which rows of a view are used, if heads learn from the first views and answer with the first.
+
+        Only those that are made of the same bytes as the plain view's: an image may have changed between the two.
+        """
+        wanted = np.where(trained_on(self.manifest), view.view <= learned, view.view <= answered)
+        same: NDArray[np.bool_] = (self.digests == view.digests).all(axis=1)
+        same &= (self.status == DONE) & (view.status == DONE) & wanted
+        return same
 
     def describe(self) -> str:
         """What there is, in a line or two."""
@@ -149,7 +222,15 @@ class FeatureCache:
             f"{self.path.stat().st_size / 1e6:,.1f} MB, {self.recipe.image_px} px, {self.recipe.precision}"
         )
         waiting = f"\n{missing:,} images are not extracted yet; make extract goes on with them." if missing else ""
-        return f"{line}\n{describe_weights(self.recipe.weights)}{waiting}"
+        return f"{line}\n{describe_weights(self.recipe.weights)}{waiting}{self.views_in_words()}"
+
+    def views_in_words(self) -> str:
+        """A line about the augmented views, its own break before it; nothing where there are none."""
+        if self.augmentation is None:
+            return ""
+        counts = sorted({int(np.count_nonzero(view.status == DONE)) for view in self.views})
+        images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+        return f"\nviews: {len(self.views)} augmented ones ({self.augmentation.kind}) of {images} images"
 
     @cached_property
     def features(self) -> NDArray[Any]:
@@ -188,13 +269,13 @@ class FeatureCache:
                 block = np.empty((min(READ_ROWS, len(self) - begin), FEATURES), self.columns["features"].dtype)
                 yield self._read_block(file, begin, block, verify), block
 
-    def read(self, verify: bool = True) -> NDArray[Any]:
-        """All features in memory: (N, D), as stored. See `blocks`.
+    def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """All features in memory: (N, D), as stored, in an array of that shape if one is given. See `blocks`.
 
         Several threads read: one alone copies from the page cache more slowly than memory allows, and cannot read while
         it compares.
         """
-        features = np.empty((len(self), FEATURES), self.columns["features"].dtype)
+        features = np.empty((len(self), FEATURES), self.columns["features"].dtype) if into is None else into
         with self._reopened() as file, ThreadPoolExecutor(READ_THREADS) as pool:
             begins = range(0, len(self), READ_ROWS)
             blocks = [features[begin : begin + READ_ROWS] for begin in begins]
@@ -204,6 +285,13 @@ class FeatureCache:
 
     def _read_block(self, file: BufferedReader, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
         """Fills a block with the features from row `begin` on; returns the numbers of its rows."""
+        self._read_rows_into(file, begin, block)
+        rows = np.arange(begin, begin + len(block))
+        if verify:
+            self._refuse_damaged(rows, block)
+        return rows
+
+    def _read_rows_into(self, file: BufferedReader, begin: int, block: NDArray[Any]) -> None:
         column = self.columns["features"]
         view, offset = block.data.cast("B"), column.offset + begin * column.row_bytes
         while view:
@@ -211,10 +299,6 @@ class FeatureCache:
             if not count:
                 raise CacheDamaged(f"{self.path} was cut meanwhile. Extract again with --overwrite.")
             view, offset = view[count:], offset + count
-        rows = np.arange(begin, begin + len(block))
-        if verify:
-            self._refuse_damaged(rows, block)
-        return rows
 
     def damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> list[int]:
         """Which rows are done, but do not have the checksum that was written with them.
@@ -228,7 +312,7 @@ class FeatureCache:
         return damaged
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
-        """Some rows, through the memory map.
+        """Some rows, neighbours in one piece. Not through the memory map: its faults read far more than was asked for.
 
         Args:
             rows: (n,), in any order.
@@ -240,7 +324,11 @@ class FeatureCache:
         Raises:
             CacheDamaged: a row is not what was written; the message names it.
         """
-        features = self.features[rows]
+        features = np.empty((len(rows), FEATURES), self.columns["features"].dtype)
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
+        with self._reopened() as file:
+            for start, stop in pairwise([*starts, len(rows)]):
+                self._read_rows_into(file, int(rows[start]), features[start:stop])
         if verify:
             self._refuse_damaged(rows, features)
         return features
@@ -248,14 +336,26 @@ class FeatureCache:
     def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
         damaged = self.damaged(rows, features)
         if damaged:
+            of = f" in view {self.view}" if self.view else ""
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(
-                f"{self.path}: the features of {len(damaged)} images are not what was written: {names}. "
+                f"{self.path}: the features of {len(damaged)} images{of} are not what was written: {names}. "
                 "The disk or a copy has damaged the file; EXTRACT_ARGS=--check-bytes computes these rows again."
             )
 
 
-def _refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, h5py.Dataset]) -> None:
+def view_names(names: Iterable[str]) -> list[str]:
+    """Those of a cache's groups that hold augmented views, in the order of their numbers."""
+    return sorted((name for name in names if name.startswith("view_")), key=lambda name: int(name[5:]))
+
+
+def trained_on(manifest: Manifest) -> NDArray[np.bool_]:
+    """(N,) which images heads learn from."""
+    found: NDArray[np.bool_] = (manifest.splits == TRAIN) & (manifest.labels >= 0)
+    return found
+
+
+def _refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:
@@ -263,7 +363,7 @@ def _refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dic
             f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
             "Install a newer headstart."
         )
-    if any(dataset.chunks for dataset in datasets.values()):
+    if any(dataset.chunks for dataset in datasets.values() if isinstance(dataset, h5py.Dataset)):
         raise CacheError(
             f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
             "Use the original, or extract again."

@@ -17,9 +17,11 @@ from torch import nn
 from headstart import outcomes, runs
 from headstart.cache import FeatureCache
 from headstart.devices import available_bytes, peak_memory_bytes, pick_device
+from headstart.errors import CacheError
 from headstart.features import Features
 from headstart.plain_head import trainable_parameters
-from headstart.settings import RUNS_FOLDER, cache_path
+from headstart.quantities import human_bytes
+from headstart.settings import RUNS_FOLDER, Views, cache_path
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,28 @@ class CachedRun:
     device: torch.device
     folder: Path
     identity: Mapping[str, Any]
+    views: int = 0
+    """How many augmented views of an image are learned from."""
+    tta: int = 0
+    """How many are answered with, beside the plain one."""
 
     @classmethod
     def of(cls, kind: str, config: Any) -> "CachedRun":
         """The run that a program's settings mean; says what the cache holds.
 
         Raises:
-            CacheError: the cache is missing or damaged.
+            CacheError: the cache is missing or damaged, or has not so many views.
             SettingsError: there is no such device.
         """
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
-        identity = outcomes.identity(config, **cache.identity(), device=device.type)
+        views, tta = (_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
+        identity = dict(outcomes.identity(config, device=device.type, **cache.identity()))
+        if max(views) or max(tta):
+            identity |= {"views": views, "tta": tta, **cache.views_identity(max(views), max(tta))}
+        else:  # the same run as where there are no views at all
+            identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
-        return cls(kind, cache, device, folder, identity)
+        return cls(kind, cache, device, folder, identity, max(views), max(tta))
 
     def is_reported(self) -> bool:
         """Whether the run is there already, and then reports it.
@@ -65,17 +76,31 @@ class CachedRun:
             copies: see there.
 
         Raises:
-            CacheError: the cache is damaged, or no training row is finished.
+            CacheError: the cache is damaged, no training row is finished, or views to answer with are missing.
             RunError: the folder cannot be made.
         """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
-        features = Features.load(self.cache, self.device, memory_bytes)
-        if not features.in_memory:
-            size_gb = self.cache.columns["features"].row_bytes * len(self.cache) / 1e9
-            room = f"{memory_bytes / 1e9:,.1f} GB of memory are for them"
-            print(f"{size_gb:,.1f} GB of features are read from the file in every epoch: {room}.")
+        features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
+        self._describe_views(features)
+        size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
+        way = "held in memory" if features.source == "memory" else "read from the file in every epoch"
+        print(f"{size} of features are {way}: {human_bytes(memory_bytes)} of memory are for them.")
         runs.make_folder(self.folder)
         return features
+
+    def _describe_views(self, features: Features) -> None:
+        if self.tta and not features.has_views("test"):
+            raise CacheError(
+                f"{self.cache.path} has no augmented views of test images, which --tta asks for. "
+                'Add them with: make extract EXTRACT_ARGS="--view-splits all"'
+            )
+        if self.views and not features.has_views("train"):
+            raise CacheError(
+                f"{self.cache.path}: the augmented views are not extracted yet. Finish them with make extract, or "
+                "learn from the plain ones alone with --views 0."
+            )
+        if self.views:
+            print(f"Of each training image one of {self.views + 1} views is shown in an epoch.")
 
     def save(
         self,
@@ -111,7 +136,7 @@ class CachedRun:
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
             **outcomes.figures(val, test),
-            "extract_seconds": cache.seconds,
+            "extract_seconds": sum(view.seconds for view in (cache, *cache.views[: max(self.views, self.tta)])),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
             "device": self.device.type,
@@ -119,8 +144,24 @@ class CachedRun:
             "weights": cache.recipe.weights,
             "recipe": dataclasses.asdict(cache.recipe),
             "recipe_digest": cache.recipe.digest(),
+            **self._about_views(),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             **figures,
         }
         runs.save(self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test)
         print(f"{self.folder}: {runs.summary(metrics)}")
+
+    def _about_views(self) -> dict[str, Any]:
+        """What metrics.json says of the views: predictions with further ones need to know how they were made."""
+        if self.cache.augmentation is None or not (self.views or self.tta):
+            return {}
+        return {"views": self.views, "tta": self.tta, "augmentation": self.cache.augmentation.to_json()}
+
+
+def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
+    """The numbers of augmented views that are asked for, one or several.
+
+    Raises:
+        CacheError: the cache has not so many.
+    """
+    return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]

@@ -4,7 +4,7 @@ B images in a batch, C classes, D = 2048 features.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from headstart import tuning
 from headstart.devices import pick_device
-from headstart.errors import DataError
+from headstart.errors import DataError, SettingsError
+from headstart.images import Squares
 from headstart.launching import Launched, one_behind
-from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.loading import Loaded, SquaresOf, default_workers, make_batch, stream
 from headstart.manifest import Place
 from headstart.memory import kept_memory
 from headstart.run_parts import Parts, RunFolder, parts_of
@@ -57,7 +58,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone, self.head = parts.backbone, parts.head
         self.classes, self.geometry, self.stored = parts.classes, parts.recipe.geometry, STORED[parts.recipe.storage]
-        self.unit_length, self.one_shape = parts.unit_length, parts.one_shape
+        self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
         self._sizes: dict[int, int] = {}
         self.eval()
 
@@ -109,21 +110,23 @@ class Classifier(nn.Module):
             features = functional.normalize(features, dim=1)
         return self.head(features).softmax(dim=1)  # type: ignore[no-any-return]
 
-    def predict(self, images: Iterable[str | Path]) -> tuple[list[str | None], NDArray[np.float32]]:
+    def predict(self, images: Iterable[str | Path], views: int = 0) -> tuple[list[str | None], NDArray[np.float32]]:
         """Names the class of each image.
 
         Args:
             images: files in any format that extraction reads.
+            views: see `answers`.
 
         Returns:
             N class names, and probabilities (N, C); None and a row of NaN for an image that cannot be read.
 
         Raises:
             DataError: `images` is one path: give a list, or a folder to `make predict`.
+            SettingsError: views are asked for, and the run has none.
         """
         if isinstance(images, str | Path):
             raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
-        answers = list(self.answers(place_of(os.fspath(image)) for image in images))
+        answers = list(self.answers((place_of(os.fspath(image)) for image in images), views=views))
         unknown = np.full(len(self.classes), np.nan, np.float32)
         rows = [unknown if answer.probabilities is None else answer.probabilities for answer in answers]
         names = [
@@ -132,16 +135,38 @@ class Classifier(nn.Module):
         ]
         return names, np.stack(rows) if rows else np.empty((0, len(self.classes)), np.float32)
 
-    def answers(self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0) -> Iterator[Answer]:
+    def answers(
+        self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0, views: int = 0
+    ) -> Iterator[Answer]:
         """One answer after the other, in the order of the places; memory does not grow with their number.
 
         Args:
             places: asked for as they are needed.
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
+            views: augmented views of each image, the mean over which, and over the plain one, is the answer.
+
+        Raises:
+            SettingsError: views are asked for, and the run has none.
         """
+        squares = self._squares(views)
+        single = self._answers(places, squares, batch_size, workers)
+        while of_one := list(islice(single, views + 1)):
+            yield of_one[0] if of_one[0].probabilities is None else _mean(of_one)
+
+    def _squares(self, views: int) -> SquaresOf:
+        plain: dict[int, Squares] = {0: self.geometry}
+        if not views:
+            return lambda row, digest: plain
+        if not (made := self.augmentation):
+            raise SettingsError(f"--views {views}: the run knows no views. Train on a cache that has some.")
+        numbers = range(1, views + 1)
+        return lambda row, digest: plain | {n: made.square(self.geometry, n, digest) for n in numbers}
+
+    def _answers(self, places: Iterable[Place], squares: SquaresOf, batch_size: int, workers: int) -> Iterator[Answer]:
+        """An answer to each square of each image."""
         batch_size = self._fitting(batch_size)
-        loaded = stream(enumerate(places), self.geometry, default_workers(workers), 2 * batch_size)
+        loaded = stream(enumerate(places), squares, default_workers(workers), 2 * batch_size)
         batches = iter(lambda: list(islice(loaded, batch_size)), [])
         with kept_memory():
             for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):
@@ -167,3 +192,8 @@ class Classifier(nn.Module):
     def _of_pixels(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8, B may be 0 → (B, C)."""
         return self(pixels.permute(0, 3, 1, 2)) if len(pixels) else pixels.new_zeros((0, len(self.classes)))
+
+
+def _mean(answers: Sequence[Answer]) -> Answer:
+    probabilities = [answer.probabilities for answer in answers if answer.probabilities is not None]
+    return Answer(np.mean(probabilities, axis=0, dtype=np.float32), "")

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import FEATURES, FORMAT, FORMAT_VERSION
+from headstart.cache import FEATURES, FORMAT, FORMAT_VERSION, FeatureCache
 from headstart.errors import CacheError
 from headstart.images import REASONS
 from headstart.manifest import Manifest
 from headstart.recipe import Recipe
+from headstart.views import Augmentation
 
 PAGE_BYTES = 4096
 METADATA_BYTES = 2**16
@@ -53,30 +55,52 @@ def rename(finished: Path, path: Path) -> None:
         _sync(path.parent)
 
 
-def create(path: Path, manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any] | None = None) -> None:
+@dataclass(frozen=True)
+class Views:
+    """The augmented views of a cache that is to be made."""
+
+    augmentation: Augmentation
+    count: int
+    rows: int
+    """How many images each is wanted of, for which there must be room."""
+
+
+def create(
+    path: Path,
+    manifest: Manifest,
+    recipe: Recipe,
+    notes: Mapping[str, Any] | None = None,
+    views: Views | None = None,
+) -> None:
     """Makes a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
+
+    The features of views have no room of their own yet: `reserve_rows` takes it for the rows that are wanted.
 
     Args:
         path: the file.
         manifest: N images.
         recipe: with precision and compilation resolved.
         notes: what was measured when the recipe was resolved, for information.
+        views: augmented ones, if there are to be any.
 
     Raises:
-        CacheError: the disk has no room for all N rows, or the folder cannot be written.
+        CacheError: the disk has no room for all rows, or the folder cannot be written.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
-    columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {})
+    columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
+    groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + (views.count if views else 0))}
     row_bytes = FEATURES * np.dtype(recipe.storage).itemsize
-    needed = len(manifest) * row_bytes + sum(column.nbytes + PAGE_BYTES for column in columns.values())
+    rows = len(manifest) + (views.count * views.rows if views else 0)
+    all_columns = [column for part in (columns, *groups.values()) for column in part.values()]
+    needed = rows * row_bytes + sum(column.nbytes + PAGE_BYTES for column in all_columns)
     needed += METADATA_BYTES + 2 * sum(len(str(value)) for value in attributes.values())
     try:
         with path.open("ab") as file:
             reserve(file.fileno(), needed)  # before HDF5 begins, which a disk that fills up under it can crash
-        _write_metadata(path, columns, attributes, recipe)
+        end = _write_metadata(path, columns, groups, attributes, recipe)
         with path.open("ab") as file:
-            reserve(file.fileno(), path.stat().st_size)  # HDF5 has begun the file anew
+            reserve(file.fileno(), end or path.stat().st_size)  # HDF5 has begun the file anew
     except (OSError, RuntimeError) as error:
         what = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CacheError(
@@ -94,6 +118,13 @@ def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
         "sizes": manifest.sizes,
         "mtimes_ns": manifest.mtimes_ns,
         **offsets,
+        **_row_columns(count),
+    }
+
+
+def _row_columns(count: int) -> dict[str, NDArray[Any]]:
+    """What is noted of each row of a view, beside its features."""
+    return {
         "digests": np.zeros((count, 16), np.uint8),
         "checksums": np.zeros(count, np.uint32),
         "status": np.zeros(count, np.uint8),
@@ -102,10 +133,13 @@ def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
     }
 
 
-def _attributes(manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any]) -> dict[str, str | int | bytes]:
+def _attributes(
+    manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any], views: Views | None
+) -> dict[str, str | int | bytes]:
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if views else 1,
+        **({"augmentation": views.augmentation.to_json()} if views else {}),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
         "manifest_digest": manifest.digest(),
@@ -119,35 +153,68 @@ def _attributes(manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any]) ->
 
 
 def _write_metadata(
-    path: Path, columns: Mapping[str, NDArray[Any]], attributes: Mapping[str, str | int | bytes], recipe: Recipe
-) -> None:
+    path: Path,
+    columns: Mapping[str, NDArray[Any]],
+    groups: Mapping[str, Mapping[str, NDArray[Any]]],
+    attributes: Mapping[str, str | int | bytes],
+    recipe: Recipe,
+) -> int | None:
+    """Returns where the features of the first augmented view begin, behind all else."""
+    count, begins = len(columns["labels"]), []
     # v108: the oldest form whose attributes may be larger than 64 KiB (class names by the thousand).
     with h5py.File(
         path, "w", libver=("v108", "v108"), locking=False, alignment_threshold=PAGE_BYTES, alignment_interval=PAGE_BYTES
     ) as file:
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        type_ = h5py.h5t.py_create(np.dtype(recipe.storage))
-        shape = h5py.h5s.create_simple((len(columns["labels"]), FEATURES))
-        h5py.h5d.create(file.id, b"features", type_, shape, dcpl=early)
+        _make_room(file, count, recipe)
         for name, values in columns.items():
             file.create_dataset(name, data=values)
         for name, value in attributes.items():
             # Bytes are names of the file system: text to every reader, though they need not be valid UTF-8.
             file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
+        for group, parts in groups.items():
+            for name, values in parts.items():
+                file.create_dataset(f"{group}/{name}", data=values)
+        for group in groups:
+            begins.append(_make_room(file[group], count, recipe))
+    return min(begins, default=None)
 
 
-def reserve(descriptor: int, size_bytes: int) -> None:
-    """Takes the room on the disk that a file will need: a full disk is an error now, not after a night.
+def _make_room(group: h5py.Group, count: int, recipe: Recipe) -> int:
+    """Makes a group's features, without a value; returns where they begin."""
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    type_ = h5py.h5t.py_create(np.dtype(recipe.storage))
+    shape = h5py.h5s.create_simple((count, FEATURES))
+    return int(h5py.h5d.create(group.id, b"features", type_, shape, dcpl=early).get_offset())
+
+
+def reserve_rows(view: FeatureCache, rows: NDArray[np.int64]) -> None:
+    """Takes the room on the disk that some rows of a view will need.
+
+    Args:
+        view: of a cache.
+        rows: (n,) ascending.
+
+    Raises:
+        CacheError: there is no room.
+    """
+    column = view.columns["features"]
+    with explaining(view.path), view.path.open("r+b") as file:
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
+            reserve(file.fileno(), len(run) * column.row_bytes, column.offset + int(run[0]) * column.row_bytes)
+
+
+def reserve(descriptor: int, size_bytes: int, offset: int = 0) -> None:
+    """Takes the room on the disk that a part of a file will need: a full disk is an error now, not after a night.
 
     Raises:
         OSError: there is no room.
     """
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size_bytes)
+        os.posix_fallocate(descriptor, offset, size_bytes)
     else:
-        os.truncate(descriptor, max(size_bytes, os.fstat(descriptor).st_size))
+        os.truncate(descriptor, max(offset + size_bytes, os.fstat(descriptor).st_size))
 
 
 def _sync(path: Path) -> None:

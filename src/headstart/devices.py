@@ -11,6 +11,11 @@ import torch
 
 from headstart.errors import SettingsError
 
+CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+V1_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2_FILES = ("memory.max", "memory.current", "inactive_file")
+"""Of a control group with limited memory: its limit, what is in use, and the entry of memory.stat for cached files."""
+
 
 def pick_device(name: str) -> torch.device:
     """The device that `--device` means.
@@ -58,14 +63,23 @@ def _free_bytes() -> int:
 
 
 def _group_limits() -> Iterator[int]:
-    """Limits of the control groups (containers, batch systems), of both versions. Source: cgroups(7)."""
+    """What the control groups leave (containers, batch systems), of both versions. Source: cgroups(7)."""
     try:
-        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
     except OSError:
         return
     for number, controllers, path in groups:
         v2, v1 = number == "0", "memory" in controllers.split(",")
-        top = Path("/sys/fs/cgroup/memory" if v1 else "/sys/fs/cgroup")
-        for folder in {top, top / path.lstrip("/")} if v1 or v2 else ():  # in a container, the group is the top
-            with suppress(OSError, ValueError):  # not there, or "max"
-                yield int((folder / ("memory.limit_in_bytes" if v1 else "memory.max")).read_text())
+        top = CONTROL_GROUPS / "memory" if v1 else CONTROL_GROUPS
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents) if v1 or v2 else ():  # batch systems set limits on groups further up
+            if folder.is_relative_to(top):  # in a container, the group is the top
+                with suppress(OSError, ValueError):  # not there, or "max"
+                    yield _left(folder, *(V1_FILES if v1 else V2_FILES))
+
+
+def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
+    """A group's limit less what it has in use, but for files that can be read again."""
+    lines = (group / "memory.stat").read_text().splitlines()
+    cached = next(int(value) for name, value in map(str.split, lines) if name == reclaimable)
+    return max(0, int((group / limit).read_text()) - int((group / usage).read_text()) + cached)

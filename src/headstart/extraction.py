@@ -5,7 +5,8 @@ next is computed.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -17,10 +18,10 @@ from tqdm import tqdm
 
 from headstart import tuning
 from headstart.backbone import Forward, fast_form, frozen, load_resnet50
-from headstart.cache import DONE, FEATURES, PENDING, FeatureCache
+from headstart.cache import DONE, FEATURES, FeatureCache
 from headstart.devices import pick_device
 from headstart.errors import CacheError
-from headstart.images import Geometry
+from headstart.images import Geometry, Squares
 from headstart.launching import Launched, one_behind
 from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
 from headstart.manifest import Manifest
@@ -43,10 +44,12 @@ float16 storage alone costs 5e-4; the rest is what devices and library versions 
 class PassReport:
     """What a pass did, and what held it back. Seconds of threads that work side by side add up."""
 
+    decoded: int = 0
+    """Images that were read and decoded, once for all of their views."""
     forwarded: int = 0
-    """Images that went through the backbone, canaries aside."""
+    """Views of images that went through the backbone, canaries aside."""
     copied: int = 0
-    """Images that another image's features served, because their bytes are the same."""
+    """Those that another image's features served, because their bytes are the same."""
     unreadable: int = 0
     wall_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -117,9 +120,12 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache, team = FeatureCache(path), team or Team()
-        self._ask_canaries(cache)
+        views = (cache, *cache.views)
+        for view in views:
+            self._ask_canaries(view, max(1, CANARIES // len(views)))
+        pending = np.stack([view.pending(self.config.view_splits) for view in views])
         size = self.batch_size(cache.recipe)
-        under_way = _Pass(cache, self.forward(cache.recipe), size, self.workers, self.device, team)
+        under_way = _Pass(views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.meet("all have seen which rows are pending")
         return under_way.run()
 
@@ -153,14 +159,16 @@ class Extractor:
         """Computes some rows from their images once more.
 
         Args:
-            cache: whose recipe and images.
+            cache: whose recipe and images; or an augmented view of it.
             rows: (n,) done rows.
 
         Returns:
             Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
         """
         size = self.batch_size(cache.recipe)
-        loaded = stream(cache.manifest.places(rows), cache.recipe.geometry, self.workers, 2 * size)
+        loaded = stream(
+            cache.manifest.places(rows), lambda _, digest: {0: cache.square_of(digest)}, self.workers, 2 * size
+        )
         same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for begin in range(0, len(same), size):
@@ -169,12 +177,12 @@ class Extractor:
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return np.array([image.row for image in same], np.int64), np.concatenate(parts)
 
-    def _ask_canaries(self, cache: FeatureCache) -> None:
+    def _ask_canaries(self, cache: FeatureCache, count: int) -> None:
         """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
         done = np.flatnonzero(cache.status == DONE)
         if not len(done):
             return
-        rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, CANARIES, dtype=np.int64)]))
+        rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, count, dtype=np.int64)]))
         then = cache.gather(rows).astype(np.float32)
         difference = float(np.abs(now - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
@@ -187,7 +195,10 @@ class Extractor:
 
 @dataclass
 class _Pass:
-    cache: FeatureCache
+    views: Sequence[FeatureCache]
+    """The plain view and the V augmented ones, by their numbers."""
+    pending: NDArray[np.bool_]
+    """(V + 1, N) what is to be computed."""
     forward: Forward
     batch_size: int
     workers: int
@@ -196,52 +207,61 @@ class _Pass:
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers)
-        self.first_with: dict[bytes, int] = {}
-        for row in np.flatnonzero(self.cache.status == DONE):
-            self.first_with[self.cache.digest(int(row))] = int(row)
+        self.first_with: dict[tuple[int, bytes], int] = {}
+        """For each view and content: the row whose features serve all that have it."""
+        for view in self.views:
+            for row in np.flatnonzero(view.status == DONE):
+                self.first_with[view.view, view.digest(int(row))] = int(row)
         self.twins: list[Loaded] = []
         self.unreadable: list[Loaded] = []
 
     def run(self) -> PassReport:
-        pending = np.flatnonzero(self.cache.status == PENDING)
-        start = time.perf_counter()
-        with bar(len(pending), "extracting", "images", shown=self.team.leads) as progress:
-            self._fill(self.team.share(pending, self.batch_size), progress)
-            for name in ("forwarded", "copied", "unreadable"):
+        rows = np.flatnonzero(self.pending.any(axis=0))
+        start, unit = time.perf_counter(), "images" if len(self.views) == 1 else "views"
+        with bar(int(np.count_nonzero(self.pending)), "extracting", unit, shown=self.team.leads) as progress:
+            self._fill(self.team.share(rows, max(1, self.batch_size // len(self.views))), progress)
+            for name in ("decoded", "forwarded", "copied", "unreadable"):
                 self.team.add(name, getattr(self.report, name))
             self.team.meet("all rows are done")
-        for name in ("forwarded", "copied", "unreadable"):
+        for name in ("decoded", "forwarded", "copied", "unreadable"):
             setattr(self.report, name, self.team.add(name, 0))
         self.report.wall_seconds = time.perf_counter() - start
         return self.report
 
     def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
-        with (
-            CacheWriter(self.cache.path, keeps_time=self.team.leads) as writer,
-            BackgroundWriter(writer, COMMIT_SECONDS) as writing,
-        ):
+        filled = [view for view in self.views if self.pending[view.view].any()]
+        time_share = self.team.leads / len(filled)
+        with ExitStack() as open_views:
+            writing = {view.view: _open(open_views, view, time_share) for view in filled}
             for batch, launched in one_behind(self._batches(rows), self._launch):
                 features = launched.result()
                 self.report.forwarded += len(batch.rows)
                 self.report.forward_seconds += launched.seconds
-                writing.write(batch.rows, features[: len(batch.rows)], batch.digests)
+                for view in np.unique(batch.views).tolist():
+                    own = np.flatnonzero(batch.views == view)
+                    writing[view].write(batch.rows[own], features[own], batch.digests[own])
                 done = self.team.add("done", len(batch.rows) + self._note_unreadable(writing))
                 progress.update(done - progress.n)
             self._note_unreadable(writing)
-            writing.commit()
+            for one in writing.values():
+                one.commit()
             self._copy_twins(writing)
-        self.report.write_seconds = writing.busy_seconds
+        self.report.write_seconds = sum(one.busy_seconds for one in writing.values())
+
+    def _squares(self, row: int, digest: bytes) -> dict[int, Squares]:
+        return {view: self.views[view].square_of(digest) for view in np.flatnonzero(self.pending[:, row]).tolist()}
 
     def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
         """Readable images that no other image's features serve, in full batches; only the last may be short."""
         images: list[Loaded] = []
-        geometry = self.cache.recipe.geometry
-        for image in stream(self.cache.manifest.places(rows), geometry, self.workers, 2 * self.batch_size):
+        ahead = 2 * max(1, self.batch_size // len(self.views))
+        for image in stream(self.views[0].manifest.places(rows), self._squares, self.workers, ahead):
             self.report.decode_seconds += image.seconds
+            self.report.decoded += image.is_first and image.pixels is not None
             if image.pixels is None:
                 self.unreadable.append(image)
-            elif self.first_with.setdefault(image.digest, image.row) != image.row:
-                self.twins.append(Loaded(image.row, image.digest, None, "", 0.0))
+            elif self.first_with.setdefault((image.view, image.digest), image.row) != image.row:
+                self.twins.append(replace(image, pixels=None))
             else:
                 images.append(image)
             if len(images) == self.batch_size:
@@ -253,19 +273,26 @@ class _Pass:
     def _launch(self, batch: Batch) -> Launched:
         return Launched(self.forward, batch.pixels, self.device)
 
-    def _note_unreadable(self, writing: BackgroundWriter) -> int:
+    def _note_unreadable(self, writing: Mapping[int, BackgroundWriter]) -> int:
         """Writes down what could not be decoded since the last call, and counts it."""
         images, self.unreadable = self.unreadable, []
         for image in images:
-            writing.write_unreadable(image.row, image.reason)
-        self.report.unreadable += len(images)
+            writing[image.view].write_unreadable(image.row, image.reason)
+        self.report.unreadable += sum(image.is_first for image in images)
         return len(images)
 
-    def _copy_twins(self, writing: BackgroundWriter) -> None:
+    def _copy_twins(self, writing: Mapping[int, BackgroundWriter]) -> None:
         """Features of images whose bytes another image has, too: one pass served both."""
-        for begin in range(0, len(self.twins), 1024):
-            some = self.twins[begin : begin + 1024]
-            sources = np.array([self.first_with[twin.digest] for twin in some])
-            digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
-            writing.write(np.array([twin.row for twin in some]), self.cache.gather(sources), digests)
+        for view in self.views:
+            twins = [twin for twin in self.twins if twin.view == view.view]
+            for begin in range(0, len(twins), 1024):
+                some = twins[begin : begin + 1024]
+                sources = np.array([self.first_with[twin.view, twin.digest] for twin in some])
+                digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
+                writing[view.view].write(np.array([twin.row for twin in some]), view.gather(sources), digests)
         self.report.copied = len(self.twins)
+
+
+def _open(stack: ExitStack, view: FeatureCache, time_share: float) -> BackgroundWriter:
+    writer = stack.enter_context(CacheWriter(view, time_share))
+    return stack.enter_context(BackgroundWriter(writer, COMMIT_SECONDS))

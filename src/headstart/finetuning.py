@@ -6,7 +6,6 @@ B images in a batch, C classes.
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,8 @@ from headstart.data_parallel import Group
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net, set_training
 from headstart.image_batches import Images, predict
-from headstart.images import Geometry, Squares
+from headstart.images import Geometry
+from headstart.loading import SquaresOf
 from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.objective import rate_factor
@@ -201,11 +201,12 @@ class _Tuner:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
         return sum(group.gathered(total)) / seen
 
-    def _squares(self, epoch: int) -> Callable[[int], Squares] | None:
+    def _squares(self, epoch: int) -> SquaresOf | None:
         config = self.config
         if not self.strong or config.augment == "none":
             return None
-        return lambda row: RandomCrop(config.image_px, config.augment == "crop-flip", (config.seed, epoch, row))
+        flips = config.augment == "crop-flip"
+        return lambda row, _: {0: RandomCrop(config.image_px, flips, (config.seed, epoch, row))}
 
     def _step(self, pixels: Tensor, rows: NDArray[np.int64], images: int) -> float:
         """One step of all processes on so many images; returns the mean loss of this one's share."""

@@ -27,12 +27,13 @@ def train(config: HeadConfig) -> Path:
     fitted = training.fit(features, config)
     run.save(
         fitted.head.sequential(),
-        lambda split: fitted.head.probabilities(features, split),
+        lambda split: fitted.head.probabilities(features.with_views(config.tta), split),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         best_setting=leaderboard.in_words(config),
         images_per_second=len(features.rows["train"]) * config.epochs / fitted.train_seconds,
         train_seconds=fitted.train_seconds,
+        features_in=features.source,
         seed=config.seed,
     )
     return run.folder

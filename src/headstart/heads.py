@@ -92,12 +92,12 @@ class Head:
 
     @torch.inference_mode()
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
-        """(n, C) class probabilities for the rows of a split, in their order."""
-        blocks = [
-            self.stack.logits(self.normalization(values))[0].softmax(dim=-1).cpu().numpy()
-            for _, values in features.blocks(features.rows[split])
-        ]
-        return np.concatenate(blocks)
+        """(n, C) class probabilities for the rows of a split, in their order; see `Features.means`."""
+        found: NDArray[np.float32] = features.means(features.rows[split], self._answers).cpu().numpy()
+        return found
+
+    def _answers(self, values: Tensor) -> Tensor:
+        return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
 
     def sequential(self) -> nn.Sequential:
         """The head as plain torch, on the CPU; see `HeadStack.sequential`."""

@@ -3,7 +3,7 @@
 B images in a batch, C classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from headstart.backbone import PixelScale
 from headstart.data_parallel import Group
-from headstart.images import Geometry, Squares
-from headstart.loading import Loaded, default_workers, make_batch, stream
+from headstart.images import Geometry
+from headstart.loading import Loaded, SquaresOf, default_workers, make_batch, stream
 from headstart.manifest import Manifest
 from headstart.memory import kept_memory
 from headstart.progress import bar
@@ -33,17 +33,17 @@ class Images:
         self.unreadable: set[int] = set()
 
     def batches(
-        self, rows: NDArray[np.int64], size: int, square_of: Callable[[int], Squares] | None = None
+        self, rows: NDArray[np.int64], size: int, squares_of: SquaresOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`.
 
         Args:
             rows: which images.
             size: of a batch.
-            square_of: how the image of a row becomes a square, where not all do alike.
+            squares_of: how the image of a row becomes a square, where not all do alike.
         """
         images: list[Loaded] = []
-        squares = square_of or self.geometry
+        squares = squares_of or self.geometry
         for image in stream(self.manifest.places(rows), squares, self.workers, 2 * size):
             if image.pixels is None:
                 self.unreadable.add(image.row)

@@ -5,7 +5,7 @@ pixels are the same, bit for bit.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -64,6 +64,9 @@ class UnreadableImage(Exception):
 class Squares(Protocol):
     """A way to make a square of a picture."""
 
+    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
+        """The least size at which a (width, height) picture may be decoded; None: as it is."""
+
     def square(self, image: Image.Image) -> Image.Image:
         """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
 
@@ -89,6 +92,11 @@ class Geometry:
             return self.shorter_px, int(self.shorter_px * height / width)
         return int(self.shorter_px * width / height), self.shorter_px
 
+    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
+        """Twice what is needed, where reduced decoding is asked for."""
+        across, down = self.scaled_size(width, height)
+        return (2 * across, 2 * down) if self.reduced_decode else None
+
     def corner(self, width: int, height: int) -> tuple[int, int]:
         """Left and top of the square in the scaled picture."""
         left, top = (round((side - self.image_px) / 2) for side in self.scaled_size(width, height))
@@ -113,18 +121,18 @@ class Geometry:
         return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
 
 
-def decode(data: bytes, squares: Squares) -> NDArray[np.uint8]:
-    """Pixels of one image file.
+def decode(data: bytes, squares: Sequence[Squares]) -> list[NDArray[np.uint8]]:
+    """Pixels of one image file, decoded once.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
     frame. ICC profiles are ignored, as torchvision's presets ignore them.
 
     Args:
         data: content of the file, in one of `FORMATS`.
-        squares: what to keep and how large.
+        squares: what to keep and how large, at least one; the first says at what size the picture is decoded.
 
     Returns:
-        (image_px, image_px, 3) uint8, RGB.
+        (image_px, image_px, 3) uint8, RGB, for each.
 
     Raises:
         UnreadableImage: empty, truncated, damaged, too large, or no image at all.
@@ -167,12 +175,12 @@ def _opened(data: bytes, make: Callable[[Image.Image], Made]) -> Made:
         raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
 
 
-def _pixels(image: Image.Image, squares: Squares) -> NDArray[np.uint8]:
-    if isinstance(squares, Geometry) and squares.reduced_decode:
-        width, height = squares.scaled_size(*image.size)
-        image.draft(None, (2 * width, 2 * height))
+def _pixels(image: Image.Image, squares: Sequence[Squares]) -> list[NDArray[np.uint8]]:
+    if draft_px := squares[0].draft_px(*image.size):
+        image.draft(None, draft_px)
     image.load()
-    return np.asarray(squares.square(to_rgb(_upright(image))))
+    picture = to_rgb(_upright(image))
+    return [np.asarray(square.square(picture)) for square in squares]
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -22,17 +22,22 @@ EXAMPLES = 5
 
 def contents(cache: FeatureCache) -> list[str]:
     """Recipe, counts, size and unreadable files, as lines."""
-    recipe = [f"  {name}: {value}" for name, value in vars(cache.recipe).items()]
     notes = [f"  {name}: {value:.4g}" for name, value in cache.notes.items()]
     stored = cache.path.stat().st_size / 1e6
+    views = cache.views_in_words().splitlines()[1:]
     return [
         f"{cache.path}: {stored:,.1f} MB, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
         "recipe",
-        *recipe,
+        *_parameters(cache.recipe),
         *(["measured when it was made", *notes] if notes else []),
+        *([*views, *_parameters(cache.augmentation)] if cache.augmentation else []),
         *_counts(cache),
         *_unreadable(cache),
     ]
+
+
+def _parameters(value: object) -> list[str]:
+    return [f"  {name}: {part}" for name, part in vars(value).items()]
 
 
 def _counts(cache: FeatureCache) -> Iterator[str]:

@@ -6,10 +6,11 @@ Pillow lets go of Python's lock while it decodes and resizes, so threads use all
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,17 @@ from headstart.team import local_size
 DIGEST_BYTES = 16
 
 
+SquaresOf = Callable[[int, bytes], Mapping[int, Squares]]
+"""From an image's row and content digest: how it becomes squares, by their numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One image, read and decoded, or the reason why not."""
+    """One square of an image, read and decoded, or the reason why not."""
 
     row: int
+    view: int
+    """Which of the squares that are made of the image; 0 where there is one."""
     digest: bytes
     """BLAKE2b of the file's bytes; empty if they could not be read."""
     pixels: NDArray[np.uint8] | None
@@ -34,7 +41,12 @@ class Loaded:
     reason: str
     """One of `images.REASONS`; empty if all went well."""
     seconds: float
-    """Time that one thread spent on it."""
+    """Time that one thread spent on all squares of the image; 0 but for the first of them."""
+
+    @property
+    def is_first(self) -> bool:
+        """Of the squares of its image."""
+        return self.seconds > 0
 
 
 def default_workers(workers: int) -> int:
@@ -44,41 +56,44 @@ def default_workers(workers: int) -> int:
 
 
 def stream(
-    places: Iterable[tuple[int, Place]], squares: Squares | Callable[[int], Squares], workers: int, ahead: int
+    places: Iterable[tuple[int, Place]], squares: Squares | SquaresOf, workers: int, ahead: int
 ) -> Iterator[Loaded]:
-    """Loads images in the order of `places`.
+    """Loads images in the order of `places`; all squares of one come one after the other.
 
     Args:
         places: row and place of each; asked for one after the other, as the images are.
-        squares: how each becomes a square, or how that of a row does.
+        squares: how each becomes a square, or how each becomes several.
         workers: decoding threads.
         ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
     """
-    waiting: deque[Future[Loaded]] = deque()
+    squares_of = squares if callable(squares) else lambda row, digest: {0: squares}
+    waiting: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for row, place in places:
-            own = squares(row) if callable(squares) else squares
-            waiting.append(pool.submit(load, row, place, own))
+            waiting.append(pool.submit(load, row, place, squares_of))
             if len(waiting) > ahead:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def load(row: int, place: Place, squares: Squares) -> Loaded:
-    """Reads, hashes and decodes one image; what goes wrong becomes the reason."""
+def load(row: int, place: Place, squares_of: SquaresOf) -> list[Loaded]:
+    """Reads, hashes and decodes one image, once for all of its squares; what goes wrong becomes the reason."""
     start = time.perf_counter()
-    digest, pixels, reason = b"", None, ""
+    digest, reason = b"", ""
     try:
         data = read(place)
         digest = content_digest(data)
-        pixels = decode(data, squares)
+        squares = squares_of(row, digest)
+        pixels: Sequence[NDArray[np.uint8] | None] = decode(data, list(squares.values()))
     except UnreadableImage as error:
-        reason = str(error)
-    return Loaded(row, digest, pixels, reason, time.perf_counter() - start)
+        squares, reason = squares_of(row, digest), str(error)
+        pixels = [None] * len(squares)
+    seconds = [time.perf_counter() - start, *[0.0] * (len(squares) - 1)]
+    return [Loaded(row, *rest) for rest in zip(squares, repeat(digest), pixels, repeat(reason), seconds)]
 
 
 def read(place: Place) -> bytes:
@@ -116,6 +131,8 @@ class Batch:
 
     rows: NDArray[np.int64]
     """(n,) with n ≤ B."""
+    views: NDArray[np.int64]
+    """(n,) which of the squares of its image each is."""
     digests: NDArray[np.uint8]
     """(n, 16)."""
     pixels: NDArray[np.uint8]
@@ -134,4 +151,5 @@ def make_batch(images: list[Loaded], size: int) -> Batch:
     for place, image in enumerate(images):
         pixels[place] = image.pixels
     digests = np.frombuffer(b"".join(image.digest for image in images), np.uint8).reshape(-1, DIGEST_BYTES)
-    return Batch(np.array([image.row for image in images]), digests, pixels)
+    rows, views = (np.array([getattr(image, name) for image in images]) for name in ("row", "view"))
+    return Batch(rows, views, digests, pixels)

@@ -5,6 +5,7 @@ n rows, D = 2048 features, C classes.
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from headstart.creation import reserve
 from headstart.errors import CacheError
 from headstart.feature_file import FeatureFile
 from headstart.features import BLOCK_ROWS, Features, Normalization
+from headstart.launching import one_behind
 from headstart.moments import Moments
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(5, -6, 45))
@@ -49,7 +51,7 @@ class Problem:
         count, device = moments.counts.sum(), features.device
         self.mean, self.axes, self.labels = moments.mean, axes, features.labels[rows]
         self.squares = torch.cat([squares / count, torch.ones(1, dtype=torch.float64, device=device)])
-        self.rotated = _matrix(features, len(rows), len(self.squares))
+        self.rotated, self.source = _matrix(features, len(rows), len(self.squares)), features.source
         for rotated, (_, stored) in zip(self.rotated.split(BLOCK_ROWS), features.blocks(rows, BLOCK_ROWS), strict=True):
             rotated[:, :-1] = (normalization(stored) - self.mean.float()) @ axes.float()
             rotated[:, -1] = 1  # the column of the bias
@@ -109,9 +111,14 @@ class Problem:
         return loss / len(self.labels), gradient / len(self.labels)
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rotated rows (B, D + 1) and labels (B, 1) on the device."""
-        for rotated, labels in zip(self.rotated.split(BLOCK_ROWS), self.labels.split(BLOCK_ROWS), strict=True):
-            yield rotated.to(labels.device), labels[:, None]
+        """Rotated rows (B, D + 1) and labels (B, 1) on the device; a file is read a block ahead."""
+        blocks = zip(self.rotated.split(BLOCK_ROWS), self.labels.split(BLOCK_ROWS), strict=True)
+        if self.source == "memory":
+            yield from ((rotated, labels[:, None]) for rotated, labels in blocks)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+            for (_, labels), reading in one_behind(blocks, lambda block: reader.submit(block[0].clone)):
+                yield reading.result().to(labels.device), labels[:, None]
 
     def _curvature(self) -> float:
         """Mean of p(1 − p) where the search begins."""

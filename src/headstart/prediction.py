@@ -68,7 +68,9 @@ class Summary:
         return f"{self.images:,} images{before}: {', '.join(named) or 'none of them readable'}{rest}"
 
 
-def predict_images(classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int) -> Summary:
+def predict_images(
+    classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
+) -> Summary:
     """Writes what a model says about images.
 
     Args:
@@ -78,23 +80,25 @@ def predict_images(classifier: Classifier, source: str, out: Path, key: str, bat
         key: what identifies the model: who gives the same again goes on where it was.
         batch_size: images in one forward pass.
         workers: decoding threads; 0: one for each core.
+        views: see `Classifier.answers`.
 
     Raises:
         DataError: there are no images.
         RunError: the file cannot be written.
+        SettingsError: views are asked for, and the run has none.
     """
     total, summary = listing.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
         missing = file.resume(listing.images_of(source), summary.keep)
         progress.update(summary.resumed)
         names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
-        answers = classifier.answers(map(shards.place_of, files), batch_size, workers)
+        answers = classifier.answers(map(shards.place_of, files), batch_size, workers, views)
         rows = ((name, answer.probabilities, answer.reason) for name, answer in zip(names, answers, strict=True))
         _write(rows, classifier, file, summary, progress)
     return summary
 
 
-def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str) -> Summary:
+def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0) -> Summary:
     """The same for all finished and all unreadable rows of a cache, without touching an image.
 
     Args:
@@ -102,15 +106,17 @@ def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: s
         cache: features by the recipe of the model.
         out: the CSV.
         key: what identifies the model.
+        views: of an image, the mean over which, and over the plain one, is the answer where the cache has them.
 
     Raises:
         CacheDamaged: a row is not what was written.
+        CacheError: the cache has not so many views.
         RunError: the file cannot be written.
     """
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
-        _write(_cached(classifier, cache), classifier, file, summary, progress)
+        _write(_cached(classifier, cache, cache.count_of(views)), classifier, file, summary, progress)
     return summary
 
 
@@ -124,13 +130,19 @@ def _write(
         progress.update()
 
 
-def _cached(classifier: Classifier, cache: FeatureCache) -> Iterator[Row]:
-    for rows, features in cache.blocks():
-        status = cache.status[rows]
-        found = iter(_probabilities(classifier, features[status == DONE]))
-        for row in rows[status != PENDING].tolist():
-            probabilities = next(found) if cache.status[row] == DONE else None
-            yield cache.manifest.relative_path(row), probabilities, REASONS[cache.reasons[row]]
+def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator[Row]:
+    looks = (cache, *cache.views[:views])
+    there = [cache.used(look, views, views) for look in looks]
+    for blocks in zip(*(look.blocks() for look in looks), strict=True):
+        rows = blocks[0][0]
+        total, counts = np.zeros((len(rows), len(classifier.classes)), np.float32), np.zeros((len(rows), 1))
+        for (_, features), known in zip(blocks, there, strict=True):
+            total[known[rows]] += _probabilities(classifier, features[known[rows]])
+            counts += known[rows, None]
+        for place, row in enumerate(rows.tolist()):
+            if cache.status[row] != PENDING:
+                found = (total[place] / counts[place]).astype(np.float32) if cache.status[row] == DONE else None
+                yield cache.manifest.relative_path(row), found, REASONS[cache.reasons[row]]
 
 
 @torch.inference_mode()

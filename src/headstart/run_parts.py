@@ -20,6 +20,7 @@ from headstart.cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError
 from headstart.plain_head import load_head
 from headstart.recipe import Recipe, weights_of
+from headstart.views import Augmentation
 
 BEST = "best"
 """As the name of a folder that is not there: the best of the runs beside it, by validation."""
@@ -41,6 +42,8 @@ class Parts:
     """Whether the head takes rows of length 1."""
     one_shape: bool
     """Whether the backbone is compiled for one size of a batch, so that short ones are to be filled up."""
+    augmentation: Augmentation | None = None
+    """How the views were made that the head learned from, or answered with."""
 
 
 def folder_of(run: Path) -> Path:
@@ -132,6 +135,12 @@ class RunFolder:
                 f"{self.folder} does not say which pixels it takes: another version made it. Train again."
             ) from None
 
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """How the views were made that its head learned from, or answered with; None where there were none."""
+        made = self.metrics.get("augmentation")
+        return Augmentation.from_json(made) if made else None
+
     def net(self, weights: str | None) -> tuple[ResNet, PixelScale]:
         """The backbone, its own classifier still on it.
 
@@ -170,7 +179,7 @@ def parts_of(run: RunFolder, weights: str | None, device: torch.device, precisio
         tuning.require_compiler(device)
     arithmetic = recipe.precision if precision == "auto" else precision
     backbone = fast_module(frozen(net), scale, arithmetic, compiled, device)
-    return Parts(backbone, head.to(device), run.classes, recipe, run.unit_length, compiled)
+    return Parts(backbone, head.to(device), run.classes, recipe, run.unit_length, compiled, run.augmentation)
 
 
 def parts_on_features(run: RunFolder, cache: FeatureCache, device: torch.device) -> Parts:
@@ -190,7 +199,7 @@ def parts_on_features(run: RunFolder, cache: FeatureCache, device: torch.device)
             "Give the cache that it learned from, or images."
         )
     head = run.checked(load_head(run.weights_file, 0.0))
-    return Parts(nn.Identity(), head.to(device), run.classes, run.recipe, run.unit_length, False)
+    return Parts(nn.Identity(), head.to(device), run.classes, run.recipe, run.unit_length, False, run.augmentation)
 
 
 def _file_of(folder: Path, metrics: Mapping[str, Any]) -> Path:

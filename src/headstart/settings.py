@@ -29,6 +29,10 @@ FEWEST_SETTINGS = 8
 """From so many settings on, a sweep drops some on the way."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+ViewKind = Literal["crop", "crop-flip", "crop-flip-jitter"]
+ViewSplits = Literal["train", "all"]
+Views = int | Literal["all"]
+"""How many augmented views of those that a cache has; the first of them."""
 ExportFormat = Literal["pt2", "onnx"]
 
 
@@ -74,8 +78,14 @@ class ExtractConfig:
     """Images in one forward pass."""
     workers: int = 0
     """Decoding threads; 0: one for each core."""
+    views: int = 0
+    """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept."""
+    view_kind: ViewKind = "crop-flip-jitter"
+    """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter."""
+    view_splits: ViewSplits = "train"
+    """Which images get them: those that heads learn from, or all, for answers that are means over views."""
     seed: int = 0
-    """Seed of the splits (where the data has none) and of random weights."""
+    """Seed of the splits (where the data has none), of random weights and of the views."""
     max_unreadable: float = 0.01
     """Fraction of unreadable images above which the exit code is 1; the cache is kept."""
     overwrite: bool = False
@@ -91,6 +101,7 @@ class ExtractConfig:
         require(self, "image_px", self.image_px >= 32, "at least 32")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "workers", self.workers >= 0, "0 or more")
+        require(self, "views", 0 <= self.views <= 1000, "between 0 and 1,000")
         require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
         _require_words(self)
         _require_seed(self)
@@ -155,8 +166,14 @@ class HeadConfig:
     """Rows of features in one step."""
     normalize: Literal["standardize", "l2", "none"] = "standardize"
     """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
+    views: Views = "all"
+    """all, or so many of the augmented views that the cache has: an image shows one of them, or its plain view, in each
+    epoch. 0: the plain ones alone."""
+    tta: Views = 0
+    """Test-time augmentation: answers are means over the plain view and so many augmented ones, or all, where
+    validation and test images have them (extract with --view-splits all)."""
     seed: int = 0
-    """Seed of the initial weights, the order of the rows and the dropout."""
+    """Seed of the initial weights, the order of the rows, the views and the dropout."""
     memory_gb: float = 0.0
     """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
     little loss of speed. 0: half of what is free."""
@@ -173,6 +190,8 @@ class HeadConfig:
         require(self, "epochs", self.epochs >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
+        for field, views in (("views", self.views), ("tta", self.tta)):
+            require(self, field, views == "all" or (isinstance(views, int) and views >= 0), "all, or 0 or more")
         _require_words(self)
         _require_seed(self)
 
@@ -213,6 +232,12 @@ class SweepConfig:
     """Rows of features in one step."""
     normalize: tuple[Literal["standardize", "l2", "none"], ...] = ("standardize",)
     """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
+    views: tuple[Views, ...] = ("all",)
+    """all, or numbers of the augmented views that the cache has: an image shows one of them, or its plain view, in each
+    epoch. 0: the plain ones alone."""
+    tta: Views = 0
+    """Test-time augmentation: answers of the best head are means over the plain view and so many augmented ones, or
+    all, where validation and test images have them (extract with --view-splits all)."""
     seed: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"
@@ -237,7 +262,8 @@ class SweepConfig:
             SettingsError: a value is out of range.
         """
         names = [field.name for field in dataclasses.fields(HeadConfig) if field.name not in PLACES]
-        columns = {name: getattr(self, name) for name in names} | {"hidden": tuple(map(_widths, self.hidden))}
+        columns = {name: getattr(self, name) for name in names}
+        columns |= {"hidden": tuple(map(_widths, self.hidden)), "tta": (self.tta,)}
         heads = [HeadConfig(**dict(zip(names, values, strict=True))) for values in product(*columns.values())]
         distinct = [head if head.hidden else dataclasses.replace(head, dropout=self.dropout[0]) for head in heads]
         return list(dict.fromkeys(distinct))
@@ -296,6 +322,7 @@ class LearningCurveConfig(HeadConfig):
         require(self, "fractions", bool(self.fractions), "at least one fraction")
         require(self, "fractions", all(0 < fraction <= 1 for fraction in self.fractions), "above 0 and at most 1")
         require(self, "seeds", self.seeds >= 1, "at least 1")
+        require(self, "tta", self.tta == 0, "left out: the curve is that of plain views")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,6 +423,9 @@ class PredictConfig:
     """An HDF5 file of features by the run's recipe, to predict its rows instead of images."""
     out: Path | None = None
     """The CSV that is written; by default <run>/predict-<name of the images>.csv."""
+    views: int = 0
+    """Test-time augmentation: answer with the mean over the plain view and so many augmented ones, made as those that
+    the run learned from; of a cache those that it has. Images cost as many passes more."""
     weights: str | None = None
     """The .pth file of the backbone, when the features were made with a file."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -414,6 +444,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         require(self, "batch_size", self.batch_size >= 1, "at least 1")
         require(self, "workers", self.workers >= 0, "0 or more")
+        require(self, "views", self.views >= 0, "0 or more")
         require(self, "max_unreadable", 0 <= self.max_unreadable <= 1, "between 0 and 1")
         _require_words(self)
         for field in dataclasses.fields(self):

@@ -146,7 +146,7 @@ class Trainer:
         shared = configs[0]
         if any(shared != replace(config, **{name: getattr(shared, name) for name in OWN}) for config in configs):
             raise ValueError(f"the heads of a stack may differ in {', '.join(OWN)} alone")
-        self.features, self.normalization, self.shared = features, normalization, shared
+        self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
         device = features.device
         widths = (features.width, *shared.hidden, len(features.classes))
         self.order = torch.Generator().manual_seed(shared.seed)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import creation, datasets, recipe
-from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.cache import DONE, UNREADABLE, FeatureCache, trained_on
 from headstart.errors import CacheError, RecipeMismatch
 from headstart.images import PASSING, REASONS, UnreadableImage
 from headstart.loading import content_digest, read
@@ -25,6 +25,7 @@ from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
 from headstart.team import Team
 from headstart.unreadable import Unreadable
+from headstart.views import Augmentation
 from headstart.writing import CacheWriter
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def help_filling(config: ExtractConfig, team: Team) -> None:
 class _Update:
     def __init__(self, config: ExtractConfig, path: Path, manifest: Manifest, asked: Recipe, team: Team) -> None:
         self.config, self.path, self.manifest, self.asked, self.team = config, path, manifest, asked, team
+        self.augmentation = Augmentation(config.view_kind, config.seed)
         self.growing = path.with_name(path.name + ".growing")
         self._extractor: Extractor | None = None
         self._known_digests: dict[int, bytes] | None = None
@@ -106,8 +108,8 @@ class _Update:
         if self.config.overwrite or self.config.check_bytes or not self.path.exists() or self.growing.exists():
             return None
         cache = FeatureCache(self.path)
-        _refuse_other_recipe(self.asked, cache)
-        if not same_data(self.manifest, cache.manifest) or (cache.status == PENDING).any() or len(_passing(cache)):
+        self._refuse_other_recipe(cache)
+        if not self._is_of_this_data(cache) or self._pending(cache).any() or len(_passing(cache)):
             return None
         return Report(cache, int(np.count_nonzero(cache.status == DONE)), None)
 
@@ -117,8 +119,8 @@ class _Update:
             self.growing.unlink(missing_ok=True)
             return self._filled(self.path)
         cache = FeatureCache(self.path)
-        _refuse_other_recipe(self.asked, cache)
-        if not self.config.check_bytes and same_data(self.manifest, cache.manifest):
+        self._refuse_other_recipe(cache)
+        if not self.config.check_bytes and self._is_of_this_data(cache):
             self.growing.unlink(missing_ok=True)
             return self._filled(self.path)
         self._refuse_other_data(cache)
@@ -136,22 +138,40 @@ class _Update:
             self._extractor = Extractor(self.config)
         return self._extractor
 
+    def _is_of_this_data(self, cache: FeatureCache) -> bool:
+        """Whether a cache has a row for each of the images, and all views that are asked for."""
+        return same_data(self.manifest, cache.manifest) and len(cache.views) >= self.config.views
+
+    def _pending(self, cache: FeatureCache) -> NDArray[np.bool_]:
+        """(V + 1, N) what is to be computed of each view."""
+        return np.stack([view.pending(self.config.view_splits) for view in (cache, *cache.views)])
+
     def _create(self) -> None:
-        resolved, notes = self.extractor.resolve(self.asked, self.manifest)
+        views = self._views(None)
+        images = len(self.manifest) + (views.count * views.rows if views else 0)
+        resolved, notes = self.extractor.resolve(self.asked, self.manifest, images)
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, resolved, notes)
+            creation.create(temporary, self.manifest, resolved, notes, views)
+
+    def _views(self, cache: FeatureCache | None) -> creation.Views | None:
+        """The augmented views of the next file: as many as are asked for, and those that a cache has."""
+        made = cache.augmentation if cache else None
+        count = max(self.config.views, len(cache.views) if cache else 0)
+        rows = np.count_nonzero(trained_on(self.manifest)) if self.config.view_splits == "train" else len(self.manifest)
+        return creation.Views(made or self.augmentation, count, int(rows)) if count else None
 
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
         again = _passing(cache)
         if len(again):
-            with CacheWriter(path) as writer:
-                writer.reopen(again)
+            for view in (cache, *cache.views):
+                with CacheWriter(view) as writer:
+                    writer.reopen(again)
             cache = FeatureCache(path)
-        found = int(np.count_nonzero(cache.status == DONE))
-        pending = (cache.status == PENDING).any()
-        self.team.tell(str(path) if pending else NOTHING)
-        report = self.extractor.fill(path, self.team) if pending else None
+        found, pending = int(np.count_nonzero(cache.status == DONE)), self._pending(cache)
+        _make_room(cache, pending)
+        self.team.tell(str(path) if pending.any() else NOTHING)
+        report = self.extractor.fill(path, self.team) if pending.any() else None
         return Report(FeatureCache(path) if report else cache, found, report)
 
     def _refuse_other_data(self, cache: FeatureCache) -> None:
@@ -179,24 +199,39 @@ class _Update:
     def _grow(self, cache: FeatureCache) -> None:
         """Leaves `<cache>.growing` with the new rows, those filled in that some earlier file has."""
         sources = [cache]
-        begun = self._begun(cache.recipe)
+        begun, views = self._begun(cache), self._views(cache)
         if begun:
-            if not self.config.check_bytes and same_data(self.manifest, begun.manifest):
+            if not self.config.check_bytes and self._is_of_this_data(begun) and len(begun.views) >= len(cache.views):
                 return
             sources.append(begun)
         with creation.appearing(self.growing) as temporary:
-            creation.create(temporary, self.manifest, cache.recipe, cache.notes)
-            with CacheWriter(temporary) as writer:
-                for source in sources:
-                    _take_over(writer, source, self._digests(cache))
-                writer.commit(cache.seconds)
+            creation.create(temporary, self.manifest, cache.recipe, cache.notes, views)
+            made = FeatureCache(temporary)
+            for number, view in enumerate((made, *made.views)):
+                old = [(source, *source.views)[number] for source in sources if number <= len(source.views)]
+                with CacheWriter(view) as writer:
+                    for source in old:
+                        _take_over(writer, source, self._digests(cache))
+                    writer.commit(old[0].seconds if old else 0.0)
 
-    def _begun(self, made: Recipe) -> FeatureCache | None:
+    def _begun(self, cache: FeatureCache) -> FeatureCache | None:
         """What a killed growth has left, if it is of use."""
         with suppress(CacheError):
             begun = FeatureCache(self.growing)
-            return begun if begun.recipe == made else None
+            alike = (begun.recipe, begun.augmentation) == (cache.recipe, cache.augmentation or begun.augmentation)
+            return begun if alike else None
         return None
+
+    def _refuse_other_recipe(self, cache: FeatureCache) -> None:
+        differences = self.asked.differences(cache.recipe)
+        if self.config.views and cache.augmentation:
+            differences += self.augmentation.differences(cache.augmentation)
+        if differences:
+            raise RecipeMismatch(
+                f"{cache.path} was made by another recipe:\n"
+                + "".join(f"  {difference}\n" for difference in differences)
+                + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
+            )
 
     def _digests(self, cache: FeatureCache) -> dict[int, bytes]:
         """Content digest of every row, found out once."""
@@ -259,14 +294,14 @@ def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.
     return np.where(paths[places] == wanted, places, -1)
 
 
-def _refuse_other_recipe(asked: Recipe, cache: FeatureCache) -> None:
-    differences = asked.differences(cache.recipe)
-    if differences:
-        raise RecipeMismatch(
-            f"{cache.path} was made by another recipe:\n"
-            + "".join(f"  {difference}\n" for difference in differences)
-            + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
-        )
+def _make_room(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
+    """Says what augmented views will need of the disk, and takes it."""
+    rows = int(np.count_nonzero(pending[1:]))
+    if rows:
+        size_gb = rows * cache.columns["features"].row_bytes / 1e9
+        print(f"{rows:,} augmented views are to be computed: {size_gb:,.3f} GB on the disk of {cache.path.parent}.")
+    for view in cache.views:
+        creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
 
 
 def summary(report: Report) -> str:
@@ -274,9 +309,10 @@ def summary(report: Report) -> str:
     if report.pass_ is None:
         return f"{report.cache.describe()}\nUp to date: nothing to do."
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
+    unit = f"views of {report.pass_.decoded:,} images" if report.cache.views else "images"
     done = (
-        f"{report.pass_.forwarded:,} images through the backbone in {report.pass_.wall_seconds:.1f} s "
-        f"({rate:.1f} images/s); {report.taken_over:,} were there already, "
+        f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
+        f"({rate:.1f} a second); {report.taken_over:,} images were there already, "
         f"{report.pass_.copied:,} share their bytes with another"
     )
     return "\n".join([report.cache.describe(), done, report.pass_.bottleneck()])

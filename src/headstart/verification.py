@@ -11,13 +11,15 @@ from headstart.progress import bar
 from headstart.settings import ExtractConfig, InspectConfig
 
 
-def damaged_rows(cache: FeatureCache) -> list[int]:
-    """Every done row that does not have the checksum that was written with it."""
-    found: list[int] = []
-    with bar(len(cache), "verifying", "rows") as progress:
-        for rows, features in cache.blocks(verify=False):
-            found += cache.damaged(rows, features)
-            progress.update(len(rows))
+def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:
+    """View and number of every done row that does not have the checksum that was written with it."""
+    found: list[tuple[int, int]] = []
+    looks = (cache, *cache.views)
+    with bar(len(cache) * len(looks), "verifying", "rows") as progress:
+        for look in looks:
+            for rows, features in look.blocks(verify=False):
+                found += [(look.view, row) for row in look.damaged(rows, features)]
+                progress.update(len(rows))
     return found
 
 

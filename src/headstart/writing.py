@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -29,19 +28,19 @@ _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 class CacheWriter:
     """Fills rows of a cache. Rows appear as done when `commit` has put them onto the disk."""
 
-    def __init__(self, path: Path, keeps_time: bool = True) -> None:
+    def __init__(self, cache: FeatureCache, time_share: float = 1.0) -> None:
         """Opens a cache for writing; the caller, or who leads the processes that write together, holds its lock.
 
         Args:
-            path: the cache.
-            keeps_time: whether this writer notes the time that passes take: one of those that write together does.
+            cache: of a file, or one of its views.
+            time_share: the part of the time that counts for this cache, where a pass fills several; 0 for those that
+                help another process.
         """
-        cache = FeatureCache(path)
-        self.path = path
+        self.path = cache.path
         self._columns = cache.columns
-        self._seconds, self._keeps_time = cache.seconds, keeps_time
-        with explaining(path):
-            self._descriptor = os.open(path, os.O_RDWR)
+        self._seconds, self._time_share = cache.seconds, time_share
+        with explaining(self.path):
+            self._descriptor = os.open(self.path, os.O_RDWR)
         self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
 
     def __enter__(self) -> "CacheWriter":
@@ -96,8 +95,8 @@ class CacheWriter:
         for rows, status, reason in written:
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
-        self._seconds += seconds
-        if self._keeps_time:
+        self._seconds += self._time_share * seconds
+        if self._time_share:
             self._put("seconds", np.array([0]), np.array([self._seconds]))
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:

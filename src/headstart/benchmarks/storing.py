@@ -40,7 +40,7 @@ class Storage:
             creation.create(temporary, self.manifest, self.made)
         rows, digests = np.arange(len(self.manifest)), np.ones((len(self.manifest), 16), np.uint8)
         start = time.perf_counter()
-        with CacheWriter(self.path) as writer:
+        with CacheWriter(FeatureCache(self.path)) as writer:
             for begin in range(0, len(rows), 256):
                 some = slice(begin, begin + 256)
                 writer.write(rows[some], self.features[some], digests[some])
