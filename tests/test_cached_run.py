@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from conftest import TEST, TRAIN, VAL, make_cache
 from torch import nn
 
+from headstart import head_run
 from headstart.cached_run import CachedRun
 from headstart.errors import CacheError, RunError, SettingsError
 from headstart.settings import HeadConfig, ProbeConfig
@@ -166,3 +168,46 @@ def test_a_missing_cache_or_device_is_an_error_in_words(config, tmp_path, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match="sees no such device"):
         CachedRun.of("head", HeadConfig(cache=config.cache, device="cuda"))
+
+
+@pytest.fixture
+def viewed(tmp_path):
+    make_cache(tmp_path / "v.h5", LABELS, SPLITS, views=2)
+    return HeadConfig(cache=tmp_path / "v.h5", device="cpu", epochs=2)
+
+
+def test_a_run_without_views_is_the_same_run_whether_there_are_any_or_not(tmp_path):
+    make_cache(tmp_path / "none.h5", LABELS, SPLITS)
+    make_cache(tmp_path / "two.h5", LABELS, SPLITS, views=2)
+    plain, without, learned, one = (
+        CachedRun.of("head", HeadConfig(cache=tmp_path / name, device="cpu", views=views)).identity
+        for name, views in (("none.h5", "all"), ("two.h5", 0), ("two.h5", "all"), ("two.h5", 1))
+    )
+    assert plain == without
+    assert not {"views", "tta", "augmentation"} & plain.keys()
+    assert learned["views"] == [2]
+    assert learned["views_content"] != one["views_content"]
+
+
+def test_a_run_that_learns_from_views_says_so_and_how_they_were_made(viewed, capsys):
+    head_run.train(viewed)
+    assert "Of each training image one of 3 views is shown in an epoch." in capsys.readouterr().out
+    folder = CachedRun.of("head", viewed).folder
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["views"], metrics["tta"], json.loads(metrics["augmentation"])["kind"]) == (2, 0, "crop")
+    assert metrics["extract_seconds"] == 1.0 + 2 * 0.5
+    assert metrics["features_in"] == "memory"
+    head_run.train(replace(viewed, views=2))
+    assert "is there already" in capsys.readouterr().out, "all of two views are two views"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"views": 3}, r"has 2 augmented views of the images, not 3\. Add to them with: make extract VIEWS=3"),
+        ({"tta": 2}, "has no augmented views of test images, which --tta asks for"),
+    ],
+)
+def test_views_that_are_not_there_are_an_error_before_any_training(viewed, changes, words):
+    with pytest.raises(CacheError, match=words):
+        head_run.train(replace(viewed, **changes))

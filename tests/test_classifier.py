@@ -12,9 +12,11 @@ from torch import nn
 from headstart.classifier import Classifier
 from headstart.errors import DataError, SettingsError
 from headstart.images import Geometry
+from headstart.loading import content_digest
 from headstart.recipe import from_config
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig
+from headstart.views import Augmentation
 
 PX = 32
 RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
@@ -162,3 +164,21 @@ def test_words_that_mean_nothing_are_refused_with_those_that_do(word):
 def test_a_path_may_be_text_or_a_path(files):
     names, _ = Classifier(parts()).predict([str(files[0]), Path(files[0])])
     assert names[0] == names[1]
+
+
+def test_with_views_the_answer_is_the_mean_over_the_plain_one_and_those_of_the_cache(files):
+    """The same views that extraction makes of the same bytes."""
+    made = Augmentation("crop-flip-jitter", 5)
+    names, probabilities = Classifier(parts(augmentation=made)).predict(files, views=3)
+    assert [number for number, name in enumerate(names) if name is None] == [2, 6]
+    for number in (0, 1, 3, 4, 5, 7, 8, 9):
+        data, found = files[number].read_bytes(), probabilities[number]
+        squares = [made.square(RECIPE.geometry, view, content_digest(data)) for view in (1, 2, 3)]
+        colours = [decoded(data, square).mean(axis=(0, 1)) / 255 for square in (RECIPE.geometry, *squares)]
+        single = [np.exp(20 * colour) / np.exp(20 * colour).sum() for colour in colours]
+        np.testing.assert_allclose(found, np.mean(single, axis=0), rtol=1e-4)
+
+
+def test_views_of_a_run_that_knows_none_are_refused_in_words(files):
+    with pytest.raises(SettingsError, match="--views 3: the run knows no views"):
+        Classifier(parts()).predict(files, views=3)

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import TEST, TRAIN, VAL, D, make_cache, some_features
+from conftest import TEST, TRAIN, VAL, D, make_cache, some_features, view_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -17,6 +17,7 @@ from headstart import features as features_module
 from headstart.cache import FeatureCache
 from headstart.errors import CacheDamaged, CacheError
 from headstart.features import Features, Normalization
+from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,3 +159,123 @@ def test_a_damaged_row_never_trains_a_head(tmp_path):
     stored.flush()
     with pytest.raises(CacheDamaged, match=r"row 2 \(0002.png\)"):
         Features.load(FeatureCache(cache.path), CPU)
+
+
+# --- augmented views ---
+
+
+SOME = [row % 2 for row in range(60)], [(TRAIN, TRAIN, TRAIN, VAL, TEST)[row % 5] for row in range(60)]
+
+
+def with_views(tmp_path, memory_bytes=float("inf"), views=3, **more):
+    cache = make_cache(tmp_path / "views.h5", *SOME, views=3)
+    return cache, Features.load(cache, CPU, memory_bytes, views, **more)
+
+
+def shown(cache, rows, values):
+    """Which view of its image each row of features is; an error when it is none."""
+    plain = torch.from_numpy(cache.features[rows.numpy()]).float()
+    numbers = (values.float() - plain)[:, :1024].mean(dim=1).round().to(torch.int64)
+    expected = view_of(plain.numpy(), numbers.numpy()[:, None])
+    np.testing.assert_allclose(values.float(), expected, atol=0.01)
+    return numbers
+
+
+@pytest.mark.parametrize("memory_bytes", [float("inf"), 1.0], ids=["memory", "file"])
+def test_in_an_epoch_each_image_shows_one_of_its_views_and_in_time_all_alike(tmp_path, memory_bytes):
+    cache, features = with_views(tmp_path, memory_bytes)
+    order, seen = torch.Generator().manual_seed(0), []
+    for _ in range(200):
+        blocks = list(features.shuffled("train", 7, order))
+        rows, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+        assert sorted(rows.tolist()) == cache.rows("train").tolist()
+        seen.append(shown(cache, rows, values)[rows.argsort()])
+    counts = torch.stack([(torch.stack(seen) == view).sum(0) for view in range(4)])
+    assert counts.sum() == 200 * 36
+    assert counts.min() >= 25  # of 200 draws 50 are expected; 6.1 is their deviation
+    assert counts.max() <= 75
+
+
+@pytest.mark.parametrize("memory_bytes", [float("inf"), 1.0], ids=["memory", "file"])
+def test_one_seed_draws_the_same_views_again(tmp_path, memory_bytes):
+    _, features = with_views(tmp_path, memory_bytes)
+    one, two = (
+        torch.cat([values for _, values in features.shuffled("train", 8, torch.Generator().manual_seed(3))])
+        for _ in range(2)
+    )
+    assert torch.equal(one, two)
+
+
+def test_fewer_views_are_the_first_and_none_is_as_if_there_were_none(tmp_path):
+    cache, features = with_views(tmp_path)
+    order = torch.Generator().manual_seed(0)
+    few = [shown(cache, *block) for _ in range(30) for block in features.with_views(1).shuffled("train", 9, order)]
+    assert torch.cat(few).unique().tolist() == [0, 1]
+    plain = Features.load(cache, CPU)
+    for rows, values in features.with_views(0).shuffled("train", 9, torch.Generator().manual_seed(1)):
+        assert shown(cache, rows, values).max() == 0
+    for one, other in zip(
+        features.with_views(0).shuffled("train", 9, torch.Generator().manual_seed(1)),
+        plain.shuffled("train", 9, torch.Generator().manual_seed(1)),
+        strict=True,
+    ):
+        assert all(map(torch.equal, one, other))
+    assert features.with_views("all") is features
+
+
+def test_where_a_view_is_missing_or_of_other_bytes_the_plain_one_is_shown(tmp_path):
+    cache, _ = with_views(tmp_path)
+    changed, missing = cache.rows("train")[[4, 9]]
+    view = cache.views[0]
+    with CacheWriter(view) as writer:
+        writer.write(np.array([changed]), view.features[[changed]], np.ones((1, 16), np.uint8))
+        writer.commit(0.0)
+        writer.reopen(np.array([missing]))
+    again = FeatureCache(cache.path)
+    features, order = Features.load(again, CPU, views=1), torch.Generator().manual_seed(0)
+    for _ in range(30):
+        for rows, values in features.shuffled("train", 8, order):
+            views = shown(again, rows, values)
+            assert views[(rows == changed) | (rows == missing)].sum() == 0
+
+
+def test_views_of_images_that_are_not_learned_from_are_left_on_the_disk(tmp_path):
+    cache, features = with_views(tmp_path)
+    assert len(features.values) == 60 + 3 * 36
+    assert not features.has_views("test")
+    for split in ("val", "test"):
+        assert (features.places[1:, features.rows[split]] == -1).all()
+    assert len(Features.load(cache, CPU, views=0).values) == 60
+
+
+@pytest.mark.parametrize("memory_bytes", [float("inf"), 1.0], ids=["memory", "file"])
+def test_an_answer_is_the_mean_over_the_views_that_an_image_has(tmp_path, memory_bytes):
+    cache, _ = with_views(tmp_path)
+    tested = cache.rows("test")
+    for view in cache.views[:2]:
+        some = tested[: 5 * view.view]
+        with CacheWriter(view) as writer:
+            values = view_of(cache.features[some].astype(np.float32), view.view)
+            writer.write(some, values, np.zeros((len(some), 16), np.uint8))
+            writer.commit(0.0)
+    features = Features.load(FeatureCache(cache.path), CPU, memory_bytes, views=0, tta=2)
+    assert features.has_views("test")
+    assert not features.has_views("train")
+    found = features.means(features.rows["test"], lambda values: values[:, :1].float())
+    plain = cache.features[tested, 0].astype(np.float32)
+    views = np.array([1.0] * 5 + [2 / 2] * 5 + [0.0] * (len(tested) - 10))  # (0 + 1 + 2) / 3, (0 + 2) / 2, 0
+    np.testing.assert_allclose(found[:, 0], plain + views, atol=0.02)
+    without = features.with_views(0).means(features.rows["test"], lambda values: values[:, :1].float())
+    np.testing.assert_allclose(without[:, 0], plain)
+
+
+def test_a_changed_bit_in_a_view_ends_the_reading(tmp_path):
+    cache, _ = with_views(tmp_path)
+    column = cache.views[2].columns["features"]
+    row = int(cache.rows("train")[5])
+    with cache.path.open("rb+") as file:
+        file.seek(column.offset + row * column.row_bytes)
+        file.write(b"\x00\x7b")
+    with pytest.raises(CacheDamaged, match=f"in view 3 are not what was written: row {row} "):
+        Features.load(FeatureCache(cache.path), CPU, views=3)
+    Features.load(FeatureCache(cache.path), CPU, views=2)

@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart import prediction
 from headstart.classifier import Classifier
-from headstart.errors import DataError
+from headstart.errors import CacheError, DataError
 from headstart.prediction import Summary, header, line_of, name_of, predict_cache, predict_images
 from headstart.recipe import from_config
 from headstart.run_parts import Parts
@@ -191,3 +191,27 @@ def test_a_file_is_named_after_what_was_predicted(tmp_path, monkeypatch):
         assert re.fullmatch(re.escape(word) + "-[0-9a-f]{8}", name_of(source))
     assert name_of("a/new") != name_of("b/new"), "the second would replace the first"
     assert name_of("a/*.jpg") != name_of("b/*.jpg")
+
+
+def test_of_a_cache_the_answer_is_the_mean_over_the_views_that_a_row_has(tmp_path):
+    cache = make_cache(tmp_path / "f.h5", [0, 1] * 6, [TRAIN] * 8 + [TEST] * 4, unreadable=(2,), views=2)
+    model = classifier(("cat", "dog"), nn.Identity(), 2048)
+    predict_cache(model, cache, tmp_path / "plain.csv", "key")
+    predict_cache(model, cache, tmp_path / "mean.csv", "key", views=2)
+
+    single = [of(model, look.read()) for look in (cache, *cache.views)]
+    rows = np.array([row for row in range(12) if row != 2])
+    expected = np.where((rows < 8)[:, None], np.mean(single, axis=0)[rows], single[0][rows])
+    for name, wanted in (("plain.csv", single[0][rows]), ("mean.csv", expected)):
+        lines = [line for line in read(tmp_path / name) if not line["unreadable"]]
+        found = [float(line["probability"]) for line in lines]
+        np.testing.assert_allclose(found, wanted.max(axis=1), rtol=1e-4)
+        assert [line["predicted"] for line in lines] == [("cat", "dog")[row.argmax()] for row in wanted]
+    with pytest.raises(CacheError, match="has 2 augmented views of the images, not 3"):
+        predict_cache(model, cache, tmp_path / "more.csv", "key", views=3)
+
+
+def of(model, features):
+    """Probabilities of features, as an array."""
+    with torch.no_grad():
+        return model.of_features(torch.from_numpy(features)).numpy()
