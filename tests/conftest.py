@@ -1,7 +1,9 @@
-"""What several tests need: small pictures, features that differ by class, caches, and the figures that were drawn."""
+"""What several tests need: small pictures, tar archives, features that differ by class, caches, and drawn figures."""
 
+import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,30 @@ def decoded(data: bytes, squares: Squares) -> npt.NDArray[np.uint8]:
     """The one square of a picture."""
     (pixels,) = decode(data, [squares])
     return pixels
+
+
+def encoded(seed: int, form: str = "PNG") -> bytes:
+    """The picture as a file's content."""
+    buffer = BytesIO()
+    picture(seed).save(buffer, form)
+    return buffer.getvalue()
+
+
+def archive(path: Path, members: Iterable[tuple[str, bytes | str]], form: int = tarfile.GNU_FORMAT) -> Path:
+    """A tar of names and contents, in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=form) as tar:
+        for name, content in members:
+            content = content if isinstance(content, bytes) else content.encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))
+    return path
+
+
+def sample(number: int, label: object, folder: str = "") -> list[tuple[str, bytes | str]]:
+    """Names and contents of an image and its class."""
+    return [(f"{folder}{number:06}.png", encoded(number)), (f"{folder}{number:06}.cls", str(label))]
 
 
 @pytest.fixture

@@ -1,18 +1,17 @@
 """Tar archives as a data set: the same images, labels and features as loose files, and every archive read in place."""
 
-import json
 import os
 import subprocess
 import tarfile
-from io import BytesIO
 
 import numpy as np
 import pytest
-from conftest import picture
+from braceexpand import braceexpand
+from conftest import archive, encoded, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import datasets, extract, loading, shards
+from headstart import datasets, extract, listing, loading, shards
 from headstart.cache import FeatureCache
 from headstart.errors import DataError, DataWarning
 from headstart.images import UnreadableImage
@@ -27,28 +26,6 @@ SETTINGS = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "
 def own_folder(tmp_path, monkeypatch):
     """Indexes are kept below the folder where a program runs."""
     monkeypatch.chdir(tmp_path)
-
-
-def encoded(seed, suffix="PNG"):
-    buffer = BytesIO()
-    picture(seed).save(buffer, suffix)
-    return buffer.getvalue()
-
-
-def archive(path, members, form=tarfile.GNU_FORMAT):
-    """A tar of names and contents, in their order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=form) as tar:
-        for name, content in members:
-            content = content if isinstance(content, bytes) else content.encode()
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, BytesIO(content))
-    return path
-
-
-def sample(number, label, folder=""):
-    return [(f"{folder}{number:06}.png", encoded(number)), (f"{folder}{number:06}.cls", str(label))]
 
 
 @pytest.fixture
@@ -117,25 +94,33 @@ def test_nothing_is_computed_again_when_archives_are_packed_anew(wds, tmp_path, 
     assert contents(after.manifest)["train-001.tar/000012.png"][0] == encoded(12)
 
 
-def test_members_are_looked_for_once(wds, monkeypatch):
-    first = datasets.load(wds)
-    monkeypatch.setattr(tarfile, "open", lambda *_: pytest.fail("the archive was read again"))
-    again = datasets.load(wds)
-    assert contents(again) == contents(first)
-    assert again.digest() == first.digest()
+def packed(path, members):
+    """An archive whose time tells nothing."""
+    path.unlink(missing_ok=True)
+    archive(path, members)
+    os.utime(path, ns=(1, 1))
 
 
-@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"no index"), lambda file: file.write_bytes(b"")])
-def test_a_damaged_index_is_made_anew(wds, spoil):
-    first = contents(datasets.load(wds))
-    for file in shards.INDEXES.iterdir():
-        spoil(file)
-    assert contents(datasets.load(wds)) == first
+@pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+def test_images_that_change_places_in_an_archive_of_the_same_size_and_time_are_told_apart(tmp_path):
+    old, new = ([(f"{n}.bmp", encoded(seed(n), "BMP")) for n in range(8)] for seed in (int, lambda n: 7 - n))
+    labels = [(f"{n}.cls", ("cat", "dog")[n % 2]) for n in range(8)]
+    packed(tmp_path / "x.tar", [*old, *labels])
+    cache = extract("x.tar", **SETTINGS)
+    before, digest = cache.read(), cache.manifest.files_digest()
+    packed(tmp_path / "x.tar", [*reversed(new), *labels])
+    after = extract("x.tar", **SETTINGS)
+    assert np.array_equal(after.read(), before[::-1])
+    assert after.manifest.files_digest() != digest
 
 
-def test_where_no_index_can_be_kept_archives_are_still_read(wds, tmp_path):
-    (tmp_path / "data").write_bytes(b"in the way")
-    assert len(datasets.load(wds)) == 32
+@pytest.mark.parametrize("members", [sample(1, "cat"), [("1.txt", bytes(20_000))], [("1.png", b"1"), ("2.png", b"2")]])
+def test_what_is_no_image_of_this_size_any_more_is_not_read_though_the_time_is_the_same(tmp_path, members):
+    packed(tmp_path / "x.tar", [("1.png", b"1"), *sample(2, "dog")])
+    place = shards.place_of("x.tar/000002.png")
+    packed(tmp_path / "x.tar", members)
+    with pytest.raises(UnreadableImage, match="vanished"):
+        loading.read(place)
 
 
 def test_an_archive_that_is_written_anew_during_a_pass_gives_no_wrong_image(wds, tmp_path):
@@ -144,40 +129,6 @@ def test_an_archive_that_is_written_anew_during_a_pass_gives_no_wrong_image(wds,
     archive(tmp_path / "shards" / "test-000.tar", sample(77, "cat"))
     with pytest.raises(UnreadableImage, match="vanished"):
         loading.read(place)
-
-
-@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_every_form_of_tar_and_any_name_is_read(tmp_path, form):
-    folder = "a folder/" if form == tarfile.USTAR_FORMAT else "wörter/" + "long" * 40 + "/"
-    members = [member for n in range(6) for member in sample(n, n % 2, f"./{folder}")]
-    archive(tmp_path / "all.tar", members, form)
-    with pytest.warns(DataWarning):
-        manifest = datasets.load("all.tar")
-    assert sorted(content for content, _, _ in contents(manifest).values()) == sorted(encoded(n) for n in range(6))
-    assert manifest.name == "all"
-
-
-def test_labels_come_from_a_cls_or_a_json_and_what_has_none_is_unlabelled(tmp_path):
-    members = [
-        ("a.jpg", b"0"), ("a.cls", "3\n"), ("a.json", '{"label": "ignored"}'),
-        ("b.seg.png", b"a mask, no image of its own"), ("b.JPG", b"1"), ("b.json", '{"cls": 5, "width": 3}'),
-        ("c.jpg", b"2"), ("c.txt", "a caption"), ("d.jpg", b"3"), ("d.json", '{"width": 3}'),
-        ("._a.jpg", b"of a Mac"), ("e.json", '{"label": "x"}'), ("f.cls", "3"), ("f.webp", b"4"),
-    ]  # fmt: skip
-    archive(tmp_path / "x.tar", members)
-    _, (found,) = shards.listed("x.tar")
-    named = [found.classes[label] if label >= 0 else None for label in found.labels]
-    assert dict(zip(found.paths.tolist(), named, strict=True)) == {
-        b"x.tar/a.jpg": "3", b"x.tar/b.JPG": "5", b"x.tar/c.jpg": None, b"x.tar/d.jpg": None, b"x.tar/f.webp": "3"
-    }  # fmt: skip
-
-
-def test_of_a_name_that_is_there_twice_the_later_member_counts_as_in_tar(tmp_path):
-    archive(tmp_path / "x.tar", [*sample(1, "cat"), *sample(2, "dog"), ("000001.png", encoded(9))])
-    with pytest.warns(DataWarning):
-        manifest = datasets.load("x.tar")
-    assert contents(manifest)["x.tar/000001.png"][0] == encoded(9)
-    assert len(manifest) == 2
 
 
 @pytest.mark.parametrize(
@@ -191,7 +142,9 @@ def test_of_a_name_that_is_there_twice_the_later_member_counts_as_in_tar(tmp_pat
         ("gzip.tar", "gzip.tar cannot be read as a tar archive .* a compressed one must be unpacked"),
         ("unlabelled.tar", "no image has a label. Expected 000123.cls"),
         ("json.tar", "json.tar: 1.json cannot be read"),
-        ("empty.tar", "empty.tar holds no images"),
+        ("empty.tar", "empty.tar: no images. Expected 000123.cls beside 000123.jpg"),
+        ("x-{000..009}.tar.gz", "x-{000..009}.tar.gz: members are read in place, .* Unpack it to a .tar first"),
+        ("test-train-0.tar", "test-train-0.tar says two splits, test and train. Rename it"),
         ("one.tar", "only the class 'cat'"),
     ],
 )
@@ -204,6 +157,7 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(wds, tmp_path, pattern, me
     archive(tmp_path / "json.tar", [("1.png", encoded(1)), ("1.json", "{")])
     archive(tmp_path / "empty.tar", [])
     archive(tmp_path / "one.tar", sample(1, "cat"))
+    archive(tmp_path / "test-train-0.tar", [*sample(1, "cat"), *sample(2, "dog")])
     with pytest.raises(DataError, match=message):
         datasets.load(pattern)
 
@@ -237,13 +191,71 @@ def test_a_data_set_of_archives_is_called_by_its_folder_or_its_only_file(pattern
     assert dataset_name(pattern) == name
 
 
-def test_the_split_may_be_the_folder_of_an_archive(tmp_path):
-    for number, split in enumerate(("train", "valid", "test")):
-        archive(tmp_path / "w" / split / "0.tar", [*sample(2 * number, "cat"), *sample(2 * number + 1, "dog")])
-    manifest = datasets.load("w/{train,valid,test}/{0..0}.tar")
-    assert {manifest.relative_path(row)[:5]: int(manifest.splits[row]) for row in range(6)} == {
-        "train": 0, "valid": 1, "test/": 2
-    }  # fmt: skip
+def splits_of(pattern):
+    """The split of each archive, by its path below the root."""
+    _, parts = shards.listed(pattern)
+    return {os.path.dirname(os.fsdecode(part.paths[0])): SPLITS[part.splits[0]] for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "splits"),
+    [
+        ("w/{train,valid,test}/0.tar", {"train/0.tar": "train", "valid/0.tar": "val", "test/0.tar": "test"}),
+        ("w/{1,2}/{train,Test}/0.tar", {
+            "1/train/0.tar": "train", "1/Test/0.tar": "test", "2/train/0.tar": "train", "2/Test/0.tar": "test"
+        }),
+        ("in1k-{train,validation}-0000.tar", {"in1k-train-0000.tar": "train", "in1k-validation-0000.tar": "val"}),
+        ("w/split={train,val}/test/a.tar", {"split=train/test/a.tar": "test", "split=val/test/a.tar": "test"}),
+        ("test/{train,val}_0.tar", {"train_0.tar": "train", "val_0.tar": "val"}),
+        ("val/{a,b}.tar", {"a.tar": "train", "b.tar": "train"}),
+        ("w/{training,contest}.tar", {"training.tar": "train", "contest.tar": "train"}),
+    ],
+)  # fmt: skip
+def test_the_split_is_a_word_of_an_archives_name_or_else_of_the_nearest_folder(tmp_path, pattern, splits):
+    for path in braceexpand(pattern):
+        archive(tmp_path / path, sample(1, "cat"))
+    assert splits_of(pattern) == splits
+
+
+def test_archives_that_say_no_split_among_others_are_train_with_a_warning(tmp_path):
+    for name in ("test-0", "more-0", "more-1"):
+        archive(tmp_path / f"{name}.tar", sample(1, "cat"))
+    with pytest.warns(DataWarning, match=r"more-0\.tar does not say its split .* train \(2 of 3 archives\)"):
+        splits = splits_of("*.tar")
+    assert splits == {"more-0.tar": "train", "more-1.tar": "train", "test-0.tar": "test"}
+
+
+def test_an_archive_counts_once_however_often_patterns_name_it(wds):
+    names = ["shards/train-000.tar", "shards/train-001.tar"]
+    assert shards.archives_of("{shards/train-*,shards/t*-001,./shards/train-000}.tar") == names
+
+
+def test_a_file_may_be_called_like_a_pattern(tmp_path):
+    for name in ("photos [2020]/a", "photos [2020]/b", "{c}"):
+        archive(tmp_path / f"{name}.tar", sample(1, "cat"))
+    assert shards.archives_of("photos [2020]/a.tar") == ["photos [2020]/a.tar"]
+    assert shards.archives_of("photos [2020]/{a,b}.tar") == ["photos [2020]/a.tar", "photos [2020]/b.tar"]
+    assert shards.archives_of("{c}.tar") == ["{c}.tar"]
+
+
+def test_a_folder_may_be_called_like_an_archive(tmp_path):
+    for number, name in enumerate(("q.tar/r.tar/a.tar", "q.tar/s.tar")):
+        archive(tmp_path / name, [*sample(2 * number, "cat", "in.tar/"), *sample(2 * number + 1, "dog", "in.tar/")])
+    with pytest.warns(DataWarning):
+        manifest = datasets.load("q.tar/{r.tar/a,s}.tar")
+    for row, place in manifest.places(range(4)):
+        assert loading.read(place) == encoded(row)
+        assert shards.place_of(os.path.join("q.tar", manifest.relative_path(row))).offset == place.offset
+
+
+def test_what_is_left_out_of_all_archives_is_said_once(wds, tmp_path):
+    for name in ("train-000", "val-000"):
+        with tarfile.open(tmp_path / "shards" / f"{name}.tar", "a") as tar:
+            tar.addfile(tarfile.TarInfo("a.txt"))
+    for look in (datasets.load, listing.count):
+        with pytest.warns(DataWarning, match=r"left out what is no image by its name: 2 x \.txt") as said:
+            look("shards/*.tar")
+        assert len(said) == 1
 
 
 def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
@@ -263,10 +275,3 @@ def test_a_folder_of_archives_tells_how_to_name_them(wds):
         pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"),
     ):
         datasets.load("shards/")
-
-
-def test_json_with_names_is_read_as_text(tmp_path):
-    members = [("1.png", encoded(1)), ("1.json", json.dumps({"label": "Größe"}, ensure_ascii=False))]
-    archive(tmp_path / "x.tar", [*members, *sample(2, "dog")])
-    _, (found,) = shards.listed("x.tar")
-    assert found.classes == ("Größe", "dog")

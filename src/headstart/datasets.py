@@ -38,7 +38,7 @@ def load(data: str, seed: int = 0) -> Manifest:
 
     Raises:
         DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a CSV
-            whose columns or files are missing, an archive that is missing or damaged.
+            whose columns or files are missing, an archive that is missing, damaged or compressed.
 
     Warns:
         DataWarning: a class has no image in val or test, or files were left out.
@@ -49,7 +49,7 @@ def load(data: str, seed: int = 0) -> Manifest:
             return _manifest(path, folders.listed(path), seed, data)
         if path.suffix.lower() == ".csv" and path.is_file():
             return _manifest(path.parent, [_read_csv(path)], seed, data)
-        if path.suffix == ".tar":
+        if shards.are_archives(data):
             return _manifest(*shards.listed(data), seed, data)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None

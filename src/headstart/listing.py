@@ -19,16 +19,17 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
     Args:
         source: a folder, whose images lie as deep as they like; a pattern such as `new/**/*.jpg`; a .csv with a column
             path, relative to its own folder; tar archives (see `shards.archives_of`); or an image.
-        left_out: counts the other files of a folder, by suffix.
+        left_out: counts the other files of a folder or an archive, by suffix.
 
     Raises:
-        DataError: a folder cannot be read, or the CSV has no column path, or a line too long or too short.
+        DataError: a folder or archive cannot be read, or the CSV has no column path, or a line too long or too short.
     """
+    left_out = Counter() if left_out is None else left_out
     try:
-        if source.endswith(".tar") and not os.path.isdir(source):
-            yield from chain.from_iterable(map(shards.members, shards.archives_of(source)))
-        elif os.path.isdir(source):
-            yield from _in_folder(source, Counter() if left_out is None else left_out)
+        if os.path.isdir(source):
+            yield from _in_folder(source, left_out)
+        elif shards.are_archives(source):
+            yield from chain.from_iterable(shards.members(path, left_out) for path in shards.archives_of(source))
         elif os.path.isfile(source):
             yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]
         else:
@@ -68,7 +69,7 @@ def count(source: str) -> int:
         DataError: none; see also `images_of`.
 
     Warns:
-        DataWarning: files of a folder are left out, since they are no images by their names.
+        DataWarning: files of a folder or an archive are left out, since they are no images by their names.
     """
     left_out: Counter[str] = Counter()
     found = sum(1 for _ in images_of(source, left_out))

@@ -21,6 +21,8 @@ from headstart.manifest import Member, Place
 from headstart.team import local_size
 
 DIGEST_BYTES = 16
+SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
+"""How far before a tar's member its header says the size, and in how many octal digits."""
 
 
 SquaresOf = Callable[[int, bytes], Mapping[int, Squares]]
@@ -115,9 +117,18 @@ def read(place: Place) -> bytes:
 def _read_member(member: Member) -> bytes:
     """Opens the archive each time, as files are: any number of threads may, and of any number of archives."""
     with member.archive.open("rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_mtime_ns != member.mtime_ns:
+        number = file.fileno()
+        if os.fstat(number).st_mtime_ns != member.mtime_ns or _size_at(number, member.offset) != member.size:
             raise FileNotFoundError  # written anew meanwhile: something else lies there now
-        return os.pread(file.fileno(), member.size, member.offset)
+        return os.pread(number, member.size, member.offset)
+
+
+def _size_at(file: int, offset: int) -> int | None:
+    """What the header before a member says of its size; None where there is no header."""
+    try:
+        return int(os.pread(file, SIZE_DIGITS, offset - SIZE_BEFORE).strip(b"\0 "), 8)
+    except ValueError:
+        return None
 
 
 def content_digest(data: bytes) -> bytes:

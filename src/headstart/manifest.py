@@ -4,6 +4,7 @@ N images, C classes.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -62,11 +63,12 @@ class Manifest:
 
     def place(self, row: int) -> Place:
         """Where the image of a row lies."""
-        path = self.relative_path(row)
+        path = os.path.join(self.root, self.relative_path(row))
         if self.offsets is None:
-            return self.root / path
-        archive = self.root / path[: end_of_archive(path)]
-        return Member(archive, int(self.offsets[row]), int(self.sizes[row]), int(self.mtimes_ns[row]))
+            return Path(path)
+        return Member(
+            Path(path[: end_of_archive(path)]), int(self.offsets[row]), int(self.sizes[row]), int(self.mtimes_ns[row])
+        )
 
     def places(self, rows: Iterable[int]) -> Iterator[tuple[int, Place]]:
         """Row and place of some images, one after the other."""
@@ -77,8 +79,9 @@ class Manifest:
         return os.fsdecode(bytes(self.paths[row]))
 
     def files_digest(self) -> str:
-        """32 hex digits over size and time of every file: who has not read them knows by these whether they changed."""
-        return blake2b(self.sizes.tobytes() + self.mtimes_ns.tobytes(), digest_size=16).hexdigest()
+        """32 hex digits over size, time and offset of every file: who has not read them knows whether they changed."""
+        offsets = b"" if self.offsets is None else self.offsets.tobytes()
+        return blake2b(self.sizes.tobytes() + self.mtimes_ns.tobytes() + offsets, digest_size=16).hexdigest()
 
     def digest(self) -> str:
         """32 hex digits over names, labels, splits, sizes and classes."""
@@ -90,16 +93,27 @@ class Manifest:
 
 
 def end_of_archive(path: str) -> int:
-    """Where the archive's own path ends in that of a member; 0 if it is no member's."""
-    return path.find(".tar/") + len(".tar") if ".tar/" in path else 0
+    """Where the archive's own path ends in that of a member; 0 if it is no member's. A folder may be called x.tar."""
+    ends = (found.end() - 1 for found in re.finditer(r"\.tar/", path))
+    return next((end for end in ends if not os.path.isdir(path[:end])), 0)
 
 
 def same_data(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests list the same files (by path, size and time of change), labels and splits."""
+    """Whether two manifests list the same files (by path, size, time and offset), labels and splits."""
     columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets")
     return (one.root, one.classes) == (other.root, other.classes) and all(
         np.array_equal(getattr(one, column), getattr(other, column)) for column in columns
     )
+
+
+def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether each image of `now` has size, time and offset of the one in row `old` of `before`."""
+    same: NDArray[np.bool_] = (before.sizes[old] == now.sizes) & (before.mtimes_ns[old] == now.mtimes_ns)
+    if before.offsets is None or now.offsets is None:
+        same &= before.offsets is now.offsets
+    else:
+        same &= before.offsets[old] == now.offsets
+    return same
 
 
 def count_by_class(manifest: Manifest) -> NDArray[np.int64]:

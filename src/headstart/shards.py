@@ -1,44 +1,48 @@
 """Tar archives in WebDataset's layout: `000123.jpg` with `000123.cls` or `000123.json` beside it, read in place.
 
-Members are found once for each archive; where they begin is kept, so that the next look costs nothing. n images in one.
+Which archives a pattern means, and which split each. What is in one: see `tar_index`.
 """
 
-import json
 import os
 import re
-import tarfile
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from glob import glob, has_magic
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NoReturn
-from zipfile import BadZipFile
 
 import numpy as np
 from braceexpand import braceexpand
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from headstart.errors import DataError
-from headstart.files import whole_file
-from headstart.folders import IMAGE_SUFFIXES
-from headstart.manifest import SPLITS, UNLABELLED, Found, Member, Place, end_of_archive, split_called
+from headstart import tar_index
+from headstart.errors import DataError, DataWarning
+from headstart.folders import warn_of_other_files
+from headstart.manifest import SPLITS, Found, Member, Place, end_of_archive, split_called
 from headstart.progress import bar
 
-INDEXES = Path("data/indexes")
-"""What was found in archives; to be found anew at any time."""
-LABEL_KEYS = ("label", "cls", "class")
-"""Where a .json may hold the label."""
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
-Index = dict[str, NDArray[Any]]
-"""Columns of an archive: names (n,), labels (n,), classes (their names), offsets (n,), sizes (n,)."""
+
+def are_archives(pattern: str) -> bool:
+    """Whether tar archives are meant.
+
+    Raises:
+        DataError: they are compressed.
+    """
+    if pattern.lower().endswith(COMPRESSED):
+        raise DataError(
+            f"{pattern}: members are read in place, which a compressed archive does not allow. "
+            "Unpack it to a .tar first, for example with gunzip."
+        )
+    return Path(pattern).suffix == ".tar"
 
 
 def listed(pattern: str) -> tuple[Path, list[Found]]:
     """Images of tar archives, a part for each archive.
 
-    The split is what the name of an archive begins with, or its folder's: `train-000.tar`, `val/000.tar`.
+    The split is a word of the archive's name, or else of a folder's below that which all share: `train-000.tar`,
+    `imagenet-val-000.tar`, `2020/test/000.tar`.
 
     Args:
         pattern: an archive, or several: `shards/train-{000..099}.tar`, `shards/*.tar`.
@@ -47,18 +51,26 @@ def listed(pattern: str) -> tuple[Path, list[Found]]:
         The folder that paths are relative to, and the parts.
 
     Raises:
-        DataError: an archive is missing or damaged, or no image has a label.
-        OSError: one cannot be read.
+        DataError: an archive is missing or damaged, or its name says two splits; no image, or none with a label.
+        OSError: one is gone.
+
+    Warns:
+        DataWarning: members were left out, or some archives say no split while others do.
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
+    parts, left_out = [], Counter[str]()
     with bar(len(archives), "indexing", "archives") as progress:
-        parts = [_found(root, archive, progress) for archive in archives]
-    if any(len(part.paths) for part in parts) and not any(part.classes for part in parts):
+        for archive, split in zip(archives, _splits(root, archives), strict=True):
+            parts.append(_found(root, archive, split, left_out))
+            progress.update()
+    if not any(part.classes for part in parts):
+        what = "no image has a label" if any(len(part.paths) for part in parts) else "no images"
         raise DataError(
-            f"{pattern}: no image has a label. Expected 000123.cls beside 000123.jpg, or 000123.json with "
-            f"{' or '.join(LABEL_KEYS)}."
+            f"{pattern}: {what}. Expected 000123.cls beside 000123.jpg, or 000123.json with "
+            f"{' or '.join(tar_index.LABEL_KEYS)}."
         )
+    warn_of_other_files(Path(pattern), left_out)
     return root, parts
 
 
@@ -68,11 +80,13 @@ def archives_of(pattern: str) -> list[str]:
     Raises:
         DataError: one that is named is not there, or none matches.
     """
+    if os.path.isfile(pattern):
+        return [pattern]
     try:
-        names = list(dict.fromkeys(braceexpand(pattern, escape=False)))
+        names = list(braceexpand(pattern, escape=False))
     except ValueError:
         raise DataError(f"{pattern} has a brace too many or too few.") from None
-    found = [path for name in names for path in (sorted(glob(name)) if has_magic(name) else [name])]
+    found = list(dict.fromkeys(os.path.normpath(path) for name in names for path in _matching(name)))
     if not found:
         raise DataError(f"{pattern} matches no archive.")
     missing = [path for path in found if not os.path.isfile(path)]
@@ -81,43 +95,52 @@ def archives_of(pattern: str) -> list[str]:
     return found
 
 
+def _matching(name: str) -> list[str]:
+    """A file may be called `photos [2020].tar`."""
+    return sorted(glob(name)) if has_magic(name) and not os.path.isfile(name) else [name]
+
+
 def place_of(path: str) -> Place:
     """Where an image lies, by its path alone: `shards/train-000.tar/000123.jpg` is in an archive.
 
     Raises:
-        DataError: the archive is damaged.
+        DataError: the archive cannot be read or is damaged.
     """
     end = end_of_archive(path)
     if not os.path.isfile(path[:end]):
         return Path(path)
     status = os.stat(path[:end])
-    found = _places(path[:end], status.st_size, status.st_mtime_ns).get(path[end + 1 :])
+    found = _places(path[:end], *tar_index.identity(status)).get(path[end + 1 :])
     return Member(Path(path[:end]), *found, status.st_mtime_ns) if found else Path(path)
 
 
-def members(archive: str) -> Iterator[str]:
+def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
     """Paths of the images in an archive, its own in front.
 
+    Args:
+        archive: its path.
+        left_out: counts the other members, by suffix.
+
     Raises:
-        DataError: the archive is damaged.
+        DataError: the archive cannot be read or is damaged.
     """
-    return (f"{archive}/{os.fsdecode(name)}" for name in _index(archive, os.stat(archive))["names"].tolist())
+    index = tar_index.index_of(archive, os.stat(archive))
+    left_out.update(tar_index.left_out(index))
+    return (f"{archive}/{os.fsdecode(name)}" for name in index["names"].tolist())
 
 
 @lru_cache(maxsize=64)
-def _places(archive: str, *status: int) -> dict[str, tuple[int, int]]:
+def _places(archive: str, *_identity: int) -> dict[str, tuple[int, int]]:
     """Offset and size of each image in an archive, by its name."""
-    index = _index(archive, os.stat(archive))
+    index = tar_index.index_of(archive, os.stat(archive))
     names = map(os.fsdecode, index["names"].tolist())
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))
 
 
-def _found(root: Path, archive: str, progress: "tqdm[NoReturn]") -> Found:
+def _found(root: Path, archive: str, split: str, left_out: Counter[str]) -> Found:
     status = os.stat(archive)
-    index, own = _index(archive, status), os.path.relpath(archive, root)
-    progress.update()
-    words = (Path(own).parts[0], re.split("[-_.]", Path(own).name)[0])
-    split = next(filter(None, map(split_called, words)), "train")
+    index, own = tar_index.index_of(archive, status), os.path.relpath(archive, root)
+    left_out.update(tar_index.left_out(index))
     return Found(
         paths=np.strings.add(os.fsencode(own) + b"/", index["names"]),
         classes=tuple(index["classes"].tolist()),
@@ -129,76 +152,25 @@ def _found(root: Path, archive: str, progress: "tqdm[NoReturn]") -> Found:
     )
 
 
-def _index(archive: str, status: os.stat_result) -> Index:
-    """What is in an archive: as it was found before, if the archive has not changed since."""
-    key = f"{os.path.abspath(archive)} {status.st_size} {status.st_mtime_ns}"
-    kept = INDEXES / f"{blake2b(os.fsencode(key), digest_size=16).hexdigest()}.npz"
-    try:
-        with np.load(kept) as columns:
-            return dict(columns)
-    except (OSError, EOFError, ValueError, BadZipFile):  # not there, or damaged
-        index = _read(archive)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(kept) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **index)
-    except OSError:
-        pass  # then the next run looks again
-    return index
+def _splits(root: Path, archives: list[str]) -> list[str]:
+    said = [_split_of(os.path.relpath(archive, root)) for archive in archives]
+    silent = [archive for archive, split in zip(archives, said, strict=True) if not split]
+    if 0 < len(silent) < len(archives):
+        warnings.warn(
+            f"{silent[0]} does not say its split by its name or folder, and counts as train "
+            f"({len(silent)} of {len(archives)} archives).",
+            DataWarning,
+            stacklevel=3,
+        )
+    return [split or "train" for split in said]
 
 
-def _read(archive: str) -> Index:
-    images: dict[str, tuple[int, int]] = {}
-    labels: dict[str, str] = {}
-    try:
-        with tarfile.open(archive, "r:") as tar:
-            for member in tar:
-                name = os.path.normpath(member.name).lstrip("/")
-                key, suffix = _key_and_suffix(name)
-                if not member.isreg() or member.issparse() or os.path.basename(name).startswith("."):
-                    continue
-                if suffix in IMAGE_SUFFIXES:
-                    images[name] = member.offset_data, member.size
-                elif suffix == ".cls" or (suffix == ".json" and key not in labels):
-                    labels[key] = _label(tar, member, archive)
-    except (tarfile.TarError, EOFError) as error:
-        raise DataError(
-            f"{archive} cannot be read as a tar archive ({error}). Copy it again; a compressed one must be unpacked."
-        ) from None
-    return _columns(images, labels)
-
-
-def _key_and_suffix(name: str) -> tuple[str, str]:
-    """What the members of one sample share, and what they differ by: all from the first dot of the file's name on."""
-    base = os.path.basename(name)
-    dot = base.find(".", 1) if "." in base[1:] else len(base)
-    return name[: len(name) - len(base) + dot], base[dot:].lower()
-
-
-def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, archive: str) -> str:
-    """The class that a .cls or a .json names; empty where it names none."""
-    file = tar.extractfile(member)
-    assert file is not None  # it is a regular file
-    try:
-        text = file.read().decode()
-        if member.name.lower().endswith(".cls"):
-            return text.strip()
-        content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{archive}: {member.name} cannot be read: {error}.") from None
-    found = [content[key] for key in LABEL_KEYS if key in content] if isinstance(content, dict) else []
-    return str(found[0]) if found else ""
-
-
-def _columns(images: dict[str, tuple[int, int]], labels: dict[str, str]) -> Index:
-    named = [labels.get(_key_and_suffix(name)[0], "") for name in images]
-    classes = sorted(set(named) - {""})
-    index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
-    places = np.array(list(images.values()), np.int64).reshape(-1, 2)
-    return {
-        "names": np.array([os.fsencode(name) for name in images], np.bytes_),
-        "labels": np.array([index[name] for name in named], np.int64),
-        "classes": np.array(classes, np.str_),
-        "offsets": places[:, 0],
-        "sizes": places[:, 1],
-    }
+def _split_of(archive: str) -> str | None:
+    """The split that is a word of an archive's name, or else of the nearest folder's that says one."""
+    for part in reversed(Path(archive).parts):
+        said = sorted({split for word in re.split(r"[\W_]+", part) if (split := split_called(word))})
+        if len(said) > 1:
+            raise DataError(f"{archive} says two splits, {' and '.join(said)}. Rename it, so that it says one.")
+        if said:
+            return said[0]
+    return None

@@ -19,7 +19,7 @@ from headstart.errors import CacheError, RecipeMismatch
 from headstart.images import PASSING, REASONS, UnreadableImage
 from headstart.loading import content_digest, read
 from headstart.locking import lock
-from headstart.manifest import Manifest, Member, Place, same_data
+from headstart.manifest import Manifest, Member, Place, same_data, same_files
 from headstart.progress import bar
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
@@ -240,13 +240,12 @@ class _Update:
         return self._known_digests
 
     def _find_digests(self, cache: FeatureCache) -> dict[int, bytes]:
-        """Content digest of every row: the earlier file's if size and time are the same, else by reading the image."""
+        """Content digest of every row: the earlier file's if it is the same file as then, else by reading the image."""
         old = lookup(cache.manifest.paths, self.manifest.paths)
         unchanged = (
             (cache.manifest.root == self.manifest.root)
             & (old >= 0)
-            & (cache.manifest.sizes[old] == self.manifest.sizes)
-            & (cache.manifest.mtimes_ns[old] == self.manifest.mtimes_ns)
+            & same_files(cache.manifest, self.manifest, old)
             & (cache.status[old] == DONE)
             & (not self.config.check_bytes)
         )
