@@ -79,6 +79,15 @@ class Heads:
         return rate
 
     @kept_memory()
+    def with_views(self) -> float:
+        """The same head, for which each row shows one of 9 views of its image."""
+        stored, rows = self.features.values, len(self.features.labels)
+        assert isinstance(stored, Tensor)
+        places = torch.arange(9 * rows, device=self.device).view(9, rows)
+        features = replace(self.features, values=stored.repeat(9, 1), places=places)
+        return self._epoch(Trainer(features, self.normalization, [HeadConfig()]))
+
+    @kept_memory()
     def many(self) -> float:
         """K heads for an epoch, in stacks of what the cache of the processor holds."""
         trainers = [Trainer(self.part, self.normalization, stack) for stack in stacks(SETTINGS, self.part)]

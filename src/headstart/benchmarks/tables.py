@@ -8,10 +8,12 @@ from headstart.runs import duration
 BASELINES = {
     "ours": "plain",
     "predicting": "ours",
+    "decode from tar": "decode ceiling",
     "cache write": "numpy.tofile",
     "cache load": "numpy.fromfile",
     "cache load, verified": "numpy.fromfile",
     "one head": "plain loop",
+    "one head, 9 views": "one head",
     "64 heads": "plain loop",
     "64 heads, halving": "plain loop",
     "fine-tuning": "plain fine-tuning",
