@@ -9,11 +9,11 @@ def main(config: ExtractConfig) -> int:
     from headstart import updating
     from headstart.team import join
 
-    team = join()
-    if not team.leads:  # one of several processes that torchrun started
-        updating.help_filling(config, team)
-        return 0
-    report = updating.bring_up_to_date(config, team)
+    with join() as team:
+        if not team.leads:  # one of several processes that torchrun started
+            updating.help_filling(config, team)
+            return 0
+        report = updating.bring_up_to_date(config, team)
     print(updating.summary(report))
     return report.unreadable().report(len(report.cache), config.max_unreadable)
 

@@ -9,7 +9,8 @@ def main(config: FinetuneConfig) -> None:
     from headstart import finetuned_run  # torch loads here, after --help has answered
     from headstart.team import join
 
-    finetuned_run.train(config, join())
+    with join() as team:
+        finetuned_run.train(config, team)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ def test_our_own_bugs_are_not_dressed_up_as_a_users_error(monkeypatch, run):
         cli.run(raising(ZeroDivisionError()), CompareConfig)
 
 
+def test_one_of_several_processes_says_which_it_is(run, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    assert run(raising(DataError("GPU 3 is full.")))[2] == "process 3: GPU 3 is full.\n"
+
+
 def test_ctrl_c_stops_with_code_130_and_says_how_to_go_on(run):
     def main(config):
         signal.raise_signal(signal.SIGINT)
@@ -102,6 +107,15 @@ def test_a_warning_about_the_data_is_one_readable_line_and_other_warnings_stay_a
     assert lines[0] == "warning: No image in val for: cat."
     assert lines[1].endswith("UserWarning: something else")
     assert "EXIF" not in done.stderr
+
+
+def test_of_several_processes_the_first_warns_about_the_data(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "RANK": "1"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert "No image in val" not in done.stderr
+    assert "UserWarning: something else" in done.stderr
 
 
 def test_a_warning_about_the_data_loads_nothing_heavy():

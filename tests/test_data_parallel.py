@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """41 training images (the last batch is short), 15 of validation, 15 of test; one is broken."""
+    """41 training images (the last batch is short), 15 of validation, 15 of test; one is broken, one file is none."""
     root = tmp_path_factory.mktemp("parallel") / "photos"
     for split, count in (("train", 41), ("val", 15), ("test", 15)):
         for place in range(count):
@@ -36,6 +36,7 @@ def photos(tmp_path_factory):
             bright = picture(place + 100 * len(split)).point(lambda value, dog=place % 2: value // 2 + 120 * dog)
             bright.save(folder / f"{place:03}.png")
     (root / "val" / "cat" / "010.png").write_bytes(b"no picture")
+    (root / "val" / "cat" / "notes.txt").touch()
     return root
 
 
@@ -50,7 +51,7 @@ def tuned(photos, folder, *flags, processes=1):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command(photos, folder, *flags, processes=processes), capture_output=True, text=True, env=env)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return folder, ran.stdout
+    return folder, ran.stdout + ran.stderr
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,7 @@ def test_four_processes_train_the_net_that_one_trains_and_one_of_them_speaks(pho
     assert_same(folder, alone)
     assert said.count("epoch 2/2: train loss") == 1
     assert said.count(f"{folder}: test accuracy") == 1
+    assert said.count("left out what is no image by its name") == 1
 
 
 def test_batchnorm_is_trained_on_whole_batches(photos, tmp_path):
@@ -107,12 +109,49 @@ def test_training_that_was_killed_goes_on_with_another_number_of_processes(photo
     assert_same(folder, alone)
 
 
-def test_a_batch_that_cannot_be_divided_is_refused_in_a_sentence(photos, tmp_path):
-    ran = subprocess.run(
-        command(photos, tmp_path / "run", "--batch-size", "13", processes=2), capture_output=True, text=True
-    )
+def by_hand(photos, folder):
+    """Two processes that no torchrun ends: each as if alone on its machine."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command(photos, folder),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **where, "RANK": str(rank), "GROUP_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+
+
+def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_path):
+    one, other = by_hand(photos, tmp_path / "run")
+    with one, other:
+        until((tmp_path / "run" / "checkpoint.pth").exists)
+        other.kill()
+        said = one.communicate(timeout=60)[1]
+        other.communicate()
+    assert one.returncode == 2
+    assert said.splitlines()[-1] == ("Another process has ended. What is finished is kept: the same command goes on.")
+    assert "Traceback" not in said
+    assert "gloo" not in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--batch-size", "13"], "--batch-size is 13, but must be a multiple of 2, the processes."),
+        (["--data", "nowhere"], "nowhere does not exist."),
+        (["--lr", "-1"], "--lr is -1.0, but must be above 0."),
+    ],
+    ids=["together", "before", "flags"],
+)
+def test_what_all_processes_refuse_is_said_once(photos, tmp_path, flags, sentence):
+    ran = subprocess.run(command(photos, tmp_path / "run", *flags, processes=2), capture_output=True, text=True)
     assert ran.returncode != 0
-    assert "--batch-size is 13, but must be a multiple of 2, the processes." in ran.stderr
+    assert ran.stderr.count(sentence) == 1
+    assert "has stopped" not in ran.stderr
 
 
 @pytest.mark.parametrize("sizes", [(5, 3), (8, 0)])
@@ -172,7 +211,7 @@ def step(group):
     return output.detach(), own.grad, norm.weight.grad, norm.state_dict()
 
 
-with group_of(join(), torch.device("cpu")) as group:
+with join() as team, group_of(team, torch.device("cpu")) as group:
     torch.save(step(group), f"{sys.argv[1]}/{group.rank}.pth")
 # A thread of the group that outlives Python ends it with an error, now and then.
 assert not [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]

@@ -5,11 +5,13 @@ import time
 
 import numpy as np
 import pytest
+from conftest import until
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributed import HashStore
+from torch.distributed import DistNetworkError, HashStore
 
 from headstart import team as module
+from headstart.errors import DataError, ProcessLost
 from headstart.loading import default_workers
 from headstart.team import NODE_ROWS, Team
 
@@ -118,4 +120,68 @@ def test_processes_on_one_machine_share_its_cores_for_decoding(processes, expect
 
 def test_without_torchrun_there_is_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert module.join() == Team()
+    with module.join() as team:
+        assert team == Team()
+
+
+def test_a_program_that_torchrun_did_not_start_says_everything_whatever_a_scheduler_has_set(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "192.0.2.1")
+    assert module.first_to_say(DataError("no images"))
+    assert module.first_to_say(DataError("no images"))
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """As if this were a process of two, whose store is in this process."""
+    store = HashStore()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr(module, "_store", lambda: (store, 0, 2))
+    return store
+
+
+WAYS_TO_WAIT = {
+    "hear": lambda team: team.hear(),
+    "meet": lambda team: team.meet("here"),
+    "share": lambda team: list(team.share(np.arange(10), 5)),
+}
+
+
+@pytest.mark.parametrize("wait", WAYS_TO_WAIT.values(), ids=WAYS_TO_WAIT)
+def test_nobody_waits_or_goes_on_when_another_is_lost(joined, wait):
+    def work():
+        with module.join() as team:
+            joined.set("lost", "Process 1 on node 0 has stopped.")
+            until(lambda: team.heartbeat.lost)
+            wait(team)
+
+    with pytest.raises(ProcessLost, match=r"^Process 1 on node 0 has stopped\. What is finished is kept"):
+        work()
+
+
+GLOO = "[third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:45697."
+
+
+LOSSES = {
+    "Another process has ended.": RuntimeError(GLOO),
+    "The connection to torchrun on the first node is lost.": DistNetworkError("failed to recv, got 0 bytes"),
+}
+
+
+@pytest.mark.parametrize(("sentence", "error"), LOSSES.items())
+def test_a_lost_connection_is_one_sentence(joined, sentence, error):
+    with pytest.raises(ProcessLost, match=f"^{sentence} .* the same command goes on.$"), module.join():
+        raise error
+
+
+def test_other_errors_stay_as_they_are(joined):
+    with pytest.raises(RuntimeError, match="shapes"), module.join():
+        raise RuntimeError("shapes do not fit")
+
+
+def test_what_several_on_a_machine_would_say_is_said_once_and_nothing_else_is_kept_back(joined, monkeypatch):
+    errors = [DataError("no images"), DataError("no images"), DataError("disk full"), ProcessLost("Process 1 is lost")]
+    assert [module.first_to_say(error) for error in errors] == [True, False, True, False]
+    monkeypatch.setenv("GROUP_RANK", "1")  # another terminal
+    assert [module.first_to_say(error) for error in reversed(errors)] == [True, True, True, False]

@@ -41,9 +41,9 @@ def alone(photos, tmp_path_factory):
     return extract(photos, cache=tmp_path_factory.mktemp("alone") / "f.h5", **SETTINGS)
 
 
-def start(photos, cache, *how):
+def start(photos, cache, *how, program=EXTRACT):
     """A torchrun of its own process group, so that all of it can be ended."""
-    command = [sys.executable, "-m", "torch.distributed.run", *how, str(EXTRACT)]
+    command = [sys.executable, "-m", "torch.distributed.run", *how, str(program)]
     return subprocess.Popen(
         [*command, "--data", str(photos), "--cache", str(cache), "--max-unreadable", "0.1", *FLAGS],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -59,15 +59,16 @@ def started():
     """Starts a torchrun; none outlives its test."""
     processes = []
 
-    def begin(*arguments):
-        processes.append(start(*arguments))
+    def begin(*arguments, **options):
+        processes.append(start(*arguments, **options))
         return processes[-1]
 
     yield begin
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def assert_same(one, other):
@@ -123,11 +124,70 @@ def test_a_process_that_is_killed_ends_the_others_and_another_number_of_them_goe
     assert_same(FeatureCache(path), alone)
 
 
-def test_two_machines_which_agree_through_a_socket_fill_one_file(photos, alone, tmp_path, started):
+NODE = """
+import os, runpy
+from headstart import heartbeat, team
+
+heartbeat.BEAT_SECONDS, heartbeat.SILENT_BEATS, team.NODE_ROWS = 0.25, 20, 32
+share = team.Team.share
+
+
+def noted(self, rows, some):
+    for row in share(self, rows, some):
+        with open(f"{{os.environ['TAKEN']}}.{{self.node}}", "a") as file:
+            file.write(f"{{row}}\\n")
+        yield row
+
+
+team.Team.share = noted
+runpy.run_path({extract!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def two_nodes(photos, tmp_path, started, monkeypatch):
+    """Starts two torchruns of one process each, with small blocks; each notes its rows in `taken.<node>`."""
+    program = tmp_path / "node.py"
+    program.write_text(NODE.format(extract=str(EXTRACT)))
+    monkeypatch.setenv("TAKEN", str(tmp_path / "taken"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     where = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}")
-    nodes = [started(photos, tmp_path / "f.h5", *where, f"--node-rank={rank}") for rank in range(2)]
-    said = [node.communicate()[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+    return [started(photos, tmp_path / "f.h5", *where, f"--node-rank={rank}", program=program) for rank in range(2)]
+
+
+def test_two_machines_which_agree_through_a_socket_fill_one_file(two_nodes, alone, tmp_path):
+    said = [node.communicate()[0] for node in two_nodes]
+    assert [node.returncode for node in two_nodes] == [0, 0], said
     assert_same(FeatureCache(tmp_path / "f.h5"), alone)
+    one, other = ({int(row) for row in (tmp_path / f"taken.{node}").read_text().split()} for node in range(2))
+    assert one
+    assert other
+    assert one | other == set(range(IMAGES))
+    assert not {row // 32 for row in one} & {row // 32 for row in other}
+
+
+def without(killed, nodes, tmp_path):
+    """What the other node says when the process of one is killed."""
+    until(lambda: finished_rows(tmp_path / "f.h5") >= 8 and (tmp_path / "taken.1").exists())
+    os.kill(children(nodes[killed].pid)[-1], signal.SIGKILL)
+    said, _ = nodes[1 - killed].communicate(timeout=60)
+    assert said.count("What is finished is kept: the same command goes on.") == 1
+    assert "c10d" not in said
+    return said
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_a_process_that_is_killed_ends_those_on_the_other_machine_and_one_alone_goes_on(
+    two_nodes, photos, alone, tmp_path
+):
+    said = without(1, two_nodes, tmp_path)
+    assert said.startswith("Process 1 on node 1 has not been heard of for 5 seconds.")
+    assert (FeatureCache(tmp_path / "f.h5").status == PENDING).any()
+    assert_same(extract(photos, cache=tmp_path / "f.h5", **SETTINGS), alone)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_where_the_machine_is_lost_that_they_agree_through_the_other_says_so(two_nodes, tmp_path):
+    said = without(0, two_nodes, tmp_path)
+    assert said.startswith("process 1: The connection to torchrun on the first node is lost.")

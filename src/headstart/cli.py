@@ -23,22 +23,38 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
     try:
         sys.exit(main(parsing.parse(config_type, sys.argv[1:])))
     except HeadstartError as error:
-        print(error, file=sys.stderr)
+        _say(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":  # of processes that work together, one speaks
+        if _rank() == "0":  # of processes that work together, one speaks
             print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
         sys.exit(130)
 
 
+def _rank() -> str:
+    """Number of this process among those that torchrun started."""
+    return os.environ.get("RANK", "0")
+
+
+def _say(error: HeadstartError) -> None:
+    """Prints it; where several processes on one machine meet the same, the first of them does."""
+    from headstart.team import first_to_say
+
+    if first_to_say(error):
+        print(error if _rank() == "0" else f"process {_rank()}: {error}", file=sys.stderr)
+
+
 def _speak_plainly() -> None:
     """Prints warnings about the data as a line for people, and none of Pillow's about the metadata of a picture.
+
+    All processes that work together have the same data: the first one warns.
 
     For the whole process, so it is done here, before there are threads.
     """
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a lost connection torch prints pages, we a sentence
     in_python = warnings.formatwarning
 
     def in_words(
@@ -50,3 +66,5 @@ def _speak_plainly() -> None:
 
     warnings.formatwarning = in_words
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    if _rank() != "0":
+        warnings.filterwarnings("ignore", category=DataWarning)

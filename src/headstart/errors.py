@@ -45,5 +45,9 @@ class TrainingFailed(HeadstartError):
     """Training came to nothing: the loss is not a number any more."""
 
 
+class ProcessLost(HeadstartError):
+    """Another of the processes that work together has ended too early."""
+
+
 class DataWarning(UserWarning):
     """Something in the data that training survives, but that a person should know."""

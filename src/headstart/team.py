@@ -1,23 +1,31 @@
 """The processes that fill one cache together, as torchrun starts them; one alone is a team of one.
 
-They agree through torchrun's key-value store, and never wait for each other but at the beginning and at the end. Torch
-loads when there are several.
+They agree through torchrun's key-value store, and never wait for each other but at the beginning and at the end, nor
+for one that is dead. Torch loads when there are several.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import HeadstartError, ProcessLost
+from headstart.heartbeat import STORE_LOST, Heartbeat
+
 NODE_ROWS = 4096
 """Rows that belong to one node: a page of the smallest column, so that no two nodes write into the same page."""
 PATIENCE = timedelta(days=30)
-"""How long processes wait for the slowest. torchrun ends them all when one dies."""
+"""How long processes wait for the slowest of those that live."""
+LONGEST_PAUSE_SECONDS = 0.5
+"""Between two looks for what another process is to say."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,14 @@ class Team:
         rank: number of this process, 0 for the one that leads.
         size: how many there are.
         node: number of the machine.
+        heartbeat: knows whether one of them is lost; who waits for another, or takes rows, then raises ProcessLost.
     """
 
     rank: int = 0
     size: int = 1
     node: int = 0
     store: Any = None
+    heartbeat: Heartbeat | None = None
     _said: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
     """Of a team of one."""
@@ -51,7 +61,7 @@ class Team:
 
     def hear(self) -> str:
         """What the leading process says next; waits for it."""
-        self._said.append(self.store.get(f"word {len(self._said) + 1}").decode())
+        self._said.append(self._await(f"word {len(self._said) + 1}"))
         return self._said[-1]
 
     def meet(self, place: str) -> None:
@@ -59,7 +69,7 @@ class Team:
         if self.store:
             if self.store.add(f"arrived {place}", 1) == self.size:
                 self.store.set(f"met {place}", "")
-            self.store.get(f"met {place}")
+            self._await(f"met {place}")
 
     def add(self, name: str, number: int) -> int:
         """Adds to what all of the team have counted so far, and returns that."""
@@ -84,6 +94,7 @@ class Team:
         while (block := self._block(turn)) < len(blocks):
             own = blocks[block]
             while (begin := (self.store.add(f"places {self.node} {turn}", 1) - 1) * some) < len(own):
+                self._check()
                 yield from own[begin : begin + some].tolist()
             turn += 1
 
@@ -92,20 +103,78 @@ class Team:
         name = f"block {self.node} {turn}"
         if self.store.add(f"{name} is taken", 1) == 1:
             self.store.set(name, str(self.store.add("blocks", 1) - 1))
-        return int(self.store.get(name))
+        return int(self._await(name))
+
+    def _await(self, key: str) -> str:
+        """What another process puts into the store. Asks for it again and again: a blocking call could not be left."""
+        pause = 0.001
+        while not self.store.check([key]):
+            self._check()
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        return str(self.store.get(key).decode())
+
+    def _check(self) -> None:
+        if self.heartbeat and self.heartbeat.lost:
+            raise _lost(self.heartbeat.lost)
 
 
-def join() -> Team:
-    """The team that this process is of, by the variables that torchrun sets. A process joins once."""
+@contextmanager
+def join() -> Iterator[Team]:
+    """The team that this process is of, by the variables that torchrun sets; it must stay for as long as it works.
+
+    Raises:
+        ProcessLost: another process has ended, or the connection to it.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return Team()
+        yield Team()
+        return
+    store, rank, size = _store()
+    node = int(os.environ.get("GROUP_RANK", 0))
+    with Heartbeat(store, rank, size, node) as heartbeat:
+        try:
+            yield Team(rank, size, node, store, heartbeat)
+        except RuntimeError as error:
+            if not (loss := _loss(error)):
+                raise
+            raise _lost(heartbeat.lost or loss) from None
+
+
+def first_to_say(error: HeadstartError) -> bool:
+    """Whether no process on this machine has said the same; that one is lost, whether none has said anything yet."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # not started by torchrun: there need not be a store
+        return True
+    try:
+        store, node = _store()[0], os.environ.get("GROUP_RANK", "0")
+        anything, the_same = (store.add(f"said on {node}: {what}", 1) for what in ("", error))
+    except RuntimeError:  # nobody can know
+        return True
+    return bool((anything if isinstance(error, ProcessLost) else the_same) == 1)
+
+
+@cache
+def _store() -> tuple[Any, int, int]:
+    """The key-value store, number of this process, and how many there are."""
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(iter(rendezvous("env://")))
     store.set_timeout(PATIENCE)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives processes that are started again
-    return Team(rank, size, int(os.environ.get("GROUP_RANK", 0)), PrefixStore(f"headstart {attempt}", store))
+    return PrefixStore(f"headstart {attempt}", store), rank, size
+
+
+def _loss(error: RuntimeError) -> str:
+    """What is lost, if an error is gloo's, NCCL's or the store's of a lost connection; the first two have no class."""
+    from torch.distributed import DistNetworkError, DistStoreError
+
+    if any(words in str(error) for words in ("gloo/transport", "ncclRemoteError")):
+        return "Another process has ended."
+    return STORE_LOST if isinstance(error, DistNetworkError | DistStoreError) else ""
+
+
+def _lost(sentence: str) -> ProcessLost:
+    return ProcessLost(f"{sentence} What is finished is kept: the same command goes on.")
 
 
 def local_size() -> int:
