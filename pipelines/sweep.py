@@ -21,7 +21,8 @@ def main(config: SweepConfig) -> None:
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
     run.save(
         swept.best.head.sequential(),
-        lambda split: swept.best.head.probabilities(features.with_views(config.tta), split),
+        lambda split: swept.best.head.probabilities(features.with_views(0), split),
+        with_views=lambda split: swept.best.head.probabilities(features.with_views(config.tta), split),
         history=swept.best.history,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),

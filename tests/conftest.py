@@ -160,7 +160,7 @@ def make_cache(
     recipe = from_config(settings)
     augmented = creation.Views(Augmentation("crop", 0), views, count) if views else None
     creation.create(path, manifest, recipe, views=augmented)
-    for view in (FeatureCache(path), *FeatureCache(path).views):
+    for view in FeatureCache(path).looks:
         column = view.columns["features"]
         np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
     features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from headstart import creation, extract, extraction, loading, updating, verifica
 from headstart.augmentation import SCALE
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
-from headstart.images import Geometry
+from headstart.images import Geometry, UnreadableImage
 from headstart.manifest import TRAIN
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, InspectConfig
 from headstart.views import Augmentation
 
 EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"
@@ -57,10 +58,16 @@ def by_path(cache):
     """Features of every view of every image that has them."""
     return {
         (view.view, cache.manifest.relative_path(row)): features[row]
-        for view in (cache, *cache.views)
+        for view in cache.looks
         for features in [view.read()]
         for row in np.flatnonzero(view.status == DONE).tolist()
     }
+
+
+def assert_same_all(one, other):
+    assert one.keys() == other.keys()
+    for key, values in one.items():
+        np.testing.assert_array_equal(values, other[key], err_msg=str(key))
 
 
 def assert_same(one, other, tolerance=0.0):
@@ -154,13 +161,13 @@ def test_training_images_have_views_and_others_only_when_asked(settings, capsys)
 
 def test_views_differ_from_the_plain_one_and_from_each_other_but_copies_share_theirs(settings):
     cache = updating.bring_up_to_date(settings).cache
-    plain, one, two = (view.read()[cache.manifest.splits == TRAIN] for view in (cache, *cache.views))
+    plain, one, two = (view.read()[cache.manifest.splits == TRAIN] for view in cache.looks)
     for first, second in ((plain, one), (plain, two), (one, two)):
         assert (np.abs(first - second).max(axis=1) > 0.1).all()
     copy = next(row for row in range(len(cache)) if cache.manifest.relative_path(row).endswith("copy.png"))
     twins = [row for row in range(len(cache)) if cache.digest(row) == cache.digest(copy)]
     assert len(twins) == 2
-    for view in (cache, *cache.views):
+    for view in cache.looks:
         assert np.array_equal(*view.read()[twins])
 
 
@@ -188,9 +195,8 @@ def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
     settings = {**SETTINGS, "views": 3, "workers": 1}
     whole = by_path(extract(root, cache=tmp_path / "whole.h5", device="cpu", **settings))
     path = tmp_path / "killed.h5"
-    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     process = subprocess.Popen(
-        [sys.executable, str(EXTRACT), "--data", str(root), "--cache", str(path), *flags],
+        [sys.executable, str(EXTRACT), "--data", str(root), "--cache", str(path), *flags(settings)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -198,12 +204,29 @@ def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
     until(lambda: path.exists() and (FeatureCache(path).views[2].status == DONE).any())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = [np.count_nonzero(view.status == DONE) for view in (FeatureCache(path), *FeatureCache(path).views)]
+    done = [np.count_nonzero(view.status == DONE) for view in FeatureCache(path).looks]
     assert max(done) < 120, "it was over before it could be killed"
     report = updating.bring_up_to_date(ExtractConfig(data=str(root), cache=path, device="cpu", **settings))
     assert report.pass_.forwarded == 120 + 3 * 100 - sum(done)
     assert_same(whole, by_path(report.cache))
     assert whole.keys() == by_path(report.cache).keys()
+
+
+def flags(settings):
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def test_several_processes_make_the_same_views_to_the_bit(settings, tmp_path):
+    whole = by_path(updating.bring_up_to_date(settings).cache)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    data = ["--data", str(settings.data), "--cache", str(tmp_path / "team.h5"), "--views", "2", "--device", "cpu"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([*torchrun, str(EXTRACT), *data, *flags(SETTINGS)], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "views of 21 images through the backbone" in ran.stdout
+    found = by_path(FeatureCache(tmp_path / "team.h5"))
+    assert found.keys() == whole.keys()
+    assert_same(whole, found)
 
 
 # --- further views, growth, damage ---
@@ -281,12 +304,105 @@ def test_views_made_otherwise_are_refused_in_words(settings):
     assert updating.bring_up_to_date(replace(settings, view_kind="crop", views=0)).pass_ is None
 
 
+@pytest.fixture
+def stopped(settings, monkeypatch):
+    """Further views that are stopped when they are computed, but before the file takes its name."""
+
+    def stop(**changes):
+        with monkeypatch.context() as patch:
+            patch.setattr(creation, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                updating.bring_up_to_date(replace(settings, **changes))
+
+    plain = by_path(updating.bring_up_to_date(replace(settings, views=0)).cache)
+    monkeypatch.setattr(creation, "appearing", appearing)
+    return stop, plain
+
+
+@contextmanager
+def appearing(path):
+    """As `creation.appearing`, with a rename that is not stopped."""
+    temporary = path.with_name(path.name + ".new")
+    yield temporary
+    os.replace(temporary, path)
+
+
+def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settings, stopped):
+    stop, plain = stopped
+    stop(views=2)
+    for _ in range(2):
+        report = updating.bring_up_to_date(replace(settings, views=0))
+        assert report.pass_ is None
+        assert_same_all(plain, by_path(report.cache))
+    report = updating.bring_up_to_date(settings)
+    assert report.pass_ is None, "all of them were computed before"
+    assert len(report.cache.views) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"view_kind": "crop"}, {"seed": 1, "weights": "random"}, {"views": 3, "view_kind": "crop"}]
+)
+def test_views_that_were_stopped_are_not_taken_for_others(settings, stopped, tmp_path, changes):
+    stop, _ = stopped
+    stop(views=2)
+    if "seed" in changes:
+        with pytest.raises(RecipeMismatch, match="seed 0, this run asks for seed 1"):
+            updating.bring_up_to_date(replace(settings, **changes))
+        return
+    found = updating.bring_up_to_date(replace(settings, **changes)).cache
+    assert found.augmentation.kind == "crop"
+    fresh = updating.bring_up_to_date(replace(settings, **changes, cache=tmp_path / "fresh.h5")).cache
+    assert_same_all(by_path(fresh), by_path(found))
+
+
+def test_a_view_of_a_file_that_could_not_be_read_for_a_while_is_reported_and_computed_later(settings, monkeypatch):
+    updating.bring_up_to_date(replace(settings, views=0))
+    read = loading.read
+
+    def refuse(place):
+        if place.name == "003.png" and place.parent.name == "cat" and "train" in place.parts:
+            raise UnreadableImage("cannot be read")
+        return read(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "read", refuse)
+        report = updating.bring_up_to_date(settings)
+        assert len(report.unreadable()) == 1
+        assert all((view.status == UNREADABLE).sum() == 1 for view in report.cache.views)
+    again = updating.bring_up_to_date(settings)
+    assert again.pass_.forwarded == 2
+    assert len(again.unreadable()) == 0
+
+
+def test_how_views_were_made_cannot_change_unnoticed(settings):
+    updating.bring_up_to_date(settings)
+    with h5py.File(settings.cache, "r+") as file:
+        file.attrs["augmentation"] = file.attrs["augmentation"].replace('"seed": 0', '"seed": 4')
+    with pytest.raises(CacheDamaged, match="are not what was written"):
+        FeatureCache(settings.cache)
+
+
+def test_further_views_do_not_make_other_runs_of_those_that_learn_from_the_first(settings):
+    before = updating.bring_up_to_date(settings).cache.views_identity(2, 0)
+    assert updating.bring_up_to_date(replace(settings, views=3)).cache.views_identity(2, 0) == before
+
+
+def test_rows_of_views_are_extracted_again_and_compared(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    again = verification.extract_again(cache, 1000, InspectConfig(device="cpu"))
+    assert again.agrees
+    assert again.compared == 21 + 2 * 15
+
+
 def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_any_work(settings, capsys, monkeypatch):
     updating.bring_up_to_date(replace(settings, views=0))
     capsys.readouterr()
     updating.bring_up_to_date(settings)
     said = capsys.readouterr().out
-    assert said.startswith("30 augmented views are to be computed: 0.000 GB on the disk of ")
+    assert said.startswith(
+        "2 augmented views of 15 images need 123 kB of the disk, and the cache is written anew beside the old one.\n"
+        "30 augmented views are to be computed, 123 kB of the disk.\n"
+    )
 
     def full(descriptor, size_bytes, offset=0):
         raise OSError(28, "No space left on device")

@@ -102,7 +102,7 @@ class FeatureCache:
                 f"{path} cannot be read as a feature cache ({what}). Extract again with --overwrite."
             ) from None
         self._refuse_changed_metadata()
-        columns = [column for one in (self, *self.views) for column in one.columns.values()]
+        columns = [column for look in self.looks for column in look.columns.values()]
         if path.stat().st_size < max(column.end for column in columns):
             raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again with --overwrite.")
 
@@ -125,6 +125,7 @@ class FeatureCache:
         )
         self._read_rows(datasets)
         self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
+        self._augmentation_digest = attributes.get("augmentation_digest", "")
         self.views = tuple(self._view(number, dict(group.items())) for number, group in enumerate(groups, start=1))
 
     def _read_rows(self, datasets: dict[str, h5py.Dataset]) -> None:
@@ -145,16 +146,23 @@ class FeatureCache:
 
     def _refuse_changed_metadata(self) -> None:
         """A wrong label spoils a head as a wrong feature does; both digests are as old as what they cover."""
-        as_written = (self.manifest.digest(), self.recipe.digest()) == (self.manifest_digest, self._recipe_digest)
+        written = (self.manifest_digest, self._recipe_digest, self._augmentation_digest)
+        augmented = self.augmentation.digest() if self.augmentation else ""
+        as_written = (self.manifest.digest(), self.recipe.digest(), augmented) == written
         in_range = all(
-            one.status.max(initial=0) <= UNREADABLE and one.reasons.max(initial=0) < len(REASONS)
-            for one in (self, *self.views)
+            look.status.max(initial=0) <= UNREADABLE and look.reasons.max(initial=0) < len(REASONS)
+            for look in self.looks
         )
         if not (as_written and in_range):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 "The disk or a copy has damaged the file; extract again with --overwrite."
             )
+
+    @property
+    def looks(self) -> tuple["FeatureCache", ...]:
+        """The plain view and the augmented ones, by their numbers."""
+        return (self, *self.views)
 
     def __len__(self) -> int:
         return len(self.status)
@@ -186,7 +194,7 @@ class FeatureCache:
     def views_identity(self, learned: int, answered: int) -> dict[str, Any]:
         """What identifies the first augmented views, for runs that learn from them, or answer with them."""
         content = blake2b(digest_size=16)
-        for view in self.views:
+        for view in self.views[: max(learned, answered)]:
             content.update(self.used(view, learned, answered).tobytes())
         made = self.augmentation.to_json() if self.augmentation else ""
         return {"augmentation": made, "views_content": content.hexdigest()} if learned or answered else {}
@@ -300,7 +308,7 @@ class FeatureCache:
                 raise CacheDamaged(f"{self.path} was cut meanwhile. Extract again with --overwrite.")
             view, offset = view[count:], offset + count
 
-    def damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> list[int]:
+    def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
         """Which rows are done, but do not have the checksum that was written with them.
 
         Args:

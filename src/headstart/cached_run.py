@@ -107,6 +107,7 @@ class CachedRun:
         head: nn.Module | None,
         probabilities: Callable[[str], NDArray[np.floating]],
         *,
+        with_views: Callable[[str], NDArray[np.floating]] | None = None,
         history: Sequence[Mapping[str, float]] = (),
         files: Mapping[str, Callable[[Path], None]] | None = None,
         **figures: Any,
@@ -116,6 +117,7 @@ class CachedRun:
         Args:
             head: takes features as they are in the cache; None where a method has no weights.
             probabilities: (n, C) for the rows of a split, by its name.
+            with_views: the same as means over views, for the run that answers with these, too.
             history: one row per epoch.
             files: what else belongs into the folder: names, and what writes them.
             figures: what metrics.json says beside the figures of every run.
@@ -126,10 +128,8 @@ class CachedRun:
         cache, weights = self.cache, dict(files or {})
         if head is not None:
             weights["head.pth"] = lambda path: torch.save(head.state_dict(), path)
-        val, test = (
-            outcomes.predictions_of(cache.manifest, cache.rows(split), probabilities(split))
-            for split in ("val", "test")
-        )
+        val, test = self._predictions(probabilities)
+        tested = outcomes.figures(*self._predictions(with_views)) if self.tta and with_views else None
         metrics = {
             "kind": self.kind,
             "dataset": cache.manifest.name,
@@ -144,18 +144,28 @@ class CachedRun:
             "weights": cache.recipe.weights,
             "recipe": dataclasses.asdict(cache.recipe),
             "recipe_digest": cache.recipe.digest(),
-            **self._about_views(),
+            **self._about_views(tested),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             **figures,
         }
         runs.save(self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test)
         print(f"{self.folder}: {runs.summary(metrics)}")
+        if tested:
+            print(f"As means over {self.tta + 1} views: {runs.summary(tested)}")
 
-    def _about_views(self) -> dict[str, Any]:
+    def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[runs.Predictions]:
+        """Of the validation and of the test images."""
+        return [
+            outcomes.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
+            for split in ("val", "test")
+        ]
+
+    def _about_views(self, tested: Mapping[str, Any] | None) -> dict[str, Any]:
         """What metrics.json says of the views: predictions with further ones need to know how they were made."""
         if self.cache.augmentation is None or not (self.views or self.tta):
             return {}
-        return {"views": self.views, "tta": self.tta, "augmentation": self.cache.augmentation.to_json()}
+        about = {"views": self.views, "augmentation": self.cache.augmentation.to_json()}
+        return about | ({"tta": {"views": self.tta, **tested}} if tested else {})
 
 
 def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:

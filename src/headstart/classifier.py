@@ -150,7 +150,7 @@ class Classifier(nn.Module):
             SettingsError: views are asked for, and the run has none.
         """
         squares = self._squares(views)
-        single = self._answers(places, squares, batch_size, workers)
+        single = self._answers(places, squares, batch_size, workers, views + 1)
         while of_one := list(islice(single, views + 1)):
             yield of_one[0] if of_one[0].probabilities is None else _mean(of_one)
 
@@ -163,10 +163,13 @@ class Classifier(nn.Module):
         numbers = range(1, views + 1)
         return lambda row, digest: plain | {n: made.square(self.geometry, n, digest) for n in numbers}
 
-    def _answers(self, places: Iterable[Place], squares: SquaresOf, batch_size: int, workers: int) -> Iterator[Answer]:
-        """An answer to each square of each image."""
+    def _answers(
+        self, places: Iterable[Place], squares: SquaresOf, batch_size: int, workers: int, views: int
+    ) -> Iterator[Answer]:
+        """An answer to each of the squares, as many as `views`, of each image."""
         batch_size = self._fitting(batch_size)
-        loaded = stream(enumerate(places), squares, default_workers(workers), 2 * batch_size)
+        workers = default_workers(workers)
+        loaded = stream(enumerate(places), squares, workers, max(workers, 2 * batch_size // views))
         batches = iter(lambda: list(islice(loaded, batch_size)), [])
         with kept_memory():
             for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):

@@ -139,7 +139,7 @@ def _attributes(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION if views else 1,
-        **({"augmentation": views.augmentation.to_json()} if views else {}),
+        **_about_views(views),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
         "manifest_digest": manifest.digest(),
@@ -150,6 +150,11 @@ def _attributes(
         "notes": json.dumps(dict(notes)),
         "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
     }
+
+
+def _about_views(views: Views | None) -> dict[str, str | int | bytes]:
+    made = views.augmentation if views else None
+    return {"augmentation": made.to_json(), "augmentation_digest": made.digest()} if made else {}
 
 
 def _write_metadata(

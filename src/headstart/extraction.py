@@ -5,9 +5,10 @@ next is computed.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -120,12 +121,10 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache, team = FeatureCache(path), team or Team()
-        views = (cache, *cache.views)
-        for view in views:
-            self._ask_canaries(view, max(1, CANARIES // len(views)))
-        pending = np.stack([view.pending(self.config.view_splits) for view in views])
+        self._ask_canaries(cache)
+        pending = np.stack([look.pending(self.config.view_splits) for look in cache.looks])
         size = self.batch_size(cache.recipe)
-        under_way = _Pass(views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        under_way = _Pass(cache.looks, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.meet("all have seen which rows are pending")
         return under_way.run()
 
@@ -155,42 +154,73 @@ class Extractor:
             self._sizes[form] = tuning.fitting_batch_size(forward, asked, made.image_px, self.device)
         return self._sizes[form]
 
-    def recompute(self, cache: FeatureCache, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def recompute(
+        self, cache: FeatureCache, wanted: NDArray[np.bool_]
+    ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
         """Computes some rows from their images once more.
 
         Args:
-            cache: whose recipe and images; or an augmented view of it.
-            rows: (n,) done rows.
+            cache: whose recipe and images.
+            wanted: (V + 1, N) done rows of its views.
 
         Returns:
-            Those of the rows whose image still has the bytes it had (m,), and their features (m, D).
+            View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size = self.batch_size(cache.recipe)
-        loaded = stream(
-            cache.manifest.places(rows), lambda _, digest: {0: cache.square_of(digest)}, self.workers, 2 * size
-        )
-        same = [image for image in loaded if image.pixels is not None and image.digest == cache.digest(image.row)]
+        size, looks = self.batch_size(cache.recipe), cache.looks
+        places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)))
+        loaded = stream(places, partial(_squares, looks, wanted), self.workers, _ahead(size, len(looks), self.workers))
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, looks)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for begin in range(0, len(same), size):
             batch = make_batch(same[begin : begin + size], size)
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
-        return np.array([image.row for image in same], np.int64), np.concatenate(parts)
+        return [(image.view, image.row) for image in same], np.concatenate(parts)
 
-    def _ask_canaries(self, cache: FeatureCache, count: int) -> None:
+    def _ask_canaries(self, cache: FeatureCache) -> None:
         """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
-        done = np.flatnonzero(cache.status == DONE)
-        if not len(done):
-            return
-        rows, now = self.recompute(cache, np.unique(done[np.linspace(0, len(done) - 1, count, dtype=np.int64)]))
-        then = cache.gather(rows).astype(np.float32)
-        difference = float(np.abs(now - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
+        found, now = self.recompute(cache, sample_of(cache, CANARIES))
+        difference = difference_from(cache, found, now)
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
-                f"{cache.path}: {len(rows)} finished rows, computed again, differ by {difference:.2g} of the largest "
+                f"{cache.path}: {len(found)} finished rows, computed again, differ by {difference:.2g} of the largest "
                 "value: another processor or library version computes other features. Extract again with --overwrite, "
                 "or go on where the cache was begun."
             )
+
+
+def sample_of(cache: FeatureCache, count: int) -> NDArray[np.bool_]:
+    """(V + 1, N) with at most `count` done rows, spread over all views."""
+    done = np.stack([look.status == DONE for look in cache.looks])
+    places = np.flatnonzero(done)
+    chosen = places[np.linspace(0, len(places) - 1, min(count, len(places)), dtype=np.int64)]
+    return np.isin(np.arange(done.size), chosen).reshape(done.shape)
+
+
+def difference_from(cache: FeatureCache, places: Sequence[tuple[int, int]], features: NDArray[np.float32]) -> float:
+    """The largest difference between features and those that a cache holds, relative to the largest value.
+
+    Args:
+        cache: that holds them.
+        places: (m,) view and row of each.
+        features: (m, D).
+    """
+    stored = [cache.looks[view].gather(np.array([row]))[0] for view, row in places]
+    then = np.array(stored, np.float32).reshape(features.shape)
+    return float(np.abs(features - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
+
+
+def _squares(looks: Sequence[FeatureCache], wanted: NDArray[np.bool_], row: int, digest: bytes) -> dict[int, Squares]:
+    return {view: looks[view].square_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+
+
+def _is_unchanged(image: Loaded, looks: Sequence[FeatureCache]) -> bool:
+    return image.digest == looks[image.view].digest(image.row)
+
+
+def _ahead(batch_size: int, views: int, workers: int) -> int:
+    """Images that wait for the backbone: two batches of views, but as many as there are threads to decode them."""
+    return max(workers, 2 * batch_size // views)
 
 
 @dataclass
@@ -207,11 +237,10 @@ class _Pass:
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers)
-        self.first_with: dict[tuple[int, bytes], int] = {}
-        """For each view and content: the row whose features serve all that have it."""
-        for view in self.views:
-            for row in np.flatnonzero(view.status == DONE):
-                self.first_with[view.view, view.digest(int(row))] = int(row)
+        self.first_with: list[dict[bytes, int]] = [{} for _ in self.views]
+        """For each view, by content: the row whose features serve all that have it."""
+        for view, rows in zip(self.views, self.first_with, strict=True):
+            rows |= {view.digest(row): row for row in np.flatnonzero(view.status == DONE).tolist()}
         self.twins: list[Loaded] = []
         self.unreadable: list[Loaded] = []
 
@@ -229,38 +258,34 @@ class _Pass:
         return self.report
 
     def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
-        filled = [view for view in self.views if self.pending[view.view].any()]
-        time_share = self.team.leads / len(filled)
-        with ExitStack() as open_views:
-            writing = {view.view: _open(open_views, view, time_share) for view in filled}
+        filled = [bool(own.any()) for own in self.pending]
+        shares = [own * self.team.leads / sum(filled) for own in filled]
+        with ExitStack() as opened:
+            writers = [opened.enter_context(CacheWriter(*each)) for each in zip(self.views, shares, strict=True)]
+            writing = opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS))
             for batch, launched in one_behind(self._batches(rows), self._launch):
                 features = launched.result()
                 self.report.forwarded += len(batch.rows)
                 self.report.forward_seconds += launched.seconds
-                for view in np.unique(batch.views).tolist():
-                    own = np.flatnonzero(batch.views == view)
-                    writing[view].write(batch.rows[own], features[own], batch.digests[own])
+                writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
                 done = self.team.add("done", len(batch.rows) + self._note_unreadable(writing))
                 progress.update(done - progress.n)
             self._note_unreadable(writing)
-            for one in writing.values():
-                one.commit()
+            writing.commit()
             self._copy_twins(writing)
-        self.report.write_seconds = sum(one.busy_seconds for one in writing.values())
-
-    def _squares(self, row: int, digest: bytes) -> dict[int, Squares]:
-        return {view: self.views[view].square_of(digest) for view in np.flatnonzero(self.pending[:, row]).tolist()}
+        self.report.write_seconds = writing.busy_seconds
 
     def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
         """Readable images that no other image's features serve, in full batches; only the last may be short."""
         images: list[Loaded] = []
-        ahead = 2 * max(1, self.batch_size // len(self.views))
-        for image in stream(self.views[0].manifest.places(rows), self._squares, self.workers, ahead):
+        squares = partial(_squares, self.views, self.pending)
+        ahead = _ahead(self.batch_size, len(self.views), self.workers)
+        for image in stream(self.views[0].manifest.places(rows), squares, self.workers, ahead):
             self.report.decode_seconds += image.seconds
             self.report.decoded += image.is_first and image.pixels is not None
             if image.pixels is None:
                 self.unreadable.append(image)
-            elif self.first_with.setdefault((image.view, image.digest), image.row) != image.row:
+            elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
                 self.twins.append(replace(image, pixels=None))
             else:
                 images.append(image)
@@ -273,26 +298,22 @@ class _Pass:
     def _launch(self, batch: Batch) -> Launched:
         return Launched(self.forward, batch.pixels, self.device)
 
-    def _note_unreadable(self, writing: Mapping[int, BackgroundWriter]) -> int:
+    def _note_unreadable(self, writing: BackgroundWriter) -> int:
         """Writes down what could not be decoded since the last call, and counts it."""
         images, self.unreadable = self.unreadable, []
         for image in images:
-            writing[image.view].write_unreadable(image.row, image.reason)
+            writing.write_unreadable(image.row, image.view, image.reason)
         self.report.unreadable += sum(image.is_first for image in images)
         return len(images)
 
-    def _copy_twins(self, writing: Mapping[int, BackgroundWriter]) -> None:
+    def _copy_twins(self, writing: BackgroundWriter) -> None:
         """Features of images whose bytes another image has, too: one pass served both."""
         for view in self.views:
             twins = [twin for twin in self.twins if twin.view == view.view]
             for begin in range(0, len(twins), 1024):
                 some = twins[begin : begin + 1024]
-                sources = np.array([self.first_with[twin.view, twin.digest] for twin in some])
+                sources = np.array([self.first_with[view.view][twin.digest] for twin in some])
                 digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
-                writing[view.view].write(np.array([twin.row for twin in some]), view.gather(sources), digests)
+                rows = np.array([twin.row for twin in some])
+                writing.write(rows, np.full(len(some), view.view), view.gather(sources), digests)
         self.report.copied = len(self.twins)
-
-
-def _open(stack: ExitStack, view: FeatureCache, time_share: float) -> BackgroundWriter:
-    writer = stack.enter_context(CacheWriter(view, time_share))
-    return stack.enter_context(BackgroundWriter(writer, COMMIT_SECONDS))

@@ -27,7 +27,8 @@ def train(config: HeadConfig) -> Path:
     fitted = training.fit(features, config)
     run.save(
         fitted.head.sequential(),
-        lambda split: fitted.head.probabilities(features.with_views(config.tta), split),
+        lambda split: fitted.head.probabilities(features.with_views(0), split),
+        with_views=lambda split: fitted.head.probabilities(features.with_views(config.tta), split),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         best_setting=leaderboard.in_words(config),

@@ -79,7 +79,8 @@ class ExtractConfig:
     workers: int = 0
     """Decoding threads; 0: one for each core."""
     views: int = 0
-    """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept."""
+    """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept, except
+    with --overwrite."""
     view_kind: ViewKind = "crop-flip-jitter"
     """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter."""
     view_splits: ViewSplits = "train"
@@ -170,8 +171,8 @@ class HeadConfig:
     """all, or so many of the augmented views that the cache has: an image shows one of them, or its plain view, in each
     epoch. 0: the plain ones alone."""
     tta: Views = 0
-    """Test-time augmentation: answers are means over the plain view and so many augmented ones, or all, where
-    validation and test images have them (extract with --view-splits all)."""
+    """Test-time augmentation: also say how good answers are that are means over the plain view and so many augmented
+    ones, or all, where validation and test images have them (extract with --view-splits all)."""
     seed: int = 0
     """Seed of the initial weights, the order of the rows, the views and the dropout."""
     memory_gb: float = 0.0
@@ -236,8 +237,8 @@ class SweepConfig:
     """all, or numbers of the augmented views that the cache has: an image shows one of them, or its plain view, in each
     epoch. 0: the plain ones alone."""
     tta: Views = 0
-    """Test-time augmentation: answers of the best head are means over the plain view and so many augmented ones, or
-    all, where validation and test images have them (extract with --view-splits all)."""
+    """Test-time augmentation: also say how good the best head's answers are as means over the plain view and so many
+    augmented ones, or all, where validation and test images have them (extract with --view-splits all)."""
     seed: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"

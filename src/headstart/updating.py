@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import creation, datasets, recipe
-from headstart.cache import DONE, UNREADABLE, FeatureCache, trained_on
+from headstart.cache import DONE, FEATURES, UNREADABLE, FeatureCache, trained_on
 from headstart.errors import CacheError, RecipeMismatch
 from headstart.images import PASSING, REASONS, UnreadableImage
 from headstart.loading import content_digest, read
 from headstart.locking import lock
 from headstart.manifest import Manifest, Member, Place, same_data, same_files
 from headstart.progress import bar
+from headstart.quantities import human_bytes
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
 from headstart.team import Team
@@ -50,9 +51,13 @@ class Report:
     """None when there was nothing to compute."""
 
     def unreadable(self) -> Unreadable:
-        """The images without features."""
-        rows = np.flatnonzero(self.cache.status == UNREADABLE).tolist()
-        return Unreadable.of((self.cache.manifest.relative_path(row), REASONS[self.cache.reasons[row]]) for row in rows)
+        """The images that lack features, of one of their views at least."""
+        reasons = {
+            row: REASONS[look.reasons[row]]
+            for look in self.cache.looks
+            for row in np.flatnonzero(look.status == UNREADABLE).tolist()
+        }
+        return Unreadable.of((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
 
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
@@ -105,11 +110,13 @@ class _Update:
 
     def finished(self) -> Report | None:
         """The report, if there is nothing to do: found out without a lock, so that nothing at all is touched."""
-        if self.config.overwrite or self.config.check_bytes or not self.path.exists() or self.growing.exists():
+        if self.config.overwrite or self.config.check_bytes or not self.path.exists():
             return None
         cache = FeatureCache(self.path)
         self._refuse_other_recipe(cache)
-        if not self._is_of_this_data(cache) or self._pending(cache).any() or len(_passing(cache)):
+        if not self._is_of_this_data(cache) or self._pending(cache).any() or any(map(len, map(_passing, cache.looks))):
+            return None
+        if self.growing.exists() and not self._waits(cache):
             return None
         return Report(cache, int(np.count_nonzero(cache.status == DONE)), None)
 
@@ -121,7 +128,8 @@ class _Update:
         cache = FeatureCache(self.path)
         self._refuse_other_recipe(cache)
         if not self.config.check_bytes and self._is_of_this_data(cache):
-            self.growing.unlink(missing_ok=True)
+            if not self._waits(cache):
+                self.growing.unlink(missing_ok=True)
             return self._filled(self.path)
         self._refuse_other_data(cache)
         self._grow(cache)
@@ -144,10 +152,16 @@ class _Update:
 
     def _pending(self, cache: FeatureCache) -> NDArray[np.bool_]:
         """(V + 1, N) what is to be computed of each view."""
-        return np.stack([view.pending(self.config.view_splits) for view in (cache, *cache.views)])
+        return np.stack([view.pending(self.config.view_splits) for view in cache.looks])
+
+    def _waits(self, cache: FeatureCache) -> bool:
+        """Whether further views of the same images were begun: they are gone on with when they are asked for again."""
+        begun = self._begun(cache)
+        return begun is not None and same_data(self.manifest, begun.manifest) and len(begun.views) > len(cache.views)
 
     def _create(self) -> None:
         views = self._views(None)
+        _say_room(views, self.asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(self.asked, self.manifest, images)
         with creation.appearing(self.path) as temporary:
@@ -157,17 +171,20 @@ class _Update:
         """The augmented views of the next file: as many as are asked for, and those that a cache has."""
         made = cache.augmentation if cache else None
         count = max(self.config.views, len(cache.views) if cache else 0)
-        rows = np.count_nonzero(trained_on(self.manifest)) if self.config.view_splits == "train" else len(self.manifest)
+        wanted = (
+            np.count_nonzero(trained_on(self.manifest)) if self.config.view_splits == "train" else len(self.manifest)
+        )
+        rows = max([wanted, *(np.count_nonzero(view.status == DONE) for view in (cache.views if cache else ()))])
         return creation.Views(made or self.augmentation, count, int(rows)) if count else None
 
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
-        again = _passing(cache)
-        if len(again):
-            for view in (cache, *cache.views):
-                with CacheWriter(view) as writer:
+        for look in cache.looks:
+            again = _passing(look)
+            if len(again):
+                with CacheWriter(look) as writer:
                     writer.reopen(again)
-            cache = FeatureCache(path)
+        cache = FeatureCache(path)
         found, pending = int(np.count_nonzero(cache.status == DONE)), self._pending(cache)
         _make_room(cache, pending)
         self.team.tell(str(path) if pending.any() else NOTHING)
@@ -201,14 +218,16 @@ class _Update:
         sources = [cache]
         begun, views = self._begun(cache), self._views(cache)
         if begun:
-            if not self.config.check_bytes and self._is_of_this_data(begun) and len(begun.views) >= len(cache.views):
+            alike = views is None or (begun.augmentation, len(begun.views)) == (views.augmentation, views.count)
+            if not self.config.check_bytes and alike and same_data(self.manifest, begun.manifest):
                 return
             sources.append(begun)
+        _say_room(views, cache.recipe, ", and the cache is written anew beside the old one")
         with creation.appearing(self.growing) as temporary:
             creation.create(temporary, self.manifest, cache.recipe, cache.notes, views)
             made = FeatureCache(temporary)
-            for number, view in enumerate((made, *made.views)):
-                old = [(source, *source.views)[number] for source in sources if number <= len(source.views)]
+            for number, view in enumerate(made.looks):
+                old = [source.looks[number] for source in sources if _has(source, number, made)]
                 with CacheWriter(view) as writer:
                     for source in old:
                         _take_over(writer, source, self._digests(cache))
@@ -218,8 +237,7 @@ class _Update:
         """What a killed growth has left, if it is of use."""
         with suppress(CacheError):
             begun = FeatureCache(self.growing)
-            alike = (begun.recipe, begun.augmentation) == (cache.recipe, cache.augmentation or begun.augmentation)
-            return begun if alike else None
+            return begun if begun.recipe == cache.recipe else None
         return None
 
     def _refuse_other_recipe(self, cache: FeatureCache) -> None:
@@ -278,8 +296,9 @@ def _digest_of(manifest: Manifest, row: int) -> bytes:
 
 def _take_over(writer: CacheWriter, source: FeatureCache, digests: dict[int, bytes]) -> None:
     """Copies the features of every row whose content `source` has finished; a damaged row is computed again."""
-    damaged = set(source.damaged(np.arange(len(source)), source.features))
-    known = {source.digest(int(row)): int(row) for row in np.flatnonzero(source.status == DONE)}
+    done = np.flatnonzero(source.status == DONE)
+    damaged = set(source.damaged(done, (source.features[row] for row in done)))
+    known = {source.digest(row): row for row in done.tolist()}
     pairs = [(row, known[digest]) for row, digest in digests.items() if known.get(digest, -1) >= 0]
     pairs = sorted((row, old) for row, old in pairs if old not in damaged)
     for begin in range(0, len(pairs), COPY_ROWS):
@@ -293,12 +312,24 @@ def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.
     return np.where(paths[places] == wanted, places, -1)
 
 
+def _has(source: FeatureCache, view: int, made: FeatureCache) -> bool:
+    """Whether a cache has the view of this number that another is to have."""
+    return view == 0 or (view <= len(source.views) and source.augmentation == made.augmentation)
+
+
+def _say_room(views: creation.Views | None, made: Recipe, more: str) -> None:
+    """Says what augmented views will need of the disk, before it is taken."""
+    if views:
+        size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
+        print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
+
+
 def _make_room(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
-    """Says what augmented views will need of the disk, and takes it."""
+    """Says how many augmented views are to come, and takes their room on the disk."""
     rows = int(np.count_nonzero(pending[1:]))
     if rows:
-        size_gb = rows * cache.columns["features"].row_bytes / 1e9
-        print(f"{rows:,} augmented views are to be computed: {size_gb:,.3f} GB on the disk of {cache.path.parent}.")
+        size = human_bytes(rows * cache.columns["features"].row_bytes)
+        print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
     for view in cache.views:
         creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
 

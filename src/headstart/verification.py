@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart import recipe
-from headstart.cache import DONE, FEATURES, FeatureCache
+from headstart.cache import FEATURES, FeatureCache
 from headstart.errors import WeightsError
 from headstart.progress import bar
 from headstart.settings import ExtractConfig, InspectConfig
@@ -14,7 +14,7 @@ from headstart.settings import ExtractConfig, InspectConfig
 def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:
     """View and number of every done row that does not have the checksum that was written with it."""
     found: list[tuple[int, int]] = []
-    looks = (cache, *cache.views)
+    looks = cache.looks
     with bar(len(cache) * len(looks), "verifying", "rows") as progress:
         for look in looks:
             for rows, features in look.blocks(verify=False):
@@ -42,7 +42,7 @@ class Again:
 
 
 def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Again:
-    """Extracts rows spread over the whole cache again.
+    """Extracts rows spread over all views of the whole cache again.
 
     Args:
         cache: whose recipe is followed.
@@ -52,18 +52,15 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Aga
     Raises:
         WeightsError: the weights of the recipe are not to be had.
     """
-    from headstart.extraction import CANARY_TOLERANCE, Extractor
+    from headstart.extraction import CANARY_TOLERANCE, Extractor, difference_from, sample_of
 
     weights, seed = recipe.weights_of(cache.recipe, config.weights)
     extractor = Extractor(ExtractConfig(weights=weights, seed=seed, device=config.device))
-    done = np.flatnonzero(cache.status == DONE)
-    rows = np.unique(done[np.linspace(0, len(done) - 1, min(count, len(done)), dtype=np.int64)]) if len(done) else done
-    same, features = extractor.recompute(cache, rows)
-    stored = cache.gather(same).astype(np.float32)
-    largest = float(np.abs(features).max(initial=1e-30))
-    difference = float(np.abs(features - stored).max(initial=0.0)) / largest
-    changed = sorted(set(rows.tolist()) - set(same.tolist()))
-    return Again(len(same), changed, difference, CANARY_TOLERANCE[cache.recipe.precision])
+    wanted = sample_of(cache, count)
+    same, features = extractor.recompute(cache, wanted)
+    changed = {row for _, row in np.argwhere(wanted).tolist()} - {row for _, row in same}
+    difference = difference_from(cache, same, features)
+    return Again(len(same), sorted(changed), difference, CANARY_TOLERANCE[cache.recipe.precision])
 
 
 def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:

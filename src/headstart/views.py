@@ -6,6 +6,7 @@ So the views of an image are the same whatever is extracted beside it, in whatev
 import dataclasses
 import json
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from headstart import augmentation
@@ -36,6 +37,10 @@ class Augmentation:
         key = (self.seed, number, int.from_bytes(digest))
         flips, jitters = self.kind != "crop", self.kind == "crop-flip-jitter"
         return RandomCrop(geometry.image_px, flips, key, jitters, geometry)
+
+    def digest(self) -> str:
+        """32 hex digits over every field."""
+        return blake2b(self.to_json().encode(), digest_size=16).hexdigest()
 
     def to_json(self) -> str:
         """Every field, in one order."""

@@ -9,7 +9,7 @@ B rows in a batch, D = 2048 features.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 from zlib import crc32
@@ -89,9 +89,9 @@ class CacheWriter:
         Raises:
             CacheError: the disk is full.
         """
-        written, self._uncommitted = self._uncommitted, []  # lost if the sync fails: a second one would not tell
-        with explaining(self.path):
-            _fdatasync(self._descriptor)
+        commit_all([self], seconds)
+
+    def _say_done(self, written: Sequence[tuple[NDArray[np.int64], int, int]], seconds: float) -> None:
         for rows, status, reason in written:
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
@@ -127,6 +127,21 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
+def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
+    """The same as `CacheWriter.commit` for all views of one file, which is synced once.
+
+    Raises:
+        CacheError: the disk is full.
+    """
+    written = [writer._uncommitted for writer in writers]
+    for writer in writers:
+        writer._uncommitted = []  # lost if the sync fails: a second one would not tell
+    with explaining(writers[0].path):
+        _fdatasync(writers[0]._descriptor)
+    for writer, own in zip(writers, written, strict=True):
+        writer._say_done(own, seconds)
+
+
 class BackgroundWriter:
     """One write at a time, in order; commits now and then, and at the end, also after Ctrl-C.
 
@@ -134,15 +149,15 @@ class BackgroundWriter:
         busy_seconds: time spent writing.
     """
 
-    def __init__(self, writer: CacheWriter, commit_seconds: float) -> None:
+    def __init__(self, writers: Sequence[CacheWriter], commit_seconds: float) -> None:
         """Starts the thread; use it as a context manager.
 
         Args:
-            writer: what to write with.
+            writers: of the views of one cache, by their numbers.
             commit_seconds: time between two commits: what a kill can cost at most.
         """
         self.busy_seconds = 0.0
-        self._writer, self._commit_seconds = writer, commit_seconds
+        self._writers, self._commit_seconds = writers, commit_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._last: Future[None] | None = None
         self._committed_at = time.perf_counter()
@@ -156,19 +171,25 @@ class BackgroundWriter:
         finally:
             self._thread.shutdown()
 
-    def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        """Queues rows, once those before are written; see `CacheWriter.write`.
+    def write(
+        self,
+        rows: NDArray[np.int64],
+        views: NDArray[np.int64],
+        features: NDArray[Any],
+        digests: NDArray[np.uint8],
+    ) -> None:
+        """Queues rows (B,), each of one of the views (B,), once those before are written; see `CacheWriter.write`.
 
         Raises:
             CacheError: the write before has failed.
         """
         self._wait()
-        self._last = self._thread.submit(self._write, rows, features, digests)
+        self._last = self._thread.submit(self._write, rows, views, features, digests)
 
-    def write_unreadable(self, row: int, reason: str) -> None:
+    def write_unreadable(self, row: int, view: int, reason: str) -> None:
         """Notes why an image has no features; see `CacheWriter.write_unreadable`."""
         self._wait()
-        self._writer.write_unreadable(row, reason)
+        self._writers[view].write_unreadable(row, reason)
 
     def commit(self) -> None:
         """Waits until everything is on the disk.
@@ -185,14 +206,22 @@ class BackgroundWriter:
             last, self._last = self._last, None
             last.result()
 
-    def _write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
+    def _write(
+        self,
+        rows: NDArray[np.int64],
+        views: NDArray[np.int64],
+        features: NDArray[Any],
+        digests: NDArray[np.uint8],
+    ) -> None:
         start = time.perf_counter()
-        self._writer.write(rows, features, digests)
+        for view in np.unique(views).tolist():
+            own = np.flatnonzero(views == view)
+            self._writers[view].write(rows[own], features[own], digests[own])
         if start - self._committed_at > self._commit_seconds:
             self._commit()
         self.busy_seconds += time.perf_counter() - start
 
     def _commit(self) -> None:
         now = time.perf_counter()
-        self._writer.commit(now - self._committed_at)
+        commit_all(self._writers, now - self._committed_at)
         self._committed_at = now
