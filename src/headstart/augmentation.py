@@ -40,6 +40,8 @@ class RandomCrop:
     """What the randomness is a function of."""
     jittered: bool = False
     """Whether the colours change."""
+    scale: tuple[float, float] = SCALE
+    """Share of the picture's area that is kept."""
     decoded_for: Geometry | None = None
     """A view for which the picture is decoded, too."""
 
@@ -51,23 +53,26 @@ class RandomCrop:
         """Cuts out a random part and resizes it in one step."""
         generator = np.random.default_rng(self.key)
         cut = image.resize(
-            (self.image_px, self.image_px), Image.Resampling.BILINEAR, box=random_box(generator, *image.size)
+            (self.image_px, self.image_px),
+            Image.Resampling.BILINEAR,
+            box=random_box(generator, *image.size, self.scale),
         )
         turned = self.mirrored and generator.random() < 0.5
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turned else cut
         return jitter(generator, cut) if self.jittered else cut
 
 
-def random_box(generator: np.random.Generator, width: int, height: int) -> Box:
+def random_box(generator: np.random.Generator, width: int, height: int, scale: tuple[float, float] = SCALE) -> Box:
     """A random part of a picture, in whole pixels and within it.
 
     Args:
         generator: of the randomness.
         width: of the picture.
         height: of the picture.
+        scale: share of its area, least and largest.
     """
     for _ in range(ATTEMPTS):
-        area = width * height * generator.uniform(*SCALE)
+        area = width * height * generator.uniform(*scale)
         ratio = math.exp(generator.uniform(*np.log(RATIO)))
         across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < across <= width and 0 < down <= height:

@@ -81,7 +81,7 @@ class ExtractConfig:
     views: int = 0
     """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept, except
     with --overwrite."""
-    view_kind: ViewKind = "crop-flip-jitter"
+    view_kind: ViewKind = "crop-flip"
     """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter."""
     view_splits: ViewSplits = "train"
     """Which images get them: those that heads learn from, or all, for answers that are means over views."""
