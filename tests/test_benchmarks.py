@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import decoded
 
 from headstart import recipe, tuning
 from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
 from headstart.cache import FeatureCache
 from headstart.errors import DataError
-from headstart.images import decode
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, FinetuneConfig
 
@@ -22,7 +22,7 @@ def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_pat
     contents = [manifest.place(row).read_bytes() for row in range(6)]
     assert len(set(contents)) == 6
     geometry = recipe.from_config(ExtractConfig(weights="random", image_px=32)).geometry
-    pixels = {decode(content, geometry).tobytes() for content in contents}
+    pixels = {decoded(content, geometry).tobytes() for content in contents}
     assert len(pixels) == 2
 
 

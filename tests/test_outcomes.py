@@ -127,6 +127,8 @@ HEAD = {
     "epochs": 3,
     "batch_size": 8,
     "normalize": "none",
+    "views": 0,
+    "tta": 2,
     "seed": 1,
 }
 
@@ -165,9 +167,12 @@ FINETUNE = {
     ("config_type", "changes"),
     [
         (HeadConfig, HEAD),
-        (SweepConfig, {name: (value,) for name, value in HEAD.items()} | {"hidden": ("none",), "halving": "off"}),
+        (
+            SweepConfig,
+            {name: (value,) for name, value in HEAD.items()} | {"hidden": ("none",), "halving": "off", "tta": 2},
+        ),
         (ProbeConfig, {"methods": ("knn",), "normalize": "l2"}),
-        (LearningCurveConfig, HEAD | {"fractions": (0.5,), "seeds": 2}),
+        (LearningCurveConfig, {name: HEAD[name] for name in HEAD if name != "tta"} | {"fractions": (0.5,), "seeds": 2}),
         (FinetuneConfig, FINETUNE),
     ],
 )
@@ -176,7 +181,9 @@ def test_every_setting_that_decides_the_result_makes_another_run(config_type, ch
     for name, value in changes.items():
         assert outcomes.identity(config_type(**{name: value})) != plain
     settings = set(config_type.__dataclass_fields__)
-    assert settings - set(changes) <= {*PLACES, "workers", "memory_gb"}, "a new setting: does it decide the result?"
+    assert settings - set(changes) <= {*PLACES, "workers", "memory_gb", "tta"}, (
+        "a new setting: does it decide the result?"
+    )
 
 
 def test_other_inputs_make_another_run():

@@ -528,7 +528,7 @@ def test_a_probe_leaves_all_that_it_tried_and_says_what_it_chose(story, kind, na
 def test_methods_of_a_probe_that_are_there_are_reported_and_the_others_follow(story, copied):
     there = story.folder("ridge").relative_to(story.cwd)
     shutil.copytree(story.cwd / there, copied / there)
-    *_, reported, done = ran("probe", "--data", "photos", "--methods", "ridge", "knn", cwd=copied).out.splitlines()
+    *_, reported, _, done = ran("probe", "--data", "photos", "--methods", "ridge", "knn", cwd=copied).out.splitlines()
     assert reported.startswith(f"{there} is there already: test accuracy")
     assert done.startswith("data/runs/photos/knn-")
     assert "is there already" not in done

@@ -314,6 +314,8 @@ SHARED = {
     "warmup": 0.5,
     "class_weights": "balanced",
     "normalize": "l2",
+    "views": 0,
+    "tta": 1,
 }
 
 
