@@ -5,9 +5,11 @@ N rows of each of V + 1 views, one after the other; a place is one of these rows
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.cache import FeatureCache
@@ -45,13 +47,21 @@ class FeatureFile:
             CacheDamaged: a row is not what was written.
         """
         wanted = places.cpu().numpy()
-        views, rows = np.divmod(wanted, len(self._views[0]))
+        views = wanted // len(self._views[0])
+        if not views.any():
+            return torch.from_numpy(self._gather(0, wanted)).to(self.device)
         found = np.empty((len(wanted), self.shape[1]), self._views[0].features.dtype)
         for view in np.unique(views).tolist():
             own = views == view
-            found[own] = self._views[view].gather(rows[own], verify=not self._verified[wanted[own]].all())
-        self._verified[wanted] = True
+            found[own] = self._gather(view, wanted[own])
         return torch.from_numpy(found).to(self.device)
+
+    def _gather(self, view: int, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Places (n,) of one view → (n, D)."""
+        cache = self._views[view]
+        found = cache.gather(places - view * len(cache), verify=not self._verified[places].all())
+        self._verified[places] = True
+        return found
 
     def ahead(self, blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows and features of one block after the other; while one is worked on, the next is read."""
