@@ -11,8 +11,8 @@ def main(config: BenchmarkConfig) -> None:
     from functools import partial
     from pathlib import Path
 
-    from headstart import files
     from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
+    from headstart.support import files
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)

@@ -8,16 +8,9 @@ from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 def main(config: CompareConfig) -> None:
     """Prints two tables and a sentence, and writes the same as JSON, as a picture and as a page."""
-    from headstart import (  # matplotlib loads here, after --help
-        comparison,
-        files,
-        plots,
-        report,
-        runs,
-        standings,
-        tables,
-    )
+    from headstart import comparison, plots, report, runs, standings, tables
     from headstart.errors import RunError
+    from headstart.support import files
 
     folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
     found = standings.ranked(runs.list_runs(folder))

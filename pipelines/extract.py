@@ -7,7 +7,7 @@ from headstart.settings import ExtractConfig
 def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
     from headstart import updating
-    from headstart.team import join
+    from headstart.support.team import join
 
     with join() as team:
         if not team.leads:  # one of several processes that torchrun started

@@ -6,8 +6,9 @@ from headstart.settings import LearningCurveConfig
 
 def main(config: LearningCurveConfig) -> None:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
-    from headstart import files, learning_curve, runs, search_plots  # torch loads here, after --help has answered
+    from headstart import learning_curve, runs, search_plots  # torch loads here, after --help has answered
     from headstart.cached_run import CachedRun
+    from headstart.support import files
 
     run = CachedRun.of("learning-curve", config)
     print(run.cache.describe())

@@ -10,7 +10,7 @@ def main(config: PredictConfig) -> int:
     from headstart import prediction, run_parts  # torch loads here, after --help has answered
     from headstart.cache import FeatureCache
     from headstart.classifier import Classifier
-    from headstart.devices import pick_device
+    from headstart.support.devices import pick_device
 
     if bool(config.images) == bool(config.cache):
         raise SettingsError("Say what to predict: either --images (a folder, a pattern, a .csv) or --cache.")

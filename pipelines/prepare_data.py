@@ -6,10 +6,10 @@ from headstart.settings import PrepareConfig
 
 def main(config: PrepareConfig) -> None:
     """Writes the folder unless it is there."""
-    from headstart import samples
+    from headstart.datasets import examples
     from headstart.settings import data_of
 
-    print(samples.prepare(config.source, data_of(config)))
+    print(examples.prepare(config.source, data_of(config)))
 
 
 if __name__ == "__main__":

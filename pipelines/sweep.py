@@ -6,8 +6,9 @@ from headstart.settings import SweepConfig
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
-    from headstart import files, leaderboard, search, search_plots  # torch loads here, after --help has answered
+    from headstart import leaderboard, search, search_plots  # torch loads here, after --help has answered
     from headstart.cached_run import CachedRun
+    from headstart.support import files
 
     run = CachedRun.of("sweep", config)
     print(run.cache.describe())

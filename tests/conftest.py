@@ -16,9 +16,9 @@ from PIL import Image
 
 from headstart import creation
 from headstart.cache import FeatureCache
+from headstart.datasets.manifest import Manifest
 from headstart.features import Features
-from headstart.images import Squares, decode
-from headstart.manifest import Manifest
+from headstart.images.decoding import Squares, decode
 from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
 from headstart.views import Augmentation

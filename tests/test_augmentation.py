@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import ColorJitter, functional
 
-from headstart.augmentation import JITTER, RATIO, SCALE, RandomCrop, jitter, random_box
+from headstart.images.augmentation import JITTER, RATIO, SCALE, RandomCrop, jitter, random_box
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.integers(0, 2**32 - 1))

@@ -11,10 +11,18 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from headstart import backbone
-from headstart.backbone import IMAGENET, ZERO_TO_ONE, PixelScale, fast_form, fold_batchnorm, frozen, load_resnet50
 from headstart.errors import WeightsError
-from headstart.plain_head import trainable_parameters
+from headstart.models import resnet50 as backbone
+from headstart.models.mlp import trainable_parameters
+from headstart.models.resnet50 import (
+    IMAGENET,
+    ZERO_TO_ONE,
+    PixelScale,
+    fast_form,
+    fold_batchnorm,
+    frozen,
+    load_resnet50,
+)
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,9 @@ import pytest
 
 from headstart import creation, recipe, writing
 from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, FeatureCache
+from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images import REASONS
-from headstart.manifest import Manifest
+from headstart.images.decoding import REASONS
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter

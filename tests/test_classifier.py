@@ -11,8 +11,8 @@ from torch import nn
 
 from headstart.classifier import Classifier
 from headstart.errors import DataError, SettingsError
-from headstart.images import Geometry
-from headstart.loading import content_digest
+from headstart.images.decoding import Geometry
+from headstart.images.loading import content_digest
 from headstart.recipe import from_config
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig

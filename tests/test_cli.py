@@ -119,7 +119,7 @@ def test_of_several_processes_the_first_warns_about_the_data(tmp_path):
 
 
 def test_a_warning_about_the_data_loads_nothing_heavy():
-    code = "import sys, headstart.datasets; print({'torch', 'h5py', 'PIL', 'sklearn'} & set(sys.modules))"
+    code = "import sys, headstart.datasets.labelled; print({'torch', 'h5py', 'PIL', 'sklearn'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

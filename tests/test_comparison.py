@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import files, standings, tables
+from headstart import standings, tables
 from headstart.comparison import compare
 from headstart.errors import RunError
 from headstart.paired import interval
 from headstart.standings import pays_after, ranked
+from headstart.support import files
 
 ALL = 180
 

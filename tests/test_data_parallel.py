@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart import runs
 from headstart.data_parallel import Group
-from headstart.files import read_csv
+from headstart.support.files import read_csv
 
 FINETUNE = Path(__file__).parents[1] / "pipelines" / "finetune.py"
 FLAGS = ["--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "12", "--workers", "1"]
@@ -190,7 +190,7 @@ import torch
 from torch import nn
 
 from headstart.data_parallel import group_of
-from headstart.team import join
+from headstart.support.team import join
 
 
 def step(group):

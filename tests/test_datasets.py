@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import datasets
-from headstart.datasets import draw_splits, load
+from headstart.datasets import labelled
+from headstart.datasets.labelled import load
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNLABELLED, VAL
+from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning
-from headstart.manifest import SPLITS, TEST, TRAIN, UNLABELLED, VAL
 
-pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.datasets.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
 
@@ -306,7 +307,7 @@ def test_an_empty_label_is_an_image_without_a_label_and_no_class(table):
     manifest = load(table("path,label\na.jpg,cat\nb.jpg,\nc.jpg,dog\n"))
     assert manifest.classes == ("cat", "dog")
     assert manifest.labels.tolist() == [0, UNLABELLED, 1]
-    assert datasets.count_by_class(manifest).sum() == 2
+    assert labelled.count_by_class(manifest).sum() == 2
 
 
 def test_a_csv_may_name_files_elsewhere(table, tmp_path_factory):
@@ -406,7 +407,7 @@ def test_a_class_that_would_have_no_training_image_gives_its_lowest_hash_to_trai
     held_out = [path for path, split in zip(paths, drawn(paths), strict=True) if split != TRAIN][:5]
     root = files(*held_out, *(f"common/{n}.jpg" for n in range(50)))
     splits = {path: split for path, (label, split) in rows(load(str(root))).items() if label == "rare"}
-    lowest = held_out[int(np.argmin(datasets._hash_fractions(np.array(held_out), 0)))].decode()
+    lowest = held_out[int(np.argmin(hash_fractions(np.array(held_out), 0)))].decode()
     assert [path for path, split in splits.items() if split == "train"] == [lowest]
     assert len(splits) == 5
 
@@ -419,7 +420,7 @@ def test_every_class_can_be_trained_on_however_small(tmp_path_factory, counts, s
         (root / name).mkdir()
         for number in range(count):
             (root / name / f"{number}.jpg").touch()
-    assert (datasets.count_by_class(load(str(root), seed))[TRAIN] > 0).all()
+    assert (labelled.count_by_class(load(str(root), seed))[TRAIN] > 0).all()
 
 
 # What makes two data sets the same

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from headstart import devices
 from headstart.errors import SettingsError
+from headstart.support import devices
 
 CPU = torch.device("cpu")
 

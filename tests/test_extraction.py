@@ -19,15 +19,17 @@ from PIL import Image
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from headstart import creation, datasets, extraction, images, loading, recipe, writing
-from headstart.backbone import IMAGENET, load_resnet50
+from headstart import creation, extraction, recipe, writing
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError
 from headstart.extraction import CANARIES, Extractor
+from headstart.images import decoding, loading
+from headstart.models.resnet50 import IMAGENET, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter
 
-pytestmark = pytest.mark.filterwarnings("ignore::headstart.datasets.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 
 @functools.cache
@@ -81,7 +83,7 @@ def config(data: Path | str, **changes) -> ExtractConfig:
 def begin(path: Path, settings: ExtractConfig) -> Path:
     """A cache of a data set in which every row is pending."""
     with creation.appearing(path) as temporary:
-        creation.create(temporary, datasets.load(settings.data, settings.seed), recipe.from_config(settings))
+        creation.create(temporary, labelled.load(settings.data, settings.seed), recipe.from_config(settings))
     return path
 
 
@@ -271,7 +273,7 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
         gpu.setattr(extractor, "device", torch.device("cuda"))
         assert extractor.batch_size(made) == 2
     monkeypatch.setattr(Extractor, "batch_size", lambda self, made: 2)
-    extractor.resolve(replace(made, compiled=None), datasets.load(settings.data))
+    extractor.resolve(replace(made, compiled=None), labelled.load(settings.data))
     extractor.fill(path)
     extractor.recompute(FeatureCache(path), np.arange(6)[None] < 3)
     assert set(sizes) == {2}
@@ -322,7 +324,7 @@ def test_unreadable_images_get_a_reason_and_the_pass_goes_on(make_photos, tmp_pa
     report = Extractor(settings).fill(path)
     cache = FeatureCache(path)
     assert (report.forwarded, report.unreadable) == (12, 4)
-    reasons = [images.REASONS[number] for number in cache.reasons]
+    reasons = [decoding.REASONS[number] for number in cache.reasons]
     found = {cache.manifest.relative_path(row): reasons[row] for row in np.flatnonzero(cache.status == UNREADABLE)}
     assert found == {
         "cat/001.png": "the file is empty",
@@ -363,7 +365,7 @@ def test_a_data_set_without_one_readable_image_ends_in_a_clear_way(make_photos, 
     assert extractor.fill(begin(tmp_path / "pets.h5", settings)).unreadable == 6
     assert (FeatureCache(tmp_path / "pets.h5").status == UNREADABLE).all()
     with pytest.raises(CacheError, match="Not one of the 6 images"):
-        extractor.resolve(replace(recipe.from_config(settings), precision="auto"), datasets.load(str(data)))
+        extractor.resolve(replace(recipe.from_config(settings), precision="auto"), labelled.load(str(data)))
 
 
 def _partly_done(path: Path, settings: ExtractConfig, monkeypatch) -> Path:

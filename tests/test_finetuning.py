@@ -17,17 +17,18 @@ from torch import nn
 from torchvision import transforms
 from torchvision.models import resnet50
 
-from headstart import datasets, finetuning, image_batches, updating
-from headstart.backbone import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
+from headstart import finetuning, image_batches, updating
 from headstart.checkpoint import Checkpoint
 from headstart.data_parallel import Group
+from headstart.datasets import labelled
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net as initial_net_of
 from headstart.finetuning import Tuned, geometry_of
 from headstart.image_batches import Images, predict
-from headstart.manifest import Manifest
+from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.settings import ExtractConfig, FinetuneConfig
-from headstart.subsets import rows_of
 
 CPU = torch.device("cpu")
 CLASSES = ("bird", "cat", "dog")
@@ -57,7 +58,7 @@ def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> P
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory) -> Manifest:
-    return datasets.load(str(photos(tmp_path_factory.mktemp("tuning") / "photos", train=7, val=2, test=3)))
+    return labelled.load(str(photos(tmp_path_factory.mktemp("tuning") / "photos", train=7, val=2, test=3)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def test_the_seed_method_gives_the_losses_of_the_seeds_script(tmp_path):
     Untrained nets at this learning rate are chaotic: one grey level, or rounding in another order, changes the third
     loss by a tenth.
     """
-    manifest = datasets.load(str(photos(tmp_path / "photos", ".jpg", 300, train=7, val=1, test=1)))
+    manifest = labelled.load(str(photos(tmp_path / "photos", ".jpg", 300, train=7, val=1, test=1)))
     config = dataclasses.replace(SMALL, image_px=64, epochs=2)
     ours = watch(manifest, config)
 
@@ -230,8 +231,8 @@ def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, mon
 
 
 def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
-    with pytest.warns(datasets.DataWarning, match="No image in val"):
-        alone = datasets.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
+    with pytest.warns(labelled.DataWarning, match="No image in val"):
+        alone = labelled.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
     tuned = finetuning.finetune(alone, SMALL, CPU)
     assert math.isnan(tuned.history[0]["val_loss"])
     assert math.isnan(tuned.history[0]["val_accuracy"])
@@ -311,7 +312,7 @@ def with_broken_files(tmp_path):
     cut = root / "train" / "dog" / "3.png"
     cut.write_bytes(cut.read_bytes()[:300])
     (root / "test" / "cat" / "0.png").write_bytes(b"")
-    return datasets.load(str(root))
+    return labelled.load(str(root))
 
 
 def test_unreadable_images_are_left_out_and_counted(with_broken_files):
@@ -338,7 +339,7 @@ def test_training_images_none_of_which_is_readable_are_an_error_that_says_so(tmp
     for file in root.glob("train/*/*.png"):
         file.write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"Fewer than two training images in .*photos are readable"):
-        finetuning.finetune(datasets.load(str(root)), SMALL, CPU)
+        finetuning.finetune(labelled.load(str(root)), SMALL, CPU)
 
 
 def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
@@ -364,7 +365,7 @@ def test_only_training_images_with_a_label_are_trained_on(tmp_path):
     lines = [f"{file.relative_to(tmp_path)},{file.parent.name},{file.parent.parent.name}" for file in files]
     lines[lines.index("p/train/cat/1.png,cat,train")] = "p/train/cat/1.png,,train"
     (tmp_path / "list.csv").write_text("path,label,split\n" + "\n".join(lines) + "\n")
-    manifest = datasets.load(str(tmp_path / "list.csv"))
+    manifest = labelled.load(str(tmp_path / "list.csv"))
     watched = watch(manifest, SMALL)
     paths = sorted(manifest.relative_path(row) for row in watched.rows[0])
     assert paths == sorted(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headstart.heads import HeadStack, backpropagate, parameter_count
-from headstart.plain_head import linear_of
+from headstart.models.mlp import linear_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import until
 from torch.distributed import DistNetworkError, HashStore
 
-from headstart import heartbeat as module
-from headstart.heartbeat import Heartbeat
+from headstart.support import heartbeat as module
+from headstart.support.heartbeat import Heartbeat
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from headstart import images
-from headstart.images import REASONS, Geometry, UnreadableImage
+from headstart.images import decoding
+from headstart.images.decoding import REASONS, Geometry, UnreadableImage
 
 # As in every program (see cli.py): Pillow may complain of metadata, which is no reason to refuse the pixels.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
@@ -350,7 +350,7 @@ def test_extreme_shapes_give_their_middle(size, resize):
 
 MEMORY = """
 import resource, sys
-from headstart.images import Geometry, UnreadableImage, decode
+from headstart.images.decoding import Geometry, UnreadableImage, decode
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "linux" else 1024)
@@ -389,7 +389,7 @@ def test_bombs_and_long_thin_pictures_cost_no_memory(tmp_path):
     thin = [encode(Image.new("RGB", size, "red")) for size in ((1, 5000), (5000, 1), (1, 60_000))]
     for number, data in enumerate([*(data for _, data in bombs()), *thin]):
         (tmp_path / f"{number}").write_bytes(data)
-    environment = {**os.environ, "PYTHONPATH": str(Path(images.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(decoding.__file__).parents[2])}
     command = [sys.executable, "-c", MEMORY, *sorted(str(path) for path in tmp_path.iterdir())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert max(map(int, done.stdout.split())) < 50_000, "KiB"
@@ -400,7 +400,7 @@ def test_bombs_and_long_thin_pictures_cost_no_memory(tmp_path):
 def test_a_reduced_decode_never_goes_under_twice_the_size_that_is_needed(width, height, resize, image_px):
     geometry = Geometry(image_px, resize, round(image_px * 256 / 224), True)
     with Image.open(io.BytesIO(encode(Image.new("RGB", (width, height), "red"), "JPEG"))) as image:
-        images._pixels(image, [geometry])  # decodes in place
+        decoding._pixels(image, [geometry])  # decodes in place
         seen = image.size
     for side, full, needed in zip(seen, (width, height), geometry.scaled_size(width, height), strict=True):
         assert side == full or side >= 2 * needed

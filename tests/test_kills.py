@@ -75,7 +75,8 @@ class Laboratory:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from headstart import backbone, extraction, updating
+        from headstart import extraction, updating
+        from headstart.models import resnet50
         from headstart.settings import ExtractConfig
 
         torch.set_num_threads(1)
@@ -94,8 +95,8 @@ class Laboratory:
             device="cpu",
             workers=1,
         )
-        net, scale = backbone.load_resnet50("random")
-        forward = backbone.fast_form(backbone.frozen(net), scale, "fp32", False, torch.device("cpu"))
+        net, scale = resnet50.load_resnet50("random")
+        forward = resnet50.fast_form(resnet50.frozen(net), scale, "fp32", False, torch.device("cpu"))
         extraction.load_resnet50 = lambda *_: (net, scale)
         extraction.fast_form = lambda *_: forward
         extraction.COMMIT_SECONDS = 0.02

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.launching import Launched, one_behind
+from headstart.support.overlap import Launched, one_behind
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from headstart.datasets.unlabelled import count, images_of
 from headstart.errors import DataError, DataWarning
-from headstart.listing import count, images_of
 
 
 @pytest.fixture

@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from conftest import decoded, picture
 
-from headstart import datasets, loading
-from headstart.images import Geometry, UnreadableImage
-from headstart.loading import Loaded, make_batch, stream
+from headstart.datasets import labelled
+from headstart.images import loading
+from headstart.images.decoding import Geometry, UnreadableImage
+from headstart.images.loading import Loaded, make_batch, stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.datasets.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
 GEOMETRY = Geometry(32, "squash", 37, True)
 
 
 @pytest.fixture
 def manifest(make_photos):
-    return datasets.load(str(make_photos({"cat": 10, "dog": 10})))
+    return labelled.load(str(make_photos({"cat": 10, "dog": 10})))
 
 
 def decoding_threads():
@@ -103,7 +104,7 @@ def test_a_file_with_the_wrong_suffix_is_read_by_its_content(tmp_path):
         folder = tmp_path / "ab"[number % 2]
         folder.mkdir(exist_ok=True)
         picture(number).save(folder / f"{number}.webp", kind)
-    loaded = stream(datasets.load(str(tmp_path)).places(range(4)), GEOMETRY, 2, ahead=2)
+    loaded = stream(labelled.load(str(tmp_path)).places(range(4)), GEOMETRY, 2, ahead=2)
     assert [image.reason for image in loaded] == [""] * 4
 
 
@@ -136,7 +137,7 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
         (tmp_path / name).mkdir()
         picture(1).save(tmp_path / name / "plain.png")
         (tmp_path / name / "plain.png").rename(tmp_path / name / "caf\udce9.png")
-    loaded = list(stream(datasets.load(str(tmp_path)).places(range(2)), GEOMETRY, 1, ahead=1))
+    loaded = list(stream(labelled.load(str(tmp_path)).places(range(2)), GEOMETRY, 1, ahead=1))
     assert [image.reason for image in loaded] == ["", ""]
 
 

@@ -6,8 +6,8 @@ import resource
 import numpy as np
 import pytest
 
-from headstart import memory
-from headstart.memory import kept_memory
+from headstart.support import memory
+from headstart.support.memory import kept_memory
 
 BYTES = 2**28
 
@@ -43,6 +43,6 @@ def test_it_decorates_what_may_fail():
 
 
 def test_another_malloc_is_left_alone(monkeypatch):
-    monkeypatch.setattr("headstart.memory._libc", object())
+    monkeypatch.setattr("headstart.support.memory._libc", object())
     with kept_memory():
         pass

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headstart import outcomes, runs
-from headstart.manifest import Manifest
+from headstart.datasets.manifest import Manifest
 from headstart.runs import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 

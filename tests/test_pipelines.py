@@ -26,7 +26,7 @@ from torchvision.models import resnet50
 
 from headstart import training
 from headstart.cache import DONE, UNREADABLE, FeatureCache
-from headstart.runs import duration
+from headstart.support.quantities import duration
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 DIGITS = PIPELINES / "configs" / "digits.toml"
@@ -907,13 +907,14 @@ LP_FT = (*FINETUNE, "--batch-size", "4")
 
 def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_path):
     """Evaluated before the first step, in eval mode and fp32, on the pixels that the features were made of."""
-    from headstart import datasets, finetuned_net, finetuning, image_batches
+    from headstart import finetuned_net, finetuning, image_batches
+    from headstart.datasets import labelled
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
         weights="random", image_px=32, resize="squash", workers=1, init_head=story.folder("head"), batch_size=8
     )
-    manifest = datasets.load(str(story.cwd / "photos"))
+    manifest = labelled.load(str(story.cwd / "photos"))
     net, scale = finetuned_net.initial_net(config, manifest.classes)
     images = image_batches.Images(manifest, finetuning.geometry_of(config), 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headstart.errors import RunError
-from headstart.plain_head import load_head, plain_head, trainable_parameters
+from headstart.models.mlp import load_head, plain_head, trainable_parameters
 
 
 def mlp(widths, dropout=0.0):

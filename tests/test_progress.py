@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from headstart import progress
+from headstart.support import progress
 
 
 class Terminal(io.StringIO):

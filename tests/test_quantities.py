@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.quantities import human_bytes, human_count
+from headstart.support.quantities import human_bytes, human_count
 
 
 @pytest.mark.parametrize(

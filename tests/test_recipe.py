@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from headstart import recipe
 from headstart.errors import WeightsError
-from headstart.images import Geometry
+from headstart.images.decoding import Geometry
+from headstart.models.weights import PUBLISHED, describe_weights
 from headstart.recipe import Recipe, from_config
 from headstart.settings import ExtractConfig
 
@@ -166,7 +167,7 @@ def test_a_file_called_like_a_preset_is_not_taken_for_it(tmp_path):
     assert asked.weights_digest.startswith("blake2b")
 
 
-@pytest.mark.parametrize("name", recipe.PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_names_hashes_and_sizes_are_torchvisions_own(name):
     from torchvision.models import ResNet50_Weights
 
@@ -177,7 +178,7 @@ def test_names_hashes_and_sizes_are_torchvisions_own(name):
     assert asked.weights_digest == f"sha256 {published}"
     assert [asked.shorter_px] == preset.resize_size
     assert [asked.image_px] == preset.crop_size
-    assert set(recipe.PUBLISHED) == {known.name for known in ResNet50_Weights}
+    assert set(PUBLISHED) == {known.name for known in ResNet50_Weights}
 
 
 def test_the_geometry_is_that_of_the_recipe():
@@ -186,8 +187,8 @@ def test_the_geometry_is_that_of_the_recipe():
 
 
 def test_random_weights_are_called_untrained_aloud():
-    assert "untrained" in recipe.describe_weights("random")
-    assert recipe.describe_weights("IMAGENET1K_V1") == "weights: IMAGENET1K_V1"
+    assert "untrained" in describe_weights("random")
+    assert describe_weights("IMAGENET1K_V1") == "weights: IMAGENET1K_V1"
 
 
 def test_a_cache_of_a_weights_file_asks_for_that_very_file(tmp_path):

@@ -12,10 +12,10 @@ from PIL import Image
 from headstart import outcomes, plots, report, runs
 from headstart.cache import FeatureCache
 from headstart.errors import CacheError
-from headstart.files import write_table
 from headstart.report import render, sources
 from headstart.runs import Predictions
 from headstart.settings import CompareConfig
+from headstart.support.files import write_table
 from headstart.writing import CacheWriter
 
 VOID = {"meta", "img", "br", "path"}

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import files, plots, runs
+from headstart import plots, runs
 from headstart.errors import RunError
 from headstart.runs import Predictions
+from headstart.support import files
+from headstart.support.quantities import duration
 
 METRICS = {
     "kind": "head",
@@ -218,7 +220,7 @@ def test_the_summary_reads_like_a_sentence():
     [(0.0, "0 s"), (0.421, "0.42 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (250, "4 min 10 s"), (7530, "2 h 5 min")],
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds, text):
-    assert runs.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from headstart import datasets, samples
+from headstart.datasets import examples, labelled
 from headstart.errors import DataError
 
 
@@ -25,8 +25,8 @@ def test_the_digits_are_1797_images_in_10_classes(tmp_path):
     from sklearn.datasets import load_digits
 
     target = tmp_path / "data" / "digits"
-    assert samples.prepare("digits", str(target)) == f"{target}: wrote 1,797 images."
-    manifest = datasets.load(str(target))
+    assert examples.prepare("digits", str(target)) == f"{target}: wrote 1,797 images."
+    manifest = labelled.load(str(target))
     digits = load_digits()
     assert manifest.classes == tuple("0123456789")
     assert np.bincount(manifest.labels).tolist() == np.bincount(digits.target).tolist()
@@ -40,14 +40,14 @@ def test_the_digits_are_1797_images_in_10_classes(tmp_path):
 def test_a_folder_that_is_there_is_not_touched(tmp_path):
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits/mine.png").touch()
-    assert samples.prepare("digits", str(tmp_path / "digits")).endswith("there already.")
+    assert examples.prepare("digits", str(tmp_path / "digits")).endswith("there already.")
     assert [path.name for path in (tmp_path / "digits").iterdir()] == ["mine.png"]
 
 
 def test_peoples_own_data_is_never_made_up(tmp_path):
-    assert samples.prepare("none", str(tmp_path)).endswith("there already.")
+    assert examples.prepare("none", str(tmp_path)).endswith("there already.")
     with pytest.raises(DataError, match="does not exist"):
-        samples.prepare("none", str(tmp_path / "photos"))
+        examples.prepare("none", str(tmp_path / "photos"))
 
 
 def test_the_folder_appears_only_when_it_is_complete(tmp_path, monkeypatch):
@@ -59,12 +59,12 @@ def test_the_folder_appears_only_when_it_is_complete(tmp_path, monkeypatch):
     def whole():
         yield "0/1.png", picture(1)
 
-    monkeypatch.setattr(samples, "_digits", broken)
+    monkeypatch.setattr(examples, "_digits", broken)
     with pytest.raises(KeyboardInterrupt):
-        samples.prepare("digits", str(tmp_path / "digits"))
+        examples.prepare("digits", str(tmp_path / "digits"))
     assert not (tmp_path / "digits").exists()
-    monkeypatch.setattr(samples, "_digits", whole)
-    samples.prepare("digits", str(tmp_path / "digits"))
+    monkeypatch.setattr(examples, "_digits", whole)
+    examples.prepare("digits", str(tmp_path / "digits"))
     found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")]
     assert found == ["digits/0/1.png"], "nothing of the interrupted attempt is left"
 
@@ -79,7 +79,7 @@ def test_cifar10_without_a_network_is_one_clear_sentence(tmp_path, torchvision_d
 
     torchvision_datasets.CIFAR10 = offline
     with pytest.raises(DataError, match=r"CIFAR-10 could not be downloaded .*Connect to a network, or use DATA="):
-        samples.prepare("cifar10", str(tmp_path / "cifar10"))
+        examples.prepare("cifar10", str(tmp_path / "cifar10"))
     assert not (tmp_path / "cifar10").exists()
 
 
@@ -101,13 +101,13 @@ class TinyCifar:
         return picture(number + 100 * self.train, (32, 32)), number % 2
 
 
-@pytest.mark.filterwarnings("ignore:No image in:headstart.datasets.DataWarning")
+@pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 def test_cifar10_keeps_its_own_test_split_and_its_class_names(tmp_path, torchvision_datasets):
     torchvision_datasets.CIFAR10 = TinyCifar
-    samples.prepare("cifar10", str(tmp_path / "cifar10"))
-    manifest = datasets.load(str(tmp_path / "cifar10"))
+    examples.prepare("cifar10", str(tmp_path / "cifar10"))
+    manifest = labelled.load(str(tmp_path / "cifar10"))
     assert manifest.classes == TinyCifar.classes
-    assert (manifest.splits == datasets.TEST).sum() == 4
+    assert (manifest.splits == labelled.TEST).sum() == 4
     with Image.open(tmp_path / "cifar10/test/cat/00003.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(picture(3, (32, 32))))
 
@@ -115,4 +115,4 @@ def test_cifar10_keeps_its_own_test_split_and_its_class_names(tmp_path, torchvis
 def test_a_place_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written: Not a directory"):
-        samples.prepare("digits", str(tmp_path / "file" / "digits"))
+        examples.prepare("digits", str(tmp_path / "file" / "digits"))

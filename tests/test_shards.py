@@ -11,12 +11,14 @@ from conftest import archive, encoded, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import datasets, extract, listing, loading, shards
+from headstart import extract
 from headstart.cache import FeatureCache
+from headstart.datasets import archives, labelled, unlabelled
+from headstart.datasets.manifest import SPLITS, Member
+from headstart.datasets.unlabelled import images_of
 from headstart.errors import DataError, DataWarning
-from headstart.images import UnreadableImage
-from headstart.listing import images_of
-from headstart.manifest import SPLITS, Member
+from headstart.images import loading
+from headstart.images.decoding import UnreadableImage
 from headstart.settings import dataset_name
 
 SETTINGS = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 2}
@@ -50,7 +52,7 @@ def contents(manifest):
 
 
 def test_a_member_is_the_image_of_its_sample_with_its_label_and_the_split_of_its_archive(wds):
-    manifest = datasets.load(wds)
+    manifest = labelled.load(wds)
     assert contents(manifest) == {
         f"{name}.tar/{number:06}.png": (encoded(number), ("cat", "dog")[number % 2], name.partition("-")[0])
         for part, name in enumerate(("train-000", "train-001", "val-000", "test-000"))
@@ -61,7 +63,7 @@ def test_a_member_is_the_image_of_its_sample_with_its_label_and_the_split_of_its
 
 
 def test_shards_give_the_features_of_the_loose_files_to_the_bit(wds, tmp_path):
-    manifest = datasets.load(wds)
+    manifest = labelled.load(wds)
     for path, (content, label, split) in contents(manifest).items():
         file = tmp_path / "loose" / split / label / os.path.basename(path)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +119,14 @@ def test_images_that_change_places_in_an_archive_of_the_same_size_and_time_are_t
 @pytest.mark.parametrize("members", [sample(1, "cat"), [("1.txt", bytes(20_000))], [("1.png", b"1"), ("2.png", b"2")]])
 def test_what_is_no_image_of_this_size_any_more_is_not_read_though_the_time_is_the_same(tmp_path, members):
     packed(tmp_path / "x.tar", [("1.png", b"1"), *sample(2, "dog")])
-    place = shards.place_of("x.tar/000002.png")
+    place = archives.place_of("x.tar/000002.png")
     packed(tmp_path / "x.tar", members)
     with pytest.raises(UnreadableImage, match="vanished"):
         loading.read(place)
 
 
 def test_an_archive_that_is_written_anew_during_a_pass_gives_no_wrong_image(wds, tmp_path):
-    place = datasets.load(wds).place(9)
+    place = labelled.load(wds).place(9)
     archive(tmp_path / "shards" / "train-000.tar", sample(77, "cat"))
     archive(tmp_path / "shards" / "test-000.tar", sample(77, "cat"))
     with pytest.raises(UnreadableImage, match="vanished"):
@@ -159,7 +161,7 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(wds, tmp_path, pattern, me
     archive(tmp_path / "one.tar", sample(1, "cat"))
     archive(tmp_path / "test-train-0.tar", [*sample(1, "cat"), *sample(2, "dog")])
     with pytest.raises(DataError, match=message):
-        datasets.load(pattern)
+        labelled.load(pattern)
 
 
 WORDS = st.text("ab", min_size=1, max_size=2)
@@ -175,7 +177,7 @@ def test_braces_mean_what_they_mean_to_a_shell(tmp_path_factory, pattern):
     expected = list(dict.fromkeys(said.stdout.split()))
     for path in expected:
         open(path, "w").close()
-    assert shards.archives_of(f"{folder}/{pattern}.tar") == expected
+    assert archives.archives_of(f"{folder}/{pattern}.tar") == expected
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_data_set_of_archives_is_called_by_its_folder_or_its_only_file(pattern
 
 def splits_of(pattern):
     """The split of each archive, by its path below the root."""
-    _, parts = shards.listed(pattern)
+    _, parts = archives.listed(pattern)
     return {os.path.dirname(os.fsdecode(part.paths[0])): SPLITS[part.splits[0]] for part in parts}
 
 
@@ -227,32 +229,32 @@ def test_archives_that_say_no_split_among_others_are_train_with_a_warning(tmp_pa
 
 def test_an_archive_counts_once_however_often_patterns_name_it(wds):
     names = ["shards/train-000.tar", "shards/train-001.tar"]
-    assert shards.archives_of("{shards/train-*,shards/t*-001,./shards/train-000}.tar") == names
+    assert archives.archives_of("{shards/train-*,shards/t*-001,./shards/train-000}.tar") == names
 
 
 def test_a_file_may_be_called_like_a_pattern(tmp_path):
     for name in ("photos [2020]/a", "photos [2020]/b", "{c}"):
         archive(tmp_path / f"{name}.tar", sample(1, "cat"))
-    assert shards.archives_of("photos [2020]/a.tar") == ["photos [2020]/a.tar"]
-    assert shards.archives_of("photos [2020]/{a,b}.tar") == ["photos [2020]/a.tar", "photos [2020]/b.tar"]
-    assert shards.archives_of("{c}.tar") == ["{c}.tar"]
+    assert archives.archives_of("photos [2020]/a.tar") == ["photos [2020]/a.tar"]
+    assert archives.archives_of("photos [2020]/{a,b}.tar") == ["photos [2020]/a.tar", "photos [2020]/b.tar"]
+    assert archives.archives_of("{c}.tar") == ["{c}.tar"]
 
 
 def test_a_folder_may_be_called_like_an_archive(tmp_path):
     for number, name in enumerate(("q.tar/r.tar/a.tar", "q.tar/s.tar")):
         archive(tmp_path / name, [*sample(2 * number, "cat", "in.tar/"), *sample(2 * number + 1, "dog", "in.tar/")])
     with pytest.warns(DataWarning):
-        manifest = datasets.load("q.tar/{r.tar/a,s}.tar")
+        manifest = labelled.load("q.tar/{r.tar/a,s}.tar")
     for row, place in manifest.places(range(4)):
         assert loading.read(place) == encoded(row)
-        assert shards.place_of(os.path.join("q.tar", manifest.relative_path(row))).offset == place.offset
+        assert archives.place_of(os.path.join("q.tar", manifest.relative_path(row))).offset == place.offset
 
 
 def test_what_is_left_out_of_all_archives_is_said_once(wds, tmp_path):
     for name in ("train-000", "val-000"):
         with tarfile.open(tmp_path / "shards" / f"{name}.tar", "a") as tar:
             tar.addfile(tarfile.TarInfo("a.txt"))
-    for look in (datasets.load, listing.count):
+    for look in (labelled.load, unlabelled.count):
         with pytest.warns(DataWarning, match=r"left out what is no image by its name: 2 x \.txt") as said:
             look("shards/*.tar")
         assert len(said) == 1
@@ -262,11 +264,11 @@ def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
     names = list(images_of("shards/t*.tar"))
     assert len(names) == 24
     assert names[0] == "shards/test-000.tar/000024.png"
-    assert loading.read(shards.place_of(names[0])) == encoded(24)
+    assert loading.read(archives.place_of(names[0])) == encoded(24)
     with pytest.raises(UnreadableImage):
-        loading.read(shards.place_of("shards/test-000.tar/999999.png"))
+        loading.read(archives.place_of("shards/test-000.tar/999999.png"))
     with pytest.raises(UnreadableImage):
-        loading.read(shards.place_of("shards/missing.tar/000024.png"))
+        loading.read(archives.place_of("shards/missing.tar/000024.png"))
 
 
 def test_a_folder_of_archives_tells_how_to_name_them(wds):
@@ -274,4 +276,4 @@ def test_a_folder_of_archives_tells_how_to_name_them(wds):
         pytest.warns(DataWarning),
         pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"),
     ):
-        datasets.load("shards/")
+        labelled.load("shards/")

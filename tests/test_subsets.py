@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.manifest import Manifest
-from headstart.subsets import rows_of, stratified
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.splits import rows_of, stratified
 
 
 def labelled(labels) -> Manifest:

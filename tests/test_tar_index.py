@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 from conftest import archive, encoded, sample
 
-from headstart import tar_index
+from headstart.datasets import tar_index
 from headstart.errors import DataError
 
 

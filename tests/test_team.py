@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributed import DistNetworkError, HashStore
 
-from headstart import team as module
 from headstart.errors import DataError, ProcessLost
-from headstart.loading import default_workers
-from headstart.team import NODE_ROWS, Team
+from headstart.images.loading import default_workers
+from headstart.support import team as module
+from headstart.support.team import NODE_ROWS, Team
 
 
 def together(work, nodes):

@@ -126,7 +126,7 @@ def test_a_process_that_is_killed_ends_the_others_and_another_number_of_them_goe
 
 NODE = """
 import os, runpy
-from headstart import heartbeat, team
+from headstart.support import heartbeat, team
 
 heartbeat.BEAT_SECONDS, heartbeat.SILENT_BEATS, team.NODE_ROWS = 0.25, 20, 32
 share = team.Team.share

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from headstart import recipe, tuning
-from headstart.backbone import frozen, load_resnet50
 from headstart.errors import SettingsError
+from headstart.models.precision import fitting_batch_size
+from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.tuning import smallest_centred_cosine
 
@@ -140,10 +141,10 @@ def forward_with_room_for(images):
 
 @pytest.mark.parametrize(("room", "size"), [(64, 32), (32, 32), (31, 16), (5, 4), (1, 1)])
 def test_a_batch_too_large_for_the_device_is_halved_before_the_pass(room, size, capsys):
-    assert tuning.fitting_batch_size(forward_with_room_for(room), 32, 32, torch.device("cpu")) == size
+    assert fitting_batch_size(forward_with_room_for(room), 32, 32, torch.device("cpu")) == size
     assert ("no memory" in capsys.readouterr().out) == (size < 32)
 
 
 def test_a_device_without_room_for_one_image_is_named():
     with pytest.raises(SettingsError, match="Not even one image fits the memory of cpu"):
-        tuning.fitting_batch_size(forward_with_room_for(0), 32, 32, torch.device("cpu"))
+        fitting_batch_size(forward_with_room_for(0), 32, 32, torch.device("cpu"))

@@ -1,6 +1,6 @@
 """Unreadable images are named as long as one can read the list, counted beyond that, and too many are an error."""
 
-from headstart.unreadable import SHOWN, Unreadable
+from headstart.images.unreadable import SHOWN, Unreadable
 
 
 def test_few_are_named_with_their_reasons(capsys):

@@ -17,16 +17,17 @@ from conftest import picture
 from test_extraction import Watch, begin, config, flip, shared_net, stop_after
 
 from headstart import cache as caches
-from headstart import datasets, extraction, recipe, updating
+from headstart import extraction, recipe, updating
 from headstart.cache import DONE, FEATURES, FeatureCache
+from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
 from headstart.extraction import CANARIES
-from headstart.images import UnreadableImage
+from headstart.images.decoding import UnreadableImage
 from headstart.locking import lock
 from headstart.settings import ExtractConfig
 from headstart.writing import CacheWriter
 
-pytestmark = pytest.mark.filterwarnings("ignore::headstart.datasets.DataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 
 def eye(*_):
@@ -128,7 +129,7 @@ def test_whether_a_cache_is_up_to_date_is_decided_without_opening_an_image(setti
         raise AssertionError(f"{file} was read")
 
     monkeypatch.setattr(updating, "read", opened)
-    monkeypatch.setattr("headstart.loading.read", opened)
+    monkeypatch.setattr("headstart.images.loading.read", opened)
     assert updating.bring_up_to_date(settings).pass_ is None
 
 
@@ -596,7 +597,7 @@ def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings)
     after = FeatureCache(settings.cache).identity()
     assert after["recipe_digest"] == before["recipe_digest"]
     assert after["manifest_digest"] != before["manifest_digest"]
-    assert after["manifest_digest"] == datasets.load(settings.data, settings.seed).digest()
+    assert after["manifest_digest"] == labelled.load(settings.data, settings.seed).digest()
     assert recipe.from_config(settings).adopting(FeatureCache(settings.cache).recipe).digest() == after["recipe_digest"]
     assert caches.FORMAT_VERSION == 2
 
@@ -610,7 +611,7 @@ def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(phot
         return allowed(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.loading.read", forbidden)
+        patch.setattr("headstart.images.loading.read", forbidden)
         assert [reason for _, reason in updating.bring_up_to_date(settings).unreadable().first] == ["no permission"] * 4
     report = updating.bring_up_to_date(settings)
     assert report.unreadable().first == []
@@ -624,7 +625,9 @@ def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, set
 
     first = sorted(photos.rglob("*.png"))[0]
     allowed = extraction.stream.__globals__["read"]
-    monkeypatch.setattr("headstart.loading.read", lambda file: forbidden(file) if file == first else allowed(file))
+    monkeypatch.setattr(
+        "headstart.images.loading.read", lambda file: forbidden(file) if file == first else allowed(file)
+    )
     updating.bring_up_to_date(settings)
     monkeypatch.setattr(updating.os, "access", lambda *_: False)
     assert updating.bring_up_to_date(settings).pass_ is None

@@ -16,11 +16,12 @@ from conftest import picture, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import creation, extract, extraction, loading, updating, verification
+from headstart import creation, extract, extraction, updating, verification
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
-from headstart.images import Geometry, UnreadableImage
-from headstart.manifest import TRAIN
+from headstart.images import loading
+from headstart.images.decoding import Geometry, UnreadableImage
 from headstart.settings import ExtractConfig, InspectConfig
 from headstart.views import SCALE, Augmentation
 

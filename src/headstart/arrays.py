@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import FeatureCache
-from headstart.manifest import SPLITS
+from headstart.datasets.manifest import SPLITS
 
 
 def load(cache: str | Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.str_]]]:

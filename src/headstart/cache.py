@@ -22,10 +22,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images import REASONS, Squares
-from headstart.manifest import SPLITS, TRAIN, Manifest
-from headstart.recipe import Recipe, describe_weights
+from headstart.images.decoding import REASONS, Squares
+from headstart.models.weights import describe_weights
+from headstart.recipe import Recipe
 from headstart.settings import Views, ViewSplits
 from headstart.views import Augmentation
 

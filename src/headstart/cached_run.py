@@ -16,12 +16,12 @@ from torch import nn
 
 from headstart import outcomes, runs
 from headstart.cache import FeatureCache
-from headstart.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.errors import CacheError
 from headstart.features import Features
-from headstart.plain_head import trainable_parameters
-from headstart.quantities import human_bytes
+from headstart.models.mlp import trainable_parameters
 from headstart.settings import RUNS_FOLDER, Views, cache_path
+from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
+from headstart.support.quantities import human_bytes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from headstart.errors import RunError
-from headstart.files import plain, whole_file
+from headstart.support.files import plain, whole_file
 
 
 @dataclass(frozen=True)

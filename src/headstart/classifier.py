@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headstart import tuning
-from headstart.devices import pick_device
+from headstart.datasets.archives import place_of
+from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
-from headstart.images import Squares
-from headstart.launching import Launched, one_behind
-from headstart.loading import Loaded, SquaresOf, default_workers, make_batch, stream
-from headstart.manifest import Place
-from headstart.memory import kept_memory
+from headstart.images.decoding import Squares
+from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
+from headstart.models.precision import fitting_batch_size
 from headstart.run_parts import Parts, RunFolder, parts_of
 from headstart.settings import PredictConfig
-from headstart.shards import place_of
+from headstart.support.devices import pick_device
+from headstart.support.memory import kept_memory
+from headstart.support.overlap import Launched, one_behind
 
 BATCH_SIZE = 32
 STORED = {"float16": torch.float16, "float32": torch.float32}
@@ -181,7 +181,7 @@ class Classifier(nn.Module):
         """As many images as were asked for, or as fit the memory of a GPU; found out once."""
         if self.device.type == "cuda" and batch_size not in self._sizes:
             image_px = self.geometry.image_px
-            self._sizes[batch_size] = tuning.fitting_batch_size(self._of_pixels, batch_size, image_px, self.device)
+            self._sizes[batch_size] = fitting_batch_size(self._of_pixels, batch_size, image_px, self.device)
         return self._sizes.get(batch_size, batch_size)
 
     def _launch(self, images: list[Loaded], batch_size: int) -> Launched:

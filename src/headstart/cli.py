@@ -38,7 +38,7 @@ def _rank() -> str:
 
 def _say(error: HeadstartError) -> None:
     """Prints it; where several processes on one machine meet the same, the first of them does."""
-    from headstart.team import first_to_say
+    from headstart.support.team import first_to_say
 
     if first_to_say(error):
         print(error if _rank() == "0" else f"process {_rank()}: {error}", file=sys.stderr)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import FEATURES, FORMAT, FORMAT_VERSION, FeatureCache
+from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
-from headstart.images import REASONS
-from headstart.manifest import Manifest
+from headstart.images.decoding import REASONS
 from headstart.recipe import Recipe
+from headstart.support.files import reserve
 from headstart.views import Augmentation
 
 PAGE_BYTES = 4096
@@ -208,18 +209,6 @@ def reserve_rows(view: FeatureCache, rows: NDArray[np.int64]) -> None:
     with explaining(view.path), view.path.open("r+b") as file:
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
             reserve(file.fileno(), len(run) * column.row_bytes, column.offset + int(run[0]) * column.row_bytes)
-
-
-def reserve(descriptor: int, size_bytes: int, offset: int = 0) -> None:
-    """Takes the room on the disk that a part of a file will need: a full disk is an error now, not after a night.
-
-    Raises:
-        OSError: there is no room.
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, offset, size_bytes)
-    else:
-        os.truncate(descriptor, max(offset + size_bytes, os.fstat(descriptor).st_size))
 
 
 def _sync(path: Path) -> None:

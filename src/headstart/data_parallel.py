@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from headstart.team import PATIENCE, Team
+from headstart.support.team import PATIENCE, Team
 
 Value = TypeVar("Value")
 Batch = tuple[NDArray[np.int64], Tensor]

@@ -18,19 +18,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from headstart import tuning
-from headstart.backbone import Forward, fast_form, frozen, load_resnet50
 from headstart.cache import DONE, FEATURES, FeatureCache
-from headstart.devices import pick_device
+from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
-from headstart.images import Geometry, Squares
-from headstart.launching import Launched, one_behind
-from headstart.loading import Batch, Loaded, default_workers, make_batch, stream
-from headstart.manifest import Manifest
-from headstart.memory import kept_memory
-from headstart.progress import bar
+from headstart.images.decoding import Geometry, Squares
+from headstart.images.loading import Batch, Loaded, default_workers, make_batch, stream
+from headstart.models.precision import fitting_batch_size
+from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
-from headstart.team import Team
+from headstart.support.devices import pick_device
+from headstart.support.memory import kept_memory
+from headstart.support.overlap import Launched, one_behind
+from headstart.support.progress import bar
+from headstart.support.team import Team
 from headstart.writing import BackgroundWriter, CacheWriter
 
 COMMIT_SECONDS = 2.0
@@ -151,7 +152,7 @@ class Extractor:
         form = (made.precision, bool(made.compiled))
         if form not in self._sizes:
             forward, asked = self.forward(made), self.config.batch_size
-            self._sizes[form] = tuning.fitting_batch_size(forward, asked, made.image_px, self.device)
+            self._sizes[form] = fitting_batch_size(forward, asked, made.image_px, self.device)
         return self._sizes[form]
 
     def recompute(

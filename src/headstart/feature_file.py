@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.cache import FeatureCache
-from headstart.launching import one_behind
+from headstart.support.overlap import one_behind
 
 RUN_ROWS = 32
 """Neighbours that are read together: 128 KiB of float16, what a disk gives at nearly its full rate in any order."""

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.cache import FEATURES, READ_THREADS, FeatureCache
+from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.feature_file import WINDOW_ROWS, FeatureFile
-from headstart.manifest import SPLITS
-from headstart.memory import kept_memory
 from headstart.settings import Views
+from headstart.support.memory import kept_memory
 
 BLOCK_ROWS = 4096
 """Rows that are looked at together: 32 MiB in fp32."""

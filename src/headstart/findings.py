@@ -13,11 +13,11 @@ from headstart.answers import Answers
 from headstart.cache import FeatureCache
 from headstart.charts import Chart
 from headstart.errors import RunError
-from headstart.files import read_csv
 from headstart.galleries import Card, ClassRow, Disagreements, Twins
 from headstart.projection import principal_plane
 from headstart.report_charts import FeatureMap
 from headstart.standings import Run
+from headstart.support.files import read_csv
 from headstart.thumbnails import Thumbnails
 
 MOST_DETAILED = 8

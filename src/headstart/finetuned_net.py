@@ -10,10 +10,10 @@ from torch import nn
 from torchvision.models import ResNet
 
 from headstart import runs
-from headstart.backbone import PixelScale, load_resnet50
 from headstart.errors import RunError
-from headstart.plain_head import load_head
-from headstart.recipe import weights_digest
+from headstart.models.mlp import load_head
+from headstart.models.resnet50 import PixelScale, load_resnet50
+from headstart.models.weights import weights_digest
 from headstart.settings import FinetuneConfig
 
 STAGES = {

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import torch
 
-from headstart import datasets, finetuned_net, finetuning, image_batches, outcomes, recipe, runs, subsets
-from headstart.backbone import how_to_load, save_resnet50
+from headstart import finetuned_net, finetuning, image_batches, outcomes, runs
 from headstart.checkpoint import Checkpoint
 from headstart.data_parallel import Group, group_of
-from headstart.devices import peak_memory_bytes, pick_device
-from headstart.manifest import Manifest
-from headstart.plain_head import trainable_parameters
+from headstart.datasets import labelled, splits
+from headstart.datasets.manifest import Manifest
+from headstart.models.mlp import trainable_parameters
+from headstart.models.resnet50 import how_to_load, save_resnet50
+from headstart.models.weights import describe_weights, weights_digest
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
-from headstart.team import Team
+from headstart.support.devices import peak_memory_bytes, pick_device
+from headstart.support.team import Team
 
 
 def train(config: FinetuneConfig, team: Team | None = None) -> Path:
@@ -33,11 +35,11 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         TrainingFailed: the loss became infinite or NaN.
     """
     device, team = pick_device(config.device), team or Team()
-    manifest = datasets.load(data_of(config), config.seed)
-    weights_digest = recipe.weights_digest(config.weights, config.seed)
+    manifest = labelled.load(data_of(config), config.seed)
+    digest = weights_digest(config.weights, config.seed)
     identity = outcomes.identity(
         config,
-        weights_digest=weights_digest,
+        weights_digest=digest,
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
         head_digest=finetuned_net.head_digest(config.init_head),
@@ -51,7 +53,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 
     runs.make_folder(folder)
     if team.leads:
-        print(recipe.describe_weights(config.weights))
+        print(describe_weights(config.weights))
     checkpoint = Checkpoint(folder, identity)
     with group_of(team, device) as group:
         tuned = finetuning.finetune(manifest, config, device, checkpoint, group)
@@ -62,7 +64,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         folder,
         files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
         config=identity,
-        metrics={**metrics, "recipe_digest": weights_digest},
+        metrics={**metrics, "recipe_digest": digest},
         history=tuned.history,
         predictions=test,
     )
@@ -80,7 +82,7 @@ def _tested(
     val, test = (
         outcomes.predictions_of(
             manifest,
-            *image_batches.predict(tuned.net, tuned.scale, images, subsets.rows_of(manifest, split), device, group),
+            *image_batches.predict(tuned.net, tuned.scale, images, splits.rows_of(manifest, split), device, group),
         )
         for split in ("val", "test")
     )

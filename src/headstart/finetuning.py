@@ -16,24 +16,25 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models import ResNet
 
-from headstart import training_precision, tuning
-from headstart.augmentation import RandomCrop
-from headstart.backbone import ZERO_TO_ONE, PixelScale
+from headstart import training_precision
 from headstart.calibration import cross_entropies
 from headstart.checkpoint import Checkpoint
 from headstart.data_parallel import Group
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.splits import rows_of, stratified
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuned_net import initial_net, set_training
 from headstart.image_batches import Images, predict
-from headstart.images import Geometry
-from headstart.loading import SquaresOf
-from headstart.manifest import Manifest
-from headstart.memory import kept_memory
-from headstart.objective import rate_factor
-from headstart.progress import bar, say
-from headstart.recipe import shorter_px
+from headstart.images.augmentation import RandomCrop
+from headstart.images.decoding import Geometry
+from headstart.images.loading import SquaresOf
+from headstart.models.precision import has_compiler, require_compiler
+from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale
+from headstart.models.schedule import rate_factor
+from headstart.models.weights import shorter_px
 from headstart.settings import FinetuneConfig, require
-from headstart.subsets import rows_of, stratified
+from headstart.support.memory import kept_memory
+from headstart.support.progress import bar, say
 from headstart.training import epoch_line, score
 
 WARMUP = 0.05
@@ -297,6 +298,6 @@ def _optimizer(net: ResNet, config: FinetuneConfig) -> torch.optim.Optimizer:
 def _compile(net: ResNet, config: FinetuneConfig, device: torch.device) -> None:
     """On 2 cores compiling takes a minute and gains nothing, so that auto does it on CUDA alone."""
     if config.compile == "on":
-        tuning.require_compiler(device)
-    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and tuning.has_compiler()):
+        require_compiler(device)
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and has_compiler()):
         net.compile(dynamic=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.features import Features, Normalization
-from headstart.plain_head import linear_of
+from headstart.models.mlp import linear_of
 
 Layer = tuple[Tensor, Tensor]
 """Weights (K, in, out) and biases (K, 1, out)."""

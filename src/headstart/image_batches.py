@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.backbone import PixelScale
 from headstart.data_parallel import Group
-from headstart.images import Geometry
-from headstart.loading import Loaded, SquaresOf, default_workers, make_batch, stream
-from headstart.manifest import Manifest
-from headstart.memory import kept_memory
-from headstart.progress import bar
+from headstart.datasets.manifest import Manifest
+from headstart.images.decoding import Geometry
+from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
+from headstart.models.resnet50 import PixelScale
+from headstart.support.memory import kept_memory
+from headstart.support.progress import bar
 
 EVALUATION_IMAGES = 64
 

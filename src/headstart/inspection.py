@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
-from headstart.images import REASONS
-from headstart.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
+from headstart.images.decoding import REASONS
 
 NEIGHBOURS = 5
 NEIGHBOUR_ROWS = 8192

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from headstart.datasets.splits import stratified
 from headstart.features import Features
-from headstart.files import read_csv
 from headstart.heads import evaluate
-from headstart.progress import bar
 from headstart.settings import HeadConfig, LearningCurveConfig
-from headstart.subsets import stratified
+from headstart.support.files import read_csv
+from headstart.support.progress import bar
 from headstart.training import fit_quietly
 
 FEWEST_STEPS = 500

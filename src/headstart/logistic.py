@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.arithmetic import fast_products
-from headstart.creation import reserve
 from headstart.errors import CacheError
 from headstart.feature_file import FeatureFile
 from headstart.features import BLOCK_ROWS, Features, Normalization
-from headstart.launching import one_behind
 from headstart.moments import Moments
+from headstart.support.files import reserve
+from headstart.support.matmul import fast_products
+from headstart.support.overlap import one_behind
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(5, -6, 45))
 """Source: Kornblith et al. 2019, arXiv:1805.08974, appendix A.3, and SimCLR, arXiv:2002.05709, appendix B.8.1:

@@ -12,14 +12,16 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from numpy.typing import NDArray
 
-from headstart import listing, runs
+from headstart import runs
+from headstart.datasets import unlabelled
+from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
 from headstart.exporting import Exported
-from headstart.files import whole_file, write_json
+from headstart.images.loading import Loaded, default_workers, stream
 from headstart.kinds import is_frozen
-from headstart.loading import Loaded, default_workers, stream
 from headstart.run_parts import RunFolder
-from headstart.shards import place_of
+from headstart.support.files import whole_file, write_json
+from headstart.support.quantities import duration
 
 TEMPLATE = "model_card.md.jinja"
 CHECKED = 64
@@ -46,7 +48,7 @@ def checks_of(run: RunFolder, source: str | None) -> Checks:
     """
     own = None if source else runs.read_predictions(run.folder)
     root = Path(run.metrics.get("data_root", ""))
-    paths = [str(root / path) for path in own.paths] if own else list(listing.images_of(str(source)))
+    paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
     loaded = [image for image in stream(places, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
@@ -137,7 +139,7 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping
             metrics=metrics,
             settings=settings,
             named=NAMED,
-            duration=runs.duration,
+            duration=duration,
             frozen=is_frozen(metrics),
         )
     except (UndefinedError, TypeError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.calibration import best_temperature, calibration_error, cross_entropies, scaled
-from headstart.manifest import Manifest
+from headstart.datasets.manifest import Manifest
 from headstart.metrics import evaluate
 from headstart.runs import Predictions
 from headstart.settings import PLACES

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from headstart import listing, shards
 from headstart.cache import DONE, PENDING, FeatureCache
 from headstart.classifier import Classifier
+from headstart.datasets import archives, unlabelled
 from headstart.growing_csv import GrowingCsv
-from headstart.images import PASSING, REASONS
-from headstart.progress import bar
-from headstart.unreadable import Unreadable
+from headstart.images.decoding import PASSING, REASONS
+from headstart.images.unreadable import Unreadable
+from headstart.support.progress import bar
 
 MOST_PROBABLE = 5
 """Classes that are named for each image."""
@@ -87,12 +87,12 @@ def predict_images(
         RunError: the file cannot be written.
         SettingsError: views are asked for, and the run has none.
     """
-    total, summary = listing.count(source), Summary()
+    total, summary = unlabelled.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
-        missing = file.resume(listing.images_of(source), summary.keep)
+        missing = file.resume(unlabelled.images_of(source), summary.keep)
         progress.update(summary.resumed)
         names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
-        answers = classifier.answers(map(shards.place_of, files), batch_size, workers, views)
+        answers = classifier.answers(map(archives.place_of, files), batch_size, workers, views)
         rows = ((name, answer.probabilities, answer.reason) for name, answer in zip(names, answers, strict=True))
         _write(rows, classifier, file, summary, progress)
     return summary

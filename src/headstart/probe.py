@@ -15,13 +15,13 @@ from torch import Tensor
 
 from headstart import logistic, neighbours, ridge
 from headstart.calibration import best_temperature
+from headstart.datasets.manifest import SPLITS
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import Head, HeadStack, evaluate
-from headstart.manifest import SPLITS
-from headstart.memory import kept_memory
 from headstart.moments import Moments
-from headstart.progress import bar
+from headstart.support.memory import kept_memory
+from headstart.support.progress import bar
 
 Method = Literal["logistic", "ridge", "knn"]
 TOGETHER = 8

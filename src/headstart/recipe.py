@@ -3,21 +3,16 @@
 import dataclasses
 import json
 from dataclasses import dataclass, replace
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
 from headstart.errors import WeightsError
-from headstart.images import Geometry
+from headstart.images.decoding import Geometry
+from headstart.models.weights import known_weights, shorter_px, weights_digest
 from headstart.settings import ExtractConfig
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-PUBLISHED = {"IMAGENET1K_V1": "0676ba61", "IMAGENET1K_V2": "11ad3fa6"}
-"""First digits of the SHA-256 of torchvision's own weight files, as their names carry it."""
-
-SHORTER_PX = {"IMAGENET1K_V1": 256, "IMAGENET1K_V2": 232}
-"""The shorter side in the weights' own presets, for a crop of 224; other weights follow V1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +96,6 @@ def from_config(config: ExtractConfig) -> Recipe:
     )
 
 
-def shorter_px(image_px: int, weights: str) -> int:
-    """What the shorter side becomes before a square of `image_px` is cut out of the middle."""
-    return round(image_px * SHORTER_PX.get(weights, 256) / 224)
-
-
 def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
     """What loads a recipe's weights again: the value of `--weights`, and the seed.
 
@@ -124,35 +114,6 @@ def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
     if found != recipe.weights_digest:
         raise WeightsError(f"--weights {weights} is {found}, but the features were made with {recipe.weights_digest}.")
     return weights, seed
-
-
-def known_weights() -> tuple[str, ...]:
-    """The names that `--weights` takes beside a file."""
-    return (*PUBLISHED, "random")
-
-
-def weights_digest(weights: str, seed: int) -> str:
-    """What identifies weights, found without loading them.
-
-    Raises:
-        WeightsError: `weights` names neither known weights nor a file.
-    """
-    if weights in PUBLISHED:
-        return f"sha256 {PUBLISHED[weights]}"
-    if weights == "random":
-        return f"seed {seed}"
-    path = Path(weights)
-    if not path.is_file():
-        raise WeightsError(f"--weights {weights} is no file, and none of {', '.join(known_weights())}.")
-    with path.open("rb") as file:
-        return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
-
-
-def describe_weights(weights: str) -> str:
-    """Which weights a program uses; openly, when they are those of an untrained net."""
-    if weights == "random":
-        return "weights: random. The net starts untrained: good for trying the pipeline, not for results."
-    return f"weights: {weights}"
 
 
 def _words(value: object) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from headstart import findings, kinds, near_duplicates, report_charts, runs
+from headstart import findings, kinds, near_duplicates, report_charts
 from headstart.cache import FeatureCache
 from headstart.settings import CompareConfig, cache_path
 from headstart.standings import Run
+from headstart.support.quantities import duration
 from headstart.thumbnails import Thumbnails
 
 TEMPLATE = "report.html.jinja"
@@ -82,7 +83,7 @@ def _environment() -> Environment:
         "share": _share,
         "percent": _percent,
         "short": _short,
-        "duration": runs.duration,
+        "duration": duration,
         "kind": kinds.of_run,
     }
     environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": near_duplicates.THRESHOLD}

@@ -13,9 +13,9 @@ from headstart.calibration import BINS, reliability
 from headstart.charts import Axis, Chart, linear, logarithmic
 from headstart.placement import Point
 from headstart.plots import TIME_TICKS
-from headstart.quantities import human_count
 from headstart.search_plots import finite_pairs, over_seeds
 from headstart.standings import Run
+from headstart.support.quantities import human_count
 
 Array = npt.NDArray[np.float64]
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 from torchvision.models import ResNet
 
-from headstart import kinds, runs, standings, tuning
-from headstart.backbone import PixelScale, fast_module, frozen, load_resnet50
+from headstart import kinds, runs, standings
 from headstart.cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError
-from headstart.plain_head import load_head
+from headstart.models.mlp import load_head
+from headstart.models.precision import COMPILER_NEEDED, require_compiler
+from headstart.models.resnet50 import PixelScale, fast_module, frozen, load_resnet50
 from headstart.recipe import Recipe, weights_of
 from headstart.views import Augmentation
 
@@ -173,10 +174,10 @@ def parts_of(run: RunFolder, weights: str | None, device: torch.device, precisio
     net, scale = run.net(weights)
     head = run.checked(load_head(run.weights_file, 0.0) if run.is_frozen else net.fc)
     recipe = run.recipe
-    as_made = bool(recipe.compiled) and device.type in tuning.COMPILER_NEEDED
+    as_made = bool(recipe.compiled) and device.type in COMPILER_NEEDED
     compiled = as_made if compile == "auto" else compile == "on"
     if compiled:
-        tuning.require_compiler(device)
+        require_compiler(device)
     arithmetic = recipe.precision if precision == "auto" else precision
     backbone = fast_module(frozen(net), scale, arithmetic, compiled, device)
     return Parts(backbone, head.to(device), run.classes, recipe, run.unit_length, compiled, run.augmentation)

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
-from headstart.files import open_csv, plain, whole_file, write_csv, write_json
+from headstart.support.files import open_csv, plain, whole_file, write_csv, write_json
+from headstart.support.quantities import duration
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
@@ -246,14 +247,6 @@ def summary(metrics: Mapping[str, Any]) -> str:
     if metrics.get("train_seconds") is not None:
         parts.append(f"trained in {duration(metrics['train_seconds'])}")
     return "; ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A time span (0 or more) in the unit that fits: `0.42 s`, `37 s`, `4 min 10 s`, `2 h 5 min`."""
-    if seconds < 59.5:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _history_rows(history: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:

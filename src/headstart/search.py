@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from headstart.devices import available_bytes
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import parameter_count
 from headstart.leaderboard import Setting, ranked
-from headstart.memory import kept_memory
-from headstart.progress import bar
 from headstart.settings import HeadConfig
+from headstart.support.devices import available_bytes
+from headstart.support.memory import kept_memory
+from headstart.support.progress import bar
 from headstart.training import Fitted, Record, Trainer
 
 STACK_BYTES = 2**24

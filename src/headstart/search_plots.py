@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from headstart.drawing import PALETTE, picture
-from headstart.quantities import human_count
+from headstart.support.quantities import human_count
 
 MAX_COLUMNS = 3
 FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})

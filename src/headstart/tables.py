@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from headstart import kinds
 from headstart.comparison import Comparison
 from headstart.paired import Difference
-from headstart.quantities import human_bytes, human_count
-from headstart.runs import duration
 from headstart.standings import Standing
+from headstart.support.quantities import duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 COST = ("run", "device", "train images", "parameters", "images/s", "peak memory", "pass", "training", "pass repaid")

@@ -5,10 +5,10 @@ import io
 import os
 from pathlib import Path
 
+from headstart.datasets.archives import place_of
 from headstart.errors import DataError
-from headstart.images import UnreadableImage, small
-from headstart.loading import read
-from headstart.shards import place_of
+from headstart.images.decoding import UnreadableImage, small
+from headstart.images.loading import read
 
 LONGEST_PX = 112
 """Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""

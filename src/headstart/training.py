@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from headstart.adam import StackedAdam
-from headstart.arithmetic import fast_products
 from headstart.errors import TrainingFailed
 from headstart.features import Features, Normalization
 from headstart.heads import Head, HeadStack, backpropagate, evaluate
-from headstart.memory import kept_memory
-from headstart.objective import class_weights, dropout_mask, rate_factor, smoothed_targets
-from headstart.progress import bar, say
+from headstart.models.schedule import rate_factor
+from headstart.objective import class_weights, dropout_mask, smoothed_targets
 from headstart.settings import HeadConfig
+from headstart.support.matmul import fast_products
+from headstart.support.memory import kept_memory
+from headstart.support.progress import bar, say
 
 ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""

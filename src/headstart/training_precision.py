@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from headstart.progress import say
-from headstart.tuning import FASTER, bf16_is_native
+from headstart.models.precision import FASTER, bf16_is_native
+from headstart.support.progress import say
 
 Precision = Literal["fp32", "bf16"]
 SAMPLE_IMAGES = 8

@@ -3,7 +3,6 @@
 B images in the sample, D = 2048 features.
 """
 
-import shutil
 import time
 from dataclasses import replace
 
@@ -13,19 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models import ResNet
 
-from headstart.backbone import Forward, PixelScale, fast_form
-from headstart.errors import SettingsError
-from headstart.progress import say
+from headstart.models.precision import COMPILER_NEEDED, FASTER, bf16_is_native, has_compiler, require_compiler
+from headstart.models.resnet50 import Forward, PixelScale, fast_form
 from headstart.recipe import Precision, Recipe
+from headstart.support.progress import say
 
 SHORT_PASS_SECONDS = 60.0
 """A pass that plain fp32 finishes in this time is not worth an audit."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
-COMPILER_NEEDED = ("cpu", "cuda")
-"""On CUDA Triton compiles the program that starts its kernels."""
-FASTER = 1.15
-"""Reduced precision must gain this factor: less is within the noise of one measurement."""
 CLOSE_ENOUGH = 0.99
 """Smallest centred cosine at which a reduced precision counts as leaving the features as they are.
 
@@ -82,16 +77,6 @@ def check_compiler(recipe: Recipe, device: torch.device) -> None:
         require_compiler(device)
 
 
-def require_compiler(device: torch.device) -> None:
-    """Refuses to go on where nothing can compile.
-
-    Raises:
-        SettingsError: there is no C++ compiler.
-    """
-    if device.type in COMPILER_NEEDED and not has_compiler():
-        raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
-
-
 def _precision(
     net: ResNet, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
@@ -118,13 +103,6 @@ def _candidate(device: torch.device) -> Precision | None:
     return "bf16" if device.type == "cpu" and bf16_is_native(device) else None
 
 
-def bf16_is_native(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16 itself; elsewhere that is emulated, and slow."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
     """Images per second of the fastest of three runs after a warm-up (others may use the machine), and the features."""
     features, seconds = forward(pixels), []
@@ -142,29 +120,6 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
         say("compile: off, since there is no C++ compiler here (g++ or clang++); with one the pass would be faster.")
         return False
     return True
-
-
-def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch.device) -> int:
-    """The size asked for, halved until a batch fits the device's memory: found out before the pass, not in the night.
-
-    Raises:
-        SettingsError: not even one image fits.
-    """
-    while size:
-        try:
-            forward(torch.zeros((size, image_px, image_px, 3), dtype=torch.uint8, device=device))
-            return size
-        except torch.OutOfMemoryError:
-            say(f"{device} has no memory for batches of {size} images: halving them.")
-            size //= 2
-    raise SettingsError(
-        f"Not even one image fits the memory of {device}. End what else runs there, or use --device cpu."
-    )
-
-
-def has_compiler() -> bool:
-    """Whether torch.compile finds what it needs."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:

@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import creation, datasets, recipe
+from headstart import creation, recipe
 from headstart.cache import DONE, FEATURES, UNREADABLE, FeatureCache, trained_on
+from headstart.datasets import labelled
+from headstart.datasets.manifest import Manifest, Member, Place, same_data, same_files
 from headstart.errors import CacheError, RecipeMismatch
-from headstart.images import PASSING, REASONS, UnreadableImage
-from headstart.loading import content_digest, read
+from headstart.images.decoding import PASSING, REASONS, UnreadableImage
+from headstart.images.loading import content_digest, read
+from headstart.images.unreadable import Unreadable
 from headstart.locking import lock
-from headstart.manifest import Manifest, Member, Place, same_data, same_files
-from headstart.progress import bar
-from headstart.quantities import human_bytes
 from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
-from headstart.team import Team
-from headstart.unreadable import Unreadable
+from headstart.support.progress import bar
+from headstart.support.quantities import human_bytes
+from headstart.support.team import Team
 from headstart.views import Augmentation
 from headstart.writing import CacheWriter
 
@@ -75,7 +76,7 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
         CacheError: it cannot be used, or the disk is full.
     """
     asked = recipe.from_config(config)
-    manifest = datasets.load(data_of(config), config.seed)
+    manifest = labelled.load(data_of(config), config.seed)
     path = cache_path(config)
     team = team or Team()
     update = _Update(config, path, manifest, asked, team)

@@ -7,8 +7,8 @@ import numpy as np
 from headstart import recipe
 from headstart.cache import FEATURES, FeatureCache
 from headstart.errors import WeightsError
-from headstart.progress import bar
 from headstart.settings import ExtractConfig, InspectConfig
+from headstart.support.progress import bar
 
 
 def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from headstart import augmentation
-from headstart.augmentation import RandomCrop
-from headstart.images import Geometry
+from headstart.images import augmentation
+from headstart.images.augmentation import RandomCrop
+from headstart.images.decoding import Geometry
 from headstart.settings import ViewKind
 
 SCALE = (0.5, 1.0)

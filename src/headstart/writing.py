@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
 from headstart.creation import explaining
 from headstart.errors import CacheError
-from headstart.images import REASONS
+from headstart.images.decoding import REASONS
 
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 

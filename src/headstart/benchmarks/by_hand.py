@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.models import ResNet50_Weights
 
-from headstart.backbone import frozen, load_resnet50
 from headstart.cache import FEATURES
-from headstart.devices import pick_device
-from headstart.loading import default_workers
-from headstart.manifest import Manifest
+from headstart.datasets.manifest import Manifest
+from headstart.images.loading import default_workers
+from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.support.devices import pick_device
 
 
 def seed_head(classes: int) -> nn.Sequential:

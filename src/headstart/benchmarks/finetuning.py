@@ -6,8 +6,8 @@ from io import StringIO
 
 import torch
 
+from headstart.datasets.manifest import Manifest
 from headstart.finetuning import finetune
-from headstart.manifest import Manifest
 from headstart.settings import FinetuneConfig
 
 

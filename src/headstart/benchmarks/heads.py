@@ -16,9 +16,9 @@ from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import FEATURES
 from headstart.features import Features, Normalization
 from headstart.heads import evaluate
-from headstart.memory import kept_memory
 from headstart.search import stacks, sweep
 from headstart.settings import HeadConfig
+from headstart.support.memory import kept_memory
 from headstart.training import Trainer
 
 CLASSES = 10

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import torch
 
-from headstart import creation, recipe, shards
-from headstart.backbone import fast_module
+from headstart import creation, recipe
 from headstart.benchmarks.by_hand import seed_head
 from headstart.classifier import Classifier
+from headstart.datasets import archives
+from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction import Extractor
-from headstart.loading import stream
-from headstart.manifest import Manifest, Place
-from headstart.memory import kept_memory
+from headstart.images.loading import stream
+from headstart.models.resnet50 import fast_module
 from headstart.prediction import predict_images
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig
+from headstart.support.memory import kept_memory
 
 CLASSES = 10
 LONG_PASS = 1_000_000
@@ -104,7 +105,7 @@ class Extraction:
         with tarfile.open(path, "w") as tar:
             tar.add(self.manifest.root, "")
         names = map(self.manifest.relative_path, range(len(self.manifest)))
-        return list(enumerate(shards.place_of(f"{path}/{name}") for name in names))
+        return list(enumerate(archives.place_of(f"{path}/{name}") for name in names))
 
     def _decoding(self, places: list[tuple[int, Place]]) -> float:
         workers, ahead = self.extractor.workers, 2 * self.config.batch_size

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstart import datasets
+from headstart.datasets import labelled
+from headstart.datasets.folders import IMAGE_SUFFIXES
+from headstart.datasets.manifest import Manifest
 from headstart.errors import DataError, DataWarning
-from headstart.folders import IMAGE_SUFFIXES
-from headstart.manifest import Manifest
 
 
 def gather(source: Path | None, folder: Path, count: int) -> Manifest:
@@ -35,7 +35,7 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
         path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # nobody trains on them
-        return datasets.load(str(folder))
+        return labelled.load(str(folder))
 
 
 def _photos(source: Path) -> Iterator[bytes]:

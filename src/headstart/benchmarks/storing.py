@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart import creation, datasets, recipe
+from headstart import creation, recipe
 from headstart.cache import FEATURES, FeatureCache
-from headstart.manifest import Manifest, same_data
+from headstart.datasets import labelled
+from headstart.datasets.manifest import Manifest, same_data
 from headstart.writing import CacheWriter
 
 READS = 7
@@ -108,12 +109,12 @@ class Checking:
         for number in range(self.count):
             (self.data / ("even", "odd")[number % 2] / f"{number:06}.jpg").touch()
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, datasets.load(str(self.data)), self.made)
+            creation.create(temporary, labelled.load(str(self.data)), self.made)
 
     def check(self) -> float:
         """Lists the images, opens the cache, compares path, size, time, label and split of each."""
         start = time.perf_counter()
-        if not same_data(datasets.load(str(self.data)), FeatureCache(self.path).manifest):
+        if not same_data(labelled.load(str(self.data)), FeatureCache(self.path).manifest):
             raise RuntimeError("the data changed during the benchmark")
         return self.count / (time.perf_counter() - start)
 

@@ -3,7 +3,7 @@
 import statistics
 
 from headstart.benchmarks.rounds import Rates, ratio
-from headstart.runs import duration
+from headstart.support.quantities import duration
 
 BASELINES = {
     "ours": "plain",

@@ -8,9 +8,9 @@ from glob import glob
 from itertools import chain
 from pathlib import Path
 
-from headstart import shards
+from headstart.datasets import archives
+from headstart.datasets.folders import is_image, suffix_of, walk, warn_of_other_files
 from headstart.errors import DataError
-from headstart.folders import is_image, suffix_of, walk, warn_of_other_files
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -28,8 +28,8 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
     try:
         if os.path.isdir(source):
             yield from _in_folder(source, left_out)
-        elif shards.are_archives(source):
-            yield from chain.from_iterable(shards.members(path, left_out) for path in shards.archives_of(source))
+        elif archives.are_archives(source):
+            yield from chain.from_iterable(archives.members(path, left_out) for path in archives.archives_of(source))
         elif os.path.isfile(source):
             yield from _listed(Path(source)) if source.lower().endswith(".csv") else [source]
         else:

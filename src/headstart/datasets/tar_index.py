@@ -15,10 +15,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.datasets.folders import is_image, suffix_of
+from headstart.datasets.manifest import UNLABELLED
 from headstart.errors import DataError
-from headstart.files import whole_file
-from headstart.folders import is_image, suffix_of
-from headstart.manifest import UNLABELLED
+from headstart.support.files import whole_file
 
 INDEXES = Path("data/indexes")
 """What was found in archives; to be found anew at any time."""

@@ -10,7 +10,7 @@ from urllib.error import URLError
 from PIL import Image
 
 from headstart.errors import DataError
-from headstart.progress import bar
+from headstart.support.progress import bar
 
 
 def prepare(source: str, folder: str) -> str:

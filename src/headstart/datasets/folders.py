@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.datasets.manifest import Found, split_called
 from headstart.errors import DataError, DataWarning
-from headstart.manifest import Found, split_called
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"

@@ -18,8 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from headstart.errors import WeightsError
-from headstart.plain_head import plain_head
-from headstart.recipe import PUBLISHED
+from headstart.models.mlp import plain_head
+from headstart.models.weights import PUBLISHED
 
 METADATA = "headstart"
 """Under this key the metadata of a saved state_dict carries the pixel scale."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import HeadstartError, ProcessLost
-from headstart.heartbeat import STORE_LOST, Heartbeat
+from headstart.support.heartbeat import STORE_LOST, Heartbeat
 
 NODE_ROWS = 4096
 """Rows that belong to one node: a page of the smallest column, so that no two nodes write into the same page."""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.images import Squares, UnreadableImage, decode
-from headstart.manifest import Member, Place
-from headstart.team import local_size
+from headstart.datasets.manifest import Member, Place
+from headstart.images.decoding import Squares, UnreadableImage, decode
+from headstart.support.team import local_size
 
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12

@@ -19,3 +19,11 @@ def _three_digits(count: float, units: Sequence[str]) -> str:
             return f"{count:.3g}{unit}"
         count /= 1000
     return f"{count:.3g}{units[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """A time span (0 or more) in the unit that fits: `0.42 s`, `37 s`, `4 min 10 s`, `2 h 5 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -84,3 +84,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def reserve(descriptor: int, size_bytes: int, offset: int = 0) -> None:
+    """Takes the room on the disk that a part of a file will need: a full disk is an error now, not after a night.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, offset, size_bytes)
+    else:
+        os.truncate(descriptor, max(offset + size_bytes, os.fstat(descriptor).st_size))

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from braceexpand import braceexpand
 
-from headstart import tar_index
+from headstart.datasets import tar_index
+from headstart.datasets.folders import warn_of_other_files
+from headstart.datasets.manifest import SPLITS, Found, Member, Place, end_of_archive, split_called
 from headstart.errors import DataError, DataWarning
-from headstart.folders import warn_of_other_files
-from headstart.manifest import SPLITS, Found, Member, Place, end_of_archive, split_called
-from headstart.progress import bar
+from headstart.support.progress import bar
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 

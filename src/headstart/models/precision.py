@@ -1,0 +1,55 @@
+"""What the device can do: native bf16, a compiler, a batch size that fits its memory."""
+
+import shutil
+
+import torch
+
+from headstart.errors import SettingsError
+from headstart.models.resnet50 import Forward
+from headstart.support.progress import say
+
+COMPILER_NEEDED = ("cpu", "cuda")
+"""On CUDA Triton compiles the program that starts its kernels."""
+
+FASTER = 1.15
+"""Reduced precision must gain this factor: less is within the noise of one measurement."""
+
+
+def require_compiler(device: torch.device) -> None:
+    """Refuses to go on where nothing can compile.
+
+    Raises:
+        SettingsError: there is no C++ compiler.
+    """
+    if device.type in COMPILER_NEEDED and not has_compiler():
+        raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
+
+
+def bf16_is_native(device: torch.device) -> bool:
+    """Whether the device multiplies in bf16 itself; elsewhere that is emulated, and slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch.device) -> int:
+    """The size asked for, halved until a batch fits the device's memory: found out before the pass, not in the night.
+
+    Raises:
+        SettingsError: not even one image fits.
+    """
+    while size:
+        try:
+            forward(torch.zeros((size, image_px, image_px, 3), dtype=torch.uint8, device=device))
+            return size
+        except torch.OutOfMemoryError:
+            say(f"{device} has no memory for batches of {size} images: halving them.")
+            size //= 2
+    raise SettingsError(
+        f"Not even one image fits the memory of {device}. End what else runs there, or use --device cpu."
+    )
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds what it needs."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
