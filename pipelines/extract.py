@@ -6,7 +6,7 @@ from headstart.settings import ExtractConfig
 
 def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
-    from headstart import updating
+    from headstart.extraction import updating
     from headstart.support.team import join
 
     with join() as team:

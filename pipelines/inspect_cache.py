@@ -6,8 +6,9 @@ from headstart.settings import InspectConfig, cache_path
 
 def main(config: InspectConfig) -> int:
     """Describes a cache or, with --verify, checks it. Exit code 1 when a row is not what it should be."""
-    from headstart import inspection, verification
-    from headstart.cache import FeatureCache
+    from headstart.cache import inspection
+    from headstart.cache.feature_cache import FeatureCache
+    from headstart.extraction import verification
 
     cache = FeatureCache(cache_path(config))
     if not config.verify:

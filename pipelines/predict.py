@@ -8,7 +8,7 @@ from headstart.settings import PredictConfig, run_of
 def main(config: PredictConfig) -> int:
     """Predicts, and says what came of it. Exit code 1 if too many images are unreadable."""
     from headstart import prediction, run_parts  # torch loads here, after --help has answered
-    from headstart.cache import FeatureCache
+    from headstart.cache.feature_cache import FeatureCache
     from headstart.classifier import Classifier
     from headstart.support.devices import pick_device
 

@@ -14,15 +14,15 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from headstart import creation
-from headstart.cache import FeatureCache
+from headstart.cache import creation
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.recipe import from_config
+from headstart.cache.views import Augmentation
+from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest
 from headstart.features import Features
 from headstart.images.decoding import Squares, decode
-from headstart.recipe import from_config
 from headstart.settings import ExtractConfig
-from headstart.views import Augmentation
-from headstart.writing import CacheWriter
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("any machine")

@@ -8,7 +8,7 @@ from conftest import TEST, TRAIN, VAL, make_cache, picture
 from test_pipelines import ran
 
 from headstart import Classifier, extract, finetune, runs, train_head
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,11 +8,12 @@ import pytest
 import torch
 from conftest import decoded
 
-from headstart import recipe, tuning
 from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
-from headstart.cache import FeatureCache
+from headstart.cache import recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.recipe import Recipe
 from headstart.errors import DataError
-from headstart.recipe import Recipe
+from headstart.extraction import precision as tuning
 from headstart.settings import ExtractConfig, FinetuneConfig
 
 

@@ -15,14 +15,15 @@ import h5py
 import numpy as np
 import pytest
 
-from headstart import creation, recipe, writing
-from headstart.cache import DONE, FEATURES, PENDING, UNREADABLE, FeatureCache
+from headstart.cache import creation, recipe, writing
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE
+from headstart.cache.recipe import Recipe
+from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS
-from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig
-from headstart.writing import CacheWriter
 
 RECIPE = recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
 DATASETS = {
@@ -554,7 +555,7 @@ def test_a_file_that_is_cut_after_it_was_opened_is_damaged_not_read_as_what_memo
 
 
 def test_blocks_that_are_read_side_by_side_and_in_pieces_come_together_in_their_places(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.cache.READ_ROWS", 5)
+    monkeypatch.setattr("headstart.cache.feature_cache.READ_ROWS", 5)
     path = make(tmp_path / "pets.h5", manifest(33))
     features = fill(path).astype(np.float16)
     preadv = os.preadv
@@ -567,7 +568,7 @@ def test_blocks_that_are_read_side_by_side_and_in_pieces_come_together_in_their_
 
 
 def test_a_damaged_row_in_a_later_block_is_named_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.cache.READ_ROWS", 5)
+    monkeypatch.setattr("headstart.cache.feature_cache.READ_ROWS", 5)
     path = make(tmp_path / "pets.h5", manifest(33))
     fill(path)
     opened = FeatureCache(path)

@@ -9,14 +9,14 @@ import torch
 from conftest import decoded, picture
 from torch import nn
 
+from headstart.cache.recipe import from_config
+from headstart.cache.views import Augmentation
 from headstart.classifier import Classifier
 from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Geometry
 from headstart.images.loading import content_digest
-from headstart.recipe import from_config
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig
-from headstart.views import Augmentation
 
 PX = 32
 RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))

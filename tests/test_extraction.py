@@ -19,15 +19,19 @@ from PIL import Image
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from headstart import creation, extraction, recipe, writing
-from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.cache import creation, recipe, writing
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError
-from headstart.extraction import CANARIES, Extractor
+from headstart.extraction import extractor as extraction
+from headstart.extraction import one_pass
+from headstart.extraction.canaries import CANARIES
+from headstart.extraction.extractor import Extractor
 from headstart.images import decoding, loading
 from headstart.models.resnet50 import IMAGENET, load_resnet50
 from headstart.settings import ExtractConfig
-from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
@@ -109,7 +113,7 @@ def torchvisions(pixels: torch.Tensor) -> torch.Tensor:
 
 def stop_after(monkeypatch, batches: int) -> None:
     """Ctrl-C when so many batches are on their way to the file."""
-    bar, seen = extraction.bar, []
+    bar, seen = one_pass.bar, []
 
     def make(total, what, unit, shown):
         progress = bar(total, what, unit)
@@ -124,7 +128,7 @@ def stop_after(monkeypatch, batches: int) -> None:
         progress.update = count
         return progress
 
-    monkeypatch.setattr(extraction, "bar", make)
+    monkeypatch.setattr(one_pass, "bar", make)
 
 
 def flip(path: Path, row: int) -> None:
@@ -264,8 +268,8 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
         return lambda pixels: (sizes.append(len(pixels)), torch.rand(len(pixels), 2048))[1]
 
     monkeypatch.setattr(extraction, "fast_form", form)
-    monkeypatch.setattr(extraction.tuning, "fast_form", form)
-    monkeypatch.setattr(extraction.tuning, "fitting_batch_size", lambda forward, size, image_px, device: size // 2)
+    monkeypatch.setattr(extraction.precision, "fast_form", form)
+    monkeypatch.setattr(extraction, "fitting_batch_size", lambda forward, size, image_px, device: size // 2)
     settings = config(make_photos({"cat": 3, "dog": 3}))
     path, extractor = begin(tmp_path / "pets.h5", settings), Extractor(settings)
     made = FeatureCache(path).recipe
@@ -452,11 +456,11 @@ def test_features_too_large_for_float16_stop_the_pass_and_name_the_way_on(make_p
 
 def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_path, monkeypatch):
     """What a kill can cost is bounded: rows become done every few seconds, not at the end."""
-    monkeypatch.setattr(extraction, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(one_pass, "COMMIT_SECONDS", 0.0)
     settings = config(make_photos({"cat": 12, "dog": 12}))
     path = begin(tmp_path / "pets.h5", settings)
     seen = []
-    bar = extraction.bar
+    bar = one_pass.bar
 
     def watched(*arguments, **options):
         progress = bar(*arguments)
@@ -464,7 +468,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
         progress.update = lambda number: (seen.append(int((FeatureCache(path).status == DONE).sum())), update(number))
         return progress
 
-    monkeypatch.setattr(extraction, "bar", watched)
+    monkeypatch.setattr(one_pass, "bar", watched)
     Extractor(settings).fill(path)
     assert sorted(seen) == seen
     assert seen[-1] >= 8

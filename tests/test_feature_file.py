@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart import probe, training
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheDamaged, CacheError
 from headstart.feature_file import RUN_ROWS, FeatureFile
 from headstart.features import Features, Normalization

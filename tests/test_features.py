@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from headstart import features as features_module
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
 from headstart.features import Features, Normalization
-from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

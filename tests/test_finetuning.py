@@ -17,13 +17,14 @@ from torch import nn
 from torchvision import transforms
 from torchvision.models import resnet50
 
-from headstart import finetuning, image_batches, updating
+from headstart import finetuning, image_batches
 from headstart.checkpoint import Checkpoint
 from headstart.data_parallel import Group
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
+from headstart.extraction import updating
 from headstart.finetuned_net import initial_net as initial_net_of
 from headstart.finetuning import Tuned, geometry_of
 from headstart.image_batches import Images, predict

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from test_cache import fill, make, manifest, some_digests
 
-from headstart import inspection
-from headstart.cache import FEATURES, FeatureCache
+from headstart.cache import inspection
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import FEATURES
+from headstart.cache.nearest import suspects
+from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged
-from headstart.writing import CacheWriter
 
 
 def filled(path: Path, features: np.ndarray, digests: np.ndarray | None = None, **columns) -> FeatureCache:
@@ -79,7 +81,7 @@ def test_dead_and_constant_features_and_lengths_are_counted(tmp_path):
 def test_an_empty_cache_has_no_health_and_no_crash(tmp_path):
     cache = FeatureCache(make(tmp_path / "pets.h5"))
     assert inspection.health(cache).norms == (0.0, 0.0, 0.0)
-    assert inspection.suspects(cache) == (0, [])
+    assert suspects(cache) == (0, [])
 
 
 def test_health_is_not_told_of_damaged_rows(tmp_path):
@@ -100,5 +102,5 @@ def test_an_image_among_images_of_another_class_is_suspected(tmp_path):
     features = centres[labels] + generator.random((40, FEATURES)) * 0.1
     labels[4] = 1
     cache = filled(tmp_path / "pets.h5", features, labels=labels, splits=np.zeros(40, np.uint8))
-    assert inspection.suspects(cache) == (40, [(4, "cat")])
+    assert suspects(cache) == (40, [(4, "cat")])
     assert "00004.jpg: labelled dog, neighbours are cat" in "\n".join(inspection.describe_suspects(cache))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from headstart.cache import DONE, PENDING
+from headstart.cache.layout import DONE, PENDING
 
 IMAGES, OLD_IMAGES = 120, 60
 KILLS, KILLS_IN_GROWTH = 30, 10
@@ -75,7 +75,8 @@ class Laboratory:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from headstart import extraction, updating
+        from headstart.extraction import extractor as extraction
+        from headstart.extraction import one_pass, updating
         from headstart.models import resnet50
         from headstart.settings import ExtractConfig
 
@@ -99,12 +100,12 @@ class Laboratory:
         forward = resnet50.fast_form(resnet50.frozen(net), scale, "fp32", False, torch.device("cpu"))
         extraction.load_resnet50 = lambda *_: (net, scale)
         extraction.fast_form = lambda *_: forward
-        extraction.COMMIT_SECONDS = 0.02
-        self._log_computed_rows(extraction)
+        one_pass.COMMIT_SECONDS = 0.02
+        self._log_computed_rows(one_pass, extraction)
 
-    def _log_computed_rows(self, extraction) -> None:
+    def _log_computed_rows(self, one_pass, extraction) -> None:
         """Children append the number of each row that goes through the net; canaries are not counted."""
-        make_batch, recompute, asked = extraction.make_batch, extraction.Extractor.recompute, []
+        make_batch, recompute, asked = one_pass.make_batch, extraction.Extractor.recompute, []
 
         def logged(images, size):
             if not asked:
@@ -120,7 +121,7 @@ class Laboratory:
             finally:
                 asked.clear()
 
-        extraction.make_batch, extraction.Extractor.recompute = logged, canaries
+        one_pass.make_batch, extraction.Extractor.recompute = logged, canaries
 
     def start(self, cache: Path) -> int:
         """A child that brings the cache up to date."""

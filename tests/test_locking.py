@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from headstart import locking
+from headstart.cache import locking
+from headstart.cache.locking import lock
 from headstart.errors import CacheError, CacheLocked
-from headstart.locking import lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from headstart.locking import lock
+from headstart.cache.locking import lock
 
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
@@ -31,7 +31,7 @@ with lock(Path(sys.argv[1])):
 
 @contextmanager
 def another_process_holding(cache):
-    environment = {**os.environ, "PYTHONPATH": str(Path(locking.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(locking.__file__).parents[2])}
     command = [sys.executable, "-c", HOLDER, str(cache)]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:

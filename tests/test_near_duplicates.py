@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import TEST, TRAIN, make_cache
 
-from headstart import near_duplicates
-from headstart.near_duplicates import THRESHOLD, nearest
-from headstart.writing import CacheWriter
+from headstart.cache import nearest as near_duplicates
+from headstart.cache.nearest import THRESHOLD, nearest
+from headstart.cache.writing import CacheWriter
 
 SPLITS = [TRAIN] * 40 + [TEST] * 23
 COPIES = {40: 3, 45: 39, 62: 0}

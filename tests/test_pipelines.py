@@ -25,7 +25,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from headstart import training
-from headstart.cache import DONE, UNREADABLE, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, UNREADABLE
 from headstart.support.quantities import duration
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"

@@ -11,10 +11,10 @@ from conftest import TEST, TRAIN, make_cache, picture
 from torch import nn
 
 from headstart import prediction
+from headstart.cache.recipe import from_config
 from headstart.classifier import Classifier
 from headstart.errors import CacheError, DataError
 from headstart.prediction import Summary, header, line_of, name_of, predict_cache, predict_images
-from headstart.recipe import from_config
 from headstart.run_parts import Parts
 from headstart.settings import ExtractConfig
 

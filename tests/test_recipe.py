@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import recipe
+from headstart.cache import recipe
+from headstart.cache.recipe import Recipe, from_config
 from headstart.errors import WeightsError
 from headstart.images.decoding import Geometry
 from headstart.models.weights import PUBLISHED, describe_weights
-from headstart.recipe import Recipe, from_config
 from headstart.settings import ExtractConfig
 
 MADE = Recipe(

@@ -10,13 +10,13 @@ from conftest import TEST, TRAIN, VAL, make_cache, picture
 from PIL import Image
 
 from headstart import outcomes, plots, report, runs
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError
 from headstart.report import render, sources
 from headstart.runs import Predictions
 from headstart.settings import CompareConfig
 from headstart.support.files import write_table
-from headstart.writing import CacheWriter
 
 VOID = {"meta", "img", "br", "path"}
 SECTIONS = {"runs", "time", "training", "images", "classes", "mistakes", "map", "duplicates", "calibration"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import TEST, TRAIN, VAL, make_cache
 
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.head_run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50

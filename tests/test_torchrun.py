@@ -12,7 +12,8 @@ import pytest
 from conftest import children, picture, until
 
 from headstart import extract
-from headstart.cache import DONE, PENDING, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING
 from headstart.errors import CacheError
 
 EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from headstart import recipe, tuning
+from headstart.cache import recipe
 from headstart.errors import SettingsError
+from headstart.extraction import precision as tuning
+from headstart.extraction.precision import smallest_centred_cosine
 from headstart.models.precision import fitting_batch_size
 from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.settings import ExtractConfig
-from headstart.tuning import smallest_centred_cosine
 
 CPU = torch.device("cpu")
 OPEN = recipe.from_config(ExtractConfig(weights="random", image_px=32))

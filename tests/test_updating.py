@@ -16,16 +16,17 @@ import torch
 from conftest import picture
 from test_extraction import Watch, begin, config, flip, shared_net, stop_after
 
-from headstart import cache as caches
-from headstart import extraction, recipe, updating
-from headstart.cache import DONE, FEATURES, FeatureCache
+from headstart.cache import recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, FEATURES, FORMAT_VERSION
+from headstart.cache.locking import lock
+from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
-from headstart.extraction import CANARIES
+from headstart.extraction import extractor, growing, updating
+from headstart.extraction.canaries import CANARIES
 from headstart.images.decoding import UnreadableImage
-from headstart.locking import lock
 from headstart.settings import ExtractConfig
-from headstart.writing import CacheWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
@@ -42,8 +43,8 @@ def one_net():
     torch.set_num_threads(1)
     watch = Watch(eye)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "load_resnet50", shared_net)
-        patch.setattr(extraction, "fast_form", watch)
+        patch.setattr(extractor, "load_resnet50", shared_net)
+        patch.setattr(extractor, "fast_form", watch)
         yield watch
     torch.set_num_threads(before)
 
@@ -108,10 +109,11 @@ def test_whether_a_cache_is_up_to_date_is_decided_without_torch(settings):
     script = textwrap.dedent("""
         import sys, warnings
         from pathlib import Path
-        from headstart import updating
+        from headstart.extraction import updating
+        from headstart.errors import DataWarning
         from headstart.settings import ExtractConfig
 
-        warnings.simplefilter("ignore", updating.datasets.DataWarning)
+        warnings.simplefilter("ignore", DataWarning)
         report = updating.bring_up_to_date(
             ExtractConfig(data=sys.argv[1], cache=Path(sys.argv[2]), weights="random", image_px=32)
         )
@@ -128,7 +130,7 @@ def test_whether_a_cache_is_up_to_date_is_decided_without_opening_an_image(setti
     def opened(file):
         raise AssertionError(f"{file} was read")
 
-    monkeypatch.setattr(updating, "read", opened)
+    monkeypatch.setattr(growing, "read", opened)
     monkeypatch.setattr("headstart.images.loading.read", opened)
     assert updating.bring_up_to_date(settings).pass_ is None
 
@@ -505,7 +507,7 @@ def test_overwrite_that_cannot_begin_leaves_the_old_cache(settings, monkeypatch)
     def fail(*_):
         raise WeightsError("no network")
 
-    monkeypatch.setattr(extraction, "load_resnet50", fail)
+    monkeypatch.setattr(extractor, "load_resnet50", fail)
     with pytest.raises(WeightsError):
         updating.bring_up_to_date(replace(settings, overwrite=True))
     assert settings.cache.read_bytes() == before
@@ -599,11 +601,11 @@ def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings)
     assert after["manifest_digest"] != before["manifest_digest"]
     assert after["manifest_digest"] == labelled.load(settings.data, settings.seed).digest()
     assert recipe.from_config(settings).adopting(FeatureCache(settings.cache).recipe).digest() == after["recipe_digest"]
-    assert caches.FORMAT_VERSION == 2
+    assert FORMAT_VERSION == 2
 
 
 def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(photos, settings, monkeypatch, forwarded):
-    allowed = extraction.stream.__globals__["read"]
+    allowed = extractor.stream.__globals__["read"]
 
     def forbidden(file):
         if file.name == "000.png":
@@ -624,12 +626,12 @@ def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, set
         raise UnreadableImage("no permission")
 
     first = sorted(photos.rglob("*.png"))[0]
-    allowed = extraction.stream.__globals__["read"]
+    allowed = extractor.stream.__globals__["read"]
     monkeypatch.setattr(
         "headstart.images.loading.read", lambda file: forbidden(file) if file == first else allowed(file)
     )
     updating.bring_up_to_date(settings)
-    monkeypatch.setattr(updating.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     assert updating.bring_up_to_date(settings).pass_ is None
 
 

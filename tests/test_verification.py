@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import picture
 
-from headstart import updating, verification
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import WeightsError
+from headstart.extraction import updating, verification
 from headstart.settings import ExtractConfig, InspectConfig
 
 
@@ -62,7 +62,7 @@ def test_an_image_with_other_bytes_or_none_is_noticed(cache):
 
 
 def test_features_of_other_weights_do_not_agree(cache, monkeypatch):
-    monkeypatch.setattr("headstart.recipe.weights_of", lambda *_: ("random", 1))
+    monkeypatch.setattr("headstart.cache.recipe.weights_of", lambda *_: ("random", 1))
     again = verification.extract_again(cache, 4, InspectConfig(device="cpu"))
     assert again.difference > again.tolerance
     assert not again.agrees
@@ -79,7 +79,7 @@ def test_weights_that_are_not_at_hand_are_said_not_guessed(cache, monkeypatch):
     def missing(*_):
         raise WeightsError("say where it lies with --weights.")
 
-    monkeypatch.setattr("headstart.recipe.weights_of", missing)
+    monkeypatch.setattr("headstart.cache.recipe.weights_of", missing)
     assert "was not measured: say where it lies" in verification.storage_cost(cache, InspectConfig(device="cpu"))
     with pytest.raises(WeightsError):
         verification.extract_again(cache, 4, InspectConfig(device="cpu"))

@@ -16,14 +16,17 @@ from conftest import picture, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import creation, extract, extraction, updating, verification
-from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart import extract
+from headstart.cache import creation
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.views import SCALE, Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
+from headstart.extraction import extractor, updating, verification
 from headstart.images import loading
 from headstart.images.decoding import Geometry, UnreadableImage
 from headstart.settings import ExtractConfig, InspectConfig
-from headstart.views import SCALE, Augmentation
 
 EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"
 SETTINGS = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 2}
@@ -38,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module", autouse=True)
 def one_net():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "load_resnet50", functools.cache(extraction.load_resnet50))
+        patch.setattr(extractor, "load_resnet50", functools.cache(extractor.load_resnet50))
         yield
 
 
@@ -130,9 +133,9 @@ def test_what_makes_views_is_read_as_it_was_written_and_told_apart_in_words():
 def test_an_image_is_read_and_decoded_once_and_each_view_goes_through_the_backbone_once(settings, monkeypatch):
     read, opened, launched = loading.read, [], []
     monkeypatch.setattr(loading, "read", lambda place: opened.append(place) or read(place))
-    launch = extraction.Launched
+    launch = extractor.Launched
     monkeypatch.setattr(
-        extraction,
+        extractor,
         "Launched",
         lambda forward, pixels, device: launched.append(len(pixels)) or launch(forward, pixels, device),
     )
@@ -409,7 +412,7 @@ def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(creation, "reserve", full)
-    monkeypatch.setattr(extraction.Extractor, "fill", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr(extractor.Extractor, "fill", lambda *_: pytest.fail("it began to work"))
     with pytest.raises(CacheError, match="No space left on device"):
         updating.bring_up_to_date(replace(settings, views=3))
     with pytest.raises(CacheError, match="No space left on device"):

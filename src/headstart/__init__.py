@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.api import extract, finetune, train_head
     from headstart.arrays import load
-    from headstart.cache import FeatureCache
+    from headstart.cache.feature_cache import FeatureCache
     from headstart.classifier import Classifier
     from headstart.estimator import HeadClassifier
 
@@ -14,7 +14,7 @@ __all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune"
 
 _HOMES = {
     "Classifier": "classifier",
-    "FeatureCache": "cache",
+    "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "estimator",
     "extract": "api",
     "finetune": "api",

@@ -11,7 +11,7 @@ from headstart.errors import SettingsError
 from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
 
 if TYPE_CHECKING:
-    from headstart.cache import FeatureCache
+    from headstart.cache.feature_cache import FeatureCache
 
 
 def extract(data: str | Path, **settings: Any) -> "FeatureCache":
@@ -33,7 +33,7 @@ def extract(data: str | Path, **settings: Any) -> "FeatureCache":
         CacheError: it cannot be used, another process fills it, or the disk is full.
     """
     config = _config(ExtractConfig, data=str(data), **settings)
-    from headstart import updating
+    from headstart.extraction import updating
 
     return updating.bring_up_to_date(config).cache
 

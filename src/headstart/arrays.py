@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.manifest import SPLITS
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart import outcomes, runs
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheError
 from headstart.features import Features
 from headstart.models.mlp import trainable_parameters

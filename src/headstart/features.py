@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.cache import FEATURES, READ_THREADS, FeatureCache
+from headstart.cache.feature_cache import READ_THREADS, FeatureCache
+from headstart.cache.layout import FEATURES
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.feature_file import WINDOW_ROWS, FeatureFile

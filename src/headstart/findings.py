@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import galleries, kinds, near_duplicates, report_charts, runs
+from headstart import galleries, kinds, report_charts, runs
 from headstart.answers import Answers
-from headstart.cache import FeatureCache
+from headstart.cache import nearest as near_duplicates
+from headstart.cache.feature_cache import FeatureCache
 from headstart.charts import Chart
 from headstart.errors import RunError
 from headstart.galleries import Card, ClassRow, Disagreements, Twins

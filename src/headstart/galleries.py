@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from headstart.answers import Answers, disagreement
-from headstart.cache import FeatureCache
-from headstart.near_duplicates import Nearest
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.nearest import Nearest
 from headstart.thumbnails import Thumbnails
 
 MISTAKES = 8

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from headstart.cache import DONE, PENDING, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING
 from headstart.classifier import Classifier
 from headstart.datasets import archives, unlabelled
 from headstart.growing_csv import GrowingCsv

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from headstart import findings, kinds, near_duplicates, report_charts
-from headstart.cache import FeatureCache
+from headstart import findings, kinds, report_charts
+from headstart.cache import nearest
+from headstart.cache.feature_cache import FeatureCache
 from headstart.settings import CompareConfig, cache_path
 from headstart.standings import Run
 from headstart.support.quantities import duration
@@ -86,7 +87,7 @@ def _environment() -> Environment:
         "duration": duration,
         "kind": kinds.of_run,
     }
-    environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": near_duplicates.THRESHOLD}
+    environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 
 

@@ -15,13 +15,13 @@ from torch import nn
 from torchvision.models import ResNet
 
 from headstart import kinds, runs, standings
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.recipe import Recipe, weights_of
+from headstart.cache.views import Augmentation
 from headstart.errors import RecipeMismatch, RunError, SettingsError
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.resnet50 import PixelScale, fast_module, frozen, load_resnet50
-from headstart.recipe import Recipe, weights_of
-from headstart.views import Augmentation
 
 BEST = "best"
 """As the name of a folder that is not there: the best of the runs beside it, by validation."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.models import ResNet50_Weights
 
-from headstart.cache import FEATURES
+from headstart.cache.layout import FEATURES
 from headstart.datasets.manifest import Manifest
 from headstart.images.loading import default_workers
 from headstart.models.resnet50 import frozen, load_resnet50

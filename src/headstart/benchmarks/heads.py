@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.benchmarks.by_hand import seed_head
-from headstart.cache import FEATURES
+from headstart.cache.layout import FEATURES
 from headstart.features import Features, Normalization
 from headstart.heads import evaluate
 from headstart.search import stacks, sweep

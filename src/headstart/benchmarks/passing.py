@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from headstart import creation, recipe
 from headstart.benchmarks.by_hand import seed_head
+from headstart.cache import creation, recipe
 from headstart.classifier import Classifier
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
-from headstart.extraction import Extractor
+from headstart.extraction.extractor import Extractor
 from headstart.images.loading import stream
 from headstart.models.resnet50 import fast_module
 from headstart.prediction import predict_images

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart import creation, recipe
-from headstart.cache import FEATURES, FeatureCache
+from headstart.cache import creation, recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import FEATURES
+from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest, same_data
-from headstart.writing import CacheWriter
 
 READS = 7
 """Of which the one in the middle counts."""

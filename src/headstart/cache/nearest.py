@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.datasets.manifest import SPLITS
+
+NEIGHBOURS = 5
+
+NEIGHBOUR_ROWS = 8192
+"""More rows than this are sampled: comparing all with all costs the square."""
+
 
 THRESHOLD = 0.99
 """Centred cosine above which two pictures count as near-duplicates."""
@@ -88,3 +95,33 @@ def _directions(cache: FeatureCache, rows: NDArray[np.int64], mean: Array) -> Ar
     centred = cache.gather(rows).astype(np.float32) - mean
     directions: Array = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     return directions
+
+
+def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
+    """Images whose nearest neighbours all agree on another class: wrong labels, or classes that look alike.
+
+    Nearest by centred cosine; of more than `NEIGHBOUR_ROWS` rows a random part is looked at.
+
+    Returns:
+        How many images were compared, and the suspects: row, and the class their neighbours have.
+    """
+    rows = np.concatenate([cache.rows(split) for split in SPLITS])
+    if len(rows) > NEIGHBOUR_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, NEIGHBOUR_ROWS, replace=False))
+    if len(rows) <= NEIGHBOURS:
+        return len(rows), []
+    features = cache.gather(rows).astype(np.float32)
+    features -= features.mean(axis=0)
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    labels = cache.manifest.labels[rows]
+    found: list[tuple[int, str]] = []
+    for begin in range(0, len(rows), 1024):
+        similarities = features[begin : begin + 1024] @ features.T
+        own = np.arange(len(similarities))
+        similarities[own, begin + own] = -np.inf
+        nearest = labels[np.argpartition(-similarities, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
+        agreed = (nearest == nearest[:, :1]).all(axis=1) & (nearest[:, 0] != labels[begin + own])
+        found += [
+            (int(rows[begin + place]), cache.manifest.classes[nearest[place, 0]]) for place in np.flatnonzero(agreed)
+        ]
+    return len(rows), found

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import recipe
-from headstart.cache import FEATURES, FeatureCache
+from headstart.cache import recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import FEATURES
 from headstart.errors import WeightsError
 from headstart.settings import ExtractConfig, InspectConfig
 from headstart.support.progress import bar
@@ -52,7 +53,8 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Aga
     Raises:
         WeightsError: the weights of the recipe are not to be had.
     """
-    from headstart.extraction import CANARY_TOLERANCE, Extractor, difference_from, sample_of
+    from headstart.extraction.canaries import CANARY_TOLERANCE, difference_from, sample_of
+    from headstart.extraction.extractor import Extractor
 
     weights, seed = recipe.weights_of(cache.recipe, config.weights)
     extractor = Extractor(ExtractConfig(weights=weights, seed=seed, device=config.device))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models import ResNet
 
+from headstart.cache.recipe import Precision, Recipe
 from headstart.models.precision import COMPILER_NEEDED, FASTER, bf16_is_native, has_compiler, require_compiler
 from headstart.models.resnet50 import Forward, PixelScale, fast_form
-from headstart.recipe import Precision, Recipe
 from headstart.support.progress import say
 
 SHORT_PASS_SECONDS = 60.0

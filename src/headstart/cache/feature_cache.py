@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from io import BufferedReader
@@ -22,41 +21,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE, Column, refuse_foreign, view_names
+from headstart.cache.recipe import Recipe
+from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Squares
 from headstart.models.weights import describe_weights
-from headstart.recipe import Recipe
 from headstart.settings import Views, ViewSplits
-from headstart.views import Augmentation
 
-FORMAT = "headstart features"
-FORMAT_VERSION = 2
-"""1 where there are no augmented views."""
-FEATURES = 2048
-PENDING, DONE, UNREADABLE = range(3)
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
 READ_THREADS = 2
-
-
-@dataclass(frozen=True)
-class Column:
-    """Where one dataset's bytes lie in the file."""
-
-    offset: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-
-    @property
-    def end(self) -> int:
-        """First byte behind the dataset."""
-        return self.offset + self.row_bytes * self.shape[0]
 
 
 class FeatureCache:
@@ -95,7 +71,7 @@ class FeatureCache:
         try:
             with h5py.File(path, "r", locking=False) as file:
                 datasets = dict(file.items())  # once: a third of opening were look-ups
-                _refuse_foreign(path, file.attrs, datasets)
+                refuse_foreign(path, file.attrs, datasets)
                 self._read_metadata(file.attrs, datasets)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             what = str(error).splitlines()[0]
@@ -353,27 +329,7 @@ class FeatureCache:
             )
 
 
-def view_names(names: Iterable[str]) -> list[str]:
-    """Those of a cache's groups that hold augmented views, in the order of their numbers."""
-    return sorted((name for name in names if name.startswith("view_")), key=lambda name: int(name[5:]))
-
-
 def trained_on(manifest: Manifest) -> NDArray[np.bool_]:
     """(N,) which images heads learn from."""
     found: NDArray[np.bool_] = (manifest.splits == TRAIN) & (manifest.labels >= 0)
     return found
-
-
-def _refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
-    if attributes.get("format") != FORMAT:
-        raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
-    if attributes["format_version"] > FORMAT_VERSION:
-        raise CacheError(
-            f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
-            "Install a newer headstart."
-        )
-    if any(dataset.chunks for dataset in datasets.values() if isinstance(dataset, h5py.Dataset)):
-        raise CacheError(
-            f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
-            "Use the original, or extract again."
-        )

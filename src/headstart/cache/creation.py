@@ -13,13 +13,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import FEATURES, FORMAT, FORMAT_VERSION, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import FEATURES, FORMAT, FORMAT_VERSION
+from headstart.cache.recipe import Recipe
+from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
-from headstart.recipe import Recipe
 from headstart.support.files import reserve
-from headstart.views import Augmentation
 
 PAGE_BYTES = 4096
 METADATA_BYTES = 2**16

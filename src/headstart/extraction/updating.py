@@ -4,7 +4,6 @@ A cache that grows or changes is built anew beside the old one (`<cache>.growing
 unchanged are copied, only new bytes go through the backbone, and the finished file takes the name in one step.
 """
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,29 +12,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import creation, recipe
-from headstart.cache import DONE, FEATURES, UNREADABLE, FeatureCache, trained_on
+from headstart.cache import creation, recipe
+from headstart.cache.feature_cache import FeatureCache, trained_on
+from headstart.cache.layout import DONE, FEATURES, UNREADABLE
+from headstart.cache.locking import lock
+from headstart.cache.recipe import Recipe
+from headstart.cache.views import Augmentation
+from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
-from headstart.datasets.manifest import Manifest, Member, Place, same_data, same_files
+from headstart.datasets.manifest import Manifest, same_data, same_files
 from headstart.errors import CacheError, RecipeMismatch
-from headstart.images.decoding import PASSING, REASONS, UnreadableImage
-from headstart.images.loading import content_digest, read
+from headstart.extraction.growing import _digest_of, _has, lookup, passing_again, take_over
+from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.locking import lock
-from headstart.recipe import Recipe
 from headstart.settings import ExtractConfig, cache_path, data_of
 from headstart.support.progress import bar
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
-from headstart.views import Augmentation
-from headstart.writing import CacheWriter
 
 if TYPE_CHECKING:
-    from headstart.extraction import Extractor, PassReport
+    from headstart.extraction.extractor import Extractor
+    from headstart.extraction.one_pass import PassReport
 
 VANISHED = 0.01
 """Fraction of finished rows that may be gone from the data before we ask."""
-COPY_ROWS = 4096
 NOTHING = ""
 """In the place of a cache that a team is to fill."""
 
@@ -94,7 +94,7 @@ def help_filling(config: ExtractConfig, team: Team) -> None:
     Raises:
         CacheError: the disk is full, or finished rows do not agree with what this machine computes.
     """
-    from headstart.extraction import Extractor
+    from headstart.extraction.extractor import Extractor
 
     path = team.hear()
     if path != NOTHING:
@@ -115,7 +115,11 @@ class _Update:
             return None
         cache = FeatureCache(self.path)
         self._refuse_other_recipe(cache)
-        if not self._is_of_this_data(cache) or self._pending(cache).any() or any(map(len, map(_passing, cache.looks))):
+        if (
+            not self._is_of_this_data(cache)
+            or self._pending(cache).any()
+            or any(map(len, map(passing_again, cache.looks)))
+        ):
             return None
         if self.growing.exists() and not self._waits(cache):
             return None
@@ -142,7 +146,7 @@ class _Update:
     def extractor(self) -> "Extractor":
         """The backbone, loaded when the first image must go through it."""
         if self._extractor is None:
-            from headstart.extraction import Extractor
+            from headstart.extraction.extractor import Extractor
 
             self._extractor = Extractor(self.config)
         return self._extractor
@@ -181,7 +185,7 @@ class _Update:
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
         for look in cache.looks:
-            again = _passing(look)
+            again = passing_again(look)
             if len(again):
                 with CacheWriter(look) as writer:
                     writer.reopen(again)
@@ -231,7 +235,7 @@ class _Update:
                 old = [source.looks[number] for source in sources if _has(source, number, made)]
                 with CacheWriter(view) as writer:
                     for source in old:
-                        _take_over(writer, source, self._digests(cache))
+                        take_over(writer, source, self._digests(cache))
                     writer.commit(old[0].seconds if old else 0.0)
 
     def _begun(self, cache: FeatureCache) -> FeatureCache | None:
@@ -275,47 +279,6 @@ class _Update:
                 digests[int(row)] = _digest_of(self.manifest, int(row))
                 progress.update()
         return digests
-
-
-def _passing(cache: FeatureCache) -> NDArray[np.int64]:
-    """Unreadable rows that may be readable now, though their files have not changed: a permission was given."""
-    reasons = [REASONS.index(reason) for reason in PASSING]
-    rows = np.flatnonzero((cache.status == UNREADABLE) & np.isin(cache.reasons, reasons))
-    return rows[[os.access(_file(place), os.R_OK) for _, place in cache.manifest.places(rows)]] if len(rows) else rows
-
-
-def _file(place: Place) -> Path:
-    return place.archive if isinstance(place, Member) else place
-
-
-def _digest_of(manifest: Manifest, row: int) -> bytes:
-    try:
-        return content_digest(read(manifest.place(row)))
-    except UnreadableImage:
-        return b""
-
-
-def _take_over(writer: CacheWriter, source: FeatureCache, digests: dict[int, bytes]) -> None:
-    """Copies the features of every row whose content `source` has finished; a damaged row is computed again."""
-    done = np.flatnonzero(source.status == DONE)
-    damaged = set(source.damaged(done, (source.features[row] for row in done)))
-    known = {source.digest(row): row for row in done.tolist()}
-    pairs = [(row, known[digest]) for row, digest in digests.items() if known.get(digest, -1) >= 0]
-    pairs = sorted((row, old) for row, old in pairs if old not in damaged)
-    for begin in range(0, len(pairs), COPY_ROWS):
-        rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
-        writer.write(rows, source.features[olds], source.digests[olds])
-
-
-def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Where each wanted path stands in a sorted column of paths; -1 where it does not."""
-    places = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
-    return np.where(paths[places] == wanted, places, -1)
-
-
-def _has(source: FeatureCache, view: int, made: FeatureCache) -> bool:
-    """Whether a cache has the view of this number that another is to have."""
-    return view == 0 or (view <= len(source.views) and source.augmentation == made.augmentation)
 
 
 def _say_room(views: creation.Views | None, made: Recipe, more: str) -> None:

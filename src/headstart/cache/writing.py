@@ -17,8 +17,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
-from headstart.creation import explaining
+from headstart.cache.creation import explaining
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import DONE, PENDING, UNREADABLE, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 
-NEIGHBOURS = 5
-NEIGHBOUR_ROWS = 8192
-"""More rows than this are sampled: comparing all with all costs the square."""
 EXAMPLES = 5
 
 
@@ -121,36 +120,6 @@ def health(cache: FeatureCache) -> Health:
         int((constant & (lowest != 0)).sum()),
         (float(lengths.min()), float(lengths.mean()), float(lengths.max())),
     )
-
-
-def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
-    """Images whose nearest neighbours all agree on another class: wrong labels, or classes that look alike.
-
-    Nearest by centred cosine; of more than `NEIGHBOUR_ROWS` rows a random part is looked at.
-
-    Returns:
-        How many images were compared, and the suspects: row, and the class their neighbours have.
-    """
-    rows = np.concatenate([cache.rows(split) for split in SPLITS])
-    if len(rows) > NEIGHBOUR_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, NEIGHBOUR_ROWS, replace=False))
-    if len(rows) <= NEIGHBOURS:
-        return len(rows), []
-    features = cache.gather(rows).astype(np.float32)
-    features -= features.mean(axis=0)
-    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    labels = cache.manifest.labels[rows]
-    found: list[tuple[int, str]] = []
-    for begin in range(0, len(rows), 1024):
-        similarities = features[begin : begin + 1024] @ features.T
-        own = np.arange(len(similarities))
-        similarities[own, begin + own] = -np.inf
-        nearest = labels[np.argpartition(-similarities, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
-        agreed = (nearest == nearest[:, :1]).all(axis=1) & (nearest[:, 0] != labels[begin + own])
-        found += [
-            (int(rows[begin + place]), cache.manifest.classes[nearest[place, 0]]) for place in np.flatnonzero(agreed)
-        ]
-    return len(rows), found
 
 
 def describe_suspects(cache: FeatureCache) -> list[str]:

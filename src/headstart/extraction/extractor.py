@@ -1,0 +1,158 @@
+"""The one pass: read, decode, forward and write, all overlapped.
+
+Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the
+next is computed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import FEATURES
+from headstart.cache.recipe import Recipe
+from headstart.datasets.manifest import Manifest
+from headstart.errors import CacheError
+from headstart.extraction import precision
+from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
+from headstart.extraction.one_pass import Pass, PassReport, _ahead, _squares
+from headstart.images.decoding import Geometry
+from headstart.images.loading import Loaded, default_workers, make_batch, stream
+from headstart.models.precision import fitting_batch_size
+from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
+from headstart.settings import ExtractConfig
+from headstart.support.devices import pick_device
+from headstart.support.memory import kept_memory
+from headstart.support.team import Team
+
+
+@dataclass
+class Extractor:
+    """A backbone made ready: loaded, frozen. Made once, used for the sample, the canaries and the pass."""
+
+    config: ExtractConfig
+    device: torch.device = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device = pick_device(self.config.device)
+        net, self.scale = load_resnet50(self.config.weights, self.config.seed)
+        self.net = frozen(net)
+        self.workers = default_workers(self.config.workers)
+        self._forms: dict[tuple[str, bool], Forward] = {}
+        self._sizes: dict[tuple[str, bool], int] = {}
+
+    def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
+        """Fills in what the recipe leaves open, on the first readable images of the data.
+
+        Args:
+            asked: precision may be auto, compiled None.
+            manifest: the data.
+            images: how long a pass to choose for; by default one over all of the data.
+
+        Raises:
+            CacheError: not one image is readable.
+        """
+        images = len(manifest) if images is None else images
+        if asked.precision != "auto" and asked.compiled is not None:
+            return precision.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), images, self.device)
+        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
+        sample = self._sample(manifest, asked.geometry, size)
+        return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
+
+    def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
+        images: list[Loaded] = []
+        for image in stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers):
+            images += [image] if image.pixels is not None else []
+            if len(images) == size:
+                break
+        if not images:
+            raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
+        return make_batch(images, len(images)).pixels
+
+    @kept_memory()
+    def fill(self, path: Path, team: Team | None = None) -> PassReport:
+        """Computes every pending row of a cache. Stopped at any moment, the same call goes on.
+
+        Args:
+            path: the cache.
+            team: who does it, each process in a call of its own; when it returns, all are done.
+
+        Raises:
+            CacheError: the disk is full, or finished rows do not agree with what this machine computes.
+        """
+        cache, team = FeatureCache(path), team or Team()
+        self._ask_canaries(cache)
+        pending = np.stack([look.pending(self.config.view_splits) for look in cache.looks])
+        size = self.batch_size(cache.recipe)
+        under_way = Pass(cache.looks, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        team.meet("all have seen which rows are pending")
+        return under_way.run()
+
+    def forward(self, made: Recipe) -> Forward:
+        """The backbone in the arithmetic of a recipe, compiled at most once.
+
+        Raises:
+            SettingsError: the recipe is compiled, and there is no compiler here.
+        """
+        form = (made.precision, bool(made.compiled))
+        if form not in self._forms:
+            precision.check_compiler(made, self.device)
+            self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
+        return self._forms[form]
+
+    def batch_size(self, made: Recipe) -> int:
+        """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU.
+
+        Raises:
+            SettingsError: not even one image fits.
+        """
+        if self.device.type != "cuda":
+            return self.config.batch_size
+        form = (made.precision, bool(made.compiled))
+        if form not in self._sizes:
+            forward, asked = self.forward(made), self.config.batch_size
+            self._sizes[form] = fitting_batch_size(forward, asked, made.image_px, self.device)
+        return self._sizes[form]
+
+    def recompute(
+        self, cache: FeatureCache, wanted: NDArray[np.bool_]
+    ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
+        """Computes some rows from their images once more.
+
+        Args:
+            cache: whose recipe and images.
+            wanted: (V + 1, N) done rows of its views.
+
+        Returns:
+            View and row of those whose image still has the bytes it had (m,), and their features (m, D).
+        """
+        size, looks = self.batch_size(cache.recipe), cache.looks
+        places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)))
+        loaded = stream(places, partial(_squares, looks, wanted), self.workers, _ahead(size, len(looks), self.workers))
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, looks)]
+        parts = [np.empty((0, FEATURES), np.float32)]
+        for begin in range(0, len(same), size):
+            batch = make_batch(same[begin : begin + size], size)
+            features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
+            parts.append(features[: len(batch.rows)].cpu().numpy())
+        return [(image.view, image.row) for image in same], np.concatenate(parts)
+
+    def _ask_canaries(self, cache: FeatureCache) -> None:
+        """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
+        found, now = self.recompute(cache, sample_of(cache, CANARIES))
+        difference = difference_from(cache, found, now)
+        if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
+            raise CacheError(
+                f"{cache.path}: {len(found)} finished rows, computed again, differ by {difference:.2g} of the largest "
+                "value: another processor or library version computes other features. Extract again with --overwrite, "
+                "or go on where the cache was begun."
+            )
+
+
+def _is_unchanged(image: Loaded, looks: Sequence[FeatureCache]) -> bool:
+    return image.digest == looks[image.view].digest(image.row)

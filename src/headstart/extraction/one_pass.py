@@ -1,0 +1,156 @@
+"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE
+from headstart.cache.writing import BackgroundWriter, CacheWriter
+from headstart.images.decoding import Squares
+from headstart.images.loading import Batch, Loaded, make_batch, stream
+from headstart.models.resnet50 import Forward
+from headstart.support.overlap import Launched, one_behind
+from headstart.support.progress import bar
+from headstart.support.team import Team
+
+COMMIT_SECONDS = 2.0
+"""What a kill can cost at most, beside the batches under way."""
+
+
+@dataclass
+class PassReport:
+    """What a pass did, and what held it back. Seconds of threads that work side by side add up."""
+
+    decoded: int = 0
+    """Images that were read and decoded, once for all of their views."""
+    forwarded: int = 0
+    """Views of images that went through the backbone, canaries aside."""
+    copied: int = 0
+    """Those that another image's features served, because their bytes are the same."""
+    unreadable: int = 0
+    wall_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    forward_seconds: float = 0.0
+    write_seconds: float = 0.0
+    workers: int = 1
+
+    def bottleneck(self) -> str:
+        """Which stage was busy for how much of the time, in a line."""
+        wall = max(self.wall_seconds, 1e-9)
+        decode, forward = self.decode_seconds / self.workers / wall, self.forward_seconds / wall
+        line = f"decode {decode:.0%} busy, backbone {forward:.0%} busy, writing {self.write_seconds / wall:.1%}"
+        return f"{line}: {'more cores would help' if decode > forward else 'the backbone is the limit'}"
+
+
+def _squares(looks: Sequence[FeatureCache], wanted: NDArray[np.bool_], row: int, digest: bytes) -> dict[int, Squares]:
+    return {view: looks[view].square_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+
+
+def _ahead(batch_size: int, views: int, workers: int) -> int:
+    """Images that wait for the backbone: two batches of views, but as many as there are threads to decode them."""
+    return max(workers, 2 * batch_size // views)
+
+
+@dataclass
+class Pass:
+    views: Sequence[FeatureCache]
+    """The plain view and the V augmented ones, by their numbers."""
+    pending: NDArray[np.bool_]
+    """(V + 1, N) what is to be computed."""
+    forward: Forward
+    batch_size: int
+    workers: int
+    device: torch.device
+    team: Team
+
+    def __post_init__(self) -> None:
+        self.report = PassReport(workers=self.workers)
+        self.first_with: list[dict[bytes, int]] = [{} for _ in self.views]
+        """For each view, by content: the row whose features serve all that have it."""
+        for view, rows in zip(self.views, self.first_with, strict=True):
+            rows |= {view.digest(row): row for row in np.flatnonzero(view.status == DONE).tolist()}
+        self.twins: list[Loaded] = []
+        self.unreadable: list[Loaded] = []
+
+    def run(self) -> PassReport:
+        rows = np.flatnonzero(self.pending.any(axis=0))
+        start, unit = time.perf_counter(), "images" if len(self.views) == 1 else "views"
+        with bar(int(np.count_nonzero(self.pending)), "extracting", unit, shown=self.team.leads) as progress:
+            self._fill(self.team.share(rows, max(1, self.batch_size // len(self.views))), progress)
+            for name in ("decoded", "forwarded", "copied", "unreadable"):
+                self.team.add(name, getattr(self.report, name))
+            self.team.meet("all rows are done")
+        for name in ("decoded", "forwarded", "copied", "unreadable"):
+            setattr(self.report, name, self.team.add(name, 0))
+        self.report.wall_seconds = time.perf_counter() - start
+        return self.report
+
+    def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
+        filled = [bool(own.any()) for own in self.pending]
+        shares = [own * self.team.leads / sum(filled) for own in filled]
+        with ExitStack() as opened:
+            writers = [opened.enter_context(CacheWriter(*each)) for each in zip(self.views, shares, strict=True)]
+            writing = opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS))
+            for batch, launched in one_behind(self._batches(rows), self._launch):
+                features = launched.result()
+                self.report.forwarded += len(batch.rows)
+                self.report.forward_seconds += launched.seconds
+                writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
+                done = self.team.add("done", len(batch.rows) + self._note_unreadable(writing))
+                progress.update(done - progress.n)
+            self._note_unreadable(writing)
+            writing.commit()
+            self._copy_twins(writing)
+        self.report.write_seconds = writing.busy_seconds
+
+    def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
+        """Readable images that no other image's features serve, in full batches; only the last may be short."""
+        images: list[Loaded] = []
+        squares = partial(_squares, self.views, self.pending)
+        ahead = _ahead(self.batch_size, len(self.views), self.workers)
+        for image in stream(self.views[0].manifest.places(rows), squares, self.workers, ahead):
+            self.report.decode_seconds += image.seconds
+            self.report.decoded += image.is_first and image.pixels is not None
+            if image.pixels is None:
+                self.unreadable.append(image)
+            elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
+                self.twins.append(replace(image, pixels=None))
+            else:
+                images.append(image)
+            if len(images) == self.batch_size:
+                yield make_batch(images, self.batch_size)
+                images = []
+        if images:
+            yield make_batch(images, self.batch_size)
+
+    def _launch(self, batch: Batch) -> Launched:
+        return Launched(self.forward, batch.pixels, self.device)
+
+    def _note_unreadable(self, writing: BackgroundWriter) -> int:
+        """Writes down what could not be decoded since the last call, and counts it."""
+        images, self.unreadable = self.unreadable, []
+        for image in images:
+            writing.write_unreadable(image.row, image.view, image.reason)
+        self.report.unreadable += sum(image.is_first for image in images)
+        return len(images)
+
+    def _copy_twins(self, writing: BackgroundWriter) -> None:
+        """Features of images whose bytes another image has, too: one pass served both."""
+        for view in self.views:
+            twins = [twin for twin in self.twins if twin.view == view.view]
+            for begin in range(0, len(twins), 1024):
+                some = twins[begin : begin + 1024]
+                sources = np.array([self.first_with[view.view][twin.digest] for twin in some])
+                digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
+                rows = np.array([twin.row for twin in some])
+                writing.write(rows, np.full(len(some), view.view), view.gather(sources), digests)
+        self.report.copied = len(self.twins)
