@@ -3,24 +3,27 @@
 from dataclasses import asdict
 
 from headstart import cli
+from headstart.runs.folder import ranked
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 
 def main(config: CompareConfig) -> None:
     """Prints two tables and a sentence, and writes the same as JSON, as a picture and as a page."""
-    from headstart import comparison, plots, report, runs, standings, tables
+    from headstart import comparison, report, tables
     from headstart.errors import RunError
+    from headstart.runs import folder as runs
+    from headstart.runs import pictures
     from headstart.support import files
 
     folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
-    found = standings.ranked(runs.list_runs(folder))
+    found = ranked(runs.list_runs(folder))
     if not found:
         raise RunError(f"{folder} holds no finished run: train one with make train-head or make finetune.")
     compared = comparison.compare(found)
     print(f"{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     files.write_json(folder / "compare.json", asdict(compared))
     with files.whole_file(folder / "compare.png") as path:
-        plots.accuracy_against_time(found, path)
+        pictures.accuracy_against_time(found, path)
     with files.whole_file(folder / "report.html") as path:
         page = report.render(folder, compared.sentence, found, *report.sources(config))
         path.write_text(page, encoding="utf-8")

@@ -6,11 +6,11 @@ from headstart.settings import FinetuneConfig
 
 def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
-    from headstart import finetuned_run  # torch loads here, after --help has answered
+    from headstart.finetuning import run  # torch loads here, after --help has answered
     from headstart.support.team import join
 
     with join() as team:
-        finetuned_run.train(config, team)
+        run.train(config, team)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ from headstart.settings import LearningCurveConfig
 
 def main(config: LearningCurveConfig) -> None:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
-    from headstart import learning_curve, runs, search_plots  # torch loads here, after --help has answered
-    from headstart.cached_run import CachedRun
+    from headstart.heads import learning_curve, pictures
+    from headstart.heads.run import CachedRun
+    from headstart.runs import folder  # torch loads here, after --help has answered
     from headstart.support import files
 
     run = CachedRun.of("learning-curve", config)
     print(run.cache.describe())
     table = run.folder / "learning_curve.csv"
-    if runs.finished(run.folder, run.identity):
+    if folder.finished(run.folder, run.identity):
         print("\n".join(learning_curve.lines(learning_curve.read(table))))
         print(f"{run.folder} is there already.")
         return
@@ -21,7 +22,7 @@ def main(config: LearningCurveConfig) -> None:
     points = learning_curve.learning_curve(run.features(config.memory_gb), config)
     print("\n".join(learning_curve.lines(points)))
     with files.whole_file(run.folder / "learning_curve.png") as path:
-        search_plots.accuracy_by_training_images(points, path)
+        pictures.accuracy_by_training_images(points, path)
     files.write_json(run.folder / "config.json", run.identity)
     files.write_table(table, points)
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")

@@ -11,8 +11,8 @@ def main(config: ProbeConfig) -> None:
     import time
     from functools import partial
 
-    from headstart import probe  # torch loads here, after --help has answered
-    from headstart.cached_run import CachedRun
+    from headstart.heads.run import CachedRun
+    from headstart.probes import probe  # torch loads here, after --help has answered
     from headstart.support import files
 
     runs = {method: CachedRun.of(method, replace(config, methods=(method,))) for method in config.methods}

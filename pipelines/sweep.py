@@ -6,8 +6,8 @@ from headstart.settings import SweepConfig
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
-    from headstart import leaderboard, search, search_plots  # torch loads here, after --help has answered
-    from headstart.cached_run import CachedRun
+    from headstart.heads import leaderboard, pictures, sweep  # torch loads here, after --help has answered
+    from headstart.heads.run import CachedRun
     from headstart.support import files
 
     run = CachedRun.of("sweep", config)
@@ -16,7 +16,7 @@ def main(config: SweepConfig) -> None:
         return
 
     features, heads = run.features(config.memory_gb), config.heads()
-    swept = search.sweep(features, heads, config.halves())
+    swept = sweep.sweep(features, heads, config.halves())
     best, settings = swept.settings[0].best.config, swept.settings
     print("\n".join(leaderboard.lines(settings)))
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
@@ -27,7 +27,7 @@ def main(config: SweepConfig) -> None:
         history=swept.best.history,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
-            "sweep.png": lambda path: search_plots.settings_panels(*leaderboard.drawn(settings), path),
+            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.drawn(settings), path),
         },
         best_epoch=swept.best.best_epoch,
         best_setting=leaderboard.in_words(best),

@@ -6,9 +6,9 @@ from headstart.settings import HeadConfig
 
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
-    from headstart import head_run  # torch loads here, after --help has answered
+    from headstart.heads import run  # torch loads here, after --help has answered
 
-    head_run.train(config)
+    run.train(config)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from headstart.cache.recipe import from_config
 from headstart.cache.views import Augmentation
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest
-from headstart.features import Features
+from headstart.heads.features import Features
 from headstart.images.decoding import Squares, decode
 from headstart.settings import ExtractConfig
 

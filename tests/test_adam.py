@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headstart.adam import StackedAdam
+from headstart.heads.adam import StackedAdam
 from headstart.settings import HeadConfig
 
 SETTINGS = [(1e-3, 0.0), (1e-2, 0.1), (1e-3, 0.0), (3e-2, 1e-3)]

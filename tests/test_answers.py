@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from headstart.answers import Answers, disagreement
-from headstart.runs import Predictions
+from headstart.runs.predictions import Predictions
 
 
 def some_answers(images=200, classes=5, seed=0):

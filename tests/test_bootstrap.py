@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import bootstrap
+from headstart.runs import metrics
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30).map(np.array)
 
 
 def interval_of_mean(values):
-    return bootstrap.intervals(lambda rows: (values[rows].mean(),), len(values))[0]
+    return metrics.intervals(lambda rows: (values[rows].mean(),), len(values))[0]
 
 
 @settings(deadline=None)
@@ -37,13 +37,13 @@ def test_the_interval_covers_the_truth_in_about_95_of_100_samples():
 
 def test_every_figure_has_an_interval_of_its_own():
     values = np.arange(50.0)
-    both = bootstrap.intervals(lambda rows: (values[rows].mean(), 7.0), 50)
+    both = metrics.intervals(lambda rows: (values[rows].mean(), 7.0), 50)
     assert both.shape == (2, 2)
     assert both[0].tolist() == interval_of_mean(values).tolist()
     assert both[1].tolist() == [7, 7]
 
 
 def test_a_figure_that_is_not_a_number_has_no_interval_and_spoils_no_other():
-    found = bootstrap.intervals(lambda rows: (float("nan"), 1.0), 3)
+    found = metrics.intervals(lambda rows: (float("nan"), 1.0), 3)
     assert np.isnan(found[0]).all()
     assert found[1].tolist() == [1, 1]

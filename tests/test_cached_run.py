@@ -12,11 +12,11 @@ import torch
 from conftest import TEST, TRAIN, VAL, make_cache
 from torch import nn
 
-from headstart import head_run
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
-from headstart.cached_run import CachedRun
 from headstart.errors import CacheError, RunError, SettingsError
+from headstart.heads import run as head_run
+from headstart.heads.run import CachedRun
 from headstart.settings import HeadConfig, ProbeConfig
 
 LABELS, SPLITS = [0, 1] * 5, [TRAIN] * 4 + [VAL] * 2 + [TEST] * 4

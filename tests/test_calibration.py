@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from headstart.calibration import (
+from headstart.runs.calibration import (
     BINS,
     MIN_IMAGES,
     TEMPERATURES,

@@ -13,7 +13,7 @@ from headstart import charts, report_charts
 from headstart.answers import Answers
 from headstart.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, linear, logarithmic
 from headstart.placement import LETTER, LINE
-from headstart.plots import TIME_TICKS
+from headstart.runs.pictures import TIME_TICKS
 
 UNIT = charts.Axis("", 0, 1, ())
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from headstart.checkpoint import Checkpoint
 from headstart.errors import RunError
+from headstart.finetuning.checkpoint import Checkpoint
 
 STATE = {"net": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1, "val_loss": float("nan")}], "numbers": (3, 0.5)}
 

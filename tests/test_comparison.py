@@ -15,7 +15,8 @@ from headstart import standings, tables
 from headstart.comparison import compare
 from headstart.errors import RunError
 from headstart.paired import interval
-from headstart.standings import pays_after, ranked
+from headstart.runs.folder import ranked
+from headstart.standings import pays_after
 from headstart.support import files
 
 ALL = 180

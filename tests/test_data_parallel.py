@@ -13,8 +13,9 @@ import torch
 from conftest import children, picture, until
 from torch import nn
 
-from headstart import runs
-from headstart.data_parallel import Group
+from headstart.finetuning.data_parallel import Group
+from headstart.runs import folder as runs
+from headstart.runs.predictions import read_predictions
 from headstart.support.files import read_csv
 
 FINETUNE = Path(__file__).parents[1] / "pipelines" / "finetune.py"
@@ -69,7 +70,7 @@ def assert_same(one, other, tolerance=0.005):
     for ours, theirs in zip(history(one), history(other), strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=tolerance)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=tolerance)
-    ours, theirs = (runs.read_predictions(folder) for folder in (one, other))
+    ours, theirs = (read_predictions(folder) for folder in (one, other))
     assert ours.paths == theirs.paths
     np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=tolerance)
     for metrics in map(runs.load_metrics, (one, other)):
@@ -189,7 +190,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from headstart.data_parallel import group_of
+from headstart.finetuning.data_parallel import group_of
 from headstart.support.team import join
 
 

@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from headstart import HeadClassifier
 from headstart.errors import HeadstartError, SettingsError, TrainingFailed
+from headstart.heads.training import fit_quietly
 from headstart.settings import PLACES, HeadConfig
-from headstart.training import fit_quietly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -141,7 +141,7 @@ def test_how_many_rows_are_asked_about_at_once_does_not_matter(monkeypatch):
     x, y = rows()
     head = quick().fit(x, y)
     whole = head.predict_proba(x)
-    monkeypatch.setattr("headstart.estimator.BLOCK_ROWS", 7)
+    monkeypatch.setattr("headstart.heads.estimator.BLOCK_ROWS", 7)
     np.testing.assert_allclose(head.predict_proba(x), whole, atol=1e-6)
 
 

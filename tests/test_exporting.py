@@ -14,7 +14,7 @@ from headstart.cache.recipe import from_config
 from headstart.classifier import Classifier
 from headstart.errors import ExportFailed, SettingsError
 from headstart.exporting import export, plain_classifier
-from headstart.head_run import train
+from headstart.heads.run import train
 from headstart.models.resnet50 import IMAGENET, fast_module, frozen, load_resnet50
 from headstart.run_parts import Parts, RunFolder
 from headstart.settings import ExtractConfig, HeadConfig

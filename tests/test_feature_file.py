@@ -9,11 +9,12 @@ from conftest import make_cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import probe, training
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheDamaged, CacheError
-from headstart.feature_file import RUN_ROWS, FeatureFile
-from headstart.features import Features, Normalization
+from headstart.heads import training
+from headstart.heads.feature_file import RUN_ROWS, FeatureFile
+from headstart.heads.features import Features, Normalization
+from headstart.probes import probe
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
@@ -155,7 +156,7 @@ def test_a_disk_without_room_for_that_file_is_said_in_a_sentence(from_file, monk
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("headstart.logistic.reserve", full)
+    monkeypatch.setattr("headstart.probes.logistic.reserve", full)
     with pytest.raises(CacheError, match=r"needs 0\.0 GB in .*: No space left on device. Leave it out with"):
         probe.probe(from_file, "logistic", "standardize")
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from headstart import features as features_module
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
-from headstart.features import Features, Normalization
+from headstart.heads import features as features_module
+from headstart.heads.features import Features, Normalization
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

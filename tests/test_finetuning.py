@@ -17,17 +17,18 @@ from torch import nn
 from torchvision import transforms
 from torchvision.models import resnet50
 
-from headstart import finetuning, image_batches
-from headstart.checkpoint import Checkpoint
-from headstart.data_parallel import Group
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.extraction import updating
-from headstart.finetuned_net import initial_net as initial_net_of
-from headstart.finetuning import Tuned, geometry_of
-from headstart.image_batches import Images, predict
+from headstart.finetuning import batches as image_batches
+from headstart.finetuning import training
+from headstart.finetuning.batches import Images, predict
+from headstart.finetuning.checkpoint import Checkpoint
+from headstart.finetuning.data_parallel import Group
+from headstart.finetuning.net import initial_net as initial_net_of
+from headstart.finetuning.training import Tuned, geometry_of
 from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.settings import ExtractConfig, FinetuneConfig
 
@@ -72,7 +73,7 @@ class Watched:
 
 
 def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | None = None) -> Watched:
-    losses, rows, step = [], [], finetuning._Tuner._step
+    losses, rows, step = [], [], training._Tuner._step
 
     def noting(tuner, pixels, chosen, images):
         losses.append(step(tuner, pixels, chosen, images))
@@ -80,8 +81,8 @@ def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | N
         return losses[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetuning._Tuner, "_step", noting)
-        return Watched(finetuning.finetune(manifest, config, CPU, checkpoint), losses, rows)
+        patch.setattr(training._Tuner, "_step", noting)
+        return Watched(training.finetune(manifest, config, CPU, checkpoint), losses, rows)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_training_starts_from_the_weights_that_were_asked_for_whatever_number_of
     file = tmp_path / "pretrained.pth"
     torch.save(initial_net(seed=5, classes=1000).state_dict(), file)
     config = dataclasses.replace(SMALL, weights=str(file), lr=1e-12, subset=3)
-    found = finetuning.finetune(manifest, config, CPU).net
+    found = training.finetune(manifest, config, CPU).net
     torch.testing.assert_close(found.layer4[2].conv3.weight, initial_net(seed=5).layer4[2].conv3.weight)
     assert found.fc.out_features == len(CLASSES)
 
@@ -234,7 +235,7 @@ def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, mon
 def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
     with pytest.warns(labelled.DataWarning, match="No image in val"):
         alone = labelled.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
-    tuned = finetuning.finetune(alone, SMALL, CPU)
+    tuned = training.finetune(alone, SMALL, CPU)
     assert math.isnan(tuned.history[0]["val_loss"])
     assert math.isnan(tuned.history[0]["val_accuracy"])
     assert math.isfinite(tuned.history[0]["train_loss"])
@@ -340,7 +341,7 @@ def test_training_images_none_of_which_is_readable_are_an_error_that_says_so(tmp
     for file in root.glob("train/*/*.png"):
         file.write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"Fewer than two training images in .*photos are readable"):
-        finetuning.finetune(labelled.load(str(root)), SMALL, CPU)
+        training.finetune(labelled.load(str(root)), SMALL, CPU)
 
 
 def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
@@ -395,7 +396,7 @@ def rates_of(tuner):
 
 def tuner_of(manifest, config):
     net, scale = initial_net_of(config, manifest.classes)
-    return finetuning._Tuner(manifest, config, net, scale, CPU, None, Group())
+    return training._Tuner(manifest, config, net, scale, CPU, None, Group())
 
 
 def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(manifest, tmp_path):
@@ -412,15 +413,15 @@ def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_bi
 
 
 def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):
-    rates, step = [], finetuning._Tuner._step
+    rates, step = [], training._Tuner._step
 
     def noting(tuner, pixels, rows, images):
         loss = step(tuner, pixels, rows, images)
         rates.append(tuner.optimizer.param_groups[0]["lr"])
         return loss
 
-    monkeypatch.setattr(finetuning._Tuner, "_step", noting)
-    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=10, subset=6, batch_size=2), CPU)
+    monkeypatch.setattr(training._Tuner, "_step", noting)
+    training.finetune(manifest, dataclasses.replace(STRONG, epochs=10, subset=6, batch_size=2), CPU)
     assert len(rates) == 30
     assert rates[0] < rates[1] == max(rates) == 1e-3
     assert rates[1:] == sorted(rates[1:], reverse=True)
@@ -434,36 +435,36 @@ def strong(manifest) -> Watched:
 
 def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(manifest, monkeypatch):
     seen: dict[int, list[bytes]] = {}
-    step = finetuning._Tuner._step
+    step = training._Tuner._step
 
     def noting(tuner, pixels, rows, images):
         for row, image in zip(rows.tolist(), pixels, strict=True):
             seen.setdefault(row, []).append(image.numpy().tobytes())
         return step(tuner, pixels, rows, images)
 
-    monkeypatch.setattr(finetuning._Tuner, "_step", noting)
-    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6), CPU)
+    monkeypatch.setattr(training._Tuner, "_step", noting)
+    training.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6), CPU)
     assert all(len(set(pictures)) == 2 for pictures in seen.values())
     seen.clear()
-    finetuning.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6, augment="none"), CPU)
+    training.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6, augment="none"), CPU)
     assert all(len(set(pictures)) == 1 for pictures in seen.values())
 
 
 def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, monkeypatch):
     accuracies = iter([0.5, 0.75, 0.25])
-    monkeypatch.setattr(finetuning._Tuner, "_validate", lambda tuner: (1.0, next(accuracies)))
+    monkeypatch.setattr(training._Tuner, "_validate", lambda tuner: (1.0, next(accuracies)))
     config = dataclasses.replace(STRONG, subset=6)
-    tuned = finetuning.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    tuned = training.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
     assert tuned.best_epoch == 2
     last, accuracies = [], iter([0.5, 0.75, 0.25])
-    train = finetuning._Tuner._train
+    train = training._Tuner._train
 
     def noting(tuner, epoch):
         last.append({name: tensor.clone() for name, tensor in tuner.net.state_dict().items()})
         return train(tuner, epoch)
 
-    monkeypatch.setattr(finetuning._Tuner, "_train", noting)
-    finetuning.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    monkeypatch.setattr(training._Tuner, "_train", noting)
+    training.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
     assert all(torch.equal(tensor, last[2][name]) for name, tensor in tuned.net.state_dict().items())
 
 
@@ -477,7 +478,7 @@ def test_bf16_trains_weights_of_fp32_to_about_the_same_losses(manifest, strong):
 
 def test_a_loss_that_is_no_number_is_an_error_with_advice(manifest):
     with pytest.raises(TrainingFailed, match=r"The loss became .* in epoch 1\. Try a lower --lr"):
-        finetuning.finetune(manifest, dataclasses.replace(SMALL, lr=1e30, epochs=2), CPU)
+        training.finetune(manifest, dataclasses.replace(SMALL, lr=1e30, epochs=2), CPU)
 
 
 # --- part of the net ---
@@ -486,7 +487,7 @@ def test_a_loss_that_is_no_number_is_an_error_with_advice(manifest):
 @pytest.mark.parametrize(("train_from", "moving"), [("layer3", 3), ("layer4", 2), ("fc", 1)])
 def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifest, train_from, moving):
     config = dataclasses.replace(STRONG, train_from=train_from)
-    tuned = finetuning.finetune(manifest, config, CPU)
+    tuned = training.finetune(manifest, config, CPU)
     before, after = initial_net_of(config, manifest.classes)[0].state_dict(), tuned.net.state_dict()
     stages = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
@@ -500,7 +501,7 @@ def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifes
 def test_batchnorm_keeps_its_statistics_where_that_is_asked_for_while_its_weights_are_trained(manifest):
     config = dataclasses.replace(STRONG, freeze_batchnorm=True)
     before = initial_net_of(config, manifest.classes)[0].state_dict()
-    after = finetuning.finetune(manifest, config, CPU).net.state_dict()
+    after = training.finetune(manifest, config, CPU).net.state_dict()
     for name in before:
         kept = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
         assert torch.equal(before[name], after[name]) == kept, name
@@ -519,9 +520,9 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
     manifest, tmp_path, monkeypatch, config, finished
 ):
     config = dataclasses.replace(config, epochs=3, subset=12)
-    undisturbed = finetuning.finetune(manifest, config, CPU)
+    undisturbed = training.finetune(manifest, config, CPU)
     checkpoint = Checkpoint(tmp_path, {"a": 1})
-    train = finetuning._Tuner._train
+    train = training._Tuner._train
 
     def stopping(tuner, epoch):
         if epoch > finished:
@@ -529,10 +530,10 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
             raise Stopped
         return train(tuner, epoch)
 
-    monkeypatch.setattr(finetuning._Tuner, "_train", stopping)
+    monkeypatch.setattr(training._Tuner, "_train", stopping)
     with pytest.raises(Stopped):
-        finetuning.finetune(manifest, config, CPU, checkpoint)
-    monkeypatch.setattr(finetuning._Tuner, "_train", train)
+        training.finetune(manifest, config, CPU, checkpoint)
+    monkeypatch.setattr(training._Tuner, "_train", train)
     resumed = watch(manifest, config, checkpoint)
     assert len(resumed.losses) == 2 * (3 - finished), "finished epochs are not trained again"
     assert untimed(resumed.tuned.history) == untimed(undisturbed.history)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from headstart.heads import HeadStack, backpropagate, parameter_count
+from headstart.heads.stack import HeadStack, backpropagate, parameter_count
 from headstart.models.mlp import linear_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

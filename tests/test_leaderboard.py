@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import leaderboard
-from headstart.leaderboard import Setting, drawn, in_words, lines, ranked, table
+from headstart.heads import leaderboard
+from headstart.heads.leaderboard import Setting, drawn, in_words, lines, ranked, table
+from headstart.heads.training import Record
 from headstart.settings import PLACES, HeadConfig, SweepConfig
-from headstart.training import Record
 
 EPOCHS = 4
 

@@ -9,10 +9,10 @@ import torch
 from conftest import C, some_features
 from test_training import accuracy, same_bits
 
-from headstart import learning_curve
-from headstart.learning_curve import lines
+from headstart.heads import learning_curve
+from headstart.heads.learning_curve import lines
+from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, LearningCurveConfig
-from headstart.training import fit_quietly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,9 +11,9 @@ import torch
 from conftest import C, D, some_features
 from sklearn.linear_model import LogisticRegression
 
-from headstart import logistic
-from headstart.features import Normalization
-from headstart.moments import Moments
+from headstart.heads.features import Normalization
+from headstart.probes import logistic
+from headstart.probes.moments import Moments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from headstart import metrics
-from headstart.metrics import evaluate, wilson_interval
+from headstart.runs import metrics
+from headstart.runs.metrics import evaluate, wilson_interval
 
 INTERVALS = {"accuracy_ci95", "balanced_accuracy_ci95", "macro_f1_ci95", "log_loss_ci95"}
 
@@ -134,7 +134,7 @@ def test_an_interval_holds_its_figure_and_shrinks_with_more_images(name, seed):
 
 def test_the_interval_of_the_balanced_accuracy_covers_the_truth_in_about_95_of_100_samples(monkeypatch):
     """Two classes, of 90 and 30 images, recalled with probabilities 0.9 and 0.6."""
-    monkeypatch.setattr(metrics.bootstrap, "RESAMPLES", 400)
+    monkeypatch.setattr(metrics, "RESAMPLES", 400)
     generator, labels = np.random.default_rng(0), np.repeat([0, 1], [90, 30])
     recalls, covered = np.where(labels == 0, 0.9, 0.6), []
     for _ in range(200):

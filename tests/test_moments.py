@@ -12,8 +12,8 @@ from conftest import C, D, some_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.features import Features, Normalization
-from headstart.moments import Moments
+from headstart.heads.features import Features, Normalization
+from headstart.probes.moments import Moments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,7 +53,7 @@ def test_those_of_two_parts_add_up_to_those_of_both(cut):
 def test_how_many_rows_are_summed_at_once_does_not_matter(monkeypatch, block):
     features = some_features()
     whole = of(features, features.rows["train"])
-    monkeypatch.setattr("headstart.features.BLOCK_ROWS", block)
+    monkeypatch.setattr("headstart.heads.features.BLOCK_ROWS", block)
     assert_same(of(features, features.rows["train"]), whole)
 
 

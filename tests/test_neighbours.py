@@ -12,8 +12,8 @@ from conftest import C, some_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import neighbours
-from headstart.features import Features, Normalization
+from headstart.heads.features import Features, Normalization
+from headstart.probes import neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -63,7 +63,7 @@ def test_how_much_is_computed_at_once_does_not_matter(queries, block):
     whole = voted(features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "QUERIES", queries)
-        patch.setattr("headstart.features.BLOCK_ROWS", block)
+        patch.setattr("headstart.heads.features.BLOCK_ROWS", block)
         for one, other in zip(voted(features), whole, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 

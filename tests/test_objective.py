@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
+from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
-from headstart.objective import class_weights, dropout_mask, smoothed_targets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import outcomes, runs
 from headstart.datasets.manifest import Manifest
-from headstart.runs import Predictions
+from headstart.runs import figures as outcomes
+from headstart.runs import folder
+from headstart.runs.folder import identity
+from headstart.runs.predictions import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 
 PLACES = {
@@ -73,7 +75,7 @@ def test_a_run_without_test_or_validation_images_still_has_figures():
     figures = outcomes.figures(val=NOTHING, test=NOTHING)
     assert figures["test"] == {"images": 0}
     assert figures["val"] == {"images": 0, "accuracy": None}
-    assert runs.summary(figures) == "no test images"
+    assert folder.summary(figures) == "no test images"
 
 
 def test_a_model_that_is_too_sure_of_itself_gets_a_temperature_from_validation_that_helps_on_the_test():
@@ -138,7 +140,7 @@ def test_where_things_lie_does_not_make_another_run(config_type):
     elsewhere = {name: value for name, value in PLACES.items() if name in config_type.__dataclass_fields__}
     if config_type is FinetuneConfig:
         elsewhere["workers"] = 7
-    assert outcomes.identity(config_type(**elsewhere)) == outcomes.identity(config_type())
+    assert identity(config_type(**elsewhere)) == identity(config_type())
 
 
 FINETUNE = {
@@ -177,9 +179,9 @@ FINETUNE = {
     ],
 )
 def test_every_setting_that_decides_the_result_makes_another_run(config_type, changes):
-    plain = outcomes.identity(config_type())
+    plain = identity(config_type())
     for name, value in changes.items():
-        assert outcomes.identity(config_type(**{name: value})) != plain
+        assert identity(config_type(**{name: value})) != plain
     settings = set(config_type.__dataclass_fields__)
     assert settings - set(changes) <= {*PLACES, "workers", "memory_gb", "tta"}, (
         "a new setting: does it decide the result?"
@@ -187,4 +189,4 @@ def test_every_setting_that_decides_the_result_makes_another_run(config_type, ch
 
 
 def test_other_inputs_make_another_run():
-    assert outcomes.identity(HeadConfig(), images=10) != outcomes.identity(HeadConfig(), images=11)
+    assert identity(HeadConfig(), images=10) != identity(HeadConfig(), images=11)

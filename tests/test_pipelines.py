@@ -24,9 +24,9 @@ from conftest import TEST, TRAIN, VAL, make_cache, picture
 from torch import nn
 from torchvision.models import resnet50
 
-from headstart import training
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
+from headstart.heads import training
 from headstart.support.quantities import duration
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -908,8 +908,10 @@ LP_FT = (*FINETUNE, "--batch-size", "4")
 
 def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_path):
     """Evaluated before the first step, in eval mode and fp32, on the pixels that the features were made of."""
-    from headstart import finetuned_net, finetuning, image_batches
     from headstart.datasets import labelled
+    from headstart.finetuning import batches
+    from headstart.finetuning import net as finetuned_net
+    from headstart.finetuning import training as finetuning
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
@@ -917,9 +919,9 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     )
     manifest = labelled.load(str(story.cwd / "photos"))
     net, scale = finetuned_net.initial_net(config, manifest.classes)
-    images = image_batches.Images(manifest, finetuning.geometry_of(config), 1)
+    images = batches.Images(manifest, finetuning.geometry_of(config), 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
-    seen, found = image_batches.predict(net, scale, images, rows, torch.device("cpu"))
+    seen, found = batches.predict(net, scale, images, rows, torch.device("cpu"))
     saved = story.predictions("head")
     assert [manifest.relative_path(row) for row in seen] == [row["path"] for row in saved]
     expected = np.array([[float(row["p_cat"]), float(row["p_dog"])] for row in saved])

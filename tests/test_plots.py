@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import plots
-from headstart.drawing import MAX_LETTERS, drawable
+from headstart.runs import pictures
+from headstart.runs.drawing import MAX_LETTERS, drawable
 
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}
@@ -29,7 +29,7 @@ def texts(figure):
 
 
 def test_learning_curves_show_losses_and_the_best_epoch(tmp_path, figures):
-    plots.learning_curves(HISTORY, tmp_path / "curves.png")
+    pictures.learning_curves(HISTORY, tmp_path / "curves.png")
     loss, accuracy = figures[0].axes
     assert [line.get_label() for line in loss.lines] == ["training", "validation"]
     assert accuracy.get_title(loc="left") == "Validation accuracy, best 0.800 in epoch 5"
@@ -40,17 +40,19 @@ def test_learning_curves_show_losses_and_the_best_epoch(tmp_path, figures):
     "history", [HISTORY[:1], [{**row, "train_loss": math.inf, "val_loss": math.nan} for row in HISTORY], HISTORY * 60]
 )
 def test_learning_curves_come_out_for_one_epoch_for_many_and_for_a_loss_that_explodes(tmp_path, history):
-    plots.learning_curves(history, tmp_path / "curves.png")
+    pictures.learning_curves(history, tmp_path / "curves.png")
 
 
 def test_without_validation_the_training_loss_stands_alone(tmp_path, figures):
-    plots.learning_curves([{**row, "val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY], tmp_path / "c")
+    pictures.learning_curves(
+        [{**row, "val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY], tmp_path / "c"
+    )
     assert len(figures[0].axes) == 1
 
 
 def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figures):
     labels, predicted = np.array([0, 0, 0, 1, 1], np.uint8), np.array([0, 0, 1, 1, 1])
-    plots.confusion(labels, predicted, ("cat", "dog"), tmp_path / "confusion.png")
+    pictures.confusion(labels, predicted, ("cat", "dog"), tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert axes.get_title(loc="left") == "4 of 5 correct"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
@@ -59,7 +61,7 @@ def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figu
 
 def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures):
     everything = np.arange(200)
-    plots.confusion(everything, everything, [f"bird {number}" for number in everything], tmp_path / "confusion.png")
+    pictures.confusion(everything, everything, [f"bird {number}" for number in everything], tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert not axes.texts
     assert len(axes.get_yticklabels()) < 20
@@ -67,7 +69,7 @@ def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures
 
 
 def test_a_confusion_matrix_takes_any_names_and_no_images_at_all(tmp_path, figures):
-    plots.confusion(np.array([], int), np.array([], int), WILD, tmp_path / "confusion.png")
+    pictures.confusion(np.array([], int), np.array([], int), WILD, tmp_path / "confusion.png")
     names = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
     assert names[1:4] == ["$\\frac$", 'a, "b" c', "xxxxxxxxxxxx…xxxxxxxxxxx"]
     assert (names[4], names[5], names[8]) == ("class 4", "Schäferhund", "class 8")
@@ -83,14 +85,14 @@ def test_any_name_becomes_one_short_line_that_the_fonts_hold(name):
 
 def test_a_users_own_matplotlib_style_does_not_reach_the_pictures(tmp_path):
     with matplotlib.rc_context({"text.usetex": True, "figure.facecolor": "black"}):
-        plots.learning_curves(HISTORY, tmp_path / "styled.png")
-    plots.learning_curves(HISTORY, tmp_path / "plain.png")
+        pictures.learning_curves(HISTORY, tmp_path / "styled.png")
+    pictures.learning_curves(HISTORY, tmp_path / "plain.png")
     assert (tmp_path / "styled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
 def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, figures):
     found = [run(tmp_path / "head-1"), run(tmp_path / "finetune-1", "finetune", 0.95, 300.0, None)]
-    plots.accuracy_against_time(found, tmp_path / "compare.png")
+    pictures.accuracy_against_time(found, tmp_path / "compare.png")
     assert texts(figures[0]) == {"head-1", "finetune-1"}
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["head", "finetune seed"]
 
@@ -100,7 +102,7 @@ def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path
     tuned = [run(tmp_path / method, "finetune") for method in ("seed", "strong", "lp-ft")]
     for folder, metrics in tuned:
         metrics["method"] = folder.name
-    plots.accuracy_against_time([*tuned, *frozen], tmp_path / "compare.png")
+    pictures.accuracy_against_time([*tuned, *frozen], tmp_path / "compare.png")
     looks = {line.get_label(): (line.get_marker(), line.get_color()) for line in figures[0].legends[0].get_lines()}
     assert len(set(looks.values())) == 8
     assert {label for label, (marker, _) in looks.items() if marker == "s"} == {
@@ -112,7 +114,7 @@ def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path
 
 def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figures):
     found = [run(tmp_path / f"head-{number:08x}", train_seconds=2 + number / 100) for number in range(12)]
-    plots.accuracy_against_time(found, tmp_path / "compare.png")
+    pictures.accuracy_against_time(found, tmp_path / "compare.png")
     boxes = [text.get_window_extent() for text in figures[0].axes[0].texts if text.get_text()]
     assert len(boxes) == 12
     # Half a pixel less on each side: neighbours may touch.
@@ -121,18 +123,18 @@ def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figure
 
 def test_of_very_many_runs_the_first_are_named(tmp_path, figures):
     found = [run(tmp_path / f"head-{number}", accuracy=0.5 + number / 200) for number in range(60)]
-    plots.accuracy_against_time(found, tmp_path / "compare.png")
-    named = {f"head-{number}" for number in range(plots.MAX_NAMED_RUNS)}
+    pictures.accuracy_against_time(found, tmp_path / "compare.png")
+    named = {f"head-{number}" for number in range(pictures.MAX_NAMED_RUNS)}
     assert texts(figures[0]) - {""} == named
 
 
 @pytest.mark.parametrize("train_seconds", [0.0, 0.0035, 0.02, 5.0, 4e4, 3e7])
 def test_the_time_axis_has_a_readable_tick_for_any_time(tmp_path, figures, train_seconds):
-    plots.accuracy_against_time([run(tmp_path / "r", accuracy=1.0, train_seconds=train_seconds)], tmp_path / "c.png")
+    pictures.accuracy_against_time([run(tmp_path / "r", accuracy=1.0, train_seconds=train_seconds)], tmp_path / "c.png")
     assert [label for label in figures[0].axes[0].get_xticklabels() if label.get_text()]
 
 
 def test_runs_without_test_images_or_training_time_are_left_out(tmp_path, figures):
     untested = (tmp_path / "untested", {**run(tmp_path)[1], "test": {"images": 0}})
-    plots.accuracy_against_time([untested, run(tmp_path / "untimed", train_seconds=None)], tmp_path / "compare.png")
+    pictures.accuracy_against_time([untested, run(tmp_path / "untimed", train_seconds=None)], tmp_path / "compare.png")
     assert not texts(figures[0])

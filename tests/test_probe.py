@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from test_neighbours import by_hand
 from test_training import changed, relabelled
 
-from headstart import logistic, neighbours, ridge
 from headstart.errors import TrainingFailed
-from headstart.features import Normalization
-from headstart.probe import probe
+from headstart.heads.features import Normalization
+from headstart.probes import logistic, neighbours, ridge
+from headstart.probes.probe import probe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

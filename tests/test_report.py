@@ -9,12 +9,14 @@ import pytest
 from conftest import TEST, TRAIN, VAL, make_cache, picture
 from PIL import Image
 
-from headstart import outcomes, plots, report, runs
+from headstart import report
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError
 from headstart.report import render, sources
-from headstart.runs import Predictions
+from headstart.runs import figures, pictures
+from headstart.runs import folder as runs
+from headstart.runs.predictions import Predictions, read_predictions
 from headstart.settings import CompareConfig
 from headstart.support.files import write_table
 
@@ -65,7 +67,7 @@ class Page(HTMLParser):
 def no_pictures(monkeypatch):
     """The PNG files of a run folder have tests of their own, and take a second each."""
     for name in ("learning_curves", "confusion"):
-        monkeypatch.setattr(plots, name, lambda *arguments: arguments[-1].write_bytes(b""))
+        monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
 
 
 def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None):
@@ -78,7 +80,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
         {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_accuracy": 0.6, "seconds": 1.0}
         for epoch in range(1, epochs + 1)
     ]
-    metrics = {"kind": kind, "dataset": "pets", **outcomes.figures(test, test), "train_seconds": 3.0}
+    metrics = {"kind": kind, "dataset": "pets", **figures.figures(test, test), "train_seconds": 3.0}
     metrics |= (
         {"extract_seconds": 9.0} if kind != "finetune" else {"images_per_second": 123.0, "peak_memory_bytes": 5e8}
     )
@@ -196,7 +198,7 @@ def test_a_file_whose_name_is_no_text_does_not_stop_the_page(root):
 def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(everything):
     root, sentence, found, _, images = everything
     page = Page(render(root, sentence, found[:1], None, images))
-    predictions = runs.read_predictions(found[0][0])
+    predictions = read_predictions(found[0][0])
     confidence = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
@@ -205,7 +207,7 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
 
 
 def test_who_is_right_where_frozen_and_fine_tuned_net_disagree_is_counted(everything):
-    head, finetune = (runs.read_predictions(folder) for folder, _ in everything[2])
+    head, finetune = (read_predictions(folder) for folder, _ in everything[2])
     differ = head.predicted != finetune.predicted
     first, second = (int((each.predicted == each.labels)[differ].sum()) for each in (head, finetune))
     assert first != second

@@ -9,9 +9,9 @@ import torch
 from conftest import C, D, some_features
 from sklearn.linear_model import Ridge
 
-from headstart import ridge
-from headstart.features import Normalization
-from headstart.moments import Moments
+from headstart.heads.features import Normalization
+from headstart.probes import ridge
+from headstart.probes.moments import Moments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,7 +9,7 @@ from conftest import TEST, TRAIN, VAL, make_cache
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
-from headstart.head_run import train
+from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
 from headstart.run_parts import RunFolder, folder_of, parts_of, parts_on_features
 from headstart.settings import HeadConfig

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import plots, runs
 from headstart.errors import RunError
-from headstart.runs import Predictions
+from headstart.runs import folder as runs
+from headstart.runs import pictures
+from headstart.runs.predictions import Predictions, read_hits, read_predictions
 from headstart.support import files
 from headstart.support.quantities import duration
 
@@ -52,8 +53,8 @@ def save(folder, **changes):
 @pytest.fixture
 def quick(monkeypatch):
     """No pictures: they take most of the time, and have their own tests."""
-    monkeypatch.setattr(plots, "learning_curves", lambda history, path: path.write_bytes(b"curves"))
-    monkeypatch.setattr(plots, "confusion", lambda *arguments: arguments[-1].write_bytes(b"confusion"))
+    monkeypatch.setattr(pictures, "learning_curves", lambda history, path: path.write_bytes(b"curves"))
+    monkeypatch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b"confusion"))
 
 
 def test_the_same_settings_find_the_same_folder_whatever_their_order():
@@ -125,15 +126,15 @@ def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data
     saved = Predictions(paths, np.array(labels, np.int64), probabilities, tuple(classes))
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "confusion", lambda *arguments: arguments[-1].write_bytes(b""))
+        patch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b""))
         save(folder, predictions=saved, history=[])
-    read = runs.read_predictions(folder)
+    read = read_predictions(folder)
     assert (read.paths, read.classes) == (paths, tuple(classes))
     assert read.labels.dtype == np.int64
     assert read.labels.tolist() == labels
     assert read.probabilities.tobytes() == probabilities.tobytes()
     assert read.predicted.tolist() == saved.predicted.tolist()
-    answers = runs.read_hits(folder)
+    answers = read_hits(folder)
     assert (answers.paths, answers.labels) == (paths, [classes[label] for label in labels])
     assert answers.right.tolist() == (read.predicted == read.labels).tolist()
 
@@ -141,7 +142,7 @@ def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data
 def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quick):
     path = os.fsdecode(b"caf\xe9.jpg")
     save(tmp_path, predictions=Predictions([path], np.array([0]), np.array([[1.0]]), ("cat",)))
-    assert os.fsencode(runs.read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
+    assert os.fsencode(read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
 def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content):
     (tmp_path / "predictions.csv").write_text(content)
     with pytest.raises(RunError, match=r"predictions\.csv cannot be read"):
-        runs.read_predictions(tmp_path)
+        read_predictions(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"path,label,predicted\na.jpg,cat\n", b"\0"])
@@ -205,7 +206,7 @@ def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
     if content is not None:
         (tmp_path / "predictions.csv").write_bytes(content)
     with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
-        runs.read_hits(tmp_path)
+        read_hits(tmp_path)
 
 
 def test_the_summary_reads_like_a_sentence():

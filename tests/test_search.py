@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_training import QUICK, accuracy, assert_alike, changed, relabelled, same_bits, untimed, with_
 
-from headstart import search, training
 from headstart.errors import TrainingFailed
-from headstart.heads import parameter_count
-from headstart.search import planned, rungs_of, stacks, sweep, waves
+from headstart.heads import sweep as search
+from headstart.heads import training
+from headstart.heads.stack import parameter_count
+from headstart.heads.sweep import planned, rungs_of, stacks, sweep, waves
+from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, SweepConfig
-from headstart.training import fit_quietly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

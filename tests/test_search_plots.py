@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from headstart import search_plots
+from headstart.heads import pictures
 from headstart.settings import HeadConfig, SweepConfig
 
 SIZES = (14, 29, 72, 144, 359, 719, 1437)
@@ -25,7 +25,7 @@ def sweep(**values):
 
 
 def draw(trials, folder):
-    search_plots.settings_panels(trials, len(trials) - 1, folder / "settings.png")
+    pictures.settings_panels(trials, len(trials) - 1, folder / "settings.png")
 
 
 def panels(figure):
@@ -160,7 +160,7 @@ def test_the_default_sweep_has_its_picture(tmp_path, figures):
 
 
 def test_accuracy_by_training_images_shows_every_seed_their_mean_and_their_deviation(tmp_path, figures):
-    search_plots.accuracy_by_training_images(points(), tmp_path / "sizes.png")
+    pictures.accuracy_by_training_images(points(), tmp_path / "sizes.png")
     (axes,) = figures[0].axes
     assert [size for size, _ in line(axes, "test")] == list(SIZES)
     assert [accuracy for _, accuracy in line(axes, "test")] == pytest.approx([0.91 - 1 / size for size in SIZES])
@@ -173,10 +173,8 @@ def test_accuracy_by_training_images_shows_every_seed_their_mean_and_their_devia
 
 @pytest.mark.parametrize("nothing", [None, math.nan])
 def test_a_split_without_images_has_no_curve(tmp_path, figures, nothing):
-    search_plots.accuracy_by_training_images(points(test_accuracy=nothing), tmp_path / "sizes.png")
-    search_plots.accuracy_by_training_images(
-        points(val_accuracy=nothing, test_accuracy=nothing), tmp_path / "sizes.png"
-    )
+    pictures.accuracy_by_training_images(points(test_accuracy=nothing), tmp_path / "sizes.png")
+    pictures.accuracy_by_training_images(points(val_accuracy=nothing, test_accuracy=nothing), tmp_path / "sizes.png")
     assert [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()] == ["validation"]
     assert not figures[1].axes[0].lines
 
@@ -185,7 +183,7 @@ def test_a_split_without_images_has_no_curve(tmp_path, figures, nothing):
 @pytest.mark.parametrize("parts", [1, 2, 200, 10**6])
 def test_the_images_are_counted_in_plain_round_numbers_for_any_data_set(tmp_path, figures, largest, parts):
     sizes = (max(1, largest // parts), largest)
-    search_plots.accuracy_by_training_images(points(sizes, seeds=1), tmp_path / "sizes.png")
+    pictures.accuracy_by_training_images(points(sizes, seeds=1), tmp_path / "sizes.png")
     labels = [label for label in figures[0].axes[0].get_xticklabels() if label.get_text()]
     assert 1 <= len(labels) <= 12
     assert all(label.get_text().rstrip("kMB").replace(".", "").isdigit() for label in labels)

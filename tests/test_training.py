@@ -17,12 +17,12 @@ from test_heads import SHAPES, largest_difference, plain_head
 from torch import nn
 from torch.nn import functional
 
-from headstart import training
 from headstart.errors import TrainingFailed
-from headstart.features import Features, Normalization
-from headstart.heads import HeadStack
+from headstart.heads import training
+from headstart.heads.features import Features, Normalization
+from headstart.heads.stack import HeadStack
+from headstart.heads.training import Record, Trainer
 from headstart.settings import HeadConfig
-from headstart.training import Record, Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -577,7 +577,7 @@ def test_any_number_of_training_images_makes_a_head(train):
 
 def test_validation_figures_are_those_of_the_head_without_dropout(monkeypatch):
     """Also when the split does not fit into one block."""
-    monkeypatch.setattr("headstart.features.BLOCK_ROWS", 16)
+    monkeypatch.setattr("headstart.heads.features.BLOCK_ROWS", 16)
     features = some_features(spread=0.3)
     fitted = training.fit(features, QUICK)
     val, row = features.rows["val"], fitted.history[fitted.best_epoch - 1]

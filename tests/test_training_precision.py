@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart import training_precision
+from headstart.finetuning import precision as training_precision
 
 CPU = torch.device("cpu")
 

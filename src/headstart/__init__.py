@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from headstart.arrays import load
     from headstart.cache.feature_cache import FeatureCache
     from headstart.classifier import Classifier
-    from headstart.estimator import HeadClassifier
+    from headstart.heads.estimator import HeadClassifier
 
 __all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
 
 _HOMES = {
     "Classifier": "classifier",
     "FeatureCache": "cache.feature_cache",
-    "HeadClassifier": "estimator",
+    "HeadClassifier": "heads.estimator",
     "extract": "api",
     "finetune": "api",
     "load": "arrays",

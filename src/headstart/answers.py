@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstart.runs import Predictions
+from headstart.runs.predictions import Predictions
 
 Rows = npt.NDArray[np.int64]
 

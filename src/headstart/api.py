@@ -55,9 +55,9 @@ def train_head(data: str | Path | None = None, **settings: Any) -> Path:
         TrainingFailed: the loss became infinite or NaN.
     """
     config = _config(HeadConfig, data=None if data is None else str(data), **settings)
-    from headstart import head_run
+    from headstart.heads import run
 
-    return head_run.train(config)
+    return run.train(config)
 
 
 def finetune(data: str | Path, **settings: Any) -> Path:
@@ -78,9 +78,9 @@ def finetune(data: str | Path, **settings: Any) -> Path:
         TrainingFailed: the loss became infinite or NaN.
     """
     config = _config(FinetuneConfig, data=str(data), **settings)
-    from headstart import finetuned_run
+    from headstart.finetuning import run
 
-    return finetuned_run.train(config)
+    return run.train(config)
 
 
 def _config(config_type: type[Any], **settings: Any) -> Any:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart import kinds, runs, verdict
+from headstart import verdict
 from headstart.paired import Difference, difference
-from headstart.runs import Hits
-from headstart.standings import Run, Standing, pays_after, ranked, standing
+from headstart.runs import kinds
+from headstart.runs.folder import Run, ranked
+from headstart.runs.predictions import Hits, read_hits
+from headstart.standings import Standing, pays_after, standing
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def compare(found: Sequence[Run]) -> Comparison:
     """
     ordered = ranked(found)
     reference, finetuned = _first(ordered, frozen=True), _first(ordered, frozen=False)
-    answers = runs.read_hits(reference[0]) if reference else None
+    answers = read_hits(reference[0]) if reference else None
     standings = {run[0].name: _against(reference, answers, run) for run in ordered}
     names = [run[0].name if run else None for run in (reference, finetuned)]
     return Comparison(
@@ -60,7 +62,7 @@ def _against(reference: Run | None, answers: Hits | None, run: Run) -> Standing:
     folder, metrics = run
     if reference is None or answers is None or run is reference:
         return standing(run, None, None)
-    paired = _paired(runs.read_hits(folder), answers) if metrics["test"]["images"] else None
+    paired = _paired(read_hits(folder), answers) if metrics["test"]["images"] else None
     return standing(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
 
 

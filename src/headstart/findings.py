@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import galleries, kinds, report_charts, runs
+from headstart import galleries, report_charts
 from headstart.answers import Answers
 from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
@@ -17,7 +17,9 @@ from headstart.errors import RunError
 from headstart.galleries import Card, ClassRow, Disagreements, Twins
 from headstart.projection import principal_plane
 from headstart.report_charts import FeatureMap
-from headstart.standings import Run
+from headstart.runs import kinds
+from headstart.runs.folder import Run
+from headstart.runs.predictions import read_predictions
 from headstart.support.files import read_csv
 from headstart.thumbnails import Thumbnails
 
@@ -95,7 +97,7 @@ def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
     history = _numbers(folder / "history.csv", HISTORY)
     curves = report_charts.training_curves(history) if history else []
     try:
-        answers = Answers.of(runs.read_predictions(folder)) if metrics["test"]["images"] else None
+        answers = Answers.of(read_predictions(folder)) if metrics["test"]["images"] else None
     except RunError:  # the page says so
         answers = None
     return Detail(number, folder.name, metrics, curves, _tested(answers, thumbnails) if answers else None)

@@ -12,14 +12,14 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from numpy.typing import NDArray
 
-from headstart import runs
 from headstart.datasets import unlabelled
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
 from headstart.exporting import Exported
 from headstart.images.loading import Loaded, default_workers, stream
-from headstart.kinds import is_frozen
 from headstart.run_parts import RunFolder
+from headstart.runs.kinds import is_frozen
+from headstart.runs.predictions import read_predictions
 from headstart.support.files import whole_file, write_json
 from headstart.support.quantities import duration
 
@@ -46,7 +46,7 @@ def checks_of(run: RunFolder, source: str | None) -> Checks:
     Raises:
         DataError: not one of them can be read.
     """
-    own = None if source else runs.read_predictions(run.folder)
+    own = None if source else read_predictions(run.folder)
     root = Path(run.metrics.get("data_root", ""))
     paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from headstart.metrics import Z_95
+from headstart.runs.metrics import Z_95
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from headstart import findings, kinds, report_charts
+from headstart import findings, report_charts
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
+from headstart.runs import kinds
+from headstart.runs.folder import Run
 from headstart.settings import CompareConfig, cache_path
-from headstart.standings import Run
 from headstart.support.quantities import duration
 from headstart.thumbnails import Thumbnails
 

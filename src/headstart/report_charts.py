@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart import charts, kinds
+from headstart import charts
 from headstart.answers import Answers
-from headstart.calibration import BINS, reliability
 from headstart.charts import Axis, Chart, linear, logarithmic
+from headstart.heads.pictures import finite_pairs, over_seeds
 from headstart.placement import Point
-from headstart.plots import TIME_TICKS
-from headstart.search_plots import finite_pairs, over_seeds
-from headstart.standings import Run
+from headstart.runs import kinds
+from headstart.runs.calibration import BINS, reliability
+from headstart.runs.folder import Run
+from headstart.runs.pictures import TIME_TICKS
 from headstart.support.quantities import human_count
 
 Array = npt.NDArray[np.float64]

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torchvision.models import ResNet
 
-from headstart import kinds, runs, standings
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
@@ -22,6 +21,10 @@ from headstart.errors import RecipeMismatch, RunError, SettingsError
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.resnet50 import PixelScale, fast_module, frozen, load_resnet50
+from headstart.runs import folder as runs
+from headstart.runs import kinds
+from headstart.runs.folder import ranked
+from headstart.runs.predictions import read_classes
 
 BEST = "best"
 """As the name of a folder that is not there: the best of the runs beside it, by validation."""
@@ -58,7 +61,7 @@ def folder_of(run: Path) -> Path:
     found = [each for each in runs.list_runs(run.parent) if _file_of(*each).is_file()]
     if not found:
         raise RunError(f"{run.parent} holds no finished run with weights. Make one with: make train-head DATA=…")
-    return standings.ranked(found)[0][0]
+    return ranked(found)[0][0]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class RunFolder:
             RunError: no finished run, or one without weights.
         """
         folder = folder_of(run)
-        found = cls(folder, runs.load_metrics(folder), runs.read_classes(folder))
+        found = cls(folder, runs.load_metrics(folder), read_classes(folder))
         if list(found.classes) != found.metrics.get("classes", list(found.classes)):
             raise RunError(f"{folder}: predictions.csv names other classes than metrics.json. Train again.")
         if not found.weights_file.is_file():

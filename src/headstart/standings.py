@@ -1,17 +1,14 @@
 """One run among the others of its data set: how good, how dear, and in which place, which validation alone decides."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from headstart import kinds
 from headstart.paired import Difference
-
-Run = tuple[Path, Mapping[str, Any]]
-"""A run's folder and its figures, as `runs.list_runs` gives them."""
+from headstart.runs import kinds
+from headstart.runs.folder import Run
 
 
 @dataclass(frozen=True)
@@ -78,19 +75,6 @@ def standing(run: Run, difference: Difference | None, pays_after: int | None) ->
         train_seconds=metrics.get("train_seconds"),
         pays_after=pays_after,
     )
-
-
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first, of equals the one trained faster, then by name; test figures have no say.
-
-    A run without a validation accuracy comes last.
-    """
-
-    def rank(run: Run) -> tuple[float, float, str]:
-        validation, seconds = run[1]["val"].get("accuracy"), run[1].get("train_seconds")
-        return math.inf if validation is None else -validation, math.inf if seconds is None else seconds, run[0].name
-
-    return sorted(runs, key=rank)
 
 
 def pays_after(frozen: Mapping[str, Any], finetuned: Mapping[str, Any]) -> int | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from headstart import kinds
 from headstart.comparison import Comparison
 from headstart.paired import Difference
+from headstart.runs import kinds
 from headstart.standings import Standing
 from headstart.support.quantities import duration, human_bytes, human_count
 

@@ -7,7 +7,7 @@ from io import StringIO
 import torch
 
 from headstart.datasets.manifest import Manifest
-from headstart.finetuning import finetune
+from headstart.finetuning.training import finetune
 from headstart.settings import FinetuneConfig
 
 

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.benchmarks.by_hand import seed_head
 from headstart.cache.layout import FEATURES
-from headstart.features import Features, Normalization
-from headstart.heads import evaluate
-from headstart.search import stacks, sweep
+from headstart.heads.features import Features, Normalization
+from headstart.heads.stack import evaluate
+from headstart.heads.sweep import stacks, sweep
+from headstart.heads.training import Trainer
 from headstart.settings import HeadConfig
 from headstart.support.memory import kept_memory
-from headstart.training import Trainer
 
 CLASSES = 10
 DISTANCE = 0.08

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart import logistic, neighbours, ridge
-from headstart.calibration import best_temperature
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import TrainingFailed
-from headstart.features import Features, Normalization
-from headstart.heads import Head, HeadStack, evaluate
-from headstart.moments import Moments
+from headstart.heads.features import Features, Normalization
+from headstart.heads.stack import Head, HeadStack, evaluate
+from headstart.probes import logistic, neighbours, ridge
+from headstart.probes.moments import Moments
+from headstart.runs.calibration import best_temperature
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 

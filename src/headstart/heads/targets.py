@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.features import Features
+from headstart.heads.features import Features
 
 
 def class_weights(features: Features, kind: str) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.features import Features, Normalization
+from headstart.heads.features import Features, Normalization
 from headstart.models.mlp import linear_of
 
 Layer = tuple[Tensor, Tensor]

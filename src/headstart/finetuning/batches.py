@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.data_parallel import Group
 from headstart.datasets.manifest import Manifest
+from headstart.finetuning.data_parallel import Group
 from headstart.images.decoding import Geometry
 from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
 from headstart.models.resnet50 import PixelScale

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from headstart.datasets.splits import stratified
-from headstart.features import Features
-from headstart.heads import evaluate
+from headstart.heads.features import Features
+from headstart.heads.stack import evaluate
+from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, LearningCurveConfig
 from headstart.support.files import read_csv
 from headstart.support.progress import bar
-from headstart.training import fit_quietly
 
 FEWEST_STEPS = 500
 """Of a head on a small part, unless the whole split has fewer: 10 epochs of 100 images would leave a head untrained,

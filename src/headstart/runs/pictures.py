@@ -12,8 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from headstart import kinds
-from headstart.drawing import PALETTE, drawable, picture
+from headstart.runs import kinds
+from headstart.runs.drawing import PALETTE, drawable, picture
 
 MAX_NAMED_CLASSES = 40
 """More class names along an axis could not be read."""

@@ -13,10 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from headstart.features import BLOCK_ROWS, Features
+from headstart.heads.features import BLOCK_ROWS, Features
+from headstart.heads.training import fit_quietly
 from headstart.settings import Device, HeadConfig, require
 from headstart.support.devices import pick_device
-from headstart.training import fit_quietly
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

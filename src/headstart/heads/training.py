@@ -5,18 +5,19 @@ B rows in a batch, C classes, K heads, P parameters of one head.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from headstart.adam import StackedAdam
 from headstart.errors import TrainingFailed
-from headstart.features import Features, Normalization
-from headstart.heads import Head, HeadStack, backpropagate, evaluate
+from headstart.heads.adam import StackedAdam
+from headstart.heads.features import Features, Normalization
+from headstart.heads.stack import Head, HeadStack, backpropagate, evaluate
+from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
-from headstart.objective import class_weights, dropout_mask, smoothed_targets
+from headstart.runs.history import epoch_line, score
 from headstart.settings import HeadConfig
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
@@ -78,14 +79,6 @@ def fit_quietly(
     return trainer.fitted(0)
 
 
-def epoch_line(row: dict[str, float], epochs: int) -> str:
-    """One line of a history for the person who waits."""
-    return (
-        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.4f}, "
-        f"val loss {row['val_loss']:.4f}, val accuracy {row['val_accuracy']:.4f}"
-    )
-
-
 @dataclass
 class Record:
     """How the training of one head went so far."""
@@ -121,11 +114,6 @@ class Record:
     def score(self) -> tuple[float, float]:
         """Validation accuracy and negative loss, the higher the better; the lowest for a head that failed."""
         return (0.0, -math.inf) if self.failure else score(self.best)
-
-
-def score(row: Mapping[str, float]) -> tuple[float, float]:
-    """What epochs and heads are chosen by, the higher the better: validation accuracy, then the least loss."""
-    return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
 
 
 class Trainer:

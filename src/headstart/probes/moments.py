@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.features import Features, Normalization
+from headstart.heads.features import Features, Normalization
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from headstart import outcomes, runs
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheError
-from headstart.features import Features
+from headstart.heads import leaderboard, training
+from headstart.heads.features import Features
 from headstart.models.mlp import trainable_parameters
-from headstart.settings import RUNS_FOLDER, Views, cache_path
+from headstart.runs import figures as outcomes
+from headstart.runs import folder as runs
+from headstart.runs.predictions import Predictions
+from headstart.settings import RUNS_FOLDER, HeadConfig, Views, cache_path
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import human_bytes
 
@@ -49,7 +52,7 @@ class CachedRun:
         """
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
         views, tta = (_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
-        identity = dict(outcomes.identity(config, device=device.type, **cache.identity()))
+        identity = dict(runs.identity(config, device=device.type, **cache.identity()))
         if max(views) or max(tta):
             identity |= {"views": views, "tta": tta, **cache.views_identity(max(views), max(tta))}
         else:  # the same run as where there are no views at all
@@ -153,7 +156,7 @@ class CachedRun:
         if tested:
             print(f"As means over {self.tta + 1} views: {runs.summary(tested)}")
 
-    def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[runs.Predictions]:
+    def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[Predictions]:
         """Of the validation and of the test images."""
         return [
             outcomes.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
@@ -175,3 +178,36 @@ def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
         CacheError: the cache has not so many.
     """
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
+
+
+def train(config: HeadConfig) -> Path:
+    """Trains, tests once, and saves the run; one that is there already is reported.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        CacheError: the cache is missing or damaged, or no training row is finished.
+        RunError: the folder holds another run or cannot be written.
+        TrainingFailed: the loss became infinite or NaN.
+    """
+    run = CachedRun.of("head", config)
+    print(run.cache.describe())
+    if run.is_reported():
+        return run.folder
+
+    features = run.features(config.memory_gb)
+    fitted = training.fit(features, config)
+    run.save(
+        fitted.head.sequential(),
+        lambda split: fitted.head.probabilities(features.with_views(0), split),
+        with_views=lambda split: fitted.head.probabilities(features.with_views(config.tta), split),
+        history=fitted.history,
+        best_epoch=fitted.best_epoch,
+        best_setting=leaderboard.in_words(config),
+        images_per_second=len(features.rows["train"]) * config.epochs / fitted.train_seconds,
+        train_seconds=fitted.train_seconds,
+        features_in=features.source,
+        seed=config.seed,
+    )
+    return run.folder

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from headstart.errors import TrainingFailed
-from headstart.features import Features, Normalization
-from headstart.heads import parameter_count
-from headstart.leaderboard import Setting, ranked
+from headstart.heads.features import Features, Normalization
+from headstart.heads.leaderboard import Setting, ranked
+from headstart.heads.stack import parameter_count
+from headstart.heads.training import Fitted, Record, Trainer
 from headstart.settings import HeadConfig
 from headstart.support.devices import available_bytes
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
-from headstart.training import Fitted, Record, Trainer
 
 STACK_BYTES = 2**24
 """Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory

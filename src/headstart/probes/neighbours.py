@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.features import Features, Normalization
+from headstart.heads.features import Features, Normalization
 
 NEIGHBOURS = (200, 100, 20, 10)
 """Numbers of neighbours to choose from. Source: those of DINO's evaluation, arXiv:2104.14294; it reports 20."""

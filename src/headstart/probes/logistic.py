@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from headstart.errors import CacheError
-from headstart.feature_file import FeatureFile
-from headstart.features import BLOCK_ROWS, Features, Normalization
-from headstart.moments import Moments
+from headstart.heads.feature_file import FeatureFile
+from headstart.heads.features import BLOCK_ROWS, Features, Normalization
+from headstart.probes.moments import Moments
 from headstart.support.files import reserve
 from headstart.support.matmul import fast_products
 from headstart.support.overlap import one_behind

@@ -1,18 +1,15 @@
 """From a trained model's predictions to the figures of its run: what head and fine-tuning report alike."""
 
-import dataclasses
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.calibration import best_temperature, calibration_error, cross_entropies, scaled
 from headstart.datasets.manifest import Manifest
-from headstart.metrics import evaluate
-from headstart.runs import Predictions
-from headstart.settings import PLACES
+from headstart.runs.calibration import best_temperature, calibration_error, cross_entropies, scaled
+from headstart.runs.metrics import evaluate
+from headstart.runs.predictions import Predictions
 
 
 def predictions_of(manifest: Manifest, rows: NDArray[np.int64], probabilities: NDArray[Any]) -> Predictions:
@@ -60,13 +57,3 @@ def _scaled(test: Predictions, temperature: float | None) -> dict[str, float | N
         "log_loss_scaled": float(cross_entropies(probabilities, test.labels).mean()),
         "calibration_error_scaled": calibration_error(probabilities, test.labels),
     }
-
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """A program's settings without those that only say where things lie: what identifies a run."""
-    return {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
-
-
-def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
-    """All that decides the result of a run: its settings and what went in."""
-    return {**settings_of(config), **inputs}

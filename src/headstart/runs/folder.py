@@ -11,57 +11,27 @@ A learning curve leaves learning_curve.csv, written last, in the place of all bu
 Beside them lie the weights. N images, C classes.
 """
 
-import csv
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from headstart.errors import RunError
-from headstart.support.files import open_csv, plain, whole_file, write_csv, write_json
+from headstart.runs.history import HISTORY
+from headstart.runs.predictions import Predictions, _prediction_rows
+from headstart.settings import PLACES
+from headstart.support.files import plain, whole_file, write_csv, write_json
 from headstart.support.quantities import duration
 
-HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+Run = tuple[Path, Mapping[str, Any]]
+"""A run's folder and its figures, as `runs.list_runs` gives them."""
+
+
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 REQUIRED = ("kind", "dataset", "test", "val")
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a model said about every image of a split."""
-
-    paths: list[str]
-    """(N,), relative to the data."""
-    labels: npt.NDArray[np.int64]
-    """(N,), the truth, each in 0..C-1."""
-    probabilities: npt.NDArray[np.floating]
-    """(N, C), rows that sum to 1; kept as float32."""
-    classes: tuple[str, ...]
-    """(C,), all different."""
-
-    @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """(N,), the most probable class of each image."""
-        most_probable: npt.NDArray[np.int64] = self.probabilities.astype(np.float32).argmax(axis=1)
-        return most_probable
-
-
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """Which images a model had right: what comparing two of them takes."""
-
-    paths: list[str]
-    """(N,), relative to the data."""
-    labels: list[str]
-    """(N,), names of the true classes."""
-    right: npt.NDArray[np.bool_]
-    """(N,), whether the prediction was the true class."""
 
 
 def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
@@ -118,7 +88,7 @@ def save(
     Raises:
         RunError: the folder cannot be written.
     """
-    from headstart import plots  # matplotlib takes a while to load
+    from headstart.runs import pictures  # matplotlib takes a while to load
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,9 +102,9 @@ def save(
         write_csv(folder / "predictions.csv", _prediction_rows(predictions))
         if history:
             with whole_file(folder / "curves.png") as path:
-                plots.learning_curves(history, path)
+                pictures.learning_curves(history, path)
         with whole_file(folder / "confusion.png") as path:
-            plots.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
+            pictures.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
         write_json(folder / "metrics.json", metrics)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
         reason = getattr(error, "strerror", None) or error
@@ -174,64 +144,6 @@ def list_runs(root_of_dataset: Path) -> list[tuple[Path, dict[str, Any]]]:
     return [(folder, load_metrics(folder)) for folder in folders]
 
 
-def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of a run's classes, in the order of its probabilities.
-
-    Raises:
-        RunError: predictions.csv, whose header holds them, is missing or broken.
-    """
-    path = folder / "predictions.csv"
-    try:
-        with open_csv(path) as lines:
-            return _classes(next(lines))
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-
-
-def _classes(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.removeprefix("p_") for name in header[3:])
-
-
-def read_predictions(folder: Path) -> Predictions:
-    """The predictions of a run, as they were saved; probabilities come back as float32, to the bit.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
-    path = folder / "predictions.csv"
-    try:
-        with open_csv(path) as lines:
-            classes = _classes(next(lines))
-            index = {name: number for number, name in enumerate(classes)}
-            # Line by line: the text of a thousand probabilities takes twenty times the memory of the numbers.
-            rows = [(line[0], index[line[1]], np.array(line[3:], np.float32)) for line in lines]
-        labels = np.array([label for _, label, _ in rows], np.int64)
-        probabilities = np.stack([row for _, _, row in rows]) if rows else np.empty((0, len(classes)), np.float32)
-        if probabilities.shape[1] != len(classes):
-            raise ValueError(f"{len(classes)} classes, but {probabilities.shape[1]} probabilities")
-    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-    return Predictions([row[0] for row in rows], labels, probabilities, classes)
-
-
-def read_hits(folder: Path) -> Hits:
-    """The predictions of a run without their probabilities, row by row: these can be a thousand numbers an image.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
-    path = folder / "predictions.csv"
-    try:
-        with open_csv(path) as rows:
-            if next(rows)[:3] != ["path", "label", "predicted"]:
-                raise ValueError("path, label and predicted are not its first columns")
-            answers = [(image, label, predicted) for image, label, predicted, *_ in rows]
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-    right = np.array([label == predicted for _, label, predicted in answers], np.bool_)
-    return Hits([image for image, _, _ in answers], [label for _, label, _ in answers], right)
-
-
 def summary(metrics: Mapping[str, Any]) -> str:
     """One line for a terminal.
 
@@ -255,15 +167,6 @@ def _history_rows(history: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]
     yield from ([row[column] for column in columns] for row in history)
 
 
-def _prediction_rows(predictions: Predictions) -> Iterator[list[str]]:
-    classes = predictions.classes
-    yield ["path", "label", "predicted", *(f"p_{name}" for name in classes)]
-    rows = zip(predictions.paths, predictions.labels, predictions.predicted, predictions.probabilities, strict=True)
-    for path, label, predicted, probabilities in rows:
-        # numpy's text of a float32 is the shortest that reads back as the same float32.
-        yield [path, classes[label], classes[predicted], *map(str, probabilities.astype(np.float32))]
-
-
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds this very run, complete.
 
@@ -283,3 +186,26 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     if found != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
     return True
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """A program's settings without those that only say where things lie: what identifies a run."""
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
+
+
+def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
+    """All that decides the result of a run: its settings and what went in."""
+    return {**settings_of(config), **inputs}
+
+
+def ranked(runs: Sequence[Run]) -> list[Run]:
+    """Best validation accuracy first, of equals the one trained faster, then by name; test figures have no say.
+
+    A run without a validation accuracy comes last.
+    """
+
+    def rank(run: Run) -> tuple[float, float, str]:
+        validation, seconds = run[1]["val"].get("accuracy"), run[1].get("train_seconds")
+        return math.inf if validation is None else -validation, math.inf if seconds is None else seconds, run[0].name
+
+    return sorted(runs, key=rank)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from headstart.heads.training import Record
 from headstart.settings import PLACES, HeadConfig
-from headstart.training import Record
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from headstart.cache.feature_cache import READ_THREADS, FeatureCache
 from headstart.cache.layout import FEATURES
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
-from headstart.feature_file import WINDOW_ROWS, FeatureFile
+from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.settings import Views
 from headstart.support.memory import kept_memory
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import torch
 
-from headstart import finetuned_net, finetuning, image_batches, outcomes, runs
-from headstart.checkpoint import Checkpoint
-from headstart.data_parallel import Group, group_of
 from headstart.datasets import labelled, splits
 from headstart.datasets.manifest import Manifest
+from headstart.finetuning import batches, net, training
+from headstart.finetuning.checkpoint import Checkpoint
+from headstart.finetuning.data_parallel import Group, group_of
 from headstart.models.mlp import trainable_parameters
 from headstart.models.resnet50 import how_to_load, save_resnet50
 from headstart.models.weights import describe_weights, weights_digest
+from headstart.runs import figures
+from headstart.runs import folder as runs
+from headstart.runs.predictions import Predictions
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
@@ -37,12 +40,12 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     device, team = pick_device(config.device), team or Team()
     manifest = labelled.load(data_of(config), config.seed)
     digest = weights_digest(config.weights, config.seed)
-    identity = outcomes.identity(
+    identity = runs.identity(
         config,
         weights_digest=digest,
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
-        head_digest=finetuned_net.head_digest(config.init_head),
+        head_digest=net.head_digest(config.init_head),
         device=device.type,
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
@@ -56,7 +59,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         print(describe_weights(config.weights))
     checkpoint = Checkpoint(folder, identity)
     with group_of(team, device) as group:
-        tuned = finetuning.finetune(manifest, config, device, checkpoint, group)
+        tuned = training.finetune(manifest, config, device, checkpoint, group)
         metrics, test = _tested(manifest, config, tuned, device, group)
     if not team.leads:
         return folder
@@ -74,15 +77,15 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 
 
 def _tested(
-    manifest: Manifest, config: FinetuneConfig, tuned: finetuning.Tuned, device: torch.device, group: Group
-) -> tuple[dict[str, object], runs.Predictions]:
+    manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, device: torch.device, group: Group
+) -> tuple[dict[str, object], Predictions]:
     """The figures of a trained net, and what it says about the test images."""
-    geometry = finetuning.geometry_of(config)
-    images = image_batches.Images(manifest, geometry, config.workers)
+    geometry = training.geometry_of(config)
+    images = batches.Images(manifest, geometry, config.workers)
     val, test = (
-        outcomes.predictions_of(
+        figures.predictions_of(
             manifest,
-            *image_batches.predict(tuned.net, tuned.scale, images, splits.rows_of(manifest, split), device, group),
+            *batches.predict(tuned.net, tuned.scale, images, splits.rows_of(manifest, split), device, group),
         )
         for split in ("val", "test")
     )
@@ -93,7 +96,7 @@ def _tested(
         "dataset": manifest.name,
         "data_root": str(manifest.root),
         "classes": manifest.classes,
-        **outcomes.figures(val, test),
+        **figures.figures(val, test),
         "best_epoch": tuned.best_epoch,
         "train_seconds": tuned.train_seconds,
         "images_per_second": tuned.images_per_second,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.drawing import PALETTE, picture
+from headstart.runs.drawing import PALETTE, picture
 from headstart.support.quantities import human_count
 
 MAX_COLUMNS = 3

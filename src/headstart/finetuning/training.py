@@ -16,15 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models import ResNet
 
-from headstart import training_precision
-from headstart.calibration import cross_entropies
-from headstart.checkpoint import Checkpoint
-from headstart.data_parallel import Group
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of, stratified
 from headstart.errors import DataError, TrainingFailed
-from headstart.finetuned_net import initial_net, set_training
-from headstart.image_batches import Images, predict
+from headstart.finetuning import precision as training_precision
+from headstart.finetuning.batches import Images, predict
+from headstart.finetuning.checkpoint import Checkpoint
+from headstart.finetuning.data_parallel import Group
+from headstart.finetuning.net import initial_net, set_training
 from headstart.images.augmentation import RandomCrop
 from headstart.images.decoding import Geometry
 from headstart.images.loading import SquaresOf
@@ -32,10 +31,11 @@ from headstart.models.precision import has_compiler, require_compiler
 from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale
 from headstart.models.schedule import rate_factor
 from headstart.models.weights import shorter_px
+from headstart.runs.calibration import cross_entropies
+from headstart.runs.history import epoch_line, score
 from headstart.settings import FinetuneConfig, require
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
-from headstart.training import epoch_line, score
 
 WARMUP = 0.05
 """Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torchvision.models import ResNet
 
-from headstart import runs
 from headstart.errors import RunError
 from headstart.models.mlp import load_head
 from headstart.models.resnet50 import PixelScale, load_resnet50
 from headstart.models.weights import weights_digest
+from headstart.runs import folder as runs
+from headstart.runs.predictions import read_classes
 from headstart.settings import FinetuneConfig
 
 STAGES = {
@@ -72,7 +73,7 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
     Raises:
         RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
     """
-    metrics, found = runs.load_metrics(folder), runs.read_classes(folder)
+    metrics, found = runs.load_metrics(folder), read_classes(folder)
     made, setting = metrics.get("recipe"), metrics.get("best_setting") or {}
     if made is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from headstart.moments import Moments
+from headstart.probes.moments import Moments
 
 PENALTIES = tuple(float(10.0**power) for power in torch.linspace(9, -6, 61, dtype=torch.float64))
 """Strongest first. One costs next to nothing, so that they reach further than those of logistic regression."""

@@ -1,0 +1,19 @@
+"""The epochs of a training: their columns, a line for the terminal, and what makes one the best."""
+
+import math
+from collections.abc import Mapping
+
+HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+
+
+def epoch_line(row: dict[str, float], epochs: int) -> str:
+    """One line of a history for the person who waits."""
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.4f}, "
+        f"val loss {row['val_loss']:.4f}, val accuracy {row['val_accuracy']:.4f}"
+    )
+
+
+def score(row: Mapping[str, float]) -> tuple[float, float]:
+    """What epochs and heads are chosen by, the higher the better: validation accuracy, then the least loss."""
+    return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
