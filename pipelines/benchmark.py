@@ -11,7 +11,8 @@ def main(config: BenchmarkConfig) -> None:
     from functools import partial
     from pathlib import Path
 
-    from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
+    from headstart.benchmarks import by_hand, finetuning, heads, photos, rounds, storing, tables
+    from headstart.benchmarks import extraction as passing
     from headstart.support import files
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:

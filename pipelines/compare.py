@@ -9,8 +9,9 @@ from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
 
 def main(config: CompareConfig) -> None:
     """Prints two tables and a sentence, and writes the same as JSON, as a picture and as a page."""
-    from headstart import comparison, report, tables
     from headstart.errors import RunError
+    from headstart.report import comparison, tables
+    from headstart.report import page as report
     from headstart.runs import folder as runs
     from headstart.runs import pictures
     from headstart.support import files

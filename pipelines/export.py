@@ -6,9 +6,9 @@ from headstart.settings import ExportConfig, run_of
 
 def main(config: ExportConfig) -> None:
     """Exports, checks, and describes the model."""
-    from headstart import exporting, model_card, run_parts  # torch loads here, after --help has answered
+    from headstart.prediction import exporting, loading, model_card  # torch loads here, after --help has answered
 
-    run = run_parts.RunFolder.open(run_of(config))
+    run = loading.RunFolder.open(run_of(config))
     folder = config.out or run.folder / config.format
     checks = model_card.checks_of(run, config.images)
     exported = exporting.export(exporting.plain_classifier(run, config.weights), checks.pixels, config.format)

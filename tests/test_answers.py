@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from headstart.answers import Answers, disagreement
+from headstart.report.answers import Answers, disagreement
 from headstart.runs.predictions import Predictions
 
 

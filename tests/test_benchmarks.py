@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import decoded
 
-from headstart.benchmarks import by_hand, finetuning, heads, passing, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, finetuning, heads, photos, rounds, storing, tables
+from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe

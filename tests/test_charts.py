@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import charts, report_charts
-from headstart.answers import Answers
-from headstart.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, linear, logarithmic
-from headstart.placement import LETTER, LINE
+from headstart.report import charts, figures
+from headstart.report.answers import Answers
+from headstart.report.charts import BOTTOM, LEFT, LETTER, LINE, RIGHT, TOP, Chart, linear, logarithmic
 from headstart.runs.pictures import TIME_TICKS
 
 UNIT = charts.Axis("", 0, 1, ())
@@ -65,7 +64,7 @@ def test_the_ticks_of_a_time_axis_leave_each_other_room(values):
 
 
 def test_every_run_is_named_by_rank_and_kind_and_ways_differ_by_form():
-    chart = report_charts.accuracy_against_time([run("a"), run("b", "finetune", 0.95, 300.0)])
+    chart = figures.accuracy_against_time([run("a"), run("b", "finetune", 0.95, 300.0)])
     assert [text.words for text in chart.texts] == ["1 head", "2 finetune seed"]
     assert {shape.look for shape in chart.shapes if shape.kind == "dots"} == {"first", "second"}
     assert [words for _, words, _ in chart.key] == ["a head on frozen features", "the whole net, fine-tuned"]
@@ -74,7 +73,7 @@ def test_every_run_is_named_by_rank_and_kind_and_ways_differ_by_form():
 @pytest.mark.parametrize(("runs", "named"), [(10, 10), (60, 3)])
 def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_them(runs, named):
     found = [run(f"head-{number}", train_seconds=2 + number / 100) for number in range(runs)]
-    texts = report_charts.accuracy_against_time(found).texts
+    texts = figures.accuracy_against_time(found).texts
     assert {f"{number} head" for number in range(1, named + 1)} <= {text.words for text in texts}
     spans = []
     for text in texts:
@@ -89,7 +88,7 @@ def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_the
 
 def test_runs_without_test_images_or_training_time_are_left_out():
     untested = ("untested", {**run("")[1], "test": {"images": 0}})
-    assert report_charts.accuracy_against_time([untested, run("untimed", train_seconds=None)]) is None
+    assert figures.accuracy_against_time([untested, run("untimed", train_seconds=None)]) is None
 
 
 def test_training_curves_mark_nothing_for_many_epochs_and_name_the_best():
@@ -97,15 +96,15 @@ def test_training_curves_mark_nothing_for_many_epochs_and_name_the_best():
         {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - abs(epoch - 40) / 100}
         for epoch in range(1, 61)
     ]
-    loss, accuracy = report_charts.training_curves(history)
+    loss, accuracy = figures.training_curves(history)
     assert accuracy.title == "Validation accuracy, best 1.000 in epoch 40"
     assert [shape.kind for shape in loss.shapes] == ["line", "line"]
-    assert len(report_charts.training_curves([{**row, "val_accuracy": math.nan} for row in history])) == 1
+    assert len(figures.training_curves([{**row, "val_accuracy": math.nan} for row in history])) == 1
 
 
 def test_a_loss_that_explodes_still_gives_curves():
     history = [{"epoch": 1, "train_loss": math.inf, "val_loss": math.nan, "val_accuracy": 0.1}]
-    loss, accuracy = report_charts.training_curves(history)
+    loss, accuracy = figures.training_curves(history)
     assert loss.shapes[0].path == ""
     assert accuracy.shapes[0].path
 
@@ -115,7 +114,7 @@ def test_the_learning_curve_has_the_mean_over_seeds():
         {"train_images": images, "val_accuracy": math.nan, "test_accuracy": accuracy}
         for images, accuracy in ((10, 0.4), (10, 0.6), (100, 0.8))
     ]
-    chart = report_charts.learning_curve("curve", points)
+    chart = figures.learning_curve("curve", points)
     (line,) = (shape for shape in chart.shapes if shape.kind == "line")
     assert places(line.path) == [chart.place((10, 0.5)), chart.place((100, 0.8))]
     assert [words for _, words, _ in chart.key] == ["test"]
@@ -124,7 +123,7 @@ def test_the_learning_curve_has_the_mean_over_seeds():
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy():
     confidence = np.array([0.95, 0.95, 0.55])
     answers = Answers(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
-    chart = report_charts.calibration(answers)
+    chart = figures.calibration(answers)
     dots = [place for shape in chart.shapes if shape.kind == "dots" for place in places(shape.path)]
     assert sorted(dots) == sorted([chart.place((0.95, 0.5)), chart.place((0.55, 1))])
 
@@ -132,7 +131,7 @@ def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy():
 def test_the_map_keeps_proportions_and_has_every_point_once():
     plane = np.random.default_rng(0).normal(size=(50, 2)) * [10, 1]
     labels = np.arange(50) % 4
-    found = report_charts.feature_map(plane, labels, ("a", "b", "c", "d", "nobody"), np.array([0.9, 0.1]))
+    found = figures.feature_map(plane, labels, ("a", "b", "c", "d", "nobody"), np.array([0.9, 0.1]))
     drawn = np.array(places(found.paths[0]))
     scales = np.ptp(drawn, axis=0) / np.ptp(plane[labels == 0], axis=0)
     assert scales[0] == pytest.approx(scales[1], rel=0.02)
@@ -142,9 +141,9 @@ def test_the_map_keeps_proportions_and_has_every_point_once():
 
 def test_many_classes_get_panels_for_the_largest_instead_of_colours():
     labels = np.concatenate([np.arange(100), np.repeat(90, 5)])
-    found = report_charts.feature_map(
+    found = figures.feature_map(
         np.random.default_rng(0).normal(size=(105, 2)), labels, tuple(map(str, range(100))), np.array([0.5, 0.3])
     )
     assert not found.coloured
-    assert len(found.panels) == report_charts.PANELS
+    assert len(found.panels) == figures.PANELS
     assert 90 in found.panels

@@ -11,11 +11,11 @@ from torch import nn
 
 from headstart.cache.recipe import from_config
 from headstart.cache.views import Augmentation
-from headstart.classifier import Classifier
 from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Geometry
 from headstart.images.loading import content_digest
-from headstart.run_parts import Parts
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.loading import Parts
 from headstart.settings import ExtractConfig
 
 PX = 32

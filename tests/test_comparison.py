@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import standings, tables
-from headstart.comparison import compare
 from headstart.errors import RunError
-from headstart.paired import interval
+from headstart.report import standing as standings
+from headstart.report import tables
+from headstart.report.comparison import compare
+from headstart.report.paired import interval
+from headstart.report.standing import pays_after
 from headstart.runs.folder import ranked
-from headstart.standings import pays_after
 from headstart.support import files
 
 ALL = 180

@@ -9,14 +9,14 @@ import torch
 from conftest import TEST, TRAIN, make_cache
 from torch import nn
 
-from headstart import exporting
 from headstart.cache.recipe import from_config
-from headstart.classifier import Classifier
 from headstart.errors import ExportFailed, SettingsError
-from headstart.exporting import export, plain_classifier
 from headstart.heads.run import train
 from headstart.models.resnet50 import IMAGENET, fast_module, frozen, load_resnet50
-from headstart.run_parts import Parts, RunFolder
+from headstart.prediction import exporting
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.exporting import export, plain_classifier
+from headstart.prediction.loading import Parts, RunFolder
 from headstart.settings import ExtractConfig, HeadConfig
 
 PX = 32

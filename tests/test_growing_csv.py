@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.errors import RunError
-from headstart.growing_csv import GrowingCsv
+from headstart.prediction.growing_csv import GrowingCsv
 
 HEADER = ["path", "answer"]
 NAMES = ["a.jpg", "b,c.jpg", 'quote".jpg', "two\nlines.jpg", "caf\udce9.jpg", "last.jpg"]

@@ -9,7 +9,7 @@ import pytest
 
 from headstart.cache.recipe import from_config
 from headstart.errors import DataError, RunError
-from headstart.model_card import CHECKED, card, checks_of
+from headstart.prediction.model_card import CHECKED, card, checks_of
 from headstart.settings import ExtractConfig
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multinomial
 
-from headstart.paired import difference, interval, mcnemar_p
+from headstart.report.paired import difference, interval, mcnemar_p
 
 
 @st.composite

@@ -10,12 +10,12 @@ import torch
 from conftest import TEST, TRAIN, make_cache, picture
 from torch import nn
 
-from headstart import prediction
 from headstart.cache.recipe import from_config
-from headstart.classifier import Classifier
 from headstart.errors import CacheError, DataError
-from headstart.prediction import Summary, header, line_of, name_of, predict_cache, predict_images
-from headstart.run_parts import Parts
+from headstart.prediction import predict as prediction
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.loading import Parts
+from headstart.prediction.predict import Summary, header, line_of, name_of, predict_cache, predict_images
 from headstart.settings import ExtractConfig
 
 RECIPE = from_config(ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headstart.projection import principal_plane
+from headstart.report.sections import principal_plane
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (30, 200), (3, 7)])

@@ -14,8 +14,8 @@ from test_model_card import card_of, code, facts, metrics
 
 import headstart
 from headstart.api import extract, finetune, train_head
-from headstart.classifier import Classifier
-from headstart.parsing import PROGRAMS
+from headstart.cli import PROGRAMS
+from headstart.prediction.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,11 +9,11 @@ import pytest
 from conftest import TEST, TRAIN, VAL, make_cache, picture
 from PIL import Image
 
-from headstart import report
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError
-from headstart.report import render, sources
+from headstart.report import page as report
+from headstart.report.page import render, sources
 from headstart.runs import figures, pictures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions, read_predictions

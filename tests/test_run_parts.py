@@ -11,7 +11,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
-from headstart.run_parts import RunFolder, folder_of, parts_of, parts_on_features
+from headstart.prediction.loading import RunFolder, folder_of, parts_of, parts_on_features
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headstart.cli import PROGRAMS, parse
 from headstart.errors import SettingsError
-from headstart.parsing import PROGRAMS, parse
 from headstart.settings import (
     PLACES,
     CompareConfig,
@@ -324,7 +324,7 @@ def test_help_explains_every_setting(name, capsys, monkeypatch):
 
 def test_settings_and_command_lines_load_without_torch_numpy_or_h5py():
     """`--help` answers in well under a second because of it."""
-    code = "import sys, headstart.parsing, headstart.cli; print({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules))"
+    code = "import sys, headstart.cli; print({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(Path(settings.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,7 +8,7 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from headstart.thumbnails import LONGEST_PX, Thumbnails
+from headstart.report.thumbnails import LONGEST_PX, Thumbnails
 
 
 def opened(uri):

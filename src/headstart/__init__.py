@@ -4,21 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import extract, finetune, train_head
-    from headstart.arrays import load
+    from headstart.api import extract, finetune, load, train_head
     from headstart.cache.feature_cache import FeatureCache
-    from headstart.classifier import Classifier
     from headstart.heads.estimator import HeadClassifier
+    from headstart.prediction.classifier import Classifier
 
 __all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
 
 _HOMES = {
-    "Classifier": "classifier",
+    "Classifier": "prediction.classifier",
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",
     "extract": "api",
     "finetune": "api",
-    "load": "arrays",
+    "load": "api",
     "train_head": "api",
 }
 

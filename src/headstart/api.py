@@ -11,6 +11,9 @@ from headstart.errors import SettingsError
 from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from headstart.cache.feature_cache import FeatureCache
 
 
@@ -102,3 +105,30 @@ def _as_declared(value: Any, declared: Any) -> Any:
     if get_origin(declared) is tuple:
         return tuple(value) if isinstance(value, list | tuple) else (value,)
     return float(value) if declared is float and isinstance(value, int) else value
+
+
+def load(cache: str | Path) -> "dict[str, tuple[NDArray[np.float32], NDArray[np.str_]]]":
+    """Features and class names of every split: `X, y = headstart.load("data/features/photos.h5")["train"]`.
+
+    Args:
+        cache: the HDF5 file.
+
+    Returns:
+        For train, val and test: X (n, D), and y (n,), the name of each image's class. Images without a label or without
+        features are left out.
+
+    Raises:
+        CacheError: there is no such cache.
+        CacheDamaged: a row is not what was written.
+    """
+    import numpy as np
+
+    from headstart.cache.feature_cache import FeatureCache
+    from headstart.datasets.manifest import SPLITS
+
+    opened = FeatureCache(Path(cache))
+    features, names = opened.read(), np.array(opened.manifest.classes)
+    rows = {split: opened.rows(split) for split in SPLITS}
+    return {
+        split: (features[own].astype(np.float32), names[opened.manifest.labels[own]]) for split, own in rows.items()
+    }

@@ -1,14 +1,51 @@
 """What all programs share: settings in, one line for a warning or a user's error, a clean stop on Ctrl-C."""
 
+import dataclasses
 import os
 import sys
+import tomllib
 import warnings
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TypeVar
 
-from headstart import parsing
-from headstart.errors import DataWarning, HeadstartError
-from headstart.parsing import Config
+from headstart.errors import DataWarning, HeadstartError, SettingsError
+from headstart.settings import (
+    BenchmarkConfig,
+    CompareConfig,
+    ExportConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    HeadConfig,
+    InspectConfig,
+    LearningCurveConfig,
+    PredictConfig,
+    PrepareConfig,
+    ProbeConfig,
+    SweepConfig,
+)
+
+CONFIG_FOLDER = Path("pipelines/configs")
+
+Config = TypeVar("Config")
+
+PROGRAMS: dict[str, type] = {
+    "prepare": PrepareConfig,
+    "extract": ExtractConfig,
+    "inspect": InspectConfig,
+    "head": HeadConfig,
+    "sweep": SweepConfig,
+    "probe": ProbeConfig,
+    "learning_curve": LearningCurveConfig,
+    "finetune": FinetuneConfig,
+    "compare": CompareConfig,
+    "predict": PredictConfig,
+    "export": ExportConfig,
+    "benchmark": BenchmarkConfig,
+}
+"""The tables of a TOML file, and who reads them."""
 
 
 def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
@@ -21,7 +58,7 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
     """
     _speak_plainly()
     try:
-        sys.exit(main(parsing.parse(config_type, sys.argv[1:])))
+        sys.exit(main(parse(config_type, sys.argv[1:])))
     except HeadstartError as error:
         _say(error)
         sys.exit(2)
@@ -68,3 +105,67 @@ def _speak_plainly() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if _rank() != "0":
         warnings.filterwarnings("ignore", category=DataWarning)
+
+
+def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
+    """The settings of one program, from its TOML file and its flags.
+
+    Raises:
+        SettingsError: the file or one of its keys is unknown, or a value is out of range.
+        SystemExit: a flag is unknown or cannot be read (0 after `--help`).
+    """
+    import tyro
+
+    finder = ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    name = finder.parse_known_args(list(arguments))[0].config
+    defaults = tyro.cli(config_type, args=read_toml(name, config_type)) if name else config_type()
+    return tyro.cli(config_type, args=list(arguments), default=defaults)
+
+
+def read_toml(name: str, config_type: type) -> list[str]:
+    """What a TOML file says to one program, as flags: its shared keys, and on top of them the program's own table.
+
+    Args:
+        name: a name in pipelines/configs, or a path that ends in .toml.
+        config_type: one of `PROGRAMS`.
+
+    Raises:
+        SettingsError: no such file, no TOML, or a key that no program, or not this one, knows.
+    """
+    path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIG_FOLDER.glob("*.toml"))) or "none here"
+        raise SettingsError(f"There is no settings file {path}. Known names: {known}; or give a path ending in .toml.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}.") from None
+    _refuse_unknown_keys(path, content)
+    table = next(name for name, program in PROGRAMS.items() if program is config_type)
+    on_data = "data" in _fields(config_type)  # programs that use a finished run take nothing from its data set
+    shared = {key: value for key, value in content.items() if on_data and key in _fields(config_type)}
+    merged = {**shared, **content.get(table, {})}
+    return [word for key, value in merged.items() for word in _as_flag(key.replace("_", "-"), value)]
+
+
+def _as_flag(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+
+
+def _refuse_unknown_keys(path: Path, content: dict[str, Any]) -> None:
+    anywhere = {field for program in PROGRAMS.values() for field in _fields(program)}
+    for key, value in content.items():
+        if isinstance(value, dict) and key not in PROGRAMS:
+            raise SettingsError(f"{path}: unknown table [{key}]; there are {', '.join(PROGRAMS)}.")
+        if not isinstance(value, dict) and key not in anywhere:
+            raise SettingsError(f"{path}: unknown setting {key!r}.")
+        for inner in value if isinstance(value, dict) else ():
+            if inner not in _fields(PROGRAMS[key]):
+                raise SettingsError(f"{path}: unknown setting {inner!r} in [{key}].")
+
+
+def _fields(program: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(program)} - {"config"}

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from headstart.datasets import unlabelled
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
-from headstart.exporting import Exported
 from headstart.images.loading import Loaded, default_workers, stream
-from headstart.run_parts import RunFolder
+from headstart.prediction.exporting import Exported
+from headstart.prediction.loading import RunFolder
 from headstart.runs.kinds import is_frozen
 from headstart.runs.predictions import read_predictions
 from headstart.support.files import whole_file, write_json

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart import verdict
-from headstart.paired import Difference, difference
+from headstart.report import verdict
+from headstart.report.paired import Difference, difference
+from headstart.report.standing import Standing, pays_after, standing
 from headstart.runs import kinds
 from headstart.runs.folder import Run, ranked
 from headstart.runs.predictions import Hits, read_hits
-from headstart.standings import Standing, pays_after, standing
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from headstart.comparison import Comparison
-from headstart.paired import Difference
+from headstart.report.comparison import Comparison
+from headstart.report.paired import Difference
+from headstart.report.standing import Standing
 from headstart.runs import kinds
-from headstart.standings import Standing
 from headstart.support.quantities import duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")

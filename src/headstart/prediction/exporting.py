@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.classifier import Classifier
 from headstart.errors import ExportFailed, SettingsError
-from headstart.run_parts import RunFolder, parts_of
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.loading import RunFolder, parts_of
 from headstart.settings import ExportFormat
 
 LARGEST_DIFFERENCE = 1e-4

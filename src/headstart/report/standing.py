@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from headstart.paired import Difference
+from headstart.report.paired import Difference
 from headstart.runs import kinds
 from headstart.runs.folder import Run
 

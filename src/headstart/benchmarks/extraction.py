@@ -11,14 +11,14 @@ import torch
 
 from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import creation, recipe
-from headstart.classifier import Classifier
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction.extractor import Extractor
 from headstart.images.loading import stream
 from headstart.models.resnet50 import fast_module
-from headstart.prediction import predict_images
-from headstart.run_parts import Parts
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.loading import Parts
+from headstart.prediction.predict import predict_images
 from headstart.settings import ExtractConfig
 from headstart.support.memory import kept_memory
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from headstart import findings, report_charts
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
+from headstart.report import figures, sections
+from headstart.report.thumbnails import Thumbnails
 from headstart.runs import kinds
 from headstart.runs.folder import Run
 from headstart.settings import CompareConfig, cache_path
 from headstart.support.quantities import duration
-from headstart.thumbnails import Thumbnails
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = "page.html.jinja"
 MOST_LISTED = 100
 """Runs in the table."""
 MOST_CLASS_ROWS = 40
@@ -38,23 +38,23 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         CacheDamaged: a feature is not what was written.
     """
     thumbnails = Thumbnails(images)
-    details = findings.details(ranked, thumbnails)
+    details = sections.details(ranked, thumbnails)
     values = {
         "name": ranked[0][1]["dataset"],
         "sentence": sentence,
         "ranked": ranked[:MOST_LISTED],
         "runs": len(ranked),
         "same_images": _same_images(ranked),
-        "time_chart": report_charts.accuracy_against_time(ranked),
+        "time_chart": figures.accuracy_against_time(ranked),
         "details": details,
         "tested": [detail for detail in details if detail.tested],
         "lost": [detail for detail in details if detail.metrics["test"]["images"] and not detail.tested],
-        "learning_curves": findings.learning_curves(folder),
-        "classes": findings.classes(details),
-        "disagreements": findings.disagreements(details, thumbnails),
+        "learning_curves": sections.learning_curves(folder),
+        "classes": sections.classes(details),
+        "disagreements": sections.disagreements(details, thumbnails),
         "cache": cache,
-        "map": findings.feature_map(cache) if cache else None,
-        "duplicates": findings.duplicates(cache, thumbnails) if cache else None,
+        "map": sections.feature_map(cache) if cache else None,
+        "duplicates": sections.duplicates(cache, thumbnails) if cache else None,
     }
     page = _environment().get_template(TEMPLATE).render(values, unreadable=thumbnails.missing)
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text

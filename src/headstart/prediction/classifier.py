@@ -22,7 +22,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Squares
 from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
 from headstart.models.precision import fitting_batch_size
-from headstart.run_parts import Parts, RunFolder, parts_of
+from headstart.prediction.loading import Parts, RunFolder, parts_of
 from headstart.settings import PredictConfig
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory

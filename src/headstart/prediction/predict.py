@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
-from headstart.classifier import Classifier
 from headstart.datasets import archives, unlabelled
-from headstart.growing_csv import GrowingCsv
 from headstart.images.decoding import PASSING, REASONS
 from headstart.images.unreadable import Unreadable
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.growing_csv import GrowingCsv
 from headstart.support.progress import bar
 
 MOST_PROBABLE = 5

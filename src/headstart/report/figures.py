@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart import charts
-from headstart.answers import Answers
-from headstart.charts import Axis, Chart, linear, logarithmic
 from headstart.heads.pictures import finite_pairs, over_seeds
-from headstart.placement import Point
+from headstart.report import charts
+from headstart.report.answers import Answers
+from headstart.report.charts import Axis, Chart, Point, linear, logarithmic
 from headstart.runs import kinds
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.folder import Run

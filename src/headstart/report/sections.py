@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
-from headstart import galleries, report_charts
-from headstart.answers import Answers
 from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
-from headstart.charts import Chart
 from headstart.errors import RunError
-from headstart.galleries import Card, ClassRow, Disagreements, Twins
-from headstart.projection import principal_plane
-from headstart.report_charts import FeatureMap
+from headstart.report import figures, gallery
+from headstart.report.answers import Answers
+from headstart.report.charts import Chart
+from headstart.report.figures import FeatureMap
+from headstart.report.gallery import Card, ClassRow, Disagreements, Twins
+from headstart.report.thumbnails import Thumbnails
 from headstart.runs import kinds
 from headstart.runs.folder import Run
 from headstart.runs.predictions import read_predictions
 from headstart.support.files import read_csv
-from headstart.thumbnails import Thumbnails
 
 MOST_DETAILED = 8
 """Runs that get curves, matrices and galleries: the best of each kind, then the best of the others."""
@@ -95,7 +95,7 @@ def details(ranked: Sequence[Run], thumbnails: Thumbnails) -> list[Detail]:
 def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
     folder, metrics = run
     history = _numbers(folder / "history.csv", HISTORY)
-    curves = report_charts.training_curves(history) if history else []
+    curves = figures.training_curves(history) if history else []
     try:
         answers = Answers.of(read_predictions(folder)) if metrics["test"]["images"] else None
     except RunError:  # the page says so
@@ -107,11 +107,11 @@ def _tested(answers: Answers, thumbnails: Thumbnails) -> Tested:
     few = len(answers.classes) <= MOST_MATRIX_CLASSES
     return Tested(
         answers,
-        report_charts.calibration(answers),
+        figures.calibration(answers),
         answers.confusion() if few else None,
-        None if few else galleries.matrix_picture(answers),
+        None if few else gallery.matrix_picture(answers),
         answers.frequent_confusions(FREQUENT_CONFUSIONS),
-        galleries.mistakes(answers, thumbnails),
+        gallery.mistakes(answers, thumbnails),
     )
 
 
@@ -129,7 +129,7 @@ def learning_curves(folder: Path) -> list[Chart]:
     """Those that lie beside the runs of a data set, at most `MOST_LEARNING_CURVES`."""
     tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MOST_LEARNING_CURVES]
     found = ((path.parent.name, _numbers(path, LEARNING_CURVE)) for path in tables)
-    return [report_charts.learning_curve(name, points) for name, points in found if points]
+    return [figures.learning_curve(name, points) for name, points in found if points]
 
 
 def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Answers] | None:
@@ -143,7 +143,7 @@ def classes(details: Sequence[Detail]) -> tuple[list[Detail], list[ClassRow]]:
     """The best frozen and the best fine-tuned run, where their classes are the same, and the table of the classes."""
     best = [found for finetuned in (False, True) if (found := _best(details, finetuned))]
     shown = [(detail, answers) for detail, answers in best if answers.classes == best[0][1].classes]
-    rows = galleries.class_rows([answers for _, answers in shown]) if shown else []
+    rows = gallery.class_rows([answers for _, answers in shown]) if shown else []
     return [detail for detail, _ in shown], rows
 
 
@@ -152,7 +152,7 @@ def disagreements(details: Sequence[Detail], thumbnails: Thumbnails) -> tuple[De
     frozen, finetuned = _best(details, False), _best(details, True)
     if not frozen or not finetuned:
         return None
-    return frozen[0], finetuned[0], galleries.disagreements(frozen[1], finetuned[1], thumbnails)
+    return frozen[0], finetuned[0], gallery.disagreements(frozen[1], finetuned[1], thumbnails)
 
 
 def feature_map(cache: FeatureCache) -> FeatureMap | None:
@@ -167,7 +167,7 @@ def feature_map(cache: FeatureCache) -> FeatureMap | None:
     if len(rows) > MOST_MAP_POINTS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_MAP_POINTS, replace=False))
     plane, shares = principal_plane(cache.gather(rows))
-    return report_charts.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
+    return figures.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
 
 
 def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None:
@@ -189,5 +189,27 @@ def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None
         compared=len(nearest.test_rows),
         total=len(cache.rows("test")),
         median=float(np.median(nearest.cosines)),
-        shown=galleries.twins(cache, nearest, thumbnails),
+        shown=gallery.twins(cache, nearest, thumbnails),
     )
+
+
+def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The plane in which the features vary most.
+
+    By the eigenvectors of the (n, n) Gram matrix, which is smaller than that of the covariance for n < D.
+
+    Args:
+        features: (n, D), n at least 2; memory and time grow with n x n.
+
+    Returns:
+        (n, 2) coordinates, each column with mean 0 and its largest value positive, so that the map does not flip; and
+        (2,) each column's share of the whole variance, in [0, 1] (0 where nothing varies).
+    """
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    gram = centred @ centred.T
+    count = len(gram)
+    values, vectors = eigh(gram, subset_by_index=(count - 2, count - 1))
+    lengths = np.sqrt(np.maximum(values, 0))[::-1]
+    plane = vectors[:, ::-1] * lengths
+    plane *= np.where(plane.max(axis=0) >= -plane.min(axis=0), 1.0, -1.0)
+    return plane, lengths**2 / max(np.trace(gram), np.finfo(float).tiny)

@@ -2,8 +2,8 @@
 
 import math
 
-from headstart.paired import Difference
-from headstart.standings import Standing
+from headstart.report.paired import Difference
+from headstart.report.standing import Standing
 
 
 def sentence(reference: Standing | None, finetuned: Standing | None) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.answers import Answers, disagreement
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.nearest import Nearest
-from headstart.thumbnails import Thumbnails
+from headstart.report.answers import Answers, disagreement
+from headstart.report.thumbnails import Thumbnails
 
 MISTAKES = 8
 """Thumbnails of each run."""

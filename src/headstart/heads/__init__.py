@@ -1,0 +1,17 @@
+"""Heads on cached features: one or a thousand, in memory or from the file.
+
+    features.py        features, labels and splits as tensors
+    feature_file.py    features that do not fit the memory, read a window ahead
+    stack.py           K heads as one computation
+    targets.py         loss, label smoothing, class weights
+    adam.py            Adam and AdamW for K heads at once
+    training.py        from features to trained heads
+    sweep.py           many settings, successive halving
+    leaderboard.py     the settings of a sweep, ranked
+    learning_curve.py  accuracy against the number of training images
+    pictures.py        sweep.png and learning_curve.png
+    run.py             from the settings to the folder of a run
+    estimator.py       the head as a scikit-learn estimator
+
+Never sees an image, never loads a backbone.
+"""

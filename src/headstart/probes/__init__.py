@@ -1,0 +1,10 @@
+"""How good the features are, as papers measure it.
+
+    probe.py       the protocol: choose on validation, learn from both, test once
+    logistic.py    multinomial logistic regression over 45 penalties
+    ridge.py       ridge regression in closed form
+    neighbours.py  weighted nearest neighbours
+    moments.py     means and scatter of features, in one pass over them
+
+Never sees an image, never loads a backbone.
+"""
