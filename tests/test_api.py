@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TEST, TRAIN, VAL, make_cache, picture
-from test_pipelines import ran
+from helpers.caches import make_cache
+from helpers.features import TEST, TRAIN, VAL
+from helpers.pictures import picture
+from helpers.processes import ran
 
 from headstart import Classifier, extract, finetune, train_head
 from headstart.cache.feature_cache import FeatureCache

@@ -18,7 +18,7 @@ from zlib import crc32
 import h5py
 import numpy as np
 import pytest
-from conftest import picture
+from helpers.pictures import picture
 
 from headstart.cache.layout import DONE, PENDING
 

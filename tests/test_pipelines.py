@@ -1,17 +1,13 @@
 """Each program as a person runs it, on small data: what it leaves behind, what it says, and what it refuses."""
 
 import csv
-import io
 import json
 import os
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
 import time
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -20,7 +16,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import TEST, TRAIN, VAL, make_cache, picture
+from helpers.caches import make_cache
+from helpers.features import TEST, TRAIN, VAL
+from helpers.pictures import picture
+from helpers.processes import PIPELINES, Ran, ran, run
 from torch import nn
 from torchvision.models import resnet50
 
@@ -29,7 +28,6 @@ from headstart.cache.layout import DONE, UNREADABLE
 from headstart.heads import training
 from headstart.support.quantities import duration
 
-PIPELINES = Path(__file__).parents[1] / "pipelines"
 DIGITS = PIPELINES / "configs" / "digits.toml"
 SMALL = ("--weights", "random", "--image-px", "32", "--workers", "1", "--batch-size", "8")
 EXTRACT = (*SMALL, "--resize", "squash", "--max-unreadable", "0.5")
@@ -39,34 +37,6 @@ SWEEP = ("--hidden", "none", "8", "--lr", "1e-3", "1e38", "--seed", "0", "1", "-
 SWEEP = (*SWEEP, "--dropout", "0.4", "--weight-decay", "0")
 CURVE = ("--hidden", "8", "--epochs", "2", "--fractions", "0.5", "1", "--seeds", "2")
 PROBES = ("logistic", "ridge", "knn")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a program ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-def run(program: str, *arguments: object, cwd: Path) -> Ran:
-    """Runs a program in this process, which has torch already. Whatever would be a traceback is an error here, too."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(cwd)
-        patch.setattr(sys, "argv", [f"{program}.py", *map(str, arguments)])
-        patch.setattr(warnings, "formatwarning", warnings.formatwarning)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(PIPELINES / f"{program}.py"), run_name="__main__")
-    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def ran(program: str, *arguments: object, cwd: Path) -> Ran:
-    """The same, for a run that must end well."""
-    result = run(program, *arguments, cwd=cwd)
-    assert result.code == 0, result.err
-    return result
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
-from test_model_card import card_of, code, facts, metrics
+from helpers.cards import card_of, code, facts, metrics
+from helpers.pictures import picture
 
 import headstart
 from headstart.api import extract, finetune, train_head

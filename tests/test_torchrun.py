@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import children, picture, until
+from helpers.pictures import picture
+from helpers.processes import children, until
 
 from headstart import extract
 from headstart.cache.feature_cache import FeatureCache

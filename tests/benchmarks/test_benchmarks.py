@@ -1,0 +1,132 @@
+"""The benchmark measures what it says: other bytes for every photo, the same work for every contestant."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.pictures import decoded
+
+from headstart.benchmarks import by_hand, finetuning, heads, photos, rounds, storing, tables
+from headstart.benchmarks import extraction as passing
+from headstart.cache import recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.recipe import Recipe
+from headstart.errors import DataError
+from headstart.extraction import precision as tuning
+from headstart.settings import ExtractConfig, FinetuneConfig
+
+
+def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
+    source = make_photos({"cat": 1, "dog": 1}, suffix=".jpg")
+    manifest = photos.gather(source, tmp_path / "gathered", 6)
+    contents = [manifest.place(row).read_bytes() for row in range(6)]
+    assert len(set(contents)) == 6
+    geometry = recipe.from_config(ExtractConfig(weights="random", image_px=32)).geometry
+    pixels = {decoded(content, geometry).tobytes() for content in contents}
+    assert len(pixels) == 2
+
+
+def test_a_folder_without_photos_is_named(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        photos.gather(tmp_path, tmp_path / "gathered", 4)
+
+
+def test_photos_are_made_up_where_none_are_given(tmp_path):
+    manifest = photos.gather(None, tmp_path / "gathered", 4)
+    assert len(manifest) == 4
+    assert all(20_000 < size < 300_000 for size in manifest.sizes), "about as many bytes as a photo of this size"
+
+
+@pytest.fixture
+def made() -> Recipe:
+    return recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
+
+
+def test_what_is_written_is_what_is_read(tmp_path, made):
+    storage = storing.Storage(made, tmp_path, 300)
+    assert storage.write() > 0
+    assert storage.tofile() > 0
+    assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
+    assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
+    reading = storage.reading()
+    assert min(reading.load(), reading.load_verified(), reading.fromfile()) > 0
+
+
+def test_what_people_write_by_hand_runs(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
+    hand = by_hand.ByHand(manifest, 2, 1, "cpu")
+    assert min(hand.features(), hand.head_each_epoch(), hand.fine_tuning(4)) > 0
+
+
+def test_a_contestant_in_its_own_process_is_not_in_ours():
+    assert rounds.in_its_own_process(own_process_id)() != own_process_id()
+
+
+def own_process_id() -> float:
+    return float(os.getpid())
+
+
+def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
+    order = []
+    rates = {"a": iter([10.0, 100.0, 40.0]), "b": iter([5.0, 50.0, 10.0])}
+    contestants = {name: lambda name=name: (order.append(name), next(rates[name]))[1] for name in rates}
+    measured = rounds.rounds(contestants, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"], "each round begins with another"
+    assert rounds.ratio(measured, "a", "b") == 2.0, "the median of 2, 2 and 4"
+
+
+def test_the_machine_is_named():
+    assert torch.__version__ in rounds.machine(torch.device("cpu"))
+    assert Path("/proc/cpuinfo").exists() is False or "cores of" in rounds.machine(torch.device("cpu"))
+
+
+def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
+    rates, features = {"fp32": 10.0, "bf16": 30.0}, torch.rand(2, 2048)
+    monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
+    monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (rates[form], features))
+    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
+    config = ExtractConfig(weights="random", image_px=32, compile="off", device="cpu")
+    extraction = passing.Extraction(manifest, config, tmp_path)
+    assert extraction.recipe.precision == "bf16"
+    assert extraction.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
+
+
+def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 5)
+    config = ExtractConfig(weights="random", image_px=32, compile="off", precision="fp32", batch_size=2, device="cpu")
+    extraction = passing.Extraction(manifest, config, tmp_path)
+    assert extraction.predicting() > 0
+    assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 1 + 5
+
+
+def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
+    assert storing.Checking(made, tmp_path, 60).check() > 0
+
+
+def test_the_loop_written_by_hand_and_our_head_learn_the_same():
+    training = heads.Heads(1_000, torch.device("cpu"))
+    assert min(training.plain(), training.one(), training.many(), training.swept()) > 0
+    assert training.accuracies["one head"] > 0.2, "better than chance"
+    assert abs(training.accuracies["one head"] - training.accuracies["plain loop"]) < 0.15
+
+
+def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates():
+    rates = {"plain": [2.0], "ours": [8.0], "backbone each epoch": [2.0], "plain loop": [100.0], "one head": [8_000.0]}
+    lines = tables.table(rates)
+    assert "8.00 images/s" in lines[2]
+    assert "4.00 x plain" in lines[2]
+    assert "8,000 rows/s" in lines[5]
+    assert "80.00 x plain loop" in lines[5]
+    costs = tables.costs(rates, 800)
+    assert costs[1].split() == ["1", "experiment", "1", "h", "6", "min", "1", "min", "41", "s", "40"]
+    assert costs[-1].split()[-1] == "4,000", "10 * 800 / 2 against 10 * 800 / 8000 seconds"
+
+
+def test_fine_tuning_is_measured_without_its_words(tmp_path, make_photos, capsys):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
+    config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
+    assert finetuning.EndToEnd(manifest, config, torch.device("cpu")).ours() > 0
+    assert capsys.readouterr().out == ""

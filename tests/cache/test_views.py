@@ -1,0 +1,452 @@
+"""Augmented views: a function of seed, content and number, computed once, kept and checked as the plain one is."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from helpers.pictures import picture
+from helpers.processes import until
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart import extract
+from headstart.cache import creation
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.views import SCALE, Augmentation
+from headstart.datasets.manifest import TRAIN
+from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
+from headstart.extraction import extractor, one_pass, updating, verification
+from headstart.images import loading
+from headstart.images.decoding import Geometry, UnreadableImage
+from headstart.settings import ExtractConfig, InspectConfig
+
+EXTRACT = Path(__file__).parents[2] / "pipelines" / "extract.py"
+SETTINGS = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 2}
+SETTINGS |= {"view_kind": "crop-flip-jitter"}
+SPLITS = {"train": 7, "val": 2, "test": 1}
+GEOMETRY = Geometry(32, "crop", 37, reduced_decode=False)
+MADE = Augmentation("crop-flip-jitter", 0)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_net():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "load_resnet50", functools.cache(extractor.load_resnet50))
+        yield
+
+
+@pytest.fixture
+def photos(make_photos):
+    """15 training images, of which two are the same, and 6 others."""
+    root = make_photos({f"{split}/{name}": n for split, n in SPLITS.items() for name in ("cat", "dog")})
+    (root / "train" / "dog" / "copy.png").write_bytes(next((root / "train" / "cat").iterdir()).read_bytes())
+    return root
+
+
+@pytest.fixture
+def settings(photos, tmp_path):
+    return ExtractConfig(data=str(photos), cache=tmp_path / "pets.h5", device="cpu", views=2, **SETTINGS)
+
+
+def by_path(cache):
+    """Features of every view of every image that has them."""
+    return {
+        (view.view, cache.manifest.relative_path(row)): features[row]
+        for view in cache.looks
+        for features in [view.read()]
+        for row in np.flatnonzero(view.status == DONE).tolist()
+    }
+
+
+def assert_same_all(one, other):
+    assert one.keys() == other.keys()
+    for key, values in one.items():
+        np.testing.assert_array_equal(values, other[key], err_msg=str(key))
+
+
+def assert_same(one, other, tolerance=0.0):
+    """In all views that both have."""
+    shared = one.keys() & other.keys()
+    assert max(view for view, _ in shared) > 0
+    for key in shared:
+        np.testing.assert_allclose(one[key], other[key], rtol=0, atol=tolerance, err_msg=str(key))
+
+
+# --- what a view is ---
+
+
+@given(st.integers(1, 50), st.binary(min_size=16, max_size=16), st.integers(0, 2**63 - 1))
+def test_a_view_is_a_function_of_seed_content_and_number_alone(number, digest, seed):
+    image, made = picture(1, (50, 60)), Augmentation("crop-flip-jitter", seed)
+    pixels = [np.asarray(made.square(GEOMETRY, number, digest).square(image)) for _ in range(2)]
+    assert np.array_equal(*pixels)
+    for other in (
+        made.square(GEOMETRY, number + 1, digest),
+        made.square(GEOMETRY, number, bytes([digest[0] ^ 1]) + digest[1:]),
+        replace(made, seed=seed ^ 1).square(GEOMETRY, number, digest),
+    ):
+        assert not np.array_equal(pixels[0], np.asarray(other.square(image)))
+
+
+def test_kinds_add_mirror_images_and_colours():
+    image = picture(2, (64, 64))
+    crop, flip, jitter = (
+        [Augmentation(kind, 3).square(GEOMETRY, n, b"x" * 16).square(image) for n in range(1, 41)]
+        for kind in ("crop", "crop-flip", "crop-flip-jitter")
+    )
+    mirrored = [not np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(crop, flip, strict=True)]
+    assert 8 < sum(mirrored) < 32
+    for one, other, turned in zip(crop, flip, mirrored, strict=True):
+        assert np.array_equal(np.asarray(one)[:, ::-1] if turned else np.asarray(one), np.asarray(other))
+    means = np.array([[np.asarray(image).mean((0, 1)) for image in images] for images in (flip, jitter)])
+    assert np.abs(means[0] - means[1]).max(axis=1).min() > 0.5
+
+
+def test_a_view_is_cut_from_the_picture_as_it_is_decoded_for_the_plain_one():
+    reduced = replace(GEOMETRY, reduced_decode=True)
+    assert MADE.square(reduced, 1, b"x" * 16).draft_px(900, 600) == reduced.draft_px(900, 600)
+    assert MADE.square(GEOMETRY, 1, b"x" * 16).draft_px(900, 600) is None
+
+
+def test_what_makes_views_is_read_as_it_was_written_and_told_apart_in_words():
+    assert Augmentation.from_json(MADE.to_json()) == MADE
+    words = MADE.differences(replace(MADE, kind="crop", scale=(0.08, 1.0)))
+    assert words == [
+        "kind: the views have crop, this run asks for crop-flip-jitter",
+        f"scale: the views have (0.08, 1.0), this run asks for {SCALE}",
+    ]
+
+
+# --- the pass ---
+
+
+def test_an_image_is_read_and_decoded_once_and_each_view_goes_through_the_backbone_once(settings, monkeypatch):
+    read, opened, launched = loading.read, [], []
+    monkeypatch.setattr(loading, "read", lambda place: opened.append(place) or read(place))
+    launch = one_pass.Launched
+    monkeypatch.setattr(
+        one_pass,
+        "Launched",
+        lambda forward, pixels, device: launched.append(len(pixels)) or launch(forward, pixels, device),
+    )
+    report = updating.bring_up_to_date(settings)
+    images = [place for place in opened if place]
+    sample = 4 + settings.workers + 1  # images that are looked at to choose the arithmetic; here there is no choice
+    assert 21 <= len(images) <= 21 + sample
+    assert report.pass_.decoded == 21
+    assert report.pass_.forwarded == 20 + 2 * 14, "plain views, and two of each training image, but for the copy"
+    assert sum(launched) - report.pass_.forwarded < settings.batch_size, "only the last batch is filled up"
+    assert report.pass_.copied == 3
+
+
+def test_training_images_have_views_and_others_only_when_asked(settings, capsys):
+    cache = updating.bring_up_to_date(settings).cache
+    trained = cache.manifest.splits == TRAIN
+    for view in cache.views:
+        assert np.array_equal(view.status == DONE, trained)
+        assert (view.status[~trained] == PENDING).all()
+    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in cache.describe()
+    before = by_path(cache)
+    report = updating.bring_up_to_date(replace(settings, view_splits="all"))
+    assert report.pass_.forwarded == 2 * 6
+    assert all((view.status == DONE).all() for view in report.cache.views)
+    assert all(np.array_equal(by_path(report.cache)[key], values) for key, values in before.items())
+
+
+def test_views_differ_from_the_plain_one_and_from_each_other_but_copies_share_theirs(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    plain, one, two = (view.read()[cache.manifest.splits == TRAIN] for view in cache.looks)
+    for first, second in ((plain, one), (plain, two), (one, two)):
+        assert (np.abs(first - second).max(axis=1) > 0.1).all()
+    copy = next(row for row in range(len(cache)) if cache.manifest.relative_path(row).endswith("copy.png"))
+    twins = [row for row in range(len(cache)) if cache.digest(row) == cache.digest(copy)]
+    assert len(twins) == 2
+    for view in cache.looks:
+        assert np.array_equal(*view.read()[twins])
+
+
+def test_views_do_not_depend_on_which_other_images_there_are_nor_on_their_order(settings, photos, tmp_path):
+    whole = by_path(updating.bring_up_to_date(settings).cache)
+    for path in sorted((photos / "train").rglob("*.png"))[::3]:
+        path.unlink()
+    picture(99).save(photos / "train" / "cat" / "0000.png")
+    part = updating.bring_up_to_date(replace(settings, cache=tmp_path / "part.h5")).cache
+    assert len(part) == 21 - 5 + 1
+    assert_same(whole, by_path(part))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_views_do_not_depend_on_the_size_of_a_batch(settings, tmp_path, batch_size):
+    """But for the rounding that another shape of a product brings."""
+    one = by_path(updating.bring_up_to_date(settings).cache)
+    other = by_path(updating.bring_up_to_date(replace(settings, cache=tmp_path / "b.h5", batch_size=batch_size)).cache)
+    assert one.keys() == other.keys()
+    assert_same(one, other, tolerance=2e-3 * max(float(np.abs(values).max()) for values in one.values()))
+
+
+def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
+    root = make_photos({"train/cat": 50, "train/dog": 50, "val/cat": 5, "val/dog": 5, "test/cat": 5, "test/dog": 5})
+    settings = {**SETTINGS, "views": 3, "workers": 1}
+    whole = by_path(extract(root, cache=tmp_path / "whole.h5", device="cpu", **settings))
+    path = tmp_path / "killed.h5"
+    process = subprocess.Popen(
+        [sys.executable, str(EXTRACT), "--data", str(root), "--cache", str(path), *flags(settings)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: path.exists() and (FeatureCache(path).views[2].status == DONE).any())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = [np.count_nonzero(view.status == DONE) for view in FeatureCache(path).looks]
+    assert max(done) < 120, "it was over before it could be killed"
+    report = updating.bring_up_to_date(ExtractConfig(data=str(root), cache=path, device="cpu", **settings))
+    assert report.pass_.forwarded == 120 + 3 * 100 - sum(done)
+    assert_same(whole, by_path(report.cache))
+    assert whole.keys() == by_path(report.cache).keys()
+
+
+def flags(settings):
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def test_several_processes_make_the_same_views_to_the_bit(settings, tmp_path):
+    whole = by_path(updating.bring_up_to_date(settings).cache)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    data = ["--data", str(settings.data), "--cache", str(tmp_path / "team.h5"), "--views", "2", "--device", "cpu"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([*torchrun, str(EXTRACT), *data, *flags(SETTINGS)], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "views of 21 images through the backbone" in ran.stdout
+    found = by_path(FeatureCache(tmp_path / "team.h5"))
+    assert found.keys() == whole.keys()
+    assert_same(whole, found)
+
+
+# --- further views, growth, damage ---
+
+
+def test_further_views_leave_the_others_as_they_are_and_fewer_are_no_change(settings):
+    two = by_path(updating.bring_up_to_date(settings).cache)
+    report = updating.bring_up_to_date(replace(settings, views=5))
+    assert report.pass_.forwarded == 3 * 14
+    assert len(report.cache.views) == 5
+    assert_same(two, by_path(report.cache))
+    for views in (0, 1, 5):
+        assert updating.bring_up_to_date(replace(settings, views=views)).pass_ is None
+
+
+def test_a_cache_without_views_gets_them_without_its_images_being_computed_again(settings):
+    plain = updating.bring_up_to_date(replace(settings, views=0)).cache.read()
+    report = updating.bring_up_to_date(settings)
+    assert report.pass_.forwarded == 2 * 14
+    assert np.array_equal(plain, report.cache.read())
+
+
+def test_views_follow_a_data_set_that_changes(settings, photos):
+    old = by_path(updating.bring_up_to_date(settings).cache)
+    picture(50).save(photos / "train" / "cat" / "new.png")
+    changed = sorted((photos / "train" / "dog").glob("0*.png"))[0]
+    picture(51).save(changed)
+    sorted((photos / "train" / "cat").glob("0*.png"))[-1].unlink()
+    report = updating.bring_up_to_date(replace(settings, views=0, prune=True))  # the views are kept without a word
+    assert report.pass_.forwarded == 2 * 3
+    trained = report.cache.manifest.splits == TRAIN
+    assert all(np.array_equal(view.status == DONE, trained) for view in report.cache.views)
+    new = by_path(report.cache)
+    name = str(changed.relative_to(photos))
+    for view in (0, 1, 2):
+        assert not np.array_equal(old[view, name], new[view, name])
+    assert all(np.array_equal(old[key], new[key]) for key in old.keys() & new.keys() if key[1] != name)
+
+
+def test_an_unreadable_image_is_unreadable_in_every_view(settings, photos):
+    sorted((photos / "train" / "cat").iterdir())[2].write_bytes(b"no picture")
+    report = updating.bring_up_to_date(settings)
+    assert report.pass_.unreadable == 1
+    bad = np.flatnonzero(report.cache.status == UNREADABLE)
+    assert len(bad) == 1
+    for view in report.cache.views:
+        assert np.flatnonzero(view.status == UNREADABLE).tolist() == bad.tolist()
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_a_changed_bit_in_a_view_is_found_named_and_mended(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    row = int(np.flatnonzero(cache.views[1].status == DONE)[3])
+    column = cache.views[1].columns["features"]
+    with settings.cache.open("rb+") as file:
+        file.seek(column.offset + row * column.row_bytes + 5)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 8]))
+    damaged = FeatureCache(settings.cache)
+    assert verification.damaged_rows(damaged) == [(2, row)]
+    with pytest.raises(CacheDamaged, match=f"of 1 images in view 2 are not what was written: row {row} "):
+        damaged.views[1].read()
+    report = updating.bring_up_to_date(replace(settings, check_bytes=True))
+    assert report.pass_.forwarded == 1
+    assert verification.damaged_rows(report.cache) == []
+    mended = by_path(report.cache)
+    assert_same(mended, by_path(updating.bring_up_to_date(replace(settings, overwrite=True)).cache))
+
+
+def test_views_made_otherwise_are_refused_in_words(settings):
+    updating.bring_up_to_date(settings)
+    with pytest.raises(RecipeMismatch, match="kind: the views have crop-flip-jitter, this run asks for crop\n"):
+        updating.bring_up_to_date(replace(settings, view_kind="crop"))
+    assert updating.bring_up_to_date(replace(settings, view_kind="crop", views=0)).pass_ is None
+
+
+@pytest.fixture
+def stopped(settings, monkeypatch):
+    """Further views that are stopped when they are computed, but before the file takes its name."""
+
+    def stop(**changes):
+        with monkeypatch.context() as patch:
+            patch.setattr(creation, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                updating.bring_up_to_date(replace(settings, **changes))
+
+    plain = by_path(updating.bring_up_to_date(replace(settings, views=0)).cache)
+    monkeypatch.setattr(creation, "appearing", appearing)
+    return stop, plain
+
+
+@contextmanager
+def appearing(path):
+    """As `creation.appearing`, with a rename that is not stopped."""
+    temporary = path.with_name(path.name + ".new")
+    yield temporary
+    os.replace(temporary, path)
+
+
+def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settings, stopped):
+    stop, plain = stopped
+    stop(views=2)
+    for _ in range(2):
+        report = updating.bring_up_to_date(replace(settings, views=0))
+        assert report.pass_ is None
+        assert_same_all(plain, by_path(report.cache))
+    report = updating.bring_up_to_date(settings)
+    assert report.pass_ is None, "all of them were computed before"
+    assert len(report.cache.views) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"view_kind": "crop"}, {"seed": 1, "weights": "random"}, {"views": 3, "view_kind": "crop"}]
+)
+def test_views_that_were_stopped_are_not_taken_for_others(settings, stopped, tmp_path, changes):
+    stop, _ = stopped
+    stop(views=2)
+    if "seed" in changes:
+        with pytest.raises(RecipeMismatch, match="seed 0, this run asks for seed 1"):
+            updating.bring_up_to_date(replace(settings, **changes))
+        return
+    found = updating.bring_up_to_date(replace(settings, **changes)).cache
+    assert found.augmentation.kind == "crop"
+    fresh = updating.bring_up_to_date(replace(settings, **changes, cache=tmp_path / "fresh.h5")).cache
+    assert_same_all(by_path(fresh), by_path(found))
+
+
+def test_a_view_of_a_file_that_could_not_be_read_for_a_while_is_reported_and_computed_later(settings, monkeypatch):
+    updating.bring_up_to_date(replace(settings, views=0))
+    read = loading.read
+
+    def refuse(place):
+        if place.name == "003.png" and place.parent.name == "cat" and "train" in place.parts:
+            raise UnreadableImage("cannot be read")
+        return read(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "read", refuse)
+        report = updating.bring_up_to_date(settings)
+        assert len(report.unreadable()) == 1
+        assert all((view.status == UNREADABLE).sum() == 1 for view in report.cache.views)
+    again = updating.bring_up_to_date(settings)
+    assert again.pass_.forwarded == 2
+    assert len(again.unreadable()) == 0
+
+
+def test_how_views_were_made_cannot_change_unnoticed(settings):
+    updating.bring_up_to_date(settings)
+    with h5py.File(settings.cache, "r+") as file:
+        file.attrs["augmentation"] = file.attrs["augmentation"].replace('"seed": 0', '"seed": 4')
+    with pytest.raises(CacheDamaged, match="are not what was written"):
+        FeatureCache(settings.cache)
+
+
+def test_further_views_do_not_make_other_runs_of_those_that_learn_from_the_first(settings):
+    before = updating.bring_up_to_date(settings).cache.views_identity(2, 0)
+    assert updating.bring_up_to_date(replace(settings, views=3)).cache.views_identity(2, 0) == before
+
+
+def test_rows_of_views_are_extracted_again_and_compared(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    again = verification.extract_again(cache, 1000, InspectConfig(device="cpu"))
+    assert again.agrees
+    assert again.compared == 21 + 2 * 15
+
+
+def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_any_work(settings, capsys, monkeypatch):
+    updating.bring_up_to_date(replace(settings, views=0))
+    capsys.readouterr()
+    updating.bring_up_to_date(settings)
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "2 augmented views of 15 images need 123 kB of the disk, and the cache is written anew beside the old one.\n"
+        "30 augmented views are to be computed, 123 kB of the disk.\n"
+    )
+
+    def full(descriptor, size_bytes, offset=0):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(creation, "reserve", full)
+    monkeypatch.setattr(extractor.Extractor, "fill", lambda *_: pytest.fail("it began to work"))
+    with pytest.raises(CacheError, match="No space left on device"):
+        updating.bring_up_to_date(replace(settings, views=3))
+    with pytest.raises(CacheError, match="No space left on device"):
+        updating.bring_up_to_date(replace(settings, view_splits="all"))
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the blocks of a file with holes")
+def test_rows_without_views_take_no_room(make_photos, tmp_path):
+    root = make_photos({"train/cat": 3, "train/dog": 3, "val/cat": 99, "val/dog": 99, "test/cat": 1, "test/dog": 1})
+    plain, views = (
+        extract(root, cache=tmp_path / f"{count}.h5", device="cpu", views=count, **SETTINGS) for count in (0, 2)
+    )
+    taken = [512 * os.stat(cache.path).st_blocks for cache in (plain, views)]
+    assert taken[1] - taken[0] < 2 * (6 + 30) * 4096
+
+
+def test_without_views_the_file_is_what_it_always_was(settings):
+    updating.bring_up_to_date(replace(settings, views=0))
+    with h5py.File(settings.cache) as file:
+        assert set(file) == {
+            *("features", "labels", "splits", "paths", "sizes", "mtimes_ns"),
+            *("digests", "checksums", "status", "reasons", "seconds"),
+        }
+        assert file.attrs["format_version"] == 1
+        assert "augmentation" not in file.attrs
+
+
+def test_any_hdf5_reader_finds_the_views(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    with h5py.File(settings.cache) as file:
+        assert file.attrs["format_version"] == 2
+        for view in cache.views:
+            group = file[f"view_{view.view}"]
+            done = group["status"][...] == DONE
+            assert np.array_equal(group["features"][...][done], view.read()[done])

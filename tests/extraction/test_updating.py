@@ -1,0 +1,653 @@
+"""A cache that is never stale: whatever changes in the data is noticed, and only new bytes go through the net."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from helpers.extraction import Watch, begin, config, flip, shared_net, stop_after
+from helpers.pictures import picture
+
+from headstart.cache import recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, FEATURES, FORMAT_VERSION
+from headstart.cache.locking import lock
+from headstart.cache.writing import CacheWriter
+from headstart.datasets import labelled
+from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
+from headstart.extraction import extractor, growing, updating
+from headstart.extraction.canaries import CANARIES
+from headstart.images.decoding import UnreadableImage
+from headstart.settings import ExtractConfig
+
+pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+
+
+def eye(*_):
+    """A backbone that sees the upper part of a picture as it is: what changes in the data is no matter of the net."""
+    return lambda pixels: pixels.flatten(1)[:, :FEATURES].float()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_net():
+    """One thread, since the machine is shared, and one net."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    watch = Watch(eye)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "load_resnet50", shared_net)
+        patch.setattr(extractor, "fast_form", watch)
+        yield watch
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def forwarded(one_net) -> Watch:
+    """Counts the pictures that reach the net in this test."""
+    one_net.images = 0
+    return one_net
+
+
+@pytest.fixture
+def photos(make_photos) -> Path:
+    """24 pictures in two splits and two classes."""
+    return make_photos({"train/cat": 9, "train/dog": 9, "test/cat": 3, "test/dog": 3})
+
+
+@pytest.fixture
+def settings(photos, tmp_path) -> ExtractConfig:
+    return config(photos, cache=tmp_path / "pets.h5")
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    """Every dataset of a cache, but the time it took; features of rows that are not done hold nothing."""
+    with h5py.File(path) as file:
+        columns = {name: values[...] for name, values in file.items() if name != "seconds"}
+    columns["features"][columns["status"] != DONE] = 0
+    return columns
+
+
+def assert_same(path: Path, other: Path) -> None:
+    one, two = contents(path), contents(other)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert np.array_equal(one[name], two[name]), name
+
+
+def assert_as_fresh(settings: ExtractConfig) -> None:
+    """The cache equals what a first extraction of the data makes, in every dataset, to the bit."""
+    fresh = settings.cache.with_name("fresh.h5")
+    fresh.unlink(missing_ok=True)
+    updating.bring_up_to_date(replace(settings, cache=fresh, check_bytes=False, prune=False, overwrite=False))
+    assert_same(settings.cache, fresh)
+
+
+def test_a_second_run_does_nothing_and_touches_nothing(settings):
+    first = updating.bring_up_to_date(settings)
+    assert first.pass_.forwarded == 24
+    before, bytes_before = settings.cache.stat(), settings.cache.read_bytes()
+    second = updating.bring_up_to_date(settings)
+    after = settings.cache.stat()
+    assert second.pass_ is None
+    assert second.taken_over == 24
+    assert "nothing to do" in updating.summary(second)
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+    assert settings.cache.read_bytes() == bytes_before
+    assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "photos"}
+
+
+def test_whether_a_cache_is_up_to_date_is_decided_without_torch(settings):
+    updating.bring_up_to_date(settings)
+    script = textwrap.dedent("""
+        import sys, warnings
+        from pathlib import Path
+        from headstart.extraction import updating
+        from headstart.errors import DataWarning
+        from headstart.settings import ExtractConfig
+
+        warnings.simplefilter("ignore", DataWarning)
+        report = updating.bring_up_to_date(
+            ExtractConfig(data=sys.argv[1], cache=Path(sys.argv[2]), weights="random", image_px=32)
+        )
+        print(report.pass_, "torch" in sys.modules)
+    """)
+    command = [sys.executable, "-W", "error", "-c", script, settings.data, str(settings.cache)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("None False\n", "")
+
+
+def test_whether_a_cache_is_up_to_date_is_decided_without_opening_an_image(settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+
+    def opened(file):
+        raise AssertionError(f"{file} was read")
+
+    monkeypatch.setattr(growing, "read", opened)
+    monkeypatch.setattr("headstart.images.loading.read", opened)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_a_hundred_images_added_to_two_thousand_are_exactly_a_hundred_forward_passes(make_photos, tmp_path, forwarded):
+    data = make_photos({"cat": 1000, "dog": 1000})
+    settings = config(data, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    for number in range(100):
+        picture(5000 + number).save(data / ("cat", "dog")[number % 2] / f"a new one {number}.png")
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, report.taken_over) == (100, 2000)
+    assert forwarded.images == 100 + CANARIES
+    assert_as_fresh(settings)
+
+
+def _rename(photos: Path) -> None:
+    (photos / "train/cat/004.png").rename(photos / "train/cat/another name.png")
+
+
+def _rename_a_class(photos: Path) -> None:
+    for split in ("train", "test"):
+        (photos / split / "dog").rename(photos / split / "hound")
+
+
+def _move_to_another_split(photos: Path) -> None:
+    (photos / "train/dog/002.png").rename(photos / "test/dog/from train.png")
+
+
+def _relabel(photos: Path) -> None:
+    (photos / "train/cat/001.png").rename(photos / "train/dog/no cat.png")
+
+
+def _touch(photos: Path) -> None:
+    os.utime(photos / "test/cat/001.png", (1, 1))
+
+
+def _copy(photos: Path) -> None:
+    shutil.copy(photos / "train/cat/003.png", photos / "train/cat/copy.png")
+
+
+def _swap(photos: Path) -> None:
+    one, two = photos / "train/cat/003.png", photos / "train/dog/003.png"
+    one.rename(photos / "kept")
+    two.rename(one)
+    (photos / "kept").rename(two)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_rename, _rename_a_class, _move_to_another_split, _relabel, _touch, _copy, _swap],
+    ids=lambda f: f.__name__,
+)
+def test_labels_splits_and_names_change_without_a_forward_pass(photos, settings, forwarded, change):
+    updating.bring_up_to_date(settings)
+    before = contents(settings.cache)
+    change(photos)
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_, forwarded.images) == (None, 0)
+    assert any(not np.array_equal(before[name], values) for name, values in contents(settings.cache).items())
+    assert_as_fresh(settings)
+
+
+@pytest.mark.parametrize(
+    ("column", "before", "after"), [("splits", "cat,train", "cat,test"), ("labels", "dog,train", "cat,train")]
+)
+def test_one_cell_of_a_csv_changes_one_cell_of_the_cache(photos, tmp_path, forwarded, column, before, after):
+    """Nothing else changes then: no name, no size, no time."""
+    files = sorted(file.relative_to(photos) for file in photos.rglob("*.png"))
+    lines = [f"{file},{file.parts[1]},{file.parts[0]}" for file in files]
+    listed = photos / "pets.csv"
+    listed.write_text("\n".join(["path,label,split", *lines]))
+    settings = config(listed, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    old = contents(settings.cache)
+    listed.write_text(listed.read_text().replace(before, after, 1))
+    forwarded.images = 0
+    assert updating.bring_up_to_date(settings).pass_ is None
+    assert forwarded.images == 0
+    new = contents(settings.cache)
+    assert {name: int((old[name] != new[name]).sum()) for name in old if not np.array_equal(old[name], new[name])} == {
+        column: 1
+    }
+    assert_as_fresh(settings)
+
+
+def test_a_removed_image_is_gone_from_the_cache_and_nothing_is_computed(make_photos, tmp_path, forwarded):
+    data = make_photos({"cat": 70, "dog": 31})
+    settings = config(data, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    (data / "cat/007.png").unlink()  # less than one in a hundred: no question asked
+    forwarded.images = 0
+    assert updating.bring_up_to_date(settings).pass_ is None
+    assert forwarded.images == 0
+    assert len(FeatureCache(settings.cache)) == 100
+    assert_as_fresh(settings)
+
+
+def test_other_bytes_of_the_same_size_are_computed_anew(photos, settings, forwarded):
+    for file in photos.rglob("*.png"):
+        picture(abs(hash(str(file))) % 1000).save(file.with_suffix(".bmp"))  # all of one size
+        file.unlink()
+    updating.bring_up_to_date(settings)
+    picture(9999).save(photos / "train/cat/004.bmp")
+    assert len({file.stat().st_size for file in photos.rglob("*.bmp")}) == 1
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, forwarded.images) == (1, 1 + CANARIES)
+    assert_as_fresh(settings)
+
+
+def test_other_bytes_of_the_same_size_and_time_are_found_by_check_bytes(photos, settings, forwarded):
+    file = photos / "train/cat/004.bmp"
+    picture(1).save(file)
+    updating.bring_up_to_date(settings)
+    status = file.stat()
+    picture(2).save(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert updating.bring_up_to_date(settings).pass_ is None
+    forwarded.images = 0
+    report = updating.bring_up_to_date(replace(settings, check_bytes=True))
+    assert (report.pass_.forwarded, forwarded.images) == (1, 1 + CANARIES)
+    assert_as_fresh(settings)
+    forwarded.images = 0
+    assert updating.bring_up_to_date(replace(settings, check_bytes=True)).pass_ is None
+    assert forwarded.images == 0
+
+
+def test_an_unreadable_image_is_computed_when_it_has_been_mended(photos, settings, forwarded):
+    sound = (photos / "train/dog/005.png").read_bytes()
+    (photos / "train/dog/005.png").write_bytes(sound[:200])
+    report = updating.bring_up_to_date(settings)
+    assert report.unreadable().first == [("train/dog/005.png", "truncated")]
+    assert updating.bring_up_to_date(settings).pass_ is None  # as long as it is what it was
+    (photos / "train/dog/005.png").write_bytes(sound)
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert report.unreadable().first == []
+    assert forwarded.images == 1 + CANARIES
+    assert_as_fresh(settings)
+
+
+def test_a_mixture_of_changes_ends_where_a_fresh_extraction_does(photos, settings):
+    updating.bring_up_to_date(settings)
+    for change in (_rename, _rename_a_class, _move_to_another_split, _touch, _copy):
+        if change is _move_to_another_split:
+            (photos / "train/hound/002.png").rename(photos / "test/hound/from train.png")
+        else:
+            change(photos)
+    (photos / "train/cat/000.png").write_bytes(b"no picture any more")
+    picture(777).save(photos / "train/fox.png")  # in no class folder
+    (photos / "train/fox").mkdir()
+    for number in range(5):
+        picture(800 + number).save(photos / "train/fox" / f"{number}.png")
+    report = updating.bring_up_to_date(settings)
+    assert report.pass_.forwarded == 5
+    assert report.pass_.unreadable == 1
+    assert FeatureCache(settings.cache).manifest.classes == ("cat", "fox", "hound")
+    assert_as_fresh(settings)
+
+
+def test_ctrl_c_during_growth_leaves_the_old_cache_whole_and_the_same_command_goes_on(
+    photos, settings, monkeypatch, forwarded
+):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    for number in range(14):
+        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 2)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    assert settings.cache.read_bytes() == before
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, forwarded.images) == (6, 6 + CANARIES)
+    assert_as_fresh(settings)
+    assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "fresh.h5", "photos"}
+
+
+def test_growth_that_was_stopped_serves_the_next_even_if_the_data_changes_again(
+    photos, settings, monkeypatch, forwarded
+):
+    updating.bring_up_to_date(settings)
+    for number in range(8):
+        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 1)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    picture(6000).save(photos / "train/dog/late.png")
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, forwarded.images) == (5, 5 + CANARIES)
+    assert_as_fresh(settings)
+
+
+def test_check_bytes_believes_no_growth_that_was_stopped(photos, settings, monkeypatch):
+    """What it found out before it was stopped may have changed since."""
+    file = photos / "train/cat/new.bmp"
+    updating.bring_up_to_date(settings)
+    for number in range(4):
+        picture(5000 + number).save(photos / "train/dog" / f"new {number:02}.png")
+    picture(1).save(file)
+    status = file.stat()
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 1)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    picture(2).save(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    updating.bring_up_to_date(replace(settings, check_bytes=True))
+    assert_as_fresh(settings)
+
+
+def test_a_first_pass_that_was_stopped_goes_on_even_if_the_data_has_grown(photos, settings, monkeypatch, forwarded):
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 3)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    picture(6000).save(photos / "train/dog/late.png")
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.taken_over, report.pass_.forwarded) == (12, 13)
+    assert forwarded.images == 13 + CANARIES
+    assert_as_fresh(settings)
+
+
+def test_remains_that_cannot_be_read_are_no_obstacle_to_growth(photos, settings):
+    updating.bring_up_to_date(settings)
+    settings.cache.with_name("pets.h5.growing").write_bytes(b"half a file")
+    settings.cache.with_name("pets.h5.growing.new").write_bytes(b"less")
+    picture(6000).save(photos / "train/dog/late.png")
+    updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+def test_a_grown_cache_takes_its_name_only_when_it_is_on_the_disk(photos, settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+    picture(6000).save(photos / "train/dog/late.png")
+    events = []
+    fsync, rename = os.fsync, os.replace
+
+    def record_sync(descriptor):
+        events.append(("synced", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def record_rename(source, target):
+        if Path(target) == settings.cache:
+            events.append(("renamed", os.stat(source).st_ino))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(os, "replace", record_rename)
+    updating.bring_up_to_date(settings)
+    place = events.index(("renamed", settings.cache.stat().st_ino))
+    assert events[place - 1] == ("synced", settings.cache.stat().st_ino)
+    assert events[place + 1] == ("synced", settings.cache.parent.stat().st_ino)
+
+
+def test_a_disk_too_full_for_growth_is_refused_before_work_and_the_old_cache_stays(
+    photos, settings, monkeypatch, forwarded
+):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    picture(6000).save(photos / "train/dog/late.png")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    forwarded.images = 0
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        with pytest.raises(CacheError, match="No space left on device"):
+            updating.bring_up_to_date(settings)
+    assert forwarded.images == 0
+    assert settings.cache.read_bytes() == before
+    assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "photos"}
+    updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+def test_another_data_root_is_refused_unless_it_is_meant(photos, settings, forwarded):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    elsewhere = photos.rename(photos.with_name("moved"))
+    moved = replace(settings, data=str(elsewhere))
+    with pytest.raises(CacheError) as error:
+        updating.bring_up_to_date(moved)
+    for words in (str(photos), str(elsewhere), "CACHE=", "--prune"):
+        assert words in str(error.value)
+    assert settings.cache.read_bytes() == before
+    forwarded.images = 0
+    assert updating.bring_up_to_date(replace(moved, prune=True)).pass_ is None
+    assert forwarded.images == 0
+    assert FeatureCache(settings.cache).manifest.root == elsewhere
+    assert_as_fresh(replace(moved, prune=True))
+
+
+def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_time_say(make_photos, tmp_path):
+    """Two data sets unpacked from archives may agree in every name, size and time."""
+    roots = []
+    for folder, seed in (("one", 1), ("two", 2)):
+        for number in range(8):
+            file = tmp_path / folder / ("cat", "dog")[number % 2] / f"{number}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(100 * seed + number).save(file)
+            os.utime(file, (1, 1))
+        roots.append(tmp_path / folder)
+    settings = config(roots[0], cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    other = replace(settings, data=str(roots[1]), prune=True)
+    assert updating.bring_up_to_date(other).pass_.forwarded == 8
+    assert_as_fresh(other)
+
+
+def test_rows_that_vanished_in_number_are_dropped_only_with_prune(photos, settings, forwarded):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    (photos / "train/dog/003.png").unlink()
+    (photos / "train/dog/004.png").unlink()
+    with pytest.raises(CacheError) as error:
+        updating.bring_up_to_date(settings)
+    for words in ("24 finished images", "2 are no longer", "train/dog/003.png", "--prune", "CACHE="):
+        assert words in str(error.value)
+    assert settings.cache.read_bytes() == before
+    forwarded.images = 0
+    updating.bring_up_to_date(replace(settings, prune=True))
+    assert forwarded.images == 0
+    assert len(FeatureCache(settings.cache)) == 22
+    assert_as_fresh(replace(settings, prune=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"weights": "IMAGENET1K_V2"}, "weights: the cache has random, this run asks for IMAGENET1K_V2"),
+        ({"seed": 1}, "weights_digest: the cache has seed 0, this run asks for seed 1"),
+        ({"image_px": 64}, "image_px: the cache has 32, this run asks for 64"),
+        ({"resize": "squash"}, "resize: the cache has crop, this run asks for squash"),
+        ({"storage": "float32"}, "storage: the cache has float16, this run asks for float32"),
+        ({"precision": "bf16"}, "precision: the cache has fp32, this run asks for bf16"),
+        ({"compile": "on"}, "compiled: the cache has no, this run asks for yes"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_field_of_the_recipe_is_noticed_and_named(settings, changed, words):
+    begin(settings.cache, settings)
+    before = settings.cache.read_bytes()
+    with pytest.raises(RecipeMismatch) as error:
+        updating.bring_up_to_date(replace(settings, **changed))
+    assert words in str(error.value)
+    for way_on in (str(settings.cache), "--overwrite", "CACHE="):
+        assert way_on in str(error.value)
+    assert settings.cache.read_bytes() == before
+
+
+def test_overwrite_starts_afresh(settings, forwarded):
+    updating.bring_up_to_date(settings)
+    other = replace(settings, storage="float32", overwrite=True)
+    forwarded.images = 0
+    report = updating.bring_up_to_date(other)
+    assert (report.pass_.forwarded, report.taken_over, forwarded.images) == (24, 0, 24)
+    assert FeatureCache(settings.cache).recipe.storage == "float32"
+    assert_as_fresh(other)
+
+
+def test_overwrite_that_cannot_begin_leaves_the_old_cache(settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+
+    def fail(*_):
+        raise WeightsError("no network")
+
+    monkeypatch.setattr(extractor, "load_resnet50", fail)
+    with pytest.raises(WeightsError):
+        updating.bring_up_to_date(replace(settings, overwrite=True))
+    assert settings.cache.read_bytes() == before
+
+
+def test_overwrite_mends_a_cache_that_cannot_be_read(settings):
+    settings.cache.write_bytes(b"damaged")
+    with pytest.raises(CacheDamaged):
+        updating.bring_up_to_date(settings)
+    updating.bring_up_to_date(replace(settings, overwrite=True))
+    assert_as_fresh(settings)
+
+
+def test_what_auto_found_is_kept_and_adopted(settings):
+    auto = replace(settings, precision="auto", compile="auto")
+    updating.bring_up_to_date(auto)
+    made = FeatureCache(settings.cache)
+    assert (made.recipe.precision, made.recipe.compiled) == ("fp32", False)
+    assert made.notes["fp32_images_per_second"] > 0
+    assert updating.bring_up_to_date(auto).pass_ is None
+    assert updating.bring_up_to_date(settings).pass_ is None
+    with pytest.raises(RecipeMismatch, match="precision"):
+        updating.bring_up_to_date(replace(auto, precision="bf16"))
+
+
+def test_a_machine_that_computes_other_features_is_not_let_into_growth(photos, settings):
+    updating.bring_up_to_date(settings)
+    cache = FeatureCache(settings.cache)
+    with CacheWriter(FeatureCache(settings.cache)) as writer:
+        rows = np.arange(len(cache))
+        writer.write(rows, cache.read() * np.float16(1.01), cache.digests)
+        writer.commit(0.0)
+    before = settings.cache.read_bytes()
+    picture(6000).save(photos / "train/dog/late.png")
+    with pytest.raises(CacheError, match=f"{CANARIES} finished rows, computed again, differ by"):
+        updating.bring_up_to_date(settings)
+    assert settings.cache.read_bytes() == before
+
+
+def test_a_damaged_row_is_not_taken_over_but_computed_again(photos, settings, forwarded):
+    updating.bring_up_to_date(settings)
+    flip(settings.cache, 5)
+    picture(6000).save(photos / "train/dog/late.png")
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, forwarded.images) == (2, 2 + CANARIES)
+    FeatureCache(settings.cache).read()
+    assert_as_fresh(settings)
+
+
+def test_check_bytes_computes_damaged_rows_of_a_finished_cache_again(settings, forwarded):
+    """As the message about a damaged row says."""
+    updating.bring_up_to_date(settings)
+    flip(settings.cache, 5)
+    flip(settings.cache, 20)
+    with pytest.raises(CacheDamaged, match="--check-bytes"):
+        FeatureCache(settings.cache).read()
+    forwarded.images = 0
+    assert updating.bring_up_to_date(replace(settings, check_bytes=True)).pass_.forwarded == 2
+    assert forwarded.images == 2 + CANARIES
+    assert_as_fresh(settings)
+
+
+def test_a_second_run_at_the_same_time_is_turned_away_at_once(settings):
+    with lock(settings.cache), pytest.raises(CacheLocked, match=f"process {os.getpid()} on "):
+        updating.bring_up_to_date(settings)
+    assert not settings.cache.exists()
+    updating.bring_up_to_date(settings)
+
+
+def test_the_summary_says_what_was_done(photos, settings):
+    updating.bring_up_to_date(settings)
+    shutil.copy(photos / "train/cat/003.png", photos / "train/cat/copy.png")
+    for number in range(3):
+        picture(6000).save(photos / "train/dog" / f"new {number}.png")
+    summary = updating.summary(updating.bring_up_to_date(settings))
+    assert "28 of 28 images, 2 classes" in summary
+    assert "1 images through the backbone" in summary
+    assert "25 images were there already, 2 share their bytes with another" in summary
+    assert "untrained" in summary  # random weights are never silent
+
+
+def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings):
+    """A run remembers the manifest's digest; it must follow labels and splits, which change without a pass."""
+    updating.bring_up_to_date(settings)
+    before = FeatureCache(settings.cache).identity()
+    _relabel(photos)
+    updating.bring_up_to_date(settings)
+    after = FeatureCache(settings.cache).identity()
+    assert after["recipe_digest"] == before["recipe_digest"]
+    assert after["manifest_digest"] != before["manifest_digest"]
+    assert after["manifest_digest"] == labelled.load(settings.data, settings.seed).digest()
+    assert recipe.from_config(settings).adopting(FeatureCache(settings.cache).recipe).digest() == after["recipe_digest"]
+    assert FORMAT_VERSION == 2
+
+
+def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(photos, settings, monkeypatch, forwarded):
+    allowed = extractor.stream.__globals__["read"]
+
+    def forbidden(file):
+        if file.name == "000.png":
+            raise UnreadableImage("no permission")
+        return allowed(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.images.loading.read", forbidden)
+        assert [reason for _, reason in updating.bring_up_to_date(settings).unreadable().first] == ["no permission"] * 4
+    report = updating.bring_up_to_date(settings)
+    assert report.unreadable().first == []
+    assert report.pass_.forwarded == 4
+    assert_as_fresh(settings)
+
+
+def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, settings, monkeypatch):
+    def forbidden(file):
+        raise UnreadableImage("no permission")
+
+    first = sorted(photos.rglob("*.png"))[0]
+    allowed = extractor.stream.__globals__["read"]
+    monkeypatch.setattr(
+        "headstart.images.loading.read", lambda file: forbidden(file) if file == first else allowed(file)
+    )
+    updating.bring_up_to_date(settings)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_a_finished_cache_in_a_folder_that_may_not_be_written_is_reported(settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+
+    def refuse(path):
+        raise AssertionError("nothing is to be locked")
+
+    monkeypatch.setattr(updating, "lock", refuse)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_remains_of_a_growth_that_is_not_needed_any_more_are_removed(settings):
+    updating.bring_up_to_date(settings)
+    remains = settings.cache.with_name(settings.cache.name + ".growing")
+    shutil.copy(settings.cache, remains)
+    assert updating.bring_up_to_date(settings).pass_ is None
+    assert not remains.exists()

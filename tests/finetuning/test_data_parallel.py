@@ -1,0 +1,231 @@
+"""Several processes fine-tune one net: the batches, losses and predictions of one process, but for rounding."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.pictures import picture
+from helpers.processes import children, until
+from torch import nn
+
+from headstart.finetuning.data_parallel import Group
+from headstart.runs import folder as runs
+from headstart.runs.predictions import read_predictions
+from headstart.support.files import read_csv
+
+FINETUNE = Path(__file__).parents[2] / "pipelines" / "finetune.py"
+FLAGS = ["--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "12", "--workers", "1"]
+FLAGS = [*FLAGS, "--precision", "fp32", "--lr", "1e-4", "--device", "cpu", "--epochs", "2", "--freeze-batchnorm"]
+"""BatchNorm over a few untrained images would make large differences of rounding; it has a test of its own."""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """41 training images (the last batch is short), 15 of validation, 15 of test; one is broken, one file is none."""
+    root = tmp_path_factory.mktemp("parallel") / "photos"
+    for split, count in (("train", 41), ("val", 15), ("test", 15)):
+        for place in range(count):
+            folder = root / split / ("cat", "dog")[place % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            bright = picture(place + 100 * len(split)).point(lambda value, dog=place % 2: value // 2 + 120 * dog)
+            bright.save(folder / f"{place:03}.png")
+    (root / "val" / "cat" / "010.png").write_bytes(b"no picture")
+    (root / "val" / "cat" / "notes.txt").touch()
+    return root
+
+
+def command(photos, folder, *flags, processes=1):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
+    how = torchrun if processes > 1 else []
+    return [sys.executable, *how, str(FINETUNE), "--data", str(photos), "--run", str(folder), *FLAGS, *flags]
+
+
+def tuned(photos, folder, *flags, processes=1):
+    """A run by so many processes: its folder, and what was said."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command(photos, folder, *flags, processes=processes), capture_output=True, text=True, env=env)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder, ran.stdout + ran.stderr
+
+
+@pytest.fixture(scope="module")
+def alone(photos, tmp_path_factory):
+    return tuned(photos, tmp_path_factory.mktemp("alone") / "run")[0]
+
+
+def history(folder):
+    names, *rows = read_csv(folder / "history.csv")
+    return [dict(zip(names, map(float, row), strict=True)) for row in rows]
+
+
+def assert_same(one, other, tolerance=0.005):
+    """Losses and answers but for rounding, which Adam makes larger; every image counted once."""
+    for ours, theirs in zip(history(one), history(other), strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=tolerance)
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=tolerance)
+    ours, theirs = (read_predictions(folder) for folder in (one, other))
+    assert ours.paths == theirs.paths
+    np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=tolerance)
+    for metrics in map(runs.load_metrics, (one, other)):
+        assert [metrics[split]["images"] for split in ("val", "test")] == [14, 15]
+        assert (metrics["train_images"], metrics["unreadable_images"]) == (41, 1)
+
+
+def test_four_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
+    folder, said = tuned(photos, tmp_path / "run", processes=4)
+    assert_same(folder, alone)
+    assert said.count("epoch 2/2: train loss") == 1
+    assert said.count(f"{folder}: test accuracy") == 1
+    assert said.count("left out what is no image by its name") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_training_that_was_killed_goes_on_with_another_number_of_processes(photos, alone, tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        command(photos, folder, processes=2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until((folder / "checkpoint.pth").exists)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    assert process.wait(timeout=60) != 0
+    assert not (folder / "metrics.json").exists(), "it was over before it could be killed"
+    _, said = tuned(photos, folder)
+    assert said.count("going on after epoch 1 of 2") == 1
+    assert_same(folder, alone)
+
+
+def by_hand(photos, folder):
+    """Two processes that no torchrun ends: each as if alone on its machine."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command(photos, folder),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **where, "RANK": str(rank), "GROUP_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+
+
+def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_path):
+    one, other = by_hand(photos, tmp_path / "run")
+    with one, other:
+        until((tmp_path / "run" / "checkpoint.pth").exists)
+        other.kill()
+        said = one.communicate(timeout=60)[1]
+        other.communicate()
+    assert one.returncode == 2
+    assert said.splitlines()[-1] == ("Another process has ended. What is finished is kept: the same command goes on.")
+    assert "Traceback" not in said
+    assert "gloo" not in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--batch-size", "13"], "--batch-size is 13, but must be a multiple of 2, the processes."),
+        (["--lr", "-1"], "--lr is -1.0, but must be above 0."),
+    ],
+    ids=["together", "flags"],
+)
+def test_what_all_processes_refuse_is_said_once(photos, tmp_path, flags, sentence):
+    ran = subprocess.run(command(photos, tmp_path / "run", *flags, processes=2), capture_output=True, text=True)
+    assert ran.returncode != 0
+    assert ran.stderr.count(sentence) == 1
+    assert "has stopped" not in ran.stderr
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (8, 0)])
+def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(sizes, tmp_path):
+    """Outputs, gradients and running statistics, also where a process has run out of images."""
+    torch.manual_seed(0)
+    whole = nn.BatchNorm2d(6).train()
+    whole.weight.data.uniform_(0.5, 2)
+    values = torch.randn(8, 6, 4, 5) * 3 + 10
+    slopes = torch.randn_like(values)
+    inputs = values.clone().requires_grad_()
+    expected = whole(inputs)
+    expected.backward(slopes)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = tmp_path / "share.py"
+    fresh = nn.BatchNorm2d(6)
+    fresh.weight.data = whole.weight.data.clone()
+    torch.save((fresh.state_dict(), values, slopes, sizes), tmp_path / "given.pth")
+    script.write_text(SHARE)
+    env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    started = [
+        subprocess.Popen([sys.executable, str(script), str(tmp_path)], env={**env, "RANK": str(rank)})
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    outputs, gradients, weight, states = zip(
+        *(torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)), strict=True
+    )
+    torch.testing.assert_close(torch.cat(outputs), expected.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(gradients), inputs.grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(weight[0], whole.weight.grad / 2, rtol=1e-3, atol=1e-4)
+    for state in states:
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            torch.testing.assert_close(state[name], whole.state_dict()[name], rtol=1e-5, atol=1e-6)
+
+
+SHARE = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headstart.finetuning.data_parallel import group_of
+from headstart.support.team import join
+
+
+def step(group):
+    state, values, slopes, sizes = torch.load(f"{sys.argv[1]}/given.pth", weights_only=True)
+    norm = nn.BatchNorm2d(6)
+    norm.load_state_dict(state)
+    net = group.together(nn.Sequential(norm).train(), torch.device("cpu"))
+    own = values.split(sizes)[group.rank].clone().requires_grad_()
+    output = net(own)
+    output.backward(slopes.split(sizes)[group.rank])
+    return output.detach(), own.grad, norm.weight.grad, norm.state_dict()
+
+
+with join() as team, group_of(team, torch.device("cpu")) as group:
+    torch.save(step(group), f"{sys.argv[1]}/{group.rank}.pth")
+# A thread of the group that outlives Python ends it with an error, now and then.
+assert not [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]
+"""
+
+
+def test_the_shares_of_a_batch_are_that_batch():
+    rows = np.arange(100, 141)
+    shares = [Group(rank, 4).share(rows) for rank in range(4)]
+    for begin in range(0, 41, 12):
+        part = [row for share in shares for row in share[begin // 4 : begin // 4 + 3]]
+        assert sorted(part) == rows[begin : begin + 12].tolist()
+
+
+def test_one_alone_takes_its_batches_as_they_are():
+    batches = [(np.arange(3), torch.zeros(3, 2, 2, 3)), (np.arange(2), torch.zeros(2, 2, 2, 3))]
+    none = (np.empty(0, np.int64), torch.empty(0, 2, 2, 3))
+    taken = list(Group().in_step(iter(batches), none))
+    assert [images for _, images in taken] == [3, 2]
+    assert all(one is other for (one, _), other in zip(taken, batches, strict=True))
+    net = nn.Linear(2, 2)
+    assert Group().together(net, torch.device("cpu")) is net

@@ -1,0 +1,176 @@
+"""A stack of heads is so many plain torch heads, computed and differentiated side by side.
+
+K heads, B rows in a batch, D features, C classes, P parameters of one head.
+"""
+
+import pytest
+import torch
+from helpers.features import C, D
+from helpers.training import SHAPES, largest_difference, plain_head
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from headstart.heads.stack import HeadStack, backpropagate, parameter_count
+from headstart.models.mlp import linear_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CPU = torch.device("cpu")
+few = st.integers(1, 5)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def random_stack(widths, count, seed=0):
+    """Heads of which each is another."""
+    return HeadStack(tuple(widths), draw(count, parameter_count(widths), seed=seed))
+
+
+# --- the stack ---
+
+
+@SHAPES
+def test_heads_start_as_torch_starts_its_linear_layers_to_the_bit(hidden):
+    heads = HeadStack.draw((D, *hidden, C), 3, seed=4, device=CPU)
+    assert len(heads) == 3
+    for number in range(3):
+        assert largest_difference(heads, number, plain_head((D, *hidden, C), 4)) == 0
+
+
+def test_another_seed_starts_another_head():
+    one, other = (HeadStack.draw((D, C), 1, seed, CPU) for seed in (0, 1))
+    assert not torch.equal(one.parameters, other.parameters)
+
+
+def test_making_heads_leaves_the_random_state_of_the_program_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    HeadStack.draw((D, 32, C), 2, 4, CPU).sequential(0, torch.zeros(D), torch.ones(D))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@given(widths=st.lists(few, min_size=2, max_size=5), count=few)
+def test_every_parameter_belongs_to_one_place_of_one_layer(widths, count):
+    """Layers are views: what moves a row of parameters moves a head, all of it, and no other."""
+    heads = HeadStack(tuple(widths), torch.zeros(count, parameter_count(widths)))
+    assert heads.parameters.shape[1] == sum(p.numel() for p in plain_head(widths, 0).parameters())
+    heads.parameters[-1] += 1
+    for weights, biases in heads.layers:
+        assert (weights[:-1] == 0).all()
+        assert (biases[:-1] == 0).all()
+    for part in (part for layer in heads.layers for part in layer):
+        part[-1] += 1
+    assert (heads.parameters[-1] == 2).all()
+
+
+@settings(deadline=None)
+@given(widths=st.lists(few, min_size=2, max_size=5), count=few, rows=st.integers(0, 5))
+def test_logits_are_those_of_the_plain_heads(widths, count, rows):
+    heads, values = random_stack(widths, count), draw(rows, widths[0], seed=1)
+    found = heads.logits(values)
+    assert found.shape == (count, rows, widths[-1])
+    for head in range(count):
+        plain = heads.sequential(head, torch.zeros(widths[0]), torch.ones(widths[0]))
+        torch.testing.assert_close(found[head], plain(values).detach(), rtol=1e-4, atol=1e-4)
+
+
+# --- the gradient ---
+
+
+def loss_by_hand(heads, features, targets, masks):
+    """(K,): what backpropagate should differentiate, left to autograd."""
+    hidden = features
+    for (weight, bias), mask in zip(heads.layers[:-1], masks, strict=True):
+        hidden = (hidden @ weight + bias).relu() * mask
+    weight, bias = heads.layers[-1]
+    return -(targets * (hidden @ weight + bias).log_softmax(-1)).sum((1, 2))
+
+
+@settings(deadline=None)
+@given(data=st.data(), hidden=st.lists(few, max_size=3), count=few, rows=few, features=few, classes=few)
+def test_the_gradient_is_autograds(data, hidden, count, rows, features, classes):
+    """Whatever the depth and the widths, with one mask for all or one each, with targets that sum to anything."""
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    widths = (features, *hidden, classes)
+
+    def uniform(*shape):
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    def own_or_shared():
+        return data.draw(st.sampled_from([1, count]))
+
+    values = 2 * uniform(rows, features) - 1
+    parameters = (2 * uniform(count, parameter_count(widths)) - 1).requires_grad_()
+    targets = uniform(own_or_shared(), rows, classes)
+    masks = [
+        1.0 if data.draw(st.booleans()) else 2.0 * (uniform(own_or_shared(), rows, width) > 0.5) for width in hidden
+    ]
+    expected_losses = loss_by_hand(HeadStack(widths, parameters), values, targets, masks)
+    expected = torch.autograd.grad(expected_losses.sum(), parameters)[0]
+
+    found = HeadStack(widths, torch.full_like(parameters, torch.nan, requires_grad=False))
+    losses = backpropagate(HeadStack(widths, parameters.detach()), values, targets, masks, found)
+    torch.testing.assert_close(losses, expected_losses.detach())
+    torch.testing.assert_close(found.parameters, expected)
+
+
+@SHAPES
+def test_the_gradient_is_autograds_in_fp32_at_the_size_of_a_real_head(hidden):
+    widths, masks = (2048, *hidden, 10), [1.0] * len(hidden)
+    start, values = HeadStack.draw(widths, 2, 0, CPU).parameters, draw(32, 2048)
+    targets = draw(1, 32, 10, seed=1).softmax(-1) / 32
+    learnt = HeadStack(widths, start.clone().requires_grad_())
+    expected = torch.autograd.grad(loss_by_hand(learnt, values, targets, masks).sum(), learnt.parameters)[0]
+    found = HeadStack(widths, torch.zeros_like(start))
+    backpropagate(HeadStack(widths, start), values, targets, masks, found)
+    assert (found.parameters - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_differentiating_changes_neither_heads_nor_rows_nor_targets():
+    heads, values, targets, mask = random_stack((D, 8, C), 2), draw(5, D), torch.full((1, 5, C), 0.2), draw(2, 5, 8)
+    given_ = [tensor.clone() for tensor in (heads.parameters, values, targets, mask)]
+    backpropagate(heads, values, targets, [mask], HeadStack(heads.widths, torch.zeros_like(heads.parameters)))
+    assert all(map(torch.equal, given_, (heads.parameters, values, targets, mask)))
+
+
+# --- as plain torch ---
+
+
+@SHAPES
+def test_standardisation_folded_into_the_first_layer_gives_the_same_logits_on_raw_features(hidden):
+    """Also where, as in a ResNet50, means are large beside deviations."""
+    heads = random_stack((D, *hidden, C), 2)
+    mean, deviation = 3 + draw(D, seed=1).abs(), 0.01 + 0.1 * draw(D, seed=2).abs()
+    raw = mean + deviation * draw(500, D, seed=3)
+    for head in (0, 1):
+        expected = heads.logits((raw - mean) / deviation)[head]
+        with torch.no_grad():
+            folded = heads.sequential(head, mean, deviation)(raw)
+        assert (folded - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_saved_head_is_plain_torch_in_eval_mode_and_can_be_trained_further():
+    head = HeadStack.draw((D, 32, C), 1, 0, CPU).sequential(0, torch.zeros(D), torch.ones(D))
+    assert [type(module) for module in head] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert not head.training
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in head.parameters())
+    assert sum(parameter.numel() for parameter in head.parameters()) == D * 32 + 32 + 32 * C + C
+
+
+def test_a_head_as_plain_torch_shares_no_memory_with_its_stack():
+    heads = random_stack((D, C), 1)
+    before = heads.parameters.clone()
+    head = heads.sequential(0, torch.zeros(D), torch.ones(D))
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+    assert torch.equal(heads.parameters, before)
+
+
+def test_a_layer_of_given_weights_computes_with_them():
+    weight, bias, values = draw(3, 5), draw(3, seed=1), draw(7, 5, seed=2)
+    torch.testing.assert_close(linear_of(weight, bias)(values).detach(), values @ weight.T + bias)

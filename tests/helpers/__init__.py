@@ -1,0 +1,1 @@
+"""What tests of several folders share; fixtures are in conftest.py."""

@@ -1,0 +1,78 @@
+"""Passes over small pictures, watched and stopped."""
+
+import functools
+import os
+from pathlib import Path
+
+from headstart.cache import creation, recipe
+from headstart.cache.feature_cache import FeatureCache
+from headstart.datasets import labelled
+from headstart.extraction import extractor as extraction
+from headstart.extraction import one_pass
+from headstart.models.resnet50 import load_resnet50
+from headstart.settings import ExtractConfig
+
+
+@functools.cache
+def shared_net(weights: str, seed: int):
+    """A net is built once for all tests: nothing changes it, as the tests of the backbone prove."""
+    return load_resnet50(weights, seed)
+
+
+class Watch:
+    """Stands where the backbone is made ready, and counts the pictures that reach it; black ones fill up a batch."""
+
+    def __init__(self, fast_form=extraction.fast_form) -> None:
+        self.images = 0
+        self.fast_form = functools.cache(fast_form)
+
+    def __call__(self, *form):
+        forward = self.fast_form(*form)
+
+        def counted(pixels):
+            self.images += int(pixels.flatten(1).any(dim=1).sum())
+            return forward(pixels)
+
+        return counted
+
+
+def config(data: Path | str, **changes) -> ExtractConfig:
+    settings = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "fp32", "compile": "off"}
+    return ExtractConfig(data=str(data), device="cpu", **{**settings, "workers": 2, **changes})
+
+
+def begin(path: Path, settings: ExtractConfig) -> Path:
+    """A cache of a data set in which every row is pending."""
+    with creation.appearing(path) as temporary:
+        creation.create(temporary, labelled.load(settings.data, settings.seed), recipe.from_config(settings))
+    return path
+
+
+def stop_after(monkeypatch, batches: int) -> None:
+    """Ctrl-C when so many batches are on their way to the file."""
+    bar, seen = one_pass.bar, []
+
+    def make(total, what, unit, shown):
+        progress = bar(total, what, unit)
+        update = progress.update
+
+        def count(number=1):
+            seen.append(number)
+            if len(seen) == batches:
+                raise KeyboardInterrupt
+            return update(number)
+
+        progress.update = count
+        return progress
+
+    monkeypatch.setattr(one_pass, "bar", make)
+
+
+def flip(path: Path, row: int) -> None:
+    """Changes one bit of a row's features on the disk."""
+    column = FeatureCache(path).columns["features"]
+    with path.open("rb+") as file:
+        file.seek(column.offset + row * column.row_bytes + 11)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 4]))

@@ -1,0 +1,127 @@
+"""An exported model is one file that any program runs: any number of images, the run's own probabilities, checked."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers.caches import make_cache
+from helpers.features import TEST, TRAIN
+from torch import nn
+
+from headstart.cache.recipe import from_config
+from headstart.errors import ExportFailed, SettingsError
+from headstart.heads.run import train
+from headstart.models.resnet50 import IMAGENET, fast_module, frozen, load_resnet50
+from headstart.prediction import exporting
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.exporting import export, plain_classifier
+from headstart.prediction.loading import Parts, RunFolder
+from headstart.settings import ExtractConfig, HeadConfig
+
+PX = 32
+RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """With all that a head can have: hidden layers, dropout, and rows of length 1."""
+    net, _ = load_resnet50("random", 0)
+    backbone = fast_module(frozen(net), IMAGENET, "fp32", False, torch.device("cpu"))
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.Linear(2048, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    parts = Parts(backbone, head, ("a", "b", "c"), RECIPE, True, False)
+    return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (12, 3, PX, PX)).astype(np.uint8)
+
+
+def probabilities(classifier, pixels):
+    with torch.inference_mode():
+        return classifier(torch.from_numpy(pixels)).numpy()
+
+
+def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier, pixels):
+    exported = export(classifier, pixels, "pt2")
+    model = torch.export.load(io.BytesIO(exported.content)).module()
+    for count in (1, 2, 7, 12):
+        found = model(torch.from_numpy(pixels[:count])).numpy()
+        np.testing.assert_allclose(found, probabilities(classifier, pixels[:count]), atol=1e-5)
+    assert exported.difference <= 1e-5
+    np.testing.assert_allclose(exported.probabilities, probabilities(classifier, pixels), atol=1e-5)
+
+
+def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(classifier, pixels):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    exported = export(classifier, pixels, "onnx")
+    session = onnxruntime.InferenceSession(exported.content, providers=["CPUExecutionProvider"])
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape[1:], found.name) == (
+        "pixels",
+        "tensor(uint8)",
+        [3, PX, PX],
+        "probabilities",
+    )
+    for count in (1, 5, 12):
+        (own,) = session.run(None, {"pixels": pixels[:count]})
+        np.testing.assert_allclose(own, probabilities(classifier, pixels[:count]), atol=1e-4)
+
+
+def test_a_file_that_says_something_else_is_not_written(classifier, pixels, monkeypatch):
+    write = exporting._pt2
+
+    def wrong(model):
+        bias = model.head[-1].bias
+        with torch.no_grad():
+            bias[0] += 0.01
+            content = write(model)
+            bias[0] -= 0.01
+        return content
+
+    monkeypatch.setattr(exporting, "_pt2", wrong)
+    with pytest.raises(ExportFailed, match=r"differs from the run by 0\.00\d+ on 12 images .* nothing was written"):
+        export(classifier, pixels, "pt2")
+
+
+def test_probabilities_that_are_no_numbers_are_a_difference(classifier, pixels, monkeypatch):
+    monkeypatch.setattr(exporting, "_serve_pt2", lambda content: lambda batch: np.full((len(batch), 3), np.nan))
+    with pytest.raises(ExportFailed, match="differs from the run by nan"):
+        export(classifier, pixels, "pt2")
+
+
+def test_the_check_asks_for_batches_of_several_sizes_and_for_every_image_once(pixels):
+    sizes = []
+
+    def serve(batch):
+        sizes.append(len(batch))
+        return batch[:, :, 0, 0].astype(np.float32)
+
+    found = exporting._in_batches(serve, pixels)
+    assert sizes == [1, 2, 3, 4, 2]
+    np.testing.assert_array_equal(found, pixels[:, :, 0, 0])
+    sizes.clear()
+    exporting._in_batches(serve, pixels[:1])
+    assert sizes == [1]
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(classifier, pixels, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(SettingsError, match=r"needs the package onnxruntime: \.venv/bin/pip install onnx onnxscript"):
+        export(classifier, pixels, "onnx")
+
+
+def test_what_is_exported_does_not_round_its_features(tmp_path):
+    """A rounded feature may fall on the other side of a step where another program differs in the last digit."""
+    cache = make_cache(tmp_path / "f.h5", [0, 1] * 6, [TRAIN] * 8 + [TEST] * 4)
+    assert cache.recipe.storage == "float16"
+    run = train(HeadConfig(cache=cache.path, run=tmp_path / "run", epochs=1, device="cpu"))
+    assert Classifier.load(run).stored == torch.float16
+    plain = plain_classifier(RunFolder.open(run), None)
+    assert plain.stored == torch.float32
+    assert not any(parameter.requires_grad for parameter in plain.parameters())

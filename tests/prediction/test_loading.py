@@ -1,0 +1,193 @@
+"""A run folder is taken for what it is, or refused in a sentence: weights, classes, recipe, the best of several."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from helpers.caches import make_cache
+from helpers.features import TEST, TRAIN, VAL
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
+from headstart.heads.run import train
+from headstart.models.resnet50 import load_resnet50, save_resnet50
+from headstart.prediction.loading import RunFolder, folder_of, parts_of, parts_on_features
+from headstart.settings import HeadConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A cache without images and a head that learned from it."""
+    folder = tmp_path_factory.mktemp("trained")
+    make_cache(folder / "f.h5", [0, 1] * 10, [TRAIN] * 12 + [VAL] * 4 + [TEST] * 4)
+    train(HeadConfig(cache=folder / "f.h5", run=folder / "runs/head", hidden=(4,), epochs=1, device="cpu"))
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """The head's folder, to do something to."""
+    return shutil.copytree(trained / "runs/head", tmp_path / "runs/head")
+
+
+def change_metrics(run, **changes):
+    metrics = json.loads((run / "metrics.json").read_text()) | changes
+    (run / "metrics.json").write_text(json.dumps({key: value for key, value in metrics.items() if value != "gone"}))
+
+
+def parts(run, weights=None, precision="auto", compile="off"):
+    return parts_of(RunFolder.open(run), weights, CPU, precision, compile)
+
+
+def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, trained):
+    opened = RunFolder.open(run)
+    assert opened.classes == ("cat", "dog")
+    assert opened.recipe == FeatureCache(trained / "f.h5").recipe
+    assert opened.weights_file == run / "head.pth"
+    assert opened.is_frozen
+    assert not opened.unit_length
+
+
+def test_best_means_the_best_by_validation_of_those_with_weights(run):
+    for name, accuracy, weights in (("worse", 0.1, True), ("better", 0.9, True), ("knn", 1.0, False)):
+        other = shutil.copytree(run, run.with_name(name))
+        change_metrics(other, val={"images": 4, "accuracy": accuracy})
+        if not weights:
+            (other / "head.pth").unlink()
+    change_metrics(run, val={"images": 4, "accuracy": 0.5})
+    assert folder_of(run.with_name("best")) == run.with_name("better")
+    assert folder_of(run) == run
+    run.with_name("best").mkdir()
+    assert folder_of(run.with_name("best")) == run.with_name("best")
+
+
+def test_best_of_nothing_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"holds no finished run with weights\. Make one with"):
+        folder_of(tmp_path / "best")
+
+
+def test_a_folder_without_a_finished_run_and_a_run_without_weights_are_refused(run, tmp_path):
+    with pytest.raises(RunError, match="holds no finished run"):
+        RunFolder.open(tmp_path)
+    (run / "head.pth").unlink()
+    with pytest.raises(RunError, match="holds no weights to predict with"):
+        RunFolder.open(run)
+
+
+def test_a_run_that_does_not_know_its_recipe_is_refused(run):
+    change_metrics(run, recipe="gone")
+    with pytest.raises(RunError, match="does not say which pixels it takes"):
+        parts(run)
+    change_metrics(run, recipe={"weights": "random"})
+    with pytest.raises(RunError, match="does not say which pixels it takes"):
+        parts(run)
+
+
+def test_a_list_of_classes_that_does_not_fit_the_head_is_refused(run):
+    text = (run / "predictions.csv").read_text().splitlines()
+    (run / "predictions.csv").write_text(text[0] + ",p_horse\n")
+    with pytest.raises(RunError, match=r"predictions\.csv names other classes than metrics\.json"):
+        parts(run)
+    change_metrics(run, classes=["cat", "dog", "horse"])
+    (run / "predictions.csv").write_text("path,label,predicted,p_cat,p_dog,p_horse\n")
+    with pytest.raises(RunError, match=r"head\.pth knows 2 classes, the run 3: these are files of two runs"):
+        parts(run)
+
+
+def test_classes_in_another_order_are_other_classes(run):
+    text = (run / "predictions.csv").read_text()
+    (run / "predictions.csv").write_text(text.replace("p_cat,p_dog", "p_dog,p_cat"))
+    with pytest.raises(RunError, match="names other classes"):
+        RunFolder.open(run)
+
+
+def test_a_damaged_head_is_refused(run):
+    (run / "head.pth").write_bytes(b"nothing")
+    with pytest.raises(RunError, match="does not hold a head"):
+        parts(run)
+
+
+def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, tmp_path):
+    recipe = json.loads((run / "metrics.json").read_text())["recipe"]
+    change_metrics(run, recipe={**recipe, "weights": "mine.pth", "weights_digest": "blake2b 00"})
+    with pytest.raises(WeightsError, match=r"were made with mine\.pth: say where it lies with --weights"):
+        parts(run)
+    net, scale = load_resnet50("random", 1)
+    save_resnet50(net, scale, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other\.pth is blake2b .*, but the features were made with blake2b 00"):
+        parts(run, weights=str(tmp_path / "other.pth"))
+
+
+def test_a_fine_tuned_net_has_weights_of_its_own(run):
+    net, scale = load_resnet50("random", 1)
+    net.fc = torch.nn.Linear(2048, 2)
+    save_resnet50(net, scale, run / "finetuned_resnet50.pth")
+    geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
+    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
+    assert parts(run).recipe.geometry.shorter_px == 37
+    with pytest.raises(SettingsError, match=r"mine\.pth: .* has weights of its own; leave it out"):
+        parts(run, weights="mine.pth")
+    with pytest.raises(RunError, match="takes images, not cached features"):
+        parts_on_features(RunFolder.open(run), None, CPU)
+
+
+def test_a_net_without_a_classifier_is_refused(run):
+    net, _ = load_resnet50("random", 1)
+    net.fc = torch.nn.Identity()
+    torch.save(net.state_dict(), run / "finetuned_resnet50.pth")
+    geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
+    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
+    with pytest.raises(RunError, match=r"finetuned_resnet50\.pth knows no classes, the run 2"):
+        parts(run)
+
+
+def test_a_head_of_rows_of_length_1_is_known_by_its_setting(run):
+    change_metrics(run, best_setting={"normalize": "l2"})
+    assert RunFolder.open(run).unit_length
+    assert parts(run).unit_length
+
+
+def test_what_was_set_for_a_training_is_what_was_chosen_or_what_its_config_says(run):
+    assert RunFolder.open(run).settings["hidden"] == "4"
+    change_metrics(run, best_setting=None)
+    settings = RunFolder.open(run).settings
+    assert settings["epochs"] == 1
+    assert not [name for name in settings if name.endswith("digest")]
+    (run / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        RunFolder.open(run).settings  # noqa: B018
+
+
+def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
+    recipe = json.loads((run / "metrics.json").read_text())["recipe"]
+    change_metrics(run, recipe={**recipe, "precision": "bf16"})
+    assert next(parts(run).backbone.parameters()).dtype == torch.bfloat16
+    assert next(parts(run, precision="fp32").backbone.parameters()).dtype == torch.float32
+
+
+def test_a_recipe_that_was_compiled_needs_a_compiler_unless_it_is_left_out(run, monkeypatch):
+    recipe = json.loads((run / "metrics.json").read_text())["recipe"]
+    change_metrics(run, recipe={**recipe, "compiled": True})
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SettingsError, match=r"needs a C\+\+ compiler .*or use --compile off"):
+        parts(run, compile="auto")
+    assert not parts(run, compile="off").one_shape
+
+
+def test_features_by_another_recipe_are_refused_with_what_differs(run, trained):
+    recipe = json.loads((run / "metrics.json").read_text())["recipe"]
+    cache = FeatureCache(trained / "f.h5")
+    assert parts_on_features(RunFolder.open(run), cache, CPU).classes == ("cat", "dog")
+    change_metrics(run, recipe={**recipe, "image_px": 64})
+    with pytest.raises(RecipeMismatch, match=r"learned from:\n  image_px: the cache has 32.*\nGive the cache that it"):
+        parts_on_features(RunFolder.open(run), cache, CPU)
+
+
+def test_the_key_of_a_run_changes_when_it_is_trained_again(run):
+    before = RunFolder.open(run).key()
+    assert RunFolder.open(run).key() == before
+    change_metrics(run, train_seconds=123.0)
+    assert RunFolder.open(run).key() != before

@@ -1,0 +1,96 @@
+"""The card says what a model was made of, how good it is and how to serve it; the lines in it are run elsewhere."""
+
+import ast
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers.cards import card_of, code, facts, metrics
+
+from headstart.cache.recipe import from_config
+from headstart.errors import DataError, RunError
+from headstart.prediction.model_card import CHECKED, checks_of
+from headstart.settings import ExtractConfig
+
+TUNED = {"method": "strong", "train_from": "all", "epochs": 10}
+
+
+def test_it_says_what_the_model_takes_and_gives_how_good_it_is_and_what_it_was_made_of():
+    text = card_of(facts(), metrics())
+    for words in (
+        "# photos: head-1234",
+        "(B, 3, 224, 224) uint8",
+        "classes: cat, dog.",
+        "On 200 test images that had no part in training or choosing it",
+        "| accuracy | 0.945 | 0.910 to 0.970 |",
+        "1 / 1.250",
+        "IMAGENET1K_V1",
+        "sha256 0676",
+        "hidden 256, lr 0.001",
+        "0.01, the class the same for 63 of 64",
+        'no answer "none of them"',
+    ):
+        assert words in " ".join(text.split("\n")), words
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_the_lines_that_serve_it_are_python_ten_of_them_at_most_and_do_not_import_this_package(form, resize):
+    lines = code(card_of(facts(format=form, resize=resize), metrics()))
+    ast.parse(lines)
+    assert len([line for line in lines.splitlines() if line]) <= 10
+    assert "headstart" not in lines
+
+
+def test_what_is_not_known_is_not_said():
+    text = card_of(facts(temperature=None, to_stored_predictions=None), metrics(test={"images": 0}))
+    assert "nobody has measured it" in text
+    assert "| accuracy |" not in text
+    assert "Probabilities are as trained" not in text
+    assert "None" not in text.replace(code(text), "")
+
+
+def test_a_fine_tuned_net_and_an_untrained_one_are_called_what_they_are():
+    tuned = {key: value for key, value in metrics(kind="finetune").items() if key != "recipe"}
+    text = card_of(facts(), tuned, TUNED)
+    assert "a ResNet50 (IMAGENET1K_V1), fine-tuned end to end." in text
+    assert "method strong, train_from all, epochs 10" in text
+    assert "fine-tuned, from layer4 on." in card_of(facts(), tuned, TUNED | {"train_from": "layer4"})
+    assert "never trained" in card_of(facts(), metrics(weights="random"))
+    assert "never trained" not in card_of(facts(), metrics())
+
+
+def test_figures_that_a_run_of_another_version_lacks_are_a_sentence():
+    with pytest.raises(
+        RunError, match=r"The run lacks what belongs on a card .*train_images.*: another version made it"
+    ):
+        card_of(facts(), {key: value for key, value in metrics().items() if key != "train_images"})
+    with pytest.raises(RunError, match="another version made it"):
+        card_of(facts(), metrics(test={"images": 3, "accuracy": None}))
+
+
+def test_of_a_thousand_classes_the_first_are_named():
+    text = card_of(facts(classes=tuple(f"c{number}" for number in range(1000))), metrics())
+    assert "c48, c49, and 950 more (all of them in `model.json`)." in text
+    assert "c50" not in text
+
+
+RUN = SimpleNamespace(metrics={}, recipe=from_config(ExtractConfig(weights="random", image_px=32)))
+"""What is asked of a run folder."""
+
+
+def test_a_check_takes_images_from_all_over_the_list_and_leaves_out_what_cannot_be_read(make_photos):
+    root = make_photos({"cat": 100})
+    paths = sorted(root.rglob("*.png"))
+    paths[0].write_bytes(b"")
+    checks = checks_of(RUN, str(root))
+    assert checks.pixels.shape == (CHECKED - 1, 3, 32, 32)
+    assert checks.pixels.dtype == np.uint8
+    assert checks.stored is None
+    assert checks_of(RUN, str(paths[3])).pixels.shape[0] == 1
+
+
+@pytest.mark.parametrize("source", ["gone.png", "nothing/"])
+def test_images_that_are_named_and_not_there_are_not_replaced_by_others(tmp_path, source):
+    with pytest.raises(DataError, match=f"Not one of the images of .*{source} can be read: name images to check"):
+        checks_of(RUN, f"{tmp_path}/{source}")

@@ -1,0 +1,312 @@
+"""The report: one file that needs nothing else, with every section that there is data for, whatever names are given."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.caches import make_cache
+from helpers.features import TEST, TRAIN, VAL
+from helpers.pictures import picture
+from PIL import Image
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.writing import CacheWriter
+from headstart.errors import CacheError
+from headstart.report import page as report
+from headstart.report.page import render, sources
+from headstart.runs import figures, pictures
+from headstart.runs import folder as runs
+from headstart.runs.predictions import Predictions, read_predictions
+from headstart.settings import CompareConfig
+from headstart.support.files import write_table
+
+VOID = {"meta", "img", "br", "path"}
+SECTIONS = {"runs", "time", "training", "images", "classes", "mistakes", "map", "duplicates", "calibration"}
+LABELS = [row % 2 for row in range(60)]
+SPLITS = [TRAIN] * 30 + [VAL] * 10 + [TEST] * 20
+NASTY = ('<script>alert("1")</script>', "' onerror='x & y")
+
+
+class Page(HTMLParser):
+    """What a browser would find."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.open, self.section = [], [], ""
+        self.words_by_section = {}
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        if tag == "section":
+            self.section = attributes["id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.words_by_section.setdefault(self.section, []).append(data)
+
+    def text(self, section):
+        return " ".join(" ".join(self.words_by_section.get(section, [])).split())
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """The PNG files of a run folder have tests of their own, and take a second each."""
+    for name in ("learning_curves", "confusion"):
+        monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
+
+
+def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None):
+    """A run that was tested on the images of some rows; the same seed gives the same predictions."""
+    generator, folder = np.random.default_rng(seed), root / f"{kind}-{seed:08x}"
+    labels = np.array([LABELS[row] for row in rows] if labels is None else labels)
+    probabilities = generator.dirichlet(np.ones(len(classes)), len(labels)).astype(np.float32)
+    test = Predictions([f"{row:04}.png" for row in rows], labels, probabilities, classes)
+    history = [
+        {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_accuracy": 0.6, "seconds": 1.0}
+        for epoch in range(1, epochs + 1)
+    ]
+    metrics = {"kind": kind, "dataset": "pets", **figures.figures(test, test), "train_seconds": 3.0}
+    metrics |= (
+        {"extract_seconds": 9.0} if kind != "finetune" else {"images_per_second": 123.0, "peak_memory_bytes": 5e8}
+    )
+    runs.save(folder, files={}, config={}, metrics=metrics, history=history, predictions=test)
+    return folder, runs.load_metrics(folder)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for row in range(60):
+        picture(row).save(tmp_path / f"{row:04}.png")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def everything(root):
+    """Arguments of a report that has all of it."""
+    found = [save_run(root, "head", 1), save_run(root, "finetune", 2)]
+    (root / "learning-curve-1").mkdir()
+    points = [{"train_images": 10 * size, "val_accuracy": 0.5, "test_accuracy": 0.1 * size} for size in (1, 2, 3)]
+    write_table(root / "learning-curve-1/learning_curve.csv", points)
+    return root, "Heads win.", found, make_cache(root.parent / "c.h5", LABELS, SPLITS), root.parent
+
+
+def test_the_page_needs_nothing_but_itself(everything):
+    html = render(*everything)
+    page = Page(html)
+    assert not page.of("script")
+    assert not page.of("link")
+    assert all(image["src"].startswith("data:image/") for image in page.of("img"))
+    references = [attributes["href"] for _, attributes in page.tags if "href" in attributes]
+    names = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {reference.removeprefix("#") for reference in references} <= names
+    assert not re.search(r"https?:|url\(|@import|javascript:", html)
+    (policy,) = (meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_every_section_is_there_and_filled_where_its_data_is(everything):
+    page = Page(render(*everything))
+    assert {section["id"] for section in page.of("section")} == SECTIONS
+    assert len(page.of("h1")) == 1
+    for section, words in {
+        "": "Heads win.",
+        "runs": "head-00000001",
+        "time": "fine-tuned",
+        "training": "best 0.600 in epoch 1",
+        "images": "learning-curve-1",
+        "classes": "precision",
+        "mistakes": "disagree on",
+        "map": "20 test images",
+        "duplicates": "of 20 test images",
+        "calibration": "calibration error 0.",
+    }.items():
+        assert words in page.text(section), section
+    assert len(page.of("img")) > 10
+
+
+@pytest.mark.parametrize(
+    ("lack", "section", "reason"),
+    [
+        ("cache", "map", "No feature cache was found"),
+        ("cache", "duplicates", "No feature cache was found"),
+        ("history", "training", "None of the runs was trained in epochs"),
+        ("curve", "images", "make learning-curve"),
+        ("finetuned", "mistakes", "This needs a run on frozen features and a fine-tuned one"),
+        ("time", "time", "No run has both a test accuracy and a training time"),
+        ("test", "classes", "No run has predictions for test images"),
+        ("test", "mistakes", "No run has predictions for test images"),
+        ("test", "calibration", "No run has predictions for test images"),
+        ("test rows", "map", "fewer than three finished test images"),
+        ("test rows", "duplicates", "no finished images in test or in train"),
+    ],
+)
+def test_what_is_missing_is_missed_in_words_and_the_rest_is_there(everything, lack, section, reason):
+    root, sentence, found, cache, images = everything
+    for folder, metrics in found:
+        if lack == "history":
+            (folder / "history.csv").unlink()
+        if lack == "time":
+            metrics["train_seconds"] = None
+        if lack == "test":
+            metrics["test"] = {"images": 0}
+    if lack == "curve":
+        (root / "learning-curve-1/learning_curve.csv").unlink()
+    if lack == "test rows":
+        cache = make_cache(root / "other.h5", [0, 1], [TRAIN, TRAIN])
+    shown = found[:1] if lack == "finetuned" else found
+    page = Page(render(root, sentence, shown, None if lack == "cache" else cache, images))
+    assert reason in page.text(section)
+    assert {section["id"] for section in page.of("section")} == SECTIONS
+
+
+def test_names_of_classes_and_files_never_become_markup(root, tmp_path):
+    nasty = root.parent / "<img src=x onerror=alert(2)>"
+    nasty.mkdir()
+    found = [save_run(nasty, kind, seed, classes=NASTY) for seed, kind in enumerate(("head", "finetune"))]
+    cache = make_cache(tmp_path / "c.h5", LABELS, SPLITS, classes=NASTY)
+    page = Page(render(nasty, "1 < 2 & <b>bold</b>", found, cache, root.parent))
+    assert not page.of("script")
+    assert "1 < 2 & <b>bold</b>" in page.text("")
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert all(image["src"].startswith("data:") for image in page.of("img"))
+    assert all(name in page.text("classes") for name in NASTY)
+    assert any(NASTY[0] in image["alt"] for image in page.of("img"))
+
+
+def test_a_file_whose_name_is_no_text_does_not_stop_the_page(root):
+    folder, metrics = save_run(root, "head", 1)
+    table = (folder / "predictions.csv").read_bytes().replace(b".png", b"\xe9.png")
+    (folder / "predictions.csv").write_bytes(table)
+    render(root, "", [(folder, metrics)], None, root.parent).encode("utf-8")
+
+
+def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(everything):
+    root, sentence, found, _, images = everything
+    page = Page(render(root, sentence, found[:1], None, images))
+    predictions = read_predictions(found[0][0])
+    confidence = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
+    assert [image["alt"].split(",")[0] for image in page.of("img")] == expected
+    assert f"{100 * confidence[wrong].max():.0f}%" in page.text("mistakes")
+
+
+def test_who_is_right_where_frozen_and_fine_tuned_net_disagree_is_counted(everything):
+    head, finetune = (read_predictions(folder) for folder, _ in everything[2])
+    differ = head.predicted != finetune.predicted
+    first, second = (int((each.predicted == each.labels)[differ].sum()) for each in (head, finetune))
+    assert first != second
+    text = Page(render(*everything)).text("mistakes")
+    assert f"disagree on {differ.sum()} of 20 images" in text
+    assert f"The frozen net is right on {first} of them, the fine-tuned one on {second}, neither on 0." in text
+
+
+def test_near_duplicates_are_shown_in_pairs_with_what_speaks_for_copies(root, tmp_path):
+    """Row 57 has the bytes of row 1; rows 55 and 59 have the features of rows 3 and 2, row 59 with another class."""
+    cache = make_cache(tmp_path / "c.h5", LABELS, SPLITS, pending=(1, 2, 3, 55, 57, 59))
+    features = np.random.default_rng(5).normal(size=(3, 2048))
+    with CacheWriter(FeatureCache(cache.path)) as writer:
+        digests = np.repeat([[1], [2], [3], [4], [1], [5]], 16, axis=1).astype(np.uint8)
+        writer.write(np.array([1, 2, 3, 55, 57, 59]), features[[0, 1, 2, 2, 0, 1]], digests)
+        writer.commit(1.0)
+    page = Page(render(root, "", [save_run(root, "head", 1)], FeatureCache(cache.path), tmp_path))
+    text = page.text("duplicates")
+    assert "3 of 20 test images have a near-duplicate" in text
+    assert "Of the 3 with their nearest training images, 1 is the same file and 2 have the same class" in text
+    assert "the same file; both dog 0057.png 0001.png" in text
+    assert "cosine 1.0000; dog in test, cat in train 0059.png 0002.png" in text
+    assert "The backbone is untrained" in text
+
+
+def test_images_that_have_moved_leave_a_note_and_the_figures(everything):
+    page = Page(render(*everything[:-1], Path("nowhere")))
+    assert not page.of("img")
+    assert "images could not be read" in page.text("notes")
+    assert "no image" in page.text("mistakes")
+    assert "Heads win." in page.text("")
+
+
+def test_predictions_that_are_gone_leave_a_note_and_the_other_runs(everything):
+    folder = everything[2][0][0]
+    (folder / "predictions.csv").write_text("")
+    page = Page(render(*everything))
+    assert "head-00000001 was tested, but its predictions.csv cannot be read" in page.text("notes")
+    assert "finetune-00000002" in page.text("calibration")
+
+
+def test_runs_tested_on_different_images_are_not_compared_in_silence(everything):
+    warning = "not all tested on the same images"
+    assert warning not in Page(render(*everything)).text("runs")
+    everything[2][0][1]["test_digest"] = "another"
+    assert warning in Page(render(*everything)).text("runs")
+
+
+def test_speed_and_memory_are_told_where_a_run_has_them(everything):
+    assert "123" in Page(render(*everything)).text("runs")
+    assert "500 MB" in Page(render(*everything)).text("runs")
+    root, sentence, found, cache, images = everything
+    assert "images/s" not in Page(render(root, sentence, found[:1], cache, images)).text("runs")
+
+
+def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_megabytes(root, tmp_path):
+    """The images are noise, which JPEG cannot make small."""
+    names = tuple(f"class {number:04} {'x' * 20}" for number in range(1000))
+    labels, splits = np.arange(2300) % 1000, [TRAIN] * 100 + [TEST] * 2200
+    cache = make_cache(tmp_path / "c.h5", labels, splits, classes=names)
+    for row in range(60):
+        noise = np.random.default_rng(row).integers(0, 255, (150, 150, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{row:04}.png")
+    rows = [row % 60 for row in range(400)]
+    found = [save_run(root, f"kind{number}", number, names, 300, rows, labels[:400]) for number in range(2)]
+    found += [(found[number % 2][0], {**found[0][1], "kind": f"kind{number}"}) for number in range(300)]
+    html = render(root, "", found, cache, tmp_path)
+    assert 500_000 < len(html) < 2_000_000
+    page = Page(html)
+    assert "The first 100 of 302 runs" in page.text("runs")
+    assert "8 of 302 runs" in page.text("runs")
+    assert "The 40 hardest of 400 classes" in page.text("classes")
+    assert "2,000 test images" in page.text("map")
+    assert "1,000 classes are too many for colours" in page.text("map")
+
+
+def test_the_same_data_give_the_same_page(everything):
+    assert render(*everything) == render(*everything)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "100%"), (0.99996, "99.9%"), (0.996, "99.6%"), (0.5, "50%")])
+def test_what_is_not_certain_is_never_told_as_100_percent(value, text):
+    assert report._percent(value) == text
+
+
+def test_the_cache_and_the_images_are_found_by_the_name_of_the_data(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/features").mkdir(parents=True)
+    (tmp_path / "pets.csv").write_text("path,label\n")
+    assert sources(CompareConfig(data="pets.csv")) == (None, Path())
+    make_cache(tmp_path / "data/features/pets.h5", LABELS, SPLITS)
+    cache, images = sources(CompareConfig(data="gone/pets"))
+    assert cache.path == Path("data/features/pets.h5")
+    assert images == cache.manifest.root
+    assert sources(CompareConfig(runs=root)) == (None, None)
+
+
+def test_a_cache_that_is_named_and_not_there_is_a_mistake():
+    with pytest.raises(CacheError, match=r"no feature cache nowhere\.h5"):
+        sources(CompareConfig(data="pets", cache=Path("nowhere.h5")))
