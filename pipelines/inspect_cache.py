@@ -19,7 +19,7 @@ def main(config: InspectConfig) -> int:
         return 0
 
     damaged = verification.damaged_rows(cache)
-    print(f"{cache.path}: {len(damaged):,} of {len(cache) * (1 + len(cache.views)):,} rows are damaged")
+    print(f"{cache.path}: {len(damaged):,} of {len(cache) * (1 + len(cache.augmented)):,} rows are damaged")
     for view, row in damaged[:20]:
         print(f"  {f'view {view}, ' if view else ''}row {row}: {cache.manifest.relative_path(row)}")
     if not config.sample:

@@ -11,7 +11,7 @@ def main(config: LearningCurveConfig) -> None:
     from headstart.runs import folder  # torch loads here, after --help has answered
     from headstart.support import files
 
-    run = CachedRun.of("learning-curve", config)
+    run = CachedRun.from_config("learning-curve", config)
     print(run.cache.describe())
     table = run.folder / "learning_curve.csv"
     if folder.finished(run.folder, run.identity):

@@ -15,7 +15,7 @@ def main(config: ProbeConfig) -> None:
     from headstart.probes import probe  # torch loads here, after --help has answered
     from headstart.support import files
 
-    runs = {method: CachedRun.of(method, replace(config, methods=(method,))) for method in config.methods}
+    runs = {method: CachedRun.from_config(method, replace(config, methods=(method,))) for method in config.methods}
     print(runs[config.methods[0]].cache.describe())
     features = None
     for method, run in runs.items():

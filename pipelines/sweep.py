@@ -10,7 +10,7 @@ def main(config: SweepConfig) -> None:
     from headstart.heads.run import CachedRun
     from headstart.support import files
 
-    run = CachedRun.of("sweep", config)
+    run = CachedRun.from_config("sweep", config)
     print(run.cache.describe())
     if run.is_reported():
         return

@@ -63,7 +63,7 @@ def by_path(cache):
     """Features of every view of every image that has them."""
     return {
         (view.view, cache.manifest.relative_path(row)): features[row]
-        for view in cache.looks
+        for view in cache.views
         for features in [view.read()]
         for row in np.flatnonzero(view.status == DONE).tolist()
     }
@@ -153,26 +153,26 @@ def test_an_image_is_read_and_decoded_once_and_each_view_goes_through_the_backbo
 def test_training_images_have_views_and_others_only_when_asked(settings, capsys):
     cache = updating.bring_up_to_date(settings).cache
     trained = cache.manifest.splits == TRAIN
-    for view in cache.views:
+    for view in cache.augmented:
         assert np.array_equal(view.status == DONE, trained)
         assert (view.status[~trained] == PENDING).all()
     assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in cache.describe()
     before = by_path(cache)
     report = updating.bring_up_to_date(replace(settings, view_splits="all"))
     assert report.pass_.forwarded == 2 * 6
-    assert all((view.status == DONE).all() for view in report.cache.views)
+    assert all((view.status == DONE).all() for view in report.cache.augmented)
     assert all(np.array_equal(by_path(report.cache)[key], values) for key, values in before.items())
 
 
 def test_views_differ_from_the_plain_one_and_from_each_other_but_copies_share_theirs(settings):
     cache = updating.bring_up_to_date(settings).cache
-    plain, one, two = (view.read()[cache.manifest.splits == TRAIN] for view in cache.looks)
+    plain, one, two = (view.read()[cache.manifest.splits == TRAIN] for view in cache.views)
     for first, second in ((plain, one), (plain, two), (one, two)):
         assert (np.abs(first - second).max(axis=1) > 0.1).all()
     copy = next(row for row in range(len(cache)) if cache.manifest.relative_path(row).endswith("copy.png"))
     twins = [row for row in range(len(cache)) if cache.digest(row) == cache.digest(copy)]
     assert len(twins) == 2
-    for view in cache.looks:
+    for view in cache.views:
         assert np.array_equal(*view.read()[twins])
 
 
@@ -206,10 +206,10 @@ def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: path.exists() and (FeatureCache(path).views[2].status == DONE).any())
+    until(lambda: path.exists() and (FeatureCache(path).augmented[2].status == DONE).any())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = [np.count_nonzero(view.status == DONE) for view in FeatureCache(path).looks]
+    done = [np.count_nonzero(view.status == DONE) for view in FeatureCache(path).views]
     assert max(done) < 120, "it was over before it could be killed"
     report = updating.bring_up_to_date(ExtractConfig(data=str(root), cache=path, device="cpu", **settings))
     assert report.pass_.forwarded == 120 + 3 * 100 - sum(done)
@@ -241,7 +241,7 @@ def test_further_views_leave_the_others_as_they_are_and_fewer_are_no_change(sett
     two = by_path(updating.bring_up_to_date(settings).cache)
     report = updating.bring_up_to_date(replace(settings, views=5))
     assert report.pass_.forwarded == 3 * 14
-    assert len(report.cache.views) == 5
+    assert len(report.cache.augmented) == 5
     assert_same(two, by_path(report.cache))
     for views in (0, 1, 5):
         assert updating.bring_up_to_date(replace(settings, views=views)).pass_ is None
@@ -263,7 +263,7 @@ def test_views_follow_a_data_set_that_changes(settings, photos):
     report = updating.bring_up_to_date(replace(settings, views=0, prune=True))  # the views are kept without a word
     assert report.pass_.forwarded == 2 * 3
     trained = report.cache.manifest.splits == TRAIN
-    assert all(np.array_equal(view.status == DONE, trained) for view in report.cache.views)
+    assert all(np.array_equal(view.status == DONE, trained) for view in report.cache.augmented)
     new = by_path(report.cache)
     name = str(changed.relative_to(photos))
     for view in (0, 1, 2):
@@ -277,15 +277,15 @@ def test_an_unreadable_image_is_unreadable_in_every_view(settings, photos):
     assert report.pass_.unreadable == 1
     bad = np.flatnonzero(report.cache.status == UNREADABLE)
     assert len(bad) == 1
-    for view in report.cache.views:
+    for view in report.cache.augmented:
         assert np.flatnonzero(view.status == UNREADABLE).tolist() == bad.tolist()
     assert updating.bring_up_to_date(settings).pass_ is None
 
 
 def test_a_changed_bit_in_a_view_is_found_named_and_mended(settings):
     cache = updating.bring_up_to_date(settings).cache
-    row = int(np.flatnonzero(cache.views[1].status == DONE)[3])
-    column = cache.views[1].columns["features"]
+    row = int(np.flatnonzero(cache.augmented[1].status == DONE)[3])
+    column = cache.augmented[1].columns["features"]
     with settings.cache.open("rb+") as file:
         file.seek(column.offset + row * column.row_bytes + 5)
         byte = file.read(1)[0]
@@ -294,7 +294,7 @@ def test_a_changed_bit_in_a_view_is_found_named_and_mended(settings):
     damaged = FeatureCache(settings.cache)
     assert verification.damaged_rows(damaged) == [(2, row)]
     with pytest.raises(CacheDamaged, match=f"of 1 images in view 2 are not what was written: row {row} "):
-        damaged.views[1].read()
+        damaged.augmented[1].read()
     report = updating.bring_up_to_date(replace(settings, check_bytes=True))
     assert report.pass_.forwarded == 1
     assert verification.damaged_rows(report.cache) == []
@@ -341,7 +341,7 @@ def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settin
         assert_same_all(plain, by_path(report.cache))
     report = updating.bring_up_to_date(settings)
     assert report.pass_ is None, "all of them were computed before"
-    assert len(report.cache.views) == 2
+    assert len(report.cache.augmented) == 2
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_view_of_a_file_that_could_not_be_read_for_a_while_is_reported_and_com
         patch.setattr(loading, "read", refuse)
         report = updating.bring_up_to_date(settings)
         assert len(report.unreadable()) == 1
-        assert all((view.status == UNREADABLE).sum() == 1 for view in report.cache.views)
+        assert all((view.status == UNREADABLE).sum() == 1 for view in report.cache.augmented)
     again = updating.bring_up_to_date(settings)
     assert again.pass_.forwarded == 2
     assert len(again.unreadable()) == 0
@@ -446,7 +446,7 @@ def test_any_hdf5_reader_finds_the_views(settings):
     cache = updating.bring_up_to_date(settings).cache
     with h5py.File(settings.cache) as file:
         assert file.attrs["format_version"] == 2
-        for view in cache.views:
+        for view in cache.augmented:
             group = file[f"view_{view.view}"]
             done = group["status"][...] == DONE
             assert np.array_equal(group["features"][...][done], view.read()[done])

@@ -227,7 +227,7 @@ def test_fewer_views_are_the_first_and_none_is_as_if_there_were_none(tmp_path):
 def test_where_a_view_is_missing_or_of_other_bytes_the_plain_one_is_shown(tmp_path):
     cache, _ = with_views(tmp_path)
     changed, missing = cache.rows("train")[[4, 9]]
-    view = cache.views[0]
+    view = cache.augmented[0]
     with CacheWriter(view) as writer:
         writer.write(np.array([changed]), view.features[[changed]], np.ones((1, 16), np.uint8))
         writer.commit(0.0)
@@ -253,7 +253,7 @@ def test_views_of_images_that_are_not_learned_from_are_left_on_the_disk(tmp_path
 def test_an_answer_is_the_mean_over_the_views_that_an_image_has(tmp_path, memory_bytes):
     cache, _ = with_views(tmp_path)
     tested = cache.rows("test")
-    for view in cache.views[:2]:
+    for view in cache.augmented[:2]:
         some = tested[: 5 * view.view]
         with CacheWriter(view) as writer:
             values = view_of(cache.features[some].astype(np.float32), view.view)
@@ -272,7 +272,7 @@ def test_an_answer_is_the_mean_over_the_views_that_an_image_has(tmp_path, memory
 
 def test_a_changed_bit_in_a_view_ends_the_reading(tmp_path):
     cache, _ = with_views(tmp_path)
-    column = cache.views[2].columns["features"]
+    column = cache.augmented[2].columns["features"]
     row = int(cache.rows("train")[5])
     with cache.path.open("rb+") as file:
         file.seek(column.offset + row * column.row_bytes)

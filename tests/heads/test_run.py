@@ -41,21 +41,21 @@ def probabilities(split):
 
 
 def saved(config, head=None, **changes):
-    run = CachedRun.of("head", config)
+    run = CachedRun.from_config("head", config)
     run.features(0)
     run.save(head, probabilities, **{"history": [], "train_seconds": 1.5, **changes})
     return run
 
 
 def test_a_run_that_is_there_is_reported_and_one_that_is_not_is_not(config, capsys):
-    assert not CachedRun.of("head", config).is_reported()
+    assert not CachedRun.from_config("head", config).is_reported()
     assert capsys.readouterr().out == ""
     run = saved(config)
     said = capsys.readouterr().out
     assert "held in memory" in said.splitlines()[0]
     said = said.splitlines(keepends=True)[1]
     assert said.startswith(f"{run.folder}: test accuracy ")
-    assert CachedRun.of("head", config).is_reported()
+    assert CachedRun.from_config("head", config).is_reported()
     assert capsys.readouterr().out == said.replace(": ", " is there already: ", 1)
 
 
@@ -63,9 +63,9 @@ def test_other_settings_another_kind_and_another_cache_are_other_runs(config, tm
     run = saved(config)
     make_cache(tmp_path / "other.h5", LABELS, SPLITS)
     others = [
-        CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", lr=0.5)),
-        CachedRun.of("sweep", config),
-        CachedRun.of("head", HeadConfig(cache=tmp_path / "other.h5", device="cpu")),
+        CachedRun.from_config("head", HeadConfig(cache=config.cache, device="cpu", lr=0.5)),
+        CachedRun.from_config("sweep", config),
+        CachedRun.from_config("head", HeadConfig(cache=tmp_path / "other.h5", device="cpu")),
     ]
     assert len({run.folder, *(other.folder for other in others)}) == 4
     assert not any(other.is_reported() for other in others)
@@ -75,17 +75,19 @@ def test_a_named_folder_is_taken_and_not_shared_with_other_settings(config, tmp_
     named = HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "mine")
     assert saved(named).folder == tmp_path / "mine"
     with pytest.raises(RunError, match="mine holds a run with other settings"):
-        CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "mine", lr=0.5)).is_reported()
+        CachedRun.from_config(
+            "head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "mine", lr=0.5)
+        ).is_reported()
 
 
 def test_a_program_without_a_setting_for_the_folder_has_the_usual_one(config):
-    run = CachedRun.of("knn", ProbeConfig(cache=config.cache, device="cpu"))
+    run = CachedRun.from_config("knn", ProbeConfig(cache=config.cache, device="cpu"))
     assert run.folder.parts[:2] == ("data", "runs")
     assert run.folder.name.startswith("knn-")
 
 
 def test_the_features_are_those_that_are_done_and_the_folder_is_made_before_anything_is_trained(config):
-    run = CachedRun.of("head", config)
+    run = CachedRun.from_config("head", config)
     assert not run.folder.exists()
     features = run.features(0)
     assert run.folder.is_dir()
@@ -99,7 +101,7 @@ def test_the_features_are_those_that_are_done_and_the_folder_is_made_before_anyt
 
 def test_a_folder_that_cannot_be_made_is_noticed_before_the_training(config, tmp_path):
     (tmp_path / "taken").write_text("a file")
-    run = CachedRun.of("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "taken"))
+    run = CachedRun.from_config("head", HeadConfig(cache=config.cache, device="cpu", run=tmp_path / "taken"))
     with pytest.raises(RunError, match="taken, cannot be made"):
         run.features(0)
 
@@ -168,10 +170,10 @@ def test_what_a_program_knows_better_wins(config):
 
 def test_a_missing_cache_or_device_is_an_error_in_words(config, tmp_path, monkeypatch):
     with pytest.raises(CacheError, match=r"no feature cache .*nowhere\.h5"):
-        CachedRun.of("head", HeadConfig(cache=tmp_path / "nowhere.h5"))
+        CachedRun.from_config("head", HeadConfig(cache=tmp_path / "nowhere.h5"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match="sees no such device"):
-        CachedRun.of("head", HeadConfig(cache=config.cache, device="cuda"))
+        CachedRun.from_config("head", HeadConfig(cache=config.cache, device="cuda"))
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def test_a_run_without_views_is_the_same_run_whether_there_are_any_or_not(tmp_pa
     make_cache(tmp_path / "none.h5", LABELS, SPLITS)
     make_cache(tmp_path / "two.h5", LABELS, SPLITS, views=2)
     plain, without, learned, one = (
-        CachedRun.of("head", HeadConfig(cache=tmp_path / name, device="cpu", views=views)).identity
+        CachedRun.from_config("head", HeadConfig(cache=tmp_path / name, device="cpu", views=views)).identity
         for name, views in (("none.h5", "all"), ("two.h5", 0), ("two.h5", "all"), ("two.h5", 1))
     )
     assert plain == without
@@ -196,7 +198,7 @@ def test_a_run_without_views_is_the_same_run_whether_there_are_any_or_not(tmp_pa
 def test_a_run_that_learns_from_views_says_so_and_how_they_were_made(viewed, capsys):
     head_run.train(viewed)
     assert "Of each training image one of 3 views is shown in an epoch." in capsys.readouterr().out
-    folder = CachedRun.of("head", viewed).folder
+    folder = CachedRun.from_config("head", viewed).folder
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["views"], json.loads(metrics["augmentation"])["kind"]) == (2, "crop")
     assert "tta" not in metrics
@@ -210,7 +212,7 @@ def test_answers_with_views_are_tested_beside_the_plain_ones_which_the_run_is_kn
     """What is exported and compared answers from the plain view."""
     cache = FeatureCache(viewed.cache)
     others = np.flatnonzero(np.array(SPLITS) != TRAIN)
-    for view in cache.views:
+    for view in cache.augmented:
         with CacheWriter(view) as writer:  # so far off that the mean differs from the plain answer
             writer.write(others, cache.features[others[::-1]], np.zeros((len(others), 16), np.uint8))
             writer.commit(0.0)

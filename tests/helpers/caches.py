@@ -47,9 +47,9 @@ def make_cache(
     )
     settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
     recipe = from_config(settings)
-    augmented = creation.Views(Augmentation("crop", 0), views, count) if views else None
+    augmented = creation.AugmentedViews(Augmentation("crop", 0), views, count) if views else None
     creation.create(path, manifest, recipe, views=augmented)
-    for view in FeatureCache(path).looks:
+    for view in FeatureCache(path).views:
         column = view.columns["features"]
         np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
     features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
@@ -59,7 +59,7 @@ def make_cache(
         for row in unreadable:
             writer.write_unreadable(row, "truncated")
         writer.commit(1.0)
-    for view in FeatureCache(path).views:
+    for view in FeatureCache(path).augmented:
         trained = done[manifest.splits[done] == TRAIN]
         with CacheWriter(view) as writer:
             writer.write(trained, view_of(features[trained], view.view), np.zeros((len(trained), 16), np.uint8))

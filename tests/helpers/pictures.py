@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headstart.images.decoding import Squares, decode
+from headstart.images.decoding import Transform, decode
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
@@ -21,7 +21,7 @@ def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
     return Image.fromarray((ramp + noise).astype(np.uint8))
 
 
-def decoded(data: bytes, squares: Squares) -> npt.NDArray[np.uint8]:
+def decoded(data: bytes, squares: Transform) -> npt.NDArray[np.uint8]:
     """The one square of a picture."""
     (pixels,) = decode(data, [squares])
     return pixels

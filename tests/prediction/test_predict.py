@@ -201,7 +201,7 @@ def test_of_a_cache_the_answer_is_the_mean_over_the_views_that_a_row_has(tmp_pat
     predict_cache(model, cache, tmp_path / "plain.csv", "key")
     predict_cache(model, cache, tmp_path / "mean.csv", "key", views=2)
 
-    single = [of(model, look.read()) for look in cache.looks]
+    single = [of(model, look.read()) for look in cache.views]
     rows = np.array([row for row in range(12) if row != 2])
     expected = np.where((rows < 8)[:, None], np.mean(single, axis=0)[rows], single[0][rows])
     for name, wanted in (("plain.csv", single[0][rows]), ("mean.csv", expected)):

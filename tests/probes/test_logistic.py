@@ -23,7 +23,7 @@ SOME = (1e4, 1e2, 10.0, 1.0, 0.1)
 
 def problem_of(features, kind="none", shaped_by="train"):
     normalization = Normalization.fit(features, kind)
-    moments = Moments.of(features, normalization, features.rows[shaped_by])
+    moments = Moments.from_features(features, normalization, features.rows[shaped_by])
     return logistic.Problem(features, normalization, moments, features.rows["train"])
 
 

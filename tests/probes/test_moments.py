@@ -21,7 +21,7 @@ KINDS = pytest.mark.parametrize("kind", ["standardize", "l2", "none"])
 
 
 def of(features, rows, kind="none"):
-    return Moments.of(features, Normalization.fit(features, kind), rows)
+    return Moments.from_features(features, Normalization.fit(features, kind), rows)
 
 
 def assert_same(one, other):
@@ -34,7 +34,7 @@ def test_they_are_what_numpy_makes_of_the_normalised_rows(kind):
     features = some_features()
     rows, normalization = features.rows["train"], Normalization.fit(features, kind)
     values, labels = normalization(features.values[rows]).double().numpy(), features.labels[rows].numpy()
-    found = Moments.of(features, normalization, rows)
+    found = Moments.from_features(features, normalization, rows)
     assert found.counts.tolist() == np.bincount(labels, minlength=C).tolist()
     np.testing.assert_allclose(found.sums, [values[labels == label].sum(0) for label in range(C)], atol=1e-9)
     np.testing.assert_allclose(found.mean, values.mean(0), atol=1e-12)

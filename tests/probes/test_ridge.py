@@ -24,7 +24,7 @@ def problem(count, kind="none"):
     features = some_features(train=count, spread=0.3)
     normalization, rows = Normalization.fit(features, kind), features.rows["train"]
     values = normalization(features.values[rows]).double().numpy()
-    return Moments.of(features, normalization, rows), values, np.eye(C)[features.labels[rows].numpy()]
+    return Moments.from_features(features, normalization, rows), values, np.eye(C)[features.labels[rows].numpy()]
 
 
 @ROWS

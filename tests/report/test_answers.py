@@ -15,7 +15,9 @@ def some_answers(images=200, classes=5, seed=0):
         generator.random(images) < 0.6, probabilities.argmax(axis=1), generator.integers(0, classes, images)
     )
     paths = [f"{number}.png" for number in generator.permutation(images)]
-    return Answers.of(Predictions(paths, labels, probabilities, tuple(f"class {label}" for label in range(classes))))
+    return Answers.from_predictions(
+        Predictions(paths, labels, probabilities, tuple(f"class {label}" for label in range(classes)))
+    )
 
 
 def test_the_surest_mistakes_are_the_wrong_answers_with_the_highest_probability():

@@ -35,7 +35,7 @@ def together(work, nodes):
     some=st.integers(1, 64),
 )
 def test_every_row_goes_to_one_process_and_no_block_to_two_nodes(rows, nodes, some):
-    shares = together(lambda team: list(team.share(np.array(rows, np.int64), some)), nodes)
+    shares = together(lambda team: list(team.claim_rows(np.array(rows, np.int64), some)), nodes)
     assert sorted(row for share in shares for row in share) == rows
     holders = {}
     for node, share in zip(nodes, shares, strict=True):
@@ -44,13 +44,13 @@ def test_every_row_goes_to_one_process_and_no_block_to_two_nodes(rows, nodes, so
 
 
 def test_one_alone_takes_all_rows_in_order():
-    assert list(Team().share(np.arange(10_000), 32)) == list(range(10_000))
+    assert list(Team().claim_rows(np.arange(10_000), 32)) == list(range(10_000))
 
 
 def test_who_is_slow_gets_fewer_rows():
     def work(team):
         count = 0
-        for _ in team.share(np.arange(200), 5):
+        for _ in team.claim_rows(np.arange(200), 5):
             time.sleep(0.004 if team.rank == 0 else 0.0004)
             count += 1
         return count
@@ -63,19 +63,19 @@ def test_who_is_slow_gets_fewer_rows():
 def test_rows_are_taken_when_they_are_needed_not_all_at_once():
     store = HashStore()
     first, second = (Team(rank, 2, 0, store) for rank in range(2))
-    one = first.share(np.arange(20), 5)
+    one = first.claim_rows(np.arange(20), 5)
     assert next(one) == 0
-    assert list(second.share(np.arange(20), 5)) == list(range(5, 20))
+    assert list(second.claim_rows(np.arange(20), 5)) == list(range(5, 20))
     assert list(one) == [1, 2, 3, 4]
 
 
 def test_all_hear_what_the_leader_says_in_its_order():
     def work(team):
         if team.leads:
-            team.tell("first")
-            team.tell("")
+            team.broadcast("first")
+            team.broadcast("")
             return None
-        return team.hear(), team.hear()
+        return team.receive(), team.receive()
 
     assert together(work, [0, 0, 1])[1:] == [("first", ""), ("first", "")]
 
@@ -86,7 +86,7 @@ def test_nobody_leaves_a_meeting_before_the_last_has_come():
     def work(team):
         time.sleep(0.05 * team.rank)
         arrived.append(team.rank)
-        team.meet("here")
+        team.barrier("here")
         return len(arrived)
 
     assert together(work, [0, 0, 1]) == [3, 3, 3]
@@ -94,20 +94,20 @@ def test_nobody_leaves_a_meeting_before_the_last_has_come():
 
 def test_counts_are_of_the_whole_team():
     def work(team):
-        team.add("images", 10)
-        team.meet("counted")
-        return team.add("images", 0)
+        team.count("images", 10)
+        team.barrier("counted")
+        return team.count("images", 0)
 
     assert together(work, [0, 0, 0]) == [30, 30, 30]
     alone = Team()
-    assert [alone.add("images", 3), alone.add("images", 4), alone.add("others", 1)] == [3, 7, 1]
+    assert [alone.count("images", 3), alone.count("images", 4), alone.count("others", 1)] == [3, 7, 1]
 
 
 def test_one_alone_leads_and_meets_nobody():
     alone = Team()
     assert alone.leads
-    alone.meet("here")
-    alone.tell("nothing")
+    alone.barrier("here")
+    alone.broadcast("nothing")
 
 
 @pytest.mark.parametrize(("processes", "expected"), [("1", 8), ("3", 2), ("16", 1)])
@@ -142,9 +142,9 @@ def joined(monkeypatch):
 
 
 WAYS_TO_WAIT = {
-    "hear": lambda team: team.hear(),
-    "meet": lambda team: team.meet("here"),
-    "share": lambda team: list(team.share(np.arange(10), 5)),
+    "hear": lambda team: team.receive(),
+    "meet": lambda team: team.barrier("here"),
+    "share": lambda team: list(team.claim_rows(np.arange(10), 5)),
 }
 
 

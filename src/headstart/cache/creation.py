@@ -58,7 +58,7 @@ def rename(finished: Path, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Views:
+class AugmentedViews:
     """The augmented views of a cache that is to be made."""
 
     augmentation: Augmentation
@@ -72,7 +72,7 @@ def create(
     manifest: Manifest,
     recipe: Recipe,
     notes: Mapping[str, Any] | None = None,
-    views: Views | None = None,
+    views: AugmentedViews | None = None,
 ) -> None:
     """Makes a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
 
@@ -136,7 +136,7 @@ def _row_columns(count: int) -> dict[str, NDArray[Any]]:
 
 
 def _attributes(
-    manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any], views: Views | None
+    manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any], views: AugmentedViews | None
 ) -> dict[str, str | int | bytes]:
     return {
         "format": FORMAT,
@@ -154,7 +154,7 @@ def _attributes(
     }
 
 
-def _about_views(views: Views | None) -> dict[str, str | int | bytes]:
+def _about_views(views: AugmentedViews | None) -> dict[str, str | int | bytes]:
     made = views.augmentation if views else None
     return {"augmentation": made.to_json(), "augmentation_digest": made.digest()} if made else {}
 

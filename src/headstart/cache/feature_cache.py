@@ -26,7 +26,7 @@ from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images.decoding import REASONS, Squares
+from headstart.images.decoding import REASONS, Transform
 from headstart.models.weights import describe_weights
 from headstart.settings import Views, ViewSplits
 
@@ -49,7 +49,7 @@ class FeatureCache:
         seconds: time that passes over the images have taken so far.
         notes: what was measured when the recipe was resolved.
         view: 0; of an augmented view its number.
-        views: the augmented views 1, 2, 3, …
+        augmented: the augmented views 1, 2, 3, …
         augmentation: what makes these; None where there are none.
     """
 
@@ -79,7 +79,7 @@ class FeatureCache:
                 f"{path} cannot be read as a feature cache ({what}). Extract again with --overwrite."
             ) from None
         self._refuse_changed_metadata()
-        columns = [column for look in self.looks for column in look.columns.values()]
+        columns = [column for view in self.views for column in view.columns.values()]
         if path.stat().st_size < max(column.end for column in columns):
             raise CacheDamaged(f"{path} was cut: it has {path.stat().st_size:,} bytes. Extract again with --overwrite.")
 
@@ -103,7 +103,7 @@ class FeatureCache:
         self._read_rows(datasets)
         self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
         self._augmentation_digest = attributes.get("augmentation_digest", "")
-        self.views = tuple(self._view(number, dict(group.items())) for number, group in enumerate(groups, start=1))
+        self.augmented = tuple(self._view(number, dict(group.items())) for number, group in enumerate(groups, start=1))
 
     def _read_rows(self, datasets: dict[str, h5py.Dataset]) -> None:
         self.columns = {
@@ -117,7 +117,7 @@ class FeatureCache:
 
     def _view(self, number: int, datasets: dict[str, h5py.Dataset]) -> "FeatureCache":
         view = copy.copy(self)
-        view.view, view.views = number, ()
+        view.view, view.augmented = number, ()
         view._read_rows(datasets)
         return view
 
@@ -127,8 +127,8 @@ class FeatureCache:
         augmented = self.augmentation.digest() if self.augmentation else ""
         as_written = (self.manifest.digest(), self.recipe.digest(), augmented) == written
         in_range = all(
-            look.status.max(initial=0) <= UNREADABLE and look.reasons.max(initial=0) < len(REASONS)
-            for look in self.looks
+            view.status.max(initial=0) <= UNREADABLE and view.reasons.max(initial=0) < len(REASONS)
+            for view in self.views
         )
         if not (as_written and in_range):
             raise CacheDamaged(
@@ -137,9 +137,9 @@ class FeatureCache:
             )
 
     @property
-    def looks(self) -> tuple["FeatureCache", ...]:
+    def views(self) -> tuple["FeatureCache", ...]:
         """The plain view and the augmented ones, by their numbers."""
-        return (self, *self.views)
+        return (self, *self.augmented)
 
     def __len__(self) -> int:
         return len(self.status)
@@ -160,10 +160,10 @@ class FeatureCache:
         Raises:
             CacheError: there are not so many.
         """
-        count = len(self.views) if asked == "all" else asked
-        if count > len(self.views):
+        count = len(self.augmented) if asked == "all" else asked
+        if count > len(self.augmented):
             raise CacheError(
-                f"{self.path} has {len(self.views)} augmented views of the images, not {count}. "
+                f"{self.path} has {len(self.augmented)} augmented views of the images, not {count}. "
                 f"Add to them with: make extract VIEWS={count}"
             )
         return count
@@ -171,12 +171,12 @@ class FeatureCache:
     def views_identity(self, learned: int, answered: int) -> dict[str, Any]:
         """What identifies the first augmented views, for runs that learn from them, or answer with them."""
         content = blake2b(digest_size=16)
-        for view in self.views[: max(learned, answered)]:
+        for view in self.augmented[: max(learned, answered)]:
             content.update(self.used(view, learned, answered).tobytes())
         made = self.augmentation.to_json() if self.augmentation else ""
         return {"augmentation": made, "views_content": content.hexdigest()} if learned or answered else {}
 
-    def square_of(self, digest: bytes) -> Squares:
+    def square_of(self, digest: bytes) -> Transform:
         """How a picture of this content becomes what the features are of."""
         if self.augmentation is None or self.view == 0:
             return self.recipe.geometry
@@ -213,9 +213,9 @@ class FeatureCache:
         """A line about the augmented views, its own break before it; nothing where there are none."""
         if self.augmentation is None:
             return ""
-        counts = sorted({int(np.count_nonzero(view.status == DONE)) for view in self.views})
+        counts = sorted({int(np.count_nonzero(view.status == DONE)) for view in self.augmented})
         images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-        return f"\nviews: {len(self.views)} augmented ones ({self.augmentation.kind}) of {images} images"
+        return f"\nviews: {len(self.augmented)} augmented ones ({self.augmentation.kind}) of {images} images"
 
     @cached_property
     def features(self) -> NDArray[Any]:

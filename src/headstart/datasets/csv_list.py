@@ -28,7 +28,7 @@ def read_csv(path: Path) -> Found:
         raise DataError(f"{path} cannot be read as a UTF-8 CSV: {error}.") from None
     if not entries:
         raise DataError(f"{path} names no images: there is nothing below its first line.")
-    found = Found.of(*zip(*entries, strict=True))
+    found = Found.from_columns(*zip(*entries, strict=True))
     _refuse_twice(path, found)
     return found
 

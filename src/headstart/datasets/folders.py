@@ -64,7 +64,7 @@ def _list_classes(root: Path, split: str | None, folder: str = "") -> list[Found
         if not images and split in (None, "train"):
             raise DataError(f"The class folder {entry.path} holds no images. Fill it or remove it.")
         status = [_status(root / path) for path in images]
-        found.append(Found.of(images, [entry.name] * len(images), [split] * len(images), status))
+        found.append(Found.from_columns(images, [entry.name] * len(images), [split] * len(images), status))
     _warn_of_left_out(top, left_out)
     return found
 

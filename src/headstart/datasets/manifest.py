@@ -146,7 +146,7 @@ class Found:
     offsets: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(
+    def from_columns(
         cls,
         paths: Sequence[str],
         labels: Sequence[str],

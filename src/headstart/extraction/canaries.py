@@ -17,7 +17,7 @@ float16 storage alone costs 5e-4; the rest is what devices and library versions 
 
 def sample_of(cache: FeatureCache, count: int) -> NDArray[np.bool_]:
     """(V + 1, N) with at most `count` done rows, spread over all views."""
-    done = np.stack([look.status == DONE for look in cache.looks])
+    done = np.stack([view.status == DONE for view in cache.views])
     places = np.flatnonzero(done)
     chosen = places[np.linspace(0, len(places) - 1, min(count, len(places)), dtype=np.int64)]
     return np.isin(np.arange(done.size), chosen).reshape(done.shape)
@@ -31,6 +31,6 @@ def difference_from(cache: FeatureCache, places: Sequence[tuple[int, int]], feat
         places: (m,) view and row of each.
         features: (m, D).
     """
-    stored = [cache.looks[view].gather(np.array([row]))[0] for view, row in places]
+    stored = [cache.views[view].gather(np.array([row]))[0] for view, row in places]
     then = np.array(stored, np.float32).reshape(features.shape)
     return float(np.abs(features - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))

@@ -87,10 +87,10 @@ class Extractor:
         """
         cache, team = FeatureCache(path), team or Team()
         self._ask_canaries(cache)
-        pending = np.stack([look.pending(self.config.view_splits) for look in cache.looks])
+        pending = np.stack([view.pending(self.config.view_splits) for view in cache.views])
         size = self.batch_size(cache.recipe)
-        under_way = Pass(cache.looks, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
-        team.meet("all have seen which rows are pending")
+        under_way = Pass(cache.views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        team.barrier("all have seen which rows are pending")
         return under_way.run()
 
     def forward(self, made: Recipe) -> Forward:
@@ -131,10 +131,10 @@ class Extractor:
         Returns:
             View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size, looks = self.batch_size(cache.recipe), cache.looks
+        size, views = self.batch_size(cache.recipe), cache.views
         places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)))
-        loaded = stream(places, partial(_squares, looks, wanted), self.workers, _ahead(size, len(looks), self.workers))
-        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, looks)]
+        loaded = stream(places, partial(_squares, views, wanted), self.workers, _ahead(size, len(views), self.workers))
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, views)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for begin in range(0, len(same), size):
             batch = make_batch(same[begin : begin + size], size)
@@ -154,5 +154,5 @@ class Extractor:
             )
 
 
-def _is_unchanged(image: Loaded, looks: Sequence[FeatureCache]) -> bool:
-    return image.digest == looks[image.view].digest(image.row)
+def _is_unchanged(image: Loaded, views: Sequence[FeatureCache]) -> bool:
+    return image.digest == views[image.view].digest(image.row)

@@ -54,4 +54,4 @@ def lookup(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.
 
 def _has(source: FeatureCache, view: int, made: FeatureCache) -> bool:
     """Whether a cache has the view of this number that another is to have."""
-    return view == 0 or (view <= len(source.views) and source.augmentation == made.augmentation)
+    return view == 0 or (view <= len(source.augmented) and source.augmentation == made.augmentation)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
-from headstart.images.decoding import Squares
+from headstart.images.decoding import Transform
 from headstart.images.loading import Batch, Loaded, make_batch, stream
 from headstart.models.resnet50 import Forward
 from headstart.support.overlap import Launched, one_behind
@@ -51,8 +51,8 @@ class PassReport:
         return f"{line}: {'more cores would help' if decode > forward else 'the backbone is the limit'}"
 
 
-def _squares(looks: Sequence[FeatureCache], wanted: NDArray[np.bool_], row: int, digest: bytes) -> dict[int, Squares]:
-    return {view: looks[view].square_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+def _squares(views: Sequence[FeatureCache], wanted: NDArray[np.bool_], row: int, digest: bytes) -> dict[int, Transform]:
+    return {view: views[view].square_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
 
 
 def _ahead(batch_size: int, views: int, workers: int) -> int:
@@ -85,12 +85,12 @@ class Pass:
         rows = np.flatnonzero(self.pending.any(axis=0))
         start, unit = time.perf_counter(), "images" if len(self.views) == 1 else "views"
         with bar(int(np.count_nonzero(self.pending)), "extracting", unit, shown=self.team.leads) as progress:
-            self._fill(self.team.share(rows, max(1, self.batch_size // len(self.views))), progress)
+            self._fill(self.team.claim_rows(rows, max(1, self.batch_size // len(self.views))), progress)
             for name in ("decoded", "forwarded", "copied", "unreadable"):
-                self.team.add(name, getattr(self.report, name))
-            self.team.meet("all rows are done")
+                self.team.count(name, getattr(self.report, name))
+            self.team.barrier("all rows are done")
         for name in ("decoded", "forwarded", "copied", "unreadable"):
-            setattr(self.report, name, self.team.add(name, 0))
+            setattr(self.report, name, self.team.count(name, 0))
         self.report.wall_seconds = time.perf_counter() - start
         return self.report
 
@@ -105,7 +105,7 @@ class Pass:
                 self.report.forwarded += len(batch.rows)
                 self.report.forward_seconds += launched.seconds
                 writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
-                done = self.team.add("done", len(batch.rows) + self._note_unreadable(writing))
+                done = self.team.count("done", len(batch.rows) + self._note_unreadable(writing))
                 progress.update(done - progress.n)
             self._note_unreadable(writing)
             writing.commit()

@@ -54,9 +54,9 @@ class Report:
     def unreadable(self) -> Unreadable:
         """The images that lack features, of one of their views at least."""
         reasons = {
-            row: REASONS[look.reasons[row]]
-            for look in self.cache.looks
-            for row in np.flatnonzero(look.status == UNREADABLE).tolist()
+            row: REASONS[view.reasons[row]]
+            for view in self.cache.views
+            for row in np.flatnonzero(view.status == UNREADABLE).tolist()
         }
         return Unreadable.of((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
@@ -82,7 +82,7 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     update = _Update(config, path, manifest, asked, team)
     finished = update.finished()
     if finished:
-        team.tell(NOTHING)
+        team.broadcast(NOTHING)
         return finished
     with lock(path):
         return update.run()
@@ -96,7 +96,7 @@ def help_filling(config: ExtractConfig, team: Team) -> None:
     """
     from headstart.extraction.extractor import Extractor
 
-    path = team.hear()
+    path = team.receive()
     if path != NOTHING:
         Extractor(config).fill(Path(path), team)
 
@@ -118,7 +118,7 @@ class _Update:
         if (
             not self._is_of_this_data(cache)
             or self._pending(cache).any()
-            or any(map(len, map(passing_again, cache.looks)))
+            or any(map(len, map(passing_again, cache.views)))
         ):
             return None
         if self.growing.exists() and not self._waits(cache):
@@ -153,16 +153,20 @@ class _Update:
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
-        return same_data(self.manifest, cache.manifest) and len(cache.views) >= self.config.views
+        return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
     def _pending(self, cache: FeatureCache) -> NDArray[np.bool_]:
         """(V + 1, N) what is to be computed of each view."""
-        return np.stack([view.pending(self.config.view_splits) for view in cache.looks])
+        return np.stack([view.pending(self.config.view_splits) for view in cache.views])
 
     def _waits(self, cache: FeatureCache) -> bool:
         """Whether further views of the same images were begun: they are gone on with when they are asked for again."""
         begun = self._begun(cache)
-        return begun is not None and same_data(self.manifest, begun.manifest) and len(begun.views) > len(cache.views)
+        return (
+            begun is not None
+            and same_data(self.manifest, begun.manifest)
+            and len(begun.augmented) > len(cache.augmented)
+        )
 
     def _create(self) -> None:
         views = self._views(None)
@@ -172,27 +176,27 @@ class _Update:
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views)
 
-    def _views(self, cache: FeatureCache | None) -> creation.Views | None:
+    def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
         """The augmented views of the next file: as many as are asked for, and those that a cache has."""
         made = cache.augmentation if cache else None
-        count = max(self.config.views, len(cache.views) if cache else 0)
+        count = max(self.config.views, len(cache.augmented) if cache else 0)
         wanted = (
             np.count_nonzero(trained_on(self.manifest)) if self.config.view_splits == "train" else len(self.manifest)
         )
-        rows = max([wanted, *(np.count_nonzero(view.status == DONE) for view in (cache.views if cache else ()))])
-        return creation.Views(made or self.augmentation, count, int(rows)) if count else None
+        rows = max([wanted, *(np.count_nonzero(view.status == DONE) for view in (cache.augmented if cache else ()))])
+        return creation.AugmentedViews(made or self.augmentation, count, int(rows)) if count else None
 
     def _filled(self, path: Path) -> Report:
         cache = FeatureCache(path)
-        for look in cache.looks:
-            again = passing_again(look)
+        for view in cache.views:
+            again = passing_again(view)
             if len(again):
-                with CacheWriter(look) as writer:
+                with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(path)
         found, pending = int(np.count_nonzero(cache.status == DONE)), self._pending(cache)
         _make_room(cache, pending)
-        self.team.tell(str(path) if pending.any() else NOTHING)
+        self.team.broadcast(str(path) if pending.any() else NOTHING)
         report = self.extractor.fill(path, self.team) if pending.any() else None
         return Report(FeatureCache(path) if report else cache, found, report)
 
@@ -223,7 +227,7 @@ class _Update:
         sources = [cache]
         begun, views = self._begun(cache), self._views(cache)
         if begun:
-            alike = views is None or (begun.augmentation, len(begun.views)) == (views.augmentation, views.count)
+            alike = views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
             if not self.config.check_bytes and alike and same_data(self.manifest, begun.manifest):
                 return
             sources.append(begun)
@@ -231,8 +235,8 @@ class _Update:
         with creation.appearing(self.growing) as temporary:
             creation.create(temporary, self.manifest, cache.recipe, cache.notes, views)
             made = FeatureCache(temporary)
-            for number, view in enumerate(made.looks):
-                old = [source.looks[number] for source in sources if _has(source, number, made)]
+            for number, view in enumerate(made.views):
+                old = [source.views[number] for source in sources if _has(source, number, made)]
                 with CacheWriter(view) as writer:
                     for source in old:
                         take_over(writer, source, self._digests(cache))
@@ -281,7 +285,7 @@ class _Update:
         return digests
 
 
-def _say_room(views: creation.Views | None, made: Recipe, more: str) -> None:
+def _say_room(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
     """Says what augmented views will need of the disk, before it is taken."""
     if views:
         size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
@@ -294,7 +298,7 @@ def _make_room(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
     if rows:
         size = human_bytes(rows * cache.columns["features"].row_bytes)
         print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
-    for view in cache.views:
+    for view in cache.augmented:
         creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
 
 
@@ -303,7 +307,7 @@ def summary(report: Report) -> str:
     if report.pass_ is None:
         return f"{report.cache.describe()}\nUp to date: nothing to do."
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
-    unit = f"views of {report.pass_.decoded:,} images" if report.cache.views else "images"
+    unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
     done = (
         f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
         f"({rate:.1f} a second); {report.taken_over:,} images were there already, "

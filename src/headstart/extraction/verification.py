@@ -15,11 +15,11 @@ from headstart.support.progress import bar
 def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:
     """View and number of every done row that does not have the checksum that was written with it."""
     found: list[tuple[int, int]] = []
-    looks = cache.looks
-    with bar(len(cache) * len(looks), "verifying", "rows") as progress:
-        for look in looks:
-            for rows, features in look.blocks(verify=False):
-                found += [(look.view, row) for row in look.damaged(rows, features)]
+    views = cache.views
+    with bar(len(cache) * len(views), "verifying", "rows") as progress:
+        for view in views:
+            for rows, features in view.blocks(verify=False):
+                found += [(view.view, row) for row in view.damaged(rows, features)]
                 progress.update(len(rows))
     return found
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
+from headstart.images.loading import Loaded, TransformsOf, default_workers, make_batch, stream
 from headstart.models.resnet50 import PixelScale
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
@@ -33,7 +33,7 @@ class Images:
         self.unreadable: set[int] = set()
 
     def batches(
-        self, rows: NDArray[np.int64], size: int, squares_of: SquaresOf | None = None
+        self, rows: NDArray[np.int64], size: int, squares_of: TransformsOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`.
 

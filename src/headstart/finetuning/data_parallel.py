@@ -69,7 +69,7 @@ def group_of(team: Team, device: torch.device) -> Iterator[Group]:
     if team.size == 1:
         yield Group()
         return
-    team.meet("all are ready to train")  # one that has failed before would be waited for in vain
+    team.barrier("all are ready to train")  # one that has failed before would be waited for in vain
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(
         backend, store=team.store, rank=team.rank, world_size=team.size, timeout=PATIENCE

@@ -26,7 +26,7 @@ from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import initial_net, set_training
 from headstart.images.augmentation import RandomCrop
 from headstart.images.decoding import Geometry
-from headstart.images.loading import SquaresOf
+from headstart.images.loading import TransformsOf
 from headstart.models.precision import has_compiler, require_compiler
 from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale
 from headstart.models.schedule import rate_factor
@@ -202,7 +202,7 @@ class _Tuner:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
         return sum(group.gathered(total)) / seen
 
-    def _squares(self, epoch: int) -> SquaresOf | None:
+    def _squares(self, epoch: int) -> TransformsOf | None:
         config = self.config
         if not self.strong or config.augment == "none":
             return None

@@ -68,7 +68,7 @@ class Features:
         if not len(rows["train"]):
             raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
         labels = torch.from_numpy(cache.manifest.labels).to(device)
-        looks = (cache, *cache.views[: max(views, tta)])
+        looks = (cache, *cache.augmented[: max(views, tta)])
         there = _wanted(looks, views, tta)
         row_bytes = cache.columns["features"].row_bytes
         if row_bytes * np.count_nonzero(there) > memory_bytes:

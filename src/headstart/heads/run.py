@@ -43,7 +43,7 @@ class CachedRun:
     """How many are answered with, beside the plain one."""
 
     @classmethod
-    def of(cls, kind: str, config: Any) -> "CachedRun":
+    def from_config(cls, kind: str, config: Any) -> "CachedRun":
         """The run that a program's settings mean; says what the cache holds.
 
         Raises:
@@ -139,7 +139,7 @@ class CachedRun:
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
             **outcomes.figures(val, test),
-            "extract_seconds": sum(view.seconds for view in (cache, *cache.views[: max(self.views, self.tta)])),
+            "extract_seconds": sum(view.seconds for view in (cache, *cache.augmented[: max(self.views, self.tta)])),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
             "device": self.device.type,
@@ -191,7 +191,7 @@ def train(config: HeadConfig) -> Path:
         RunError: the folder holds another run or cannot be written.
         TrainingFailed: the loss became infinite or NaN.
     """
-    run = CachedRun.of("head", config)
+    run = CachedRun.from_config("head", config)
     print(run.cache.describe())
     if run.is_reported():
         return run.folder

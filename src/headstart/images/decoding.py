@@ -61,7 +61,7 @@ class UnreadableImage(Exception):
     """The bytes give no picture; the first argument is one of `REASONS`."""
 
 
-class Squares(Protocol):
+class Transform(Protocol):
     """A way to make a square of a picture."""
 
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
@@ -121,7 +121,7 @@ class Geometry:
         return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
 
 
-def decode(data: bytes, squares: Sequence[Squares]) -> list[NDArray[np.uint8]]:
+def decode(data: bytes, squares: Sequence[Transform]) -> list[NDArray[np.uint8]]:
     """Pixels of one image file, decoded once.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
@@ -175,7 +175,7 @@ def _opened(data: bytes, make: Callable[[Image.Image], Made]) -> Made:
         raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
 
 
-def _pixels(image: Image.Image, squares: Sequence[Squares]) -> list[NDArray[np.uint8]]:
+def _pixels(image: Image.Image, squares: Sequence[Transform]) -> list[NDArray[np.uint8]]:
     if draft_px := squares[0].draft_px(*image.size):
         image.draft(None, draft_px)
     image.load()

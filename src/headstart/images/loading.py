@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Member, Place
-from headstart.images.decoding import Squares, UnreadableImage, decode
+from headstart.images.decoding import Transform, UnreadableImage, decode
 from headstart.support.team import local_size
 
 DIGEST_BYTES = 16
@@ -25,7 +25,7 @@ SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """How far before a tar's member its header says the size, and in how many octal digits."""
 
 
-SquaresOf = Callable[[int, bytes], Mapping[int, Squares]]
+TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
 """From an image's row and content digest: how it becomes squares, by their numbers."""
 
 
@@ -58,7 +58,7 @@ def default_workers(workers: int) -> int:
 
 
 def stream(
-    places: Iterable[tuple[int, Place]], squares: Squares | SquaresOf, workers: int, ahead: int
+    places: Iterable[tuple[int, Place]], squares: Transform | TransformsOf, workers: int, ahead: int
 ) -> Iterator[Loaded]:
     """Loads images in the order of `places`; all squares of one come one after the other.
 
@@ -82,7 +82,7 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def load(row: int, place: Place, squares_of: SquaresOf) -> list[Loaded]:
+def load(row: int, place: Place, squares_of: TransformsOf) -> list[Loaded]:
     """Reads, hashes and decodes one image, once for all of its squares; what goes wrong becomes the reason."""
     start = time.perf_counter()
     digest, reason = b"", ""

@@ -19,8 +19,8 @@ from torch.nn import functional
 from headstart.datasets.archives import place_of
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
-from headstart.images.decoding import Squares
-from headstart.images.loading import Loaded, SquaresOf, default_workers, make_batch, stream
+from headstart.images.decoding import Transform
+from headstart.images.loading import Loaded, TransformsOf, default_workers, make_batch, stream
 from headstart.models.precision import fitting_batch_size
 from headstart.prediction.loading import Parts, RunFolder, parts_of
 from headstart.settings import PredictConfig
@@ -154,8 +154,8 @@ class Classifier(nn.Module):
         while of_one := list(islice(single, views + 1)):
             yield of_one[0] if of_one[0].probabilities is None else _mean(of_one)
 
-    def _squares(self, views: int) -> SquaresOf:
-        plain: dict[int, Squares] = {0: self.geometry}
+    def _squares(self, views: int) -> TransformsOf:
+        plain: dict[int, Transform] = {0: self.geometry}
         if not views:
             return lambda row, digest: plain
         if not (made := self.augmentation):
@@ -164,7 +164,7 @@ class Classifier(nn.Module):
         return lambda row, digest: plain | {n: made.square(self.geometry, n, digest) for n in numbers}
 
     def _answers(
-        self, places: Iterable[Place], squares: SquaresOf, batch_size: int, workers: int, views: int
+        self, places: Iterable[Place], squares: TransformsOf, batch_size: int, workers: int, views: int
     ) -> Iterator[Answer]:
         """An answer to each of the squares, as many as `views`, of each image."""
         batch_size = self._fitting(batch_size)

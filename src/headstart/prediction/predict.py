@@ -132,7 +132,7 @@ def _write(
 
 
 def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator[Row]:
-    looks = (cache, *cache.views[:views])
+    looks = (cache, *cache.augmented[:views])
     there = [cache.used(look, views, views) for look in looks]
     for blocks in zip(*(look.blocks() for look in looks), strict=True):
         rows = blocks[0][0]

@@ -28,7 +28,7 @@ class Moments:
     products: Tensor
 
     @classmethod
-    def of(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":
+    def from_features(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":
         """Sums over some rows, block by block to save memory."""
         width, classes, device = features.width, len(features.classes), features.device
         shapes = ((classes,), (classes, width), (width, width))

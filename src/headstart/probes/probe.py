@@ -66,7 +66,7 @@ def probe(features: Features, method: Method, kind: Literal["standardize", "l2",
 
 
 def _logistic(features: Features, normalization: Normalization) -> Probed:
-    moments = Moments.of(features, normalization, features.rows["train"])
+    moments = Moments.from_features(features, normalization, features.rows["train"])
     path = logistic.Problem(features, normalization, moments, features.rows["train"]).path(logistic.PENALTIES)
     penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
     problem = logistic.Problem(features, normalization, moments, _both(features))
@@ -75,7 +75,7 @@ def _logistic(features: Features, normalization: Normalization) -> Probed:
 
 
 def _ridge(features: Features, normalization: Normalization) -> Probed:
-    train, val = (Moments.of(features, normalization, features.rows[split]) for split in ("train", "val"))
+    train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
     penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
     sharpness = _sharpness(features, Head(HeadStack.linear([model]), normalization))
     sharpened = [(sharpness * w, sharpness * b) for w, b in (model, ridge.solve(train + val, penalty))]

@@ -29,7 +29,7 @@ class Answers:
     """(C,)."""
 
     @classmethod
-    def of(cls, predictions: Predictions) -> "Answers":
+    def from_predictions(cls, predictions: Predictions) -> "Answers":
         """What remains of predictions when only the most probable class counts."""
         confidence = predictions.probabilities.max(axis=1, initial=0).astype(np.float64)
         return cls(predictions.paths, predictions.labels, predictions.predicted, confidence, predictions.classes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from headstart.report import verdict
 from headstart.report.paired import Difference, difference
-from headstart.report.standing import Standing, pays_after, standing
+from headstart.report.standing import Standing, pays_after, standing_of
 from headstart.runs import kinds
 from headstart.runs.folder import Run, ranked
 from headstart.runs.predictions import Hits, read_hits
@@ -61,9 +61,9 @@ def _against(reference: Run | None, answers: Hits | None, run: Run) -> Standing:
     """A run beside the reference and its answers."""
     folder, metrics = run
     if reference is None or answers is None or run is reference:
-        return standing(run, None, None)
+        return standing_of(run, None, None)
     paired = _paired(read_hits(folder), answers) if metrics["test"]["images"] else None
-    return standing(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
+    return standing_of(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
 
 
 def _paired(answers: Hits, reference: Hits) -> Difference | None:

@@ -97,7 +97,7 @@ def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
     history = _numbers(folder / "history.csv", HISTORY)
     curves = figures.training_curves(history) if history else []
     try:
-        answers = Answers.of(read_predictions(folder)) if metrics["test"]["images"] else None
+        answers = Answers.from_predictions(read_predictions(folder)) if metrics["test"]["images"] else None
     except RunError:  # the page says so
         answers = None
     return Detail(number, folder.name, metrics, curves, _tested(answers, thumbnails) if answers else None)

@@ -50,7 +50,7 @@ class Standing:
     """Fine-tuning alone: after so many experiments, pass included, frozen features are cheaper; None for never."""
 
 
-def standing(run: Run, difference: Difference | None, pays_after: int | None) -> Standing:
+def standing_of(run: Run, difference: Difference | None, pays_after: int | None) -> Standing:
     """The figures of a run, with those that need another run to compare with."""
     folder, metrics = run
     test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")

@@ -53,32 +53,32 @@ class Team:
         """Whether this process decides, reports, and puts files into their places."""
         return self.rank == 0
 
-    def tell(self, word: str) -> None:
-        """Says something to all others; see `hear`."""
+    def broadcast(self, word: str) -> None:
+        """Says something to all others; see `receive`."""
         if self.store:
             self._said.append(word)
             self.store.set(f"word {len(self._said)}", word)
 
-    def hear(self) -> str:
+    def receive(self) -> str:
         """What the leading process says next; waits for it."""
         self._said.append(self._await(f"word {len(self._said) + 1}"))
         return self._said[-1]
 
-    def meet(self, place: str) -> None:
+    def barrier(self, place: str) -> None:
         """Waits until all have come here. They meet once in a place."""
         if self.store:
             if self.store.add(f"arrived {place}", 1) == self.size:
                 self.store.set(f"met {place}", "")
             self._await(f"met {place}")
 
-    def add(self, name: str, number: int) -> int:
+    def count(self, name: str, number: int) -> int:
         """Adds to what all of the team have counted so far, and returns that."""
         if self.store:
             return int(self.store.add(f"count {name}", number))
         self._counts[name] += number
         return self._counts[name]
 
-    def share(self, rows: NDArray[np.int64], some: int) -> Iterator[int]:
+    def claim_rows(self, rows: NDArray[np.int64], some: int) -> Iterator[int]:
         """Rows for this process, one after the other, taken when they are asked for: who is slow gets fewer.
 
         Args:
