@@ -16,7 +16,7 @@ from helpers.pictures import picture
 
 import headstart
 from headstart.api import extract, finetune, train_head
-from headstart.cli import PROGRAMS, read_toml
+from headstart.cli import PROGRAMS, parse, read_toml
 from headstart.prediction.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
@@ -103,13 +103,18 @@ def test_every_flag_that_is_named_exists():
     assert set(re.findall(FLAG, ALL)) <= known
 
 
-def test_flags_of_an_example_are_flags_of_its_program():
+def test_flags_given_through_make_are_read_by_their_program():
     program_of = {name: program for program, name in re.findall(r"pipelines/(\w+)\.py .*\$\((\w+_ARGS)\)", MAKEFILE)}
-    given = re.findall(r"(\w+_ARGS)=(\"[^\"]*\"|\S*)", ALL)
-    called = re.findall(r"pipelines/(\w+)\.py(.*)", ALL)
-    assert given
+    given = set(re.findall(r"(\w+_ARGS)=(?:\"([^\"]*)\"|(--\S*?)[`\s])", ALL))
+    assert len(given) > 10
+    for name, quoted, word in given:
+        assert parse(settings_of(program_of[name]), (quoted or word).split())
+
+
+def test_flags_given_to_a_program_are_its_flags():
+    called = re.findall(r"pipelines/(\w+)\.py (.*)", ALL)
     assert called
-    for program, words in [*((program_of[name], words) for name, words in given), *called]:
+    for program, words in called:
         assert set(re.findall(FLAG, words)) <= flags_of(settings_of(program)), (program, words)
 
 
