@@ -13,8 +13,7 @@ from headstart.errors import RunError
 from headstart.models.mlp import load_head
 from headstart.models.resnet50 import PixelScale, load_resnet50
 from headstart.models.weights import weights_digest
-from headstart.runs import folder as runs
-from headstart.runs.predictions import read_classes
+from headstart.runs.run import load_run
 from headstart.settings import FinetuneConfig
 
 STAGES = {
@@ -73,8 +72,8 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
     Raises:
         RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
     """
-    metrics, found = runs.load_metrics(folder), read_classes(folder)
-    made, setting = metrics.get("recipe"), metrics.get("best_setting") or {}
+    run = load_run(folder)
+    made, setting = run.metrics.get("recipe"), run.best_setting or {}
     if made is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":
@@ -84,7 +83,7 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
         ("--weights", made["weights_digest"], digest),
         ("--image-px", made["image_px"], config.image_px),
         ("--resize", made["resize"], config.resize),
-        ("--data", found, classes),
+        ("--data", run.classes, classes),
     ):
         if there != here:
             raise RunError(

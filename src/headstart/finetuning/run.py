@@ -16,6 +16,7 @@ from headstart.models.weights import describe_weights, weights_digest
 from headstart.runs import figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
+from headstart.runs.run import load_run
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
@@ -51,7 +52,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
     if runs.finished(folder, identity):
         if team.leads:
-            print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+            print(f"{folder} is there already: {load_run(folder).summary()}")
         return folder
 
     runs.make_folder(folder)
@@ -63,7 +64,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         metrics, test = _tested(manifest, config, tuned, device, group)
     if not team.leads:
         return folder
-    runs.save(
+    run = runs.save(
         folder,
         files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
         config=identity,
@@ -72,7 +73,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         predictions=test,
     )
     checkpoint.remove()
-    print(f"{folder}: {runs.summary(metrics)}")
+    print(f"{folder}: {run.summary()}")
     return folder
 
 
