@@ -112,8 +112,8 @@ class FeatureCache(View):
             )
         return count
 
-    def transform(self, view: int, digest: bytes) -> Transform:
+    def transform_of(self, view: int, digest: bytes) -> Transform:
         """How an image with these bytes becomes the square that a view's features are computed from."""
         if self.augmentation is None or view == 0:
             return self.recipe.geometry
-        return self.augmentation.square(self.recipe.geometry, view, digest)
+        return self.augmentation.transform_of(self.recipe.geometry, view, digest)

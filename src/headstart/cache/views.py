@@ -27,7 +27,7 @@ class Augmentation(Parameters):
     ratio: tuple[float, float] = augmentation.RATIO
     jitter: tuple[float, float, float, float] = augmentation.JITTER
 
-    def square(self, geometry: Geometry, number: int, digest: bytes) -> RandomCrop:
+    def transform_of(self, geometry: Geometry, number: int, digest: bytes) -> RandomCrop:
         """How an image becomes the square of a view.
 
         Args:
