@@ -46,9 +46,9 @@ def checks_of(run: Run, source: str | None) -> Checks:
     Raises:
         DataError: not one of them can be read.
     """
-    own = None if source else read_predictions(run.folder)
-    root = Path(run.metrics.get("data_root", ""))
-    paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
+    tested = None if source else read_predictions(run.folder, probabilities=True)
+    root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
+    paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
     loaded = [
@@ -57,7 +57,7 @@ def checks_of(run: Run, source: str | None) -> Checks:
     if not loaded:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return Checks(_channels_first(loaded), own.probabilities[[image.row for image in loaded]] if own else None)
+    return Checks(_channels_first(loaded), None if stored is None else stored[[image.row for image in loaded]])
 
 
 def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.report import verdict
 from headstart.report.paired import Difference, difference
-from headstart.runs.predictions import Hits, read_hits
+from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
 
 FIGURES = (
@@ -76,25 +76,25 @@ def compare(runs: Sequence[Run]) -> Comparison:
     ordered = ranked(runs)
     reference = next((run for run in ordered if run.is_frozen), None)
     finetuned = next((run for run in ordered if not run.is_frozen), None)
-    hits = read_hits(reference.folder) if reference else None
-    ranking = tuple(_against(reference, hits, run) for run in ordered)
+    predictions = read_predictions(reference.folder) if reference else None
+    ranking = tuple(_against(reference, predictions, run) for run in ordered)
     apart = next((compared.difference for compared in ranking if compared.run is finetuned), None)
     return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, apart))
 
 
-def _against(reference: Run | None, hits: Hits | None, run: Run) -> ComparedRun:
+def _against(reference: Run | None, predictions: Predictions | None, run: Run) -> ComparedRun:
     """A run beside the reference and its predictions."""
-    if reference is None or hits is None or run is reference:
+    if reference is None or predictions is None or run is reference:
         return ComparedRun(run, None, None)
-    apart = _difference(read_hits(run.folder), hits) if run.test_images else None
+    apart = _difference(read_predictions(run.folder), predictions) if run.test_images else None
     return ComparedRun(run, apart, None if run.is_frozen else pays_after(reference, run))
 
 
-def _difference(hits: Hits, reference: Hits) -> Difference | None:
+def _difference(one: Predictions, reference: Predictions) -> Difference | None:
     """None unless both were tested on the same images with the same labels."""
-    if (hits.paths, hits.labels) != (reference.paths, reference.labels):
+    if (one.paths, one.label_names) != (reference.paths, reference.label_names):
         return None
-    return difference(hits.right, reference.right)
+    return difference(one.right, reference.right)
 
 
 def pays_after(frozen: Run, finetuned: Run) -> int | None:

@@ -22,7 +22,7 @@ def predictions_of(manifest: Manifest, rows: NDArray[np.int64], probabilities: N
     """
     paths = [manifest.relative_path(row) for row in rows]
     shaped = np.asarray(probabilities).reshape(len(rows), len(manifest.classes))
-    return Predictions(paths, manifest.labels[rows], shaped, manifest.classes)
+    return Predictions.from_probabilities(paths, manifest.labels[rows], shaped, manifest.classes)
 
 
 def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
@@ -39,21 +39,27 @@ def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
         probabilities as they are, except test's log_loss_scaled and calibration_error_scaled, at that temperature.
         test_digest: of the names of the test images, for comparing runs.
     """
+    assert val.probabilities is not None
+    assert test.probabilities is not None
     temperature = best_temperature(val.probabilities, val.labels)
     names = "\0".join(test.paths).encode(errors="surrogateescape")
     return {
-        "test": evaluate(test.probabilities, test.labels) | _scaled(test, temperature) if test.paths else {"images": 0},
+        "test": evaluate(test.probabilities, test.labels) | _scaled(test.probabilities, test.labels, temperature)
+        if test.paths
+        else {"images": 0},
         "val": evaluate(val.probabilities, val.labels) if val.paths else {"images": 0, "accuracy": None},
         "temperature": temperature,
         "test_digest": blake2b(names, digest_size=8).hexdigest(),
     }
 
 
-def _scaled(test: Predictions, temperature: float | None) -> dict[str, float | None]:
+def _scaled(
+    probabilities: NDArray[Any], labels: NDArray[np.int64], temperature: float | None
+) -> dict[str, float | None]:
     if temperature is None:
         return {"log_loss_scaled": None, "calibration_error_scaled": None}
-    probabilities = scaled(test.probabilities, temperature)
+    probabilities = scaled(probabilities, temperature)
     return {
-        "log_loss_scaled": float(cross_entropies(probabilities, test.labels).mean()),
-        "calibration_error_scaled": calibration_error(probabilities, test.labels),
+        "log_loss_scaled": float(cross_entropies(probabilities, labels).mean()),
+        "calibration_error_scaled": calibration_error(probabilities, labels),
     }

@@ -20,7 +20,7 @@ from typing import Any
 
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
-from headstart.runs.predictions import Predictions, _prediction_rows
+from headstart.runs.predictions import Predictions, csv_rows
 from headstart.runs.run import Run, load_run
 from headstart.settings import PLACES
 from headstart.support.files import plain, whole_file, write_csv, write_json
@@ -93,7 +93,7 @@ def save(
                 write(path)
         write_json(folder / "config.json", config)
         write_csv(folder / "history.csv", _history_rows(history))
-        write_csv(folder / "predictions.csv", _prediction_rows(predictions))
+        write_csv(folder / "predictions.csv", csv_rows(predictions))
         if history:
             with whole_file(folder / "curves.png") as path:
                 pictures.learning_curves(history, path)
