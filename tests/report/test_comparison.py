@@ -15,7 +15,7 @@ from headstart.errors import RunError
 from headstart.report import tables
 from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
-from headstart.runs.run import Run, ranked
+from headstart.runs.run import Run
 from headstart.support import files
 
 ALL = 180
@@ -76,13 +76,7 @@ def named(comparison, name):
 
 def test_the_best_by_validation_comes_first_whatever_the_test_says(make):
     runs = [make("a", validation=0.8, right=175), make("b", right=150), make("c", validation=None)]
-    assert [run.name for run in ranked(runs)] == ["b", "a", "c"]
     assert [compared.run.name for compared in compare(runs).ranking] == ["b", "a", "c"]
-
-
-def test_of_equally_good_runs_the_faster_comes_first(make):
-    runs = [make("a", train_seconds=None), make("b", train_seconds=60.0), make("c", train_seconds=1.0)]
-    assert [run.name for run in ranked(runs)] == ["c", "b", "a"]
 
 
 def test_the_best_frozen_run_by_validation_is_the_reference_and_the_best_fine_tuned_one_gets_the_sentence(make):
