@@ -14,7 +14,7 @@ def main(config: PredictConfig) -> int:
 
     if bool(config.images) == bool(config.cache):
         raise SettingsError("Say what to predict: either --images (a folder, a pattern, a .csv) or --cache.")
-    run, device = loading.RunFolder.open(run_of(config)), pick_device(config.device)
+    run, device = loading.open_run(run_of(config)), pick_device(config.device)
     out = config.out or run.folder / f"predict-{predict.name_of(str(config.images or config.cache))}.csv"
     if config.cache:
         cache = FeatureCache(config.cache)
@@ -22,11 +22,11 @@ def main(config: PredictConfig) -> int:
         if run.classes != cache.manifest.classes:
             print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
         summary = predict.predict_cache(
-            Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.key(), config.views
+            Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.digest(), config.views
         )
     else:
         parts = loading.parts_of(run, config.weights, device, config.precision, config.compile)
-        key = f"{run.key()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
+        key = f"{run.digest()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
         summary = predict.predict_images(
             Classifier(parts), str(config.images), out, key, config.batch_size, config.workers, config.views
         )

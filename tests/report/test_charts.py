@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers.runs import make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ UNIT = charts.Axis("", 0, 1, ())
 
 def run(name, kind="head", accuracy=0.9, train_seconds=2.0):
     test = {"images": 100, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, min(1.0, accuracy + 0.05)]}
-    return name, {"kind": kind, "test": test, "train_seconds": train_seconds, "extract_seconds": 20.0}
+    return make_run(name, kind=kind, test=test, train_seconds=train_seconds, extract_seconds=20.0)
 
 
 def places(path):
@@ -87,7 +88,7 @@ def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_the
 
 
 def test_runs_without_test_images_or_training_time_are_left_out():
-    untested = ("untested", {**run("")[1], "test": {"images": 0}})
+    untested = make_run("untested", test={"images": 0}, train_seconds=2.0)
     assert figures.accuracy_against_time([untested, run("untimed", train_seconds=None)]) is None
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.runs import make_run
 
 from headstart.datasets.manifest import Manifest
 from headstart.runs import figures as outcomes
-from headstart.runs import folder
 from headstart.runs.folder import identity
 from headstart.runs.predictions import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
@@ -75,7 +75,7 @@ def test_a_run_without_test_or_validation_images_still_has_figures():
     figures = outcomes.figures(val=NOTHING, test=NOTHING)
     assert figures["test"] == {"images": 0}
     assert figures["val"] == {"images": 0, "accuracy": None}
-    assert folder.summary(figures) == "no test images"
+    assert make_run("r", **figures).summary() == "no test images"
 
 
 def test_a_model_that_is_too_sure_of_itself_gets_a_temperature_from_validation_that_helps_on_the_test():

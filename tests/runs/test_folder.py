@@ -14,6 +14,7 @@ from headstart.errors import RunError
 from headstart.runs import folder as runs
 from headstart.runs import pictures
 from headstart.runs.predictions import Predictions, read_hits, read_predictions
+from headstart.runs.run import Run, list_runs, load_run
 from headstart.support import files
 from headstart.support.quantities import duration
 
@@ -84,8 +85,8 @@ def test_a_saved_run_holds_every_file_and_nothing_else(tmp_path):
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "config.json").read_text()) == {"lr": 1e-3}
-    assert runs.load_metrics(folder) == METRICS
-    assert runs.list_runs(folder.parent) == [(folder, METRICS)]
+    assert load_run(folder) == Run.from_metrics(folder, METRICS)
+    assert list_runs(folder.parent) == [load_run(folder)]
 
 
 def test_a_run_without_epochs_has_no_curves(tmp_path, quick):
@@ -162,7 +163,7 @@ def test_a_run_cut_short_anywhere_is_not_complete_and_leaves_no_half_file(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         save(folder, config={"lr": 1.0})
     assert not runs.is_complete(folder)
-    assert runs.list_runs(folder.parent) == []
+    assert list_runs(folder.parent) == []
     assert not list(folder.glob(".*"))
 
 
@@ -170,7 +171,7 @@ def test_numbers_that_json_lacks_become_null_and_arrays_become_lists(tmp_path, q
     val = {"accuracy": float("nan"), "counts": np.arange(2), "best": np.float32(0.5), "from": Path("a/b"), "up": (1, 2)}
     save(tmp_path, metrics={**METRICS, "val": val})
     expected = {"accuracy": None, "counts": [0, 1], "best": 0.5, "from": "a/b", "up": [1, 2]}
-    assert runs.load_metrics(tmp_path)["val"] == expected
+    assert load_run(tmp_path).metrics["val"] == expected
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
@@ -183,13 +184,13 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
 def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(RunError, match="remove the folder and run again"):
-        runs.load_metrics(tmp_path)
+        load_run(tmp_path)
 
 
 def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
     with pytest.raises(RunError, match=r"nowhere holds no finished run"):
-        runs.load_metrics(tmp_path / "nowhere")
-    assert runs.list_runs(tmp_path / "nowhere") == []
+        load_run(tmp_path / "nowhere")
+    assert list_runs(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(
@@ -210,10 +211,11 @@ def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
 
 
 def test_the_summary_reads_like_a_sentence():
-    assert runs.summary(METRICS) == (
+    assert Run.from_metrics(Path(), METRICS).summary() == (
         "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation 0.961; trained in 3.2 s"
     )
-    assert runs.summary({"test": {"images": 0}, "val": {"accuracy": None}}) == "no test images"
+    untested = {"kind": "head", "dataset": "digits", "test": {"images": 0}, "val": {"accuracy": None}}
+    assert Run.from_metrics(Path(), untested).summary() == "no test images"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from headstart.models.mlp import load_head
 from headstart.models.precision import has_compiler, require_compiler
 from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale, load_resnet50
 from headstart.models.weights import weights_digest
-from headstart.runs import folder as runs
-from headstart.runs.predictions import read_classes
+from headstart.runs.run import load_run
 from headstart.settings import FinetuneConfig
 
 STAGES = {
@@ -82,8 +81,8 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
     Raises:
         RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
     """
-    metrics = runs.load_metrics(folder)
-    recipe, setting = metrics.get("recipe"), metrics.get("best_setting") or {}
+    run = load_run(folder)
+    recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
     if recipe is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":
@@ -92,7 +91,7 @@ def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> n
         ("--weights", recipe["weights_digest"], weights_digest(config.weights, config.seed)),
         ("--image-px", recipe["image_px"], config.image_px),
         ("--resize", recipe["resize"], config.resize),
-        ("--data", read_classes(folder), classes),
+        ("--data", run.classes, classes),
     ):
         if there != here:
             raise RunError(

@@ -18,6 +18,7 @@ from headstart.models.weights import describe_weights, weights_digest
 from headstart.runs import figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
+from headstart.runs.run import load_run
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
@@ -53,7 +54,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     if not runs.finished(folder, identity):
         _train(manifest, config, device, Checkpoint(folder, identity), team)
     elif team.leads:
-        print(f"{folder} is there already: {runs.summary(runs.load_metrics(folder))}")
+        print(f"{folder} is there already: {load_run(folder).summary()}")
     return folder
 
 
@@ -75,7 +76,7 @@ def _train(
         "unreadable_images": unreadable,
         "recipe_digest": checkpoint.identity["weights_digest"],
     }
-    runs.save(
+    run = runs.save(
         checkpoint.folder,
         files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
         config=checkpoint.identity,
@@ -84,7 +85,7 @@ def _train(
         predictions=test,
     )
     checkpoint.remove()
-    print(f"{checkpoint.folder}: {runs.summary(metrics)}")
+    print(f"{checkpoint.folder}: {run.summary()}")
 
 
 def _predictions(

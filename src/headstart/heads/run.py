@@ -22,6 +22,7 @@ from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as outcomes
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
+from headstart.runs.run import Run, load_run
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views, cache_path
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import human_bytes
@@ -68,7 +69,7 @@ class CachedRun:
         """
         if not runs.finished(self.folder, self.identity):
             return False
-        print(f"{self.folder} is there already: {runs.summary(runs.load_metrics(self.folder))}")
+        print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
@@ -151,10 +152,13 @@ class CachedRun:
             "peak_memory_bytes": peak_memory_bytes(self.device),
             **figures,
         }
-        runs.save(self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test)
-        print(f"{self.folder}: {runs.summary(metrics)}")
+        run = runs.save(
+            self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test
+        )
+        print(f"{self.folder}: {run.summary()}")
         if tested:
-            print(f"As means over {self.tta + 1} views: {runs.summary(tested)}")
+            run = Run.from_metrics(self.folder, {**metrics, **tested, "train_seconds": None})
+            print(f"As means over {self.tta + 1} views: {run.summary()}")
 
     def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[Predictions]:
         """Of the validation and of the test images."""

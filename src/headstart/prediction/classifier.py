@@ -22,7 +22,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Transform
 from headstart.images.loading import Batch, TransformsOf, batches, default_workers, stream
 from headstart.models.precision import BatchSizes
-from headstart.prediction.loading import Parts, RunFolder, parts_of
+from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
@@ -92,7 +92,7 @@ class Classifier(nn.Module):
         """
         words: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
         PredictConfig(**words)  # refuses others
-        return cls(parts_of(RunFolder.open(Path(run)), weights, pick_device(device), precision, compile))
+        return cls(parts_of(open_run(Path(run)), weights, pick_device(device), precision, compile))
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from headstart.errors import ExportFailed, SettingsError
 from headstart.prediction.classifier import Classifier
-from headstart.prediction.loading import RunFolder, parts_of
+from headstart.prediction.loading import parts_of
+from headstart.runs.run import Run
 from headstart.settings import ExportFormat
 
 LARGEST_DIFFERENCE = 1e-4
@@ -36,7 +37,7 @@ class Exported:
     """(n, C), what the file says about the images that it was checked with."""
 
 
-def plain_classifier(run: RunFolder, weights: str | None) -> Classifier:
+def plain_classifier(run: Run, weights: str | None) -> Classifier:
     """The run in fp32 on the CPU, without the rounding of stored features.
 
     Rounding is a step: two programs that differ in the last digit before it would differ by a whole step behind it.

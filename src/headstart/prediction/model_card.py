@@ -17,9 +17,9 @@ from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
 from headstart.images.loading import Loaded, default_workers, stream
 from headstart.prediction.exporting import Exported
-from headstart.prediction.loading import RunFolder
-from headstart.runs.kinds import is_frozen
+from headstart.prediction.loading import recipe_of
 from headstart.runs.predictions import read_predictions
+from headstart.runs.run import Run
 from headstart.support.files import whole_file, write_json
 from headstart.support.quantities import duration
 
@@ -40,7 +40,7 @@ class Checks:
     """(n, C), what the run itself said about them; None for images that were not its own."""
 
 
-def checks_of(run: RunFolder, source: str | None) -> Checks:
+def checks_of(run: Run, source: str | None) -> Checks:
     """Real images: those that `source` means (see `listing.images_of`), or the run's own test images.
 
     Raises:
@@ -51,7 +51,9 @@ def checks_of(run: RunFolder, source: str | None) -> Checks:
     paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
-    loaded = [image for image in stream(places, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
+    loaded = [
+        image for image in stream(places, recipe_of(run).geometry, default_workers(0), CHECKED) if not image.reason
+    ]
     if not loaded:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
@@ -62,7 +64,7 @@ def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:
     return np.stack([image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None])
 
 
-def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
+def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
     """Writes model.json, model_card.md and, last of all, the model.
 
     Args:
@@ -79,7 +81,7 @@ def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None
     """
     model = folder / f"model.{exported.form}"
     facts = _facts(run, exported, stored)
-    text = card(facts, run.metrics, run.settings)
+    text = card(facts, run)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
@@ -96,8 +98,8 @@ def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None
     return model
 
 
-def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
-    recipe = run.recipe
+def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
+    recipe = recipe_of(run)
     agreement = None
     if stored is not None:
         same = (stored.argmax(1) == exported.probabilities.argmax(1)).sum()
@@ -112,20 +114,19 @@ def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | Non
         "resize": recipe.resize,
         "shorter_px": recipe.shorter_px,
         "reduced_decode": recipe.reduced_decode,
-        "temperature": run.metrics.get("temperature"),
+        "temperature": run.temperature,
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,
         "to_stored_predictions": agreement,
     }
 
 
-def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def card(facts: Mapping[str, Any], run: Run) -> str:
     """The card as Markdown, with the lines that serve the model.
 
     Args:
         facts: what model.json holds.
-        metrics: of the run.
-        settings: of the training.
+        run: where the model comes from.
 
     Raises:
         RunError: the run lacks figures that belong on the card.
@@ -136,11 +137,11 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping
     try:
         return template.render(
             facts=facts,
-            metrics=metrics,
-            settings=settings,
+            metrics=run.metrics,
+            settings=run.settings(),
             named=NAMED,
             duration=duration,
-            frozen=is_frozen(metrics),
+            frozen=run.is_frozen,
         )
     except (UndefinedError, TypeError) as error:
         raise RunError(

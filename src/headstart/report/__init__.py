@@ -1,7 +1,6 @@
 """Which way is better on this data, by how much, at what cost.
 
     comparison.py  all runs of a data set, compared: compare.json
-    standing.py    one run among the others
     paired.py      the paired difference of two runs on the same images
     verdict.py     the sentence on fine-tuning
     tables.py      the tables for the terminal

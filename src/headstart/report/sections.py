@@ -1,9 +1,8 @@
 """What the report has to say about a data set, section by section, as values. N images, C classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,8 @@ from headstart.report.charts import Chart
 from headstart.report.figures import FeatureMap
 from headstart.report.gallery import Card, ClassRow, Disagreements, Twins
 from headstart.report.thumbnails import Thumbnails
-from headstart.runs import kinds
-from headstart.runs.folder import Run
 from headstart.runs.predictions import read_predictions
+from headstart.runs.run import Run
 from headstart.support.files import read_csv
 
 MOST_DETAILED = 8
@@ -40,8 +38,7 @@ class Detail:
 
     number: int
     """Its rank."""
-    name: str
-    metrics: Mapping[str, Any]
+    run: Run
     curves: list[Chart]
     """Empty where nothing was trained in epochs."""
     tested: "Tested | None"
@@ -86,21 +83,20 @@ class Duplicates:
 
 def details(ranked: Sequence[Run], thumbnails: Thumbnails) -> list[Detail]:
     """The best run of each kind, then the best of the others, in the order of their ranks."""
-    found = [kinds.of_run(metrics) for _, metrics in ranked]
+    found = [run.kind_in_words for run in ranked]
     first_of_kind = [found.index(kind) for kind in dict.fromkeys(found)]
     places = list(dict.fromkeys([*first_of_kind, *range(len(ranked))]))[:MOST_DETAILED]
     return [_detail(place + 1, ranked[place], thumbnails) for place in sorted(places)]
 
 
 def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
-    folder, metrics = run
-    history = _numbers(folder / "history.csv", HISTORY)
+    history = _numbers(run.folder / "history.csv", HISTORY)
     curves = figures.training_curves(history) if history else []
     try:
-        answers = Answers.from_predictions(read_predictions(folder)) if metrics["test"]["images"] else None
+        answers = Answers.from_predictions(read_predictions(run.folder)) if run.test_images else None
     except RunError:  # the page says so
         answers = None
-    return Detail(number, folder.name, metrics, curves, _tested(answers, thumbnails) if answers else None)
+    return Detail(number, run, curves, _tested(answers, thumbnails) if answers else None)
 
 
 def _tested(answers: Answers, thumbnails: Thumbnails) -> Tested:
@@ -134,7 +130,7 @@ def learning_curves(folder: Path) -> list[Chart]:
 
 def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Answers] | None:
     return next(
-        ((each, each.tested.answers) for each in details if each.tested and kinds.is_frozen(each.metrics) != finetuned),
+        ((each, each.tested.answers) for each in details if each.tested and each.run.is_frozen != finetuned),
         None,
     )
 

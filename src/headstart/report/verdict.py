@@ -3,15 +3,16 @@
 import math
 
 from headstart.report.paired import Difference
-from headstart.report.standing import Standing
+from headstart.runs.run import Run
 
 
-def sentence(reference: Standing | None, finetuned: Standing | None) -> str:
-    """The answer, or why there is none.
+def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
+    """Whether fine-tuning pays, or why nobody can say.
 
     Args:
         reference: the best run on frozen features by validation; None where there is none.
-        finetuned: the best fine-tuned run by validation, with its difference to the reference; None likewise.
+        finetuned: the best fine-tuned run by validation; None likewise.
+        difference: between their accuracies; None where they were not tested on the same images.
     """
     if finetuned is None:
         return "No fine-tuned run to compare with yet: make finetune trains one."
@@ -20,15 +21,15 @@ def sentence(reference: Standing | None, finetuned: Standing | None) -> str:
     untested = " and ".join(run.name for run in (finetuned, reference) if not run.test_images)
     if untested:
         return f"No test images of {untested}, so that nothing says what fine-tuning gains."
-    if finetuned.difference is None:
+    if difference is None:
         return (
             f"{finetuned.name} and {reference.name} were not tested on the same images with the same labels, so that "
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
-    return f"{_found(finetuned.difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
+    return f"{_gain(difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
 
 
-def _found(difference: Difference) -> str:
+def _gain(difference: Difference) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
         images = f"{difference.images:,} test image{'s' if difference.images > 1 else ''}"
@@ -43,7 +44,7 @@ def _points(points: float) -> str:
     return f"{points:.1f}" if points >= 0.1 or points == 0 else f"{points:.2f}"
 
 
-def _price(reference: Standing, finetuned: Standing) -> str:
+def _price(reference: Run, finetuned: Run) -> str:
     """` for 180 times the training time`; nothing where a time is not known, or too short to divide by."""
     if not reference.train_seconds or not finetuned.train_seconds:
         return ""
@@ -57,7 +58,7 @@ def _two_digits(number: float) -> str:
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"
 
 
-def _unequal(reference: Standing, finetuned: Standing) -> str:
+def _unequal(reference: Run, finetuned: Run) -> str:
     """What a reader must know where one of the two saw more images: a part of them, or the validation images, too."""
     mine, other = finetuned.train_images, reference.train_images
     if mine is None or other is None or mine == other:

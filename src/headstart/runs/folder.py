@@ -13,7 +13,6 @@ Beside them lie the weights. N images, C classes.
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -22,16 +21,11 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
 from headstart.runs.predictions import Predictions, _prediction_rows
+from headstart.runs.run import Run, load_run
 from headstart.settings import PLACES
 from headstart.support.files import plain, whole_file, write_csv, write_json
-from headstart.support.quantities import duration
-
-Run = tuple[Path, Mapping[str, Any]]
-"""A run's folder and its figures, as `runs.list_runs` gives them."""
-
 
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
-REQUIRED = ("kind", "dataset", "test", "val")
 
 
 def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
@@ -72,8 +66,8 @@ def save(
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
     predictions: Predictions,
-) -> None:
-    """Writes all files of a run, each whole or not at all.
+) -> Run:
+    """Writes all files of a run, each whole or not at all, and gives the run as it can be read.
 
     Args:
         folder: made where it is missing; a run that is there is replaced.
@@ -109,56 +103,12 @@ def save(
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
+    return load_run(folder)
 
 
 def is_complete(folder: Path) -> bool:
     """Whether a run was carried through to its end."""
     return any((folder / name).is_file() for name in WRITTEN_LAST)
-
-
-def load_metrics(folder: Path) -> dict[str, Any]:
-    """The figures of a run.
-
-    Raises:
-        RunError: the run is missing, incomplete, or its metrics.json is broken.
-    """
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
-    if not isinstance(metrics, dict) or not metrics.keys() >= set(REQUIRED):
-        raise RunError(f"{path} lacks some of {', '.join(REQUIRED)}: remove the folder and run again.")
-    return metrics
-
-
-def list_runs(root_of_dataset: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The complete runs of a data set, by name, each with its figures; none where there is no such folder.
-
-    Raises:
-        RunError: a metrics.json is broken.
-    """
-    folders = sorted(path.parent for path in root_of_dataset.glob("*/metrics.json"))
-    return [(folder, load_metrics(folder)) for folder in folders]
-
-
-def summary(metrics: Mapping[str, Any]) -> str:
-    """One line for a terminal.
-
-    For example `test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`.
-    """
-    test, val = metrics["test"], metrics["val"]
-    parts = ["no test images"]
-    if test["images"]:
-        low, high = test["accuracy_ci95"]
-        parts = [f"test accuracy {test['accuracy']:.3f} (95% {low:.3f} to {high:.3f}) on {test['images']} images"]
-    if val.get("accuracy") is not None and not math.isnan(val["accuracy"]):
-        parts.append(f"validation {val['accuracy']:.3f}")
-    if metrics.get("train_seconds") is not None:
-        parts.append(f"trained in {duration(metrics['train_seconds'])}")
-    return "; ".join(parts)
 
 
 def _history_rows(history: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:
@@ -196,16 +146,3 @@ def settings_of(config: Any) -> dict[str, Any]:
 def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
     """All that decides the result of a run: its settings and what went in."""
     return {**settings_of(config), **inputs}
-
-
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first, of equals the one trained faster, then by name; test figures have no say.
-
-    A run without a validation accuracy comes last.
-    """
-
-    def rank(run: Run) -> tuple[float, float, str]:
-        validation, seconds = run[1]["val"].get("accuracy"), run[1].get("train_seconds")
-        return math.inf if validation is None else -validation, math.inf if seconds is None else seconds, run[0].name
-
-    return sorted(runs, key=rank)
