@@ -127,7 +127,7 @@ def test_the_settings_file_of_the_example_is_read(tmp_path):
     (lines,) = re.findall(r"```toml\n(.*?)```", ALL, re.DOTALL)
     (tmp_path / "my.toml").write_text(lines)
     assert read_toml(str(tmp_path / "my.toml"), PROGRAMS["head"])[-5:] == ["--hidden", "512", "256", "--epochs", "20"]
-    tables = re.search(r"Tables are (.*?)\.\s+An\s+unknown", ALL, re.DOTALL)[1]
+    tables = re.search(r"Tables\s+are\s+(.*?)\.\s+An\s+unknown", ALL, re.DOTALL)[1]
     assert set(re.findall(r"`(\w+)`", tables)) == set(PROGRAMS)
 
 
