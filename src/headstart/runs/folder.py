@@ -96,7 +96,7 @@ def save(
         write_csv(folder / "predictions.csv", _prediction_rows(predictions))
         if history:
             with whole_file(folder / "curves.png") as path:
-                pictures.learning_curves(history, path)
+                pictures.training_curves(history, path)
         with whole_file(folder / "confusion.png") as path:
             pictures.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
         write_json(folder / "metrics.json", metrics)
