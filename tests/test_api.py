@@ -109,7 +109,7 @@ def test_a_value_of_another_type_is_refused():
 
 
 def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(SettingsError, match=r"There is no setting learning_rate\. There are data, cache, run, hidden"):
+    with pytest.raises(SettingsError, match=r"There is no setting learning_rate\. There are device, data, cache"):
         train_head("photos", learning_rate=1e-3)
     with pytest.raises(SettingsError, match="There is no setting config"):
         extract("photos", config="digits")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
 
-_HOMES = {
+_MODULES = {
     "Classifier": "prediction.classifier",
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",
@@ -24,6 +24,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: torch and scikit-learn take seconds to load."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
-    return getattr(import_module(f"headstart.{_HOMES[name]}"), name)
+    return getattr(import_module(f"headstart.{_MODULES[name]}"), name)

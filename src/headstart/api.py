@@ -1,11 +1,7 @@
-"""The programs as functions: the same settings, the same results, in the same places.
+"""The programs as functions, with the same settings and results. torch, which takes seconds, loads when needed."""
 
-Nothing is loaded before it is needed; torch takes seconds.
-"""
-
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from headstart.errors import SettingsError
 from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
@@ -30,10 +26,10 @@ def extract(data: str | Path, **settings: Any) -> "FeatureCache":
 
     Raises:
         SettingsError: a setting is unknown or out of range.
-        DataError: the data set is not in order.
-        WeightsError: the weights are not to be had.
+        DataError: the data set cannot be used.
+        WeightsError: the weights cannot be found or downloaded.
         RecipeMismatch: the cache was made by another recipe.
-        CacheError: it cannot be used, another process fills it, or the disk is full.
+        CacheError: the cache cannot be used, another process is filling it, or the disk is full.
     """
     config = _config(ExtractConfig, data=str(data), **settings)
     from headstart.extraction import updating
@@ -42,10 +38,10 @@ def extract(data: str | Path, **settings: Any) -> "FeatureCache":
 
 
 def train_head(data: str | Path | None = None, **settings: Any) -> Path:
-    """Trains an MLP head on cached features and tests it: `make train-head`, the extraction before it left out.
+    """Trains an MLP head on cached features and tests it: `make train-head` without the extraction.
 
     Args:
-        data: the data set whose cache is meant; or `cache="photos.h5"` among the settings.
+        data: the data set whose cache is used; or give `cache="photos.h5"`.
         settings: the flags of `make train-head`, such as `hidden=(512, 256)`, `lr=3e-4`, `epochs=20`.
 
     Returns:
@@ -75,8 +71,8 @@ def finetune(data: str | Path, **settings: Any) -> Path:
 
     Raises:
         SettingsError: a setting is unknown or out of range.
-        DataError: the data set is not in order.
-        WeightsError: the weights are not to be had.
+        DataError: the data set cannot be used.
+        WeightsError: the weights cannot be found or downloaded.
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
@@ -87,9 +83,9 @@ def finetune(data: str | Path, **settings: Any) -> Path:
 
 
 def _config(config_type: type[Any], **settings: Any) -> Any:
-    types = {field.name: field.type for field in dataclasses.fields(config_type) if field.name != "config"}
-    unknown = sorted(settings.keys() - types.keys())
-    if unknown:
+    types = get_type_hints(config_type)
+    del types["config"]
+    if unknown := sorted(settings.keys() - types.keys()):
         raise SettingsError(f"There is no setting {', '.join(unknown)}. There are {', '.join(types)}.")
     try:
         return config_type(**{name: _as_declared(value, types[name]) for name, value in settings.items()})
@@ -99,7 +95,7 @@ def _config(config_type: type[Any], **settings: Any) -> Any:
 
 
 def _as_declared(value: Any, declared: Any) -> Any:
-    """What people write, as the command line reads it: text for a path, 0 for 0.0, a list or a number for a tuple."""
+    """Converts what the command line would: text to a path, 0 to 0.0, a list or a number to a tuple."""
     if isinstance(value, str) and Path in get_args(declared):
         return Path(value)
     if get_origin(declared) is tuple:
@@ -128,7 +124,8 @@ def load(cache: str | Path) -> "dict[str, tuple[NDArray[np.float32], NDArray[np.
 
     opened = FeatureCache(Path(cache))
     features, names = opened.read(), np.array(opened.manifest.classes)
-    rows = {split: opened.rows(split) for split in SPLITS}
-    return {
-        split: (features[own].astype(np.float32), names[opened.manifest.labels[own]]) for split, own in rows.items()
-    }
+    arrays = {}
+    for split in SPLITS:
+        rows = opened.rows(split)
+        arrays[split] = features[rows].astype(np.float32), names[opened.manifest.labels[rows]]
+    return arrays

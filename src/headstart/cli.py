@@ -1,4 +1,4 @@
-"""What all programs share: settings in, one line for a warning or a user's error, a clean stop on Ctrl-C."""
+"""Command lines of all programs: reads their settings, prints errors and warnings as one line, stops on Ctrl-C."""
 
 import dataclasses
 import os
@@ -11,41 +11,28 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError
-from headstart.settings import (
-    BenchmarkConfig,
-    CompareConfig,
-    ExportConfig,
-    ExtractConfig,
-    FinetuneConfig,
-    HeadConfig,
-    InspectConfig,
-    LearningCurveConfig,
-    PredictConfig,
-    PrepareConfig,
-    ProbeConfig,
-    SweepConfig,
-)
 
 CONFIG_FOLDER = Path("pipelines/configs")
 
 Config = TypeVar("Config")
 
 PROGRAMS: dict[str, type] = {
-    "prepare": PrepareConfig,
-    "extract": ExtractConfig,
-    "inspect": InspectConfig,
-    "head": HeadConfig,
-    "sweep": SweepConfig,
-    "probe": ProbeConfig,
-    "learning_curve": LearningCurveConfig,
-    "finetune": FinetuneConfig,
-    "compare": CompareConfig,
-    "predict": PredictConfig,
-    "export": ExportConfig,
-    "benchmark": BenchmarkConfig,
+    "prepare": settings.PrepareConfig,
+    "extract": settings.ExtractConfig,
+    "inspect": settings.InspectConfig,
+    "head": settings.HeadConfig,
+    "sweep": settings.SweepConfig,
+    "probe": settings.ProbeConfig,
+    "learning_curve": settings.LearningCurveConfig,
+    "finetune": settings.FinetuneConfig,
+    "compare": settings.CompareConfig,
+    "predict": settings.PredictConfig,
+    "export": settings.ExportConfig,
+    "benchmark": settings.BenchmarkConfig,
 }
-"""The tables of a TOML file, and who reads them."""
+"""The tables of a TOML file, each with the settings of its program."""
 
 
 def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
@@ -54,16 +41,16 @@ def run(main: Callable[[Config], int | None], config_type: type[Config], on_inte
     Args:
         main: the program; it returns its exit code, None for 0.
         config_type: the dataclass of its settings.
-        on_interrupt: what to say after Ctrl-C about going on.
+        on_interrupt: what to print after Ctrl-C about going on.
     """
-    _speak_plainly()
+    _set_up_output()
     try:
         sys.exit(main(parse(config_type, sys.argv[1:])))
     except HeadstartError as error:
-        _say(error)
+        _print_error(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        if _rank() == "0":  # of processes that work together, one speaks
+        if _rank() == "0":  # one of several processes is enough
             print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
         sys.exit(130)
 
@@ -73,35 +60,30 @@ def _rank() -> str:
     return os.environ.get("RANK", "0")
 
 
-def _say(error: HeadstartError) -> None:
-    """Prints it; where several processes on one machine meet the same, the first of them does."""
+def _print_error(error: HeadstartError) -> None:
+    """Prints the error; where several processes on one machine have the same, only the first prints it."""
     from headstart.support.team import first_to_say
 
     if first_to_say(error):
         print(error if _rank() == "0" else f"process {_rank()}: {error}", file=sys.stderr)
 
 
-def _speak_plainly() -> None:
-    """Prints warnings about the data as a line for people, and none of Pillow's about the metadata of a picture.
+def _set_up_output() -> None:
+    """Prints a warning about the data as one line, in the first process only, and no warnings by Pillow about metadata.
 
-    All processes that work together have the same data: the first one warns.
-
-    For the whole process, so it is done here, before there are threads.
+    It changes the whole process, so it comes first, before there are threads.
     """
-    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+    for stream in (sys.stdout, sys.stderr):  # file names can hold any bytes
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a lost connection torch prints pages, we a sentence
-    in_python = warnings.formatwarning
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # we report a lost connection
+    default_format = warnings.formatwarning
 
-    def in_words(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-    ) -> str:
-        if issubclass(category, DataWarning):
-            return f"warning: {message}\n"
-        return in_python(message, category, filename, lineno, line)
+    def one_line(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> str:
+        plain = issubclass(category, DataWarning)
+        return f"warning: {message}\n" if plain else default_format(message, category, *details, **more)
 
-    warnings.formatwarning = in_words
+    warnings.formatwarning = one_line
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if _rank() != "0":
         warnings.filterwarnings("ignore", category=DataWarning)
@@ -124,14 +106,14 @@ def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
 
 
 def read_toml(name: str, config_type: type) -> list[str]:
-    """What a TOML file says to one program, as flags: its shared keys, and on top of them the program's own table.
+    """The settings that a TOML file has for one program, as flags; the program's own table overrides shared keys.
 
     Args:
         name: a name in pipelines/configs, or a path that ends in .toml.
         config_type: one of `PROGRAMS`.
 
     Raises:
-        SettingsError: no such file, no TOML, or a key that no program, or not this one, knows.
+        SettingsError: there is no such file, it is not TOML, or has a key that no program (or not this one) has.
     """
     path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
     if not path.is_file():
@@ -142,9 +124,9 @@ def read_toml(name: str, config_type: type) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}.") from None
     _refuse_unknown_keys(path, content)
-    table = next(name for name, program in PROGRAMS.items() if program is config_type)
-    on_data = "data" in _fields(config_type)  # programs that use a finished run take nothing from its data set
-    shared = {key: value for key, value in content.items() if on_data and key in _fields(config_type)}
+    table, fields = next(name for name, program in PROGRAMS.items() if program is config_type), _fields(config_type)
+    # Programs that use a finished run take no settings from its data set.
+    shared = {key: value for key, value in content.items() if "data" in fields and key in fields}
     merged = {**shared, **content.get(table, {})}
     return [word for key, value in merged.items() for word in _as_flag(key.replace("_", "-"), value)]
 

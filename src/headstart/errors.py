@@ -1,20 +1,20 @@
-"""What a user can get wrong. A program prints one of these as plain text, without a traceback, and exits with 2."""
+"""Errors that a user can cause. A program prints them as plain text, without a traceback, and exits with code 2."""
 
 
 class HeadstartError(Exception):
-    """Something that the user can mend; the message says what was found, where, and what to do."""
+    """An error that the user can correct; the message says what was found, where, and what to do."""
 
 
 class SettingsError(HeadstartError):
-    """A flag, or a key of a TOML file, that does not fit."""
+    """A flag, or a key of a TOML file, that is unknown or out of range."""
 
 
 class DataError(HeadstartError):
-    """Images, folders or a CSV that do not make a data set."""
+    """Images, folders or a CSV that cannot be used as a data set."""
 
 
 class WeightsError(HeadstartError):
-    """Weights that are not there, or are not a ResNet50's."""
+    """Weights that are missing, or not a ResNet50's."""
 
 
 class CacheError(HeadstartError):
@@ -34,15 +34,15 @@ class CacheDamaged(CacheError):
 
 
 class RunError(HeadstartError):
-    """A run folder that is missing, incomplete or in the way."""
+    """A run folder that is missing, incomplete, or holds another run."""
 
 
 class ExportFailed(HeadstartError):
-    """The exported model does not do what the run does."""
+    """The exported model does not predict what the run predicts."""
 
 
 class TrainingFailed(HeadstartError):
-    """Training came to nothing: the loss is not a number any more."""
+    """Training failed: the loss became NaN or infinite."""
 
 
 class ProcessLost(HeadstartError):
@@ -50,4 +50,4 @@ class ProcessLost(HeadstartError):
 
 
 class DataWarning(UserWarning):
-    """Something in the data that training survives, but that a person should know."""
+    """A problem in the data that does not stop the program, but that a person should know."""

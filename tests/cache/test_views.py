@@ -89,12 +89,12 @@ def assert_same(one, other, tolerance=0.0):
 @given(st.integers(1, 50), st.binary(min_size=16, max_size=16), st.integers(0, 2**63 - 1))
 def test_a_view_is_a_function_of_seed_content_and_number_alone(number, digest, seed):
     image, made = picture(1, (50, 60)), Augmentation("crop-flip-jitter", seed)
-    pixels = [np.asarray(made.square(GEOMETRY, number, digest).square(image)) for _ in range(2)]
+    pixels = [np.asarray(made.transform_of(GEOMETRY, number, digest).square(image)) for _ in range(2)]
     assert np.array_equal(*pixels)
     for other in (
-        made.square(GEOMETRY, number + 1, digest),
-        made.square(GEOMETRY, number, bytes([digest[0] ^ 1]) + digest[1:]),
-        replace(made, seed=seed ^ 1).square(GEOMETRY, number, digest),
+        made.transform_of(GEOMETRY, number + 1, digest),
+        made.transform_of(GEOMETRY, number, bytes([digest[0] ^ 1]) + digest[1:]),
+        replace(made, seed=seed ^ 1).transform_of(GEOMETRY, number, digest),
     ):
         assert not np.array_equal(pixels[0], np.asarray(other.square(image)))
 
@@ -102,7 +102,7 @@ def test_a_view_is_a_function_of_seed_content_and_number_alone(number, digest, s
 def test_kinds_add_mirror_images_and_colours():
     image = picture(2, (64, 64))
     crop, flip, jitter = (
-        [Augmentation(kind, 3).square(GEOMETRY, n, b"x" * 16).square(image) for n in range(1, 41)]
+        [Augmentation(kind, 3).transform_of(GEOMETRY, n, b"x" * 16).square(image) for n in range(1, 41)]
         for kind in ("crop", "crop-flip", "crop-flip-jitter")
     )
     mirrored = [not np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(crop, flip, strict=True)]
@@ -115,8 +115,8 @@ def test_kinds_add_mirror_images_and_colours():
 
 def test_a_view_is_cut_from_the_picture_as_it_is_decoded_for_the_plain_one():
     reduced = replace(GEOMETRY, reduced_decode=True)
-    assert MADE.square(reduced, 1, b"x" * 16).draft_px(900, 600) == reduced.draft_px(900, 600)
-    assert MADE.square(GEOMETRY, 1, b"x" * 16).draft_px(900, 600) is None
+    assert MADE.transform_of(reduced, 1, b"x" * 16).draft_px(900, 600) == reduced.draft_px(900, 600)
+    assert MADE.transform_of(GEOMETRY, 1, b"x" * 16).draft_px(900, 600) is None
 
 
 def test_what_makes_views_is_read_as_it_was_written_and_told_apart_in_words():

@@ -48,5 +48,6 @@ def card_of(facts, metrics, settings=SETTINGS):
 
 
 def code(text):
-    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return found
+    """The only block of Python in a card."""
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return block

@@ -173,8 +173,8 @@ def test_with_views_the_answer_is_the_mean_over_the_plain_one_and_those_of_the_c
     assert [number for number, name in enumerate(names) if name is None] == [2, 6]
     for number in (0, 1, 3, 4, 5, 7, 8, 9):
         data, found = files[number].read_bytes(), probabilities[number]
-        squares = [made.square(RECIPE.geometry, view, content_digest(data)) for view in (1, 2, 3)]
-        colours = [decoded(data, square).mean(axis=(0, 1)) / 255 for square in (RECIPE.geometry, *squares)]
+        transforms = [made.transform_of(RECIPE.geometry, view, content_digest(data)) for view in (1, 2, 3)]
+        colours = [decoded(data, transform).mean(axis=(0, 1)) / 255 for transform in (RECIPE.geometry, *transforms)]
         single = [np.exp(20 * colour) / np.exp(20 * colour).sum() for colour in colours]
         np.testing.assert_allclose(found, np.mean(single, axis=0), rtol=1e-4)
 

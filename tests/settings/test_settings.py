@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from headstart.cli import PROGRAMS, parse
 from headstart.errors import SettingsError
+from headstart.runs.folder import identity, run_folder
 from headstart.settings import (
     PLACES,
     CompareConfig,
@@ -27,7 +28,7 @@ from headstart.settings import (
     ProbeConfig,
     SweepConfig,
 )
-from headstart.settings import base as settings
+from headstart.settings.base import cache_path, dataset_name
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "pipelines/configs").glob("*.toml"))
@@ -153,6 +154,21 @@ def test_a_flag_that_cannot_be_read_ends_with_code_2_and_its_name(flags, capsys)
         parse(HeadConfig, flags)
     assert stopped.value.code == 2
     assert flags[0] in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (HeadConfig(), "head-7774ecff"),
+        (SweepConfig(), "sweep-1dfc6581"),
+        (LearningCurveConfig(), "learning-curve-2de4812a"),
+        (ProbeConfig(methods=("knn",)), "knn-5cb2c588"),
+        (FinetuneConfig(), "finetune-076f7ff5"),
+    ],
+)
+def test_run_folders_keep_their_names(config, name):
+    """Otherwise runs of earlier versions would not be recognized, and would be trained again."""
+    assert run_folder(Path("runs"), "photos", name.rpartition("-")[0], identity(config)).name == name
 
 
 # --- many heads ---
@@ -325,7 +341,7 @@ def test_help_explains_every_setting(name, capsys, monkeypatch):
 def test_settings_and_command_lines_load_without_torch_numpy_or_h5py():
     """`--help` answers in well under a second because of it."""
     code = "import sys, headstart.cli; print({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(settings.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -335,18 +351,18 @@ def test_settings_and_command_lines_load_without_torch_numpy_or_h5py():
     [("photos", "photos"), ("a/photos/", "photos"), ("./photos", "photos"), ("a/pets.csv", "pets"), ("P.CSV", "P")],
 )
 def test_features_are_kept_under_the_name_of_their_data(data, name):
-    assert settings.cache_path(ExtractConfig(data=data)) == Path(f"data/features/{name}.h5")
-    assert settings.cache_path(HeadConfig(data=data)) == Path(f"data/features/{name}.h5")
+    assert cache_path(ExtractConfig(data=data)) == Path(f"data/features/{name}.h5")
+    assert cache_path(HeadConfig(data=data)) == Path(f"data/features/{name}.h5")
 
 
 @pytest.mark.parametrize("data", [".", "..", "photos/.."])
 def test_a_folder_given_by_dots_still_has_a_name(data, tmp_path, monkeypatch):
     (tmp_path / "outer" / "photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "outer" / ("photos" if data == ".." else ""))
-    assert settings.dataset_name(data) == "outer"
+    assert dataset_name(data) == "outer"
 
 
 def test_a_cache_that_is_named_wins_and_none_named_says_what_to_give():
-    assert settings.cache_path(HeadConfig(cache=Path("x.h5"), data="photos")) == Path("x.h5")
+    assert cache_path(HeadConfig(cache=Path("x.h5"), data="photos")) == Path("x.h5")
     with pytest.raises(SettingsError, match=r"--data.*--config digits"):
-        settings.cache_path(HeadConfig())
+        cache_path(HeadConfig())

@@ -176,11 +176,11 @@ class FeatureCache:
         made = self.augmentation.to_json() if self.augmentation else ""
         return {"augmentation": made, "views_content": content.hexdigest()} if learned or answered else {}
 
-    def square_of(self, digest: bytes) -> Transform:
+    def transform_of(self, digest: bytes) -> Transform:
         """How a picture of this content becomes what the features are of."""
         if self.augmentation is None or self.view == 0:
             return self.recipe.geometry
-        return self.augmentation.square(self.recipe.geometry, self.view, digest)
+        return self.augmentation.transform_of(self.recipe.geometry, self.view, digest)
 
     def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
         """(N,) which rows are still to be computed: of the plain view all, of augmented ones those of the splits."""

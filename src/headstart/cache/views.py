@@ -30,7 +30,7 @@ class Augmentation:
     ratio: tuple[float, float] = augmentation.RATIO
     jitter: tuple[float, float, float, float] = augmentation.JITTER
 
-    def square(self, geometry: Geometry, number: int, digest: bytes) -> RandomCrop:
+    def transform_of(self, geometry: Geometry, number: int, digest: bytes) -> RandomCrop:
         """How a picture becomes the square of a view.
 
         Args:

@@ -6,7 +6,6 @@ next is computed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,10 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.extraction import precision
 from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
-from headstart.extraction.one_pass import Pass, PassReport, _ahead, _squares
+from headstart.extraction.one_pass import Pass, PassReport, load_views
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, default_workers, make_batch, stream
-from headstart.models.precision import fitting_batch_size
+from headstart.images.loading import Loaded, batches, default_workers, readable, stream
+from headstart.models.precision import BatchSizes
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.support.devices import pick_device
@@ -44,7 +43,7 @@ class Extractor:
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
-        self._sizes: dict[tuple[str, bool], int] = {}
+        self._sizes = BatchSizes()
 
     def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """Fills in what the recipe leaves open, on the first readable images of the data.
@@ -65,14 +64,11 @@ class Extractor:
         return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
 
     def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
-        images: list[Loaded] = []
-        for image in stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers):
-            images += [image] if image.pixels is not None else []
-            if len(images) == size:
-                break
-        if not images:
+        images = stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers)
+        first = next(batches(readable(images, lambda image: None), size, geometry.image_px), None)
+        if first is None:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
-        return make_batch(images, len(images)).pixels
+        return first.readable_pixels
 
     @kept_memory()
     def fill(self, path: Path, team: Team | None = None) -> PassReport:
@@ -111,13 +107,8 @@ class Extractor:
         Raises:
             SettingsError: not even one image fits.
         """
-        if self.device.type != "cuda":
-            return self.config.batch_size
-        form = (made.precision, bool(made.compiled))
-        if form not in self._sizes:
-            forward, asked = self.forward(made), self.config.batch_size
-            self._sizes[form] = fitting_batch_size(forward, asked, made.image_px, self.device)
-        return self._sizes[form]
+        form, size = (made.precision, bool(made.compiled)), self.config.batch_size
+        return self._sizes.fitting(form, lambda pixels: self.forward(made)(pixels), size, made.image_px, self.device)
 
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]
@@ -132,12 +123,10 @@ class Extractor:
             View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
         size, views = self.batch_size(cache.recipe), cache.views
-        places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)))
-        loaded = stream(places, partial(_squares, views, wanted), self.workers, _ahead(size, len(views), self.workers))
+        loaded = load_views(views, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
         same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, views)]
         parts = [np.empty((0, FEATURES), np.float32)]
-        for begin in range(0, len(same), size):
-            batch = make_batch(same[begin : begin + size], size)
+        for batch in batches(same, size, cache.recipe.image_px):
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -16,7 +15,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
 from headstart.images.decoding import Transform
-from headstart.images.loading import Batch, Loaded, make_batch, stream
+from headstart.images.loading import Batch, Loaded, batches, stream
 from headstart.models.resnet50 import Forward
 from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
@@ -51,13 +50,18 @@ class PassReport:
         return f"{line}: {'more cores would help' if decode > forward else 'the backbone is the limit'}"
 
 
-def _squares(views: Sequence[FeatureCache], wanted: NDArray[np.bool_], row: int, digest: bytes) -> dict[int, Transform]:
-    return {view: views[view].square_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+def load_views(
+    views: Sequence[FeatureCache], wanted: NDArray[np.bool_], rows: Iterable[int], batch_size: int, workers: int
+) -> Iterator[Loaded]:
+    """Loads the wanted (V + 1, N) views of some rows.
 
+    Ahead of the backbone are two batches of views, but at least as many images as there are threads to decode them.
+    """
 
-def _ahead(batch_size: int, views: int, workers: int) -> int:
-    """Images that wait for the backbone: two batches of views, but as many as there are threads to decode them."""
-    return max(workers, 2 * batch_size // views)
+    def transforms(row: int, digest: bytes) -> dict[int, Transform]:
+        return {view: views[view].transform_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+
+    return stream(views[0].manifest.places(rows), transforms, workers, max(workers, 2 * batch_size // len(views)))
 
 
 @dataclass
@@ -113,11 +117,11 @@ class Pass:
         self.report.write_seconds = writing.busy_seconds
 
     def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
-        """Readable images that no other image's features serve, in full batches; only the last may be short."""
-        images: list[Loaded] = []
-        squares = partial(_squares, self.views, self.pending)
-        ahead = _ahead(self.batch_size, len(self.views), self.workers)
-        for image in stream(self.views[0].manifest.places(rows), squares, self.workers, ahead):
+        return batches(self._new_images(rows), self.batch_size, self.views[0].recipe.image_px)
+
+    def _new_images(self, rows: Iterable[int]) -> Iterator[Loaded]:
+        """Readable images that no other image's features serve."""
+        for image in load_views(self.views, self.pending, rows, self.batch_size, self.workers):
             self.report.decode_seconds += image.seconds
             self.report.decoded += image.is_first and image.pixels is not None
             if image.pixels is None:
@@ -125,12 +129,7 @@ class Pass:
             elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
                 self.twins.append(replace(image, pixels=None))
             else:
-                images.append(image)
-            if len(images) == self.batch_size:
-                yield make_batch(images, self.batch_size)
-                images = []
-        if images:
-            yield make_batch(images, self.batch_size)
+                yield image
 
     def _launch(self, batch: Batch) -> Launched:
         return Launched(self.forward, batch.pixels, self.device)

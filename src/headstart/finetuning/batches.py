@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
+from headstart.images import loading
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, TransformsOf, default_workers, make_batch, stream
+from headstart.images.loading import Loaded, TransformsOf, default_workers, readable, stream
 from headstart.models.resnet50 import PixelScale
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
@@ -33,37 +34,26 @@ class Images:
         self.unreadable: set[int] = set()
 
     def batches(
-        self, rows: NDArray[np.int64], size: int, squares_of: TransformsOf | None = None
+        self, rows: NDArray[np.int64], size: int, transforms_of: TransformsOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`.
 
         Args:
             rows: which images.
             size: of a batch.
-            squares_of: how the image of a row becomes a square, where not all do alike.
+            transforms_of: how the image of a row becomes a square, where not all do alike.
         """
-        images: list[Loaded] = []
-        squares = squares_of or self.geometry
-        for image in stream(self.manifest.places(rows), squares, self.workers, 2 * size):
-            if image.pixels is None:
-                self.unreadable.add(image.row)
-                continue
-            images.append(image)
-            if len(images) == size:
-                yield _unpadded(images)
-                images = []
-        if images:
-            yield _unpadded(images)
+        images = stream(self.manifest.places(rows), transforms_of or self.geometry, self.workers, 2 * size)
+        for batch in loading.batches(readable(images, self._leave_out), size, self.geometry.image_px):
+            yield batch.rows, torch.from_numpy(batch.readable_pixels)
+
+    def _leave_out(self, image: Loaded) -> None:
+        self.unreadable.add(image.row)
 
     def none(self) -> tuple[NDArray[np.int64], Tensor]:
         """A batch of no images."""
         side = self.geometry.image_px
         return np.empty(0, np.int64), torch.empty((0, side, side, 3), dtype=torch.uint8)
-
-
-def _unpadded(images: list[Loaded]) -> tuple[NDArray[np.int64], Tensor]:
-    batch = make_batch(images, len(images))
-    return batch.rows, torch.from_numpy(batch.pixels)
 
 
 @torch.inference_mode()

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import repeat
-from typing import Any
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,22 +57,22 @@ def default_workers(workers: int) -> int:
 
 
 def stream(
-    places: Iterable[tuple[int, Place]], squares: Transform | TransformsOf, workers: int, ahead: int
+    places: Iterable[tuple[int, Place]], transforms: Transform | TransformsOf, workers: int, ahead: int
 ) -> Iterator[Loaded]:
     """Loads images in the order of `places`; all squares of one come one after the other.
 
     Args:
         places: row and place of each; asked for one after the other, as the images are.
-        squares: how each becomes a square, or how each becomes several.
+        transforms: how each becomes a square, or how each becomes several.
         workers: decoding threads.
         ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
     """
-    squares_of = squares if callable(squares) else lambda row, digest: {0: squares}
+    transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for row, place in places:
-            waiting.append(pool.submit(load, row, place, squares_of))
+            waiting.append(pool.submit(load, row, place, transforms_of))
             if len(waiting) > ahead:
                 yield from waiting.popleft().result()
         while waiting:
@@ -82,20 +81,20 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def load(row: int, place: Place, squares_of: TransformsOf) -> list[Loaded]:
+def load(row: int, place: Place, transforms_of: TransformsOf) -> list[Loaded]:
     """Reads, hashes and decodes one image, once for all of its squares; what goes wrong becomes the reason."""
     start = time.perf_counter()
     digest, reason = b"", ""
     try:
         data = read(place)
         digest = content_digest(data)
-        squares = squares_of(row, digest)
-        pixels: Sequence[NDArray[np.uint8] | None] = decode(data, list(squares.values()))
+        transforms = transforms_of(row, digest)
+        pixels: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
     except UnreadableImage as error:
-        squares, reason = squares_of(row, digest), str(error)
-        pixels = [None] * len(squares)
-    seconds = [time.perf_counter() - start, *[0.0] * (len(squares) - 1)]
-    return [Loaded(row, *rest) for rest in zip(squares, repeat(digest), pixels, repeat(reason), seconds)]
+        transforms, reason = transforms_of(row, digest), str(error)
+        pixels = [None] * len(transforms)
+    seconds = [time.perf_counter() - start, *[0.0] * (len(transforms) - 1)]
+    return [Loaded(row, *rest) for rest in zip(transforms, repeat(digest), pixels, repeat(reason), seconds)]
 
 
 def read(place: Place) -> bytes:
@@ -141,26 +140,49 @@ class Batch:
     """Images on their way through a net, filled up to one shape, so that one compiled net serves all."""
 
     rows: NDArray[np.int64]
-    """(n,) with n ≤ B."""
+    """(n,) of the readable images, n ≤ B."""
     views: NDArray[np.int64]
-    """(n,) which of the squares of its image each is."""
+    """(n,) number of each one's transform."""
     digests: NDArray[np.uint8]
     """(n, 16)."""
     pixels: NDArray[np.uint8]
-    """(B, H, W, 3); what lies behind the first n is black."""
+    """(B, image_px, image_px, 3); black after the first n."""
+    reasons: list[str]
+    """Of all images in the batch, in order: why each is unreadable; empty for the n readable ones."""
+
+    @property
+    def readable_pixels(self) -> NDArray[np.uint8]:
+        """(n, image_px, image_px, 3)."""
+        return self.pixels[: len(self.rows)]
 
 
-def make_batch(images: list[Loaded], size: int) -> Batch:
-    """Puts readable images together.
+def readable(images: Iterable[Loaded], unreadable: Callable[[Loaded], object]) -> Iterator[Loaded]:
+    """The images that have pixels; `unreadable` is called with each of the others."""
+    for image in images:
+        if image.pixels is None:
+            unreadable(image)
+        else:
+            yield image
+
+
+def batches(images: Iterable[Loaded], size: int, image_px: int) -> Iterator[Batch]:
+    """Puts images together in their order, `size` in a batch; the last batch may have fewer.
 
     Args:
-        images: n of them, 1 ≤ n ≤ size.
+        images: readable or not: unreadable ones count, but take no room in the pixels.
         size: B.
+        image_px: side of the squares.
     """
-    shape: tuple[Any, ...] = images[0].pixels.shape  # type: ignore[union-attr]
-    pixels = np.zeros((size, *shape), np.uint8)
-    for place, image in enumerate(images):
-        pixels[place] = image.pixels
-    digests = np.frombuffer(b"".join(image.digest for image in images), np.uint8).reshape(-1, DIGEST_BYTES)
-    rows, views = (np.array([getattr(image, name) for image in images]) for name in ("row", "view"))
-    return Batch(rows, views, digests, pixels)
+    rest = iter(images)
+    while (batch := _batch(list(islice(rest, size)), size, image_px)).reasons:
+        yield batch
+
+
+def _batch(images: list[Loaded], size: int, image_px: int) -> Batch:
+    decoded = [image for image in images if image.pixels is not None]
+    pixels = np.zeros((size, image_px, image_px, 3), np.uint8)
+    for place, square in enumerate(image.pixels for image in decoded if image.pixels is not None):
+        pixels[place] = square
+    digests = np.frombuffer(b"".join(image.digest for image in decoded), np.uint8).reshape(-1, DIGEST_BYTES)
+    rows, views = (np.array([getattr(image, name) for image in decoded], np.int64) for name in ("row", "view"))
+    return Batch(rows, views, digests, pixels, [image.reason for image in images])

@@ -20,8 +20,8 @@ from headstart.datasets.archives import place_of
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Transform
-from headstart.images.loading import Loaded, TransformsOf, default_workers, make_batch, stream
-from headstart.models.precision import fitting_batch_size
+from headstart.images.loading import Batch, TransformsOf, batches, default_workers, stream
+from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig
 from headstart.support.devices import pick_device
@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         self.backbone, self.head = parts.backbone, parts.head
         self.classes, self.geometry, self.stored = parts.classes, parts.recipe.geometry, STORED[parts.recipe.storage]
         self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
-        self._sizes: dict[int, int] = {}
+        self._sizes = BatchSizes()
         self.eval()
 
     @classmethod
@@ -149,47 +149,36 @@ class Classifier(nn.Module):
         Raises:
             SettingsError: views are asked for, and the run has none.
         """
-        squares = self._squares(views)
-        single = self._answers(places, squares, batch_size, workers, views + 1)
+        transforms = self._transforms(views)
+        single = self._answers(places, transforms, batch_size, workers, views + 1)
         while of_one := list(islice(single, views + 1)):
             yield of_one[0] if of_one[0].probabilities is None else _mean(of_one)
 
-    def _squares(self, views: int) -> TransformsOf:
+    def _transforms(self, views: int) -> TransformsOf:
         plain: dict[int, Transform] = {0: self.geometry}
         if not views:
             return lambda row, digest: plain
         if not (made := self.augmentation):
             raise SettingsError(f"--views {views}: the run knows no views. Train on a cache that has some.")
         numbers = range(1, views + 1)
-        return lambda row, digest: plain | {n: made.square(self.geometry, n, digest) for n in numbers}
+        return lambda row, digest: plain | {n: made.transform_of(self.geometry, n, digest) for n in numbers}
 
     def _answers(
-        self, places: Iterable[Place], squares: TransformsOf, batch_size: int, workers: int, views: int
+        self, places: Iterable[Place], transforms: TransformsOf, batch_size: int, workers: int, views: int
     ) -> Iterator[Answer]:
-        """An answer to each of the squares, as many as `views`, of each image."""
-        batch_size = self._fitting(batch_size)
+        """An answer to each of the views of each image."""
+        image_px = self.geometry.image_px
+        batch_size = self._sizes.fitting("", self._of_pixels, batch_size, image_px, self.device)
         workers = default_workers(workers)
-        loaded = stream(enumerate(places), squares, workers, max(workers, 2 * batch_size // views))
-        batches = iter(lambda: list(islice(loaded, batch_size)), [])
+        loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // views))
         with kept_memory():
-            for images, launched in one_behind(batches, lambda images: self._launch(images, batch_size)):
-                found = iter(launched.result())
-                for image in images:
-                    yield Answer(next(found) if image.pixels is not None else None, image.reason)
+            for batch, launched in one_behind(batches(loaded, batch_size, image_px), self._launch):
+                probabilities = iter(launched.result())
+                for reason in batch.reasons:
+                    yield Answer(None if reason else next(probabilities), reason)
 
-    def _fitting(self, batch_size: int) -> int:
-        """As many images as were asked for, or as fit the memory of a GPU; found out once."""
-        if self.device.type == "cuda" and batch_size not in self._sizes:
-            image_px = self.geometry.image_px
-            self._sizes[batch_size] = fitting_batch_size(self._of_pixels, batch_size, image_px, self.device)
-        return self._sizes.get(batch_size, batch_size)
-
-    def _launch(self, images: list[Loaded], batch_size: int) -> Launched:
-        readable = [image for image in images if image.pixels is not None]
-        size = batch_size if self.one_shape else len(readable)
-        shape = (size, self.geometry.image_px, self.geometry.image_px, 3)
-        pixels = make_batch(readable, size).pixels if readable else np.zeros(shape, np.uint8)
-        return Launched(self._of_pixels, pixels, self.device)
+    def _launch(self, batch: Batch) -> Launched:
+        return Launched(self._of_pixels, batch.pixels if self.one_shape else batch.readable_pixels, self.device)
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: Tensor) -> Tensor:

@@ -3,139 +3,112 @@
 import dataclasses
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from headstart.errors import SettingsError
-from headstart.settings.base import PLACES, Device, Views, require, require_seed, require_words
+from headstart.settings.base import PLACES, CachedConfig, TrainingConfig, require
+from headstart.settings.ranges import Count, Fraction, Range, Rate, Seed, Size, Views, Widths
 
 FEWEST_SETTINGS = 8
-"""From so many settings on, a sweep drops some on the way."""
+"""Number of settings from which on a sweep drops the worse half on the way."""
+
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
+ClassWeights = Literal["none", "balanced"]
+Normalize = Literal["standardize", "l2", "none"]
+Method = Literal["logistic", "ridge", "knn"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
+class FeaturesConfig(CachedConfig):
+    """Settings of the programs that learn from cached features."""
+
+    memory_gb: Size = 0.0
+    """How many GB of features may be held in memory; larger ones are read from the file in every epoch, at little loss
+    of speed. 0: half of the free memory, or a quarter for the probes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(TrainingConfig, FeaturesConfig):
     """Train an MLP head on cached features."""
 
-    config: str | None = None
-    """A name in pipelines/configs, or a .toml file; flags override what it says."""
-    data: str | None = None
-    """The data set whose cache is meant, when --cache does not say it."""
-    cache: Path | None = None
-    """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
-    run: Path | None = None
-    """Folder of the run; by default data/runs/<data set>/head-<8 hex digits of these settings>."""
-    hidden: tuple[int, ...] = (256,)
+    hidden: Widths = (256,)
     """Widths of the hidden layers; none (`--hidden` without a number) is a linear probe."""
-    dropout: float = 0.4
+    dropout: Fraction = 0.4
     """Probability in [0, 1) with which a hidden unit is dropped in training."""
-    lr: float = 1e-3
+    lr: Rate = 1e-3
     """Learning rate, at its highest."""
-    weight_decay: float = 0.0
+    weight_decay: Size = 0.0
     """With adam an L2 penalty, with adamw decoupled from the gradient, as in torch.optim."""
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Optimizer = "adam"
     """Adam, or AdamW."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     """Learning rate over the steps: constant, or down to 0 along half a cosine."""
-    warmup: float = 0.0
-    """Fraction of the steps, in [0, 1), in which the learning rate rises in a line to its highest."""
-    label_smoothing: float = 0.0
-    """Share of the truth, in [0, 1), that is spread over all classes."""
-    class_weights: Literal["none", "balanced"] = "none"
+    warmup: Fraction = 0.0
+    """Fraction of the steps, in [0, 1), in which the learning rate rises linearly to its highest."""
+    label_smoothing: Fraction = 0.0
+    """Share of the target, in [0, 1), that is spread over all classes."""
+    class_weights: ClassWeights = "none"
     """balanced: a class counts in inverse proportion to its training images."""
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over the training split; the best by validation is kept."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Rows of features in one step."""
-    normalize: Literal["standardize", "l2", "none"] = "standardize"
+    normalize: Normalize = "standardize"
     """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
     views: Views = "all"
-    """all, or so many of the augmented views that the cache has: an image shows one of them, or its plain view, in each
-    epoch. 0: the plain ones alone."""
+    """How many of the augmented views in the cache to learn from, or all: in each epoch an image shows one of them or
+    its plain view. 0: only the plain views."""
     tta: Views = 0
-    """Test-time augmentation: also say how good answers are that are means over the plain view and so many augmented
-    ones, or all, where validation and test images have them (extract with --view-splits all)."""
-    seed: int = 0
+    """Test-time augmentation: also report the accuracy averaged over the plain view and this many augmented ones, or
+    all, where validation and test images have them (extract with --view-splits all)."""
+    seed: Seed = 0
     """Seed of the initial weights, the order of the rows, the views and the dropout."""
-    memory_gb: float = 0.0
-    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
-    little loss of speed. 0: half of what is free."""
-    device: Device = "auto"
-    """auto: cuda, else mps, else cpu."""
-
-    def __post_init__(self) -> None:
-        require(self, "hidden", all(width >= 1 for width in self.hidden), "widths of at least 1")
-        require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
-        require(self, "lr", self.lr > 0, "above 0")
-        require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
-        require(self, "warmup", 0 <= self.warmup < 1, "in [0, 1)")
-        require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
-        require(self, "epochs", self.epochs >= 1, "at least 1")
-        require(self, "batch_size", self.batch_size >= 1, "at least 1")
-        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
-        for field, views in (("views", self.views), ("tta", self.tta)):
-            require(self, field, views == "all" or (isinstance(views, int) and views >= 0), "all, or 0 or more")
-        require_words(self)
-        require_seed(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig:
+class SweepConfig(TrainingConfig, FeaturesConfig):
     """Train a head for every combination of the values given, all at once, and keep the best by validation."""
 
-    config: str | None = None
-    """A name in pipelines/configs, or a .toml file; flags override what it says."""
-    data: str | None = None
-    """The data set whose cache is meant, when --cache does not say it."""
-    cache: Path | None = None
-    """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
-    run: Path | None = None
-    """Folder of the run; by default data/runs/<data set>/sweep-<8 hex digits of these settings>."""
     hidden: tuple[str, ...] = ("none", "256")
     """Widths of the hidden layers, a word for each head: none, 256, 512,256."""
     dropout: tuple[float, ...] = (0.0, 0.4)
-    """Probabilities in [0, 1); without a hidden layer there is nothing to drop, so that one value serves."""
+    """Probabilities in [0, 1); a head without a hidden layer has no dropout, and is trained once."""
     lr: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
     """Learning rates, at their highest."""
     weight_decay: tuple[float, ...] = (0.0, 1e-4)
     """With adam an L2 penalty, with adamw decoupled from the gradient, as in torch.optim."""
-    optimizer: tuple[Literal["adam", "adamw"], ...] = ("adam",)
+    optimizer: tuple[Optimizer, ...] = ("adam",)
     """Adam, AdamW."""
-    schedule: tuple[Literal["constant", "cosine"], ...] = ("constant",)
+    schedule: tuple[Schedule, ...] = ("constant",)
     """Learning rate over the steps: constant, or down to 0 along half a cosine."""
     warmup: tuple[float, ...] = (0.0,)
-    """Fractions of the steps, in [0, 1), in which the learning rate rises in a line to its highest."""
+    """Fractions of the steps, in [0, 1), in which the learning rate rises linearly to its highest."""
     label_smoothing: tuple[float, ...] = (0.0,)
-    """Shares of the truth, in [0, 1), that are spread over all classes."""
-    class_weights: tuple[Literal["none", "balanced"], ...] = ("none",)
+    """Shares of the target, in [0, 1), that are spread over all classes."""
+    class_weights: tuple[ClassWeights, ...] = ("none",)
     """balanced: a class counts in inverse proportion to its training images."""
     epochs: tuple[int, ...] = (10,)
     """Passes over the training split; each head keeps its best by validation."""
     batch_size: tuple[int, ...] = (32,)
     """Rows of features in one step."""
-    normalize: tuple[Literal["standardize", "l2", "none"], ...] = ("standardize",)
+    normalize: tuple[Normalize, ...] = ("standardize",)
     """standardize: by the training split's mean and deviation; l2: rows of length 1; none: features as they are."""
     views: tuple[Views, ...] = ("all",)
-    """all, or numbers of the augmented views that the cache has: an image shows one of them, or its plain view, in each
-    epoch. 0: the plain ones alone."""
+    """How many of the augmented views in the cache to learn from, or all: in each epoch an image shows one of them or
+    its plain view. 0: only the plain views."""
     tta: Views = 0
-    """Test-time augmentation: also say how good the best head's answers are as means over the plain view and so many
-    augmented ones, or all, where validation and test images have them (extract with --view-splits all)."""
+    """Test-time augmentation: also report the best head's accuracy averaged over the plain view and this many augmented
+    ones, or all, where validation and test images have them (extract with --view-splits all)."""
     seed: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"
     """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped; auto: from 8 settings on."""
-    memory_gb: float = 0.0
-    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
-    little loss of speed. 0: half of what is free."""
-    device: Device = "auto"
-    """auto: cuda, else mps, else cpu."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field in dataclasses.fields(self):
-            values = getattr(self, field.name)
-            require(self, field.name, values != (), "at least one value")
-        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
+            require(self, field.name, getattr(self, field.name) != (), "at least one value")
         self.heads()
 
     def heads(self) -> list[HeadConfig]:
@@ -165,44 +138,30 @@ def _widths(word: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
+class ProbeConfig(FeaturesConfig):
     """Measure features by the papers' protocols: logistic regression, ridge regression, nearest neighbours."""
 
-    config: str | None = None
-    """A name in pipelines/configs, or a .toml file; flags override what it says."""
-    data: str | None = None
-    """The data set whose cache is meant, when --cache does not say it."""
-    cache: Path | None = None
-    """The HDF5 file of features, taken as it is; by default data/features/<name of the data>.h5."""
-    methods: tuple[Literal["logistic", "ridge", "knn"], ...] = ("logistic", "ridge", "knn")
+    methods: Annotated[tuple[Method, ...], Range("at least one of logistic, ridge, knn", bool)] = (
+        "logistic",
+        "ridge",
+        "knn",
+    )
     """Which of them."""
-    normalize: Literal["standardize", "l2", "none"] = "none"
+    normalize: Normalize = "none"
     """As for a head; none, features as they are, is what the papers do."""
-    memory_gb: float = 0.0
-    """How large features may be that are held in memory, in GB; larger ones are read from the file in every epoch, at
-    little loss of speed. 0: a quarter of what is free."""
-    device: Device = "auto"
-    """auto: cuda, else mps, else cpu."""
-
-    def __post_init__(self) -> None:
-        require(self, "methods", self.methods != (), "at least one of logistic, ridge, knn")
-        require(self, "memory_gb", self.memory_gb >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurveConfig(HeadConfig):
     """Train heads on growing parts of the training images: would more images help?"""
 
-    run: Path | None = None
-    """Folder of the result; by default data/runs/<data set>/learning-curve-<8 hex digits of these settings>."""
     fractions: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Parts of the training images, each above 0 and at most 1; every class keeps its share."""
-    seeds: int = 3
-    """How many heads for each part, of seeds that count up from --seed; each draws images of its own."""
+    seeds: Count = 3
+    """How many heads for each part, with seeds that count up from --seed; each draws its own images."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "fractions", bool(self.fractions), "at least one fraction")
         require(self, "fractions", all(0 < fraction <= 1 for fraction in self.fractions), "above 0 and at most 1")
-        require(self, "seeds", self.seeds >= 1, "at least 1")
         require(self, "tta", self.tta == 0, "left out: the curve is that of plain views")
