@@ -68,9 +68,8 @@ def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: 
     Args:
         points: at least one, each with train_images (1 or more), val_accuracy and test_accuracy (in [0, 1]; None or NaN
             where there is no such split). Those of equal train_images differ in their seeds.
-        axes: to draw on.
     """
-    axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean and deviation over seeds")
+    axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation")
     _curve_over_seeds(axes, points, "val_accuracy", color=PALETTE[0], label="validation", linestyle="--")
     _curve_over_seeds(axes, points, "test_accuracy", color=PALETTE[1], label="test", linestyle="-")
     log_axis(axes, [point["train_images"] for point in points], COUNT_TICKS)

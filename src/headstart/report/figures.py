@@ -48,7 +48,7 @@ def confusion(rank: int, answers: Answers) -> str:
         f"Confusion matrix of run {rank}: {len(answers.classes)} true classes from top to bottom, predicted ones from "
         "left to right. The most frequent mistakes are listed below."
     )
-    return svg(partial(draw_confusion, answers.confusion()), label)
+    return svg(partial(draw_confusion, answers.confusion()), label, 5.6, 4.6)
 
 
 def calibration(rank: int, answers: Answers) -> str:

@@ -113,12 +113,10 @@ def _figure(width: float, height: float, dpi: int, style: dict[str, Any] | None 
 
 
 def log_axis(axes: Axes, values: Iterable[float], ticks: Sequence[tuple[float, str]]) -> None:
-    """Makes the horizontal axis logarithmic, with room around some values, and about one tick an inch.
+    """Makes the horizontal axis logarithmic, with room around values above 0, and about one tick an inch.
 
     Args:
-        axes: part of a figure whose width it fills.
-        values: above 0.
-        ticks: values and their text, ascending, about equally far apart; at most three times the one before.
+        ticks: to choose from: values and their text, ascending, each at most 3.5 times the one before.
     """
     values = list(values) or [1.0]
     low, high = min(values) / 2, max(values) * 2

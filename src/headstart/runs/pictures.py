@@ -23,6 +23,8 @@ MAX_NAMED_CLASSES = 40
 """More class names along an axis could not be read."""
 MAX_COUNTED_CLASSES = 20
 """More classes leave no room for a number in each cell."""
+MAX_CELLS = 200
+"""Rows of a confusion matrix; several classes share one where there are more, or rare confusions could not be seen."""
 MAX_NAMED_RUNS = 20
 """More run names would cover the points."""
 MAX_NAMED_KINDS = 14
@@ -31,8 +33,8 @@ TICKS = {"ms": "1 3 10 30", "s": "0.1 0.3 1 3 10 30", "min": "1 3 10 30", "h": "
 SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 TIME_TICKS = [(float(tick) * SECONDS[unit], f"{tick} {unit}") for unit in TICKS for tick in TICKS[unit].split()]
 """Seconds and their text, spread evenly on a log scale."""
-SHADES = ListedColormap([(0, 0.447, 0.698, alpha) for alpha in np.linspace(0, 1, 256)])
-"""From nothing to the first colour of the palette: to be seen on light and dark paper."""
+SHADES = ListedColormap([(0.184, 0.561, 0.816, alpha) for alpha in np.linspace(0, 1, 256)])
+"""From nothing to a blue that is seen on white and on black, and on which dark text can be read."""
 
 
 def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -100,8 +102,8 @@ def confusion(
         axes.set_title(f"{correct:,} of {len(labels):,} correct")
         if count <= MAX_NAMED_CLASSES:
             _name_classes(axes, classes, letters=int(9 * side / count))
-        if count <= MAX_COUNTED_CLASSES:
-            _write_counts(axes, counts)
+        for row, column in np.argwhere(counts if count <= MAX_COUNTED_CLASSES else []):
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=PALETTE[-1], fontsize=10)
 
 
 def draw_confusion(counts: npt.NDArray[np.integer], axes: Axes) -> None:
@@ -109,11 +111,13 @@ def draw_confusion(counts: npt.NDArray[np.integer], axes: Axes) -> None:
 
     Args:
         counts: (C, C) images by true class (rows) and predicted class (columns).
-        axes: to draw on.
     """
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    merged = math.ceil(len(counts) / MAX_CELLS)
+    first = np.arange(0, len(counts), merged)
+    cells = np.add.reduceat(np.add.reduceat(counts, first, axis=0), first, axis=1)
+    shares, end = cells / cells.sum(axis=1, keepdims=True).clip(min=1), merged * len(cells) - 0.5
     # The square root lifts rare confusions out of the white.
-    image = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 1))
+    image = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 1), extent=(-0.5, end, end, -0.5))
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
@@ -128,13 +132,6 @@ def _name_classes(axes: Axes, classes: Sequence[str], letters: int) -> None:
     axes.set_xticks(range(len(names)), names, rotation=rotation, parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="predicted class", ylabel="true class")
-
-
-def _write_counts(axes: Axes, counts: npt.NDArray[np.integer]) -> None:
-    totals = counts.sum(axis=1)
-    for row, column in np.argwhere(counts):
-        colour = "white" if counts[row, column] > 0.4 * totals[row] else PALETTE[-1]
-        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=10)
 
 
 def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
@@ -152,7 +149,7 @@ def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> N
     Args:
         runs: each with the name to write beside it, the most important first; at most `MAX_NAMED_RUNS` are named.
             Those that are not `is_timed` are left out.
-        axes: to draw on, alone in their figure.
+        axes: alone in their figure.
     """
     timed = [(name, run) for name, run in runs if is_timed(run)]
     styles = _styles([run for _, run in timed])
@@ -203,7 +200,9 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[str, Run]]) -> None:
     marks, names = [line.get_window_extent() for line in axes.lines], list[Bbox]()
     for name, run in runs:
         point = _seconds(run)[0], run.test_accuracy or 0.0
-        text = axes.annotate(name, point, (0, 0), textcoords="offset pixels", fontsize=9, va="center", parse_math=False)
+        text = axes.annotate(
+            name, point, (0, 0), textcoords="offset pixels", fontsize=10, va="center", parse_math=False
+        )
         box = text.get_window_extent()
         text.xyann = shift = _shift(box, marks, names, axes.bbox)
         if shift == (0, 0):
