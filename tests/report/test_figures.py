@@ -8,8 +8,8 @@ import pytest
 from helpers.runs import changed, make_run
 
 from headstart.report import figures as charts
-from headstart.report.answers import Answers
 from headstart.report.figures import MAX_PANELS
+from headstart.runs.predictions import Predictions
 
 
 def run(name, kind="head", accuracy=0.9, train_seconds=2.0):
@@ -76,16 +76,16 @@ def test_the_learning_curve_has_the_mean_over_seeds(figures):
 
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy(figures):
     confidence = np.array([0.95, 0.95, 0.55])
-    predictions = Answers(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
+    predictions = Predictions(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
     charts.calibration(1, predictions)
     shown = [point for point in points(figures[0].axes[0]) if not math.isnan(point[0])]
     assert sorted(shown) == [pytest.approx([0.55, 1]), pytest.approx([0.95, 0.5])]
 
 
 def test_a_large_confusion_matrix_becomes_a_picture_with_words_around_it():
-    everything = np.arange(300)
-    svg = charts.confusion(2, Answers([], everything, everything, np.ones(300), tuple(map(str, everything))))
-    assert 'aria-label="Confusion matrix of run 2: 300 true classes' in svg
+    labels = np.arange(300)
+    svg = charts.confusion(2, Predictions([], labels, labels, np.ones(300), tuple(map(str, labels))))
+    assert 'aria-label="Confusion matrix of run 2: true classes' in svg
     assert "predicted class, by number" in words(svg)
 
 

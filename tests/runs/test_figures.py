@@ -31,7 +31,7 @@ def manifest(paths=(b"a/1.png", b"a/2.png", b"b/1.png"), labels=(0, 0, 1)):
 def predictions(paths=("a/1.png", "a/2.png", "b/1.png", "b/2.png"), labels=(0, 0, 1, 1), first=(0.9, 0.2, 0.3, 0.4)):
     first = np.array(first)
     probabilities = np.stack([first, 1 - first], axis=1) if len(first) else np.empty((0, 2))
-    return Predictions(list(paths), np.array(labels, np.int64), probabilities, ("a", "b"))
+    return Predictions.from_probabilities(list(paths), np.array(labels, np.int64), probabilities, ("a", "b"))
 
 
 NOTHING = predictions((), (), ())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from headstart.errors import RunError
 from headstart.runs import folder as runs
 from headstart.runs import pictures
-from headstart.runs.predictions import Predictions, read_hits, read_predictions
+from headstart.runs.predictions import Predictions, read_classes, read_predictions
 from headstart.runs.run import Run, list_runs, load_run
 from headstart.support import files
 from headstart.support.quantities import duration
@@ -36,7 +36,9 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.samp
 
 def predictions(classes=("cat", "dog")):
     paths = ["test/a.jpg", "test/b, c.jpg", "test/ü.jpg"]
-    return Predictions(paths, np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75]]), classes)
+    return Predictions.from_probabilities(
+        paths, np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75]]), classes
+    )
 
 
 def save(folder, **changes):
@@ -124,25 +126,27 @@ def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data
     rows = st.lists(st.floats(0, 1, width=32), min_size=len(classes), max_size=len(classes))
     table = data.draw(st.lists(rows, min_size=len(paths), max_size=len(paths)))
     probabilities = np.array(table, np.float32).reshape(len(paths), len(classes))
-    saved = Predictions(paths, np.array(labels, np.int64), probabilities, tuple(classes))
+    saved = Predictions.from_probabilities(paths, np.array(labels, np.int64), probabilities, tuple(classes))
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b""))
         save(folder, predictions=saved, history=[])
-    read = read_predictions(folder)
+    read, light = read_predictions(folder, probabilities=True), read_predictions(folder)
     assert (read.paths, read.classes) == (paths, tuple(classes))
     assert read.labels.dtype == np.int64
     assert read.labels.tolist() == labels
     assert read.probabilities.tobytes() == probabilities.tobytes()
     assert read.predicted.tolist() == saved.predicted.tolist()
-    answers = read_hits(folder)
-    assert (answers.paths, answers.labels) == (paths, [classes[label] for label in labels])
-    assert answers.right.tolist() == (read.predicted == read.labels).tolist()
+    assert read.confidence.tolist() == probabilities.max(axis=1, initial=0).tolist()
+    assert (light.paths, light.classes, light.probabilities) == (paths, tuple(classes), None)
+    for name in ("labels", "predicted", "confidence"):
+        assert getattr(light, name).tolist() == getattr(saved, name).tolist()
+    assert read_classes(folder) == tuple(classes)
 
 
 def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quick):
     path = os.fsdecode(b"caf\xe9.jpg")
-    save(tmp_path, predictions=Predictions([path], np.array([0]), np.array([[1.0]]), ("cat",)))
+    save(tmp_path, predictions=Predictions.from_probabilities([path], np.array([0]), np.array([[1.0]]), ("cat",)))
     assert os.fsencode(read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
 
 
@@ -194,20 +198,32 @@ def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "path,label,predicted,p_a\nx,b,a,1.0\n", "path,label,predicted,p_a\nx,a,a,?\n"]
+    "content",
+    [
+        None,
+        b"",
+        b"\0",
+        b"path,label\na.jpg,cat\n",
+        b"path,label,predicted\na.jpg,cat\n",
+        b"path,label,predicted,p_a\nx,b,a,1.0\n",
+        b"path,label,predicted,p_a\nx,a,b,1.0\n",
+        b"path,label,predicted,p_a\nx,a,a,?\n",
+        b"path,label,predicted,p_a\nx,a,a,1.0,1.0\n",
+    ],
 )
-def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content):
-    (tmp_path / "predictions.csv").write_text(content)
-    with pytest.raises(RunError, match=r"predictions\.csv cannot be read"):
-        read_predictions(tmp_path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"path,label,predicted\na.jpg,cat\n", b"\0"])
-def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content, probabilities):
     if content is not None:
         (tmp_path / "predictions.csv").write_bytes(content)
     with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
-        read_hits(tmp_path)
+        read_predictions(tmp_path, probabilities=probabilities)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"path,label\na.jpg,cat\n"])
+def test_a_broken_header_names_no_classes(tmp_path, content):
+    (tmp_path / "predictions.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
+        read_classes(tmp_path)
 
 
 def test_the_summary_reads_like_a_sentence():

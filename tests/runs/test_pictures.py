@@ -8,6 +8,7 @@ import pytest
 from helpers.runs import changed, make_run
 
 from headstart.runs import pictures
+from headstart.runs.predictions import Predictions
 
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}
@@ -19,6 +20,10 @@ WILD = ("猫", "$\\frac$", 'a, "b"\nc', "x" * 300, "", "Schäferhund", "كلب",
 def run(folder, kind="head", accuracy=0.9, train_seconds=2.0, extract_seconds=20.0):
     test = {"images": 100, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, min(1.0, accuracy + 0.05)]}
     return make_run(folder, kind=kind, test=test, train_seconds=train_seconds, extract_seconds=extract_seconds)
+
+
+def predictions(labels, predicted, classes):
+    return Predictions([], labels, predicted, np.ones(len(labels)), classes)
 
 
 def texts(figure):
@@ -49,7 +54,7 @@ def test_without_validation_the_training_loss_stands_alone(tmp_path, figures):
 
 def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figures):
     labels, predicted = np.array([0, 0, 0, 1, 1], np.uint8), np.array([0, 0, 1, 1, 1])
-    pictures.confusion(labels, predicted, ("cat", "dog"), tmp_path / "confusion.png")
+    pictures.confusion(predictions(labels, predicted, ("cat", "dog")), tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert axes.get_title(loc="left") == "4 of 5 correct"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
@@ -58,7 +63,8 @@ def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figu
 
 def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures):
     everything = np.arange(200)
-    pictures.confusion(everything, everything, [f"bird {number}" for number in everything], tmp_path / "confusion.png")
+    classes = tuple(f"bird {number}" for number in everything)
+    pictures.confusion(predictions(everything, everything, classes), tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert not axes.texts
     assert len(axes.get_yticklabels()) < 20
@@ -66,7 +72,7 @@ def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures
 
 
 def test_a_confusion_matrix_takes_any_names_and_no_images_at_all(tmp_path, figures):
-    pictures.confusion(np.array([], int), np.array([], int), WILD, tmp_path / "confusion.png")
+    pictures.confusion(predictions(np.array([], int), np.array([], int), WILD), tmp_path / "confusion.png")
     names = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
     assert names[1:4] == ["$\\frac$", 'a, "b" c', "xxxxxxxxxxxx…xxxxxxxxxxx"]
     assert (names[4], names[5], names[8]) == ("class 4", "Schäferhund", "class 8")

@@ -1,7 +1,6 @@
 """A CSV that grows line by line and gets its name with the last: who is stopped goes on after what is there."""
 
 import csv
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from headstart.errors import RunError
+from headstart.support.files import open_locked
 
 
 class GrowingCsv:
@@ -48,17 +48,10 @@ class GrowingCsv:
 
     def _opened(self) -> BufferedRandom:
         """The part, which no other process has, and which has not got its name meanwhile."""
-        while True:
-            file = self.part.open("a+b")
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.part)):
-                    return file
-            file.close()
+        try:
+            return open_locked(self.part)
+        except BlockingIOError:
+            raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -7,7 +7,7 @@
     page.py        report.html, from page.html.jinja
     sections.py    the values of its sections
     gallery.py     mistakes and near-duplicates with their pictures
-    answers.py     predictions of several runs, joined by image
+    mistakes.py    which images and classes models confuse
     figures.py     the charts of the page
     thumbnails.py  small pictures inside the page
 

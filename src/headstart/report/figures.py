@@ -10,10 +10,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from headstart.heads.pictures import draw_accuracy_by_training_images
-from headstart.report.answers import Answers
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.drawing import GREY, PALETTE, svg
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 
 MAX_COLOURS = 14
@@ -42,19 +42,16 @@ def learning_curve(name: str, points: Sequence[Mapping[str, Any]]) -> str:
     return svg(partial(draw_accuracy_by_training_images, points), f"Accuracy against training images, {name}")
 
 
-def confusion(rank: int, answers: Answers) -> str:
+def confusion(rank: int, predictions: Predictions) -> str:
     """The confusion matrix of a run with many classes, as a picture."""
-    label = (
-        f"Confusion matrix of run {rank}: {len(answers.classes)} true classes from top to bottom, predicted ones from "
-        "left to right. The most frequent mistakes are listed below."
-    )
-    return svg(partial(draw_confusion, answers.confusion()), label, 5.6, 4.6)
+    label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
+    return svg(partial(draw_confusion, predictions), label, 5.6, 4.6)
 
 
-def calibration(rank: int, answers: Answers) -> str:
+def calibration(rank: int, predictions: Predictions) -> str:
     """Accuracy of a run against the probability that it gave, bin by bin; the diagonal is where both agree."""
-    bins = reliability(answers.confidence, answers.right)
-    large = bins.images * BINS >= len(answers.labels)
+    bins = reliability(predictions.confidence, predictions.right)
+    large = bins.images * BINS >= len(predictions.labels)
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.25)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.nearest import Nearest
-from headstart.report.answers import Answers, disagreement
+from headstart.report.mistakes import disagreement, surest_mistakes
 from headstart.report.thumbnails import Thumbnails
+from headstart.runs.predictions import Predictions
 
 MISTAKES = 8
 """Thumbnails of each run."""
@@ -67,12 +69,12 @@ class ClassRow:
     """Precision, recall and F1 of each model."""
 
 
-def mistakes(predictions: Answers, thumbnails: Thumbnails) -> list[Card]:
+def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     """The most confident mistakes of a model."""
-    return [_card(row, predictions, thumbnails) for row in predictions.surest_mistakes(MISTAKES)]
+    return [_card(row, predictions, thumbnails) for row in surest_mistakes(predictions, MISTAKES)]
 
 
-def disagreements(one: Answers, other: Answers, thumbnails: Thumbnails) -> Disagreements:
+def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> Disagreements:
     """What two models predict for the images on which they differ."""
     apart = disagreement(one, other)
     pairs = list(zip(apart.one, apart.other, strict=True))
@@ -96,31 +98,35 @@ def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnail
     return pairs
 
 
-def class_rows(models: Sequence[Answers]) -> list[ClassRow]:
+def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
     """Every class with test images, the one with the lowest mean F1 first.
 
     Args:
         models: predictions of at least one, all with the same classes.
     """
-    figures = [model.by_class() for model in models]
-    images = figures[0].images
-    mean_f1 = np.mean([figure.f1 for figure in figures], axis=0)
+    classes = range(len(models[0].classes))
+    figures = [
+        precision_recall_fscore_support(model.labels, model.predicted, labels=classes, zero_division=np.nan)
+        for model in models
+    ]
+    images = figures[0][3]
+    mean_f1 = np.mean([f1 for _, _, f1, _ in figures], axis=0)
     return [
         ClassRow(
             models[0].classes[label],
             int(images[label]),
-            [(float(each.precision[label]), float(each.recall[label]), float(each.f1[label])) for each in figures],
+            [(float(precision[label]), float(recall[label]), float(f1[label])) for precision, recall, f1, _ in figures],
         )
         for label in np.argsort(mean_f1, kind="stable")
         if images[label]
     ]
 
 
-def _card(row: int, predictions: Answers, thumbnails: Thumbnails, *others: PredictedClass) -> Card:
+def _card(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: PredictedClass) -> Card:
     path, truth = predictions.paths[row], predictions.classes[predictions.labels[row]]
     return Card(thumbnails.of(path), path, truth, (_predicted(row, predictions), *others))
 
 
-def _predicted(row: int, predictions: Answers) -> PredictedClass:
+def _predicted(row: int, predictions: Predictions) -> PredictedClass:
     name = predictions.classes[predictions.predicted[row]]
     return PredictedClass(name, float(predictions.confidence[row]), bool(predictions.right[row]))

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
-from headstart.report import figures, gallery
-from headstart.report.answers import Answers
+from headstart.report import figures, gallery, mistakes
 from headstart.report.figures import FeatureMap
 from headstart.report.gallery import Card, ClassRow, Disagreements, DuplicatePair
 from headstart.report.thumbnails import Thumbnails
-from headstart.runs.predictions import read_predictions
+from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
 from headstart.support.files import read_csv
 
@@ -46,13 +45,13 @@ class DetailedRun:
 class Tested:
     """The predictions of a run for test images, of which there is at least one."""
 
-    predictions: Answers
+    predictions: Predictions
     calibration: str
     confusion: NDArray[np.int64] | None
-    """(C, C), see `Answers.confusion`; None where there is a picture."""
+    """(C, C), see `Predictions.confusion`; None where there is a picture."""
     confusion_picture: str | None
     frequent: list[tuple[int, int, int]]
-    """See `Answers.frequent_confusions`."""
+    """See `mistakes.frequent_confusions`."""
     mistakes: list[Card]
 
 
@@ -89,20 +88,20 @@ def _detailed(rank: int, run: Run, thumbnails: Thumbnails) -> DetailedRun:
     history = _numbers(run.folder / "history.csv", HISTORY)
     curves = figures.training_curves(rank, history) if history else []
     try:
-        predictions = Answers.from_predictions(read_predictions(run.folder)) if run.test_images else None
+        predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so
         predictions = None
     return DetailedRun(rank, run, curves, _tested(rank, predictions, thumbnails) if predictions else None)
 
 
-def _tested(rank: int, predictions: Answers, thumbnails: Thumbnails) -> Tested:
+def _tested(rank: int, predictions: Predictions, thumbnails: Thumbnails) -> Tested:
     in_table = len(predictions.classes) <= MAX_TABLE_CLASSES
     return Tested(
         predictions,
         figures.calibration(rank, predictions),
         predictions.confusion() if in_table else None,
         None if in_table else figures.confusion(rank, predictions),
-        predictions.frequent_confusions(FREQUENT_CONFUSIONS),
+        mistakes.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
         gallery.mistakes(predictions, thumbnails),
     )
 
@@ -124,7 +123,7 @@ def learning_curves(folder: Path) -> list[tuple[str, str]]:
     return [(name, figures.learning_curve(name, points)) for name, points in curves if points]
 
 
-def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Answers] | None:
+def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Predictions] | None:
     return next(
         ((each, each.tested.predictions) for each in runs if each.tested and each.run.is_frozen == frozen), None
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from headstart.runs.drawing import GREY, PALETTE, drawable, log_axis, picture
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 
 MAX_NAMED_CLASSES = 40
@@ -79,43 +79,25 @@ def _curve(axes: Axes, history: Sequence[Mapping[str, float]], key: str, **style
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def confusion(
-    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], classes: Sequence[str], path: Path
-) -> None:
-    """Writes confusion.png; see `draw_confusion`.
-
-    Names and counts are written where they can be read: up to `MAX_NAMED_CLASSES` and `MAX_COUNTED_CLASSES`.
-
-    Args:
-        labels: (N,), the truth, in 0..C-1; N may be 0.
-        predicted: (N,), in 0..C-1.
-        classes: (C,) names.
-        path: the PNG file to write.
-    """
-    count, correct = len(classes), int((labels == predicted).sum())
-    counts = np.zeros((count, count), np.int64)
-    np.add.at(counts, (labels, predicted), 1)
+def confusion(predictions: Predictions, path: Path) -> None:
+    """Writes confusion.png, see `draw_confusion`, with names and counts where they can be read."""
+    counts, count = predictions.confusion(), len(predictions.classes)
     side = float(np.clip(0.55 * count, 3, 9))
     with picture(path, side + 2.5, side + 1.5) as figure:
         axes = figure.subplots()
-        draw_confusion(counts, axes)
-        axes.set_title(f"{correct:,} of {len(labels):,} correct")
+        draw_confusion(predictions, axes)
+        axes.set_title(f"{predictions.right.sum():,} of {len(predictions.labels):,} correct")
         if count <= MAX_NAMED_CLASSES:
-            _name_classes(axes, classes, letters=int(9 * side / count))
+            _name_classes(axes, predictions.classes, letters=int(9 * side / count))
         for row, column in np.argwhere(counts if count <= MAX_COUNTED_CLASSES else []):
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=PALETTE[-1], fontsize=10)
 
 
-def draw_confusion(counts: npt.NDArray[np.integer], axes: Axes) -> None:
-    """Which class was taken for which: a row for each true class, coloured by the share of its images.
-
-    Args:
-        counts: (C, C) images by true class (rows) and predicted class (columns).
-    """
-    merged = math.ceil(len(counts) / MAX_CELLS)
-    first = np.arange(0, len(counts), merged)
-    cells = np.add.reduceat(np.add.reduceat(counts, first, axis=0), first, axis=1)
-    shares, end = cells / cells.sum(axis=1, keepdims=True).clip(min=1), merged * len(cells) - 0.5
+def draw_confusion(predictions: Predictions, axes: Axes) -> None:
+    """Which class was taken for which: a row for each true class, coloured by the share of its images."""
+    merged = math.ceil(len(predictions.classes) / MAX_CELLS)
+    counts = predictions.confusion(merged)
+    shares, end = counts / counts.sum(axis=1, keepdims=True).clip(min=1), merged * len(counts) - 0.5
     # The square root lifts rare confusions out of the white.
     image = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 1), extent=(-0.5, end, end, -0.5))
     axes.grid(False)
