@@ -6,7 +6,7 @@ from headstart.settings import PredictConfig, run_of
 
 
 def main(config: PredictConfig) -> int:
-    """Predicts, and says what came of it. Exit code 1 if too many images are unreadable."""
+    """Predicts, and prints a summary. Exit code 1 if too many images are unreadable."""
     from headstart.cache.feature_cache import FeatureCache
     from headstart.cache.inspection import describe
     from headstart.prediction import loading, predict  # torch loads here, after --help has answered

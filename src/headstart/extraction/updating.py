@@ -61,7 +61,7 @@ class Report:
             for view in self.cache.views
             for row in np.flatnonzero(view.status == UNREADABLE).tolist()
         }
-        return Unreadable.of((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
+        return Unreadable((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
 
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:

@@ -22,7 +22,7 @@ from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
 from headstart.models.mlp import trainable_parameters
-from headstart.runs import figures as outcomes
+from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
@@ -136,13 +136,13 @@ class CachedRun:
         if head is not None:
             weights["head.pth"] = lambda path: torch.save(head.state_dict(), path)
         val, test = self._predictions(probabilities)
-        tested = outcomes.figures(*self._predictions(with_views)) if self.tta and with_views else None
+        tested = run_figures.figures(*self._predictions(with_views)) if self.tta and with_views else None
         metrics = {
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
-            **outcomes.figures(val, test),
+            **run_figures.figures(val, test),
             "extract_seconds": sum(view.seconds for view in (cache, *cache.augmented[: max(self.views, self.tta)])),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
@@ -166,7 +166,7 @@ class CachedRun:
     def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[Predictions]:
         """Of the validation and of the test images."""
         return [
-            outcomes.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
+            run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
             for split in ("val", "test")
         ]
 

@@ -89,19 +89,12 @@ def predict_images(
         progress.update(summary.resumed)
         predictions = classifier.predict_each(map(archives.place_of, files), batch_size, workers, views)
         rows = ((name, *prediction) for name, prediction in zip(names, predictions, strict=True))
-        _write(rows, classifier, file, summary, progress)
+        _write((line_of(row, classifier) for row in rows), file, summary, progress)
     return summary
 
 
 def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0) -> Summary:
-    """The same for all finished and unreadable rows of a cache, without reading an image.
-
-    Args:
-        classifier: the model; its backbone is not used.
-        cache: features by the recipe of the model.
-        out: the CSV.
-        key: what identifies the model.
-        views: augmented views of each image, where the cache has them; see `Classifier.predict_each`.
+    """The same from features: for all finished and unreadable rows of a cache, without the backbone and the images.
 
     Raises:
         CacheDamaged: a row is not what was written.
@@ -111,15 +104,13 @@ def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: s
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
-        _write(_cached(classifier, cache, cache.count_of(views)), classifier, file, summary, progress)
+        rows = _cached(classifier, cache, cache.count_of(views))
+        _write((line_of(row, classifier) for row in rows), file, summary, progress)
     return summary
 
 
-def _write(
-    rows: Iterable[Row], classifier: Classifier, file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]"
-) -> None:
-    for row in rows:
-        line = line_of(row, classifier)
+def _write(lines: Iterable[list[str]], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]") -> None:
+    for line in lines:
         file.write(line)
         summary.add(line)
         progress.update()

@@ -94,8 +94,9 @@ def save(
         _draw(folder, history, predictions)
         write_json(folder / "metrics.json", metrics)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
+        raise RunError(
+            f"The run cannot be written to {folder}: {getattr(error, 'strerror', None) or error}."
+        ) from error
     return load_run(folder)
 
 

@@ -80,7 +80,7 @@ class Run:
     def method(self) -> str | None:
         """How a net was fine-tuned: seed, strong or lp-ft; None for a run on frozen features.
 
-        Runs from before there was a choice do not say it: seed was the only one.
+        Early runs do not note it: they had no choice but seed.
         """
         return None if self.is_frozen else self.metrics.get("method") or "seed"
 
