@@ -186,15 +186,16 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[str, Run]]) -> None:
             name, point, (0, 0), textcoords="offset pixels", fontsize=10, va="center", parse_math=False
         )
         box = text.get_window_extent()
-        text.xyann = shift = _shift(box, marks, names, axes.bbox)
+        shift = _shift(box, marks, names, axes.bbox)
         if shift == (0, 0):
             text.remove()
             continue
         names.append(box.translated(*shift))
+        near = shift[0] if shift[0] > 0 else shift[0] + box.width, shift[1]
+        text.set(position=near, ha="left" if near[0] > 0 else "right")  # other fonts, other widths: hold the near end
         if abs(shift[1]) > box.height:
-            end = shift[0] if shift[0] > 0 else shift[0] + box.width, shift[1]
             line = {"arrowstyle": "-", "color": GREY, "alpha": 0.5, "linewidth": 0.8, "shrinkA": 0}
-            axes.annotate("", point, end, textcoords="offset pixels", arrowprops=line)
+            axes.annotate("", point, near, textcoords="offset pixels", arrowprops=line)
 
 
 def _shift(box: Bbox, marks: Sequence[Bbox], names: Sequence[Bbox], inside: Bbox) -> tuple[float, float]:
