@@ -164,8 +164,8 @@ def _styles(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Marker and colour of each kind: circles on frozen features, squares end to end, with colours from either end."""
     styles: dict[str, dict[str, Any]] = {}
     for frozen, marker, colours in ((True, "o", PALETTE), (False, "s", PALETTE[::-1])):
-        found = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
-        styles |= {kind: {"marker": marker, "color": color} for kind, color in zip(found, cycle(colours), strict=False)}
+        names = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
+        styles |= {kind: {"marker": marker, "color": color} for kind, color in zip(names, cycle(colours), strict=False)}
     return styles
 
 
