@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 
 from headstart.runs.predictions import Predictions
 
@@ -15,21 +14,6 @@ def surest_mistakes(predictions: Predictions, count: int) -> Rows:
     """The images whose predicted class is wrong, the most confident first, at most so many: their numbers, 0..N-1."""
     wrong = np.flatnonzero(~predictions.right)
     return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
-
-
-def confusion(predictions: Predictions, merged: int = 1) -> Rows:
-    """Images by true class (rows) and predicted class (columns).
-
-    Args:
-        predictions: of N images, of which there may be none.
-        merged: how many classes share a row and a column.
-
-    Returns:
-        (K, K) with K = C / merged, rounded up.
-    """
-    groups = range(-(-len(predictions.classes) // merged))
-    counts: Rows = confusion_matrix(predictions.labels // merged, predictions.predicted // merged, labels=groups)
-    return counts
 
 
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:

@@ -7,8 +7,8 @@
     metrics.py      accuracy, balanced accuracy, F1, log loss, with their intervals
     calibration.py  temperature and calibration error
     history.py      the epochs of a training
-    pictures.py     curves.png and confusion.png
-    drawing.py      colours, axes and files of all pictures
+    pictures.py     charts of runs: curves.png, confusion.png, compare.png
+    drawing.py      the style of all charts; PNG files and SVG text
 
 Loads without torch; never imports a net, a cache or a training.
 """

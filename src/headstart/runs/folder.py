@@ -105,9 +105,9 @@ def _draw(folder: Path, history: Sequence[Mapping[str, float]], predictions: Pre
 
     if history:
         with whole_file(folder / "curves.png") as path:
-            pictures.learning_curves(history, path)
+            pictures.training_curves(history, path)
     with whole_file(folder / "confusion.png") as path:
-        pictures.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
+        pictures.confusion(predictions, path)
 
 
 def is_complete(folder: Path) -> bool:

@@ -54,6 +54,19 @@ class Predictions:
         right: npt.NDArray[np.bool_] = self.labels == self.predicted
         return right
 
+    def confusion(self, merged: int = 1) -> npt.NDArray[np.int64]:
+        """Images by true class (rows) and predicted class (columns).
+
+        Args:
+            merged: how many classes share a row and a column.
+
+        Returns:
+            (K, K) with K = C / merged, rounded up.
+        """
+        counts = np.zeros((-(-len(self.classes) // merged),) * 2, np.int64)
+        np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
+        return counts
+
     @property
     def label_names(self) -> list[str]:
         """(N,), names of the true classes."""
