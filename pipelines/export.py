@@ -8,7 +8,7 @@ def main(config: ExportConfig) -> None:
     """Exports, checks, and describes the model."""
     from headstart.prediction import exporting, loading, model_card  # torch loads here, after --help has answered
 
-    run = loading.RunFolder.open(run_of(config))
+    run = loading.open_run(run_of(config))
     folder = config.out or run.folder / config.format
     checks = model_card.checks_of(run, config.images)
     exported = exporting.export(exporting.plain_classifier(run, config.weights), checks.pixels, config.format)

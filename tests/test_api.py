@@ -77,7 +77,7 @@ def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_say
                 picture(1000 * number + 100 * len(split) + place, (60, 44)).save(folder / f"{place}.png")
     extract("photos", weights="random", image_px=32, precision=precision, compile="off")
     run = train_head("photos", normalize=normalize, hidden=(), lr=1.0 if normalize == "l2" else 1e-3, epochs=3)
-    stored = read_predictions(run)
+    stored = read_predictions(run, probabilities=True)
     names, probabilities = Classifier.load(run).predict([f"photos/{path}" for path in stored.paths])
     assert names == [stored.classes[label] for label in stored.predicted]
     assert len(names) == 30

@@ -105,14 +105,15 @@ class Laboratory:
 
     def _log_computed_rows(self, one_pass, extraction) -> None:
         """Children append the number of each row that goes through the net; canaries are not counted."""
-        make_batch, recompute, asked = one_pass.make_batch, extraction.Extractor.recompute, []
+        batches, recompute, asked = one_pass.batches, extraction.Extractor.recompute, []
 
-        def logged(images, size):
-            if not asked:
-                descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-                os.write(descriptor, b"".join(b"%7d\n" % image.row for image in images))
-                os.close(descriptor)
-            return make_batch(images, size)
+        def logged(images, size, image_px):
+            for batch in batches(images, size, image_px):
+                if not asked:
+                    descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                    os.write(descriptor, b"".join(b"%7d\n" % row for row in batch.rows))
+                    os.close(descriptor)
+                yield batch
 
         def canaries(*arguments):
             asked.append(True)
@@ -121,7 +122,7 @@ class Laboratory:
             finally:
                 asked.clear()
 
-        one_pass.make_batch, extraction.Extractor.recompute = logged, canaries
+        one_pass.batches, extraction.Extractor.recompute = logged, canaries
 
     def start(self, cache: Path) -> int:
         """A child that brings the cache up to date."""

@@ -1,4 +1,4 @@
-"""The README promises nothing that is not there: targets, flags, public names, and the lines of Python in it."""
+"""The documents promise nothing that is not there: links, targets, flags, names, formats, and the lines of Python."""
 
 import dataclasses
 import os
@@ -7,43 +7,177 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from helpers.caches import make_cache
 from helpers.cards import card_of, code, facts, metrics
 from helpers.pictures import picture
 
 import headstart
 from headstart.api import extract, finetune, train_head
-from headstart.cli import PROGRAMS
+from headstart.cli import PROGRAMS, parse, read_toml
 from headstart.prediction.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-ELSEWHERE = {"--help", "--nnodes", "--nproc-per-node", "--node-rank", "--master-addr", "--master-port"}
-"""Flags of argparse and of torchrun."""
-FLAGS = {
-    f"--{field.name.replace('_', '-')}" for program in PROGRAMS.values() for field in dataclasses.fields(program)
-} | ELSEWHERE
+SOURCE = ROOT / "src/headstart"
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in (
+        *ROOT.glob("*.md"),
+        ROOT / "data/README.md",
+        *(path for folder in ("pipelines", "src", "tests") for path in (ROOT / folder).rglob("*.md")),
+    )
+}
+README = PAGES[ROOT / "README.md"]
+CODE = PAGES[SOURCE / "README.md"]
+ALL = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```python\n(.*?)```", ALL, re.DOTALL)
+MAKEFILE = (ROOT / "Makefile").read_text()
+FLAG = r"(?<![\w-])--[a-z][a-z0-9-]*"
+OF_TORCHRUN = {"--nnodes", "--nproc-per-node", "--node-rank", "--master-addr", "--master-port"}
 
 
-def test_every_target_is_in_the_table_or_in_the_text_and_every_one_named_is_there():
-    phony = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert phony
-    assert set(re.findall(r"`?make ([a-z-]+)", README)) - {"a", "setup"} >= set(phony[1].split()) - {
-        *("setup", "lint", "types")
-    }
-    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", README, re.MULTILINE))
-    assert named <= set(phony[1].split())
+def flags_of(program: type) -> set[str]:
+    return {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(program)} | {"--help"}
 
 
-def test_every_flag_that_is_named_is_one():
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", README)) <= FLAGS
+def settings_of(program: str) -> type:
+    """The settings that a file in pipelines/ reads."""
+    (name,) = re.findall(r"cli\.run\(main, (\w+)", (ROOT / f"pipelines/{program}.py").read_text())
+    return next(settings for settings in PROGRAMS.values() if settings.__name__ == name)
+
+
+def prose(page: str) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`]*`", "", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+
+
+def anchors(page: str) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """The cells of the table below a header line, without code marks."""
+    lines = page.split(f"{header}\n", 1)[1].splitlines()[1:]
+    rows = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_and_anchor_leads_somewhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(PAGES[path])):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(PAGES[target]), link
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_make_test_is_the_command_of_the_readme_and_ci_runs_make_check():
+    assert "\n    make test\n" in README
+    assert "make check" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_target_is_in_the_readme_and_every_one_named_exists():
+    targets = set(re.search(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE)[1].split())
+    assert set(re.findall(r"`make ([a-z-]+)", README)) >= targets - {"lint", "types"}
+    assert set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", ALL, re.MULTILINE)) <= targets
+
+
+def test_every_variable_that_is_named_is_one_of_the_makefile():
+    named = set(re.findall(r"\b([A-Z][A-Z_]+)=", ALL)) | set(re.findall(r"\b[A-Z]+_ARGS\b", ALL))
+    assert "EXTRACT_ARGS" in named
+    assert [name for name in named if f"$({name})" not in MAKEFILE] == []
+
+
+def test_every_flag_that_is_named_exists():
+    known = set().union(*map(flags_of, PROGRAMS.values())) | OF_TORCHRUN
+    assert set(re.findall(FLAG, ALL)) <= known
+
+
+def test_flags_given_through_make_are_read_by_their_program():
+    program_of = {name: program for program, name in re.findall(r"pipelines/(\w+)\.py .*\$\((\w+_ARGS)\)", MAKEFILE)}
+    given = set(re.findall(r"(\w+_ARGS)=(?:\"([^\"]*)\"|(--\S*?)[`\s])", ALL))
+    assert len(given) > 10
+    for name, quoted, word in given:
+        assert parse(settings_of(program_of[name]), (quoted or word).split())
+
+
+def test_flags_given_to_a_program_are_its_flags():
+    called = re.findall(r"pipelines/(\w+)\.py (.*)", ALL)
+    assert called
+    for program, words in called:
+        assert set(re.findall(FLAG, words)) <= flags_of(settings_of(program)), (program, words)
+
+
+def test_every_program_has_a_section():
+    programs = {path.name for path in (ROOT / "pipelines").glob("*.py")}
+    assert {f"## {name}" for name in programs} <= set(PAGES[ROOT / "pipelines/README.md"].splitlines())
+
+
+def test_the_settings_file_of_the_example_is_read(tmp_path):
+    (lines,) = re.findall(r"```toml\n(.*?)```", ALL, re.DOTALL)
+    (tmp_path / "my.toml").write_text(lines)
+    assert read_toml(str(tmp_path / "my.toml"), PROGRAMS["head"])[-5:] == ["--hidden", "512", "256", "--epochs", "20"]
+    tables = re.search(r"Tables\s+are\s+(.*?)\.\s+An\s+unknown", ALL, re.DOTALL)[1]
+    assert set(re.findall(r"`(\w+)`", tables)) == set(PROGRAMS)
+
+
+def test_every_folder_is_described_and_imports_only_folders_above_it():
+    names = [re.sub(r"[`/]|\.py", "", row[0]) for row in table(CODE, "| folder | what it does | what it never does |")]
+    parts = [*SOURCE.glob("*/__init__.py"), *SOURCE.glob("[!_]*.py")]
+    assert sorted(names) == sorted(path.parent.name if path.stem == "__init__" else path.stem for path in parts)
+    for place, name in enumerate(names):
+        files = (SOURCE / name).rglob("*.py") if (SOURCE / name).is_dir() else [SOURCE / f"{name}.py"]
+        imported = {
+            found for file in files for found in re.findall(r"(?:from|import) headstart\.(\w+)", file.read_text())
+        }
+        assert imported <= set(names[: place + 1]), name
+
+
+def test_every_file_that_is_named_exists():
+    named = set(re.findall(r"`([\w/]+\.(?:py|jinja|html\.jinja|md\.jinja))`", CODE))
+    assert [name for name in named if not ((SOURCE / name).is_file() or (ROOT / name).is_file())] == []
+
+
+def test_what_to_change_is_where_the_table_says():
+    changes = table(CODE, "| you want to change | file | look for |")
+    story = re.findall(r"(`[\w/]+\.py`):\s+((?:`[\w.]+`(?:,\s+|\s+and\s+)?)+)", CODE)
+    for file, names in [*((file, names) for _, file, names in changes), *story]:
+        content = (SOURCE / file.strip("`")).read_text()
+        words = re.findall(r"`([A-Za-z_.]+)`(?! in `)", names.split(":")[0])
+        assert [word for word in words if "/" not in word and word.split(".")[-1] not in content] == [], file
+
+
+def test_the_format_of_a_cache_is_as_described(tmp_path):
+    make_cache(tmp_path / "a.h5", [0, 1, 0, 1], [0, 0, 1, 2], views=1)
+    datasets = {row[0].strip("`"): row for row in table(CODE, "| dataset | shape | type | meaning |")}
+    attributes = re.findall(r"`(\w+)`", " ".join(row[0] for row in table(CODE, "| attribute | type | meaning |")))
+    with h5py.File(tmp_path / "a.h5") as file:
+        columns = {name: dataset for name, dataset in file.items() if isinstance(dataset, h5py.Dataset)}
+        assert columns.keys() | {"offsets", "view_1"} == datasets.keys() | {*file}
+        assert sorted(file.attrs) == sorted(attributes)
+        for name, column in columns.items():
+            assert column.dtype.name in datasets[name][2] or column.dtype.kind == "S", name
+            assert column.shape == tuple(
+                {"N": 4}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
+            ), name
+        assert all(
+            f"`{name}`" in re.split(r"is\s+the\s+group\s+`view_1`", CODE)[1].split("\n\n")[0] for name in file["view_1"]
+        )
 
 
 def test_the_public_names_in_the_readme_are_those_that_can_be_imported():
     assert sorted(re.findall(r"^\| `headstart\.(\w+)` \|", README, re.MULTILINE)) == sorted(headstart.__all__)
-    assert set(re.findall(r"headstart\.(\w+)\(", README)) <= set(headstart.__all__)
+    assert set(re.findall(r"headstart\.(\w+)\(", ALL)) <= set(headstart.__all__)
 
 
 @pytest.mark.parametrize(("function", "program"), [(extract, "extract"), (train_head, "head"), (finetune, "finetune")])

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +19,13 @@ from hypothesis import strategies as st
 from headstart import extract
 from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.views import SCALE, Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_pass, updating, verification
+from headstart.heads.run import views_identity
 from headstart.images import loading
 from headstart.images.decoding import Geometry, UnreadableImage
 from headstart.settings import ExtractConfig, InspectConfig
@@ -89,12 +90,12 @@ def assert_same(one, other, tolerance=0.0):
 @given(st.integers(1, 50), st.binary(min_size=16, max_size=16), st.integers(0, 2**63 - 1))
 def test_a_view_is_a_function_of_seed_content_and_number_alone(number, digest, seed):
     image, made = picture(1, (50, 60)), Augmentation("crop-flip-jitter", seed)
-    pixels = [np.asarray(made.square(GEOMETRY, number, digest).square(image)) for _ in range(2)]
+    pixels = [np.asarray(made.transform_of(GEOMETRY, number, digest).square(image)) for _ in range(2)]
     assert np.array_equal(*pixels)
     for other in (
-        made.square(GEOMETRY, number + 1, digest),
-        made.square(GEOMETRY, number, bytes([digest[0] ^ 1]) + digest[1:]),
-        replace(made, seed=seed ^ 1).square(GEOMETRY, number, digest),
+        made.transform_of(GEOMETRY, number + 1, digest),
+        made.transform_of(GEOMETRY, number, bytes([digest[0] ^ 1]) + digest[1:]),
+        replace(made, seed=seed ^ 1).transform_of(GEOMETRY, number, digest),
     ):
         assert not np.array_equal(pixels[0], np.asarray(other.square(image)))
 
@@ -102,7 +103,7 @@ def test_a_view_is_a_function_of_seed_content_and_number_alone(number, digest, s
 def test_kinds_add_mirror_images_and_colours():
     image = picture(2, (64, 64))
     crop, flip, jitter = (
-        [Augmentation(kind, 3).square(GEOMETRY, n, b"x" * 16).square(image) for n in range(1, 41)]
+        [Augmentation(kind, 3).transform_of(GEOMETRY, n, b"x" * 16).square(image) for n in range(1, 41)]
         for kind in ("crop", "crop-flip", "crop-flip-jitter")
     )
     mirrored = [not np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(crop, flip, strict=True)]
@@ -115,8 +116,8 @@ def test_kinds_add_mirror_images_and_colours():
 
 def test_a_view_is_cut_from_the_picture_as_it_is_decoded_for_the_plain_one():
     reduced = replace(GEOMETRY, reduced_decode=True)
-    assert MADE.square(reduced, 1, b"x" * 16).draft_px(900, 600) == reduced.draft_px(900, 600)
-    assert MADE.square(GEOMETRY, 1, b"x" * 16).draft_px(900, 600) is None
+    assert MADE.transform_of(reduced, 1, b"x" * 16).draft_px(900, 600) == reduced.draft_px(900, 600)
+    assert MADE.transform_of(GEOMETRY, 1, b"x" * 16).draft_px(900, 600) is None
 
 
 def test_what_makes_views_is_read_as_it_was_written_and_told_apart_in_words():
@@ -156,7 +157,7 @@ def test_training_images_have_views_and_others_only_when_asked(settings, capsys)
     for view in cache.augmented:
         assert np.array_equal(view.status == DONE, trained)
         assert (view.status[~trained] == PENDING).all()
-    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in cache.describe()
+    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in describe(cache)
     before = by_path(cache)
     report = updating.bring_up_to_date(replace(settings, view_splits="all"))
     assert report.pass_.forwarded == 2 * 6
@@ -315,21 +316,12 @@ def stopped(settings, monkeypatch):
 
     def stop(**changes):
         with monkeypatch.context() as patch:
-            patch.setattr(creation, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(updating, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 updating.bring_up_to_date(replace(settings, **changes))
 
     plain = by_path(updating.bring_up_to_date(replace(settings, views=0)).cache)
-    monkeypatch.setattr(creation, "appearing", appearing)
     return stop, plain
-
-
-@contextmanager
-def appearing(path):
-    """As `creation.appearing`, with a rename that is not stopped."""
-    temporary = path.with_name(path.name + ".new")
-    yield temporary
-    os.replace(temporary, path)
 
 
 def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settings, stopped):
@@ -388,8 +380,8 @@ def test_how_views_were_made_cannot_change_unnoticed(settings):
 
 
 def test_further_views_do_not_make_other_runs_of_those_that_learn_from_the_first(settings):
-    before = updating.bring_up_to_date(settings).cache.views_identity(2, 0)
-    assert updating.bring_up_to_date(replace(settings, views=3)).cache.views_identity(2, 0) == before
+    before = views_identity(updating.bring_up_to_date(settings).cache, 2, 0)
+    assert views_identity(updating.bring_up_to_date(replace(settings, views=3)).cache, 2, 0) == before
 
 
 def test_rows_of_views_are_extracted_again_and_compared(settings):

@@ -205,7 +205,9 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
 
     monkeypatch.setattr(extraction, "fast_form", form)
     monkeypatch.setattr(extraction.precision, "fast_form", form)
-    monkeypatch.setattr(extraction, "fitting_batch_size", lambda forward, size, image_px, device: size // 2)
+    monkeypatch.setattr(
+        "headstart.models.precision.fitting_batch_size", lambda forward, size, image_px, device: size // 2
+    )
     settings = config(make_photos({"cat": 3, "dog": 3}))
     path, extractor = begin(tmp_path / "pets.h5", settings), Extractor(settings)
     made = FeatureCache(path).recipe

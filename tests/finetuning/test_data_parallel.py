@@ -15,8 +15,8 @@ from helpers.processes import children, until
 from torch import nn
 
 from headstart.finetuning.data_parallel import Group
-from headstart.runs import folder as runs
 from headstart.runs.predictions import read_predictions
+from headstart.runs.run import load_run
 from headstart.support.files import read_csv
 
 FINETUNE = Path(__file__).parents[2] / "pipelines" / "finetune.py"
@@ -71,10 +71,10 @@ def assert_same(one, other, tolerance=0.005):
     for ours, theirs in zip(history(one), history(other), strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=tolerance)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=tolerance)
-    ours, theirs = (read_predictions(folder) for folder in (one, other))
+    ours, theirs = (read_predictions(folder, probabilities=True) for folder in (one, other))
     assert ours.paths == theirs.paths
     np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=tolerance)
-    for metrics in map(runs.load_metrics, (one, other)):
+    for metrics in (load_run(folder).metrics for folder in (one, other)):
         assert [metrics[split]["images"] for split in ("val", "test")] == [14, 15]
         assert (metrics["train_images"], metrics["unreadable_images"]) == (41, 1)
 

@@ -22,13 +22,12 @@ from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.extraction import updating
-from headstart.finetuning import batches as image_batches
 from headstart.finetuning import training
-from headstart.finetuning.batches import Images, predict
+from headstart.finetuning.batches import Images, geometry_of, predict
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import initial_net as initial_net_of
-from headstart.finetuning.training import Tuned, geometry_of
+from headstart.finetuning.training import Tuned
 from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.settings import ExtractConfig, FinetuneConfig
 
@@ -38,12 +37,7 @@ SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, b
 SQUASHED = geometry_of(SMALL)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> Path:
@@ -223,7 +217,7 @@ def test_an_images_prediction_does_not_depend_on_its_neighbours(manifest, watche
 
 
 def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, monkeypatch):
-    monkeypatch.setattr(image_batches, "EVALUATION_IMAGES", 4)
+    monkeypatch.setattr("headstart.finetuning.batches.EVALUATION_IMAGES", 4)
     images, rows = Images(manifest, SQUASHED, 2), rows_of(manifest, "test")
     found, forward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
     _, backward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[::-1].copy(), CPU)

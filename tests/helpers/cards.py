@@ -3,6 +3,7 @@
 import re
 
 from headstart.prediction.model_card import card
+from helpers.runs import make_run
 
 SETTINGS = {"hidden": "256", "lr": 0.001, "subset": None}
 
@@ -43,9 +44,10 @@ def metrics(**changes):
 
 
 def card_of(facts, metrics, settings=SETTINGS):
-    return card(facts, metrics, settings)
+    return card(facts, make_run(facts["run"], **metrics, best_setting=settings))
 
 
 def code(text):
-    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return found
+    """The only block of Python in a card."""
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return block

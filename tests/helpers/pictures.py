@@ -21,9 +21,9 @@ def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
     return Image.fromarray((ramp + noise).astype(np.uint8))
 
 
-def decoded(data: bytes, squares: Transform) -> npt.NDArray[np.uint8]:
+def decoded(data: bytes, transform: Transform) -> npt.NDArray[np.uint8]:
     """The one square of a picture."""
-    (pixels,) = decode(data, [squares])
+    (pixels,) = decode(data, [transform])
     return pixels
 
 

@@ -14,7 +14,7 @@ from helpers.pictures import decoded, picture
 from headstart.datasets import labelled
 from headstart.images import loading
 from headstart.images.decoding import Geometry, UnreadableImage
-from headstart.images.loading import Loaded, make_batch, stream
+from headstart.images.loading import Loaded, batches, readable, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
@@ -170,11 +170,11 @@ def test_an_image_becomes_any_number_of_squares_but_is_read_and_decoded_once(man
     monkeypatch.setattr(loading, "read", lambda place: opened.append(place) or read(place))
     squash = replace(GEOMETRY, resize="squash")
 
-    def squares_of(row, digest):
+    def transforms_of(row, digest):
         assert digest == loading.content_digest(read(manifest.place(row)))
         return {0: GEOMETRY, 3: squash} if row else {5: squash}
 
-    loaded = list(stream(manifest.places([1, 0]), squares_of, 2, ahead=2))
+    loaded = list(stream(manifest.places([1, 0]), transforms_of, 2, ahead=2))
     assert [(image.row, image.view, image.is_first) for image in loaded] == [(1, 0, True), (1, 3, False), (0, 5, True)]
     for image, square in zip(loaded, (GEOMETRY, squash, squash), strict=True):
         assert np.array_equal(image.pixels, decoded(read(manifest.place(image.row)), square))
@@ -202,17 +202,39 @@ def test_workers_are_what_was_asked_for_or_one_for_each_core():
 
 def test_a_short_batch_is_filled_up_with_black(manifest):
     images = list(stream(manifest.places([4, 2, 9]), GEOMETRY, 2, ahead=3))
-    batch = make_batch(images, 5)
+    (batch,) = batches(images, 5, 32)
     assert batch.rows.tolist() == [4, 2, 9]
     assert batch.pixels.shape == (5, 32, 32, 3)
     assert batch.pixels.dtype == np.uint8
     assert all(np.array_equal(batch.pixels[place], images[place].pixels) for place in range(3))
+    assert np.array_equal(batch.readable_pixels, batch.pixels[:3])
     assert not batch.pixels[3:].any()
     assert [digest.tobytes() for digest in batch.digests] == [image.digest for image in images]
 
 
-def test_a_full_batch_holds_every_image(manifest):
-    images = list(stream(manifest.places(range(4)), GEOMETRY, 2, ahead=3))
-    assert len(make_batch(images, 4).rows) == len(make_batch(images, 4).pixels) == 4
-    black = [replace(image, pixels=np.zeros((32, 32, 3), np.uint8)) for image in images]
-    assert not make_batch(black, 4).pixels.any()
+def test_every_image_is_in_one_batch_and_only_the_last_is_short(manifest):
+    images = list(stream(manifest.places(range(10)), GEOMETRY, 2, ahead=3))
+    assert [batch.rows.tolist() for batch in batches(iter(images), 4, 32)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    black = [replace(image, pixels=np.zeros((32, 32, 3), np.uint8)) for image in images[:4]]
+    assert [len(batch.rows) for batch in batches(black, 4, 32)] == [4]
+
+
+def test_unreadable_images_of_a_batch_keep_their_turn_but_have_no_pixels(manifest):
+    for row in (1, 4, 5):
+        manifest.place(row).write_bytes(b"")
+    images = list(stream(manifest.places(range(6)), GEOMETRY, 2, ahead=3))
+    first, second, third = batches(images, 2, 32)
+    assert (first.rows.tolist(), first.reasons) == ([0], ["", "the file is empty"])
+    assert (second.rows.tolist(), second.reasons) == ([2, 3], ["", ""])
+    assert (third.rows.tolist(), third.reasons) == ([], ["the file is empty"] * 2)
+    assert not third.pixels.any()
+    assert third.digests.shape == (0, 16)
+
+
+def test_unreadable_images_are_handed_over_and_batches_are_full_without_them(manifest):
+    manifest.place(1).write_bytes(b"")
+    unreadable: list[Loaded] = []
+    images = stream(manifest.places(range(5)), GEOMETRY, 2, ahead=3)
+    rows = [batch.rows.tolist() for batch in batches(readable(images, unreadable.append), 2, 32)]
+    assert rows == [[0, 2], [3, 4]]
+    assert [(image.row, image.reason) for image in unreadable] == [(1, "the file is empty")]

@@ -17,7 +17,7 @@ from headstart.models.resnet50 import IMAGENET, fast_module, frozen, load_resnet
 from headstart.prediction import exporting
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain_classifier
-from headstart.prediction.loading import Parts, RunFolder
+from headstart.prediction.loading import Parts, open_run
 from headstart.settings import ExtractConfig, HeadConfig
 
 PX = 32
@@ -122,6 +122,6 @@ def test_what_is_exported_does_not_round_its_features(tmp_path):
     assert cache.recipe.storage == "float16"
     run = train(HeadConfig(cache=cache.path, run=tmp_path / "run", epochs=1, device="cpu"))
     assert Classifier.load(run).stored == torch.float16
-    plain = plain_classifier(RunFolder.open(run), None)
+    plain = plain_classifier(open_run(run), None)
     assert plain.stored == torch.float32
     assert not any(parameter.requires_grad for parameter in plain.parameters())

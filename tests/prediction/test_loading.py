@@ -12,7 +12,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
-from headstart.prediction.loading import RunFolder, folder_of, parts_of, parts_on_features
+from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipe_of
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
@@ -39,16 +39,16 @@ def change_metrics(run, **changes):
 
 
 def parts(run, weights=None, precision="auto", compile="off"):
-    return parts_of(RunFolder.open(run), weights, CPU, precision, compile)
+    return parts_of(open_run(run), weights, CPU, precision, compile)
 
 
 def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, trained):
-    opened = RunFolder.open(run)
+    opened = open_run(run)
     assert opened.classes == ("cat", "dog")
-    assert opened.recipe == FeatureCache(trained / "f.h5").recipe
+    assert recipe_of(opened) == FeatureCache(trained / "f.h5").recipe
     assert opened.weights_file == run / "head.pth"
     assert opened.is_frozen
-    assert not opened.unit_length
+    assert not parts(run).unit_length
 
 
 def test_best_means_the_best_by_validation_of_those_with_weights(run):
@@ -58,23 +58,23 @@ def test_best_means_the_best_by_validation_of_those_with_weights(run):
         if not weights:
             (other / "head.pth").unlink()
     change_metrics(run, val={"images": 4, "accuracy": 0.5})
-    assert folder_of(run.with_name("best")) == run.with_name("better")
-    assert folder_of(run) == run
-    run.with_name("best").mkdir()
-    assert folder_of(run.with_name("best")) == run.with_name("best")
+    assert open_run(run.with_name("best")).folder == run.with_name("better")
+    assert open_run(run).folder == run
+    shutil.copytree(run, run.with_name("best"))
+    assert open_run(run.with_name("best")).folder == run.with_name("best")
 
 
 def test_best_of_nothing_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"holds no finished run with weights\. Make one with"):
-        folder_of(tmp_path / "best")
+        open_run(tmp_path / "best")
 
 
 def test_a_folder_without_a_finished_run_and_a_run_without_weights_are_refused(run, tmp_path):
     with pytest.raises(RunError, match="holds no finished run"):
-        RunFolder.open(tmp_path)
+        open_run(tmp_path)
     (run / "head.pth").unlink()
     with pytest.raises(RunError, match="holds no weights to predict with"):
-        RunFolder.open(run)
+        open_run(run)
 
 
 def test_a_run_that_does_not_know_its_recipe_is_refused(run):
@@ -101,7 +101,7 @@ def test_classes_in_another_order_are_other_classes(run):
     text = (run / "predictions.csv").read_text()
     (run / "predictions.csv").write_text(text.replace("p_cat,p_dog", "p_dog,p_cat"))
     with pytest.raises(RunError, match="names other classes"):
-        RunFolder.open(run)
+        open_run(run)
 
 
 def test_a_damaged_head_is_refused(run):
@@ -128,10 +128,10 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
     assert parts(run).recipe.geometry.shorter_px == 37
-    with pytest.raises(SettingsError, match=r"mine\.pth: .* has weights of its own; leave it out"):
+    with pytest.raises(SettingsError, match=r"mine\.pth: .* has its own weights; leave it out"):
         parts(run, weights="mine.pth")
     with pytest.raises(RunError, match="takes images, not cached features"):
-        parts_on_features(RunFolder.open(run), None, CPU)
+        parts_on_features(open_run(run), None, CPU)
 
 
 def test_a_net_without_a_classifier_is_refused(run):
@@ -146,19 +146,18 @@ def test_a_net_without_a_classifier_is_refused(run):
 
 def test_a_head_of_rows_of_length_1_is_known_by_its_setting(run):
     change_metrics(run, best_setting={"normalize": "l2"})
-    assert RunFolder.open(run).unit_length
     assert parts(run).unit_length
 
 
 def test_what_was_set_for_a_training_is_what_was_chosen_or_what_its_config_says(run):
-    assert RunFolder.open(run).settings["hidden"] == "4"
+    assert open_run(run).settings()["hidden"] == "4"
     change_metrics(run, best_setting=None)
-    settings = RunFolder.open(run).settings
+    settings = open_run(run).settings()
     assert settings["epochs"] == 1
     assert not [name for name in settings if name.endswith("digest")]
     (run / "config.json").write_text("{")
     with pytest.raises(RunError, match=r"config\.json cannot be read"):
-        RunFolder.open(run).settings  # noqa: B018
+        open_run(run).settings()
 
 
 def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
@@ -180,14 +179,14 @@ def test_a_recipe_that_was_compiled_needs_a_compiler_unless_it_is_left_out(run, 
 def test_features_by_another_recipe_are_refused_with_what_differs(run, trained):
     recipe = json.loads((run / "metrics.json").read_text())["recipe"]
     cache = FeatureCache(trained / "f.h5")
-    assert parts_on_features(RunFolder.open(run), cache, CPU).classes == ("cat", "dog")
+    assert parts_on_features(open_run(run), cache, CPU).classes == ("cat", "dog")
     change_metrics(run, recipe={**recipe, "image_px": 64})
     with pytest.raises(RecipeMismatch, match=r"learned from:\n  image_px: the cache has 32.*\nGive the cache that it"):
-        parts_on_features(RunFolder.open(run), cache, CPU)
+        parts_on_features(open_run(run), cache, CPU)
 
 
-def test_the_key_of_a_run_changes_when_it_is_trained_again(run):
-    before = RunFolder.open(run).key()
-    assert RunFolder.open(run).key() == before
+def test_the_digest_of_a_run_changes_when_it_is_trained_again(run):
+    before = open_run(run).digest()
+    assert open_run(run).digest() == before
     change_metrics(run, train_seconds=123.0)
-    assert RunFolder.open(run).key() != before
+    assert open_run(run).digest() != before

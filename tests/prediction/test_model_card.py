@@ -1,11 +1,12 @@
 """The card says what a model was made of, how good it is and how to serve it; the lines in it are run elsewhere."""
 
 import ast
-from types import SimpleNamespace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from helpers.cards import card_of, code, facts, metrics
+from helpers.runs import make_run
 
 from headstart.cache.recipe import from_config
 from headstart.errors import DataError, RunError
@@ -75,8 +76,7 @@ def test_of_a_thousand_classes_the_first_are_named():
     assert "c50" not in text
 
 
-RUN = SimpleNamespace(metrics={}, recipe=from_config(ExtractConfig(weights="random", image_px=32)))
-"""What is asked of a run folder."""
+RUN = make_run("head-1", recipe=asdict(from_config(ExtractConfig(weights="random", image_px=32))))
 
 
 def test_a_check_takes_images_from_all_over_the_list_and_leaves_out_what_cannot_be_read(make_photos):

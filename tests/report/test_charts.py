@@ -6,20 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers.runs import make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.report import charts, figures
-from headstart.report.answers import Answers
 from headstart.report.charts import BOTTOM, LEFT, LETTER, LINE, RIGHT, TOP, Chart, linear, logarithmic
 from headstart.runs.pictures import TIME_TICKS
+from headstart.runs.predictions import Predictions
 
 UNIT = charts.Axis("", 0, 1, ())
 
 
 def run(name, kind="head", accuracy=0.9, train_seconds=2.0):
     test = {"images": 100, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, min(1.0, accuracy + 0.05)]}
-    return name, {"kind": kind, "test": test, "train_seconds": train_seconds, "extract_seconds": 20.0}
+    return make_run(name, kind=kind, test=test, train_seconds=train_seconds, extract_seconds=20.0)
 
 
 def places(path):
@@ -87,7 +88,7 @@ def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_the
 
 
 def test_runs_without_test_images_or_training_time_are_left_out():
-    untested = ("untested", {**run("")[1], "test": {"images": 0}})
+    untested = make_run("untested", test={"images": 0}, train_seconds=2.0)
     assert figures.accuracy_against_time([untested, run("untimed", train_seconds=None)]) is None
 
 
@@ -122,8 +123,8 @@ def test_the_learning_curve_has_the_mean_over_seeds():
 
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy():
     confidence = np.array([0.95, 0.95, 0.55])
-    answers = Answers(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
-    chart = figures.calibration(answers)
+    predictions = Predictions(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
+    chart = figures.calibration(predictions)
     dots = [place for shape in chart.shapes if shape.kind == "dots" for place in places(shape.path)]
     assert sorted(dots) == sorted([chart.place((0.95, 0.5)), chart.place((0.55, 1))])
 

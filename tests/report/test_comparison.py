@@ -1,23 +1,21 @@
-"""Runs side by side: chosen without looking at the test, honest about what can be compared, and ending in an answer."""
+"""Runs side by side: chosen without looking at the test, honest about what can be compared, summed up in a sentence."""
 
 import csv
-import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.runs import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import RunError
-from headstart.report import standing as standings
 from headstart.report import tables
-from headstart.report.comparison import compare
+from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
-from headstart.report.standing import pays_after
-from headstart.runs.folder import ranked
+from headstart.runs.run import Run
 from headstart.support import files
 
 ALL = 180
@@ -56,7 +54,7 @@ class Runs:
         times = {"train_seconds": 3.2, "extract_seconds": 12.4, "trainable_parameters": 527_114}
         if kind == "finetune":
             times = {"train_seconds": 576.0, "trainable_parameters": 23_528_522}
-        return self.root / name, {**figures, **times, **changes}
+        return Run.from_metrics(self.root / name, {**figures, **times, **changes})
 
 
 @pytest.fixture
@@ -69,8 +67,8 @@ def cells(line):
 
 
 def named(comparison, name):
-    (found,) = [standing for standing in comparison.standings if standing.name == name]
-    return found
+    (compared,) = [compared for compared in comparison.ranking if compared.run.name == name]
+    return compared
 
 
 # --- which runs are compared ---
@@ -78,13 +76,7 @@ def named(comparison, name):
 
 def test_the_best_by_validation_comes_first_whatever_the_test_says(make):
     runs = [make("a", validation=0.8, right=175), make("b", right=150), make("c", validation=None)]
-    assert [folder.name for folder, _ in ranked(runs)] == ["b", "a", "c"]
-    assert [standing.name for standing in compare(runs).standings] == ["b", "a", "c"]
-
-
-def test_of_equally_good_runs_the_faster_comes_first(make):
-    runs = [make("a", train_seconds=None), make("b", train_seconds=60.0), make("c", train_seconds=1.0)]
-    assert [folder.name for folder, _ in ranked(runs)] == ["c", "b", "a"]
+    assert [compared.run.name for compared in compare(runs).ranking] == ["b", "a", "c"]
 
 
 def test_the_best_frozen_run_by_validation_is_the_reference_and_the_best_fine_tuned_one_gets_the_sentence(make):
@@ -96,7 +88,7 @@ def test_the_best_frozen_run_by_validation_is_the_reference_and_the_best_fine_tu
             make("finetune-2", "finetune", validation=0.95, right=179),
         ]
     )
-    assert (comparison.reference, comparison.finetuned) == ("ridge-1", "finetune-1")
+    assert (comparison.reference.name, comparison.finetuned.name) == ("ridge-1", "finetune-1")
     assert comparison.sentence.startswith("Fine-tuning gains 8.3 points (")
 
 
@@ -121,7 +113,8 @@ def test_whatever_the_test_images_say_the_same_runs_are_compared_in_the_same_ord
         make = Runs(tmp_path_factory.mktemp("runs"))
         runs = [make(f"{n}", row[0], validation=row[1], rights=row[version]) for n, row in enumerate(drawn)]
         comparison = compare(runs)
-        chosen.append((comparison.reference, comparison.finetuned, [run.name for run in comparison.standings]))
+        first = [run and run.name for run in (comparison.reference, comparison.finetuned)]
+        chosen.append((first, [compared.run.name for compared in comparison.ranking]))
     assert chosen[0] == chosen[1]
 
 
@@ -161,7 +154,7 @@ def test_runs_from_before_there_was_a_digest_are_compared_by_the_names_of_their_
 
 def test_predictions_that_cannot_be_read_are_named(make):
     runs = [make("head-1"), make("finetune-1", "finetune")]
-    (runs[1][0] / "predictions.csv").write_text("path,label\na.png,cat\n")
+    (runs[1].folder / "predictions.csv").write_text("path,label\na.png,cat\n")
     with pytest.raises(RunError, match=r"finetune-1/predictions\.csv cannot be read"):
         compare(runs)
 
@@ -169,14 +162,18 @@ def test_predictions_that_cannot_be_read_are_named(make):
 # --- when the cache has paid for itself ---
 
 
+def timed(extract, frozen, finetuned):
+    """A frozen and a fine-tuned run that took so many seconds."""
+    head = make_run("head-1", extract_seconds=extract, train_seconds=frozen)
+    return head, make_run("finetune-1", kind="finetune", train_seconds=finetuned)
+
+
 @pytest.mark.parametrize(
     ("extract", "frozen", "finetuned", "experiments"),
     [(40, 2, 100, 1), (98, 2, 100, 2), (97.9, 2, 100, 1), (1000, 5, 15, 101), (0, 1, 2, 1), (40, 9, 9, None)],
 )
 def test_the_cache_pays_with_the_first_experiment_that_makes_it_cheaper(extract, frozen, finetuned, experiments):
-    assert (
-        pays_after({"extract_seconds": extract, "train_seconds": frozen}, {"train_seconds": finetuned}) == experiments
-    )
+    assert pays_after(*timed(extract, frozen, finetuned)) == experiments
 
 
 SECONDS = st.floats(0, 1e9)
@@ -184,7 +181,7 @@ SECONDS = st.floats(0, 1e9)
 
 @given(SECONDS, SECONDS, SECONDS)
 def test_for_any_times_it_is_the_smallest_number_and_none_means_never(extract, frozen, finetuned):
-    count = pays_after({"extract_seconds": extract, "train_seconds": frozen}, {"train_seconds": finetuned})
+    count = pays_after(*timed(extract, frozen, finetuned))
     once, each, other = map(Fraction, (extract, frozen, finetuned))
     if count is None:
         assert other <= each
@@ -202,13 +199,13 @@ def test_without_a_time_nothing_is_said_about_what_pays(make, unknown):
 def test_only_fine_tuning_has_a_number_of_experiments(make):
     slow = make("sweep-1", "sweep", train_seconds=60.0)
     comparison = compare([make("head-1"), slow, make("finetune-1", "finetune", validation=0.99)])
-    assert [standing.pays_after for standing in comparison.standings] == [1, None, None]
+    assert [compared.pays_after for compared in comparison.ranking] == [1, None, None]
 
 
 # --- the sentence ---
 
 
-def answer(make, right, reference=None, **changes):
+def sentence_on(make, right, reference=None, **changes):
     """The sentence on a fine-tuned run against a head that has 160 of 180 right and took 3.2 s."""
     return compare(
         [make("head-1", **(reference or {})), make("finetune-1", "finetune", right=right, **changes)]
@@ -228,7 +225,7 @@ def answer(make, right, reference=None, **changes):
     ],
 )
 def test_the_answer_is_a_sentence_with_its_uncertainty_and_its_price(make, right, sentence):
-    assert answer(make, right) == sentence
+    assert sentence_on(make, right) == sentence
 
 
 @given(right=st.integers(0, ALL))
@@ -261,11 +258,11 @@ def test_a_claim_begins_where_the_interval_leaves_zero(make, more, claim):
     ],
 )
 def test_the_price_is_told_in_two_digits_where_it_is_known(make, seconds, price):
-    assert answer(make, 170, train_seconds=seconds).endswith(price)
+    assert sentence_on(make, 170, train_seconds=seconds).endswith(price)
 
 
 def test_a_training_too_short_to_measure_is_no_price_to_compare_with(make):
-    assert answer(make, 170, {"train_seconds": 0.0}).endswith("(1.9 to 9.1).")
+    assert sentence_on(make, 170, {"train_seconds": 0.0}).endswith("(1.9 to 9.1).")
 
 
 def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
@@ -274,7 +271,7 @@ def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
 
 
 def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_silence(make):
-    assert answer(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
+    assert sentence_on(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
 
 
 def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make):
@@ -288,12 +285,12 @@ def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make):
 
 
 def test_without_test_images_the_sentence_says_so(make):
-    sentence = answer(make, 0, {"images": 0, "right": 0}, images=0)
+    sentence = sentence_on(make, 0, {"images": 0, "right": 0}, images=0)
     assert sentence == "No test images of finetune-1 and head-1, so that nothing says what fine-tuning gains."
 
 
 def test_tested_on_different_images_the_sentence_gives_no_verdict(make):
-    sentence = answer(make, 170, prefix="other")
+    sentence = sentence_on(make, 170, prefix="other")
     assert sentence.startswith("finetune-1 and head-1 were not tested on the same images with the same labels")
 
 
@@ -338,13 +335,14 @@ def test_the_table_says_what_the_differences_are_to(make):
 
 def test_fine_tuning_from_before_there_were_methods_is_that_of_the_seed(make):
     comparison = compare([make("finetune-1", "finetune")])
-    assert comparison.standings[0].method == "seed"
+    assert comparison.ranking[0].run.method == "seed"
     assert "finetune seed" in tables.accuracies(comparison)
 
 
 def test_what_a_run_lacks_is_a_dash(make):
-    folder, metrics = make("finetune-1", images=0, validation=None, extract_seconds=None)
-    comparison = compare([(folder, {key: metrics[key] for key in ("kind", "dataset", "test", "val")})])
+    run = make("finetune-1", images=0, validation=None)
+    least = {key: run.metrics[key] for key in ("kind", "dataset", "test", "val")}
+    comparison = compare([Run.from_metrics(run.folder, least)])
     accuracies, costs = tables.accuracies(comparison), tables.costs(comparison)
     assert rows_under(tables.ACCURACY, accuracies) == [["finetune-1", "head", "-", "-", "0", "-", "reference", "-"]]
     assert rows_under(tables.COST, costs) == [["finetune-1", *"--------"]]
@@ -380,10 +378,16 @@ def test_runs_tested_on_different_images_are_not_compared_in_silence(make, other
 
 def test_all_of_it_survives_as_json(make, tmp_path):
     comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
-    files.write_json(tmp_path / "compare.json", dataclasses.asdict(comparison))
+    files.write_json(tmp_path / "compare.json", comparison.to_json())
     read = json.loads((tmp_path / "compare.json").read_text())
     assert read.keys() == {"dataset", "standings", "reference", "finetuned", "sentence"}
     assert read["sentence"] == comparison.sentence
-    assert read["standings"][0].keys() == {field.name for field in dataclasses.fields(standings.Standing)}
+    assert read["standings"][0].keys() == {
+        *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
+        *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
+        *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
+        "pays_after",
+    }
+    assert (read["reference"], read["finetuned"]) == ("head-1", "finetune-1")
     (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]
     assert finetuned["difference"]["points_ci95"] == list(named(comparison, "finetune-1").difference.points_ci95)

@@ -9,6 +9,7 @@ import pytest
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
 from helpers.pictures import picture
+from helpers.runs import changed
 from PIL import Image
 
 from headstart.cache.feature_cache import FeatureCache
@@ -77,7 +78,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
     generator, folder = np.random.default_rng(seed), root / f"{kind}-{seed:08x}"
     labels = np.array([LABELS[row] for row in rows] if labels is None else labels)
     probabilities = generator.dirichlet(np.ones(len(classes)), len(labels)).astype(np.float32)
-    test = Predictions([f"{row:04}.png" for row in rows], labels, probabilities, classes)
+    test = Predictions.from_probabilities([f"{row:04}.png" for row in rows], labels, probabilities, classes)
     history = [
         {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_accuracy": 0.6, "seconds": 1.0}
         for epoch in range(1, epochs + 1)
@@ -86,8 +87,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
     metrics |= (
         {"extract_seconds": 9.0} if kind != "finetune" else {"images_per_second": 123.0, "peak_memory_bytes": 5e8}
     )
-    runs.save(folder, files={}, config={}, metrics=metrics, history=history, predictions=test)
-    return folder, runs.load_metrics(folder)
+    return runs.save(folder, files={}, config={}, metrics=metrics, history=history, predictions=test)
 
 
 @pytest.fixture
@@ -159,13 +159,13 @@ def test_every_section_is_there_and_filled_where_its_data_is(everything):
 )
 def test_what_is_missing_is_missed_in_words_and_the_rest_is_there(everything, lack, section, reason):
     root, sentence, found, cache, images = everything
-    for folder, metrics in found:
-        if lack == "history":
-            (folder / "history.csv").unlink()
-        if lack == "time":
-            metrics["train_seconds"] = None
-        if lack == "test":
-            metrics["test"] = {"images": 0}
+    if lack == "history":
+        for run in found:
+            (run.folder / "history.csv").unlink()
+    if lack == "time":
+        found = [changed(run, train_seconds=None) for run in found]
+    if lack == "test":
+        found = [changed(run, test={"images": 0}) for run in found]
     if lack == "curve":
         (root / "learning-curve-1/learning_curve.csv").unlink()
     if lack == "test rows":
@@ -191,17 +191,17 @@ def test_names_of_classes_and_files_never_become_markup(root, tmp_path):
 
 
 def test_a_file_whose_name_is_no_text_does_not_stop_the_page(root):
-    folder, metrics = save_run(root, "head", 1)
-    table = (folder / "predictions.csv").read_bytes().replace(b".png", b"\xe9.png")
-    (folder / "predictions.csv").write_bytes(table)
-    render(root, "", [(folder, metrics)], None, root.parent).encode("utf-8")
+    run = save_run(root, "head", 1)
+    table = (run.folder / "predictions.csv").read_bytes().replace(b".png", b"\xe9.png")
+    (run.folder / "predictions.csv").write_bytes(table)
+    render(root, "", [run], None, root.parent).encode("utf-8")
 
 
 def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(everything):
     root, sentence, found, _, images = everything
     page = Page(render(root, sentence, found[:1], None, images))
-    predictions = read_predictions(found[0][0])
-    confidence = predictions.probabilities.max(axis=1)
+    predictions = read_predictions(found[0].folder)
+    confidence = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
     assert [image["alt"].split(",")[0] for image in page.of("img")] == expected
@@ -209,7 +209,7 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
 
 
 def test_who_is_right_where_frozen_and_fine_tuned_net_disagree_is_counted(everything):
-    head, finetune = (read_predictions(folder) for folder, _ in everything[2])
+    head, finetune = (read_predictions(run.folder) for run in everything[2])
     differ = head.predicted != finetune.predicted
     first, second = (int((each.predicted == each.labels)[differ].sum()) for each in (head, finetune))
     assert first != second
@@ -244,8 +244,7 @@ def test_images_that_have_moved_leave_a_note_and_the_figures(everything):
 
 
 def test_predictions_that_are_gone_leave_a_note_and_the_other_runs(everything):
-    folder = everything[2][0][0]
-    (folder / "predictions.csv").write_text("")
+    (everything[2][0].folder / "predictions.csv").write_text("")
     page = Page(render(*everything))
     assert "head-00000001 was tested, but its predictions.csv cannot be read" in page.text("notes")
     assert "finetune-00000002" in page.text("calibration")
@@ -254,7 +253,7 @@ def test_predictions_that_are_gone_leave_a_note_and_the_other_runs(everything):
 def test_runs_tested_on_different_images_are_not_compared_in_silence(everything):
     warning = "not all tested on the same images"
     assert warning not in Page(render(*everything)).text("runs")
-    everything[2][0][1]["test_digest"] = "another"
+    everything[2][0] = changed(everything[2][0], test_digest="another")
     assert warning in Page(render(*everything)).text("runs")
 
 
@@ -275,7 +274,7 @@ def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_me
         Image.fromarray(noise).save(tmp_path / f"{row:04}.png")
     rows = [row % 60 for row in range(400)]
     found = [save_run(root, f"kind{number}", number, names, 300, rows, labels[:400]) for number in range(2)]
-    found += [(found[number % 2][0], {**found[0][1], "kind": f"kind{number}"}) for number in range(300)]
+    found += [changed(found[number % 2], kind=f"kind{number}") for number in range(300)]
     html = render(root, "", found, cache, tmp_path)
     assert 500_000 < len(html) < 2_000_000
     page = Page(html)

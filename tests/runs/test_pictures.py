@@ -5,6 +5,7 @@ import math
 import matplotlib.image
 import numpy as np
 import pytest
+from helpers.runs import changed, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +21,7 @@ WILD = ("猫", "$\\frac$", 'a, "b"\nc', "x" * 300, "", "Schäferhund", "كلب",
 
 def run(folder, kind="head", accuracy=0.9, train_seconds=2.0, extract_seconds=20.0):
     test = {"images": 100, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, min(1.0, accuracy + 0.05)]}
-    times = {"train_seconds": train_seconds, "extract_seconds": extract_seconds}
-    return folder, {"kind": kind, "dataset": "d", "test": test, "val": {"accuracy": accuracy}, **times}
+    return make_run(folder, kind=kind, test=test, train_seconds=train_seconds, extract_seconds=extract_seconds)
 
 
 def texts(figure):
@@ -99,9 +99,7 @@ def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, 
 
 def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path, figures):
     frozen = [run(tmp_path / kind, kind) for kind in ("head", "sweep", "logistic", "ridge", "knn")]
-    tuned = [run(tmp_path / method, "finetune") for method in ("seed", "strong", "lp-ft")]
-    for folder, metrics in tuned:
-        metrics["method"] = folder.name
+    tuned = [changed(run(tmp_path / name, "finetune"), method=name) for name in ("seed", "strong", "lp-ft")]
     pictures.accuracy_against_time([*tuned, *frozen], tmp_path / "compare.png")
     looks = {line.get_label(): (line.get_marker(), line.get_color()) for line in figures[0].legends[0].get_lines()}
     assert len(set(looks.values())) == 8
@@ -135,6 +133,6 @@ def test_the_time_axis_has_a_readable_tick_for_any_time(tmp_path, figures, train
 
 
 def test_runs_without_test_images_or_training_time_are_left_out(tmp_path, figures):
-    untested = (tmp_path / "untested", {**run(tmp_path)[1], "test": {"images": 0}})
+    untested = changed(run(tmp_path / "untested"), test={"images": 0})
     pictures.accuracy_against_time([untested, run(tmp_path / "untimed", train_seconds=None)], tmp_path / "compare.png")
     assert not texts(figures[0])

@@ -4,9 +4,7 @@ Threads decode; this one feeds the backbone; another writes. On a GPU the featur
 next is computed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +18,10 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.extraction import precision
 from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
-from headstart.extraction.one_pass import Pass, PassReport, _ahead, _squares
+from headstart.extraction.one_pass import Pass, PassReport, load_views
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, default_workers, make_batch, stream
-from headstart.models.precision import fitting_batch_size
+from headstart.images.loading import Loaded, batches, default_workers, readable, stream
+from headstart.models.precision import BatchSizes
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.support.devices import pick_device
@@ -44,7 +42,7 @@ class Extractor:
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
-        self._sizes: dict[tuple[str, bool], int] = {}
+        self._sizes = BatchSizes()
 
     def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """Fills in what the recipe leaves open, on the first readable images of the data.
@@ -65,14 +63,11 @@ class Extractor:
         return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
 
     def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
-        images: list[Loaded] = []
-        for image in stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers):
-            images += [image] if image.pixels is not None else []
-            if len(images) == size:
-                break
-        if not images:
+        images = stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers)
+        first = next(batches(readable(images, lambda image: None), size, geometry.image_px), None)
+        if first is None:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
-        return make_batch(images, len(images)).pixels
+        return first.readable_pixels
 
     @kept_memory()
     def fill(self, path: Path, team: Team | None = None) -> PassReport:
@@ -86,10 +81,10 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache, team = FeatureCache(path), team or Team()
-        self._ask_canaries(cache)
+        self._check_canaries(cache)
         pending = np.stack([view.pending(self.config.view_splits) for view in cache.views])
         size = self.batch_size(cache.recipe)
-        under_way = Pass(cache.views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         return under_way.run()
 
@@ -111,13 +106,8 @@ class Extractor:
         Raises:
             SettingsError: not even one image fits.
         """
-        if self.device.type != "cuda":
-            return self.config.batch_size
-        form = (made.precision, bool(made.compiled))
-        if form not in self._sizes:
-            forward, asked = self.forward(made), self.config.batch_size
-            self._sizes[form] = fitting_batch_size(forward, asked, made.image_px, self.device)
-        return self._sizes[form]
+        form, size = (made.precision, bool(made.compiled)), self.config.batch_size
+        return self._sizes.fitting(form, lambda pixels: self.forward(made)(pixels), size, made.image_px, self.device)
 
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]
@@ -131,28 +121,26 @@ class Extractor:
         Returns:
             View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size, views = self.batch_size(cache.recipe), cache.views
-        places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)))
-        loaded = stream(places, partial(_squares, views, wanted), self.workers, _ahead(size, len(views), self.workers))
-        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, views)]
+        size = self.batch_size(cache.recipe)
+        loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, cache)]
         parts = [np.empty((0, FEATURES), np.float32)]
-        for begin in range(0, len(same), size):
-            batch = make_batch(same[begin : begin + size], size)
+        for batch in batches(same, size, cache.recipe.image_px):
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 
-    def _ask_canaries(self, cache: FeatureCache) -> None:
-        """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
-        found, now = self.recompute(cache, sample_of(cache, CANARIES))
-        difference = difference_from(cache, found, now)
+    def _check_canaries(self, cache: FeatureCache) -> None:
+        """Refuses to add rows where finished ones, computed again, differ: by another library version or processor."""
+        canaries, features = self.recompute(cache, sample_of(cache, CANARIES))
+        difference = difference_from(cache, canaries, features)
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
-                f"{cache.path}: {len(found)} finished rows, computed again, differ by {difference:.2g} of the largest "
-                "value: another processor or library version computes other features. Extract again with --overwrite, "
-                "or go on where the cache was begun."
+                f"{cache.path}: {len(canaries)} finished rows, computed again, differ by {difference:.2g} of the "
+                "largest value: another processor or library version computes other features. Extract again with "
+                "--overwrite, or go on where the cache was begun."
             )
 
 
-def _is_unchanged(image: Loaded, views: Sequence[FeatureCache]) -> bool:
-    return image.digest == views[image.view].digest(image.row)
+def _is_unchanged(image: Loaded, cache: FeatureCache) -> bool:
+    return image.digest == cache.views[image.view].digest(image.row)

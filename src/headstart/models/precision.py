@@ -1,6 +1,7 @@
 """What the device can do: native bf16, a compiler, a batch size that fits its memory."""
 
 import shutil
+from collections.abc import Hashable
 
 import torch
 
@@ -32,8 +33,24 @@ def bf16_is_native(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+class BatchSizes:
+    """The batch sizes that fit the memory of a GPU, each tried once."""
+
+    def __init__(self) -> None:
+        self._fitting: dict[tuple[Hashable, ...], int] = {}
+
+    def fitting(self, form: Hashable, forward: Forward, size: int, image_px: int, device: torch.device) -> int:
+        """See `fitting_batch_size`; `form` tells one `forward` from another. Other devices get the size as it is."""
+        if device.type != "cuda":
+            return size
+        key = form, size, image_px, device
+        if key not in self._fitting:
+            self._fitting[key] = fitting_batch_size(forward, size, image_px, device)
+        return self._fitting[key]
+
+
 def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch.device) -> int:
-    """The size asked for, halved until a batch fits the device's memory: found out before the pass, not in the night.
+    """The size asked for, halved until a batch fits the device's memory, so that a long pass does not fail later.
 
     Raises:
         SettingsError: not even one image fits.

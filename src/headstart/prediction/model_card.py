@@ -1,7 +1,4 @@
-"""What goes with an exported model: a card for people and a JSON for programs.
-
-N images, C classes.
-"""
+"""Writes an exported model, with a card for people and a JSON for programs. C classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +14,17 @@ from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
 from headstart.images.loading import Loaded, default_workers, stream
 from headstart.prediction.exporting import Exported
-from headstart.prediction.loading import RunFolder
-from headstart.runs.kinds import is_frozen
+from headstart.prediction.loading import recipe_of
 from headstart.runs.predictions import read_predictions
+from headstart.runs.run import Run
 from headstart.support.files import whole_file, write_json
 from headstart.support.quantities import duration
 
 TEMPLATE = "model_card.md.jinja"
 CHECKED = 64
-"""Images that an exported model is checked with, at most."""
+"""The most images that an exported model is checked with."""
 NAMED = 50
-"""Classes that are named in the card; model.json has all."""
+"""The most classes that the card names; model.json has all."""
 
 
 @dataclass(frozen=True)
@@ -37,39 +34,40 @@ class Checks:
     pixels: NDArray[np.uint8]
     """(n, 3, image_px, image_px)."""
     stored: NDArray[np.float32] | None
-    """(n, C), what the run itself said about them; None for images that were not its own."""
+    """(n, C), the run's probabilities for them; None for images that it was not tested on."""
 
 
-def checks_of(run: RunFolder, source: str | None) -> Checks:
-    """Real images: those that `source` means (see `listing.images_of`), or the run's own test images.
+def checks_of(run: Run, source: str | None) -> Checks:
+    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images.
 
     Raises:
         DataError: not one of them can be read.
     """
-    own = None if source else read_predictions(run.folder)
-    root = Path(run.metrics.get("data_root", ""))
-    paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
+    tested = None if source else read_predictions(run.folder, probabilities=True)
+    root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
+    paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
-    loaded = [image for image in stream(places, run.recipe.geometry, default_workers(0), CHECKED) if not image.reason]
+    images = stream(places, recipe_of(run).geometry, default_workers(0), CHECKED)
+    loaded = [image for image in images if not image.reason]
     if not loaded:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return Checks(_channels_first(loaded), own.probabilities[[image.row for image in loaded]] if own else None)
+    return Checks(_channels_first(loaded), None if stored is None else stored[[image.row for image in loaded]])
 
 
 def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:
     return np.stack([image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None])
 
 
-def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
+def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
     """Writes model.json, model_card.md and, last of all, the model.
 
     Args:
         run: where the model comes from.
         exported: the model.
-        stored: (n, C), what the run itself said about the images that it was checked with.
-        folder: where to.
+        stored: (n, C), the run's probabilities for the images that it was checked with; None if it has none.
+        folder: made where it is missing.
 
     Returns:
         The model's file.
@@ -79,14 +77,11 @@ def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None
     """
     model = folder / f"model.{exported.form}"
     facts = _facts(run, exported, stored)
-    text = card(facts, run.metrics, run.settings)
+    text = card(facts, run).encode(errors="surrogateescape")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
-        for path, content in (
-            (folder / "model_card.md", text.encode(errors="surrogateescape")),
-            (model, exported.content),
-        ):
+        for path, content in ((folder / "model_card.md", text), (model, exported.content)):
             with whole_file(path) as temporary:
                 temporary.write_bytes(content)
     except OSError as error:
@@ -96,8 +91,8 @@ def write(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None
     return model
 
 
-def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
-    recipe = run.recipe
+def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
+    recipe = recipe_of(run)
     agreement = None
     if stored is not None:
         same = (stored.argmax(1) == exported.probabilities.argmax(1)).sum()
@@ -112,20 +107,15 @@ def _facts(run: RunFolder, exported: Exported, stored: NDArray[np.float32] | Non
         "resize": recipe.resize,
         "shorter_px": recipe.shorter_px,
         "reduced_decode": recipe.reduced_decode,
-        "temperature": run.metrics.get("temperature"),
+        "temperature": run.temperature,
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,
         "to_stored_predictions": agreement,
     }
 
 
-def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """The card as Markdown, with the lines that serve the model.
-
-    Args:
-        facts: what model.json holds.
-        metrics: of the run.
-        settings: of the training.
+def card(facts: Mapping[str, Any], run: Run) -> str:
+    """The card as Markdown, from the content of model.json and the run, with code that serves the model.
 
     Raises:
         RunError: the run lacks figures that belong on the card.
@@ -134,14 +124,8 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template(TEMPLATE)
     try:
-        return template.render(
-            facts=facts,
-            metrics=metrics,
-            settings=settings,
-            named=NAMED,
-            duration=duration,
-            frozen=is_frozen(metrics),
-        )
+        values = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_frozen}
+        return template.render(values, facts=facts, named=NAMED, duration=duration)
     except (UndefinedError, TypeError) as error:
         raise RunError(
             f"The run lacks what belongs on a card ({error}): another version made it. Train again."

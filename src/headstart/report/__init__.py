@@ -1,14 +1,13 @@
 """Which way is better on this data, by how much, at what cost.
 
     comparison.py  all runs of a data set, compared: compare.json
-    standing.py    one run among the others
     paired.py      the paired difference of two runs on the same images
     verdict.py     the sentence on fine-tuning
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja
     sections.py    what the page says about the data and the best runs
     gallery.py     mistakes and near-duplicates with their pictures
-    answers.py     predictions of several runs, joined by image
+    mistakes.py    which images and classes models confuse
     figures.py     the figures of the page
     charts.py      how they are drawn
     thumbnails.py  small pictures inside the page

@@ -1,73 +1,109 @@
-"""All runs of a data set side by side, as values. Validation chooses which are compared; only then the test speaks."""
+"""All runs of a data set side by side. Validation alone chooses which are compared; the test figures do not."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
 
 from headstart.report import verdict
 from headstart.report.paired import Difference, difference
-from headstart.report.standing import Standing, pays_after, standing_of
-from headstart.runs import kinds
-from headstart.runs.folder import Run, ranked
-from headstart.runs.predictions import Hits, read_hits
+from headstart.runs.predictions import Predictions, read_predictions
+from headstart.runs.run import Run, ranked
+
+FIGURES = (
+    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
+    *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
+    *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
+)
+"""Figures of a run in compare.json."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run and how it compares with the reference."""
+
+    run: Run
+    difference: Difference | None
+    """To the reference; None for the reference itself, and where the test images differ."""
+    pays_after: int | None
+    """Of a fine-tuned run: after how many experiments the reference is cheaper, see `pays_after`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of compare.json."""
+        apart = asdict(self.difference) if self.difference else None
+        figures = {name: getattr(self.run, name) for name in FIGURES}
+        return {**figures, "difference": apart, "pays_after": self.pays_after}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the runs of a data set say together."""
+    """All runs of a data set, compared."""
 
-    dataset: str
-    standings: tuple[Standing, ...]
-    """Of all runs, best validation accuracy first."""
-    reference: str | None
-    """Name of the first of them on frozen features: differences are to this one."""
-    finetuned: str | None
-    """Name of the first of them that is fine-tuned: the sentence is about this one."""
+    ranking: tuple[ComparedRun, ...]
+    """Best validation accuracy first."""
+    reference: Run | None
+    """The first on frozen features."""
+    finetuned: Run | None
+    """The first that is fine-tuned."""
     sentence: str
-    """What it comes to."""
+    """What fine-tuning gains, see `verdict.sentence`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of compare.json."""
+        return {
+            "dataset": self.ranking[0].run.dataset,
+            "standings": [compared.to_json() for compared in self.ranking],
+            "reference": self.reference.name if self.reference else None,
+            "finetuned": self.finetuned.name if self.finetuned else None,
+            "sentence": self.sentence,
+        }
 
 
-def compare(found: Sequence[Run]) -> Comparison:
+def compare(runs: Sequence[Run]) -> Comparison:
     """Ranks runs by validation and compares each with the best one on frozen features.
 
-    The reference and the fine-tuned run of the sentence are chosen before a test image is looked at, so that their
+    The reference and the fine-tuned run of the sentence are chosen before any test image is read, so that their
     difference is unbiased. The other differences are not corrected for their number: of twenty runs that are as good as
     the reference, one will look different.
 
     Args:
-        found: folders and figures of runs of one data set, at least one, in any order.
+        runs: of one data set, at least one, in any order.
 
     Raises:
         RunError: a predictions.csv is missing or broken.
     """
-    ordered = ranked(found)
-    reference, finetuned = _first(ordered, frozen=True), _first(ordered, frozen=False)
-    answers = read_hits(reference[0]) if reference else None
-    standings = {run[0].name: _against(reference, answers, run) for run in ordered}
-    names = [run[0].name if run else None for run in (reference, finetuned)]
-    return Comparison(
-        dataset=ordered[0][1]["dataset"],
-        standings=tuple(standings.values()),
-        reference=names[0],
-        finetuned=names[1],
-        sentence=verdict.sentence(*(standings[name] if name else None for name in names)),
-    )
+    ordered = ranked(runs)
+    reference = next((run for run in ordered if run.is_frozen), None)
+    finetuned = next((run for run in ordered if not run.is_frozen), None)
+    predictions = read_predictions(reference.folder) if reference else None
+    ranking = tuple(_against(reference, predictions, run) for run in ordered)
+    apart = next((compared.difference for compared in ranking if compared.run is finetuned), None)
+    return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, apart))
 
 
-def _first(ordered: Sequence[Run], frozen: bool) -> Run | None:
-    return next((run for run in ordered if kinds.is_frozen(run[1]) == frozen), None)
+def _against(reference: Run | None, predictions: Predictions | None, run: Run) -> ComparedRun:
+    """A run beside the reference and its predictions."""
+    if reference is None or predictions is None or run is reference:
+        return ComparedRun(run, None, None)
+    apart = _difference(read_predictions(run.folder), predictions) if run.test_images else None
+    return ComparedRun(run, apart, None if run.is_frozen else pays_after(reference, run))
 
 
-def _against(reference: Run | None, answers: Hits | None, run: Run) -> Standing:
-    """A run beside the reference and its answers."""
-    folder, metrics = run
-    if reference is None or answers is None or run is reference:
-        return standing_of(run, None, None)
-    paired = _paired(read_hits(folder), answers) if metrics["test"]["images"] else None
-    return standing_of(run, paired, None if kinds.is_frozen(metrics) else pays_after(reference[1], metrics))
-
-
-def _paired(answers: Hits, reference: Hits) -> Difference | None:
-    """None unless both were asked for the same images, and told the same truth about them."""
-    if (answers.paths, answers.labels) != (reference.paths, reference.labels):
+def _difference(one: Predictions, reference: Predictions) -> Difference | None:
+    """None unless both were tested on the same images with the same labels."""
+    if (one.paths, one.label_names) != (reference.paths, reference.label_names):
         return None
-    return difference(answers.right, reference.right)
+    return difference(one.right, reference.right)
+
+
+def pays_after(frozen: Run, finetuned: Run) -> int | None:
+    """The smallest n, at least 1, for which the pass and n frozen trainings take less time than n fine-tunings.
+
+    None if there is no such n, or a time is not known.
+    """
+    if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
+        return None
+    # Fractions, since the quotient of floats may be off by a whole experiment, or infinite.
+    once, each, other = map(Fraction, (frozen.extract_seconds, frozen.train_seconds, finetuned.train_seconds))
+    return math.floor(once / (other - each)) + 1 if other > each else None

@@ -9,12 +9,11 @@ import numpy.typing as npt
 
 from headstart.heads.pictures import finite_pairs, over_seeds
 from headstart.report import charts
-from headstart.report.answers import Answers
 from headstart.report.charts import Axis, Chart, Point, linear, logarithmic
-from headstart.runs import kinds
 from headstart.runs.calibration import BINS, reliability
-from headstart.runs.folder import Run
 from headstart.runs.pictures import TIME_TICKS
+from headstart.runs.predictions import Predictions
+from headstart.runs.run import Run
 from headstart.support.quantities import human_count
 
 Array = npt.NDArray[np.float64]
@@ -29,9 +28,9 @@ COUNT_TICKS = [(number * 10**power, human_count(number * 10**power)) for power i
 UNIT_TICKS = [(tick / 4, f"{tick / 4:g}") for tick in range(5)]
 
 
-def look_of(metrics: Mapping[str, Any]) -> str:
+def look_of(run: Run) -> str:
     """Frozen runs are blue and round, fine-tuned ones orange and square."""
-    return "first" if kinds.is_frozen(metrics) else "second"
+    return "first" if run.is_frozen else "second"
 
 
 def accuracy_against_time(runs: Sequence[Run]) -> Chart | None:
@@ -44,33 +43,33 @@ def accuracy_against_time(runs: Sequence[Run]) -> Chart | None:
         None where no run has both a test accuracy and a training time.
     """
     shown = [
-        (number, metrics, max(float(metrics["train_seconds"]), 1e-3))
-        for number, (_, metrics) in enumerate(runs, 1)
-        if metrics["test"]["images"] and metrics.get("train_seconds") is not None
+        (number, run, max(run.train_seconds, 1e-3))
+        for number, run in enumerate(runs, 1)
+        if run.test_accuracy_ci95 and run.train_seconds is not None
     ]
     if not shown:
         return None
-    ends = [seconds + (metrics.get("extract_seconds") or 0.0) for _, metrics, seconds in shown]
+    ends = [seconds + (run.extract_seconds or 0.0) for _, run, seconds in shown]
     x = logarithmic("training time", [*(seconds for _, _, seconds in shown), *ends], TIME_TICKS)
-    y = linear("test accuracy", [bound for _, metrics, _ in shown for bound in metrics["test"]["accuracy_ci95"]])
+    y = linear("test accuracy", [bound for _, run, _ in shown for bound in run.test_accuracy_ci95 or ()])
     chart = Chart("", "Test accuracy against training time; the table above has the same figures.", x, y)
-    for (_, metrics, seconds), end in zip(shown, ends, strict=True):
-        _timed_point(chart, metrics, seconds, end)
+    for (_, run, seconds), end in zip(shown, ends, strict=True):
+        _timed_point(chart, run, seconds, end)
     chart.name(
         [
-            ((seconds, metrics["test"]["accuracy"]), f"{number} {kinds.of_run(metrics)}", look_of(metrics))
-            for number, metrics, seconds in shown[:MOST_NAMED]
+            ((seconds, run.test_accuracy or 0.0), f"{number} {run.kind_in_words}", look_of(run))
+            for number, run, seconds in shown[:MOST_NAMED]
         ]
     )
-    looks = {look_of(metrics) for _, metrics, _ in shown}
+    looks = {look_of(run) for _, run, _ in shown}
     words = (("first", "a head on frozen features"), ("second", "the whole net, fine-tuned"))
     chart.key = [(look, text, ("dots",)) for look, text in words if look in looks]
     return chart
 
 
-def _timed_point(chart: Chart, metrics: Mapping[str, Any], seconds: float, end: float) -> None:
-    accuracy, look = metrics["test"]["accuracy"], look_of(metrics)
-    low, high = metrics["test"]["accuracy_ci95"]
+def _timed_point(chart: Chart, run: Run, seconds: float, end: float) -> None:
+    accuracy, look = run.test_accuracy or 0.0, look_of(run)
+    low, high = run.test_accuracy_ci95 or (accuracy, accuracy)
     chart.bars([((seconds, accuracy), (end, accuracy))], f"{look} faint")
     chart.bars([((seconds, low), (seconds, high))], look)
     chart.dots([(seconds, accuracy)], look)
@@ -133,20 +132,20 @@ def _seeds(chart: Chart, images: Array, accuracy: Array, look: str, words: str) 
     chart.key.append((look, words, ("line", "dots")))
 
 
-def calibration(answers: Answers) -> Chart:
+def calibration(predictions: Predictions) -> Chart:
     """Accuracy against the probability that the model gave, bin by bin; the diagonal is where both agree.
 
     Args:
-        answers: of at least one image.
+        predictions: of at least one image.
     """
-    bins = reliability(answers.confidence, answers.right)
+    bins = reliability(predictions.confidence, predictions.right)
     x, y = (Axis(label, 0, 1, UNIT_TICKS) for label in ("probability of the answer", "accuracy"))
     chart = Chart("", "Accuracy against probability, in bins.", x, y)
     chart.line([(0, 0), (1, 1)], "ideal")
     filled = np.flatnonzero(bins.images)
     points = _points(bins.confidence[filled], bins.accuracy[filled])
     chart.bars([(point, (point[0], point[0])) for point in points], "first")
-    many = bins.images[filled] * BINS >= len(answers.labels)
+    many = bins.images[filled] * BINS >= len(predictions.labels)
     chart.dots([point for point, big in zip(points, many, strict=True) if big], "first big")
     chart.dots([point for point, big in zip(points, many, strict=True) if not big], "first")
     return chart

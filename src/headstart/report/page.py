@@ -10,8 +10,7 @@ from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
 from headstart.report import figures, sections
 from headstart.report.thumbnails import Thumbnails
-from headstart.runs import kinds
-from headstart.runs.folder import Run
+from headstart.runs.run import Run
 from headstart.settings import CompareConfig, cache_path
 from headstart.support.quantities import duration
 
@@ -27,7 +26,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
     Args:
         folder: of the data set's runs; learning curves are looked for in it.
         sentence: the verdict.
-        ranked: folders and figures of the runs, the best first; at least one.
+        ranked: the runs, the best first; at least one.
         cache: the features, or None where there are none.
         images: the folder that the paths of the images are relative to, or None where it is not known.
 
@@ -40,7 +39,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
     thumbnails = Thumbnails(images)
     details = sections.details(ranked, thumbnails)
     values = {
-        "name": ranked[0][1]["dataset"],
+        "name": ranked[0].dataset,
         "sentence": sentence,
         "ranked": ranked[:MOST_LISTED],
         "runs": len(ranked),
@@ -48,7 +47,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         "time_chart": figures.accuracy_against_time(ranked),
         "details": details,
         "tested": [detail for detail in details if detail.tested],
-        "lost": [detail for detail in details if detail.metrics["test"]["images"] and not detail.tested],
+        "lost": [detail for detail in details if detail.run.test_images and not detail.tested],
         "learning_curves": sections.learning_curves(folder),
         "classes": sections.classes(details),
         "disagreements": sections.disagreements(details, thumbnails),
@@ -86,7 +85,6 @@ def _environment() -> Environment:
         "percent": _percent,
         "short": _short,
         "duration": duration,
-        "kind": kinds.of_run,
     }
     environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
@@ -94,8 +92,8 @@ def _environment() -> Environment:
 
 def _same_images(ranked: Sequence[Run]) -> bool:
     """Whether nothing says that runs were tested on different images."""
-    counts = {metrics["test"]["images"] for _, metrics in ranked}
-    digests = {metrics["test_digest"] for _, metrics in ranked if metrics.get("test_digest")}
+    counts = {run.test_images for run in ranked}
+    digests = {run.test_digest for run in ranked if run.test_digest}
     return len(counts) == 1 and len(digests) <= 1
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from headstart.report.comparison import Comparison
+from headstart.report.comparison import ComparedRun, Comparison
 from headstart.report.paired import Difference
-from headstart.report.standing import Standing
-from headstart.runs import kinds
+from headstart.runs.run import Run
 from headstart.support.quantities import duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
@@ -13,54 +12,54 @@ COST = ("run", "device", "train images", "parameters", "images/s", "peak memory"
 
 
 def accuracies(comparison: Comparison) -> str:
-    """How good each run is and how far from the reference, best validation accuracy first.
+    """Accuracy of each run and its difference to the reference, best validation accuracy first.
 
-    Returns:
-        A header, a line for each run, what the difference is to, and a warning where the test images differ.
+    A note says what the difference is to, a warning where the test images differ.
     """
-    rows = [_accuracy_row(standing, comparison.reference) for standing in comparison.standings]
+    rows = [_accuracy_row(compared, comparison.reference) for compared in comparison.ranking]
     return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison)])
 
 
 def costs(comparison: Comparison) -> str:
-    """What each run took, in the same order."""
+    """Time, memory and parameters of each run, in the same order."""
     note = "Paid once: the pass. Paid by every experiment: training. Pass repaid: from there on, the cache is cheaper."
-    return f"{_aligned([COST, *map(_cost_row, comparison.standings)])}\n{note}"
+    return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns from rows of cells, the first of which is the header, and a rule below it."""
+    """Rows of cells in columns; a rule below the first, the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _accuracy_row(standing: Standing, reference: str | None) -> tuple[str, ...]:
-    low, high = standing.test_accuracy_ci95 or (None, None)
-    own = "reference" if standing.name == reference else "-"
+def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ...]:
+    run, difference = compared.run, compared.difference
+    low, high = run.test_accuracy_ci95 or (None, None)
     return (
-        standing.name,
-        kinds.in_words(standing.kind, standing.method),
-        _share(standing.val_accuracy),
-        f"{_share(standing.test_accuracy)} ({_share(low)} to {_share(high)})" if standing.test_images else "-",
-        f"{standing.test_images:,}",
-        _share(standing.balanced_accuracy),
-        _points(standing.difference) if standing.difference else own,
-        _or_dash(_probability, standing.difference.p if standing.difference else None),
+        run.name,
+        run.kind_in_words,
+        _share(run.val_accuracy),
+        f"{_share(run.test_accuracy)} ({_share(low)} to {_share(high)})" if run.test_images else "-",
+        f"{run.test_images:,}",
+        _share(run.balanced_accuracy),
+        _points(difference) if difference else "reference" if run is reference else "-",
+        _or_dash(_probability, difference.p if difference else None),
     )
 
 
-def _cost_row(standing: Standing) -> tuple[str, ...]:
+def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
+    run = compared.run
     return (
-        standing.name,
-        standing.device or "-",
-        _or_dash("{:,}".format, standing.train_images),
-        _or_dash(human_count, standing.trainable_parameters),
-        _or_dash(human_count, standing.images_per_second),
-        _or_dash(human_bytes, standing.peak_memory_bytes),
-        _or_dash(duration, standing.extract_seconds),
-        _or_dash(duration, standing.train_seconds),
-        _or_dash("experiment {:,}".format, standing.pays_after),
+        run.name,
+        run.device or "-",
+        _or_dash("{:,}".format, run.train_images),
+        _or_dash(human_count, run.trainable_parameters),
+        _or_dash(human_count, run.images_per_second),
+        _or_dash(human_bytes, run.peak_memory_bytes),
+        _or_dash(duration, run.extract_seconds),
+        _or_dash(duration, run.train_seconds),
+        _or_dash("experiment {:,}".format, compared.pays_after),
     )
 
 
@@ -82,25 +81,25 @@ def _or_dash(words: Callable[[float], str], value: float | None) -> str:
 
 
 def _note(comparison: Comparison) -> list[str]:
-    """What the column of differences means, where it holds any."""
-    if not any(standing.difference for standing in comparison.standings):
+    """The meaning of the column of differences, unless it is empty."""
+    if not comparison.reference or not any(compared.difference for compared in comparison.ranking):
         return []
     return [
-        f"Difference: points of test accuracy, image by image, to {comparison.reference}, the best frozen run "
+        f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
         "by validation;\np: McNemar's exact test of no difference."
     ]
 
 
 def _warnings(comparison: Comparison) -> list[str]:
-    others = [standing for standing in comparison.standings if standing.name != comparison.reference]
-    counts = sorted({standing.test_images for standing in comparison.standings})
-    digests = {standing.test_digest for standing in comparison.standings if standing.test_digest}
+    runs = [compared.run for compared in comparison.ranking]
+    others = [compared for compared in comparison.ranking if compared.run is not comparison.reference]
+    counts, digests = sorted({run.test_images for run in runs}), {run.test_digest for run in runs if run.test_digest}
     if len(counts) > 1:
-        found = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"
+        counted = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"
     elif len(digests) > 1:
-        found = f"{len(digests)} different sets of {counts[0]}"
-    elif comparison.reference and counts[0] and any(standing.difference is None for standing in others):
-        found = "or not with the same labels"
+        counted = f"{len(digests)} different sets of {counts[0]}"
+    elif comparison.reference and counts[0] and any(compared.difference is None for compared in others):
+        counted = "or not with the same labels"
     else:
         return []
-    return [f"Warning: these runs were not tested on the same images ({found}); do not compare their accuracies."]
+    return [f"Warning: these runs were not tested on the same images ({counted}); do not compare their accuracies."]

@@ -1,12 +1,12 @@
 """A run folder: settings, figures, predictions, pictures. Every kind of training ends here.
 
-    folder.py       the folder of a run: its name, its files, reading and writing
-    predictions.py  what a model said about the images of a split
+    run.py          a finished run: its figures, the runs of a data set, their order
+    folder.py       the folder of a run: its name, and writing its files
+    predictions.py  the predicted classes of a split
     figures.py      from predictions to the figures of metrics.json
     metrics.py      accuracy, balanced accuracy, F1, log loss, with their intervals
     calibration.py  temperature and calibration error
     history.py      the epochs of a training
-    kinds.py        which kinds of run there are
     pictures.py     curves.png and confusion.png
     drawing.py      colours, axes and files of all pictures
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from headstart.runs import kinds
 from headstart.runs.drawing import PALETTE, drawable, picture
+from headstart.runs.run import Run
 
 MAX_NAMED_CLASSES = 40
 """More class names along an axis could not be read."""
@@ -95,25 +95,25 @@ def confusion(
             _write_counts(axes, counts, shares)
 
 
-def accuracy_against_time(runs: Sequence[tuple[Path, Mapping[str, Any]]], path: Path) -> None:
+def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
     """Test accuracy with its 95% interval over training time; a faint line adds the pass over the images.
 
     Args:
-        runs: folders and figures, the most important first: at most `MAX_NAMED_RUNS` are named. Runs without a test
+        runs: the most important first: at most `MAX_NAMED_RUNS` are named. Runs without a test
             accuracy or a training time are left out.
         path: the PNG file to write.
     """
-    shown = [run for run in runs if run[1]["test"]["images"] and run[1].get("train_seconds") is not None]
-    looks = _looks([metrics for _, metrics in shown])
+    shown = [run for run in runs if run.test_images and run.train_seconds is not None]
+    looks = _looks(shown)
     with picture(path, 10, 6) as figure:
         axes = figure.subplots()
         axes.set(title="Accuracy against training time", ylabel="test accuracy and 95% interval", xscale="log")
         axes.set_xlabel("training time (log scale); the faint line adds the pass over the images")
-        for _, metrics in shown:
-            _point(axes, metrics, looks[_label(metrics)])
+        for run in shown:
+            _point(axes, run, looks[run.kind_in_words])
         for label, look in looks.items():
             axes.plot([], [], look.marker, color=look.colour, label=label)
-        _time_axis(axes, [span for _, metrics in shown for span in _seconds(metrics)])
+        _time_axis(axes, [span for run in shown for span in _seconds(run)])
         if looks:
             figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0, columnspacing=1.2)
         figure.draw_without_rendering()  # the layout settles, so that names can be placed by pixels
@@ -138,10 +138,10 @@ def _write_counts(axes: Axes, counts: npt.NDArray[np.integer], shares: npt.NDArr
         axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=10)
 
 
-def _seconds(metrics: Mapping[str, Any]) -> tuple[float, float]:
+def _seconds(run: Run) -> tuple[float, float]:
     """Training time alone and with the pass over the images, as far to the left as a logarithm can show."""
-    train = max(float(metrics["train_seconds"]), 1e-3)
-    return train, train + (metrics.get("extract_seconds") or 0.0)
+    train = max(run.train_seconds or 0.0, 1e-3)
+    return train, train + (run.extract_seconds or 0.0)
 
 
 class _Look(NamedTuple):
@@ -149,24 +149,20 @@ class _Look(NamedTuple):
     colour: str
 
 
-def _label(metrics: Mapping[str, Any]) -> str:
-    return kinds.in_words(metrics["kind"], kinds.method(metrics))
-
-
-def _looks(runs: Sequence[Mapping[str, Any]]) -> dict[str, _Look]:
+def _looks(runs: Sequence[Run]) -> dict[str, _Look]:
     """A look for each kind: circles on frozen features, squares end to end, with colours from either end."""
     looks: dict[str, _Look] = {}
     for frozen, marker, colours in ((True, "o", PALETTE), (False, "s", PALETTE[::-1])):
-        labels = dict.fromkeys(_label(metrics) for metrics in runs if kinds.is_frozen(metrics) == frozen)
+        labels = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
         looks |= {label: _Look(marker, colour) for label, colour in zip(labels, cycle(colours), strict=False)}
     return looks
 
 
-def _point(axes: Axes, metrics: Mapping[str, Any], look: _Look) -> None:
-    (train, total), accuracy = _seconds(metrics), metrics["test"]["accuracy"]
+def _point(axes: Axes, run: Run, look: _Look) -> None:
+    (train, total), accuracy = _seconds(run), run.test_accuracy or 0.0
     axes.hlines(accuracy, train, total, color=look.colour, alpha=0.3, linewidth=1.5)
     axes.plot(total, accuracy, "|", color=look.colour, alpha=0.4 if total > train else 0)
-    axes.vlines(train, *metrics["test"]["accuracy_ci95"], color=look.colour, alpha=0.5, linewidth=1.5)
+    axes.vlines(train, *(run.test_accuracy_ci95 or (accuracy, accuracy)), color=look.colour, alpha=0.5, linewidth=1.5)
     axes.plot(train, accuracy, look.marker, color=look.colour, markersize=8)
 
 
@@ -178,12 +174,12 @@ def _time_axis(axes: Axes, seconds: Sequence[float]) -> None:
     axes.set_xlim(low, high)
 
 
-def _name_points(axes: Axes, runs: Sequence[tuple[Path, Mapping[str, Any]]], looks: Mapping[str, _Look]) -> None:
+def _name_points(axes: Axes, runs: Sequence[Run], looks: Mapping[str, _Look]) -> None:
     """Writes each name beside its point, where it covers least of other names, points and lines."""
-    taken = [box for _, metrics in runs for box in _boxes(axes, metrics)]
-    for folder, metrics in runs[:MAX_NAMED_RUNS]:
-        point, colour = (_seconds(metrics)[0], metrics["test"]["accuracy"]), looks[_label(metrics)].colour
-        name = axes.annotate(drawable(folder.name, "?"), point, (0, 0), textcoords="offset pixels", color=colour)
+    taken = [box for run in runs for box in _boxes(axes, run)]
+    for run in runs[:MAX_NAMED_RUNS]:
+        point, colour = (_seconds(run)[0], run.test_accuracy or 0.0), looks[run.kind_in_words].colour
+        name = axes.annotate(drawable(run.name, "?"), point, (0, 0), textcoords="offset pixels", color=colour)
         name.set(fontsize=9, verticalalignment="center", parse_math=False)
         box = name.get_window_extent()
         shift = name.xyann = _free_place(box, taken, axes.bbox)
@@ -194,10 +190,10 @@ def _name_points(axes: Axes, runs: Sequence[tuple[Path, Mapping[str, Any]]], loo
             axes.annotate("", point, end, textcoords="offset pixels", arrowprops=line)
 
 
-def _boxes(axes: Axes, metrics: Mapping[str, Any]) -> list[Bbox]:
+def _boxes(axes: Axes, run: Run) -> list[Bbox]:
     """What a point covers, in pixels: itself, its interval and the line of the pass."""
-    (train, total), accuracy = _seconds(metrics), metrics["test"]["accuracy"]
-    low, high = metrics["test"]["accuracy_ci95"]
+    (train, total), accuracy = _seconds(run), run.test_accuracy or 0.0
+    low, high = run.test_accuracy_ci95 or (accuracy, accuracy)
     point, interval, tail = ([train] * 2, [accuracy] * 2), ([train] * 2, [low, high]), ([train, total], [accuracy] * 2)
     return [Bbox(axes.transData.transform(np.transpose(ends))).padded(4) for ends in (point, interval, tail)]
 

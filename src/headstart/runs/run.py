@@ -1,0 +1,173 @@
+"""A finished run: its folder and its figures, the runs of a data set, and their order."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunError
+from headstart.runs.predictions import read_classes
+from headstart.support.quantities import duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    """All of metrics.json, for what only some runs have."""
+    kind: str
+    """head, sweep, logistic, ridge, knn or finetune."""
+    dataset: str
+    device: str | None
+    train_images: int | None
+    val_accuracy: float | None
+    test_images: int
+    test_digest: str | None
+    """Of the names of the test images."""
+    test_accuracy: float | None
+    test_accuracy_ci95: tuple[float, float] | None
+    balanced_accuracy: float | None
+    """On the test images, like the next."""
+    macro_f1: float | None
+    trainable_parameters: int | None
+    images_per_second: float | None
+    """In training."""
+    peak_memory_bytes: int | None
+    extract_seconds: float | None
+    """Of the pass over the images that made the cache."""
+    train_seconds: float | None
+    temperature: float | None
+    """See `figures.figures`."""
+    best_setting: Mapping[str, Any] | None
+    """What a sweep or a probe chose."""
+
+    @classmethod
+    def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
+        """The run whose metrics.json holds `metrics`."""
+        test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")
+        values: dict[str, Any] = {
+            "folder": folder,
+            "metrics": metrics,
+            "kind": metrics["kind"],
+            "dataset": metrics["dataset"],
+            "val_accuracy": metrics["val"].get("accuracy"),
+            "test_images": test["images"],
+            "test_accuracy": test.get("accuracy"),
+            "test_accuracy_ci95": tuple(interval) if interval else None,
+            "balanced_accuracy": test.get("balanced_accuracy"),
+            "macro_f1": test.get("macro_f1"),
+        }
+        rest: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
+        return cls(**rest | values)
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.name
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it learned from cached features of a frozen backbone."""
+        return self.kind != "finetune"
+
+    @property
+    def method(self) -> str | None:
+        """How a net was fine-tuned: seed, strong or lp-ft; None for a run on frozen features.
+
+        Early runs do not note it: they had no choice but seed.
+        """
+        return None if self.is_frozen else self.metrics.get("method") or "seed"
+
+    @property
+    def kind_in_words(self) -> str:
+        """Kind and method for tables and pictures: `head`, `finetune strong`."""
+        return f"{self.kind} {self.method}" if self.method else self.kind
+
+    @property
+    def weights_file(self) -> Path:
+        """The head, or the whole fine-tuned net; nearest neighbours have none."""
+        return self.folder / ("head.pth" if self.is_frozen else "finetuned_resnet50.pth")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """(C,) names, in the order of the probabilities; a RunError if predictions.csv cannot be read."""
+        return read_classes(self.folder)
+
+    def settings(self) -> dict[str, Any]:
+        """What was set for its training; of a sweep or probe, what was chosen.
+
+        Raises:
+            RunError: config.json is missing or broken.
+        """
+        if self.best_setting:
+            return dict(self.best_setting)
+        try:
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise RunError(f"{self.folder / 'config.json'} cannot be read. Train again.") from None
+        return {name: value for name, value in config.items() if not name.endswith("_digest")}
+
+    def digest(self) -> str:
+        """What identifies the run; another training in the same folder has another one."""
+        return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
+
+    def summary(self) -> str:
+        """One line for a terminal.
+
+        For example `test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`.
+        """
+        parts = ["no test images"]
+        if self.test_accuracy_ci95:
+            low, high = self.test_accuracy_ci95
+            accuracy = f"{self.test_accuracy:.3f} (95% {low:.3f} to {high:.3f})"
+            parts = [f"test accuracy {accuracy} on {self.test_images} images"]
+        if self.val_accuracy is not None:
+            parts.append(f"validation {self.val_accuracy:.3f}")
+        if self.train_seconds is not None:
+            parts.append(f"trained in {duration(self.train_seconds)}")
+        return "; ".join(parts)
+
+
+def load_run(folder: Path) -> Run:
+    """Reads a run.
+
+    Raises:
+        RunError: the run is missing, incomplete, or its metrics.json is broken.
+    """
+    path = folder / "metrics.json"
+    try:
+        return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
+    except (LookupError, TypeError, AttributeError):
+        raise RunError(f"{path} lacks kind, dataset, test or val: remove the folder and run again.") from None
+
+
+def list_runs(root_of_dataset: Path) -> list[Run]:
+    """The finished runs of a data set, by name; none where there is no such folder.
+
+    Raises:
+        RunError: a metrics.json is broken.
+    """
+    return [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
+
+
+def ranked(runs: Sequence[Run]) -> list[Run]:
+    """Best validation accuracy first, of equals the one trained faster, then by name; test figures do not count.
+
+    A run without a validation accuracy comes last.
+    """
+
+    def rank(run: Run) -> tuple[float, float, str]:
+        accuracy, seconds = run.val_accuracy, run.train_seconds
+        return math.inf if accuracy is None else -accuracy, math.inf if seconds is None else seconds, run.name
+
+    return sorted(runs, key=rank)
