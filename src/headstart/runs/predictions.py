@@ -51,8 +51,7 @@ class Predictions:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """(N,), whether the predicted class is the true one."""
-        right: npt.NDArray[np.bool_] = self.labels == self.predicted
-        return right
+        return np.equal(self.labels, self.predicted)
 
     @property
     def label_names(self) -> list[str]:
@@ -61,11 +60,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
-    """The predictions of a run.
-
-    Args:
-        folder: of the run.
-        probabilities: whether to read them all, too; they come back as float32, to the bit.
+    """The predictions of a run; with `probabilities` all of these as float32, to the bit.
 
     Raises:
         RunError: predictions.csv is missing or broken.
@@ -87,11 +82,7 @@ def read_predictions(folder: Path, *, probabilities: bool = False) -> Prediction
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of a run's classes, in the order of its probabilities.
-
-    Raises:
-        RunError: predictions.csv, whose header holds them, is missing or broken.
-    """
+    """Names of a run's classes, in the order of its probabilities; from the header of predictions.csv."""
     with _opened(folder) as (classes, _):
         return classes
 
