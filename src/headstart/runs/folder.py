@@ -27,28 +27,20 @@ from headstart.support.files import plain, whole_file, write_csv, write_json
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 
 
+def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
+    """All that decides the result of a run: its settings but for those that name files or devices, and its inputs."""
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PLACES}
+    return settings | inputs
+
+
 def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
-    """The folder for a run: the same for the same settings, in any order.
-
-    Args:
-        root: the folder of all runs.
-        dataset: name of the data set.
-        kind: "head", "finetune", …
-        identity: see `identity`; JSON-like, paths count as their text.
-
-    Returns:
-        `root/<dataset>/<kind>-<8 hex digits>`.
-    """
+    """`root/<dataset>/<kind>-<8 hex digits>`, the same for the same identity in any order."""
     canonical = json.dumps(plain(identity), sort_keys=True, separators=(",", ":"))
     return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, before a training whose result could not be saved.
-
-    Raises:
-        RunError: it cannot be made.
-    """
+    """Makes the folder of a run, before a training whose result could not be saved; a RunError if it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -116,11 +108,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder holds the finished run with this identity, which its config.json tells.
-
-    Raises:
-        RunError: the folder holds a finished run with other settings.
-    """
+    """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run."""
     if not is_complete(folder):
         return False
     try:
@@ -130,9 +118,3 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     if config != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
     return True
-
-
-def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
-    """All that decides the result of a run: its settings but for those that name files or devices, and its inputs."""
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PLACES}
-    return settings | inputs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.runs.calibration import calibration_error, cross_entropies
+from headstart.runs.calibration import Labels, Probabilities, calibration_error, cross_entropies
 
 RESAMPLES = 1000
 """Another seed then moves an end by about 2% of the width: the standard error of a normal's 2.5th percentile."""
@@ -17,15 +17,12 @@ Z_95 = 1.959963984540054
 """The standard normal's 97.5th percentile: 95% of it lies within plus or minus this."""
 
 
-def evaluate(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> dict[str, Any]:
+def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
     """The figures of a classifier on one split; the order of the images does not matter.
 
-    Balanced accuracy and macro-F1 average over the classes that occur in `labels`, in each resample of the bootstrap,
-    too: a class without images has neither a recall nor an F1.
-
-    Args:
-        probabilities: (N, C), rows that sum to 1; the highest of a row is the prediction, the first one of equals.
-        labels: (N,), each in 0..C-1.
+    The highest probability of a row is the prediction, the first one of equals. Balanced accuracy and macro-F1 average
+    over the classes that occur in `labels`, in each resample of the bootstrap, too: a class without images has neither
+    a recall nor an F1.
 
     Returns:
         images (N), accuracy, top5_accuracy (None where C <= 5: it would be 1), balanced_accuracy, macro_f1,
@@ -38,30 +35,29 @@ def evaluate(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     """
     _check(probabilities, labels)
     (images, class_count), correct = probabilities.shape, int((probabilities.argmax(axis=1) == labels).sum())
-    averages, intervals = _bootstrapped(probabilities, labels)
     return {
         "images": images,
         "accuracy": correct / images,
         "accuracy_ci95": list(wilson_interval(correct, images)),
-        "top5_accuracy": top_accuracy(probabilities, labels, 5) if class_count > 5 else None,
-        **averages,
-        **intervals,
+        "top5_accuracy": _top_accuracy(probabilities, labels, 5) if class_count > 5 else None,
+        **_bootstrapped(probabilities, labels),
         "calibration_error": calibration_error(probabilities, labels),
     }
 
 
-def class_averages(
-    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], class_count: int
-) -> tuple[float, float]:
-    """Balanced accuracy and macro-F1 over the classes that occur in `labels`, each in [0, 1].
+def _check(probabilities: Probabilities, labels: Labels) -> None:
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(f"expected probabilities (N, C) and labels (N,); got {probabilities.shape}, {labels.shape}")
+    if not len(labels):
+        raise ValueError("expected at least one image to evaluate on; got none")
+    if not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
+        raise ValueError(
+            f"expected labels in 0..{probabilities.shape[1] - 1}; got {labels.min()} to {labels.max()} among them"
+        )
 
-    scikit-learn's take milliseconds each, too slow for a thousand resamples; a test compares the results.
 
-    Args:
-        labels: (N,), the truth, each in 0..C-1; N at least 1.
-        predicted: (N,), each in 0..C-1.
-        class_count: C.
-    """
+def _class_averages(labels: Labels, predicted: Labels, class_count: int) -> tuple[float, float]:
+    """Balanced accuracy and macro-F1 over the classes in `labels`; scikit-learn's are too slow for 1000 resamples."""
     support, named, right = (
         np.bincount(classes, minlength=class_count) for classes in (labels, predicted, labels[labels == predicted])
     )
@@ -70,15 +66,10 @@ def class_averages(
     return float(recall.mean()), float(f1.mean())
 
 
-def top_accuracy(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], places: int) -> float:
-    """The share of images whose class is among the `places` most probable; of equal probabilities the first counts.
+def _top_accuracy(probabilities: Probabilities, labels: Labels, places: int) -> float:
+    """The share of images whose class is among the `places` (< C) most probable; of equals the first counts.
 
     scikit-learn's takes the last of equals, which can put this below the accuracy, and sorts every row.
-
-    Args:
-        probabilities: (N, C).
-        labels: (N,), each in 0..C-1.
-        places: 1..C-1.
     """
     of_label = probabilities[np.arange(len(labels)), labels, None]
     classes = np.arange(probabilities.shape[1])
@@ -87,16 +78,7 @@ def top_accuracy(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share, valid for small counts and for shares near 0 and 1.
-
-    Not by `scipy.stats.binomtest`, which takes half a second to load and differs in the last digit.
-
-    Args:
-        correct: 0..total.
-        total: at least 1.
-
-    Returns:
-        Low and high, 0 <= low <= correct / total <= high <= 1.
+    """The 95% interval of a share, valid for small counts (`total` at least 1) and for shares near 0 and 1.
 
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; recommended by Brown, Cai and DasGupta 2001,
     doi:10.1214/ss/1009213286, section 3.1.1.
@@ -108,46 +90,28 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
 
 
-def _bootstrapped(
-    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Balanced accuracy, macro-F1 and log loss, and the interval of each, from the same sums."""
+def _bootstrapped(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
+    """Balanced accuracy, macro-F1 and log loss, and the interval of each."""
     predicted, losses = probabilities.argmax(axis=1), cross_entropies(probabilities, labels)
     order = np.lexsort((losses, predicted, labels))  # the resamples do not depend on the order of the images
     labels, predicted, losses = labels[order], predicted[order], losses[order]
 
     def figures(rows: npt.NDArray[np.int64]) -> tuple[float, float, float]:
-        return *class_averages(labels[rows], predicted[rows], probabilities.shape[1]), float(losses[rows].mean())
+        return *_class_averages(labels[rows], predicted[rows], probabilities.shape[1]), float(losses[rows].mean())
 
     names = ("balanced_accuracy", "macro_f1", "log_loss")
-    averages = dict(zip(names, figures(np.arange(len(labels))), strict=True))
     ranges = intervals(figures, len(labels)).tolist()
-    return averages, {f"{name}_ci95": range_ for name, range_ in zip(names, ranges, strict=True)}
-
-
-def _check(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(f"expected probabilities (N, C) and labels (N,); got {probabilities.shape}, {labels.shape}")
-    if not len(labels):
-        raise ValueError("expected at least one image to evaluate on; got none")
-    if not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
-        raise ValueError(
-            f"expected labels in 0..{probabilities.shape[1] - 1}; got {labels.min()} to {labels.max()} among them"
-        )
+    return {
+        **dict(zip(names, figures(np.arange(len(labels))), strict=True)),
+        **{f"{name}_ci95": range_ for name, range_ in zip(names, ranges, strict=True)},
+    }
 
 
 def intervals(figures: Callable[[npt.NDArray[np.int64]], Sequence[float]], images: int) -> npt.NDArray[np.float64]:
-    """The 95% percentile intervals of figures under the choice of the images.
+    """The 95% percentile intervals (F, 2) of F figures under the choice of the images; NaN where a resample gives NaN.
 
-    A figure that is the same in every resample, such as the accuracy of a model without an error, has an interval
-    without width.
-
-    Args:
-        figures: gives the F figures of the images with these rows (N,), each in 0..N-1, with repetitions.
-        images: N, at least 1.
-
-    Returns:
-        (F, 2), low and high in the unit of the figure; NaN for a figure that is NaN in a resample.
+    `figures` takes rows (N,) in 0..N-1, with repetitions. A figure that is the same in every resample, such as the
+    accuracy of a model without an error, has an interval without width.
 
     Source: Efron and Tibshirani 1993, doi:10.1201/9780429246593, chapter 13.
     """
