@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.report import charts, figures
-from headstart.report.answers import Answers
 from headstart.report.charts import BOTTOM, LEFT, LETTER, LINE, RIGHT, TOP, Chart, linear, logarithmic
 from headstart.runs.pictures import TIME_TICKS
+from headstart.runs.predictions import Predictions
 
 UNIT = charts.Axis("", 0, 1, ())
 
@@ -123,8 +123,8 @@ def test_the_learning_curve_has_the_mean_over_seeds():
 
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy():
     confidence = np.array([0.95, 0.95, 0.55])
-    answers = Answers(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
-    chart = figures.calibration(answers)
+    predictions = Predictions(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
+    chart = figures.calibration(predictions)
     dots = [place for shape in chart.shapes if shape.kind == "dots" for place in places(shape.path)]
     assert sorted(dots) == sorted([chart.place((0.95, 0.5)), chart.place((0.55, 1))])
 

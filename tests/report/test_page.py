@@ -78,7 +78,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
     generator, folder = np.random.default_rng(seed), root / f"{kind}-{seed:08x}"
     labels = np.array([LABELS[row] for row in rows] if labels is None else labels)
     probabilities = generator.dirichlet(np.ones(len(classes)), len(labels)).astype(np.float32)
-    test = Predictions([f"{row:04}.png" for row in rows], labels, probabilities, classes)
+    test = Predictions.from_probabilities([f"{row:04}.png" for row in rows], labels, probabilities, classes)
     history = [
         {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_accuracy": 0.6, "seconds": 1.0}
         for epoch in range(1, epochs + 1)
@@ -201,7 +201,7 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
     root, sentence, found, _, images = everything
     page = Page(render(root, sentence, found[:1], None, images))
     predictions = read_predictions(found[0].folder)
-    confidence = predictions.probabilities.max(axis=1)
+    confidence = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
     assert [image["alt"].split(",")[0] for image in page.of("img")] == expected

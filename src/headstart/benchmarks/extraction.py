@@ -64,7 +64,7 @@ class Extraction:
         backbone = fast_module(extractor.net, extractor.scale, *form, extractor.device)
         head = seed_head(CLASSES).to(extractor.device)
         classifier = Classifier(Parts(backbone, head, tuple(map(str, range(CLASSES))), made, False, form[1]))
-        list(classifier.answers([self.manifest.place(0)], self.config.batch_size))
+        list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
         return classifier
 
     def predicting(self) -> float:

@@ -4,7 +4,6 @@ Threads decode; this one feeds the backbone; another writes. On a GPU the featur
 next is computed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -82,10 +81,10 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache, team = FeatureCache(path), team or Team()
-        self._ask_canaries(cache)
+        self._check_canaries(cache)
         pending = np.stack([view.pending(self.config.view_splits) for view in cache.views])
         size = self.batch_size(cache.recipe)
-        under_way = Pass(cache.views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         return under_way.run()
 
@@ -122,26 +121,26 @@ class Extractor:
         Returns:
             View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size, views = self.batch_size(cache.recipe), cache.views
-        loaded = load_views(views, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
-        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, views)]
+        size = self.batch_size(cache.recipe)
+        loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, cache)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for batch in batches(same, size, cache.recipe.image_px):
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 
-    def _ask_canaries(self, cache: FeatureCache) -> None:
-        """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
-        found, now = self.recompute(cache, sample_of(cache, CANARIES))
-        difference = difference_from(cache, found, now)
+    def _check_canaries(self, cache: FeatureCache) -> None:
+        """Refuses to add rows where finished ones, computed again, differ: by another library version or processor."""
+        canaries, features = self.recompute(cache, sample_of(cache, CANARIES))
+        difference = difference_from(cache, canaries, features)
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
-                f"{cache.path}: {len(found)} finished rows, computed again, differ by {difference:.2g} of the largest "
-                "value: another processor or library version computes other features. Extract again with --overwrite, "
-                "or go on where the cache was begun."
+                f"{cache.path}: {len(canaries)} finished rows, computed again, differ by {difference:.2g} of the "
+                "largest value: another processor or library version computes other features. Extract again with "
+                "--overwrite, or go on where the cache was begun."
             )
 
 
-def _is_unchanged(image: Loaded, views: Sequence[FeatureCache]) -> bool:
-    return image.digest == views[image.view].digest(image.row)
+def _is_unchanged(image: Loaded, cache: FeatureCache) -> bool:
+    return image.digest == cache.views[image.view].digest(image.row)

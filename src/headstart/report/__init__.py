@@ -7,7 +7,7 @@
     page.py        report.html, from page.html.jinja
     sections.py    what the page says about the data and the best runs
     gallery.py     mistakes and near-duplicates with their pictures
-    answers.py     predictions of several runs, joined by image
+    mistakes.py    which images and classes models confuse
     figures.py     the figures of the page
     charts.py      how they are drawn
     thumbnails.py  small pictures inside the page

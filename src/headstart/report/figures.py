@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from headstart.heads.pictures import finite_pairs, over_seeds
 from headstart.report import charts
-from headstart.report.answers import Answers
 from headstart.report.charts import Axis, Chart, Point, linear, logarithmic
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.pictures import TIME_TICKS
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 from headstart.support.quantities import human_count
 
@@ -132,20 +132,20 @@ def _seeds(chart: Chart, images: Array, accuracy: Array, look: str, words: str) 
     chart.key.append((look, words, ("line", "dots")))
 
 
-def calibration(answers: Answers) -> Chart:
+def calibration(predictions: Predictions) -> Chart:
     """Accuracy against the probability that the model gave, bin by bin; the diagonal is where both agree.
 
     Args:
-        answers: of at least one image.
+        predictions: of at least one image.
     """
-    bins = reliability(answers.confidence, answers.right)
+    bins = reliability(predictions.confidence, predictions.right)
     x, y = (Axis(label, 0, 1, UNIT_TICKS) for label in ("probability of the answer", "accuracy"))
     chart = Chart("", "Accuracy against probability, in bins.", x, y)
     chart.line([(0, 0), (1, 1)], "ideal")
     filled = np.flatnonzero(bins.images)
     points = _points(bins.confidence[filled], bins.accuracy[filled])
     chart.bars([(point, (point[0], point[0])) for point in points], "first")
-    many = bins.images[filled] * BINS >= len(answers.labels)
+    many = bins.images[filled] * BINS >= len(predictions.labels)
     chart.dots([point for point, big in zip(points, many, strict=True) if big], "first big")
     chart.dots([point for point, big in zip(points, many, strict=True) if not big], "first")
     return chart

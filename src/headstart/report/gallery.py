@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from sklearn.metrics import precision_recall_fscore_support
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.nearest import Nearest
-from headstart.report.answers import Answers, disagreement
+from headstart.report.mistakes import confusion, disagreement, surest_mistakes
 from headstart.report.thumbnails import Thumbnails
+from headstart.runs.predictions import Predictions
 
 MISTAKES = 8
 """Thumbnails of each run."""
@@ -75,12 +77,13 @@ class ClassRow:
     """Precision, recall and F1 of each model."""
 
 
-def mistakes(answers: Answers, thumbnails: Thumbnails) -> list[Card]:
-    """The most confident wrong answers of a model."""
-    return [_card(answers, place, (_said(answers, place),), thumbnails) for place in answers.surest_mistakes(MISTAKES)]
+def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
+    """The most confident wrong predictions of a model."""
+    numbers = surest_mistakes(predictions, MISTAKES)
+    return [_card(predictions, number, (_said(predictions, number),), thumbnails) for number in numbers]
 
 
-def disagreements(one: Answers, other: Answers, thumbnails: Thumbnails) -> Disagreements:
+def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> Disagreements:
     """What two models say about the images on which they differ."""
     apart = disagreement(one, other)
     pairs = list(zip(apart.one, apart.other, strict=True))
@@ -100,34 +103,38 @@ def twins(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list
     return found
 
 
-def class_rows(models: Sequence[Answers]) -> list[ClassRow]:
+def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
     """Every class with test images, the one with the least mean F1 first.
 
     Args:
         models: at least one, all with the same classes.
     """
-    figures = [model.by_class() for model in models]
-    images = figures[0].images
-    mean_f1 = np.mean([figure.f1 for figure in figures], axis=0)
+    classes = range(len(models[0].classes))
+    figures = [
+        precision_recall_fscore_support(model.labels, model.predicted, labels=classes, zero_division=np.nan)
+        for model in models
+    ]
+    images = figures[0][3]
+    mean_f1 = np.mean([f1 for _, _, f1, _ in figures], axis=0)
     return [
         ClassRow(
             models[0].classes[label],
             int(images[label]),
-            [(float(each.precision[label]), float(each.recall[label]), float(each.f1[label])) for each in figures],
+            [(float(precision[label]), float(recall[label]), float(f1[label])) for precision, recall, f1, _ in figures],
         )
         for label in np.argsort(mean_f1, kind="stable")
         if images[label]
     ]
 
 
-def matrix_picture(answers: Answers) -> tuple[str, int]:
-    """A large confusion matrix as a PNG, transparent where nothing is; rows are true classes, columns answers.
+def matrix_picture(predictions: Predictions) -> tuple[str, int]:
+    """A large confusion matrix as a PNG, transparent where nothing is; rows are true classes, columns predicted ones.
 
     Returns:
         A data URI, and how many classes share a row and a column.
     """
-    merged = math.ceil(len(answers.classes) / MATRIX_SIDE)
-    counts = answers.confusion(merged)
+    merged = math.ceil(len(predictions.classes) / MATRIX_SIDE)
+    counts = confusion(predictions, merged)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     pixels = np.empty((*counts.shape, 4), np.uint8)
     pixels[..., :3], pixels[..., 3] = INK, np.round(255 * np.sqrt(shares))  # the root lifts rare confusions
@@ -136,14 +143,14 @@ def matrix_picture(answers: Answers) -> tuple[str, int]:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), merged
 
 
-def _said(answers: Answers, place: int) -> Said:
-    name = answers.classes[answers.predicted[place]]
-    return Said(name, float(answers.confidence[place]), bool(answers.right[place]))
+def _said(predictions: Predictions, number: int) -> Said:
+    name = predictions.classes[predictions.predicted[number]]
+    return Said(name, float(predictions.confidence[number]), bool(predictions.right[number]))
 
 
-def _card(answers: Answers, place: int, said: tuple[Said, ...], thumbnails: Thumbnails) -> Card:
-    path = answers.paths[place]
-    return Card(thumbnails.of(path), path, answers.classes[answers.labels[place]], said)
+def _card(predictions: Predictions, number: int, said: tuple[Said, ...], thumbnails: Thumbnails) -> Card:
+    path = predictions.paths[number]
+    return Card(thumbnails.of(path), path, predictions.classes[predictions.labels[number]], said)
 
 
 def _cached_card(cache: FeatureCache, row: int, thumbnails: Thumbnails) -> Card:

@@ -11,13 +11,12 @@ from scipy.linalg import eigh
 from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
-from headstart.report import figures, gallery
-from headstart.report.answers import Answers
+from headstart.report import figures, gallery, mistakes
 from headstart.report.charts import Chart
 from headstart.report.figures import FeatureMap
 from headstart.report.gallery import Card, ClassRow, Disagreements, Twins
 from headstart.report.thumbnails import Thumbnails
-from headstart.runs.predictions import read_predictions
+from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
 from headstart.support.files import read_csv
 
@@ -49,14 +48,14 @@ class Detail:
 class Tested:
     """What a run said about test images, of which there is at least one."""
 
-    answers: Answers
+    predictions: Predictions
     calibration: Chart
     confusion: NDArray[np.int64] | None
-    """(C, C), see `Answers.confusion`; None where the classes are too many for a table."""
+    """(C, C), see `mistakes.confusion`; None where the classes are too many for a table."""
     confusion_picture: tuple[str, int] | None
     """See `galleries.matrix_picture`; None where there is a table."""
     frequent: list[tuple[int, int, int]]
-    """See `Answers.frequent_confusions`."""
+    """See `mistakes.frequent_confusions`."""
     mistakes: list[Card]
 
 
@@ -93,21 +92,21 @@ def _detail(number: int, run: Run, thumbnails: Thumbnails) -> Detail:
     history = _numbers(run.folder / "history.csv", HISTORY)
     curves = figures.training_curves(history) if history else []
     try:
-        answers = Answers.from_predictions(read_predictions(run.folder)) if run.test_images else None
+        predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so
-        answers = None
-    return Detail(number, run, curves, _tested(answers, thumbnails) if answers else None)
+        predictions = None
+    return Detail(number, run, curves, _tested(predictions, thumbnails) if predictions else None)
 
 
-def _tested(answers: Answers, thumbnails: Thumbnails) -> Tested:
-    few = len(answers.classes) <= MOST_MATRIX_CLASSES
+def _tested(predictions: Predictions, thumbnails: Thumbnails) -> Tested:
+    few = len(predictions.classes) <= MOST_MATRIX_CLASSES
     return Tested(
-        answers,
-        figures.calibration(answers),
-        answers.confusion() if few else None,
-        None if few else gallery.matrix_picture(answers),
-        answers.frequent_confusions(FREQUENT_CONFUSIONS),
-        gallery.mistakes(answers, thumbnails),
+        predictions,
+        figures.calibration(predictions),
+        mistakes.confusion(predictions) if few else None,
+        None if few else gallery.matrix_picture(predictions),
+        mistakes.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
+        gallery.mistakes(predictions, thumbnails),
     )
 
 
@@ -128,9 +127,9 @@ def learning_curves(folder: Path) -> list[Chart]:
     return [figures.learning_curve(name, points) for name, points in found if points]
 
 
-def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Answers] | None:
+def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Predictions] | None:
     return next(
-        ((each, each.tested.answers) for each in details if each.tested and each.run.is_frozen != finetuned),
+        ((each, each.tested.predictions) for each in details if each.tested and each.run.is_frozen != finetuned),
         None,
     )
 
@@ -138,8 +137,8 @@ def _best(details: Sequence[Detail], finetuned: bool) -> tuple[Detail, Answers] 
 def classes(details: Sequence[Detail]) -> tuple[list[Detail], list[ClassRow]]:
     """The best frozen and the best fine-tuned run, where their classes are the same, and the table of the classes."""
     best = [found for finetuned in (False, True) if (found := _best(details, finetuned))]
-    shown = [(detail, answers) for detail, answers in best if answers.classes == best[0][1].classes]
-    rows = gallery.class_rows([answers for _, answers in shown]) if shown else []
+    shown = [(detail, predictions) for detail, predictions in best if predictions.classes == best[0][1].classes]
+    rows = gallery.class_rows([predictions for _, predictions in shown]) if shown else []
     return [detail for detail, _ in shown], rows
 
 

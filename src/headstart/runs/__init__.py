@@ -2,7 +2,7 @@
 
     run.py          a finished run: its figures, the runs of a data set, their order
     folder.py       the folder of a run: its name, and writing its files
-    predictions.py  what a model said about the images of a split
+    predictions.py  the predicted classes of a split
     figures.py      from predictions to the figures of metrics.json
     metrics.py      accuracy, balanced accuracy, F1, log loss, with their intervals
     calibration.py  temperature and calibration error

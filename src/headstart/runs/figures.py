@@ -1,4 +1,4 @@
-"""From a trained model's predictions to the figures of its run: what head and fine-tuning report alike."""
+"""From a trained model's predictions to the figures of its run, for heads and fine-tuned nets alike."""
 
 from hashlib import blake2b
 from typing import Any
@@ -13,16 +13,10 @@ from headstart.runs.predictions import Predictions
 
 
 def predictions_of(manifest: Manifest, rows: NDArray[np.int64], probabilities: NDArray[Any]) -> Predictions:
-    """Joins probabilities with the images they belong to.
-
-    Args:
-        manifest: the data set.
-        rows: (n,) of the images.
-        probabilities: (n, C).
-    """
+    """Joins probabilities (n, C) with the images of the data set that they belong to, `rows` (n,)."""
     paths = [manifest.relative_path(row) for row in rows]
     shaped = np.asarray(probabilities).reshape(len(rows), len(manifest.classes))
-    return Predictions(paths, manifest.labels[rows], shaped, manifest.classes)
+    return Predictions.from_probabilities(paths, manifest.labels[rows], shaped, manifest.classes)
 
 
 def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
@@ -39,21 +33,26 @@ def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
         probabilities as they are, except test's log_loss_scaled and calibration_error_scaled, at that temperature.
         test_digest: of the names of the test images, for comparing runs.
     """
+    assert val.probabilities is not None
+    assert test.probabilities is not None
     temperature = best_temperature(val.probabilities, val.labels)
     names = "\0".join(test.paths).encode(errors="surrogateescape")
+    at_temperature = _at_temperature(test.probabilities, test.labels, temperature)
     return {
-        "test": evaluate(test.probabilities, test.labels) | _scaled(test, temperature) if test.paths else {"images": 0},
+        "test": evaluate(test.probabilities, test.labels) | at_temperature if test.paths else {"images": 0},
         "val": evaluate(val.probabilities, val.labels) if val.paths else {"images": 0, "accuracy": None},
         "temperature": temperature,
         "test_digest": blake2b(names, digest_size=8).hexdigest(),
     }
 
 
-def _scaled(test: Predictions, temperature: float | None) -> dict[str, float | None]:
-    if temperature is None:
+def _at_temperature(
+    probabilities: NDArray[Any], labels: NDArray[np.int64], temperature: float | None
+) -> dict[str, float | None]:
+    if temperature is None or not len(labels):
         return {"log_loss_scaled": None, "calibration_error_scaled": None}
-    probabilities = scaled(test.probabilities, temperature)
+    probabilities = scaled(probabilities, temperature)
     return {
-        "log_loss_scaled": float(cross_entropies(probabilities, test.labels).mean()),
-        "calibration_error_scaled": calibration_error(probabilities, test.labels),
+        "log_loss_scaled": float(cross_entropies(probabilities, labels).mean()),
+        "calibration_error_scaled": calibration_error(probabilities, labels),
     }

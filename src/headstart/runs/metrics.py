@@ -1,7 +1,4 @@
-"""How good a model is, as numbers that carry their uncertainty.
-
-N images, C classes.
-"""
+"""How good a model is, with 95% intervals. N images, C classes."""
 
 from collections.abc import Callable, Sequence
 from math import sqrt
@@ -14,11 +11,8 @@ from headstart.runs.calibration import calibration_error, cross_entropies
 
 RESAMPLES = 1000
 """Another seed then moves an end by about 2% of the width: the standard error of a normal's 2.5th percentile."""
-
 SEED = 0
 """Fixed, so that the same predictions always have the same interval."""
-
-
 Z_95 = 1.959963984540054
 """The standard normal's 97.5th percentile: 95% of it lies within plus or minus this."""
 
@@ -26,8 +20,8 @@ Z_95 = 1.959963984540054
 def evaluate(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> dict[str, Any]:
     """The figures of a classifier on one split; the order of the images does not matter.
 
-    Balanced accuracy and macro-F1 average over the classes that occur in `labels`, each with the same weight; a class
-    without images has neither a recall nor an F1. That holds for every resample of the bootstrap, too.
+    Balanced accuracy and macro-F1 average over the classes that occur in `labels`, in each resample of the bootstrap,
+    too: a class without images has neither a recall nor an F1.
 
     Args:
         probabilities: (N, C), rows that sum to 1; the highest of a row is the prediction, the first one of equals.
@@ -61,7 +55,7 @@ def class_averages(
 ) -> tuple[float, float]:
     """Balanced accuracy and macro-F1 over the classes that occur in `labels`, each in [0, 1].
 
-    scikit-learn's take some milliseconds, which a thousand resamples cannot afford; a test holds them to be the same.
+    scikit-learn's take milliseconds each, too slow for a thousand resamples; a test compares the results.
 
     Args:
         labels: (N,), the truth, each in 0..C-1; N at least 1.
@@ -69,7 +63,7 @@ def class_averages(
         class_count: C.
     """
     support, named, right = (
-        np.bincount(found, minlength=class_count) for found in (labels, predicted, labels[labels == predicted])
+        np.bincount(classes, minlength=class_count) for classes in (labels, predicted, labels[labels == predicted])
     )
     occurs = support > 0
     recall, f1 = right[occurs] / support[occurs], 2 * right[occurs] / (support + named)[occurs]
@@ -77,43 +71,40 @@ def class_averages(
 
 
 def top_accuracy(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], places: int) -> float:
-    """The share of images whose class is among the highest, in [0, 1]; of equal probabilities the first is the highest.
+    """The share of images whose class is among the `places` most probable; of equal probabilities the first counts.
 
     scikit-learn's takes the last of equals, which can put this below the accuracy, and sorts every row.
 
     Args:
         probabilities: (N, C).
         labels: (N,), each in 0..C-1.
-        places: how many are the highest, 1..C-1.
+        places: 1..C-1.
     """
-    own = probabilities[np.arange(len(labels)), labels, None]
+    of_label = probabilities[np.arange(len(labels)), labels, None]
     classes = np.arange(probabilities.shape[1])
-    behind = (probabilities < own) | ((probabilities == own) & (classes > labels[:, None]))
+    behind = (probabilities < of_label) | ((probabilities == of_label) & (classes > labels[:, None]))
     return float((behind.sum(axis=1) >= len(classes) - places).mean())
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share, honest for small counts and for shares near 0 and 1.
+    """The 95% interval of a share, valid for small counts and for shares near 0 and 1.
+
+    Not by `scipy.stats.binomtest`, which takes half a second to load and differs in the last digit.
 
     Args:
-        correct: how many of them, 0..total.
-        total: how many in all, at least 1.
+        correct: 0..total.
+        total: at least 1.
 
     Returns:
         Low and high, 0 <= low <= correct / total <= high <= 1.
 
-    Raises:
-        ValueError: the counts are out of range.
-
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; recommended by Brown, Cai and DasGupta 2001,
     doi:10.1214/ss/1009213286, section 3.1.1.
     """
-    if not 0 <= correct <= total or total < 1:
-        raise ValueError(f"correct must be in 0..total and total at least 1; got {correct} of {total}")
     share, shrink = correct / total, Z_95**2 / total
     centre = (share + shrink / 2) / (1 + shrink)
     reach = sqrt(share * (1 - share) * shrink + shrink**2 / 4) / (1 + shrink)
-    # Exact arithmetic never leaves these bounds; floating point does, by a last digit, at shares of 0 and 1.
+    # Rounding could leave these bounds by a last digit at shares of 0 and 1.
     return min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
 
 
@@ -122,7 +113,7 @@ def _bootstrapped(
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Balanced accuracy, macro-F1 and log loss, and the interval of each, from the same sums."""
     predicted, losses = probabilities.argmax(axis=1), cross_entropies(probabilities, labels)
-    order = np.lexsort((losses, predicted, labels))  # one order for the resamples, whatever that of the images
+    order = np.lexsort((losses, predicted, labels))  # the resamples do not depend on the order of the images
     labels, predicted, losses = labels[order], predicted[order], losses[order]
 
     def figures(rows: npt.NDArray[np.int64]) -> tuple[float, float, float]:
@@ -148,11 +139,11 @@ def _check(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integ
 def intervals(figures: Callable[[npt.NDArray[np.int64]], Sequence[float]], images: int) -> npt.NDArray[np.float64]:
     """The 95% percentile intervals of figures under the choice of the images.
 
-    They know no more than the images at hand: a figure that is the same in every resample, such as the accuracy of a
-    model without an error, has an interval without width.
+    A figure that is the same in every resample, such as the accuracy of a model without an error, has an interval
+    without width.
 
     Args:
-        figures: gives the F figures of some images, by their rows (N,), each in 0..N-1; a row may come several times.
+        figures: gives the F figures of the images with these rows (N,), each in 0..N-1, with repetitions.
         images: N, at least 1.
 
     Returns:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -13,24 +13,10 @@ from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
 from headstart.support.quantities import duration
 
-OPTIONAL = (
-    "test_digest",
-    "device",
-    "train_images",
-    "trainable_parameters",
-    "images_per_second",
-    "peak_memory_bytes",
-    "extract_seconds",
-    "train_seconds",
-    "temperature",
-    "best_setting",
-)
-"""Keys of metrics.json that not every run has."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; None where its metrics.json lacks a figure."""
+    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -41,28 +27,23 @@ class Run:
     device: str | None
     train_images: int | None
     val_accuracy: float | None
-    """In [0, 1]."""
     test_images: int
-    """0 or more."""
     test_digest: str | None
     """Of the names of the test images."""
     test_accuracy: float | None
-    """In [0, 1]."""
     test_accuracy_ci95: tuple[float, float] | None
     balanced_accuracy: float | None
-    """Mean recall of the classes on the test images, in [0, 1]."""
+    """On the test images, like the next."""
     macro_f1: float | None
-    """On the test images, in [0, 1]."""
     trainable_parameters: int | None
     images_per_second: float | None
     """In training."""
     peak_memory_bytes: int | None
     extract_seconds: float | None
-    """The pass over the images that made the cache: paid once, by the first experiment."""
+    """Of the pass over the images that made the cache."""
     train_seconds: float | None
-    """Wall time of the training."""
     temperature: float | None
-    """What the logits are to be divided by, see `figures.figures`."""
+    """See `figures.figures`."""
     best_setting: Mapping[str, Any] | None
     """What a sweep or a probe chose."""
 
@@ -70,19 +51,20 @@ class Run:
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
         """The run whose metrics.json holds `metrics`."""
         test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")
-        return cls(
-            folder=folder,
-            metrics=metrics,
-            kind=metrics["kind"],
-            dataset=metrics["dataset"],
-            val_accuracy=metrics["val"].get("accuracy"),
-            test_images=test["images"],
-            test_accuracy=test.get("accuracy"),
-            test_accuracy_ci95=(interval[0], interval[1]) if interval else None,
-            balanced_accuracy=test.get("balanced_accuracy"),
-            macro_f1=test.get("macro_f1"),
-            **{name: metrics.get(name) for name in OPTIONAL},
-        )
+        values: dict[str, Any] = {
+            "folder": folder,
+            "metrics": metrics,
+            "kind": metrics["kind"],
+            "dataset": metrics["dataset"],
+            "val_accuracy": metrics["val"].get("accuracy"),
+            "test_images": test["images"],
+            "test_accuracy": test.get("accuracy"),
+            "test_accuracy_ci95": tuple(interval) if interval else None,
+            "balanced_accuracy": test.get("balanced_accuracy"),
+            "macro_f1": test.get("macro_f1"),
+        }
+        rest: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
+        return cls(**rest | values)
 
     @property
     def name(self) -> str:
@@ -98,7 +80,7 @@ class Run:
     def method(self) -> str | None:
         """How a net was fine-tuned: seed, strong or lp-ft; None for a run on frozen features.
 
-        Runs from before there was a choice do not say it: seed was the only one.
+        Early runs do not note it: they had no choice but seed.
         """
         return None if self.is_frozen else self.metrics.get("method") or "seed"
 
