@@ -120,13 +120,10 @@ class Classifier(nn.Module):
         """
         if isinstance(images, str | Path):
             raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
-        predictions = list(self.predict_each((place_of(os.fspath(image)) for image in images), views=views))
-        names: list[str | None] = [None] * len(predictions)
-        probabilities = np.full((len(predictions), len(self.classes)), np.nan, np.float32)
-        for row, (of_image, _) in enumerate(predictions):
-            if of_image is not None:
-                names[row], probabilities[row] = self.classes[int(of_image.argmax())], of_image
-        return names, probabilities
+        places, unknown = (place_of(os.fspath(image)) for image in images), np.full(len(self.classes), np.nan)
+        rows = [unknown if row is None else row for row, _ in self.predict_each(places, views=views)]
+        names = [None if row is unknown else self.classes[int(row.argmax())] for row in rows]
+        return names, np.array(rows, np.float32).reshape(-1, len(self.classes))
 
     def predict_each(
         self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0, views: int = 0
@@ -138,9 +135,6 @@ class Classifier(nn.Module):
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
             views: augmented views of each image; probabilities are means over them and the plain view.
-
-        Raises:
-            SettingsError: views are asked for, and the run has none.
         """
         by_view = self._predict_views(places, batch_size, default_workers(workers), views)
         while predictions := list(islice(by_view, views + 1)):

@@ -54,7 +54,7 @@ class GrowingCsv:
                 os.replace(self.part, self.path)
 
     def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
-        """Cuts off the part from the first line without its name, or refused by `keep`; returns the names left."""
+        """Keeps lines that start with `names`, in order, while `keep` accepts them; returns the names without one."""
         end, missing = 0, chain([self.header[0]], names)
         for line, name in zip(csv.reader(self._whole_lines()), missing, strict=False):
             fits = len(line) == len(self.header) and line[0] == name

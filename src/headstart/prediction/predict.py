@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import tee
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -111,17 +111,14 @@ def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator
         rows = blocks[0][0]
         total, counts = np.zeros((len(rows), len(classifier.classes)), np.float32), np.zeros((len(rows), 1))
         for (_, features), used in zip(blocks, used_rows, strict=True):
-            total[used[rows]] += _probabilities(classifier, features[used[rows]])
+            with torch.inference_mode():
+                probabilities = classifier.of_features(torch.from_numpy(features[used[rows]]).to(classifier.device))
+            total[used[rows]] += probabilities.cpu().numpy()
             counts += used[rows, None]
         for n, row in enumerate(rows.tolist()):
             if cache.status[row] != PENDING:
                 mean = (total[n] / counts[n]).astype(np.float32) if cache.status[row] == DONE else None
                 yield cache.manifest.relative_path(row), mean, REASONS[cache.reasons[row]]
-
-
-@torch.inference_mode()
-def _probabilities(classifier: Classifier, features: NDArray[Any]) -> Any:
-    return classifier.of_features(torch.from_numpy(features).to(classifier.device)).cpu().numpy()
 
 
 def name_of(source: str) -> str:

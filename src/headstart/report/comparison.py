@@ -21,7 +21,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run and how it compares with the reference; both None for the reference itself."""
+    """A run and how it compares with the reference; both figures are None for the reference itself."""
 
     run: Run
     difference: Difference | None

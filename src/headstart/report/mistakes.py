@@ -18,7 +18,7 @@ def surest_mistakes(predictions: Predictions, count: int) -> Rows:
 
 
 def confusion(predictions: Predictions, merged: int = 1) -> Rows:
-    """Images by true class (rows) and predicted class (columns), of which `merged` share one: (C / merged,) * 2."""
+    """Images by true and predicted class, `merged` classes in each row and column: (K, K), K = ceil(C / merged)."""
     groups = range(-(-len(predictions.classes) // merged))
     counts: Rows = confusion_matrix(predictions.labels // merged, predictions.predicted // merged, labels=groups)
     return counts

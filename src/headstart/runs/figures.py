@@ -68,9 +68,6 @@ def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
         calibration_error, all in [0, 1]; log_loss in nats, 0 or more; and 95% intervals [low, high]: accuracy_ci95
         after Wilson, balanced_accuracy_ci95, macro_f1_ci95 and log_loss_ci95 from the bootstrap. There is none for
         the calibration error, which resampling inflates.
-
-    Raises:
-        ValueError: there are no images, the shapes do not match, or a label is not one of the C classes.
     """
     _check(probabilities, labels)
     (images, class_count), correct = probabilities.shape, int((probabilities.argmax(axis=1) == labels).sum())

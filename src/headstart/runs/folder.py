@@ -41,7 +41,7 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, before a training whose result could not be saved; a RunError if it cannot be made."""
+    """Makes the folder of a run before the training, so that its result can be saved."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,7 +62,7 @@ def save(
     """Writes all files of a run, each whole or not at all; a run that is in the folder is replaced.
 
     Args:
-        folder: made where it is missing.
+        folder: made if missing.
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: see `identity`.
         metrics: the figures, with at least kind, dataset, test and val; test is `{"images": 0}` without test images.
