@@ -14,10 +14,10 @@ def accuracies(comparison: Comparison) -> str:
     """Accuracy of each run and its difference to the reference, with a warning where the test images differ."""
     lines = [_aligned([ACCURACY, *(_accuracy_row(each, comparison.reference) for each in comparison.ranking)])]
     if comparison.reference and any(compared.difference for compared in comparison.ranking):
-        lines += [
+        lines.append(
             f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
             "by validation;\np: McNemar's exact test of no difference."
-        ]
+        )
     return "\n".join([*lines, *_warnings(comparison)])
 
 
