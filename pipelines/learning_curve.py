@@ -6,13 +6,14 @@ from headstart.settings import LearningCurveConfig
 
 def main(config: LearningCurveConfig) -> None:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
+    from headstart.cache.inspection import describe
     from headstart.heads import learning_curve, pictures
     from headstart.heads.run import CachedRun
     from headstart.runs import folder  # torch loads here, after --help has answered
     from headstart.support import files
 
     run = CachedRun.from_config("learning-curve", config)
-    print(run.cache.describe())
+    print(describe(run.cache))
     table = run.folder / "learning_curve.csv"
     if folder.finished(run.folder, run.identity):
         print("\n".join(learning_curve.lines(learning_curve.read(table))))

@@ -6,8 +6,9 @@ from headstart.settings import PredictConfig, run_of
 
 
 def main(config: PredictConfig) -> int:
-    """Predicts, and says what came of it. Exit code 1 if too many images are unreadable."""
+    """Predicts, and prints a summary. Exit code 1 if too many images are unreadable."""
     from headstart.cache.feature_cache import FeatureCache
+    from headstart.cache.inspection import describe
     from headstart.prediction import loading, predict  # torch loads here, after --help has answered
     from headstart.prediction.classifier import Classifier
     from headstart.support.devices import pick_device
@@ -18,7 +19,7 @@ def main(config: PredictConfig) -> int:
     out = config.out or run.folder / f"predict-{predict.name_of(str(config.images or config.cache))}.csv"
     if config.cache:
         cache = FeatureCache(config.cache)
-        print(cache.describe())
+        print(describe(cache))
         if run.classes != cache.manifest.classes:
             print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
         summary = predict.predict_cache(

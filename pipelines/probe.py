@@ -11,12 +11,13 @@ def main(config: ProbeConfig) -> None:
     import time
     from functools import partial
 
+    from headstart.cache.inspection import describe
     from headstart.heads.run import CachedRun
     from headstart.probes import probe  # torch loads here, after --help has answered
     from headstart.support import files
 
     runs = {method: CachedRun.from_config(method, replace(config, methods=(method,))) for method in config.methods}
-    print(runs[config.methods[0]].cache.describe())
+    print(describe(runs[config.methods[0]].cache))
     features = None
     for method, run in runs.items():
         if run.is_reported():

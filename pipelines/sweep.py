@@ -6,12 +6,13 @@ from headstart.settings import SweepConfig
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
+    from headstart.cache.inspection import describe
     from headstart.heads import leaderboard, pictures, sweep  # torch loads here, after --help has answered
     from headstart.heads.run import CachedRun
     from headstart.support import files
 
     run = CachedRun.from_config("sweep", config)
-    print(run.cache.describe())
+    print(describe(run.cache))
     if run.is_reported():
         return
 

@@ -1,5 +1,6 @@
 """What several tests need: small pictures, tar archives, features that differ by class, caches, and drawn figures."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,20 @@ def make_photos(tmp_path: Path) -> Make:
             for number in range(count):
                 picture(1000 * place + number).save(root / name / f"{number:03}{suffix}")
         return root
+
+    return make
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Make:
+    """Makes files below `tmp_path`, each with its own name as content."""
+
+    def make(*names: str | bytes) -> Path:
+        for name in names:
+            path = os.path.join(os.fsencode(tmp_path), os.fsencode(name))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Path(os.fsdecode(path)).write_bytes(os.fsencode(name))
+        return tmp_path
 
     return make
 

@@ -9,9 +9,9 @@ from helpers.features import TEST, TRAIN, VAL
 from helpers.pictures import picture
 from helpers.processes import ran
 
-from headstart import Classifier, extract, finetune, train_head
+from headstart import Classifier, extract, finetune, load, train_head
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import SettingsError
+from headstart.errors import CacheDamaged, CacheError, SettingsError
 from headstart.runs.predictions import read_predictions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,7 +77,7 @@ def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_say
                 picture(1000 * number + 100 * len(split) + place, (60, 44)).save(folder / f"{place}.png")
     extract("photos", weights="random", image_px=32, precision=precision, compile="off")
     run = train_head("photos", normalize=normalize, hidden=(), lr=1.0 if normalize == "l2" else 1e-3, epochs=3)
-    stored = read_predictions(run)
+    stored = read_predictions(run, probabilities=True)
     names, probabilities = Classifier.load(run).predict([f"photos/{path}" for path in stored.paths])
     assert names == [stored.classes[label] for label in stored.predicted]
     assert len(names) == 30
@@ -132,3 +132,69 @@ def test_a_value_out_of_range_is_refused_as_on_the_command_line(function, settin
 def test_without_data_and_cache_nothing_is_trained():
     with pytest.raises(SettingsError, match="No data set is named"):
         train_head()
+
+
+# Cached features as numpy arrays
+
+
+def test_every_split_has_its_features_and_the_names_of_its_classes(tmp_path):
+    labels, splits = [0, 1, 1, 0, 1, 0, 1], [TRAIN, VAL, TEST, TRAIN, TRAIN, TEST, VAL]
+    cache = make_cache(tmp_path / "f.h5", labels, splits)
+    loaded = load(cache.path)
+    assert list(loaded) == ["train", "val", "test"]
+    for number, (features, classes) in enumerate(loaded.values()):
+        own = np.flatnonzero(np.array(splits) == number)
+        np.testing.assert_array_equal(features, cache.features[own])
+        assert classes.tolist() == [("cat", "dog")[labels[row]] for row in own]
+        assert features.dtype == np.float32
+        assert features.shape == (len(own), 2048)
+
+
+def test_images_without_a_label_or_without_features_are_left_out(tmp_path):
+    """Unlabelled, unreadable, not yet extracted."""
+    labels, splits = [0, 1, -1, 0, 1, 0, 1, 0, -1], [TRAIN] * 5 + [VAL] * 2 + [TEST] * 2
+    cache = make_cache(tmp_path / "f.h5", labels, splits, unreadable=(1,), pending=(4, 5))
+    loaded = load(str(cache.path))
+    for split, rows in {"train": [0, 3], "val": [6], "test": [7]}.items():
+        features, classes = loaded[split]
+        np.testing.assert_array_equal(features, cache.features[rows])
+        assert np.isfinite(features).all()
+        assert classes.tolist() == [("cat", "dog")[labels[row]] for row in rows]
+
+
+def test_a_split_without_images_is_empty_and_as_wide_as_the_others(tmp_path):
+    loaded = load(make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN]).path)
+    for split in ("val", "test"):
+        features, classes = loaded[split]
+        assert features.shape == (0, 2048)
+        assert classes.shape == (0,)
+
+
+def test_the_arrays_are_the_callers_own(tmp_path):
+    """Whoever scales them in place changes neither the cache nor what is loaded next."""
+    path = make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN]).path
+    before = path.read_bytes()
+    features, classes = load(path)["train"]
+    features *= 0
+    classes[:] = "?"
+    again, names = load(path)["train"]
+    assert again.any()
+    assert names.tolist() == ["cat", "dog"]
+    assert path.read_bytes() == before
+
+
+def test_scikit_learn_takes_them_as_they_are(tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    loaded = load(make_cache(tmp_path / "f.h5", [0, 1] * 10, [TRAIN] * 14 + [TEST] * 6).path)
+    assert LogisticRegression().fit(*loaded["train"]).score(*loaded["test"]) == 1
+
+
+def test_a_cache_that_is_missing_or_damaged_is_an_error_in_words(tmp_path):
+    with pytest.raises(CacheError, match=r"no feature cache .*nowhere\.h5"):
+        load(tmp_path / "nowhere.h5")
+    cache = make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN])
+    column = cache.columns["features"]
+    np.memmap(cache.path, column.dtype, "r+", column.offset, column.shape)[1, 5] += 1
+    with pytest.raises(CacheDamaged):
+        load(cache.path)

@@ -76,6 +76,20 @@ def test_a_program_gets_its_settings_from_the_command_line(run):
     assert (code, out) == (None, "photos\n")
 
 
+@pytest.mark.parametrize(
+    ("environment", "spins"),
+    [({}, cli.SPIN_COUNT), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_that_wait_soon_leave_the_core_to_others_unless_the_user_chose(run, monkeypatch, environment, spins):
+    with monkeypatch.context() as patch:
+        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+            patch.setenv(name, "")  # so that it is put back
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert run(lambda config: print(os.environ.get("GOMP_SPINCOUNT")))[1] == f"{spins}\n"
+
+
 SCRIPT = """
 import sys, warnings
 from headstart import cli

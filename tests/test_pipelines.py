@@ -881,7 +881,6 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     from headstart.datasets import labelled
     from headstart.finetuning import batches
     from headstart.finetuning import net as finetuned_net
-    from headstart.finetuning import training as finetuning
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
@@ -889,7 +888,7 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     )
     manifest = labelled.load(str(story.cwd / "photos"))
     net, scale = finetuned_net.initial_net(config, manifest.classes)
-    images = batches.Images(manifest, finetuning.geometry_of(config), 1)
+    images = batches.Images(manifest, batches.geometry_of(config), 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
     seen, found = batches.predict(net, scale, images, rows, torch.device("cpu"))
     saved = story.predictions("head")

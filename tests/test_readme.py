@@ -127,7 +127,7 @@ def test_the_settings_file_of_the_example_is_read(tmp_path):
     (lines,) = re.findall(r"```toml\n(.*?)```", ALL, re.DOTALL)
     (tmp_path / "my.toml").write_text(lines)
     assert read_toml(str(tmp_path / "my.toml"), PROGRAMS["head"])[-5:] == ["--hidden", "512", "256", "--epochs", "20"]
-    tables = re.search(r"Tables are (.*?)\. An unknown", ALL, re.DOTALL)[1]
+    tables = re.search(r"Tables\s+are\s+(.*?)\.\s+An\s+unknown", ALL, re.DOTALL)[1]
     assert set(re.findall(r"`(\w+)`", tables)) == set(PROGRAMS)
 
 
@@ -150,7 +150,7 @@ def test_every_file_that_is_named_exists():
 
 def test_what_to_change_is_where_the_table_says():
     changes = table(CODE, "| you want to change | file | look for |")
-    story = re.findall(r"(`[\w/]+\.py`): ((?:`[\w.]+`(?:, | and )?)+)", CODE)
+    story = re.findall(r"(`[\w/]+\.py`):\s+((?:`[\w.]+`(?:,\s+|\s+and\s+)?)+)", CODE)
     for file, names in [*((file, names) for _, file, names in changes), *story]:
         content = (SOURCE / file.strip("`")).read_text()
         words = re.findall(r"`([A-Za-z_.]+)`(?! in `)", names.split(":")[0])
@@ -170,7 +170,9 @@ def test_the_format_of_a_cache_is_as_described(tmp_path):
             assert column.shape == tuple(
                 {"N": 4}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
             ), name
-        assert all(f"`{name}`" in CODE.split("is the group `view_1`")[1].split("\n\n")[0] for name in file["view_1"])
+        assert all(
+            f"`{name}`" in re.split(r"is\s+the\s+group\s+`view_1`", CODE)[1].split("\n\n")[0] for name in file["view_1"]
+        )
 
 
 def test_the_public_names_in_the_readme_are_those_that_can_be_imported():

@@ -18,11 +18,14 @@ from helpers.caches import RECIPE, fill, make, manifest, random_features, some_d
 
 from headstart.cache import creation, writing
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE
 from headstart.cache.recipe import Recipe
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
+from headstart.heads.run import cache_identity
 from headstart.images.decoding import REASONS
+from headstart.support import files
 
 DATASETS = {
     "features": (np.float16, (FEATURES,)),
@@ -235,9 +238,9 @@ def test_a_reader_during_a_pass_sees_only_finished_rows_and_is_told_how_many_are
             done = reader.status == DONE
             assert done.sum() == begin
             assert np.array_equal(reader.read()[done], features[done])
-            assert f"{30 - begin} images are not extracted yet" in reader.describe()
+            assert f"{30 - begin} images are not extracted yet" in describe(reader)
             writer.commit(0.0)
-    assert "not extracted" not in FeatureCache(path).describe()
+    assert "not extracted" not in describe(FeatureCache(path))
 
 
 def test_training_gets_only_rows_that_are_done_and_labelled(tmp_path):
@@ -431,7 +434,7 @@ def test_a_cache_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def stop(finished, path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(creation, "rename", stop)
+    monkeypatch.setattr(files, "put_in_place", stop)
     with pytest.raises(KeyboardInterrupt):
         make(path, manifest(5))
     assert path.read_bytes() == before
@@ -452,17 +455,17 @@ def test_a_cache_is_made_only_of_a_recipe_that_says_everything(tmp_path):
 
 
 def test_the_identity_tells_caches_apart_by_what_a_head_depends_on(tmp_path):
-    one = FeatureCache(make(tmp_path / "one.h5")).identity()
-    assert FeatureCache(make(tmp_path / "two.h5")).identity() == one
+    one = cache_identity(FeatureCache(make(tmp_path / "one.h5")))
+    assert cache_identity(FeatureCache(make(tmp_path / "two.h5"))) == one
     others = [
-        FeatureCache(make(tmp_path / "px.h5", image_px=64)).identity(),
-        FeatureCache(make(tmp_path / "labels.h5", manifest(labels=np.zeros(12, np.int64)))).identity(),
-        FeatureCache(make(tmp_path / "splits.h5", manifest(splits=np.zeros(12, np.uint8)))).identity(),
-        FeatureCache(make(tmp_path / "names.h5", manifest(classes=("cat", "cow")))).identity(),
+        cache_identity(FeatureCache(make(tmp_path / "px.h5", image_px=64))),
+        cache_identity(FeatureCache(make(tmp_path / "labels.h5", manifest(labels=np.zeros(12, np.int64))))),
+        cache_identity(FeatureCache(make(tmp_path / "splits.h5", manifest(splits=np.zeros(12, np.uint8))))),
+        cache_identity(FeatureCache(make(tmp_path / "names.h5", manifest(classes=("cat", "cow"))))),
     ]
     assert all(other != one for other in others)
     fill(tmp_path / "one.h5", np.arange(3))
-    assert FeatureCache(tmp_path / "one.h5").identity() != one
+    assert cache_identity(FeatureCache(tmp_path / "one.h5")) != one
 
 
 @pytest.mark.parametrize(("column", "value"), [("status", 7), ("reasons", 200)])
@@ -512,7 +515,7 @@ def test_a_file_that_is_cut_after_it_was_opened_is_damaged_not_read_as_what_memo
 
 
 def test_blocks_that_are_read_side_by_side_and_in_pieces_come_together_in_their_places(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.cache.feature_cache.READ_ROWS", 5)
+    monkeypatch.setattr("headstart.cache.rows.READ_ROWS", 5)
     path = make(tmp_path / "pets.h5", manifest(33))
     features = fill(path).astype(np.float16)
     preadv = os.preadv
@@ -525,7 +528,7 @@ def test_blocks_that_are_read_side_by_side_and_in_pieces_come_together_in_their_
 
 
 def test_a_damaged_row_in_a_later_block_is_named_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.cache.feature_cache.READ_ROWS", 5)
+    monkeypatch.setattr("headstart.cache.rows.READ_ROWS", 5)
     path = make(tmp_path / "pets.h5", manifest(33))
     fill(path)
     opened = FeatureCache(path)

@@ -122,7 +122,7 @@ def test_a_lock_file_removed_between_open_and_lock_does_not_make_two_writers(cac
         flock(descriptor, how)
 
     flock = fcntl.flock
-    monkeypatch.setattr(locking.fcntl, "flock", removed_at_the_worst_moment)
+    monkeypatch.setattr(fcntl, "flock", removed_at_the_worst_moment)
     with lock(cache):
         assert len(calls) == 2
         with pytest.raises(CacheLocked), lock(cache):
@@ -175,7 +175,7 @@ def test_where_the_file_system_has_no_locks_the_process_named_in_the_file_decide
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locking.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     pid, host = {

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +19,13 @@ from hypothesis import strategies as st
 from headstart import extract
 from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.views import SCALE, Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_pass, updating, verification
+from headstart.heads.run import views_identity
 from headstart.images import loading
 from headstart.images.decoding import Geometry, UnreadableImage
 from headstart.settings import ExtractConfig, InspectConfig
@@ -156,7 +157,7 @@ def test_training_images_have_views_and_others_only_when_asked(settings, capsys)
     for view in cache.augmented:
         assert np.array_equal(view.status == DONE, trained)
         assert (view.status[~trained] == PENDING).all()
-    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in cache.describe()
+    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in describe(cache)
     before = by_path(cache)
     report = updating.bring_up_to_date(replace(settings, view_splits="all"))
     assert report.pass_.forwarded == 2 * 6
@@ -315,21 +316,12 @@ def stopped(settings, monkeypatch):
 
     def stop(**changes):
         with monkeypatch.context() as patch:
-            patch.setattr(creation, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(updating, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 updating.bring_up_to_date(replace(settings, **changes))
 
     plain = by_path(updating.bring_up_to_date(replace(settings, views=0)).cache)
-    monkeypatch.setattr(creation, "appearing", appearing)
     return stop, plain
-
-
-@contextmanager
-def appearing(path):
-    """As `creation.appearing`, with a rename that is not stopped."""
-    temporary = path.with_name(path.name + ".new")
-    yield temporary
-    os.replace(temporary, path)
 
 
 def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settings, stopped):
@@ -388,8 +380,8 @@ def test_how_views_were_made_cannot_change_unnoticed(settings):
 
 
 def test_further_views_do_not_make_other_runs_of_those_that_learn_from_the_first(settings):
-    before = updating.bring_up_to_date(settings).cache.views_identity(2, 0)
-    assert updating.bring_up_to_date(replace(settings, views=3)).cache.views_identity(2, 0) == before
+    before = views_identity(updating.bring_up_to_date(settings).cache, 2, 0)
+    assert views_identity(updating.bring_up_to_date(replace(settings, views=3)).cache, 2, 0) == before
 
 
 def test_rows_of_views_are_extracted_again_and_compared(settings):

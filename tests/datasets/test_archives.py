@@ -148,7 +148,7 @@ def test_an_archive_that_is_written_anew_during_a_pass_gives_no_wrong_image(wds,
         ("json.tar", "json.tar: 1.json cannot be read"),
         ("empty.tar", "empty.tar: no images. Expected 000123.cls beside 000123.jpg"),
         ("x-{000..009}.tar.gz", "x-{000..009}.tar.gz: members are read in place, .* Unpack it to a .tar first"),
-        ("test-train-0.tar", "test-train-0.tar says two splits, test and train. Rename it"),
+        ("test-train-0.tar", "test-train-0.tar names two splits, test and train. Rename it"),
         ("one.tar", "only the class 'cat'"),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_data_set_of_archives_is_called_by_its_folder_or_its_only_file(pattern
 
 def splits_of(pattern):
     """The split of each archive, by its path below the root."""
-    _, parts = archives.listed(pattern)
+    parts = archives.list_archives(pattern)
     return {os.path.dirname(os.fsdecode(part.paths[0])): SPLITS[part.splits[0]] for part in parts}
 
 
@@ -224,7 +224,7 @@ def test_the_split_is_a_word_of_an_archives_name_or_else_of_the_nearest_folder(t
 def test_archives_that_say_no_split_among_others_are_train_with_a_warning(tmp_path):
     for name in ("test-0", "more-0", "more-1"):
         archive(tmp_path / f"{name}.tar", sample(1, "cat"))
-    with pytest.warns(DataWarning, match=r"more-0\.tar does not say its split .* train \(2 of 3 archives\)"):
+    with pytest.warns(DataWarning, match=r"more-0\.tar has no split in its name .* train \(2 of 3 archives\)"):
         splits = splits_of("*.tar")
     assert splits == {"more-0.tar": "train", "more-1.tar": "train", "test-0.tar": "test"}
 

@@ -65,7 +65,7 @@ def test_a_csv_without_the_column_is_refused_with_those_that_it_has(files):
 @pytest.mark.parametrize("line", ["b.jpg", "1,b.jpg,x"])
 def test_a_line_of_another_length_is_refused_with_its_number(files, line):
     (files / "list.csv").write_text(f"id,path\n1,a.jpg\n\n{line}\n")
-    with pytest.raises(DataError, match=r"list\.csv, line 4: [13] columns, not 2"):
+    with pytest.raises(DataError, match=r"list\.csv, line 4: expected 2 columns"):
         count("list.csv")
 
 

@@ -25,6 +25,7 @@ from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.canaries import CANARIES
+from headstart.heads.run import cache_identity
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import ExtractConfig
 
@@ -593,10 +594,10 @@ def test_the_summary_says_what_was_done(photos, settings):
 def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings):
     """A run remembers the manifest's digest; it must follow labels and splits, which change without a pass."""
     updating.bring_up_to_date(settings)
-    before = FeatureCache(settings.cache).identity()
+    before = cache_identity(FeatureCache(settings.cache))
     _relabel(photos)
     updating.bring_up_to_date(settings)
-    after = FeatureCache(settings.cache).identity()
+    after = cache_identity(FeatureCache(settings.cache))
     assert after["recipe_digest"] == before["recipe_digest"]
     assert after["manifest_digest"] != before["manifest_digest"]
     assert after["manifest_digest"] == labelled.load(settings.data, settings.seed).digest()

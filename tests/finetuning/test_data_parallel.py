@@ -71,7 +71,7 @@ def assert_same(one, other, tolerance=0.005):
     for ours, theirs in zip(history(one), history(other), strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=tolerance)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=tolerance)
-    ours, theirs = (read_predictions(folder) for folder in (one, other))
+    ours, theirs = (read_predictions(folder, probabilities=True) for folder in (one, other))
     assert ours.paths == theirs.paths
     np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=tolerance)
     for metrics in (load_run(folder).metrics for folder in (one, other)):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.finetuning import precision as training_precision
+from headstart.finetuning import precision
 
 CPU = torch.device("cpu")
 
@@ -16,27 +16,27 @@ def net():
 
 @pytest.mark.parametrize(("bf16_seconds", "chosen"), [(0.5, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
 def test_the_faster_is_taken_if_it_is_faster_by_more_than_noise(net, monkeypatch, bf16_seconds, chosen):
-    monkeypatch.setattr(training_precision, "bf16_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
     seconds = {"fp32": 1.0, "bf16": bf16_seconds}
-    monkeypatch.setattr(training_precision, "_step_seconds", lambda net, precision, *_: seconds[precision])
-    assert training_precision.resolve("auto", net, 32, CPU) == chosen
+    monkeypatch.setattr(precision, "_step_seconds", lambda net, name, *_: seconds[name])
+    assert precision.resolve("auto", net, 32, CPU) == chosen
 
 
 def test_where_bf16_is_emulated_nothing_is_tried(net, monkeypatch):
-    monkeypatch.setattr(training_precision, "bf16_is_native", lambda device: False)
-    monkeypatch.setattr(training_precision, "_step_seconds", lambda *_: pytest.fail("tried"))
-    assert training_precision.resolve("auto", net, 32, CPU) == "fp32"
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: False)
+    monkeypatch.setattr(precision, "_step_seconds", lambda *_: pytest.fail("tried"))
+    assert precision.resolve("auto", net, 32, CPU) == "fp32"
 
 
 @pytest.mark.parametrize("asked", ["fp32", "bf16"])
 def test_what_is_asked_for_is_taken_as_it_is(net, asked):
-    assert training_precision.resolve(asked, net, 32, CPU) == asked
+    assert precision.resolve(asked, net, 32, CPU) == asked
 
 
 def test_trying_leaves_the_net_as_it_was(net, monkeypatch):
     """BatchNorm's statistics would move, and gradients would be left."""
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    monkeypatch.setattr(training_precision, "bf16_is_native", lambda device: True)
-    training_precision.resolve("auto", net, 32, CPU)
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    precision.resolve("auto", net, 32, CPU)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(weight.grad is None for weight in net.parameters())

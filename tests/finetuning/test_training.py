@@ -22,13 +22,11 @@ from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.extraction import updating
-from headstart.finetuning import batches as image_batches
 from headstart.finetuning import training
-from headstart.finetuning.batches import Images, predict
+from headstart.finetuning.batches import Images, geometry_of, predict
 from headstart.finetuning.checkpoint import Checkpoint
-from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import initial_net as initial_net_of
-from headstart.finetuning.training import Tuned, geometry_of
+from headstart.finetuning.training import Tuned
 from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
 from headstart.settings import ExtractConfig, FinetuneConfig
 
@@ -38,12 +36,7 @@ SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, b
 SQUASHED = geometry_of(SMALL)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> Path:
@@ -223,7 +216,7 @@ def test_an_images_prediction_does_not_depend_on_its_neighbours(manifest, watche
 
 
 def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, monkeypatch):
-    monkeypatch.setattr(image_batches, "EVALUATION_IMAGES", 4)
+    monkeypatch.setattr("headstart.finetuning.batches.EVALUATION_IMAGES", 4)
     images, rows = Images(manifest, SQUASHED, 2), rows_of(manifest, "test")
     found, forward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows, CPU)
     _, backward = predict(watched.tuned.net, ZERO_TO_ONE, images, rows[::-1].copy(), CPU)
@@ -382,34 +375,6 @@ STRONG = dataclasses.replace(SMALL, method="strong", resize="squash", precision=
 
 def untimed(history):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
-
-
-def rates_of(tuner):
-    """Learning rate and weight decay of every parameter, by its name."""
-    names = {id(weight): name for name, weight in tuner.net.named_parameters()}
-    return {
-        names[id(weight)]: (group["lr"], group["weight_decay"])
-        for group in tuner.optimizer.param_groups
-        for weight in group["params"]
-    }
-
-
-def tuner_of(manifest, config):
-    net, scale = initial_net_of(config, manifest.classes)
-    return training._Tuner(manifest, config, net, scale, CPU, None, Group())
-
-
-def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(manifest, tmp_path):
-    file = tmp_path / "pretrained.pth"
-    torch.save(resnet50().state_dict(), file)
-    rates = rates_of(tuner_of(manifest, dataclasses.replace(STRONG, weights=str(file))))
-    assert rates["fc.weight"] == (1e-3, 0.05)
-    assert rates["fc.bias"] == (1e-3, 0.0)
-    assert rates["layer1.0.conv1.weight"] == (1e-4, 0.05)
-    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (1e-4, 0.0)
-    untrained = rates_of(tuner_of(manifest, STRONG))
-    assert untrained["layer1.0.conv1.weight"] == (1e-3, 0.05)
-    assert len(rates) == len(untrained) == len(list(resnet50().parameters()))
 
 
 def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):

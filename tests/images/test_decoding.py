@@ -398,10 +398,16 @@ def test_bombs_and_long_thin_pictures_cost_no_memory(tmp_path):
 @given(st.integers(20, 900), st.integers(20, 900), st.sampled_from(["crop", "squash"]), st.sampled_from([32, 64]))
 @settings(max_examples=25, deadline=None)
 def test_a_reduced_decode_never_goes_under_twice_the_size_that_is_needed(width, height, resize, image_px):
-    geometry = Geometry(image_px, resize, round(image_px * 256 / 224), True)
-    with Image.open(io.BytesIO(encode(Image.new("RGB", (width, height), "red"), "JPEG"))) as image:
-        decoding._pixels(image, [geometry])  # decodes in place
-        seen = image.size
+    seen: tuple[int, int] = (0, 0)
+
+    class Watched(Geometry):
+        def square(self, image):
+            nonlocal seen
+            seen = image.size
+            return super().square(image)
+
+    geometry = Watched(image_px, resize, round(image_px * 256 / 224), True)
+    decoded(encode(Image.new("RGB", (width, height), "red"), "JPEG"), geometry)
     for side, full, needed in zip(seen, (width, height), geometry.scaled_size(width, height), strict=True):
         assert side == full or side >= 2 * needed
     if min(width, height) >= 4 * max(geometry.scaled_size(width, height)):

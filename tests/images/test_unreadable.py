@@ -4,7 +4,7 @@ from headstart.images.unreadable import SHOWN, Unreadable
 
 
 def test_few_are_named_with_their_reasons(capsys):
-    unreadable = Unreadable.of([("a.jpg", "truncated"), ("b.jpg", "not an image")])
+    unreadable = Unreadable([("a.jpg", "truncated"), ("b.jpg", "not an image")])
     assert unreadable.report(images=1000, allowed=0.01) == 0
     assert capsys.readouterr().out == "  unreadable: a.jpg: truncated\n  unreadable: b.jpg: not an image\n"
     assert len(unreadable) == 2
@@ -17,7 +17,7 @@ def test_none_is_nothing_to_say(capsys):
 
 def test_of_many_the_first_are_named_and_the_others_counted_by_reason(capsys):
     rows = [(f"{number}.jpg", "damaged" if number % 3 else "truncated") for number in range(SHOWN + 10)]
-    unreadable = Unreadable.of(rows)
+    unreadable = Unreadable(rows)
     assert unreadable.report(images=10_000, allowed=0.01) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:-1]] == [f"{path}:" for path, _ in rows[:SHOWN]]
@@ -26,9 +26,9 @@ def test_of_many_the_first_are_named_and_the_others_counted_by_reason(capsys):
 
 
 def test_more_than_are_allowed_end_with_exit_code_1_and_say_which_setting_allows_more(capsys):
-    unreadable = Unreadable.of([("a.jpg", "truncated")])
+    unreadable = Unreadable([("a.jpg", "truncated")])
     assert unreadable.report(images=100, allowed=0.01) == 0
     assert unreadable.report(images=99, allowed=0.01) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "More than --max-unreadable 1.0% are unreadable: mend them or allow more."
+        "More than --max-unreadable 1.0% are unreadable: repair them or allow more."
     )

@@ -78,13 +78,13 @@ def test_an_unreadable_image_has_no_class_and_the_others_keep_theirs(files):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 10, 64])
 def test_the_size_of_a_batch_changes_nothing_and_reasons_come_with_their_images(files, batch_size):
-    answers = list(Classifier(parts()).answers(files, batch_size, workers=2))
-    reasons = {place: answer.reason for place, answer in enumerate(answers) if answer.reason}
+    predictions = list(Classifier(parts()).predict_each(files, batch_size, workers=2))
+    reasons = {number: prediction.reason for number, prediction in enumerate(predictions) if prediction.reason}
     assert reasons == {2: "truncated", 6: "the file vanished"}
-    for answer, file in zip(answers, files, strict=True):
-        assert (answer.probabilities is None) == bool(answer.reason)
-        if answer.probabilities is not None:
-            np.testing.assert_allclose(answer.probabilities, expected(file), rtol=1e-4)
+    for prediction, file in zip(predictions, files, strict=True):
+        assert (prediction.probabilities is None) == bool(prediction.reason)
+        if prediction.probabilities is not None:
+            np.testing.assert_allclose(prediction.probabilities, expected(file), rtol=1e-4)
 
 
 def test_nothing_to_predict_and_nothing_readable_are_no_errors(files):
@@ -112,18 +112,18 @@ def test_files_are_asked_for_as_they_are_needed(files):
             asked += 1
             yield files[0]
 
-    answers = Classifier(parts()).answers(endless(), batch_size=4, workers=1)
+    predictions = Classifier(parts()).predict_each(endless(), batch_size=4, workers=1)
     for number in range(1, 40):
-        next(answers)
+        next(predictions)
         assert asked <= number + 4 * 4
-    answers.close()
+    predictions.close()
 
 
 def test_a_backbone_compiled_for_one_size_gets_full_batches_and_the_filling_is_no_answer(files):
     classifier = Classifier(parts(one_shape=True))
-    answers = list(classifier.answers(files, batch_size=4))
+    predictions = list(classifier.predict_each(files, batch_size=4))
     assert set(classifier.backbone.sizes) == {4}
-    assert len(answers) == 10
+    assert len(predictions) == 10
 
 
 def test_features_are_rounded_as_the_cache_stored_them(files):
@@ -152,7 +152,7 @@ def test_it_is_a_module_of_pixels_after_resizing_in_eval_mode():
 
 
 def test_a_name_with_a_nul_in_it_is_an_image_that_cannot_be_read():
-    assert [answer.reason for answer in Classifier(parts()).answers([Path("a\0.jpg")])] == ["cannot be read"]
+    assert [each.reason for each in Classifier(parts()).predict_each([Path("a\0.jpg")])] == ["cannot be read"]
 
 
 @pytest.mark.parametrize("word", [{"precision": "fp8"}, {"compile": "yes"}, {"compile": True}, {"device": "gpu"}])

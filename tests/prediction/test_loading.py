@@ -12,7 +12,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
-from headstart.prediction.loading import folder_of, open_run, parts_of, parts_on_features, recipe_of, takes_unit_length
+from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipe_of
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, traine
     assert recipe_of(opened) == FeatureCache(trained / "f.h5").recipe
     assert opened.weights_file == run / "head.pth"
     assert opened.is_frozen
-    assert not takes_unit_length(opened)
+    assert not parts(run).unit_length
 
 
 def test_best_means_the_best_by_validation_of_those_with_weights(run):
@@ -58,15 +58,15 @@ def test_best_means_the_best_by_validation_of_those_with_weights(run):
         if not weights:
             (other / "head.pth").unlink()
     change_metrics(run, val={"images": 4, "accuracy": 0.5})
-    assert folder_of(run.with_name("best")) == run.with_name("better")
-    assert folder_of(run) == run
-    run.with_name("best").mkdir()
-    assert folder_of(run.with_name("best")) == run.with_name("best")
+    assert open_run(run.with_name("best")).folder == run.with_name("better")
+    assert open_run(run).folder == run
+    shutil.copytree(run, run.with_name("best"))
+    assert open_run(run.with_name("best")).folder == run.with_name("best")
 
 
 def test_best_of_nothing_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"holds no finished run with weights\. Make one with"):
-        folder_of(tmp_path / "best")
+        open_run(tmp_path / "best")
 
 
 def test_a_folder_without_a_finished_run_and_a_run_without_weights_are_refused(run, tmp_path):
@@ -128,7 +128,7 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
     assert parts(run).recipe.geometry.shorter_px == 37
-    with pytest.raises(SettingsError, match=r"mine\.pth: .* has weights of its own; leave it out"):
+    with pytest.raises(SettingsError, match=r"mine\.pth: .* has its own weights; leave it out"):
         parts(run, weights="mine.pth")
     with pytest.raises(RunError, match="takes images, not cached features"):
         parts_on_features(open_run(run), None, CPU)
@@ -146,7 +146,6 @@ def test_a_net_without_a_classifier_is_refused(run):
 
 def test_a_head_of_rows_of_length_1_is_known_by_its_setting(run):
     change_metrics(run, best_setting={"normalize": "l2"})
-    assert takes_unit_length(open_run(run))
     assert parts(run).unit_length
 
 

@@ -73,8 +73,10 @@ def predict_until(name, folder, out, monkeypatch):
 
 def asking(model, monkeypatch):
     """Lets a model note the names of the files that it is asked about."""
-    asked, answers = [], model.answers
-    monkeypatch.setattr(model, "answers", lambda files, *a: answers((asked.append(f.name) or f for f in files), *a))
+    asked, predict_each = [], model.predict_each
+    monkeypatch.setattr(
+        model, "predict_each", lambda files, *a: predict_each((asked.append(f.name) or f for f in files), *a)
+    )
     return asked
 
 

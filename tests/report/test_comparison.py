@@ -1,4 +1,4 @@
-"""Runs side by side: chosen without looking at the test, honest about what can be compared, and ending in an answer."""
+"""Runs side by side: chosen without looking at the test, honest about what can be compared, summed up in a sentence."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from headstart.errors import RunError
 from headstart.report import tables
 from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
-from headstart.runs.run import Run, ranked
+from headstart.runs.run import Run
 from headstart.support import files
 
 ALL = 180
@@ -76,13 +76,7 @@ def named(comparison, name):
 
 def test_the_best_by_validation_comes_first_whatever_the_test_says(make):
     runs = [make("a", validation=0.8, right=175), make("b", right=150), make("c", validation=None)]
-    assert [run.name for run in ranked(runs)] == ["b", "a", "c"]
     assert [compared.run.name for compared in compare(runs).ranking] == ["b", "a", "c"]
-
-
-def test_of_equally_good_runs_the_faster_comes_first(make):
-    runs = [make("a", train_seconds=None), make("b", train_seconds=60.0), make("c", train_seconds=1.0)]
-    assert [run.name for run in ranked(runs)] == ["c", "b", "a"]
 
 
 def test_the_best_frozen_run_by_validation_is_the_reference_and_the_best_fine_tuned_one_gets_the_sentence(make):
@@ -211,7 +205,7 @@ def test_only_fine_tuning_has_a_number_of_experiments(make):
 # --- the sentence ---
 
 
-def answer(make, right, reference=None, **changes):
+def sentence_on(make, right, reference=None, **changes):
     """The sentence on a fine-tuned run against a head that has 160 of 180 right and took 3.2 s."""
     return compare(
         [make("head-1", **(reference or {})), make("finetune-1", "finetune", right=right, **changes)]
@@ -231,7 +225,7 @@ def answer(make, right, reference=None, **changes):
     ],
 )
 def test_the_answer_is_a_sentence_with_its_uncertainty_and_its_price(make, right, sentence):
-    assert answer(make, right) == sentence
+    assert sentence_on(make, right) == sentence
 
 
 @given(right=st.integers(0, ALL))
@@ -264,11 +258,11 @@ def test_a_claim_begins_where_the_interval_leaves_zero(make, more, claim):
     ],
 )
 def test_the_price_is_told_in_two_digits_where_it_is_known(make, seconds, price):
-    assert answer(make, 170, train_seconds=seconds).endswith(price)
+    assert sentence_on(make, 170, train_seconds=seconds).endswith(price)
 
 
 def test_a_training_too_short_to_measure_is_no_price_to_compare_with(make):
-    assert answer(make, 170, {"train_seconds": 0.0}).endswith("(1.9 to 9.1).")
+    assert sentence_on(make, 170, {"train_seconds": 0.0}).endswith("(1.9 to 9.1).")
 
 
 def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
@@ -277,7 +271,7 @@ def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
 
 
 def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_silence(make):
-    assert answer(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
+    assert sentence_on(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
 
 
 def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make):
@@ -291,12 +285,12 @@ def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make):
 
 
 def test_without_test_images_the_sentence_says_so(make):
-    sentence = answer(make, 0, {"images": 0, "right": 0}, images=0)
+    sentence = sentence_on(make, 0, {"images": 0, "right": 0}, images=0)
     assert sentence == "No test images of finetune-1 and head-1, so that nothing says what fine-tuning gains."
 
 
 def test_tested_on_different_images_the_sentence_gives_no_verdict(make):
-    sentence = answer(make, 170, prefix="other")
+    sentence = sentence_on(make, 170, prefix="other")
     assert sentence.startswith("finetune-1 and head-1 were not tested on the same images with the same labels")
 
 

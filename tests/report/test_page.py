@@ -69,7 +69,7 @@ class Page(HTMLParser):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """The PNG files of a run folder have tests of their own, and take a second each."""
-    for name in ("learning_curves", "confusion"):
+    for name in ("training_curves", "confusion"):
         monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
 
 
@@ -78,7 +78,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
     generator, folder = np.random.default_rng(seed), root / f"{kind}-{seed:08x}"
     labels = np.array([LABELS[row] for row in rows] if labels is None else labels)
     probabilities = generator.dirichlet(np.ones(len(classes)), len(labels)).astype(np.float32)
-    test = Predictions([f"{row:04}.png" for row in rows], labels, probabilities, classes)
+    test = Predictions.from_probabilities([f"{row:04}.png" for row in rows], labels, probabilities, classes)
     history = [
         {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_accuracy": 0.6, "seconds": 1.0}
         for epoch in range(1, epochs + 1)
@@ -113,9 +113,11 @@ def test_the_page_needs_nothing_but_itself(everything):
     assert not page.of("script")
     assert not page.of("link")
     assert all(image["src"].startswith("data:image/") for image in page.of("img"))
-    references = [attributes["href"] for _, attributes in page.tags if "href" in attributes]
-    names = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    assert {reference.removeprefix("#") for reference in references} <= names
+    references = [attributes["href"] for tag, attributes in page.tags if "href" in attributes and tag != "image"]
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert {reference.removeprefix("#") for reference in references} <= set(names)
+    assert len(names) == len(set(names))
+    assert all(image["href"].startswith("data:image/") for image in page.of("image"))
     assert not re.search(r"https?:|url\(|@import|javascript:", html)
     (policy,) = (meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -201,7 +203,7 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
     root, sentence, found, _, images = everything
     page = Page(render(root, sentence, found[:1], None, images))
     predictions = read_predictions(found[0].folder)
-    confidence = predictions.probabilities.max(axis=1)
+    confidence = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
     assert [image["alt"].split(",")[0] for image in page.of("img")] == expected

@@ -40,7 +40,7 @@ def test_two_that_differ_in_no_image_could_still_differ(images, reach):
 @pytest.mark.parametrize(
     ("gained", "lost", "p"), [(4, 0, 2 / 16), (6, 0, 2 / 64), (3, 1, 10 / 16), (1, 1, 1), (10, 2, 158 / 4096)]
 )
-def test_the_p_is_that_of_throwing_coins(gained, lost, p):
+def test_p_is_that_of_equally_likely_gains_and_losses(gained, lost, p):
     assert mcnemar_p(gained, lost) == pytest.approx(p)
     assert mcnemar_p(lost, gained) == pytest.approx(p)
 

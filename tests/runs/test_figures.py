@@ -8,7 +8,7 @@ import pytest
 from helpers.runs import make_run
 
 from headstart.datasets.manifest import Manifest
-from headstart.runs import figures as outcomes
+from headstart.runs import figures as run_figures
 from headstart.runs.folder import identity
 from headstart.runs.predictions import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
@@ -31,7 +31,7 @@ def manifest(paths=(b"a/1.png", b"a/2.png", b"b/1.png"), labels=(0, 0, 1)):
 def predictions(paths=("a/1.png", "a/2.png", "b/1.png", "b/2.png"), labels=(0, 0, 1, 1), first=(0.9, 0.2, 0.3, 0.4)):
     first = np.array(first)
     probabilities = np.stack([first, 1 - first], axis=1) if len(first) else np.empty((0, 2))
-    return Predictions(list(paths), np.array(labels, np.int64), probabilities, ("a", "b"))
+    return Predictions.from_probabilities(list(paths), np.array(labels, np.int64), probabilities, ("a", "b"))
 
 
 NOTHING = predictions((), (), ())
@@ -46,7 +46,7 @@ def many(seed, *, too_sure_by):
 
 
 def test_each_probability_stays_with_its_image():
-    found = outcomes.predictions_of(manifest(), np.array([2, 0]), np.array([[0.1, 0.9], [0.8, 0.2]]))
+    found = run_figures.predictions_of(manifest(), np.array([2, 0]), np.array([[0.1, 0.9], [0.8, 0.2]]))
     assert found.paths == ["b/1.png", "a/1.png"]
     assert found.labels.tolist() == [1, 0]
     assert found.predicted.tolist() == [1, 0]
@@ -56,30 +56,30 @@ def test_each_probability_stays_with_its_image():
 def test_a_split_without_images_has_predictions_of_the_right_width():
     """Whatever shape the emptiness came in."""
     for nothing in (np.empty((0, 0)), np.empty((0, 2))):
-        assert outcomes.predictions_of(manifest(), np.empty(0, np.int64), nothing).probabilities.shape == (0, 2)
+        assert run_figures.predictions_of(manifest(), np.empty(0, np.int64), nothing).probabilities.shape == (0, 2)
 
 
 def test_probabilities_that_do_not_fit_the_images_are_never_reported():
     with pytest.raises(ValueError, match="reshape"):
-        outcomes.predictions_of(manifest(), np.array([0, 1]), np.ones((3, 2)))
+        run_figures.predictions_of(manifest(), np.array([0, 1]), np.ones((3, 2)))
 
 
 def test_figures_are_those_of_the_test_images_and_the_validation_images_each():
-    figures = outcomes.figures(val=predictions(first=(0.9, 0.9, 0.1, 0.1)), test=predictions())
+    figures = run_figures.figures(val=predictions(first=(0.9, 0.9, 0.1, 0.1)), test=predictions())
     assert figures["test"]["accuracy"] == 3 / 4
     assert figures["test"]["images"] == 4
     assert figures["val"]["accuracy"] == 1
 
 
 def test_a_run_without_test_or_validation_images_still_has_figures():
-    figures = outcomes.figures(val=NOTHING, test=NOTHING)
+    figures = run_figures.figures(val=NOTHING, test=NOTHING)
     assert figures["test"] == {"images": 0}
     assert figures["val"] == {"images": 0, "accuracy": None}
     assert make_run("r", **figures).summary() == "no test images"
 
 
 def test_a_model_that_is_too_sure_of_itself_gets_a_temperature_from_validation_that_helps_on_the_test():
-    figures = outcomes.figures(val=many(0, too_sure_by=3), test=many(1, too_sure_by=3))
+    figures = run_figures.figures(val=many(0, too_sure_by=3), test=many(1, too_sure_by=3))
     assert figures["temperature"] == pytest.approx(3, rel=0.1)
     test = figures["test"]
     assert test["log_loss_scaled"] < test["log_loss"] - 0.1
@@ -87,33 +87,33 @@ def test_a_model_that_is_too_sure_of_itself_gets_a_temperature_from_validation_t
 
 
 def test_the_temperature_is_that_of_the_validation_images_whatever_the_test_says():
-    one, other = (outcomes.figures(many(0, too_sure_by=3), many(1, too_sure_by=sure)) for sure in (3, 0.2))
+    one, other = (run_figures.figures(many(0, too_sure_by=3), many(1, too_sure_by=sure)) for sure in (3, 0.2))
     assert one["temperature"] == other["temperature"]
-    assert outcomes.figures(many(0, too_sure_by=3), NOTHING)["temperature"] == one["temperature"]
+    assert run_figures.figures(many(0, too_sure_by=3), NOTHING)["temperature"] == one["temperature"]
 
 
 @pytest.mark.parametrize("val", [NOTHING, predictions(), predictions(first=(0.9, 0.9, 0.1, 0.1))])
 def test_without_validation_images_that_can_tell_there_is_no_temperature(val):
-    figures = outcomes.figures(val=val, test=predictions())
+    figures = run_figures.figures(val=val, test=predictions())
     assert figures["temperature"] is None
     assert figures["test"]["log_loss_scaled"] is figures["test"]["calibration_error_scaled"] is None
 
 
 def test_the_test_digest_tells_whether_two_runs_saw_the_same_test_images():
     """The images count, not what was said about them."""
-    digest = outcomes.figures(NOTHING, predictions())["test_digest"]
-    assert outcomes.figures(predictions(), predictions(first=(0.1, 0.1, 0.1, 0.1)))["test_digest"] == digest
+    digest = run_figures.figures(NOTHING, predictions())["test_digest"]
+    assert run_figures.figures(predictions(), predictions(first=(0.1, 0.1, 0.1, 0.1)))["test_digest"] == digest
     fewer = predictions(("a/1.png", "a/2.png", "b/1.png"), (0, 0, 1), (0.9, 0.2, 0.3))
-    assert outcomes.figures(NOTHING, fewer)["test_digest"] != digest
+    assert run_figures.figures(NOTHING, fewer)["test_digest"] != digest
     others = predictions(("a/1.png", "a/2.png", "b/1.png", "b/3.png"))
-    assert outcomes.figures(NOTHING, others)["test_digest"] != digest
+    assert run_figures.figures(NOTHING, others)["test_digest"] != digest
 
 
 def test_names_that_are_not_utf8_have_a_digest_too():
     odd = manifest((b"a/\xff.png", b"a/2.png", b"b/1.png"))
-    found = outcomes.predictions_of(odd, np.array([0, 2]), np.eye(2))
+    found = run_figures.predictions_of(odd, np.array([0, 2]), np.eye(2))
     assert os.fsencode(found.paths[0]) == b"a/\xff.png"
-    assert len(outcomes.figures(NOTHING, found)["test_digest"]) == 16
+    assert len(run_figures.figures(NOTHING, found)["test_digest"]) == 16
 
 
 HEAD = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from headstart.errors import RunError
 from headstart.runs import folder as runs
 from headstart.runs import pictures
-from headstart.runs.predictions import Predictions, read_hits, read_predictions
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, list_runs, load_run
 from headstart.support import files
 from headstart.support.quantities import duration
@@ -29,14 +29,13 @@ HISTORY = [
     {"epoch": 1, "train_loss": 2.25, "val_loss": 2.0, "val_accuracy": 0.5, "seconds": 0.25},
     {"epoch": 2, "train_loss": 1.5, "val_loss": 1.25, "val_accuracy": 0.75, "seconds": 0.125},
 ]
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-    ["a,b", 'say "cat"', "two\nlines", "old\rmac", "猫", "Schäferhund", "", " ", "p_p_", "'", ";", "=1+1", "\0"]
-)
 
 
 def predictions(classes=("cat", "dog")):
     paths = ["test/a.jpg", "test/b, c.jpg", "test/ü.jpg"]
-    return Predictions(paths, np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75]]), classes)
+    return Predictions.from_probabilities(
+        paths, np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75]]), classes
+    )
 
 
 def save(folder, **changes):
@@ -54,7 +53,7 @@ def save(folder, **changes):
 @pytest.fixture
 def quick(monkeypatch):
     """No pictures: they take most of the time, and have their own tests."""
-    monkeypatch.setattr(pictures, "learning_curves", lambda history, path: path.write_bytes(b"curves"))
+    monkeypatch.setattr(pictures, "training_curves", lambda history, path: path.write_bytes(b"curves"))
     monkeypatch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b"confusion"))
 
 
@@ -117,35 +116,6 @@ def test_predictions_name_the_truth_and_the_prediction(tmp_path, quick):
     assert rows[0]["p_cat"] == "0.9"
 
 
-@settings(max_examples=50)
-@given(st.data(), st.lists(NAMES, min_size=1, max_size=6, unique=True), st.lists(NAMES, max_size=5))
-def test_predictions_come_back_exactly_whatever_the_names(tmp_path_factory, data, classes, paths):
-    labels = data.draw(st.lists(st.integers(0, len(classes) - 1), min_size=len(paths), max_size=len(paths)))
-    rows = st.lists(st.floats(0, 1, width=32), min_size=len(classes), max_size=len(classes))
-    table = data.draw(st.lists(rows, min_size=len(paths), max_size=len(paths)))
-    probabilities = np.array(table, np.float32).reshape(len(paths), len(classes))
-    saved = Predictions(paths, np.array(labels, np.int64), probabilities, tuple(classes))
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b""))
-        save(folder, predictions=saved, history=[])
-    read = read_predictions(folder)
-    assert (read.paths, read.classes) == (paths, tuple(classes))
-    assert read.labels.dtype == np.int64
-    assert read.labels.tolist() == labels
-    assert read.probabilities.tobytes() == probabilities.tobytes()
-    assert read.predicted.tolist() == saved.predicted.tolist()
-    answers = read_hits(folder)
-    assert (answers.paths, answers.labels) == (paths, [classes[label] for label in labels])
-    assert answers.right.tolist() == (read.predicted == read.labels).tolist()
-
-
-def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path, quick):
-    path = os.fsdecode(b"caf\xe9.jpg")
-    save(tmp_path, predictions=Predictions([path], np.array([0]), np.array([[1.0]]), ("cat",)))
-    assert os.fsencode(read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
-
-
 @pytest.mark.parametrize(
     "broken", ["head.pth", "config.json", "history.csv", "predictions.csv", "confusion.png", "metrics.json"]
 )
@@ -178,44 +148,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written"):
         save(tmp_path / "file" / "head")
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])
-def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
-    (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(RunError, match="remove the folder and run again"):
-        load_run(tmp_path)
-
-
-def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
-    with pytest.raises(RunError, match=r"nowhere holds no finished run"):
-        load_run(tmp_path / "nowhere")
-    assert list_runs(tmp_path / "nowhere") == []
-
-
-@pytest.mark.parametrize(
-    "content", ["", "path,label,predicted,p_a\nx,b,a,1.0\n", "path,label,predicted,p_a\nx,a,a,?\n"]
-)
-def test_broken_predictions_are_an_error_that_names_the_file(tmp_path, content):
-    (tmp_path / "predictions.csv").write_text(content)
-    with pytest.raises(RunError, match=r"predictions\.csv cannot be read"):
-        read_predictions(tmp_path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"path,label,predicted\na.jpg,cat\n", b"\0"])
-def test_answers_that_cannot_be_read_are_an_error_in_words(tmp_path, content):
-    if content is not None:
-        (tmp_path / "predictions.csv").write_bytes(content)
-    with pytest.raises(RunError, match=r"predictions\.csv cannot be read .*: run the training again"):
-        read_hits(tmp_path)
-
-
-def test_the_summary_reads_like_a_sentence():
-    assert Run.from_metrics(Path(), METRICS).summary() == (
-        "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation 0.961; trained in 3.2 s"
-    )
-    untested = {"kind": "head", "dataset": "digits", "test": {"images": 0}, "val": {"accuracy": None}}
-    assert Run.from_metrics(Path(), untested).summary() == "no test images"
 
 
 @pytest.mark.parametrize(

@@ -28,19 +28,16 @@ def test_the_peak_of_memory_grows_by_what_is_held():
     assert devices.peak_memory_bytes(CPU) >= max(before, 2**28)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_memory_is_what_the_narrowest_control_group_above_leaves(tmp_path, monkeypatch, version):
-    """Batch systems limit groups in between; what caches of files take can be had again."""
+def test_memory_is_what_the_narrowest_control_group_above_leaves(tmp_path, monkeypatch):
+    """Batch systems limit groups in between; memory that holds cached files is free."""
     groups, own = tmp_path / "groups", "job_7/step_0/task"
-    top = groups / "memory" if version == 1 else groups
-    files = devices.V1_FILES if version == 1 else devices.V2_FILES
     for folder, limit, usage, cached in (("", "max", 0, 0), ("job_7", 8e6, 5e6, 2e6), (own, "max", 1e6, 0)):
-        (top / folder).mkdir(parents=True, exist_ok=True)
-        (top / folder / files[0]).write_text(f"{limit if limit == 'max' else int(limit)}\n")
-        (top / folder / files[1]).write_text(f"{int(usage)}\n")
-        (top / folder / "memory.stat").write_text(f"anon 7\n{files[2]} {int(cached)}\n")
+        (groups / folder).mkdir(parents=True, exist_ok=True)
+        (groups / folder / "memory.max").write_text(f"{limit if limit == 'max' else int(limit)}\n")
+        (groups / folder / "memory.current").write_text(f"{int(usage)}\n")
+        (groups / folder / "memory.stat").write_text(f"anon 7\ninactive_file {int(cached)}\n")
     listed = tmp_path / "cgroup"
-    listed.write_text(f"3:cpu:/else\n4:memory:/{own}\n" if version == 1 else f"0::/{own}\n")
+    listed.write_text(f"3:cpu:/else\n0::/{own}\n")
     monkeypatch.setattr(devices, "CONTROL_GROUPS", groups)
     monkeypatch.setattr(devices, "OWN_GROUPS", listed)
     assert devices.available_bytes(CPU) == 5_000_000

@@ -1,9 +1,11 @@
 """The HDF5 file of features: format, creation, writing, reading, checking.
 
     layout.py         format, states of a row, where the bytes of a dataset lie
-    recipe.py         everything that decides what a feature is
-    views.py          augmented views: what decides them
-    feature_cache.py  a cache, open for reading
+    parameters.py     JSON, digest and differences of what decides features
+    recipe.py         everything beside an image's bytes that decides its features
+    views.py          what decides augmented views
+    rows.py           the rows of one view: their states, and their features read and verified
+    feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
     creation.py       a cache whose rows are all pending
     writing.py        finished rows, in an order that no kill can break
     locking.py        one writer at a time

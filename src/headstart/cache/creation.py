@@ -13,18 +13,21 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import FEATURES, FORMAT, FORMAT_VERSION
 from headstart.cache.recipe import Recipe
+from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
-from headstart.support.files import reserve
+from headstart.support.files import reserve, whole_file
 
 PAGE_BYTES = 4096
 METADATA_BYTES = 2**16
 """More than HDF5 itself writes around our columns and attributes."""
+
+Columns = dict[str, NDArray[Any]]
+Attributes = dict[str, str | int | bytes]
 
 
 @contextmanager
@@ -34,27 +37,22 @@ def appearing(path: Path) -> Iterator[Path]:
     Raises:
         CacheError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".new")
     with explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
+        with whole_file(path, path.with_name(path.name + ".new")) as temporary:
+            yield temporary
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turns the system's error on writing into one sentence."""
     try:
-        yield temporary
-        rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def rename(finished: Path, path: Path) -> None:
-    """Gives a file its name in one step, when all of it is on the disk.
-
-    Raises:
-        CacheError: the folder cannot be written.
-    """
-    with explaining(path):
-        _sync(finished)
-        os.replace(finished, path)
-        _sync(path.parent)
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"{path} cannot be written: {error.strerror}. Finished rows are kept: mend that, and the same command "
+            "goes on."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class AugmentedViews:
     augmentation: Augmentation
     count: int
     rows: int
-    """How many images each is wanted of, for which there must be room."""
+    """How many images each is wanted of, for which the disk must have space."""
 
 
 def create(
@@ -76,7 +74,7 @@ def create(
 ) -> None:
     """Makes a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
 
-    The features of views have no room of their own yet: `reserve_rows` takes it for the rows that are wanted.
+    Features of augmented views take no space on the disk yet: `reserve_rows` takes it for the rows that are wanted.
 
     Args:
         path: the file.
@@ -86,17 +84,14 @@ def create(
         views: augmented ones, if there are to be any.
 
     Raises:
-        CacheError: the disk has no room for all rows, or the folder cannot be written.
+        CacheError: the disk has not enough space for all rows, or the folder cannot be written.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
     columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
     groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + (views.count if views else 0))}
-    row_bytes = FEATURES * np.dtype(recipe.storage).itemsize
-    rows = len(manifest) + (views.count * views.rows if views else 0)
-    all_columns = [column for part in (columns, *groups.values()) for column in part.values()]
-    needed = rows * row_bytes + sum(column.nbytes + PAGE_BYTES for column in all_columns)
-    needed += METADATA_BYTES + 2 * sum(len(str(value)) for value in attributes.values())
+    feature_rows = len(manifest) + (views.count * views.rows if views else 0)
+    needed = feature_rows * FEATURES * np.dtype(recipe.storage).itemsize + _size_beside(columns, groups, attributes)
     try:
         with path.open("ab") as file:
             reserve(file.fileno(), needed)  # before HDF5 begins, which a disk that fills up under it can crash
@@ -104,14 +99,20 @@ def create(
         with path.open("ab") as file:
             reserve(file.fileno(), end or path.stat().st_size)  # HDF5 has begun the file anew
     except (OSError, RuntimeError) as error:
-        what = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CacheError(
-            f"{path} cannot be created: {what}. It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
+            f"{path} cannot be created: {reason}. It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
         ) from None
 
 
-def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
-    count = len(manifest)
+def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: Attributes) -> int:
+    """At most how many bytes the file takes beside its features."""
+    all_columns = [column for part in (columns, *groups.values()) for column in part.values()]
+    texts = 2 * sum(len(str(value)) for value in attributes.values())
+    return METADATA_BYTES + texts + sum(column.nbytes + PAGE_BYTES for column in all_columns)
+
+
+def _columns(manifest: Manifest) -> Columns:
     offsets = {} if manifest.offsets is None else {"offsets": manifest.offsets}
     return {
         "labels": manifest.labels,
@@ -120,11 +121,11 @@ def _columns(manifest: Manifest) -> dict[str, NDArray[Any]]:
         "sizes": manifest.sizes,
         "mtimes_ns": manifest.mtimes_ns,
         **offsets,
-        **_row_columns(count),
+        **_row_columns(len(manifest)),
     }
 
 
-def _row_columns(count: int) -> dict[str, NDArray[Any]]:
+def _row_columns(count: int) -> Columns:
     """What is noted of each row of a view, beside its features."""
     return {
         "digests": np.zeros((count, 16), np.uint8),
@@ -137,11 +138,15 @@ def _row_columns(count: int) -> dict[str, NDArray[Any]]:
 
 def _attributes(
     manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any], views: AugmentedViews | None
-) -> dict[str, str | int | bytes]:
+) -> Attributes:
+    about_views = views and {
+        "augmentation": views.augmentation.to_json(),
+        "augmentation_digest": views.augmentation.digest(),
+    }
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION if views else 1,
-        **_about_views(views),
+        **(about_views or {}),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
         "manifest_digest": manifest.digest(),
@@ -154,25 +159,16 @@ def _attributes(
     }
 
 
-def _about_views(views: AugmentedViews | None) -> dict[str, str | int | bytes]:
-    made = views.augmentation if views else None
-    return {"augmentation": made.to_json(), "augmentation_digest": made.digest()} if made else {}
-
-
 def _write_metadata(
-    path: Path,
-    columns: Mapping[str, NDArray[Any]],
-    groups: Mapping[str, Mapping[str, NDArray[Any]]],
-    attributes: Mapping[str, str | int | bytes],
-    recipe: Recipe,
+    path: Path, columns: Columns, groups: Mapping[str, Columns], attributes: Attributes, recipe: Recipe
 ) -> int | None:
     """Returns where the features of the first augmented view begin, behind all else."""
-    count, begins = len(columns["labels"]), []
+    count = len(columns["labels"])
     # v108: the oldest form whose attributes may be larger than 64 KiB (class names by the thousand).
     with h5py.File(
         path, "w", libver=("v108", "v108"), locking=False, alignment_threshold=PAGE_BYTES, alignment_interval=PAGE_BYTES
     ) as file:
-        _make_room(file, count, recipe)
+        _make_features(file, count, recipe)
         for name, values in columns.items():
             file.create_dataset(name, data=values)
         for name, value in attributes.items():
@@ -181,12 +177,10 @@ def _write_metadata(
         for group, parts in groups.items():
             for name, values in parts.items():
                 file.create_dataset(f"{group}/{name}", data=values)
-        for group in groups:
-            begins.append(_make_room(file[group], count, recipe))
-    return min(begins, default=None)
+        return min([_make_features(file[group], count, recipe) for group in groups], default=None)
 
 
-def _make_room(group: h5py.Group, count: int, recipe: Recipe) -> int:
+def _make_features(group: h5py.Group, count: int, recipe: Recipe) -> int:
     """Makes a group's features, without a value; returns where they begin."""
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -196,37 +190,13 @@ def _make_room(group: h5py.Group, count: int, recipe: Recipe) -> int:
     return int(h5py.h5d.create(group.id, b"features", type_, shape, dcpl=early).get_offset())
 
 
-def reserve_rows(view: FeatureCache, rows: NDArray[np.int64]) -> None:
-    """Takes the room on the disk that some rows of a view will need.
-
-    Args:
-        view: of a cache.
-        rows: (n,) ascending.
+def reserve_rows(view: View, rows: NDArray[np.int64]) -> None:
+    """Takes the space on the disk that rows (n,), ascending, of a view will need.
 
     Raises:
-        CacheError: there is no room.
+        CacheError: the disk has not enough.
     """
     column = view.columns["features"]
     with explaining(view.path), view.path.open("r+b") as file:
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
             reserve(file.fileno(), len(run) * column.row_bytes, column.offset + int(run[0]) * column.row_bytes)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def explaining(path: Path) -> Iterator[None]:
-    """Turns the system's error on writing into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"{path} cannot be written: {error.strerror}. Finished rows are kept; "
-            "when that is mended, the same command goes on."
-        ) from None

@@ -11,25 +11,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE
 from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
+from headstart.models.weights import describe_weights
 
 EXAMPLES = 5
+
+
+def describe(cache: FeatureCache) -> str:
+    """What a cache holds, in two to four lines."""
+    done, pending = (int(np.count_nonzero(cache.status == status)) for status in (DONE, PENDING))
+    lines = [
+        f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
+        f"{cache.path.stat().st_size / 1e6:,.1f} MB, {cache.recipe.image_px} px, {cache.recipe.precision}",
+        describe_weights(cache.recipe.weights),
+    ]
+    if pending:
+        lines.append(f"{pending:,} images are not extracted yet; make extract goes on with them.")
+    return "\n".join([*lines, *_views(cache)])
+
+
+def _views(cache: FeatureCache) -> list[str]:
+    if cache.augmentation is None:
+        return []
+    counts = sorted({int(np.count_nonzero(view.status == DONE)) for view in cache.augmented})
+    images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return [f"views: {len(cache.augmented)} augmented ones ({cache.augmentation.kind}) of {images} images"]
 
 
 def contents(cache: FeatureCache) -> list[str]:
     """Recipe, counts, size and unreadable files, as lines."""
     notes = [f"  {name}: {value:.4g}" for name, value in cache.notes.items()]
     stored = cache.path.stat().st_size / 1e6
-    views = cache.views_in_words().splitlines()[1:]
     return [
         f"{cache.path}: {stored:,.1f} MB, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
         "recipe",
         *_parameters(cache.recipe),
         *(["measured when it was made", *notes] if notes else []),
-        *([*views, *_parameters(cache.augmentation)] if cache.augmentation else []),
+        *_views(cache),
+        *(_parameters(cache.augmentation) if cache.augmentation else []),
         *_counts(cache),
         *_unreadable(cache),
     ]
@@ -62,7 +84,7 @@ def _unreadable(cache: FeatureCache) -> Iterator[str]:
 
 
 def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
-    """Images outside of train whose very bytes are in train, too: what is tested on them was learnt by heart.
+    """Images of val or test whose bytes are those of one in train: they do not test what a head has learned.
 
     Returns:
         Pairs of rows: in val or test, and in train.
@@ -88,21 +110,21 @@ class Health:
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        low, mean, high = self.norms
+        smallest, mean, largest = self.norms
         return [
             f"features: {self.not_finite} values not finite, "
-            f"{self.dead} of 2048 dead (always 0), {self.constant} constant",
-            f"  length of a row: {low:.4g} to {high:.4g}, mean {mean:.4g}",
+            f"{self.dead} of {FEATURES} dead (always 0), {self.constant} constant",
+            f"  length of a row: {smallest:.4g} to {largest:.4g}, mean {mean:.4g}",
         ]
 
 
 def health(cache: FeatureCache) -> Health:
-    """Looks at every done row once.
+    """Checks every done row, in one pass.
 
     Raises:
         CacheDamaged: a row is not what was written.
     """
-    lowest, highest, not_finite = np.full(2048, np.inf), np.full(2048, -np.inf), 0
+    lowest, highest, not_finite = np.full(FEATURES, np.inf), np.full(FEATURES, -np.inf), 0
     norms: list[NDArray[np.float32]] = []
     for rows, block in cache.blocks():
         values = block[cache.status[rows] == DONE].astype(np.float32)
@@ -123,24 +145,24 @@ def health(cache: FeatureCache) -> Health:
 
 
 def describe_suspects(cache: FeatureCache) -> list[str]:
-    """Suspects as lines."""
-    compared, found = suspects(cache)
+    """Suspicious labels as lines."""
+    compared, suspected = suspects(cache)
     names, labels = cache.manifest.classes, cache.manifest.labels
     return [
-        f"labels: {len(found)} of {compared:,} images have {NEIGHBOURS} nearest neighbours all of another class",
+        f"labels: {len(suspected)} of {compared:,} images have {NEIGHBOURS} nearest neighbours all of another class",
         *(
             f"  {cache.manifest.relative_path(row)}: labelled {names[labels[row]]}, neighbours are {other}"
-            for row, other in found[:EXAMPLES]
+            for row, other in suspected[:EXAMPLES]
         ),
     ]
 
 
 def describe_leaks(cache: FeatureCache) -> list[str]:
-    """Leaks as lines: none, or a shout."""
-    found, path = leaks(cache), cache.manifest.relative_path
-    if not found:
+    """Leaks as lines."""
+    pairs, path = leaks(cache), cache.manifest.relative_path
+    if not pairs:
         return ["leaks: none; no image of val or test has the bytes of one in train"]
     return [
-        f"LEAK: {len(found):,} images of val or test are in train, too; accuracy on them means nothing:",
-        *(f"  {path(held_out)} is {path(training)}" for held_out, training in found[:EXAMPLES]),
+        f"LEAK: {len(pairs):,} images of val or test are in train, too; accuracy on them means nothing:",
+        *(f"  {path(held_out)} is {path(training)}" for held_out, training in pairs[:EXAMPLES]),
     ]

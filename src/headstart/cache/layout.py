@@ -1,4 +1,4 @@
-"""What lies where in a cache file: its version, the states of a row, and where the bytes of a dataset begin."""
+"""The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,11 +40,12 @@ class Column:
 
 
 def view_names(names: Iterable[str]) -> list[str]:
-    """Those of a cache's groups that hold augmented views, in the order of their numbers."""
+    """The groups that hold augmented views, by their numbers."""
     return sorted((name for name in names if name.startswith("view_")), key=lambda name: int(name[5:]))
 
 
 def refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
+    """Raises CacheError for an HDF5 file that is no cache, or none that this version can read."""
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:

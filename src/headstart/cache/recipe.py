@@ -1,12 +1,10 @@
-"""Everything that decides what a feature is, as one value: a digest to compare, a difference to read."""
+"""The recipe: everything beside an image's bytes that decides its features."""
 
-import dataclasses
-import json
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
+from headstart.cache.parameters import Parameters, differences
 from headstart.errors import WeightsError
 from headstart.images.decoding import Geometry
 from headstart.models.weights import known_weights, shorter_px, weights_digest
@@ -16,8 +14,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What makes a feature. Two caches with one recipe hold the same numbers for the same bytes."""
+class Recipe(Parameters):
+    """What makes a feature: with one recipe the same bytes give the same numbers."""
 
     backbone: str = "resnet50"
     weights: str
@@ -29,7 +27,7 @@ class Recipe:
     shorter_px: int
     reduced_decode: bool
     pixels: str = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
-    """How bytes become pixels; changes when images.py does."""
+    """How bytes become pixels; changes when images/decoding.py does."""
     precision: Precision
     """Arithmetic of the pass; auto only until the first pass decides."""
     compiled: bool | None
@@ -41,40 +39,17 @@ class Recipe:
         """How a picture becomes a square."""
         return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode)
 
-    def digest(self) -> str:
-        """32 hex digits over every field."""
-        return blake2b(self.to_json().encode(), digest_size=16).hexdigest()
-
-    def to_json(self) -> str:
-        """Every field, in one order."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Recipe":
-        """The recipe that `to_json` wrote.
-
-        Raises:
-            TypeError: a field is missing or unknown.
-        """
-        return cls(**json.loads(text))
-
-    def adopting(self, made: "Recipe") -> "Recipe":
+    def adopting(self, stored: "Recipe") -> "Recipe":
         """This recipe, with what it leaves open (`auto`) taken from one that has been carried out."""
         return replace(
             self,
-            precision=made.precision if self.precision == "auto" else self.precision,
-            compiled=made.compiled if self.compiled is None else self.compiled,
+            precision=stored.precision if self.precision == "auto" else self.precision,
+            compiled=stored.compiled if self.compiled is None else self.compiled,
         )
 
-    def differences(self, made: "Recipe") -> list[str]:
-        """Each field in which a cache (`made`) differs from what this run asks for, in words; empty when none does."""
-        asked = self.adopting(made)
-        return [
-            f"{field.name}: the cache has {_words(getattr(made, field.name))}, "
-            f"this run asks for {_words(getattr(asked, field.name))}"
-            for field in dataclasses.fields(Recipe)
-            if getattr(made, field.name) != getattr(asked, field.name)
-        ]
+    def differences(self, stored: "Recipe") -> list[str]:
+        """Each field in which a cache's recipe differs from this one, in words; `auto` differs from nothing."""
+        return differences(self.adopting(stored), stored, "the cache has")
 
 
 def from_config(config: ExtractConfig) -> Recipe:
@@ -101,7 +76,7 @@ def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
 
     Args:
         recipe: of a cache.
-        given: a file, needed when the recipe's weights came from one.
+        given: a file; needed if the recipe's weights came from one.
 
     Raises:
         WeightsError: no file is given, or it holds other weights than the recipe's.
@@ -110,11 +85,7 @@ def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
     weights = given or recipe.weights
     if weights not in known_weights() and given is None:
         raise WeightsError(f"The features were made with {recipe.weights}: say where it lies with --weights.")
-    found = weights_digest(weights, seed)
-    if found != recipe.weights_digest:
-        raise WeightsError(f"--weights {weights} is {found}, but the features were made with {recipe.weights_digest}.")
+    digest = weights_digest(weights, seed)
+    if digest != recipe.weights_digest:
+        raise WeightsError(f"--weights {weights} is {digest}, but the features were made with {recipe.weights_digest}.")
     return weights, seed
-
-
-def _words(value: object) -> str:
-    return {"None": "auto", "True": "yes", "False": "no"}.get(str(value), str(value))

@@ -1,8 +1,8 @@
 """Puts rows into a feature cache, so that a kill at any moment leaves it whole.
 
-HDF5's own bytes do not change any more: rows go with pwrite to offsets that HDF5 told (`dataset.id.get_offset()`), so
-any HDF5 reader can open the file at any moment. A row counts as done only when its features, digest and checksum are on
-the disk: they are written first, then synced, then its status.
+HDF5's own bytes do not change any more: rows go with pwrite to the offsets that HDF5 named (`dataset.id.get_offset()`),
+so any HDF5 reader can open the file at any moment. A row counts as done only when its features, digest and checksum are
+on the disk: they are written first, then synced, then its status is written.
 
 B rows in a batch, D = 2048 features.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.creation import explaining
-from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.rows import View
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
 
@@ -27,19 +27,18 @@ _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 
 
 class CacheWriter:
-    """Fills rows of a cache. Rows appear as done when `commit` has put them onto the disk."""
+    """Fills rows of a view. They appear as done when `commit` has put them onto the disk."""
 
-    def __init__(self, cache: FeatureCache, time_share: float = 1.0) -> None:
-        """Opens a cache for writing; the caller, or who leads the processes that write together, holds its lock.
+    def __init__(self, view: View, time_share: float = 1.0) -> None:
+        """Opens a file for writing; the caller, or the process that leads its team, holds the cache's lock.
 
         Args:
-            cache: of a file, or one of its views.
-            time_share: the part of the time that counts for this cache, where a pass fills several; 0 for those that
-                help another process.
+            view: of a cache.
+            time_share: the part of the time that counts for this view, where a pass fills several; 0 in processes that
+                help another.
         """
-        self.path = cache.path
-        self._columns = cache.columns
-        self._seconds, self._time_share = cache.seconds, time_share
+        self.path, self._columns = view.path, view.columns
+        self._seconds, self._time_share = view.seconds, time_share
         with explaining(self.path):
             self._descriptor = os.open(self.path, os.O_RDWR)
         self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
@@ -51,7 +50,7 @@ class CacheWriter:
         os.close(self._descriptor)
 
     def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        """Writes features of some rows; they stay pending until `commit`.
+        """Writes features of rows that stay pending until `commit`.
 
         Args:
             rows: (B,) ascending.
@@ -62,19 +61,13 @@ class CacheWriter:
             CacheError: a value does not fit the stored type, or the disk is full.
         """
         stored = _cast(features, self._columns["features"].dtype)
-        checksums = np.array([crc32(row) for row in stored], dtype=np.uint32)
         self._put("features", rows, stored)
         self._put("digests", rows, digests)
-        self._put("checksums", rows, checksums)
+        self._put("checksums", rows, np.array([crc32(row) for row in stored], np.uint32))
         self._uncommitted.append((rows, DONE, 0))
 
     def write_unreadable(self, row: int, reason: str) -> None:
-        """Notes why an image has no features.
-
-        Args:
-            row: of the image.
-            reason: one of `images.REASONS`.
-        """
+        """Notes why an image has no features: one of `decoding.REASONS`."""
         self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
 
     def reopen(self, rows: NDArray[np.int64]) -> None:
@@ -82,7 +75,7 @@ class CacheWriter:
         self._put("status", rows, np.full(len(rows), PENDING, np.uint8))
 
     def commit(self, seconds: float) -> None:
-        """Puts what was written onto the disk, and only then says so.
+        """Puts what was written onto the disk, and only then marks it as done.
 
         Args:
             seconds: time spent since the last commit.
@@ -92,7 +85,7 @@ class CacheWriter:
         """
         commit_all([self], seconds)
 
-    def _say_done(self, written: Sequence[tuple[NDArray[np.int64], int, int]], seconds: float) -> None:
+    def _mark(self, written: Sequence[tuple[NDArray[np.int64], int, int]], seconds: float) -> None:
         for rows, status, reason in written:
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
@@ -122,29 +115,29 @@ def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
 
 
 def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
-    """The same as `CacheWriter.commit` for all views of one file, which is synced once.
+    """`CacheWriter.commit` for several views of one file, which is synced once.
 
     Raises:
         CacheError: the disk is full.
     """
     written = [writer._uncommitted for writer in writers]
     for writer in writers:
-        writer._uncommitted = []  # lost if the sync fails: a second one would not tell
+        writer._uncommitted = []  # lost if the sync fails: a second one would not report it
     with explaining(writers[0].path):
         _fdatasync(writers[0]._descriptor)
-    for writer, own in zip(writers, written, strict=True):
-        writer._say_done(own, seconds)
+    for writer, rows in zip(writers, written, strict=True):
+        writer._mark(rows, seconds)
 
 
 class BackgroundWriter:
-    """One write at a time, in order; commits now and then, and at the end, also after Ctrl-C.
+    """One write at a time, in order; commits every few seconds and at the end, also after Ctrl-C.
 
     Attributes:
         busy_seconds: time spent writing.
@@ -173,13 +166,9 @@ class BackgroundWriter:
             self._thread.shutdown()
 
     def write(
-        self,
-        rows: NDArray[np.int64],
-        views: NDArray[np.int64],
-        features: NDArray[Any],
-        digests: NDArray[np.uint8],
+        self, rows: NDArray[np.int64], views: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]
     ) -> None:
-        """Queues rows (B,), each of one of the views (B,), once those before are written; see `CacheWriter.write`.
+        """Queues rows (B,), each of the view (B,) beside it, once those before are written; see `CacheWriter.write`.
 
         Raises:
             CacheError: the write before has failed.
@@ -188,7 +177,7 @@ class BackgroundWriter:
         self._last = self._thread.submit(self._write, rows, views, features, digests)
 
     def write_unreadable(self, row: int, view: int, reason: str) -> None:
-        """Notes why an image has no features; see `CacheWriter.write_unreadable`."""
+        """See `CacheWriter.write_unreadable`."""
         self._wait()
         self._writers[view].write_unreadable(row, reason)
 
@@ -208,16 +197,12 @@ class BackgroundWriter:
             last.result()
 
     def _write(
-        self,
-        rows: NDArray[np.int64],
-        views: NDArray[np.int64],
-        features: NDArray[Any],
-        digests: NDArray[np.uint8],
+        self, rows: NDArray[np.int64], views: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]
     ) -> None:
         start = time.perf_counter()
         for view in np.unique(views).tolist():
-            own = np.flatnonzero(views == view)
-            self._writers[view].write(rows[own], features[own], digests[own])
+            of_view = views == view
+            self._writers[view].write(rows[of_view], features[of_view], digests[of_view])
         if start - self._committed_at > self._commit_seconds:
             self._commit()
         self.busy_seconds += time.perf_counter() - start

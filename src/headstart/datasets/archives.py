@@ -1,6 +1,6 @@
 """Tar archives in WebDataset's layout: `000123.jpg` with `000123.cls` or `000123.json` beside it, read in place.
 
-Which archives a pattern means, and which split each. What is in one: see `tar_index`.
+Which archives a pattern means, and the split of each. What is in an archive: see `tar_index`.
 """
 
 import os
@@ -17,7 +17,7 @@ from braceexpand import braceexpand
 
 from headstart.datasets import tar_index
 from headstart.datasets.folders import warn_of_other_files
-from headstart.datasets.manifest import SPLITS, Found, Member, Place, end_of_archive, split_called
+from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive, split_called
 from headstart.errors import DataError, DataWarning
 from headstart.support.progress import bar
 
@@ -25,7 +25,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.z
 
 
 def are_archives(pattern: str) -> bool:
-    """Whether tar archives are meant.
+    """Whether this names tar archives.
 
     Raises:
         DataError: they are compressed.
@@ -38,8 +38,8 @@ def are_archives(pattern: str) -> bool:
     return Path(pattern).suffix == ".tar"
 
 
-def listed(pattern: str) -> tuple[Path, list[Found]]:
-    """Images of tar archives, a part for each archive.
+def list_archives(pattern: str) -> list[Manifest]:
+    """Images of tar archives, a part for each archive; paths are relative to the folder that holds all of them.
 
     The split is a word of the archive's name, or else of a folder's below that which all share: `train-000.tar`,
     `imagenet-val-000.tar`, `2020/test/000.tar`.
@@ -47,38 +47,35 @@ def listed(pattern: str) -> tuple[Path, list[Found]]:
     Args:
         pattern: an archive, or several: `shards/train-{000..099}.tar`, `shards/*.tar`.
 
-    Returns:
-        The folder that paths are relative to, and the parts.
-
     Raises:
-        DataError: an archive is missing or damaged, or its name says two splits; no image, or none with a label.
-        OSError: one is gone.
+        DataError: an archive is missing or damaged, or its name has two splits; no image, or none with a label.
+        OSError: an archive is gone.
 
     Warns:
-        DataWarning: members were left out, or some archives say no split while others do.
+        DataWarning: members were left out, or some archives name no split while others do.
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
     parts, left_out = [], Counter[str]()
     with bar(len(archives), "indexing", "archives") as progress:
         for archive, split in zip(archives, _splits(root, archives), strict=True):
-            parts.append(_found(root, archive, split, left_out))
+            parts.append(_images(root, archive, split, left_out))
             progress.update()
     if not any(part.classes for part in parts):
-        what = "no image has a label" if any(len(part.paths) for part in parts) else "no images"
+        what = "no image has a label" if any(map(len, parts)) else "no images"
         raise DataError(
             f"{pattern}: {what}. Expected 000123.cls beside 000123.jpg, or 000123.json with "
             f"{' or '.join(tar_index.LABEL_KEYS)}."
         )
     warn_of_other_files(Path(pattern), left_out)
-    return root, parts
+    return parts
 
 
 def archives_of(pattern: str) -> list[str]:
     """The archives that a pattern means.
 
     Raises:
-        DataError: one that is named is not there, or none matches.
+        DataError: an archive that is named does not exist, or none matches.
     """
     if os.path.isfile(pattern):
         return [pattern]
@@ -86,36 +83,33 @@ def archives_of(pattern: str) -> list[str]:
         names = list(braceexpand(pattern, escape=False))
     except ValueError:
         raise DataError(f"{pattern} has a brace too many or too few.") from None
-    found = list(dict.fromkeys(os.path.normpath(path) for name in names for path in _matching(name)))
-    if not found:
+    archives: dict[str, None] = {}  # each once, in order
+    for name in names:  # a file may be called `photos [2020].tar`
+        matches = sorted(glob(name)) if has_magic(name) and not os.path.isfile(name) else [name]
+        archives |= dict.fromkeys(map(os.path.normpath, matches))
+    if not archives:
         raise DataError(f"{pattern} matches no archive.")
-    missing = [path for path in found if not os.path.isfile(path)]
-    if missing:
-        raise DataError(f"{missing[0]} does not exist ({len(missing)} of {len(found)} archives of {pattern}).")
-    return found
-
-
-def _matching(name: str) -> list[str]:
-    """A file may be called `photos [2020].tar`."""
-    return sorted(glob(name)) if has_magic(name) and not os.path.isfile(name) else [name]
+    if missing := [path for path in archives if not os.path.isfile(path)]:
+        raise DataError(f"{missing[0]} does not exist ({len(missing)} of {len(archives)} archives of {pattern}).")
+    return list(archives)
 
 
 def place_of(path: str) -> Place:
-    """Where an image lies, by its path alone: `shards/train-000.tar/000123.jpg` is in an archive.
+    """Where an image is stored, by its path alone: `shards/train-000.tar/000123.jpg` is in an archive.
 
     Raises:
         DataError: the archive cannot be read or is damaged.
     """
-    end = end_of_archive(path)
-    if not os.path.isfile(path[:end]):
+    archive, member = path[: end_of_archive(path)], path[end_of_archive(path) + 1 :]
+    if not os.path.isfile(archive):
         return Path(path)
-    status = os.stat(path[:end])
-    found = _places(path[:end], *tar_index.identity(status)).get(path[end + 1 :])
-    return Member(Path(path[:end]), *found, status.st_mtime_ns) if found else Path(path)
+    status = os.stat(archive)
+    span = _spans(archive, *tar_index.identity(status)).get(member)
+    return Member(Path(archive), *span, status.st_mtime_ns) if span else Path(path)
 
 
 def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
-    """Paths of the images in an archive, its own in front.
+    """Paths of the images in an archive, which begin with the archive's path.
 
     Args:
         archive: its path.
@@ -130,20 +124,22 @@ def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=64)
-def _places(archive: str, *_identity: int) -> dict[str, tuple[int, int]]:
+def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
     """Offset and size of each image in an archive, by its name."""
     index = tar_index.index_of(archive, os.stat(archive))
     names = map(os.fsdecode, index["names"].tolist())
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))
 
 
-def _found(root: Path, archive: str, split: str, left_out: Counter[str]) -> Found:
+def _images(root: Path, archive: str, split: str, left_out: Counter[str]) -> Manifest:
     status = os.stat(archive)
-    index, own = tar_index.index_of(archive, status), os.path.relpath(archive, root)
+    index = tar_index.index_of(archive, status)
     left_out.update(tar_index.left_out(index))
-    return Found(
-        paths=np.strings.add(os.fsencode(own) + b"/", index["names"]),
+    return Manifest(
+        name="",
+        root=root,
         classes=tuple(index["classes"].tolist()),
+        paths=np.strings.add(os.fsencode(os.path.relpath(archive, root)) + b"/", index["names"]),
         labels=index["labels"],
         splits=np.full(len(index["names"]), SPLITS.index(split), np.uint8),
         sizes=index["sizes"],
@@ -153,24 +149,24 @@ def _found(root: Path, archive: str, split: str, left_out: Counter[str]) -> Foun
 
 
 def _splits(root: Path, archives: list[str]) -> list[str]:
-    said = [_split_of(os.path.relpath(archive, root)) for archive in archives]
-    silent = [archive for archive, split in zip(archives, said, strict=True) if not split]
-    if 0 < len(silent) < len(archives):
+    splits = [_split_of(os.path.relpath(archive, root)) for archive in archives]
+    unnamed = [archive for archive, split in zip(archives, splits, strict=True) if not split]
+    if 0 < len(unnamed) < len(archives):
         warnings.warn(
-            f"{silent[0]} does not say its split by its name or folder, and counts as train "
-            f"({len(silent)} of {len(archives)} archives).",
+            f"{unnamed[0]} has no split in its name or folder, and counts as train "
+            f"({len(unnamed)} of {len(archives)} archives).",
             DataWarning,
             stacklevel=3,
         )
-    return [split or "train" for split in said]
+    return [split or "train" for split in splits]
 
 
 def _split_of(archive: str) -> str | None:
-    """The split that is a word of an archive's name, or else of the nearest folder's that says one."""
+    """The split that is a word of an archive's name, or else of the nearest folder that has one."""
     for part in reversed(Path(archive).parts):
-        said = sorted({split for word in re.split(r"[\W_]+", part) if (split := split_called(word))})
-        if len(said) > 1:
-            raise DataError(f"{archive} says two splits, {' and '.join(said)}. Rename it, so that it says one.")
-        if said:
-            return said[0]
+        splits = sorted({split for word in re.split(r"[\W_]+", part) if (split := split_called(word))})
+        if len(splits) > 1:
+            raise DataError(f"{archive} names two splits, {' and '.join(splits)}. Rename it, so that it names one.")
+        if splits:
+            return splits[0]
     return None

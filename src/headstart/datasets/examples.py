@@ -1,4 +1,4 @@
-"""Data sets that come from a library, written once as folders of PNG files and then used like anybody's own."""
+"""Data sets that come from a library, written once as folders of PNG files."""
 
 import os
 import shutil
@@ -17,11 +17,11 @@ def prepare(source: str, folder: str) -> str:
     """Writes a data set unless it is there.
 
     Args:
-        source: digits, cifar10, or none for data that people bring themselves.
-        folder: where to; it appears only when it is complete.
+        source: digits, cifar10, or none for the user's own data.
+        folder: where to write it; it appears only when it is complete.
 
     Returns:
-        What was done, in a line.
+        What was done, as one line of text.
 
     Raises:
         DataError: the download failed, or the folder cannot be written.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.datasets.manifest import Found, split_called
+from headstart.datasets.manifest import Manifest, from_files, split_called
 from headstart.errors import DataError, DataWarning
 
 IMAGE_SUFFIXES = frozenset(
@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def listed(root: Path) -> list[Found]:
+def list_folder(root: Path) -> list[Manifest]:
     """Images below `<class>/` or `{train,val,test}/<class>/`, a part for each class.
 
     Raises:
@@ -26,93 +26,84 @@ def listed(root: Path) -> list[Found]:
     Warns:
         DataWarning: files were left out.
     """
-    seen = sorted((entry.name, _is_folder(entry)) for entry in os.scandir(root) if not entry.name.startswith("."))
-    folders = [name for name, is_folder in seen if is_folder]
-    splits = {folder: split for folder in folders if (split := split_called(folder))}
-    others = [folder for folder in folders if folder not in splits]
+    entries = _entries(root)
+    splits = {name: split for name, is_folder in entries if is_folder and (split := split_called(name))}
+    others = [name for name, is_folder in entries if is_folder and name not in splits]
+    has_train = "train" in splits.values()
     # A lone folder `train` beside others can be a class (trains!); `train` and `test` together are splits.
-    if (others and (len(splits) == 1 or "train" not in splits.values())) or not splits:
-        return _list_classes(root, None)
+    if not splits or (others and (len(splits) == 1 or not has_train)):
+        return _list_classes(root)
     if others:
         raise DataError(
             f"{root} holds the splits {', '.join(splits)} and beside them {', '.join(others[:5])}. "
             "Move the other folders elsewhere, or give a CSV."
         )
-    if "train" not in splits.values():
+    if not has_train:
         raise DataError(f"{root} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg.")
     if len(set(splits.values())) < len(splits):
         raise DataError(f"{root} holds two folders for one split: {', '.join(splits)}. Keep one of each.")
-    _warn_of_left_out(root, [name for name, is_folder in seen if not is_folder])
-    return [part for folder, split in splits.items() for part in _list_classes(root, split, folder)]
+    _warn_of_left_out(root, [name for name, is_folder in entries if not is_folder])
+    return [part for folder, split in splits.items() for part in _list_classes(root, folder, split)]
 
 
-def _list_classes(root: Path, split: str | None, folder: str = "") -> list[Found]:
-    """Every image below `root/folder/<class>/`; the first folder is the class, however deep the image lies."""
+def _list_classes(root: Path, folder: str = "", split: str | None = None) -> list[Manifest]:
+    """Every image below `root/folder/<class>/`; the first folder is the class, at any depth below it."""
     top = root / folder
     above = frozenset({_identity(root), _identity(top)})
-    found: list[Found] = []
-    left_out: list[str] = []
-    for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
+    parts, left_out = [], []
+    for name, is_folder in _entries(top):
+        if not is_folder:
+            left_out.append(name)
             continue
-        if not _is_folder(entry):
-            left_out.append(entry.name)
-            continue
-        files = list(walk(entry.path, os.path.join(folder, entry.name), above))
-        left_out += [path for path in files if not is_image(path)]
+        files = list(walk(str(top / name), os.path.join(folder, name), above))
         images = [path for path in files if is_image(path)]
+        left_out += [path for path in files if not is_image(path)]
         if not images and split in (None, "train"):
-            raise DataError(f"The class folder {entry.path} holds no images. Fill it or remove it.")
+            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.")
         status = [_status(root / path) for path in images]
-        found.append(Found.from_columns(images, [entry.name] * len(images), [split] * len(images), status))
+        parts.append(from_files(root, images, [name] * len(images), [split] * len(images), status))
     _warn_of_left_out(top, left_out)
-    return found
+    return parts
 
 
 def is_image(path: str) -> bool:
-    """Whether a file is taken for an image, by its name."""
+    """Whether the name of a file is that of an image."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
-def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
-    stray = sum(map(is_image, left_out))
-    if stray:
-        warnings.warn(f"{top}: {stray} images lie in no class folder and are left out.", DataWarning, stacklevel=2)
-    warn_of_other_files(top, Counter(map(suffix_of, (path for path in left_out if not is_image(path)))))
-
-
 def suffix_of(path: str) -> str:
-    """What kind of file this is, by its name."""
+    """The suffix of a file's name, in words where it has none."""
     return os.path.splitext(path)[1] or "no suffix"
 
 
+def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
+    outside = sum(map(is_image, left_out))
+    if outside:
+        warnings.warn(f"{top}: {outside} images lie in no class folder and are left out.", DataWarning, stacklevel=2)
+    warn_of_other_files(top, Counter(suffix_of(path) for path in left_out if not is_image(path)))
+
+
 def warn_of_other_files(top: Path, suffixes: Counter[str]) -> None:
-    """Says how many files of which kind are left out."""
+    """Warns of files that are left out since they are not images by their names: how many of which suffix."""
     if suffixes:
-        kinds = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5))
-        warnings.warn(f"{top}: left out what is no image by its name: {kinds}.", DataWarning, stacklevel=2)
+        counts = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5))
+        warnings.warn(f"{top}: left out what is no image by its name: {counts}.", DataWarning, stacklevel=2)
 
 
 def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Files below a folder by name, links followed; hidden ones, and folders that contain themselves, are passed over.
+    """Yields files below a folder by name; follows links, but skips hidden files and folders that contain themselves.
 
-    Of one folder at a time the names are in memory.
+    Only the names in one folder at a time are in memory.
 
     Args:
-        folder: where to look.
-        relative: what the paths begin with.
-        above: identities of the folders that this one lies in.
+        folder: where to start.
+        relative: the beginning of the paths that are given.
+        above: identities of the folders that contain this one.
     """
     identity = _identity(folder)
     if identity in above:
         return
-    with os.scandir(folder) as entries:
-        names = sorted(
-            (entry.name, _is_folder(entry))
-            for entry in entries
-            if not entry.name.startswith(".") and (_is_folder(entry) or _is_file(entry))
-        )
-    for name, is_folder in names:
+    for name, is_folder in _entries(folder):
         path = os.path.join(relative, name)
         if is_folder:
             yield from walk(os.path.join(folder, name), path, above | {identity})
@@ -120,29 +111,31 @@ def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = fr
             yield path
 
 
+def _entries(folder: str | Path) -> list[tuple[str, bool]]:
+    """Names in a folder, sorted, each with whether it is a folder; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        return sorted((entry.name, _is_folder(entry)) for entry in shown if _is_folder(entry) or _is_file(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; links alone need a system call."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, a link to one, or a broken link, which is reported later; reading a pipe would hang."""
+    linked = entry.is_symlink() and (os.path.isfile(entry.path) or not os.path.exists(entry.path))
+    return entry.is_file(follow_symlinks=False) or linked
+
+
 def _identity(folder: str | Path) -> tuple[int, int]:
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link to itself is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link to one or to nothing; not a pipe, which would be waited for."""
-    try:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-    except OSError:
-        return entry.is_symlink()
-
-
 def _status(path: Path) -> os.stat_result:
-    """Size and time of a file; a link that leads nowhere has its own, so that the image is listed as unreadable."""
+    """Size and time of a file; of a broken link its own, so that the image is listed and reported as unreadable."""
     try:
         return os.stat(path)
     except OSError:

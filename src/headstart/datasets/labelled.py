@@ -1,6 +1,6 @@
 """Folders, CSV files and tar archives of labelled images → a `Manifest`: which images, which label, which split.
 
-N images, C classes. Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second.
+Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second.
 """
 
 import warnings
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.datasets import archives, folders
-from headstart.datasets.csv_list import read_csv
-from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Found, Manifest, count_by_class
+from headstart.datasets.archives import are_archives, list_archives
+from headstart.datasets.csv_list import list_csv
+from headstart.datasets.folders import list_folder
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning
 from headstart.settings import dataset_name
@@ -23,7 +24,7 @@ def load(data: str, seed: int = 0) -> Manifest:
     Args:
         data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, a CSV file with the columns
             `path,label` and perhaps `split`, whose paths are relative to the file's own folder, or tar archives (see
-            `shards.listed`).
+            `list_archives`).
         seed: chooses the splits where the data has none (see `draw_splits`).
 
     Raises:
@@ -36,28 +37,29 @@ def load(data: str, seed: int = 0) -> Manifest:
     path = Path(data)
     try:
         if path.is_dir():
-            return _manifest(path, folders.listed(path), seed, data)
+            return _with_splits(_joined(data, list_folder(path)), seed)
         if path.suffix.lower() == ".csv" and path.is_file():
-            return _manifest(path.parent, [read_csv(path)], seed, data)
-        if archives.are_archives(data):
-            return _manifest(*archives.listed(data), seed, data)
+            return _with_splits(_joined(data, [list_csv(path)]), seed)
+        if are_archives(data):
+            return _with_splits(_joined(data, list_archives(data)), seed)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
     what = "is neither a folder nor a .csv or .tar file" if path.exists() else "does not exist"
     raise DataError(f"{data} {what}. Give a folder of images, <class>/*.jpg, or a CSV with the columns path,label.")
 
 
-def _manifest(root: Path, parts: list[Found], seed: int, data: str) -> Manifest:
-    if not sum(len(part.paths) for part in parts):
+def _joined(data: str, parts: list[Manifest]) -> Manifest:
+    """All parts as one, which must have at least two classes."""
+    if not any(map(len, parts)):
         folder = data.rstrip("/")
-        if Path(data).is_dir() and any(root.glob("*.tar")):
+        if any(Path(data).glob("*.tar")):
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
-    found = Found.joined(parts)
-    if len(found.classes) < 2:
-        what = f"only the class {found.classes[0]!r}" if found.classes else "no labels"
+    manifest = join(dataset_name(data), parts)
+    if len(manifest.classes) < 2:
+        what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"
         raise DataError(f"{data} has {what}; a classifier needs at least two classes.")
-    return _with_splits(found.manifest(dataset_name(data), root), seed)
+    return manifest
 
 
 def _with_splits(manifest: Manifest, seed: int) -> Manifest:
@@ -69,17 +71,17 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
     for label in np.flatnonzero(counts[TRAIN] == 0):
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))
         if not len(drawn):
-            held = [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
+            present = [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
             raise DataError(
-                f"Class {manifest.classes[label]!r} has images in {' and '.join(held)} of {manifest.root}, "
+                f"Class {manifest.classes[label]!r} has images in {' and '.join(present)} of {manifest.root}, "
                 "but none in train. Add some to train, or take the class out."
             )
         splits[drawn[np.argmin(hash_fractions(manifest.paths[drawn], seed))]] = TRAIN
-    _warn_of_gaps(manifest)
+    _warn_of_missing_classes(manifest)
     return manifest
 
 
-def _warn_of_gaps(manifest: Manifest) -> None:
+def _warn_of_missing_classes(manifest: Manifest) -> None:
     counts = count_by_class(manifest)
     for split in (VAL, TEST):
         absent = [manifest.classes[label] for label in np.flatnonzero(counts[split] == 0)]

@@ -1,4 +1,4 @@
-"""What a data set is: which images, where each lies, its label and its split, as columns.
+"""The table of a data set: which images, where each is stored, its label and its split.
 
 N images, C classes.
 """
@@ -28,29 +28,30 @@ class Member:
     """Where its bytes begin in the archive."""
     size: int
     mtime_ns: int
-    """Of the archive, when the offset was found out."""
+    """Of the archive, when it was indexed."""
 
 
 Place = Path | Member
-"""Where an image lies."""
+"""Where an image is stored."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which images there are, in the order of their paths. Columns, not objects: ten million images fit in memory."""
+    """Images of a data set, or of a part of it, as columns rather than objects: ten million images fit in memory."""
 
     name: str
-    """Name of the data set: of its folder, or of its file."""
+    """Name of the data set: that of its folder or file; empty for a part."""
     root: Path
     """What `paths` are relative to."""
     classes: tuple[str, ...]
     """Names of the classes; a label is an index into them."""
     paths: NDArray[np.bytes_]
-    """(N,) file names as the system spells them (UTF-8 nearly always); of a member its archive's, `/`, and its own."""
+    """(N,) file names in the system's encoding (UTF-8 nearly always), sorted; a member has its archive's, `/`, its own.
+    Those of a part may be in any order."""
     labels: NDArray[np.int64]
     """(N,) index into `classes`, or -1 for an image without a label."""
     splits: NDArray[np.uint8]
-    """(N,) index into `SPLITS`."""
+    """(N,) index into `SPLITS`; `TRAIN` where the data names no split."""
     sizes: NDArray[np.int64]
     """(N,) bytes of the image's file."""
     mtimes_ns: NDArray[np.int64]
@@ -62,7 +63,7 @@ class Manifest:
         return len(self.paths)
 
     def place(self, row: int) -> Place:
-        """Where the image of a row lies."""
+        """Where the image of a row is stored."""
         path = os.path.join(self.root, self.relative_path(row))
         if self.offsets is None:
             return Path(path)
@@ -71,7 +72,7 @@ class Manifest:
         )
 
     def places(self, rows: Iterable[int]) -> Iterator[tuple[int, Place]]:
-        """Row and place of some images, one after the other."""
+        """Yields row and place of these images."""
         return ((int(row), self.place(int(row))) for row in rows)
 
     def relative_path(self, row: int) -> str:
@@ -79,7 +80,7 @@ class Manifest:
         return os.fsdecode(bytes(self.paths[row]))
 
     def files_digest(self) -> str:
-        """32 hex digits over size, time and offset of every file: who has not read them knows whether they changed."""
+        """32 hex digits over size, time and offset of every file: shows changes without reading the files."""
         offsets = b"" if self.offsets is None else self.offsets.tobytes()
         return blake2b(self.sizes.tobytes() + self.mtimes_ns.tobytes() + offsets, digest_size=16).hexdigest()
 
@@ -93,8 +94,8 @@ class Manifest:
 
 
 def end_of_archive(path: str) -> int:
-    """Where the archive's own path ends in that of a member; 0 if it is no member's. A folder may be called x.tar."""
-    ends = (found.end() - 1 for found in re.finditer(r"\.tar/", path))
+    """Where the archive's own path ends in a member's path; 0 for a file's. A folder may be called x.tar."""
+    ends = (match.end() - 1 for match in re.finditer(r"\.tar/", path))
     return next((end for end in ends if not os.path.isdir(path[:end])), 0)
 
 
@@ -124,73 +125,57 @@ def count_by_class(manifest: Manifest) -> NDArray[np.int64]:
 
 
 def split_called(name: str) -> str | None:
-    """The split that a folder, an archive or a CSV means: Train, TEST and valid are common, too."""
+    """The split that a name in a folder, an archive or a CSV means: Train, TEST and valid are common, too."""
     split = ALIASES.get(name.lower(), name.lower())
     return split if split in SPLITS else None
 
 
-@dataclass(frozen=True)
-class Found:
-    """Images as they were found: the columns of a manifest, for a part of it, in any order.
+def from_files(
+    root: Path,
+    paths: Sequence[str],
+    labels: Sequence[str],
+    splits: Sequence[str | None],
+    status: Sequence[os.stat_result],
+) -> Manifest:
+    """A part of a data set: images that are files.
 
-    Of a million files in a folder not a million objects are kept: that would be half a gigabyte.
+    Args:
+        root: of the data set.
+        paths: n of them, relative to `root`.
+        labels: name of each image's class; empty where it has none.
+        splits: name of each image's split, or None.
+        status: size and time of each file.
     """
+    classes = tuple(sorted(set(labels) - {""}))
+    index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
+    return Manifest(
+        name="",
+        root=root,
+        classes=classes,
+        paths=np.array([os.fsencode(path) for path in paths], np.bytes_),
+        labels=np.array([index[label] for label in labels], np.int64),
+        splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
+        sizes=np.array([file.st_size for file in status], np.int64),
+        mtimes_ns=np.array([file.st_mtime_ns for file in status], np.int64),
+    )
 
-    paths: NDArray[np.bytes_]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: NDArray[np.uint8]
-    """`TRAIN` where the data says nothing."""
-    sizes: NDArray[np.int64]
-    mtimes_ns: NDArray[np.int64]
-    offsets: NDArray[np.int64] | None = None
 
-    @classmethod
-    def from_columns(
-        cls,
-        paths: Sequence[str],
-        labels: Sequence[str],
-        splits: Sequence[str | None],
-        status: Sequence[os.stat_result],
-    ) -> "Found":
-        """Images that are files of their own.
-
-        Args:
-            paths: n of them, relative to the data set's root.
-            labels: name of each image's class; empty where it has none.
-            splits: name of each image's split, or None.
-            status: size and time of each file.
-        """
-        classes = tuple(sorted(set(labels) - {""}))
-        index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
-        return cls(
-            paths=np.array([os.fsencode(path) for path in paths], np.bytes_),
-            classes=classes,
-            labels=np.array([index[label] for label in labels], np.int64),
-            splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
-            sizes=np.array([one.st_size for one in status], np.int64),
-            mtimes_ns=np.array([one.st_mtime_ns for one in status], np.int64),
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence["Found"]) -> "Found":
-        """All images of at least one part, in the order of their paths."""
-        classes = tuple(sorted({name for part in parts for name in part.classes}))
-        index = {name: label for label, name in enumerate(classes)}
-        labels = [np.array([*(index[name] for name in part.classes), UNLABELLED])[part.labels] for part in parts]
-        paths = np.concatenate([part.paths for part in parts])
-        order = np.argsort(paths, kind="stable")
-        offsets = [part.offsets for part in parts if part.offsets is not None]
-        return cls(
-            paths=paths[order],
-            classes=classes,
-            labels=np.concatenate(labels)[order],
-            splits=np.concatenate([part.splits for part in parts])[order],
-            sizes=np.concatenate([part.sizes for part in parts])[order],
-            mtimes_ns=np.concatenate([part.mtimes_ns for part in parts])[order],
-            offsets=np.concatenate(offsets)[order] if offsets else None,
-        )
-
-    def manifest(self, name: str, root: Path) -> Manifest:
-        """The same as a manifest, its splits as the data says them."""
-        return Manifest(name=name, root=root.absolute(), **vars(self))
+def join(name: str, parts: Sequence[Manifest]) -> Manifest:
+    """All images of one or more parts with the same root, sorted by their paths."""
+    classes = tuple(sorted({label for part in parts for label in part.classes}))
+    index = {label: number for number, label in enumerate(classes)}
+    labels = [np.array([*(index[label] for label in part.classes), UNLABELLED])[part.labels] for part in parts]
+    paths = np.concatenate([part.paths for part in parts])
+    order = np.argsort(paths, kind="stable")
+    offsets = [part.offsets for part in parts if part.offsets is not None]
+    return Manifest(
+        name=name,
+        root=parts[0].root.absolute(),
+        classes=classes,
+        paths=paths[order],
+        labels=np.concatenate(labels)[order],
+        splits=np.concatenate([part.splits for part in parts])[order],
+        sizes=np.concatenate([part.sizes for part in parts])[order],
+        mtimes_ns=np.concatenate([part.mtimes_ns for part in parts])[order],
+        offsets=np.concatenate(offsets)[order] if offsets else None,
+    )

@@ -1,7 +1,6 @@
 """Parts of a data set: the rows of a split, and random parts in which every class keeps its share."""
 
 import os
-from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -12,9 +11,6 @@ from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest
 HELD_OUT = 0.1
 """Share of the training images that a missing test split gets, and again a missing val split."""
 
-HASHED_ROWS = 2**16
-"""Paths that are objects of Python at a time."""
-
 
 def rows_of(manifest: Manifest, split: str) -> NDArray[np.int64]:
     """Rows of a split that have a label, ascending."""
@@ -22,7 +18,7 @@ def rows_of(manifest: Manifest, split: str) -> NDArray[np.int64]:
 
 
 def stratified(labels: NDArray[np.integer], rows: NDArray[np.int64], count: int | None, seed: int) -> NDArray[np.int64]:
-    """A random part of some rows in which each class keeps its share, at least one image each.
+    """A random part of these rows in which each class keeps its share, at least one image each.
 
     Args:
         labels: (N,) of all images.
@@ -33,10 +29,9 @@ def stratified(labels: NDArray[np.integer], rows: NDArray[np.int64], count: int 
     if count is None or count >= len(rows):
         return rows
     generator = np.random.default_rng(seed)
-    own = labels[rows]
     parts = []
-    for label in np.unique(own):
-        members = rows[own == label]
+    for label in np.unique(labels[rows]):
+        members = rows[labels[rows] == label]
         share = max(1, round(count * len(members) / len(rows)))
         parts.append(generator.choice(members, share, replace=False))
     return np.sort(np.concatenate(parts))
@@ -66,11 +61,6 @@ def draw_splits(paths: NDArray[np.bytes_], given: NDArray[np.uint8], missing: se
 
 def hash_fractions(paths: NDArray[np.bytes_], seed: int) -> NDArray[np.float64]:
     """(N,) numbers in [0, 1), uniform, a function of seed and path alone."""
-    blocks = (paths[begin : begin + HASHED_ROWS].tolist() for begin in range(0, len(paths), HASHED_ROWS))
-    return np.concatenate([np.empty(0), *(_hash_block(block, str(seed).encode()) for block in blocks)])
-
-
-def _hash_block(paths: Iterable[bytes], key: bytes) -> NDArray[np.float64]:
-    separator = os.sep.encode()
-    hashes = b"".join(blake2b(path.replace(separator, b"/"), digest_size=8, key=key).digest() for path in paths)
-    return np.frombuffer(hashes, dtype="<u8") / 2.0**64
+    key, separator = str(seed).encode(), os.sep.encode()
+    digests = (blake2b(path.replace(separator, b"/"), digest_size=8, key=key).digest() for path in paths)
+    return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(paths)) / 2.0**64

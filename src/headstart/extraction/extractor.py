@@ -1,10 +1,5 @@
-"""The one pass: read, decode, forward and write, all overlapped.
+"""The backbone made ready, and what goes through it: a sample, canaries, or a pass over what is pending."""
 
-Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the
-next is computed.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,9 +15,8 @@ from headstart.errors import CacheError
 from headstart.extraction import precision
 from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
 from headstart.extraction.one_pass import Pass, PassReport, load_views
-from headstart.images.decoding import Geometry
 from headstart.images.loading import Loaded, batches, default_workers, readable, stream
-from headstart.models.precision import BatchSizes
+from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.support.devices import pick_device
@@ -32,7 +26,7 @@ from headstart.support.team import Team
 
 @dataclass
 class Extractor:
-    """A backbone made ready: loaded, frozen. Made once, used for the sample, the canaries and the pass."""
+    """A backbone, loaded and frozen once for all that goes through it."""
 
     config: ExtractConfig
     device: torch.device = field(init=False)
@@ -57,15 +51,14 @@ class Extractor:
             CacheError: not one image is readable.
         """
         images = len(manifest) if images is None else images
-        if asked.precision != "auto" and asked.compiled is not None:
-            return precision.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), images, self.device)
-        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
-        sample = self._sample(manifest, asked.geometry, size)
+        is_open = asked.precision == "auto" or asked.compiled is None
+        sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
         return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
 
-    def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
-        images = stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers)
-        first = next(batches(readable(images, lambda image: None), size, geometry.image_px), None)
+    def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
+        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
+        images = stream(manifest.places(range(len(manifest))), asked.geometry, self.workers, self.workers)
+        first = next(batches(readable(images, lambda image: None), size, asked.image_px), None)
         if first is None:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
@@ -82,10 +75,10 @@ class Extractor:
             CacheError: the disk is full, or finished rows do not agree with what this machine computes.
         """
         cache, team = FeatureCache(path), team or Team()
-        self._ask_canaries(cache)
+        self._check_canaries(cache)
         pending = np.stack([view.pending(self.config.view_splits) for view in cache.views])
         size = self.batch_size(cache.recipe)
-        under_way = Pass(cache.views, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
+        under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         return under_way.run()
 
@@ -97,7 +90,8 @@ class Extractor:
         """
         form = (made.precision, bool(made.compiled))
         if form not in self._forms:
-            precision.check_compiler(made, self.device)
+            if made.compiled:
+                require_compiler(self.device)
             self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
         return self._forms[form]
 
@@ -113,7 +107,7 @@ class Extractor:
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]
     ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
-        """Computes some rows from their images once more.
+        """Computes finished rows again from their images.
 
         Args:
             cache: whose recipe and images.
@@ -122,26 +116,26 @@ class Extractor:
         Returns:
             View and row of those whose image still has the bytes it had (m,), and their features (m, D).
         """
-        size, views = self.batch_size(cache.recipe), cache.views
-        loaded = load_views(views, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
-        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, views)]
+        size = self.batch_size(cache.recipe)
+        loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
+        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, cache)]
         parts = [np.empty((0, FEATURES), np.float32)]
         for batch in batches(same, size, cache.recipe.image_px):
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 
-    def _ask_canaries(self, cache: FeatureCache) -> None:
-        """Computes a few finished rows again: what no key can see (library, processor) shows here, before rows mix."""
-        found, now = self.recompute(cache, sample_of(cache, CANARIES))
-        difference = difference_from(cache, found, now)
+    def _check_canaries(self, cache: FeatureCache) -> None:
+        """Refuses to add rows where finished ones, computed again, differ: by another library version or processor."""
+        canaries, features = self.recompute(cache, sample_of(cache, CANARIES))
+        difference = difference_from(cache, canaries, features)
         if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
             raise CacheError(
-                f"{cache.path}: {len(found)} finished rows, computed again, differ by {difference:.2g} of the largest "
-                "value: another processor or library version computes other features. Extract again with --overwrite, "
-                "or go on where the cache was begun."
+                f"{cache.path}: {len(canaries)} finished rows, computed again, differ by {difference:.2g} of the "
+                "largest value: another processor or library version computes other features. Extract again with "
+                "--overwrite, or go on where the cache was begun."
             )
 
 
-def _is_unchanged(image: Loaded, views: Sequence[FeatureCache]) -> bool:
-    return image.digest == views[image.view].digest(image.row)
+def _is_unchanged(image: Loaded, cache: FeatureCache) -> bool:
+    return image.digest == cache.views[image.view].digest(image.row)

@@ -1,7 +1,11 @@
-"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped."""
+"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped.
+
+Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the next
+is computed.
+"""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -23,6 +27,8 @@ from headstart.support.team import Team
 
 COMMIT_SECONDS = 2.0
 """What a kill can cost at most, beside the batches under way."""
+COUNTED = ("decoded", "forwarded", "copied", "unreadable")
+"""What the processes of a team add up."""
 
 
 @dataclass
@@ -51,7 +57,7 @@ class PassReport:
 
 
 def load_views(
-    views: Sequence[FeatureCache], wanted: NDArray[np.bool_], rows: Iterable[int], batch_size: int, workers: int
+    cache: FeatureCache, wanted: NDArray[np.bool_], rows: Iterable[int], batch_size: int, workers: int
 ) -> Iterator[Loaded]:
     """Loads the wanted (V + 1, N) views of some rows.
 
@@ -59,15 +65,15 @@ def load_views(
     """
 
     def transforms(row: int, digest: bytes) -> dict[int, Transform]:
-        return {view: views[view].transform_of(digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
+        return {view: cache.transform_of(view, digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
 
-    return stream(views[0].manifest.places(rows), transforms, workers, max(workers, 2 * batch_size // len(views)))
+    ahead = max(workers, 2 * batch_size // len(cache.views))
+    return stream(cache.manifest.places(rows), transforms, workers, ahead)
 
 
 @dataclass
 class Pass:
-    views: Sequence[FeatureCache]
-    """The plain view and the V augmented ones, by their numbers."""
+    cache: FeatureCache
     pending: NDArray[np.bool_]
     """(V + 1, N) what is to be computed."""
     forward: Forward
@@ -77,7 +83,7 @@ class Pass:
     team: Team
 
     def __post_init__(self) -> None:
-        self.report = PassReport(workers=self.workers)
+        self.report, self.views = PassReport(workers=self.workers), self.cache.views
         self.first_with: list[dict[bytes, int]] = [{} for _ in self.views]
         """For each view, by content: the row whose features serve all that have it."""
         for view, rows in zip(self.views, self.first_with, strict=True):
@@ -90,17 +96,17 @@ class Pass:
         start, unit = time.perf_counter(), "images" if len(self.views) == 1 else "views"
         with bar(int(np.count_nonzero(self.pending)), "extracting", unit, shown=self.team.leads) as progress:
             self._fill(self.team.claim_rows(rows, max(1, self.batch_size // len(self.views))), progress)
-            for name in ("decoded", "forwarded", "copied", "unreadable"):
+            for name in COUNTED:
                 self.team.count(name, getattr(self.report, name))
             self.team.barrier("all rows are done")
-        for name in ("decoded", "forwarded", "copied", "unreadable"):
+        for name in COUNTED:
             setattr(self.report, name, self.team.count(name, 0))
         self.report.wall_seconds = time.perf_counter() - start
         return self.report
 
     def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
-        filled = [bool(own.any()) for own in self.pending]
-        shares = [own * self.team.leads / sum(filled) for own in filled]
+        filled = [bool(pending.any()) for pending in self.pending]
+        shares = [is_filled * self.team.leads / sum(filled) for is_filled in filled]
         with ExitStack() as opened:
             writers = [opened.enter_context(CacheWriter(*each)) for each in zip(self.views, shares, strict=True)]
             writing = opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS))
@@ -117,11 +123,11 @@ class Pass:
         self.report.write_seconds = writing.busy_seconds
 
     def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
-        return batches(self._new_images(rows), self.batch_size, self.views[0].recipe.image_px)
+        return batches(self._new_images(rows), self.batch_size, self.cache.recipe.image_px)
 
     def _new_images(self, rows: Iterable[int]) -> Iterator[Loaded]:
         """Readable images that no other image's features serve."""
-        for image in load_views(self.views, self.pending, rows, self.batch_size, self.workers):
+        for image in load_views(self.cache, self.pending, rows, self.batch_size, self.workers):
             self.report.decode_seconds += image.seconds
             self.report.decoded += image.is_first and image.pixels is not None
             if image.pixels is None:
@@ -147,9 +153,9 @@ class Pass:
         for view in self.views:
             twins = [twin for twin in self.twins if twin.view == view.view]
             for begin in range(0, len(twins), 1024):
-                some = twins[begin : begin + 1024]
-                sources = np.array([self.first_with[view.view][twin.digest] for twin in some])
-                digests = np.frombuffer(b"".join(twin.digest for twin in some), np.uint8).reshape(len(some), -1)
-                rows = np.array([twin.row for twin in some])
-                writing.write(rows, np.full(len(some), view.view), view.gather(sources), digests)
+                part = twins[begin : begin + 1024]
+                sources = np.array([self.first_with[view.view][twin.digest] for twin in part])
+                digests = np.frombuffer(b"".join(twin.digest for twin in part), np.uint8).reshape(len(part), -1)
+                rows = np.array([twin.row for twin in part])
+                writing.write(rows, np.full(len(part), view.view), view.gather(sources), digests)
         self.report.copied = len(self.twins)

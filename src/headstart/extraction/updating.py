@@ -1,11 +1,14 @@
-"""Brings a cache up to date with its images: nothing to do, go on, grow, or refuse in words. Torch loads when needed.
+"""Brings a cache up to date with its images. Torch loads only when there is something to compute.
 
-A cache that grows or changes is built anew beside the old one (`<cache>.growing`); rows whose bytes and recipe are
-unchanged are copied, only new bytes go through the backbone, and the finished file takes the name in one step.
+nothing to do   every row is done: decided without a lock, no file is touched
+start anew      there is no cache yet, or --overwrite
+go on           the cache lists these very images and has the views: its pending rows are computed
+grow            images changed, views are to be added, or --check-bytes: a new file is built beside the old one (see
+                `growing`), its pending rows are computed, and it takes the cache's name in one step
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,20 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import creation, recipe
-from headstart.cache.feature_cache import FeatureCache, trained_on
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, UNREADABLE
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
+from headstart.cache.rows import View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
-from headstart.datasets.manifest import Manifest, same_data, same_files
-from headstart.errors import CacheError, RecipeMismatch
-from headstart.extraction.growing import _digest_of, _has, lookup, passing_again, take_over
+from headstart.datasets.manifest import Manifest, same_data
+from headstart.errors import RecipeMismatch
+from headstart.extraction.growing import Growth, passing_again
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
 from headstart.settings import ExtractConfig, cache_path, data_of
-from headstart.support.progress import bar
+from headstart.support.files import put_in_place
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
 
@@ -34,20 +39,18 @@ if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
     from headstart.extraction.one_pass import PassReport
 
-VANISHED = 0.01
-"""Fraction of finished rows that may be gone from the data before we ask."""
 NOTHING = ""
 """In the place of a cache that a team is to fill."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run of extract found and did."""
+    """What a run of extract did."""
 
     cache: FeatureCache
     """As it is now."""
     taken_over: int
-    """Finished rows that this run found and kept."""
+    """Finished rows that were there before."""
     pass_: "PassReport | None"
     """None when there was nothing to compute."""
 
@@ -58,7 +61,7 @@ class Report:
             for view in self.cache.views
             for row in np.flatnonzero(view.status == UNREADABLE).tolist()
         }
-        return Unreadable.of((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
+        return Unreadable((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
 
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
@@ -70,26 +73,22 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
     Raises:
         DataError: the data set is not in order.
-        WeightsError: the weights are not to be had.
+        WeightsError: the weights cannot be found or downloaded.
         RecipeMismatch: the cache was made by another recipe.
         CacheLocked: another process is filling it.
         CacheError: it cannot be used, or the disk is full.
     """
     asked = recipe.from_config(config)
-    manifest = labelled.load(data_of(config), config.seed)
-    path = cache_path(config)
-    team = team or Team()
-    update = _Update(config, path, manifest, asked, team)
-    finished = update.finished()
-    if finished:
-        team.broadcast(NOTHING)
-        return finished
-    with lock(path):
+    update = _Update(config, labelled.load(data_of(config), config.seed), asked, team or Team())
+    if report := update.nothing_to_do():
+        update.team.broadcast(NOTHING)
+        return report
+    with lock(update.path):
         return update.run()
 
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
-    """What the others of a team do while one brings a cache up to date: fill it, if there is something to fill.
+    """What the others of a team do while one brings a cache up to date: they compute pending rows, if there are any.
 
     Raises:
         CacheError: the disk is full, or finished rows do not agree with what this machine computes.
@@ -101,55 +100,52 @@ def help_filling(config: ExtractConfig, team: Team) -> None:
         Extractor(config).fill(Path(path), team)
 
 
+@dataclass
 class _Update:
-    def __init__(self, config: ExtractConfig, path: Path, manifest: Manifest, asked: Recipe, team: Team) -> None:
-        self.config, self.path, self.manifest, self.asked, self.team = config, path, manifest, asked, team
-        self.augmentation = Augmentation(config.view_kind, config.seed)
-        self.growing = path.with_name(path.name + ".growing")
-        self._extractor: Extractor | None = None
-        self._known_digests: dict[int, bytes] | None = None
+    config: ExtractConfig
+    manifest: Manifest
+    asked: Recipe
+    team: Team
 
-    def finished(self) -> Report | None:
-        """The report, if there is nothing to do: found out without a lock, so that nothing at all is touched."""
-        if self.config.overwrite or self.config.check_bytes or not self.path.exists():
+    def __post_init__(self) -> None:
+        self.path = cache_path(self.config)
+        self.augmentation = Augmentation(self.config.view_kind, self.config.seed)
+
+    @cached_property
+    def extractor(self) -> "Extractor":
+        from headstart.extraction.extractor import Extractor
+
+        return Extractor(self.config)
+
+    def nothing_to_do(self) -> Report | None:
+        """The report of a cache that is complete; else None."""
+        if self._starts_anew() or self.config.check_bytes:
             return None
-        cache = FeatureCache(self.path)
-        self._refuse_other_recipe(cache)
-        if (
-            not self._is_of_this_data(cache)
-            or self._pending(cache).any()
-            or any(map(len, map(passing_again, cache.views)))
-        ):
+        cache, growth = self._opened()
+        if not self._is_of_this_data(cache) or (growth.path.exists() and not growth.waits()):
             return None
-        if self.growing.exists() and not self._waits(cache):
+        if self._pending(cache).any() or any(len(passing_again(view)) for view in cache.views):
             return None
-        return Report(cache, int(np.count_nonzero(cache.status == DONE)), None)
+        return Report(cache, _done(cache), None)
 
     def run(self) -> Report:
-        if self.config.overwrite or not self.path.exists():
-            self._create()
-            self.growing.unlink(missing_ok=True)
-            return self._filled(self.path)
+        """Starts anew, goes on or grows; holds the lock meanwhile."""
+        if self._starts_anew():
+            return self._start_anew()
+        cache, growth = self._opened()
+        if self._is_of_this_data(cache) and not self.config.check_bytes:
+            if not growth.waits():
+                growth.path.unlink(missing_ok=True)
+            return self._compute_pending(self.path)
+        return self._grow(cache, growth)
+
+    def _starts_anew(self) -> bool:
+        return self.config.overwrite or not self.path.exists()
+
+    def _opened(self) -> tuple[FeatureCache, Growth]:
         cache = FeatureCache(self.path)
         self._refuse_other_recipe(cache)
-        if not self.config.check_bytes and self._is_of_this_data(cache):
-            if not self._waits(cache):
-                self.growing.unlink(missing_ok=True)
-            return self._filled(self.path)
-        self._refuse_other_data(cache)
-        self._grow(cache)
-        report = self._filled(self.growing)
-        creation.rename(self.growing, self.path)
-        return replace(report, cache=FeatureCache(self.path))
-
-    @property
-    def extractor(self) -> "Extractor":
-        """The backbone, loaded when the first image must go through it."""
-        if self._extractor is None:
-            from headstart.extraction.extractor import Extractor
-
-            self._extractor = Extractor(self.config)
-        return self._extractor
+        return cache, Growth(cache, self.manifest, self.config.check_bytes)
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
@@ -159,95 +155,52 @@ class _Update:
         """(V + 1, N) what is to be computed of each view."""
         return np.stack([view.pending(self.config.view_splits) for view in cache.views])
 
-    def _waits(self, cache: FeatureCache) -> bool:
-        """Whether further views of the same images were begun: they are gone on with when they are asked for again."""
-        begun = self._begun(cache)
-        return (
-            begun is not None
-            and same_data(self.manifest, begun.manifest)
-            and len(begun.augmented) > len(cache.augmented)
-        )
-
-    def _create(self) -> None:
+    def _start_anew(self) -> Report:
         views = self._views(None)
-        _say_room(views, self.asked, "")
+        _say_size(views, self.asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(self.asked, self.manifest, images)
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views)
+        self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
+        return self._compute_pending(self.path)
+
+    def _grow(self, cache: FeatureCache, growth: Growth) -> Report:
+        if not self.config.prune:
+            growth.refuse_other_data()
+        views = self._views(cache)
+        if not growth.goes_on(views):
+            _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
+            growth.build(views)
+        report = self._compute_pending(growth.path)
+        with creation.explaining(self.path):
+            put_in_place(growth.path, self.path)
+        return replace(report, cache=FeatureCache(self.path))
 
     def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
         """The augmented views of the next file: as many as are asked for, and those that a cache has."""
-        made = cache.augmentation if cache else None
-        count = max(self.config.views, len(cache.augmented) if cache else 0)
-        wanted = (
-            np.count_nonzero(trained_on(self.manifest)) if self.config.view_splits == "train" else len(self.manifest)
-        )
-        rows = max([wanted, *(np.count_nonzero(view.status == DONE) for view in (cache.augmented if cache else ()))])
-        return creation.AugmentedViews(made or self.augmentation, count, int(rows)) if count else None
+        augmented = cache.augmented if cache else ()
+        count = max(self.config.views, len(augmented))
+        train_only = self.config.view_splits == "train"
+        wanted = np.count_nonzero(trained_on(self.manifest)) if train_only else len(self.manifest)
+        rows = max([int(wanted), *map(_done, augmented)])
+        augmentation = (cache and cache.augmentation) or self.augmentation
+        return creation.AugmentedViews(augmentation, count, rows) if count else None
 
-    def _filled(self, path: Path) -> Report:
-        cache = FeatureCache(path)
-        for view in cache.views:
+    def _compute_pending(self, path: Path) -> Report:
+        for view in FeatureCache(path).views:
             again = passing_again(view)
             if len(again):
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(path)
-        found, pending = int(np.count_nonzero(cache.status == DONE)), self._pending(cache)
-        _make_room(cache, pending)
+        pending, taken_over = self._pending(cache), _done(cache)
+        _reserve(cache, pending)
         self.team.broadcast(str(path) if pending.any() else NOTHING)
-        report = self.extractor.fill(path, self.team) if pending.any() else None
-        return Report(FeatureCache(path) if report else cache, found, report)
-
-    def _refuse_other_data(self, cache: FeatureCache) -> None:
-        """Stops before finished rows are dropped that a person may still want."""
-        if self.config.prune:
-            return
-        ways_on = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
-        if cache.manifest.root != self.manifest.root:
-            raise CacheError(
-                f"{self.path} holds features of {cache.manifest.root}, this run asks for {self.manifest.root}. "
-                + ways_on
-            )
-        done = cache.status == DONE
-        gone = np.flatnonzero(done & (lookup(self.manifest.paths, cache.manifest.paths) < 0)).tolist()
-        if len(gone) > VANISHED * done.sum():
-            here = set(self._digests(cache).values())
-            gone = [row for row in gone if cache.digest(row) not in here]  # the others have another name now
-        if len(gone) > VANISHED * done.sum():
-            example = cache.manifest.relative_path(gone[0])
-            raise CacheError(
-                f"{self.path} has {done.sum()} finished images, of which {len(gone)} are no longer in "
-                f"{self.manifest.root} (such as {example}). Is a disk missing? {ways_on}"
-            )
-
-    def _grow(self, cache: FeatureCache) -> None:
-        """Leaves `<cache>.growing` with the new rows, those filled in that some earlier file has."""
-        sources = [cache]
-        begun, views = self._begun(cache), self._views(cache)
-        if begun:
-            alike = views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
-            if not self.config.check_bytes and alike and same_data(self.manifest, begun.manifest):
-                return
-            sources.append(begun)
-        _say_room(views, cache.recipe, ", and the cache is written anew beside the old one")
-        with creation.appearing(self.growing) as temporary:
-            creation.create(temporary, self.manifest, cache.recipe, cache.notes, views)
-            made = FeatureCache(temporary)
-            for number, view in enumerate(made.views):
-                old = [source.views[number] for source in sources if _has(source, number, made)]
-                with CacheWriter(view) as writer:
-                    for source in old:
-                        take_over(writer, source, self._digests(cache))
-                    writer.commit(old[0].seconds if old else 0.0)
-
-    def _begun(self, cache: FeatureCache) -> FeatureCache | None:
-        """What a killed growth has left, if it is of use."""
-        with suppress(CacheError):
-            begun = FeatureCache(self.growing)
-            return begun if begun.recipe == cache.recipe else None
-        return None
+        if not pending.any():
+            return Report(cache, taken_over, None)
+        report = self.extractor.fill(path, self.team)
+        return Report(FeatureCache(path), taken_over, report)
 
     def _refuse_other_recipe(self, cache: FeatureCache) -> None:
         differences = self.asked.differences(cache.recipe)
@@ -260,40 +213,20 @@ class _Update:
                 + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
             )
 
-    def _digests(self, cache: FeatureCache) -> dict[int, bytes]:
-        """Content digest of every row, found out once."""
-        if self._known_digests is None:
-            self._known_digests = self._find_digests(cache)
-        return self._known_digests
 
-    def _find_digests(self, cache: FeatureCache) -> dict[int, bytes]:
-        """Content digest of every row: the earlier file's if it is the same file as then, else by reading the image."""
-        old = lookup(cache.manifest.paths, self.manifest.paths)
-        unchanged = (
-            (cache.manifest.root == self.manifest.root)
-            & (old >= 0)
-            & same_files(cache.manifest, self.manifest, old)
-            & (cache.status[old] == DONE)
-            & (not self.config.check_bytes)
-        )
-        digests = {int(row): cache.digest(int(old[row])) for row in np.flatnonzero(unchanged)}
-        others = np.flatnonzero(~unchanged)
-        with bar(len(others), "comparing", "files") as progress:
-            for row in others:
-                digests[int(row)] = _digest_of(self.manifest, int(row))
-                progress.update()
-        return digests
+def _done(view: View) -> int:
+    return int(np.count_nonzero(view.status == DONE))
 
 
-def _say_room(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
-    """Says what augmented views will need of the disk, before it is taken."""
+def _say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
+    """Says what augmented views will need of the disk, before it is reserved."""
     if views:
         size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
         print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 
-def _make_room(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
-    """Says how many augmented views are to come, and takes their room on the disk."""
+def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
+    """Says how many augmented views are to come, and reserves what they need of the disk."""
     rows = int(np.count_nonzero(pending[1:]))
     if rows:
         size = human_bytes(rows * cache.columns["features"].row_bytes)
@@ -305,7 +238,7 @@ def _make_room(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
 def summary(report: Report) -> str:
     """What there is now and what this run did, for a terminal."""
     if report.pass_ is None:
-        return f"{report.cache.describe()}\nUp to date: nothing to do."
+        return f"{describe(report.cache)}\nUp to date: nothing to do."
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
     unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
     done = (
@@ -313,4 +246,4 @@ def summary(report: Report) -> str:
         f"({rate:.1f} a second); {report.taken_over:,} images were there already, "
         f"{report.pass_.copied:,} share their bytes with another"
     )
-    return "\n".join([report.cache.describe(), done, report.pass_.bottleneck()])
+    return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])

@@ -1,12 +1,13 @@
-"""The slow way: the whole net, end to end, on the same splits.
+"""Fine-tuning: the whole net trained end to end on the same splits, for comparison.
 
     run.py            from the settings to the folder of a run
-    training.py       epochs, optimiser, the best epoch
-    net.py            the net to train: which parts, from which head
+    training.py       epochs and steps, the best epoch
+    net.py            the net to train: its head, its frozen parts
+    optimizer.py      parameter groups and learning rates
     batches.py        images in batches, for training and for prediction
-    precision.py      fp32 or bf16, whichever is faster here
+    precision.py      fp32 or bf16, the faster of them on this machine
     data_parallel.py  several processes train one net
-    checkpoint.py     going on after the last finished epoch
+    checkpoint.py     the state after an epoch, to go on from
 
-Never imports a cache or heads: it does without features.
+Never imports a cache or heads: it works without features.
 """

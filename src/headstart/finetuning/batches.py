@@ -1,9 +1,10 @@
 """Pictures in batches for training and testing a whole net: decoded in threads, unreadable ones left out.
 
-B images in a batch, C classes.
+C classes.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,13 +14,30 @@ from torch import Tensor, nn
 from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
+from headstart.images.augmentation import RandomCrop
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, TransformsOf, default_workers, readable, stream
+from headstart.images.loading import Loaded, TransformsOf
 from headstart.models.resnet50 import PixelScale
+from headstart.models.weights import shorter_px
+from headstart.settings import FinetuneConfig
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 
 EVALUATION_IMAGES = 64
+
+
+def geometry_of(config: FinetuneConfig) -> Geometry:
+    """How pictures become squares for validation and test: as in extract; the seed's method squashes."""
+    resize = "squash" if config.method == "seed" else config.resize
+    return Geometry(config.image_px, resize, shorter_px(config.image_px, config.weights), reduced_decode=False)
+
+
+def random_crops(config: FinetuneConfig, epoch: int) -> TransformsOf | None:
+    """How training pictures become squares in an epoch; None: as for validation."""
+    if config.method == "seed" or config.augment == "none":
+        return None
+    mirrored = config.augment == "crop-flip"
+    return lambda row, _: {0: RandomCrop(config.image_px, mirrored, (config.seed, epoch, row))}
 
 
 class Images:
@@ -30,7 +48,7 @@ class Images:
     """
 
     def __init__(self, manifest: Manifest, geometry: Geometry, workers: int) -> None:
-        self.manifest, self.geometry, self.workers = manifest, geometry, default_workers(workers)
+        self.manifest, self.geometry, self.workers = manifest, geometry, loading.default_workers(workers)
         self.unreadable: set[int] = set()
 
     def batches(
@@ -38,13 +56,11 @@ class Images:
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`.
 
-        Args:
-            rows: which images.
-            size: of a batch.
-            transforms_of: how the image of a row becomes a square, where not all do alike.
+        `transforms_of` says how an image becomes a square, if not by the geometry.
         """
-        images = stream(self.manifest.places(rows), transforms_of or self.geometry, self.workers, 2 * size)
-        for batch in loading.batches(readable(images, self._leave_out), size, self.geometry.image_px):
+        places = self.manifest.places(rows)
+        images = loading.stream(places, transforms_of or self.geometry, self.workers, 2 * size)
+        for batch in loading.batches(loading.readable(images, self._leave_out), size, self.geometry.image_px):
             yield batch.rows, torch.from_numpy(batch.readable_pixels)
 
     def _leave_out(self, image: Loaded) -> None:
@@ -66,38 +82,30 @@ def predict(
     device: torch.device,
     group: Group | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What a net says about some images, in fp32.
+    """Class probabilities of images, in fp32.
 
     Args:
-        net: put into eval mode.
+        net: on `device`; put into eval mode.
         scale: of its pixels.
         images: the data set.
-        rows: which of its images.
-        device: where the net is.
-        group: who predicts them, each its share; all get all answers.
+        rows: the images to predict.
+        device: where to compute.
+        group: the processes that predict, each its share; all get all probabilities.
 
     Returns:
-        The rows that were readable (n,), and class probabilities (n, C).
+        The rows that were readable (n,), in the order of `rows`, and class probabilities (n, C).
     """
     net.eval()
-    group, seen, found = group or Group(), [], []
-    own = group.share(rows)
-    with bar(len(own), "evaluating", "images", shown=group.leads) as progress:
-        for chosen, pixels in images.batches(own, EVALUATION_IMAGES):
-            found.append(net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy())
-            seen.append(chosen)
-            progress.update(len(chosen))
-    shares = group.gathered((seen, found))
-    answered = [batch for share, _ in shares for batch in share]
-    if not answered:
+    group, predicted = group or Group(), []
+    share = group.share(rows)
+    with bar(len(share), "evaluating", "images", shown=group.leads) as progress:
+        for batch_rows, pixels in images.batches(share, EVALUATION_IMAGES):
+            predicted.append((batch_rows, net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy()))
+            progress.update(len(batch_rows))
+    parts = list(chain.from_iterable(group.gathered(predicted)))
+    if not parts:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    return _in_order(rows, np.concatenate(answered), np.concatenate([batch for _, share in shares for batch in share]))
-
-
-def _in_order(
-    rows: NDArray[np.int64], seen: NDArray[np.int64], found: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What was found out about some of the rows, in the order of the rows."""
-    places = {int(row): place for place, row in enumerate(seen)}
+    readable, probabilities = map(np.concatenate, zip(*parts, strict=True))
+    places = {row: place for place, row in enumerate(readable.tolist())}
     order = [places[row] for row in rows.tolist() if row in places]
-    return seen[order], found[order]
+    return readable[order], probabilities[order]

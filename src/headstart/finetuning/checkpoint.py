@@ -1,4 +1,4 @@
-"""What a training that was ended, by whatever it was, needs to go on: one file, written whole or not at all."""
+"""The state of a training after an epoch, so that a stopped one can go on: one file, written whole or not at all."""
 
 import json
 from collections.abc import Mapping
@@ -14,21 +14,18 @@ from headstart.support.files import plain, whole_file
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run keeps it."""
+    """The checkpoint of a run."""
 
     folder: Path
     identity: Mapping[str, Any]
-    """All that decides the result of the run: what another run left is not taken up."""
+    """All that decides the result of the run: a checkpoint of another run is not loaded."""
 
     @property
     def path(self) -> Path:
         return self.folder / "checkpoint.pth"
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replaces what was there.
-
-        Args:
-            state: tensors, numbers, texts, and dictionaries and lists of them.
+        """Writes tensors, numbers and texts, in dictionaries and lists; replaces the last checkpoint.
 
         Raises:
             RunError: the disk is full, or the folder cannot be written.
@@ -41,15 +38,15 @@ class Checkpoint:
             raise RunError(f"The checkpoint {self.path} cannot be written: {reason}. The last one is kept.") from error
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None if there is none of this very run, or it cannot be read."""
+        """The state that was saved last; None if this run has none, or it cannot be read."""
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             return dict(content["state"]) if content["identity"] == self._words() else None
-        except Exception:  # of the disk, or torch's parsers on a damaged file: then the training starts anew
+        except Exception:  # of the disk, or of torch's parsers on a damaged file: the training starts again
             return None
 
     def remove(self) -> None:
-        """The run is complete."""
+        """Deletes the file once the run is complete."""
         self.path.unlink(missing_ok=True)
 
     def _words(self) -> str:

@@ -1,7 +1,7 @@
 """One net trained by several processes, as torchrun starts them: each takes its share of every batch.
 
-Gradients are averaged by torch's DistributedDataParallel; BatchNorm sees the whole batch, so that the result is that of
-one process but for rounding. One process alone is a group of one. B images in a batch, C channels.
+Torch's DistributedDataParallel averages the gradients, and BatchNorm sees the whole batch, so that the result is that
+of one process except for rounding. One process alone is a group of one.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed
-import torch.distributed.nn  # before there is a group: its functions keep the one that they find, and so its threads
+import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,7 +26,7 @@ Batch = tuple[NDArray[np.int64], Tensor]
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those that train together."""
+    """The processes that train together, seen from one of them."""
 
     rank: int = 0
     size: int = 1
@@ -41,19 +41,22 @@ class Group:
         return rows[self.rank :: self.size]
 
     def gathered(self, value: Value) -> list[Value]:
-        """What all processes have, by their numbers."""
+        """The values of all processes, in the order of their ranks."""
         values: list[Any] = [value] * self.size
         if self.size > 1:
             torch.distributed.all_gather_object(values, value)
         return values
 
     def in_step(self, batches: Iterator[Batch], none: Batch) -> Iterator[tuple[Batch, int]]:
-        """Batches with the number of images in those of all processes; who has run out takes part with `none`."""
+        """Each batch with the number of images in the batches of all processes.
+
+        A process without further batches takes part with `none` until all have finished.
+        """
         while images := sum(self.gathered(len((batch := next(batches, none))[0]))):
             yield batch, images
 
     def together(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The net as one that averages its gradients over the processes; its own BatchNorm looks at all of them."""
+        """The net, averaging its gradients over the processes; the BatchNorm in it sees the images of all."""
         if self.size == 1:
             return net
         for module in net.modules():
@@ -65,11 +68,11 @@ class Group:
 
 @contextmanager
 def group_of(team: Team, device: torch.device) -> Iterator[Group]:
-    """The group that a team makes, for as long as the block lasts."""
+    """The group of a team, for as long as the block lasts."""
     if team.size == 1:
         yield Group()
         return
-    team.barrier("all are ready to train")  # one that has failed before would be waited for in vain
+    team.barrier("all are ready to train")  # the group would wait forever for a process that has failed before
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(
         backend, store=team.store, rank=team.rank, world_size=team.size, timeout=PATIENCE
@@ -81,7 +84,7 @@ def group_of(team: Team, device: torch.device) -> Iterator[Group]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes."""
+    """The sum over all processes. Torch's own version with gradients is deprecated."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """BatchNorm over the images of all processes. torch's SyncBatchNorm does so on GPUs alone."""
+    """BatchNorm over the images of all processes. Torch's SyncBatchNorm works on GPUs only."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:

@@ -1,4 +1,4 @@
-"""The net that fine-tuning trains: where it starts, which part of it moves, and the file it becomes.
+"""The net that fine-tuning trains: its initial weights and head, its frozen parts, its compilation.
 
 C classes.
 """
@@ -11,7 +11,8 @@ from torchvision.models import ResNet
 
 from headstart.errors import RunError
 from headstart.models.mlp import load_head
-from headstart.models.resnet50 import PixelScale, load_resnet50
+from headstart.models.precision import has_compiler, require_compiler
+from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale, load_resnet50
 from headstart.models.weights import weights_digest
 from headstart.runs.run import load_run
 from headstart.settings import FinetuneConfig
@@ -26,17 +27,17 @@ STAGES = {
 
 
 def initial_net(config: FinetuneConfig, classes: tuple[str, ...]) -> tuple[ResNet, PixelScale]:
-    """A ResNet50 before the first step, on the CPU, frozen where it is not to be trained; and the scale of its pixels.
+    """A ResNet50 before the first step, on the CPU, frozen except where it is trained; and the scale of its pixels.
 
     Args:
-        config: weights, head, and which part is trained.
+        config: weights, head and trained part; the seed's method takes pixels in [0, 1].
         classes: C names.
 
     Raises:
-        WeightsError: the weights are not to be had.
+        WeightsError: the weights cannot be loaded.
         RunError: the head does not fit these weights, pixels or classes.
     """
-    net, scale = load_resnet50(config.weights, config.seed)
+    net, weights_scale = load_resnet50(config.weights, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         fresh = nn.Linear(2048, len(classes))
@@ -44,11 +45,11 @@ def initial_net(config: FinetuneConfig, classes: tuple[str, ...]) -> tuple[ResNe
     net.requires_grad_(False)
     for stage in STAGES[config.train_from]:
         getattr(net, stage).requires_grad_(True)
-    return net, scale
+    return net, ZERO_TO_ONE if config.method == "seed" else weights_scale
 
 
 def set_training(net: ResNet, config: FinetuneConfig) -> None:
-    """Training mode for what is trained. Frozen parts stay in eval mode: else BatchNorm's statistics would drift."""
+    """Training mode for the trained part. The rest stays in eval mode, or BatchNorm's statistics would drift."""
     net.eval()
     for stage in STAGES[config.train_from]:
         getattr(net, stage).train()
@@ -58,8 +59,16 @@ def set_training(net: ResNet, config: FinetuneConfig) -> None:
                 module.eval()
 
 
+def compile_net(net: ResNet, config: FinetuneConfig, device: torch.device) -> None:
+    """With auto on CUDA alone: on 2 cores compiling takes a minute and gains nothing."""
+    if config.compile == "on":
+        require_compiler(device)
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and has_compiler()):
+        net.compile(dynamic=False)
+
+
 def head_digest(folder: Path | None) -> str:
-    """What identifies the head of a run; empty without one."""
+    """Digest of the weights of a run's head; empty without one."""
     file = folder / "head.pth" if folder else None
     return weights_digest(str(file), 0) if file and file.is_file() else ""
 
@@ -67,22 +76,21 @@ def head_digest(folder: Path | None) -> str:
 def head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> nn.Sequential:
     """The head of a run, to start from: linear probing first, then fine-tuning.
 
-    Source: Kumar et al. 2022, arXiv:2202.10054, which found this to do better out of distribution.
+    Source: Kumar et al. 2022, arXiv:2202.10054: more accurate out of distribution.
 
     Raises:
         RunError: the run has no head, or its features were made with other weights or pixels, or of other classes.
     """
     run = load_run(folder)
-    made, setting = run.metrics.get("recipe"), run.best_setting or {}
-    if made is None or not (folder / "head.pth").is_file():
+    recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
+    if recipe is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":
         raise RunError(f"{folder} takes features of length 1, which a net does not give: train one without l2.")
-    digest = weights_digest(config.weights, config.seed)
     for flag, there, here in (
-        ("--weights", made["weights_digest"], digest),
-        ("--image-px", made["image_px"], config.image_px),
-        ("--resize", made["resize"], config.resize),
+        ("--weights", recipe["weights_digest"], weights_digest(config.weights, config.seed)),
+        ("--image-px", recipe["image_px"], config.image_px),
+        ("--resize", recipe["resize"], config.resize),
         ("--data", run.classes, classes),
     ):
         if there != here:

@@ -1,7 +1,4 @@
-"""In which arithmetic a whole net is trained: by measuring a step of each.
-
-B images in a batch.
-"""
+"""Whether a whole net is trained in fp32 or bf16: measures a step of each."""
 
 import copy
 import time
@@ -15,9 +12,9 @@ from headstart.support.progress import say
 
 Precision = Literal["fp32", "bf16"]
 SAMPLE_IMAGES = 8
-"""In a step that is timed."""
+"""Images in a step that is timed."""
 ROUNDS = 3
-"""Of which the fastest counts."""
+"""Steps that are timed in each precision; the fastest counts."""
 
 
 def resolve(asked: Literal["auto", "fp32", "bf16"], net: nn.Module, image_px: int, device: torch.device) -> Precision:
@@ -32,18 +29,18 @@ def resolve(asked: Literal["auto", "fp32", "bf16"], net: nn.Module, image_px: in
         return "fp32"
     trial = copy.deepcopy(net).train().to(memory_format=torch.channels_last)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
-    for _ in range(1 + ROUNDS):  # in turn, since others may use the machine
+    for _ in range(1 + ROUNDS):  # alternating, since other programs may use the machine
         for precision, times in seconds.items():
             times.append(_step_seconds(trial, precision, image_px, device))
-    gain = min(seconds["fp32"][1:]) / min(seconds["bf16"][1:])  # the first warms up
+    gain = min(seconds["fp32"][1:]) / min(seconds["bf16"][1:])  # the first step warms up
     chosen: Precision = "bf16" if gain > FASTER else "fp32"
     say(f"precision: {chosen}, since a step of training in bf16 runs at {gain:.2f} x the speed of fp32 here.")
     return chosen
 
 
 def _step_seconds(net: nn.Module, precision: Precision, image_px: int, device: torch.device) -> float:
-    inputs = torch.zeros((SAMPLE_IMAGES, 3, image_px, image_px), device=device)
-    inputs = inputs.to(memory_format=torch.channels_last)
+    shape = (SAMPLE_IMAGES, 3, image_px, image_px)
+    inputs = torch.zeros(shape, device=device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         loss = net(inputs).float().sum()

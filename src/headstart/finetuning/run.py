@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from headstart.datasets import labelled, splits
+from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
+from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group, group_of
@@ -34,82 +36,89 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 
     Raises:
         DataError: the data set is not in order.
-        WeightsError: the weights are not to be had.
+        WeightsError: the weights cannot be loaded.
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
     device, team = pick_device(config.device), team or Team()
     manifest = labelled.load(data_of(config), config.seed)
-    digest = weights_digest(config.weights, config.seed)
     identity = runs.identity(
         config,
-        weights_digest=digest,
+        weights_digest=weights_digest(config.weights, config.seed),
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
         head_digest=net.head_digest(config.init_head),
         device=device.type,
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
-    if runs.finished(folder, identity):
-        if team.leads:
-            print(f"{folder} is there already: {load_run(folder).summary()}")
-        return folder
+    if not runs.finished(folder, identity):
+        _train(manifest, config, device, Checkpoint(folder, identity), team)
+    elif team.leads:
+        print(f"{folder} is there already: {load_run(folder).summary()}")
+    return folder
 
-    runs.make_folder(folder)
+
+def _train(
+    manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint, team: Team
+) -> None:
+    """Trains, tests and saves a run into the folder of its checkpoint."""
+    runs.make_folder(checkpoint.folder)
     if team.leads:
         print(describe_weights(config.weights))
-    checkpoint = Checkpoint(folder, identity)
     with group_of(team, device) as group:
         tuned = training.finetune(manifest, config, device, checkpoint, group)
-        metrics, test = _tested(manifest, config, tuned, device, group)
+        val, test, unreadable = _predictions(manifest, config, tuned, device, group)
     if not team.leads:
-        return folder
+        return
+    metrics = {
+        **_metrics(manifest, config, tuned, device),
+        **figures.figures(val, test),
+        "unreadable_images": unreadable,
+        "recipe_digest": checkpoint.identity["weights_digest"],
+    }
     run = runs.save(
-        folder,
+        checkpoint.folder,
         files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
-        config=identity,
-        metrics={**metrics, "recipe_digest": digest},
+        config=checkpoint.identity,
+        metrics=metrics,
         history=tuned.history,
         predictions=test,
     )
     checkpoint.remove()
-    print(f"{folder}: {run.summary()}")
-    return folder
+    print(f"{checkpoint.folder}: {run.summary()}")
 
 
-def _tested(
+def _predictions(
     manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, device: torch.device, group: Group
-) -> tuple[dict[str, object], Predictions]:
-    """The figures of a trained net, and what it says about the test images."""
-    geometry = training.geometry_of(config)
-    images = batches.Images(manifest, geometry, config.workers)
+) -> tuple[Predictions, Predictions, int]:
+    """For the validation and the test images; and the number of unreadable images of all splits."""
+    images = batches.Images(manifest, batches.geometry_of(config), config.workers)
     val, test = (
         figures.predictions_of(
-            manifest,
-            *batches.predict(tuned.net, tuned.scale, images, splits.rows_of(manifest, split), device, group),
+            manifest, *batches.predict(tuned.net, tuned.scale, images, rows_of(manifest, split), device, group)
         )
         for split in ("val", "test")
     )
-    unreadable = tuned.unreadable.union(*group.gathered(images.unreadable))
-    metrics = {
+    return val, test, len(tuned.unreadable.union(*group.gathered(images.unreadable)))
+
+
+def _metrics(manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, device: torch.device) -> dict[str, Any]:
+    return {
         "kind": "finetune",
         "method": "lp-ft" if config.init_head else config.method,
         "dataset": manifest.name,
         "data_root": str(manifest.root),
         "classes": manifest.classes,
-        **figures.figures(val, test),
         "best_epoch": tuned.best_epoch,
         "train_seconds": tuned.train_seconds,
         "images_per_second": tuned.images_per_second,
         "peak_memory_bytes": peak_memory_bytes(device),
         "trainable_parameters": trainable_parameters(tuned.net),
         "train_images": tuned.train_images,
-        "unreadable_images": len(unreadable),
         "device": device.type,
         "precision": tuned.precision,
         "how_to_load": how_to_load(tuned.net),
-        "geometry": dataclasses.asdict(geometry),
+        "geometry": dataclasses.asdict(batches.geometry_of(config)),
         "weights": config.weights,
         "seed": config.seed,
     }
-    return metrics, test

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.rows import View
 from headstart.support.overlap import one_behind
 
 RUN_ROWS = 32
@@ -33,7 +33,7 @@ class FeatureFile:
         folder: of the cache, for what else does not fit the memory.
     """
 
-    def __init__(self, views: Sequence[FeatureCache], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
+    def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
         """Takes the plain view of a cache, and the augmented ones that are wanted."""
         rows, width = views[0].features.shape
         self.shape, self.device, self.folder = (rows * len(views), width), device, views[0].path.parent

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.cache.feature_cache import READ_THREADS, FeatureCache
+from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import FEATURES
+from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
@@ -168,7 +169,7 @@ class Features:
         return total / counts
 
 
-def _wanted(looks: Sequence[FeatureCache], views: int, tta: int) -> NDArray[np.bool_]:
+def _wanted(looks: Sequence[View], views: int, tta: int) -> NDArray[np.bool_]:
     """(V + 1, N) which features are wanted: all plain ones, and of the augmented ones those that are there and used."""
     wanted = np.ones((len(looks), len(looks[0])), np.bool_)
     for look in looks[1:]:
@@ -176,7 +177,7 @@ def _wanted(looks: Sequence[FeatureCache], views: int, tta: int) -> NDArray[np.b
     return wanted
 
 
-def _read(looks: Sequence[FeatureCache], there: NDArray[np.bool_]) -> NDArray[Any]:
+def _read(looks: Sequence[View], there: NDArray[np.bool_]) -> NDArray[Any]:
     """The features of several views, one after the other: (M, D), of augmented ones those that are `there`."""
     count, dtype = np.count_nonzero(there, axis=1), looks[0].columns["features"].dtype
     values = np.empty((int(count.sum()), FEATURES), dtype)
@@ -188,7 +189,7 @@ def _read(looks: Sequence[FeatureCache], there: NDArray[np.bool_]) -> NDArray[An
     return values
 
 
-def _read_rows(look: FeatureCache, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
+def _read_rows(look: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
     begin = 0
     for rows, block in look.blocks():
         found = block[wanted[rows]]

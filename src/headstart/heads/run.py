@@ -6,6 +6,7 @@ N images, C classes.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
+from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
 from headstart.models.mlp import trainable_parameters
-from headstart.runs import figures as outcomes
+from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
@@ -53,9 +56,9 @@ class CachedRun:
         """
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
         views, tta = (_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
-        identity = dict(runs.identity(config, device=device.type, **cache.identity()))
+        identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
-            identity |= {"views": views, "tta": tta, **cache.views_identity(max(views), max(tta))}
+            identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as where there are no views at all
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
@@ -133,13 +136,13 @@ class CachedRun:
         if head is not None:
             weights["head.pth"] = lambda path: torch.save(head.state_dict(), path)
         val, test = self._predictions(probabilities)
-        tested = outcomes.figures(*self._predictions(with_views)) if self.tta and with_views else None
+        tested = run_figures.figures(*self._predictions(with_views)) if self.tta and with_views else None
         metrics = {
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
-            **outcomes.figures(val, test),
+            **run_figures.figures(val, test),
             "extract_seconds": sum(view.seconds for view in (cache, *cache.augmented[: max(self.views, self.tta)])),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
@@ -163,7 +166,7 @@ class CachedRun:
     def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[Predictions]:
         """Of the validation and of the test images."""
         return [
-            outcomes.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
+            run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
             for split in ("val", "test")
         ]
 
@@ -184,6 +187,22 @@ def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
 
 
+def cache_identity(cache: FeatureCache) -> dict[str, Any]:
+    """What identifies the content of a cache for a run that learns from it, without its augmented views."""
+    content = blake2b(cache.digests[cache.status == DONE].tobytes(), digest_size=16).hexdigest()
+    return {"recipe_digest": cache.recipe.digest(), "manifest_digest": cache.manifest_digest, "content": content}
+
+
+def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
+    """What identifies the augmented views that a run learns from, or predicts with; further ones change nothing."""
+    if cache.augmentation is None or not (views or tta):
+        return {}
+    content = blake2b(digest_size=16)
+    for view in cache.augmented[: max(views, tta)]:
+        content.update(cache.used(view, views, tta).tobytes())
+    return {"augmentation": cache.augmentation.to_json(), "views_content": content.hexdigest()}
+
+
 def train(config: HeadConfig) -> Path:
     """Trains, tests once, and saves the run; one that is there already is reported.
 
@@ -196,7 +215,7 @@ def train(config: HeadConfig) -> Path:
         TrainingFailed: the loss became infinite or NaN.
     """
     run = CachedRun.from_config("head", config)
-    print(run.cache.describe())
+    print(describe(run.cache))
     if run.is_reported():
         return run.folder
 

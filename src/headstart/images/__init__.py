@@ -1,7 +1,7 @@
-"""Bytes become upright RGB, then squares, in threads.
+"""Image files become squares of pixels, in threads.
 
     decoding.py      bytes → upright RGB → a square of pixels
-    unreadable.py    why an image cannot be read; when there are too many
+    unreadable.py    a report of the images that cannot be read
     loading.py       many images at once: threads, order, batches
     augmentation.py  random crops, mirror images and other colours
 

@@ -1,7 +1,7 @@
-"""Random crops of pictures, mirrored and of other colours where asked for, each a function of a key alone.
+"""Random crops of pictures, mirrored and of other colours if asked for, each a function of a key alone.
 
-So they depend neither on threads nor on the batch, and what goes on draws what it would have drawn. The
-crop is part of the resize that every picture needs anyway, and so is cut from all of the picture's pixels.
+They depend neither on threads nor on the batch, so a training that was stopped and goes on draws the same ones. The
+crop is cut from all of the picture's pixels, in the resize that every picture needs anyway.
 """
 
 import math
@@ -10,22 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.decoding import Geometry
+from headstart.images.decoding import BILINEAR, Box, Geometry
 
 SCALE = (0.08, 1.0)
 """Share of the picture's area. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, with RATIO."""
 RATIO = (3 / 4, 4 / 3)
-"""Width to height of the part that becomes a square."""
+"""Width to height of the crop."""
 ATTEMPTS = 10
-"""Parts that stick out are drawn again so often; then the largest central part of a permitted ratio is taken, as in
+"""How often a crop is drawn again if it sticks out; then the largest central one of a permitted ratio is taken, as in
 torchvision's RandomResizedCrop."""
 
 JITTER = (0.4, 0.4, 0.4, 0.1)
-"""How far brightness, contrast, saturation (factors around 1) and hue (turns around 0) go.
+"""Largest change of brightness, contrast, saturation (factors around 1) and hue (turns around 0).
 Source: Chen et al. 2020, arXiv:2002.05709, appendix A, at strength 0.5, which they take for CIFAR-10 (appendix B.9)."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -37,63 +34,47 @@ class RandomCrop:
     mirrored: bool
     """Whether every second picture, at random, is mirrored."""
     key: tuple[int, ...]
-    """What the randomness is a function of."""
+    """Seed of the randomness."""
     jittered: bool = False
     """Whether the colours change."""
     scale: tuple[float, float] = SCALE
     """Share of the picture's area that is kept."""
     decoded_for: Geometry | None = None
-    """A view for which the picture is decoded, too."""
+    """The plain view that is made from the same decoded picture; it decides at what size the picture is decoded."""
 
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
-        """As the view has it that is made of the same decoded picture."""
+        """As for the plain view; None without one."""
         return self.decoded_for.draft_px(width, height) if self.decoded_for else None
 
     def square(self, image: Image.Image) -> Image.Image:
         """Cuts out a random part and resizes it in one step."""
         generator = np.random.default_rng(self.key)
-        cut = image.resize(
-            (self.image_px, self.image_px),
-            Image.Resampling.BILINEAR,
-            box=random_box(generator, *image.size, self.scale),
-        )
-        turned = self.mirrored and generator.random() < 0.5
-        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turned else cut
-        return jitter(generator, cut) if self.jittered else cut
+        box = random_box(generator, *image.size, self.scale)
+        crop = image.resize((self.image_px, self.image_px), BILINEAR, box=box)
+        if self.mirrored and generator.random() < 0.5:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return jitter(generator, crop) if self.jittered else crop
 
 
 def random_box(generator: np.random.Generator, width: int, height: int, scale: tuple[float, float] = SCALE) -> Box:
-    """A random part of a picture, in whole pixels and within it.
-
-    Args:
-        generator: of the randomness.
-        width: of the picture.
-        height: of the picture.
-        scale: share of its area, least and largest.
-    """
+    """A random part of a (width, height) picture, in whole pixels, with a share of its area within `scale`."""
     for _ in range(ATTEMPTS):
         area = width * height * generator.uniform(*scale)
         ratio = math.exp(generator.uniform(*np.log(RATIO)))
         across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < across <= width and 0 < down <= height:
-            left, top = (
-                generator.integers(width - across, endpoint=True),
-                generator.integers(height - down, endpoint=True),
-            )
+            left = generator.integers(width - across, endpoint=True)
+            top = generator.integers(height - down, endpoint=True)
             return float(left), float(top), float(left + across), float(top + down)
-    return _central_box(width, height)
+    widest, highest = min(width, height * RATIO[1]), min(height, width / RATIO[0])
+    return (width - widest) / 2, (height - highest) / 2, (width + widest) / 2, (height + highest) / 2
 
 
 def jitter(generator: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Other brightness, contrast, saturation and hue, in random order, as torchvision's ColorJitter changes them.
-
-    Args:
-        generator: of the randomness.
-        image: RGB.
-    """
+    """Changes brightness, contrast, saturation and hue of an RGB image in random order, as in torchvision."""
     from torchvision.transforms.v2 import functional  # loads torch
 
-    change = (
+    changes = (
         functional.adjust_brightness,
         functional.adjust_contrast,
         functional.adjust_saturation,
@@ -101,11 +82,6 @@ def jitter(generator: np.random.Generator, image: Image.Image) -> Image.Image:
     )
     middles = (1.0, 1.0, 1.0, 0.0)
     amounts = [middle + generator.uniform(-width, width) for middle, width in zip(middles, JITTER, strict=True)]
-    for place in generator.permutation(len(change)):
-        image = change[place](image, amounts[place])
+    for index in generator.permutation(len(changes)):
+        image = changes[index](image, amounts[index])
     return image
-
-
-def _central_box(width: int, height: int) -> Box:
-    across, down = min(width, height * RATIO[1]), min(height, width / RATIO[0])
-    return (width - across) / 2, (height - down) / 2, (width + across) / 2, (height + down) / 2

@@ -5,9 +5,10 @@ pixels are the same, bit for bit.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +29,15 @@ REASONS = (
 """Why an image is unreadable; the cache stores the index."""
 
 PASSING = ("no permission", "the file vanished", "cannot be read")
-"""Reasons that may pass while the file stays as it is."""
+"""Reasons that may end while the file stays unchanged."""
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are taken for decompression bombs: Pillow's own limit, 2/3 GiB of RGB."""
-
+"""Larger pictures may be decompression bombs: Pillow's own limit, 2/3 GiB of RGB."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "DIB", "JPEG2000", "ICO", "PPM", "TGA")
-"""What is tried, whatever the file is called. Not Pillow's rarer formats: it reads EPS by starting Ghostscript."""
+"""Formats that are tried, whatever the file's name. Not Pillow's rarer ones: it reads EPS by starting Ghostscript."""
 
-TURNS = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -46,15 +46,15 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets a picture upright, for each EXIF orientation but 1."""
-
-
-Made = TypeVar("Made")
+"""For each EXIF orientation except 1, the turn that sets the picture upright."""
 
 BILINEAR = Image.Resampling.BILINEAR
-"""Antialiased in Pillow, whatever the scale."""
+"""Antialiased in Pillow, at any scale."""
 EXTREME = 4
 """A picture whose longer side would be this many times `image_px` after scaling is cut before it is resized."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 class UnreadableImage(Exception):
@@ -62,10 +62,10 @@ class UnreadableImage(Exception):
 
 
 class Transform(Protocol):
-    """A way to make a square of a picture."""
+    """How a picture becomes a square."""
 
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
-        """The least size at which a (width, height) picture may be decoded; None: as it is."""
+        """The least size at which a (width, height) picture may be decoded; None: its own."""
 
     def square(self, image: Image.Image) -> Image.Image:
         """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
@@ -73,7 +73,7 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a picture becomes a square."""
+    """The transform of validation, test and plain features: resize and crop."""
 
     image_px: int
     """Side of the square."""
@@ -93,7 +93,7 @@ class Geometry:
         return int(self.shorter_px * width / height), self.shorter_px
 
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
-        """Twice what is needed, where reduced decoding is asked for."""
+        """With reduced decoding, twice the size that is needed."""
         across, down = self.scaled_size(width, height)
         return (2 * across, 2 * down) if self.reduced_decode else None
 
@@ -102,7 +102,7 @@ class Geometry:
         left, top = (round((side - self.image_px) / 2) for side in self.scaled_size(width, height))
         return left, top
 
-    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+    def box(self, width: int, height: int) -> Box:
         """The part of a (width, height) picture that is kept: left, top, right, bottom in its own pixels."""
         (scaled_width, scaled_height), (left, top) = self.scaled_size(width, height), self.corner(width, height)
         across, down = width / scaled_width, height / scaled_height
@@ -111,8 +111,8 @@ class Geometry:
     def square(self, image: Image.Image) -> Image.Image:
         """Resizes all of a picture and crops it, as torchvision does, to the same values.
 
-        Of extreme shapes, which would grow without bound, the part that is kept is cut out first; that is the same
-        filter at the same places, but Pillow may then do its two directions in the other order and round otherwise.
+        Extreme shapes would grow without bound, so they are cropped first: the same filter at the same places, but
+        Pillow may exchange its two directions and so round differently.
         """
         scaled = self.scaled_size(*image.size)
         if max(scaled) > EXTREME * self.image_px:
@@ -121,7 +121,7 @@ class Geometry:
         return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
 
 
-def decode(data: bytes, squares: Sequence[Transform]) -> list[NDArray[np.uint8]]:
+def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint8]]:
     """Pixels of one image file, decoded once.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
@@ -129,15 +129,20 @@ def decode(data: bytes, squares: Sequence[Transform]) -> list[NDArray[np.uint8]]
 
     Args:
         data: content of the file, in one of `FORMATS`.
-        squares: what to keep and how large, at least one; the first says at what size the picture is decoded.
+        transforms: at least one; the first says at what size the picture is decoded.
 
     Returns:
-        (image_px, image_px, 3) uint8, RGB, for each.
+        (image_px, image_px, 3) uint8, RGB, for each transform.
 
     Raises:
         UnreadableImage: empty, truncated, damaged, too large, or no image at all.
     """
-    return _opened(data, lambda image: _pixels(image, squares))
+    with _opened(data) as image:
+        if draft_px := transforms[0].draft_px(*image.size):
+            image.draft(None, draft_px)
+        image.load()
+        picture = to_rgb(_upright(image))
+        return [np.asarray(transform.square(picture)) for transform in transforms]
 
 
 def small(data: bytes, longest_px: int) -> Image.Image:
@@ -146,50 +151,40 @@ def small(data: bytes, longest_px: int) -> Image.Image:
     Raises:
         UnreadableImage: as for `decode`.
     """
-
-    def shrink(image: Image.Image) -> Image.Image:
+    with _opened(data) as image:
         image.draft(None, (2 * longest_px, 2 * longest_px))
-        picture = to_rgb(_upright(image)).copy()  # a picture of its own, which lives on when the file is closed
+        picture = to_rgb(_upright(image)).copy()  # or it would end when the file is closed
         picture.thumbnail((longest_px, longest_px))
         return picture
 
-    return _opened(data, shrink)
 
-
-def _opened(data: bytes, make: Callable[[Image.Image], Made]) -> Made:
-    """What `make` makes of the picture in a file's bytes; whatever goes wrong becomes one of `REASONS`."""
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The picture in a file's bytes; every error in the block becomes an `UnreadableImage`."""
     if not data:
         raise UnreadableImage("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage("too many pixels")
-            return make(image)
+            yield image
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise UnreadableImage("too many pixels") from None
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+    except Exception as error:  # Pillow's plugins raise any error of their parsers
         raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
 
 
-def _pixels(image: Image.Image, squares: Sequence[Transform]) -> list[NDArray[np.uint8]]:
-    if draft_px := squares[0].draft_px(*image.size):
-        image.draft(None, draft_px)
-    image.load()
-    picture = to_rgb(_upright(image))
-    return [np.asarray(square.square(picture)) for square in squares]
-
-
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF block says; one that cannot be read says nothing.
+    """The picture turned as its EXIF block says; a block that cannot be read is ignored.
 
-    Not `ImageOps.exif_transpose`, which writes the block anew and fails where the pixels are sound.
+    Not by `ImageOps.exif_transpose`, which writes a new block, and fails at that although the pixels are sound.
     """
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return image
     return image if turn is None else image.transpose(turn)

@@ -1,6 +1,6 @@
-"""Files → pixels in threads: ordered, bounded in memory, and no bad picture stops the rest.
+"""Files → pixels in threads: in order, in bounded memory, and past every unreadable image.
 
-Pillow lets go of Python's lock while it decodes and resizes, so threads use all cores.
+Pillow releases Python's lock while it decodes and resizes, so threads use all cores. B images in a batch.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,37 +21,36 @@ from headstart.support.team import local_size
 
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
-"""How far before a tar's member its header says the size, and in how many octal digits."""
-
+"""The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
 
 TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
-"""From an image's row and content digest: how it becomes squares, by their numbers."""
+"""From an image's row and content digest to its transforms, by the numbers of their views."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One square of an image, read and decoded, or the reason why not."""
+    """One view of an image as pixels, or the reason why there are none."""
 
     row: int
     view: int
-    """Which of the squares that are made of the image; 0 where there is one."""
+    """Number of the view; 0 where there is one."""
     digest: bytes
     """BLAKE2b of the file's bytes; empty if they could not be read."""
     pixels: NDArray[np.uint8] | None
     """(image_px, image_px, 3), None if unreadable."""
     reason: str
-    """One of `images.REASONS`; empty if all went well."""
+    """One of `decoding.REASONS`; empty if readable."""
     seconds: float
-    """Time that one thread spent on all squares of the image; 0 but for the first of them."""
+    """Time that one thread spent on all views of the image; 0 except for the first of them."""
 
     @property
     def is_first(self) -> bool:
-        """Of the squares of its image."""
+        """Whether it is the first view of its image."""
         return self.seconds > 0
 
 
 def default_workers(workers: int) -> int:
-    """Number of decoding threads: what was asked for, or one for each core that this process may use."""
+    """Number of decoding threads: `workers`, or for 0 one for each core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return workers or max(1, cores // local_size())
 
@@ -59,13 +58,13 @@ def default_workers(workers: int) -> int:
 def stream(
     places: Iterable[tuple[int, Place]], transforms: Transform | TransformsOf, workers: int, ahead: int
 ) -> Iterator[Loaded]:
-    """Loads images in the order of `places`; all squares of one come one after the other.
+    """Loads images in the order of `places`; the views of an image follow one another.
 
     Args:
-        places: row and place of each; asked for one after the other, as the images are.
-        transforms: how each becomes a square, or how each becomes several.
+        places: row and place of each image; the next is taken when its image is asked for, `ahead` images early.
+        transforms: how each image becomes a square, or how it becomes several.
         workers: decoding threads.
-        ahead: how many images may be waiting, decoded or being decoded: the bound of the memory used.
+        ahead: how many images may be decoded or waiting, which bounds the memory.
     """
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
@@ -82,26 +81,26 @@ def stream(
 
 
 def load(row: int, place: Place, transforms_of: TransformsOf) -> list[Loaded]:
-    """Reads, hashes and decodes one image, once for all of its squares; what goes wrong becomes the reason."""
+    """Reads, hashes and decodes one image, once for all of its views; an error becomes the reason."""
     start = time.perf_counter()
     digest, reason = b"", ""
     try:
         data = read(place)
         digest = content_digest(data)
         transforms = transforms_of(row, digest)
-        pixels: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
+        squares: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
     except UnreadableImage as error:
         transforms, reason = transforms_of(row, digest), str(error)
-        pixels = [None] * len(transforms)
-    seconds = [time.perf_counter() - start, *[0.0] * (len(transforms) - 1)]
-    return [Loaded(row, *rest) for rest in zip(transforms, repeat(digest), pixels, repeat(reason), seconds)]
+        squares = [None] * len(transforms)
+    seconds = chain([time.perf_counter() - start], repeat(0.0))
+    return [Loaded(row, *rest) for rest in zip(transforms, repeat(digest), squares, repeat(reason), seconds)]
 
 
 def read(place: Place) -> bytes:
     """Content of an image file.
 
     Raises:
-        UnreadableImage: it is gone, or the system refuses.
+        UnreadableImage: it has vanished, or the system refuses to read it.
     """
     try:
         return _read_member(place) if isinstance(place, Member) else place.read_bytes()
@@ -114,16 +113,16 @@ def read(place: Place) -> bytes:
 
 
 def _read_member(member: Member) -> bytes:
-    """Opens the archive each time, as files are: any number of threads may, and of any number of archives."""
+    """Opens the archive each time, so that any number of threads may read any number of archives."""
     with member.archive.open("rb", buffering=0) as file:
         number = file.fileno()
         if os.fstat(number).st_mtime_ns != member.mtime_ns or _size_at(number, member.offset) != member.size:
-            raise FileNotFoundError  # written anew meanwhile: something else lies there now
+            raise FileNotFoundError  # the archive was written again: these bytes may be of another member
         return os.pread(number, member.size, member.offset)
 
 
 def _size_at(file: int, offset: int) -> int | None:
-    """What the header before a member says of its size; None where there is no header."""
+    """The size in the header before a member; None where there is no header."""
     try:
         return int(os.pread(file, SIZE_DIGITS, offset - SIZE_BEFORE).strip(b"\0 "), 8)
     except ValueError:
@@ -137,18 +136,18 @@ def content_digest(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images on their way through a net, filled up to one shape, so that one compiled net serves all."""
+    """Images for one forward pass, filled up to one shape, so that one compiled net serves all batches."""
 
     rows: NDArray[np.int64]
-    """(n,) of the readable images, n ≤ B."""
+    """(n,) rows of the n ≤ B readable images."""
     views: NDArray[np.int64]
-    """(n,) number of each one's transform."""
+    """(n,) numbers of their views."""
     digests: NDArray[np.uint8]
     """(n, 16)."""
     pixels: NDArray[np.uint8]
     """(B, image_px, image_px, 3); black after the first n."""
     reasons: list[str]
-    """Of all images in the batch, in order: why each is unreadable; empty for the n readable ones."""
+    """Of all images in the batch, in order: why each is unreadable; empty for the readable ones."""
 
     @property
     def readable_pixels(self) -> NDArray[np.uint8]:

@@ -4,11 +4,10 @@ B images in a batch, C classes, D = 2048 features.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,14 +31,13 @@ BATCH_SIZE = 32
 STORED = {"float16": torch.float16, "float32": torch.float32}
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a classifier says about one image, or why it says nothing."""
+class ImagePrediction(NamedTuple):
+    """What a classifier predicts for one image."""
 
     probabilities: NDArray[np.float32] | None
     """(C,), None if the image is unreadable."""
     reason: str
-    """One of `images.REASONS`; empty if all went well."""
+    """Why it is unreadable, one of `decoding.REASONS`; empty if it is not."""
 
 
 class Classifier(nn.Module):
@@ -49,8 +47,8 @@ class Classifier(nn.Module):
 
     Attributes:
         classes: (C,) names, in the order of the probabilities.
-        geometry: how a picture becomes a square of `geometry.image_px`.
-        stored: type in which the cache kept the features that the head learned from.
+        geometry: how an image becomes a square of `geometry.image_px`.
+        stored: type in which the cache stored the features that the head learned from.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -71,32 +69,32 @@ class Classifier(nn.Module):
         precision: str = "auto",
         compile: str = "auto",
     ) -> "Classifier":
-        """The model of a run, for which neither its cache nor its images are needed.
+        """The model of a run; needs neither its cache nor its images.
 
         Args:
-            run: its folder; `…/best` means the best of the runs beside it by validation, if there is no such folder.
+            run: its folder; `…/best` means the best run of the data set by validation, if there is no such folder.
             weights: the .pth file of the backbone, where the features were made with a file; its digest is checked.
             device: auto, cpu, cuda or mps.
             precision: auto, as the run's features were made (or, for a fine-tuned net, as it was tested: fp32); or
                 fp32, bf16, fp16.
             compile: by torch.compile: auto, as the run's features were made; or on, off, which changes the last digits.
-                What is compiled, is compiled for one size of a batch: to call the module on batches of your own, off.
+                Compiled for one batch size: use off to call the module on your own batches.
 
         Returns:
             In eval mode; without gradients for the backbone.
 
         Raises:
             RunError: no finished run, or one without weights (nearest neighbours).
-            WeightsError: the backbone's weights are not to be had, or are not those of the run.
-            SettingsError: a word is none of these, there is no such device, or no compiler.
+            WeightsError: the backbone's weights cannot be found or downloaded, or are not those of the run.
+            SettingsError: a word is none of these, or there is no such device or no compiler.
         """
-        words: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
-        PredictConfig(**words)  # refuses others
+        settings: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+        PredictConfig(**settings)  # refuses other words
         return cls(parts_of(open_run(Path(run)), weights, pick_device(device), precision, compile))
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         return next(self.head.parameters()).device
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -115,7 +113,7 @@ class Classifier(nn.Module):
 
         Args:
             images: files in any format that extraction reads.
-            views: see `answers`.
+            views: see `predict_each`.
 
         Returns:
             N class names, and probabilities (N, C); None and a row of NaN for an image that cannot be read.
@@ -126,47 +124,48 @@ class Classifier(nn.Module):
         """
         if isinstance(images, str | Path):
             raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
-        answers = list(self.answers((place_of(os.fspath(image)) for image in images), views=views))
-        unknown = np.full(len(self.classes), np.nan, np.float32)
-        rows = [unknown if answer.probabilities is None else answer.probabilities for answer in answers]
-        names = [
-            None if answer.probabilities is None else self.classes[int(answer.probabilities.argmax())]
-            for answer in answers
-        ]
-        return names, np.stack(rows) if rows else np.empty((0, len(self.classes)), np.float32)
+        predictions = list(self.predict_each((place_of(os.fspath(image)) for image in images), views=views))
+        names: list[str | None] = [None] * len(predictions)
+        probabilities = np.full((len(predictions), len(self.classes)), np.nan, np.float32)
+        for row, prediction in enumerate(predictions):
+            if prediction.probabilities is not None:
+                names[row] = self.classes[int(prediction.probabilities.argmax())]
+                probabilities[row] = prediction.probabilities
+        return names, probabilities
 
-    def answers(
+    def predict_each(
         self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0, views: int = 0
-    ) -> Iterator[Answer]:
-        """One answer after the other, in the order of the places; memory does not grow with their number.
+    ) -> Iterator[ImagePrediction]:
+        """Predicts image after image, in the order of the places; memory does not grow with their number.
 
         Args:
-            places: asked for as they are needed.
+            places: read as they are needed.
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
-            views: augmented views of each image, the mean over which, and over the plain one, is the answer.
+            views: augmented views of each image; probabilities are means over them and the plain view.
 
         Raises:
             SettingsError: views are asked for, and the run has none.
         """
-        transforms = self._transforms(views)
-        single = self._answers(places, transforms, batch_size, workers, views + 1)
-        while of_one := list(islice(single, views + 1)):
-            yield of_one[0] if of_one[0].probabilities is None else _mean(of_one)
+        by_view = self._predict_views(places, self._transforms(views), batch_size, workers, views + 1)
+        while predictions := list(islice(by_view, views + 1)):
+            probabilities = [each.probabilities for each in predictions if each.probabilities is not None]
+            mean = np.stack(probabilities).mean(axis=0, dtype=np.float32) if probabilities else None
+            yield ImagePrediction(mean, predictions[0].reason)
 
     def _transforms(self, views: int) -> TransformsOf:
         plain: dict[int, Transform] = {0: self.geometry}
         if not views:
             return lambda row, digest: plain
-        if not (made := self.augmentation):
+        if not (augmentation := self.augmentation):
             raise SettingsError(f"--views {views}: the run knows no views. Train on a cache that has some.")
         numbers = range(1, views + 1)
-        return lambda row, digest: plain | {n: made.transform_of(self.geometry, n, digest) for n in numbers}
+        return lambda row, digest: plain | {n: augmentation.transform_of(self.geometry, n, digest) for n in numbers}
 
-    def _answers(
+    def _predict_views(
         self, places: Iterable[Place], transforms: TransformsOf, batch_size: int, workers: int, views: int
-    ) -> Iterator[Answer]:
-        """An answer to each of the views of each image."""
+    ) -> Iterator[ImagePrediction]:
+        """One prediction for each view of each image."""
         image_px = self.geometry.image_px
         batch_size = self._sizes.fitting("", self._of_pixels, batch_size, image_px, self.device)
         workers = default_workers(workers)
@@ -175,7 +174,7 @@ class Classifier(nn.Module):
             for batch, launched in one_behind(batches(loaded, batch_size, image_px), self._launch):
                 probabilities = iter(launched.result())
                 for reason in batch.reasons:
-                    yield Answer(None if reason else next(probabilities), reason)
+                    yield ImagePrediction(None if reason else next(probabilities), reason)
 
     def _launch(self, batch: Batch) -> Launched:
         return Launched(self._of_pixels, batch.pixels if self.one_shape else batch.readable_pixels, self.device)
@@ -184,8 +183,3 @@ class Classifier(nn.Module):
     def _of_pixels(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8, B may be 0 → (B, C)."""
         return self(pixels.permute(0, 3, 1, 2)) if len(pixels) else pixels.new_zeros((0, len(self.classes)))
-
-
-def _mean(answers: Sequence[Answer]) -> Answer:
-    probabilities = [answer.probabilities for answer in answers if answer.probabilities is not None]
-    return Answer(np.mean(probabilities, axis=0, dtype=np.float32), "")

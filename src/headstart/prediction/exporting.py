@@ -1,7 +1,4 @@
-"""A run as one file for other programs: written, read back, checked on real images, and described.
-
-B images in a batch, C classes.
-"""
+"""A run as one file for other programs, checked on real images. B images in a batch, C classes."""
 
 import io
 from collections.abc import Callable
@@ -27,20 +24,20 @@ Serve = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Exported:
-    """The content of a file that does what the run does."""
+    """The content of an exported file, and how it was checked."""
 
     content: bytes
     form: ExportFormat
     difference: float
     """Largest difference of a probability to the run's in fp32."""
     probabilities: NDArray[np.float32]
-    """(n, C), what the file says about the images that it was checked with."""
+    """(n, C), what the file gives for the images that it was checked with."""
 
 
 def plain_classifier(run: Run, weights: str | None) -> Classifier:
     """The run in fp32 on the CPU, without the rounding of stored features.
 
-    Rounding is a step: two programs that differ in the last digit before it would differ by a whole step behind it.
+    Rounding enlarges differences: two programs that differ in a last digit would differ by a whole step after it.
     """
     parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
     classifier = Classifier(replace(parts, recipe=replace(parts.recipe, storage="float32")))
@@ -48,32 +45,32 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
 
 def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
-    """Makes a file of a model: pixels after resize and crop in, any number of images at once; normalisation is inside.
+    """Writes a model into one file that takes resized and cropped pixels of any number of images, and checks it.
 
     Args:
         classifier: see `plain_classifier`.
-        pixels: (n, 3, image_px, image_px), real images, n at least 1, to check what was written.
+        pixels: (n, 3, image_px, image_px), real images to check the file with, n at least 1.
         form: pt2 (torch.export) or onnx.
 
     Raises:
-        SettingsError: onnx was asked for, and a package that it needs is missing.
-        ExportFailed: the file says something else than the run.
+        SettingsError: a package that onnx needs is missing.
+        ExportFailed: the file gives other probabilities than the run.
     """
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
     content = write(classifier)
-    found = _in_batches(serve(content), pixels)
-    difference = float(np.abs(found - _in_batches(_serve(classifier), pixels)).max())
+    probabilities = _in_batches(serve(content), pixels)
+    difference = float(np.abs(probabilities - _in_batches(_serve(classifier), pixels)).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportFailed(
             f"The exported model differs from the run by {difference:.2g} on {len(pixels)} images (at most "
             f"{LARGEST_DIFFERENCE:g} is allowed): nothing was written. Please report this, with the versions of torch "
             "and onnxruntime."
         )
-    return Exported(content, form, difference, found)
+    return Exported(content, form, difference, probabilities)
 
 
 def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """All images, in batches of 1, 2, 3, …: a file that took one size only would be found out."""
+    """All images, in batches of 1, 2, 3, …, so that a file that takes only one batch size fails."""
     ends = np.cumsum(np.arange(1, len(pixels)))
     return np.concatenate([serve(part) for part in np.split(pixels, ends[ends < len(pixels)])])
 
@@ -81,14 +78,14 @@ def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _serve(module: torch.nn.Module) -> Serve:
     @torch.inference_mode()
     def serve(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
-        return found
+        probabilities: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
+        return probabilities
 
     return serve
 
 
 def _example(classifier: Classifier) -> tuple[tuple[Tensor], dict[str, dict[int, torch.export.Dim]]]:
-    """Arguments to trace with, and which of their sizes may vary. Two images: one would be taken literally."""
+    """Arguments to trace with, and which of their sizes may vary. Two images: a size of 1 would become fixed."""
     side = classifier.geometry.image_px
     return (torch.zeros((2, 3, side, side), dtype=torch.uint8),), {"pixels": {0: torch.export.Dim("batch", min=1)}}
 

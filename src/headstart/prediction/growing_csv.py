@@ -1,7 +1,6 @@
-"""A CSV that grows line by line and gets its name with the last: who is stopped goes on after what is there."""
+"""A CSV that is written line by line, gets its name when it is complete, and can be continued after an interruption."""
 
 import csv
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,22 +11,23 @@ from pathlib import Path
 from types import TracebackType
 
 from headstart.errors import RunError
+from headstart.support.files import open_locked
 
 
 class GrowingCsv:
-    """Use it as a context manager: `resume`, then `write` line by line. Leaving it without an error completes the file.
+    """A context manager: `resume`, then `write` line by line. Leaving it without an error completes the file.
 
     Attributes:
-        part: where the lines are until then.
+        part: the file that holds the lines until then.
     """
 
     def __init__(self, path: Path, key: str, header: Sequence[str]) -> None:
-        """Names the file; nothing is touched yet.
+        """Writes nothing yet.
 
         Args:
-            path: replaced in the end.
-            key: what decides the lines: who gives another one starts anew, in another part.
-            header: names of the columns; by the first one a line is known.
+            path: replaced when all lines are written.
+            key: identifies what decides the lines; with another key, another part is started.
+            header: names of the columns; the first identifies a line.
 
         Raises:
             RunError: the path is a folder.
@@ -48,17 +48,10 @@ class GrowingCsv:
 
     def _opened(self) -> BufferedRandom:
         """The part, which no other process has, and which has not got its name meanwhile."""
-        while True:
-            file = self.part.open("a+b")
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.part)):
-                    return file
-            file.close()
+        try:
+            return open_locked(self.part)
+        except BlockingIOError:
+            raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -74,11 +67,11 @@ class GrowingCsv:
                 os.replace(self.part, self.path)
 
     def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
-        """Keeps the lines that are there, as long as they are those that are expected, and cuts off the rest.
+        """Keeps the lines of the part up to the first that does not fit, and cuts off the rest.
 
         Args:
             names: what the first column must hold, line by line.
-            keep: asked about each line that is as expected; the first that it refuses is cut off with all behind it.
+            keep: called with each line that has its name; False means that it does not fit.
 
         Returns:
             The names that have no line yet.
@@ -97,7 +90,7 @@ class GrowingCsv:
         return islice(missing, 0 if end else 1, None)
 
     def _whole_lines(self) -> Iterator[str]:
-        """Lines up to the first that was not finished; counts their bytes."""
+        """Lines up to the first that is not finished; counts their bytes in `_read`."""
         self._read = 0
         self._bytes.seek(0)
         for line in self._bytes:

@@ -1,7 +1,4 @@
-"""What goes with an exported model: a card for people and a JSON for programs.
-
-N images, C classes.
-"""
+"""Writes an exported model, with a card for people and a JSON for programs. C classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +22,9 @@ from headstart.support.quantities import duration
 
 TEMPLATE = "model_card.md.jinja"
 CHECKED = 64
-"""Images that an exported model is checked with, at most."""
+"""The most images that an exported model is checked with."""
 NAMED = 50
-"""Classes that are named in the card; model.json has all."""
+"""The most classes that the card names; model.json has all."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +34,26 @@ class Checks:
     pixels: NDArray[np.uint8]
     """(n, 3, image_px, image_px)."""
     stored: NDArray[np.float32] | None
-    """(n, C), what the run itself said about them; None for images that were not its own."""
+    """(n, C), the run's probabilities for them; None for images that it was not tested on."""
 
 
 def checks_of(run: Run, source: str | None) -> Checks:
-    """Real images: those that `source` means (see `listing.images_of`), or the run's own test images.
+    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images.
 
     Raises:
         DataError: not one of them can be read.
     """
-    own = None if source else read_predictions(run.folder)
-    root = Path(run.metrics.get("data_root", ""))
-    paths = [str(root / path) for path in own.paths] if own else list(unlabelled.images_of(str(source)))
+    tested = None if source else read_predictions(run.folder, probabilities=True)
+    root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
+    paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
-    loaded = [
-        image for image in stream(places, recipe_of(run).geometry, default_workers(0), CHECKED) if not image.reason
-    ]
+    images = stream(places, recipe_of(run).geometry, default_workers(0), CHECKED)
+    loaded = [image for image in images if not image.reason]
     if not loaded:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return Checks(_channels_first(loaded), own.probabilities[[image.row for image in loaded]] if own else None)
+    return Checks(_channels_first(loaded), None if stored is None else stored[[image.row for image in loaded]])
 
 
 def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:
@@ -70,8 +66,8 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
     Args:
         run: where the model comes from.
         exported: the model.
-        stored: (n, C), what the run itself said about the images that it was checked with.
-        folder: where to.
+        stored: (n, C), the run's probabilities for the images that it was checked with; None if it has none.
+        folder: made where it is missing.
 
     Returns:
         The model's file.
@@ -81,14 +77,11 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
     """
     model = folder / f"model.{exported.form}"
     facts = _facts(run, exported, stored)
-    text = card(facts, run)
+    text = card(facts, run).encode(errors="surrogateescape")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
-        for path, content in (
-            (folder / "model_card.md", text.encode(errors="surrogateescape")),
-            (model, exported.content),
-        ):
+        for path, content in ((folder / "model_card.md", text), (model, exported.content)):
             with whole_file(path) as temporary:
                 temporary.write_bytes(content)
     except OSError as error:
@@ -122,11 +115,7 @@ def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> 
 
 
 def card(facts: Mapping[str, Any], run: Run) -> str:
-    """The card as Markdown, with the lines that serve the model.
-
-    Args:
-        facts: what model.json holds.
-        run: where the model comes from.
+    """The card as Markdown, from the content of model.json and the run, with code that serves the model.
 
     Raises:
         RunError: the run lacks figures that belong on the card.
@@ -135,14 +124,8 @@ def card(facts: Mapping[str, Any], run: Run) -> str:
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template(TEMPLATE)
     try:
-        return template.render(
-            facts=facts,
-            metrics=run.metrics,
-            settings=run.settings(),
-            named=NAMED,
-            duration=duration,
-            frozen=run.is_frozen,
-        )
+        values = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_frozen}
+        return template.render(values, facts=facts, named=NAMED, duration=duration)
     except (UndefinedError, TypeError) as error:
         raise RunError(
             f"The run lacks what belongs on a card ({error}): another version made it. Train again."

@@ -1,7 +1,4 @@
-"""What a model says about new images, as a CSV: a line for each, in the order of the images.
-
-C classes, D = 2048 features.
-"""
+"""Predicts the classes of new images into a CSV: a line for each, in the order of the images. C classes."""
 
 import os
 from collections import Counter
@@ -27,9 +24,9 @@ from headstart.prediction.growing_csv import GrowingCsv
 from headstart.support.progress import bar
 
 MOST_PROBABLE = 5
-"""Classes that are named for each image."""
+"""Classes of each image in the CSV."""
 SHOWN = 10
-"""Classes that are named in the end."""
+"""Classes in the summary."""
 
 Row = tuple[str, NDArray[np.float32] | None, str]
 """Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
@@ -37,16 +34,16 @@ Row = tuple[str, NDArray[np.float32] | None, str]
 
 @dataclass
 class Summary:
-    """What there is to say in the end."""
+    """What was predicted, in numbers."""
 
     images: int = 0
     resumed: int = 0
-    """Of them, those that were in the file already."""
+    """Images whose lines were in the file already."""
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
 
     def keep(self, line: list[str]) -> bool:
-        """Counts a line that was in the file already, unless what made its image unreadable has passed."""
+        """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
         if line[-1] in PASSING and os.access(line[0], os.R_OK):
             return False
         self.resumed += 1
@@ -72,16 +69,14 @@ class Summary:
 def predict_images(
     classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
 ) -> Summary:
-    """Writes what a model says about images.
+    """Predicts the classes of images.
 
     Args:
         classifier: the model.
-        source: see `listing.images_of`.
+        source: see `unlabelled.images_of`.
         out: the CSV; until it is complete, its lines are in a file beside it, see `growing_csv`.
-        key: what identifies the model: who gives the same again goes on where it was.
-        batch_size: images in one forward pass.
-        workers: decoding threads; 0: one for each core.
-        views: see `Classifier.answers`.
+        key: what identifies the model and its settings: with the same key, an interrupted file is continued.
+        batch_size, workers, views: see `Classifier.predict_each`.
 
     Raises:
         DataError: there are no images.
@@ -90,24 +85,16 @@ def predict_images(
     """
     total, summary = unlabelled.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
-        missing = file.resume(unlabelled.images_of(source), summary.keep)
+        names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
         progress.update(summary.resumed)
-        names, files = tee(missing)  # the names wait for their answers: as many of them as images are ahead
-        answers = classifier.answers(map(archives.place_of, files), batch_size, workers, views)
-        rows = ((name, answer.probabilities, answer.reason) for name, answer in zip(names, answers, strict=True))
-        _write(rows, classifier, file, summary, progress)
+        predictions = classifier.predict_each(map(archives.place_of, files), batch_size, workers, views)
+        rows = ((name, *prediction) for name, prediction in zip(names, predictions, strict=True))
+        _write((line_of(row, classifier) for row in rows), file, summary, progress)
     return summary
 
 
 def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0) -> Summary:
-    """The same for all finished and all unreadable rows of a cache, without touching an image.
-
-    Args:
-        classifier: the model; its backbone is not used.
-        cache: features by the recipe of the model.
-        out: the CSV.
-        key: what identifies the model.
-        views: of an image, the mean over which, and over the plain one, is the answer where the cache has them.
+    """The same from features: for all finished and unreadable rows of a cache, without the backbone and the images.
 
     Raises:
         CacheDamaged: a row is not what was written.
@@ -117,43 +104,41 @@ def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: s
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
-        _write(_cached(classifier, cache, cache.count_of(views)), classifier, file, summary, progress)
+        rows = _cached(classifier, cache, cache.count_of(views))
+        _write((line_of(row, classifier) for row in rows), file, summary, progress)
     return summary
 
 
-def _write(
-    rows: Iterable[Row], classifier: Classifier, file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]"
-) -> None:
-    for row in rows:
-        line = line_of(row, classifier)
+def _write(lines: Iterable[list[str]], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]") -> None:
+    for line in lines:
         file.write(line)
         summary.add(line)
         progress.update()
 
 
 def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator[Row]:
-    looks = (cache, *cache.augmented[:views])
-    there = [cache.used(look, views, views) for look in looks]
-    for blocks in zip(*(look.blocks() for look in looks), strict=True):
+    """Names, mean probabilities over the views that a row has, and reasons, block by block."""
+    used_views = (cache, *cache.augmented[:views])
+    used_rows = [cache.used(view, views, views) for view in used_views]
+    for blocks in zip(*(view.blocks() for view in used_views), strict=True):
         rows = blocks[0][0]
         total, counts = np.zeros((len(rows), len(classifier.classes)), np.float32), np.zeros((len(rows), 1))
-        for (_, features), known in zip(blocks, there, strict=True):
-            total[known[rows]] += _probabilities(classifier, features[known[rows]])
-            counts += known[rows, None]
-        for place, row in enumerate(rows.tolist()):
+        for (_, features), used in zip(blocks, used_rows, strict=True):
+            total[used[rows]] += _probabilities(classifier, features[used[rows]])
+            counts += used[rows, None]
+        for n, row in enumerate(rows.tolist()):
             if cache.status[row] != PENDING:
-                found = (total[place] / counts[place]).astype(np.float32) if cache.status[row] == DONE else None
-                yield cache.manifest.relative_path(row), found, REASONS[cache.reasons[row]]
+                mean = (total[n] / counts[n]).astype(np.float32) if cache.status[row] == DONE else None
+                yield cache.manifest.relative_path(row), mean, REASONS[cache.reasons[row]]
 
 
 @torch.inference_mode()
-def _probabilities(classifier: Classifier, features: NDArray[Any]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = classifier.of_features(torch.from_numpy(features).to(classifier.device)).cpu().numpy()
-    return found
+def _probabilities(classifier: Classifier, features: NDArray[Any]) -> Any:
+    return classifier.of_features(torch.from_numpy(features).to(classifier.device)).cpu().numpy()
 
 
 def name_of(source: str) -> str:
-    """A name for what is predicted: that of the folder or file, or `images`, and 8 digits that tell where it lies."""
+    """A name for a source of images: that of the folder or file, or `images`, and 8 digits of a digest of its path."""
     path = os.path.abspath(source)
     name = Path(path).stem if os.path.isfile(source) else Path(path).name
     word = "images" if set(name) & set("*?[{") else name
@@ -162,13 +147,13 @@ def name_of(source: str) -> str:
 
 def header(classifier: Classifier) -> list[str]:
     """Names of the columns: path, predicted, probability, predicted_2, probability_2, …, unreadable."""
-    places = range(2, min(MOST_PROBABLE, len(classifier.classes)) + 1)
-    more = [f"{name}_{place}" for place in places for name in ("predicted", "probability")]
+    ranks = range(2, min(MOST_PROBABLE, len(classifier.classes)) + 1)
+    more = [f"{name}_{rank}" for rank in ranks for name in ("predicted", "probability")]
     return ["path", "predicted", "probability", *more, "unreadable"]
 
 
 def line_of(row: Row, classifier: Classifier) -> list[str]:
-    """The most probable classes of an image, each with its probability; or the reason why it is unreadable."""
+    """A line of the CSV: the most probable classes and their probabilities, or why the image is unreadable."""
     name, probabilities, reason = row
     if probabilities is None:
         return [name, *[""] * (len(header(classifier)) - 2), reason]

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.report import verdict
 from headstart.report.paired import Difference, difference
-from headstart.runs.predictions import Hits, read_hits
+from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
 
 FIGURES = (
@@ -16,18 +16,18 @@ FIGURES = (
     *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
     *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
 )
-"""What compare.json says of each run, beside what it is compared in."""
+"""Figures of a run in compare.json."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run beside the reference."""
+    """A run and how it compares with the reference."""
 
     run: Run
     difference: Difference | None
-    """To the reference, on the same test images; None for the reference itself, and where the images differ."""
+    """To the reference; None for the reference itself, and where the test images differ."""
     pays_after: int | None
-    """Fine-tuning alone: after so many experiments, pass included, frozen features are cheaper; None for never."""
+    """Of a fine-tuned run: after how many experiments the reference is cheaper, see `pays_after`."""
 
     def to_json(self) -> dict[str, Any]:
         """An entry of compare.json."""
@@ -43,11 +43,11 @@ class Comparison:
     ranking: tuple[ComparedRun, ...]
     """Best validation accuracy first."""
     reference: Run | None
-    """The first of them on frozen features: differences are to this one."""
+    """The first on frozen features."""
     finetuned: Run | None
-    """The first of them that is fine-tuned: the sentence is about this one."""
+    """The first that is fine-tuned."""
     sentence: str
-    """Whether fine-tuning pays."""
+    """What fine-tuning gains, see `verdict.sentence`."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -76,32 +76,31 @@ def compare(runs: Sequence[Run]) -> Comparison:
     ordered = ranked(runs)
     reference = next((run for run in ordered if run.is_frozen), None)
     finetuned = next((run for run in ordered if not run.is_frozen), None)
-    hits = read_hits(reference.folder) if reference else None
-    ranking = tuple(_against(reference, hits, run) for run in ordered)
+    predictions = read_predictions(reference.folder) if reference else None
+    ranking = tuple(_against(reference, predictions, run) for run in ordered)
     apart = next((compared.difference for compared in ranking if compared.run is finetuned), None)
     return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, apart))
 
 
-def _against(reference: Run | None, hits: Hits | None, run: Run) -> ComparedRun:
+def _against(reference: Run | None, predictions: Predictions | None, run: Run) -> ComparedRun:
     """A run beside the reference and its predictions."""
-    if reference is None or hits is None or run is reference:
+    if reference is None or predictions is None or run is reference:
         return ComparedRun(run, None, None)
-    apart = _difference(read_hits(run.folder), hits) if run.test_images else None
+    apart = _difference(read_predictions(run.folder), predictions) if run.test_images else None
     return ComparedRun(run, apart, None if run.is_frozen else pays_after(reference, run))
 
 
-def _difference(hits: Hits, reference: Hits) -> Difference | None:
+def _difference(one: Predictions, reference: Predictions) -> Difference | None:
     """None unless both were tested on the same images with the same labels."""
-    if (hits.paths, hits.labels) != (reference.paths, reference.labels):
+    if (one.paths, one.label_names) != (reference.paths, reference.label_names):
         return None
-    return difference(hits.right, reference.right)
+    return difference(one.right, reference.right)
 
 
 def pays_after(frozen: Run, finetuned: Run) -> int | None:
-    """The smallest n for which the pass and n frozen trainings take less time than n fine-tunings.
+    """The smallest n, at least 1, for which the pass and n frozen trainings take less time than n fine-tunings.
 
-    Returns:
-        n, at least 1; None for never, or where a time is not known.
+    None if there is no such n, or a time is not known.
     """
     if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
         return None

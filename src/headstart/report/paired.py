@@ -1,7 +1,7 @@
-"""How far two classifiers are apart, from what both said about the same images.
+"""The difference of two classifiers that were tested on the same N images.
 
-N images. Only those count that one of the two has right and the other wrong: what both have right, or both wrong, tells
-nothing, and that is why a paired interval is so much narrower than the difference of two intervals.
+Only images that one has right and the other wrong count. That makes a paired interval much narrower than the difference
+of two intervals.
 """
 
 from dataclasses import dataclass
@@ -21,26 +21,22 @@ class Difference:
     images: int
     """N, at least 1."""
     gained: int
-    """Images that it has right and the reference wrong."""
+    """Images that the classifier has right and the reference wrong."""
     lost: int
-    """Images that it has wrong and the reference right."""
+    """Images that the classifier has wrong and the reference right."""
     points: float
-    """100 · (gained − lost) / N: percentage points, -100 to 100, above 0 where it is better."""
+    """100 · (gained − lost) / N: percentage points, -100 to 100."""
     points_ci95: tuple[float, float]
-    """The 95% interval of `points`; 0 in it means that these images show no difference."""
+    """The 95% interval of `points`; if it contains 0, these images show no difference."""
     p: float
     """McNemar's exact test of no difference, (0, 1]."""
 
 
 def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_]) -> Difference:
-    """Compares two classifiers image by image.
-
-    Args:
-        right: (N,), whether the classifier has each image right.
-        reference_right: (N,), the same of the reference, in the same order.
+    """Compares two classifiers by which images (N,) each has right, in the same order.
 
     Raises:
-        ValueError: there are no images, or not as many of one as of the other.
+        ValueError: there are no images, or the two arrays differ in length.
     """
     if right.shape != reference_right.shape or not right.size:
         raise ValueError(f"expected the same images, at least one; got {right.shape} and {reference_right.shape}")
@@ -53,15 +49,14 @@ def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.boo
 def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
     """The 95% interval of a difference of two shares of the same images.
 
-    Wald's, after one more image gained and one more lost, so that it has a width even where the two differ in no image.
-    Summed over all outcomes, for 10 to 450 images that differ in 0 to 60%: it holds the true difference with a
-    probability of 0.928 at the lowest and 0.98 on average, and shows a difference that is not there with 0.051 at the
-    highest. Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where the exact p is 0.125.
+    Wald's interval after one more image gained and one more lost, so that it has a width even without a difference.
+    Summed over all counts, for 10 to 450 images that differ in 0 to 60%: it contains the true difference with a
+    probability of at least 0.928 and 0.98 on average, and shows a difference that does not exist with at most 0.051.
+    Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where the exact p is 0.125.
 
     Args:
-        gained: how many one has right and the other wrong.
-        lost: how many the other way round; gained + lost <= images.
-        images: in all, at least 1.
+        gained, lost: see `Difference`; gained + lost <= images.
+        images: at least 1.
 
     Returns:
         Low and high, -1 <= low <= (gained - lost) / images <= high <= 1.
@@ -76,11 +71,7 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
-    """The probability of counts as far apart as these, or farther, if each were a throw of a coin; 1 without any.
-
-    Args:
-        gained: how many one has right and the other wrong.
-        lost: how many the other way round.
+    """The probability of counts this far apart or farther, if gains and losses are equally likely; 1 without any.
 
     Source: McNemar 1947, doi:10.1007/BF02295996, with the binomial distribution instead of its approximation.
     """

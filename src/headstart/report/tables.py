@@ -12,23 +12,22 @@ COST = ("run", "device", "train images", "parameters", "images/s", "peak memory"
 
 
 def accuracies(comparison: Comparison) -> str:
-    """How good each run is and how far from the reference, best validation accuracy first.
+    """Accuracy of each run and its difference to the reference, best validation accuracy first.
 
-    Returns:
-        A header, a line for each run, what the difference is to, and a warning where the test images differ.
+    A note says what the difference is to, a warning where the test images differ.
     """
     rows = [_accuracy_row(compared, comparison.reference) for compared in comparison.ranking]
     return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison)])
 
 
 def costs(comparison: Comparison) -> str:
-    """What each run took, in the same order."""
+    """Time, memory and parameters of each run, in the same order."""
     note = "Paid once: the pass. Paid by every experiment: training. Pass repaid: from there on, the cache is cheaper."
     return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns from rows of cells, the first of which is the header, and a rule below it."""
+    """Rows of cells in columns; a rule below the first, the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
@@ -82,7 +81,7 @@ def _or_dash(words: Callable[[float], str], value: float | None) -> str:
 
 
 def _note(comparison: Comparison) -> list[str]:
-    """What the column of differences means, where it holds any."""
+    """The meaning of the column of differences, unless it is empty."""
     if not comparison.reference or not any(compared.difference for compared in comparison.ranking):
         return []
     return [

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in one sentence: does fine-tuning pay, and what for?"""
+"""The result of a comparison in one sentence: what fine-tuning gains, and for how much training time."""
 
 import math
 
@@ -7,12 +7,12 @@ from headstart.runs.run import Run
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
-    """Whether fine-tuning pays, or why nobody can say.
+    """What fine-tuning gains, or why the runs cannot tell.
 
     Args:
         reference: the best run on frozen features by validation; None where there is none.
-        finetuned: the best fine-tuned run by validation; None likewise.
-        difference: between their accuracies; None where they were not tested on the same images.
+        finetuned: the best fine-tuned run by validation; None where there is none.
+        difference: of `finetuned` to `reference`; None where they were not tested on the same images.
     """
     if finetuned is None:
         return "No fine-tuned run to compare with yet: make finetune trains one."
@@ -40,12 +40,12 @@ def _gain(difference: Difference) -> str:
 
 
 def _points(points: float) -> str:
-    """To a tenth, what is less to a hundredth: an end of an interval that is not 0 shall not look like it."""
+    """To a tenth, or to a hundredth below that, so that only 0 is written as 0."""
     return f"{points:.1f}" if points >= 0.1 or points == 0 else f"{points:.2f}"
 
 
 def _price(reference: Run, finetuned: Run) -> str:
-    """` for 180 times the training time`; nothing where a time is not known, or too short to divide by."""
+    """` for 180 times the training time`; empty where a time is not known or 0."""
     if not reference.train_seconds or not finetuned.train_seconds:
         return ""
     times = _two_digits(finetuned.train_seconds / reference.train_seconds)
@@ -53,14 +53,14 @@ def _price(reference: Run, finetuned: Run) -> str:
 
 
 def _two_digits(number: float) -> str:
-    """A number above 0 without the digits that nobody can rely on: `0.85`, `9.4`, `180`, `1,200`."""
+    """A number above 0 in two digits: `0.85`, `9.4`, `180`, `1,200`."""
     rounded = round(number, 1 - math.floor(math.log10(number)))
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"
 
 
 def _unequal(reference: Run, finetuned: Run) -> str:
-    """What a reader must know where one of the two saw more images: a part of them, or the validation images, too."""
-    mine, other = finetuned.train_images, reference.train_images
-    if mine is None or other is None or mine == other:
+    """A warning where one of the two was trained on more images: a subset, or the validation images, too."""
+    images, others = finetuned.train_images, reference.train_images
+    if images is None or others is None or images == others:
         return ""
-    return f", trained on {mine:,} images against {other:,}"
+    return f", trained on {images:,} images against {others:,}"

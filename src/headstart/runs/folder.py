@@ -7,20 +7,19 @@
     confusion.png       which class was taken for which
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
-A learning curve leaves learning_curve.csv, written last, in the place of all but config.json.
-Beside them lie the weights. N images, C classes.
+Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
-from headstart.runs.predictions import Predictions, _prediction_rows
+from headstart.runs.predictions import Predictions, csv_rows
 from headstart.runs.run import Run, load_run
 from headstart.settings import PLACES
 from headstart.support.files import plain, whole_file, write_csv, write_json
@@ -28,28 +27,20 @@ from headstart.support.files import plain, whole_file, write_csv, write_json
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 
 
+def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
+    """All that decides the result of a run: its settings but for those that name files or devices, and its inputs."""
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PLACES}
+    return settings | inputs
+
+
 def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
-    """Where a run with these settings lies: the same settings, in any order, find the same folder.
-
-    Args:
-        root: the folder of all runs.
-        dataset: name of the data set.
-        kind: "head", "finetune", …
-        identity: all that decides the result, JSON-like; paths count as their text.
-
-    Returns:
-        `root/<dataset>/<kind>-<8 hex digits>`.
-    """
+    """`root/<dataset>/<kind>-<8 hex digits>`, the same for the same identity in any order."""
     canonical = json.dumps(plain(identity), sort_keys=True, separators=(",", ":"))
     return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, before the work: what could not be saved is not trained.
-
-    Raises:
-        RunError: it cannot be made.
-    """
+    """Makes the folder of a run, before a training whose result could not be saved; a RunError if it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,82 +58,63 @@ def save(
     history: Sequence[Mapping[str, float]],
     predictions: Predictions,
 ) -> Run:
-    """Writes all files of a run, each whole or not at all, and gives the run as it can be read.
+    """Writes all files of a run, each whole or not at all; a run that is in the folder is replaced.
 
     Args:
-        folder: made where it is missing; a run that is there is replaced.
+        folder: made where it is missing.
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: the settings, JSON-like.
-        metrics: the figures, JSON-like, with at least kind, dataset, test and val. Numbers that are not finite
-            become null. A test split without images is `{"images": 0}`.
-        history: one row per epoch, all with the same keys; nothing was trained in epochs if it is empty, and then
-            there is no curves.png.
-        predictions: on the test split.
+        metrics: the figures, JSON-like, with at least kind, dataset, test and val; test is `{"images": 0}` without
+            test images. Numbers that are not finite become null.
+        history: one row per epoch, all with the same keys; empty where nothing was trained in epochs.
+        predictions: on the test split, with their probabilities.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    from headstart.runs import pictures  # matplotlib takes a while to load
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Until the new figures are there, the old ones must not vouch for a mixture of old and new files.
+        # Without metrics.json the run does not count as complete while its files are replaced.
         (folder / "metrics.json").unlink(missing_ok=True)
         for name, write in files.items():
             with whole_file(folder / name) as path:
                 write(path)
         write_json(folder / "config.json", config)
-        write_csv(folder / "history.csv", _history_rows(history))
-        write_csv(folder / "predictions.csv", _prediction_rows(predictions))
-        if history:
-            with whole_file(folder / "curves.png") as path:
-                pictures.learning_curves(history, path)
-        with whole_file(folder / "confusion.png") as path:
-            pictures.confusion(predictions.labels, predictions.predicted, predictions.classes, path)
+        columns = list(history[0]) if history else HISTORY
+        write_csv(folder / "history.csv", [columns, *([row[column] for column in columns] for row in history)])
+        write_csv(folder / "predictions.csv", csv_rows(predictions))
+        _draw(folder, history, predictions)
         write_json(folder / "metrics.json", metrics)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
+        raise RunError(
+            f"The run cannot be written to {folder}: {getattr(error, 'strerror', None) or error}."
+        ) from error
     return load_run(folder)
 
 
+def _draw(folder: Path, history: Sequence[Mapping[str, float]], predictions: Predictions) -> None:
+    from headstart.runs import pictures  # matplotlib takes a while to load
+
+    if history:
+        with whole_file(folder / "curves.png") as path:
+            pictures.training_curves(history, path)
+    with whole_file(folder / "confusion.png") as path:
+        pictures.confusion(predictions, path)
+
+
 def is_complete(folder: Path) -> bool:
-    """Whether a run was carried through to its end."""
+    """Whether a folder holds a finished run."""
     return any((folder / name).is_file() for name in WRITTEN_LAST)
 
 
-def _history_rows(history: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:
-    columns = list(history[0] if history else HISTORY)
-    yield columns
-    yield from ([row[column] for column in columns] for row in history)
-
-
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder holds this very run, complete.
-
-    Args:
-        folder: of the run.
-        identity: all that decides the result; it is what config.json holds.
-
-    Raises:
-        RunError: the folder holds a complete run with other settings.
-    """
+    """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run."""
     if not is_complete(folder):
         return False
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    if found != plain(identity):
+        config = None
+    if config != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
     return True
-
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """A program's settings without those that only say where things lie: what identifies a run."""
-    return {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
-
-
-def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
-    """All that decides the result of a run: its settings and what went in."""
-    return {**settings_of(config), **inputs}

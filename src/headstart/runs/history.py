@@ -7,7 +7,7 @@ HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
 
 def epoch_line(row: dict[str, float], epochs: int) -> str:
-    """One line of a history for the person who waits."""
+    """One row of a history, for the terminal."""
     return (
         f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.4f}, "
         f"val loss {row['val_loss']:.4f}, val accuracy {row['val_accuracy']:.4f}"
@@ -15,5 +15,5 @@ def epoch_line(row: dict[str, float], epochs: int) -> str:
 
 
 def score(row: Mapping[str, float]) -> tuple[float, float]:
-    """What epochs and heads are chosen by, the higher the better: validation accuracy, then the least loss."""
+    """What the best epoch and head have most of: validation accuracy, then the lowest validation loss."""
     return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])

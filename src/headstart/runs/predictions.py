@@ -1,7 +1,8 @@
-"""What a model said about the images of a split, and its file in the run folder."""
+"""What a model predicted for the images of a split, and its file in the run folder. N images, C classes."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,101 +12,114 @@ import numpy.typing as npt
 from headstart.errors import RunError
 from headstart.support.files import open_csv
 
+FILE = "predictions.csv"
+COLUMNS = ["path", "label", "predicted"]
+"""Before the probabilities, whose columns are p_<class>."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said about every image of a split."""
+    """The most probable class of every image of a split, and the true one."""
 
     paths: list[str]
     """(N,), relative to the data."""
     labels: npt.NDArray[np.int64]
-    """(N,), the truth, each in 0..C-1."""
-    probabilities: npt.NDArray[np.floating]
-    """(N, C), rows that sum to 1; kept as float32."""
+    """(N,), the true classes, each in 0..C-1."""
+    predicted: npt.NDArray[np.int64]
+    """(N,), each in 0..C-1."""
+    confidence: npt.NDArray[np.float64]
+    """(N,), the probability of the predicted class, in [0, 1]."""
     classes: tuple[str, ...]
-    """(C,), all different."""
+    """(C,) names, all different."""
+    probabilities: npt.NDArray[np.floating] | None = None
+    """(N, C), rows that sum to 1; None where they were not read: they can be a thousand numbers an image."""
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        paths: list[str],
+        labels: npt.NDArray[np.int64],
+        probabilities: npt.NDArray[np.floating],
+        classes: tuple[str, ...],
+    ) -> "Predictions":
+        """Predictions with all their probabilities; the class is chosen by these as float32, as the file has them."""
+        stored = probabilities.astype(np.float32)
+        predicted = stored.argmax(axis=1)
+        confidence = stored[np.arange(len(stored)), predicted].astype(np.float64)
+        return cls(paths, labels, predicted, confidence, classes, probabilities)
 
     @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """(N,), the most probable class of each image."""
-        most_probable: npt.NDArray[np.int64] = self.probabilities.astype(np.float32).argmax(axis=1)
-        return most_probable
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(N,), whether the predicted class is the true one."""
+        return np.equal(self.labels, self.predicted)
+
+    def confusion(self, merged: int = 1) -> npt.NDArray[np.int64]:
+        """Images by true class (rows) and predicted class (columns).
+
+        Args:
+            merged: how many classes share a row and a column.
+
+        Returns:
+            (K, K) with K = C / merged, rounded up.
+        """
+        counts = np.zeros((-(-len(self.classes) // merged),) * 2, np.int64)
+        np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
+        return counts
+
+    @property
+    def label_names(self) -> list[str]:
+        """(N,), names of the true classes."""
+        return [self.classes[label] for label in self.labels]
 
 
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """Which images a model had right: what comparing two of them takes."""
+def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
+    """The predictions of a run; with `probabilities` all of these as float32, to the bit.
 
-    paths: list[str]
-    """(N,), relative to the data."""
-    labels: list[str]
-    """(N,), names of the true classes."""
-    right: npt.NDArray[np.bool_]
-    """(N,), whether the prediction was the true class."""
+    Raises:
+        RunError: predictions.csv is missing or broken.
+    """
+    paths, numbers, confidence, table = [], [], [], []
+    with _opened(folder) as (classes, lines):
+        index = {name: number for number, name in enumerate(classes)}
+        for path, label, predicted, *row in lines:
+            if len(row) != len(classes):
+                raise ValueError(f"{len(classes)} classes, but {len(row)} probabilities")
+            paths.append(path)
+            numbers.append((index[label], index[predicted]))
+            confidence.append(np.float32(row[index[predicted]]))
+            if probabilities:  # line by line: their text takes twenty times the memory of the numbers
+                table.append(np.array(row, np.float32))
+    labels, predicted_labels = np.array(numbers, np.int64).reshape(-1, 2).T
+    values = np.array(table, np.float32).reshape(-1, len(classes)) if probabilities else None
+    return Predictions(paths, labels, predicted_labels, np.array(confidence, np.float64), classes, values)
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of a run's classes, in the order of its probabilities.
+    """Names of a run's classes, in the order of its probabilities; from the header of predictions.csv."""
+    with _opened(folder) as (classes, _):
+        return classes
 
-    Raises:
-        RunError: predictions.csv, whose header holds them, is missing or broken.
-    """
-    path = folder / "predictions.csv"
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], Iterator[list[str]]]]:
+    """The classes and the lines of a run's file; an error while they are read becomes a RunError."""
     try:
-        with open_csv(path) as lines:
-            return _classes(next(lines))
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-
-
-def _classes(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.removeprefix("p_") for name in header[3:])
-
-
-def read_predictions(folder: Path) -> Predictions:
-    """The predictions of a run, as they were saved; probabilities come back as float32, to the bit.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
-    path = folder / "predictions.csv"
-    try:
-        with open_csv(path) as lines:
-            classes = _classes(next(lines))
-            index = {name: number for number, name in enumerate(classes)}
-            # Line by line: the text of a thousand probabilities takes twenty times the memory of the numbers.
-            rows = [(line[0], index[line[1]], np.array(line[3:], np.float32)) for line in lines]
-        labels = np.array([label for _, label, _ in rows], np.int64)
-        probabilities = np.stack([row for _, _, row in rows]) if rows else np.empty((0, len(classes)), np.float32)
-        if probabilities.shape[1] != len(classes):
-            raise ValueError(f"{len(classes)} classes, but {probabilities.shape[1]} probabilities")
+        with open_csv(folder / FILE) as lines:
+            header = next(lines)
+            if header[:3] != COLUMNS:
+                raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
+            yield tuple(name.removeprefix("p_") for name in header[3:]), lines
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-    return Predictions([row[0] for row in rows], labels, probabilities, classes)
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None
 
 
-def read_hits(folder: Path) -> Hits:
-    """The predictions of a run without their probabilities, row by row: these can be a thousand numbers an image.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
-    path = folder / "predictions.csv"
-    try:
-        with open_csv(path) as rows:
-            if next(rows)[:3] != ["path", "label", "predicted"]:
-                raise ValueError("path, label and predicted are not its first columns")
-            answers = [(image, label, predicted) for image, label, predicted, *_ in rows]
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}): run the training again.") from None
-    right = np.array([label == predicted for _, label, predicted in answers], np.bool_)
-    return Hits([image for image, _, _ in answers], [label for _, label, _ in answers], right)
-
-
-def _prediction_rows(predictions: Predictions) -> Iterator[list[str]]:
-    classes = predictions.classes
-    yield ["path", "label", "predicted", *(f"p_{name}" for name in classes)]
-    rows = zip(predictions.paths, predictions.labels, predictions.predicted, predictions.probabilities, strict=True)
-    for path, label, predicted, probabilities in rows:
+def csv_rows(predictions: Predictions) -> Iterator[list[str]]:
+    """The rows of predictions.csv, the header first; all probabilities must be there."""
+    classes, probabilities = predictions.classes, predictions.probabilities
+    assert probabilities is not None
+    yield [*COLUMNS, *(f"p_{name}" for name in classes)]
+    rows = zip(predictions.paths, predictions.labels, predictions.predicted, probabilities, strict=True)
+    for path, label, predicted, row in rows:
         # numpy's text of a float32 is the shortest that reads back as the same float32.
-        yield [path, classes[label], classes[predicted], *map(str, probabilities.astype(np.float32))]
+        yield [path, classes[label], classes[predicted], *map(str, row.astype(np.float32))]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -13,24 +13,10 @@ from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
 from headstart.support.quantities import duration
 
-OPTIONAL = (
-    "test_digest",
-    "device",
-    "train_images",
-    "trainable_parameters",
-    "images_per_second",
-    "peak_memory_bytes",
-    "extract_seconds",
-    "train_seconds",
-    "temperature",
-    "best_setting",
-)
-"""Keys of metrics.json that not every run has."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; None where its metrics.json lacks a figure."""
+    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -41,28 +27,23 @@ class Run:
     device: str | None
     train_images: int | None
     val_accuracy: float | None
-    """In [0, 1]."""
     test_images: int
-    """0 or more."""
     test_digest: str | None
     """Of the names of the test images."""
     test_accuracy: float | None
-    """In [0, 1]."""
     test_accuracy_ci95: tuple[float, float] | None
     balanced_accuracy: float | None
-    """Mean recall of the classes on the test images, in [0, 1]."""
+    """On the test images, like the next."""
     macro_f1: float | None
-    """On the test images, in [0, 1]."""
     trainable_parameters: int | None
     images_per_second: float | None
     """In training."""
     peak_memory_bytes: int | None
     extract_seconds: float | None
-    """The pass over the images that made the cache: paid once, by the first experiment."""
+    """Of the pass over the images that made the cache."""
     train_seconds: float | None
-    """Wall time of the training."""
     temperature: float | None
-    """What the logits are to be divided by, see `figures.figures`."""
+    """See `figures.figures`."""
     best_setting: Mapping[str, Any] | None
     """What a sweep or a probe chose."""
 
@@ -70,19 +51,20 @@ class Run:
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
         """The run whose metrics.json holds `metrics`."""
         test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")
-        return cls(
-            folder=folder,
-            metrics=metrics,
-            kind=metrics["kind"],
-            dataset=metrics["dataset"],
-            val_accuracy=metrics["val"].get("accuracy"),
-            test_images=test["images"],
-            test_accuracy=test.get("accuracy"),
-            test_accuracy_ci95=(interval[0], interval[1]) if interval else None,
-            balanced_accuracy=test.get("balanced_accuracy"),
-            macro_f1=test.get("macro_f1"),
-            **{name: metrics.get(name) for name in OPTIONAL},
-        )
+        values: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
+        values |= {
+            "folder": folder,
+            "metrics": metrics,
+            "kind": metrics["kind"],
+            "dataset": metrics["dataset"],
+            "val_accuracy": metrics["val"].get("accuracy"),
+            "test_images": test["images"],
+            "test_accuracy": test.get("accuracy"),
+            "test_accuracy_ci95": tuple(interval) if interval else None,
+            "balanced_accuracy": test.get("balanced_accuracy"),
+            "macro_f1": test.get("macro_f1"),
+        }
+        return cls(**values)
 
     @property
     def name(self) -> str:
@@ -96,10 +78,7 @@ class Run:
 
     @property
     def method(self) -> str | None:
-        """How a net was fine-tuned: seed, strong or lp-ft; None for a run on frozen features.
-
-        Runs from before there was a choice do not say it: seed was the only one.
-        """
+        """How a net was fine-tuned: seed (also of early runs, which do not note it), strong or lp-ft; else None."""
         return None if self.is_frozen else self.metrics.get("method") or "seed"
 
     @property
@@ -118,11 +97,7 @@ class Run:
         return read_classes(self.folder)
 
     def settings(self) -> dict[str, Any]:
-        """What was set for its training; of a sweep or probe, what was chosen.
-
-        Raises:
-            RunError: config.json is missing or broken.
-        """
+        """What was set for its training; of a sweep or probe, what was chosen. A RunError without config.json."""
         if self.best_setting:
             return dict(self.best_setting)
         try:
@@ -136,10 +111,7 @@ class Run:
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
 
     def summary(self) -> str:
-        """One line for a terminal.
-
-        For example `test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`.
-        """
+        """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`."""
         parts = ["no test images"]
         if self.test_accuracy_ci95:
             low, high = self.test_accuracy_ci95
@@ -153,11 +125,7 @@ class Run:
 
 
 def load_run(folder: Path) -> Run:
-    """Reads a run.
-
-    Raises:
-        RunError: the run is missing, incomplete, or its metrics.json is broken.
-    """
+    """Reads a run; a RunError where it is missing, incomplete, or its metrics.json is broken."""
     path = folder / "metrics.json"
     try:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
@@ -170,19 +138,12 @@ def load_run(folder: Path) -> Run:
 
 
 def list_runs(root_of_dataset: Path) -> list[Run]:
-    """The finished runs of a data set, by name; none where there is no such folder.
-
-    Raises:
-        RunError: a metrics.json is broken.
-    """
+    """The finished runs of a data set, by name; none where there is no such folder."""
     return [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first, of equals the one trained faster, then by name; test figures do not count.
-
-    A run without a validation accuracy comes last.
-    """
+    """Best validation accuracy first (none comes last), of equals the one trained faster, then by name."""
 
     def rank(run: Run) -> tuple[float, float, str]:
         accuracy, seconds = run.val_accuracy, run.train_seconds

@@ -12,9 +12,6 @@ import torch
 from headstart.errors import SettingsError
 
 CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-V1_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-V2_FILES = ("memory.max", "memory.current", "inactive_file")
-"""Of a control group with limited memory: its limit, what is in use, and the entry of memory.stat for cached files."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -63,23 +60,18 @@ def _free_bytes() -> int:
 
 
 def _group_limits() -> Iterator[int]:
-    """What the control groups leave (containers, batch systems), of both versions. Source: cgroups(7)."""
-    try:
-        groups = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
-    except OSError:
-        return
-    for number, controllers, path in groups:
-        v2, v1 = number == "0", "memory" in controllers.split(",")
-        top = CONTROL_GROUPS / "memory" if v1 else CONTROL_GROUPS
-        own = top / path.lstrip("/")
-        for folder in (own, *own.parents) if v1 or v2 else ():  # batch systems set limits on groups further up
-            if folder.is_relative_to(top):  # in a container, the group is the top
+    """What the control groups leave (containers, batch systems). Source: cgroups(7), version 2."""
+    with suppress(OSError, StopIteration):
+        lines = OWN_GROUPS.read_text().splitlines()
+        group = CONTROL_GROUPS / next(line[3:] for line in lines if line.startswith("0::")).lstrip("/")
+        for folder in (group, *group.parents):  # batch systems set limits on groups further up
+            if folder.is_relative_to(CONTROL_GROUPS):  # in a container, the group is the top
                 with suppress(OSError, ValueError):  # not there, or "max"
-                    yield _left(folder, *(V1_FILES if v1 else V2_FILES))
+                    yield _left(folder)
 
 
-def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
+def _left(group: Path) -> int:
     """A group's limit less what it has in use, but for files that can be read again."""
-    lines = (group / "memory.stat").read_text().splitlines()
-    cached = next(int(value) for name, value in map(str.split, lines) if name == reclaimable)
-    return max(0, int((group / limit).read_text()) - int((group / usage).read_text()) + cached)
+    entries = map(str.split, (group / "memory.stat").read_text().splitlines())
+    cached = next(int(value) for name, value in entries if name == "inactive_file")
+    return max(0, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cached)

@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all, whatever ends the process."""
+"""Files that appear whole or not at all, whatever ends the process; files that one process writes; CSV and JSON."""
 
 import csv
+import fcntl
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,61 @@ import numpy as np
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a file its name only when all of it is on disk.
+def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """Gives a file its name only when all of it is on the disk.
 
     Args:
         path: the name that the file gets when the block ends without an error; one that is there is replaced.
+        temporary: the name until then, in the same folder, if one process at a time writes it: what a killed one left
+            is removed. By default it has the number of the process in it.
 
     Yields:
-        The path to write to, in the same folder.
+        The path to write to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(finished: Path, path: Path) -> None:
+    """Renames a file in one step, once all of it is on the disk."""
+    _sync(finished)
+    os.replace(finished, path)
+    with suppress(OSError):  # not every file system can sync a folder
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_locked(path: Path) -> BufferedRandom:
+    """Opens a file to which only one process writes; made if missing. Closing it, or the end of the process, unlocks.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: it cannot be opened, or its file system has no locks.
+    """
+    while True:
+        file = path.open("a+b")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # the other process removed or renamed it between our open and our lock: try the new one
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -39,10 +79,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows, the header first, in UTF-8.
-
-    Names of files need not be UTF-8: where Python holds foreign bytes as surrogates, they are written as those bytes.
-    """
+    """Writes rows, the header first, in UTF-8; names of files that are not UTF-8 keep their bytes."""
     with (
         whole_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -87,10 +124,10 @@ def plain(value: Any) -> Any:
 
 
 def reserve(descriptor: int, size_bytes: int, offset: int = 0) -> None:
-    """Takes the room on the disk that a part of a file will need: a full disk is an error now, not after a night.
+    """Takes the space on the disk that a part of a file will need: a full disk is an error now, not after a night.
 
     Raises:
-        OSError: there is no room.
+        OSError: there is not enough.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, offset, size_bytes)

@@ -1,7 +1,7 @@
 """Signs of life of the processes that work together, so that none waits for one that is dead.
 
-Each counts on in their key-value store every second, and looks whether the next one does: in this ring somebody alive
-sees the first of those that died. Counts are compared, not times: clocks differ, and a machine may sleep.
+Every second each increases its count in their key-value store, and checks that the next one does: in this ring a living
+process sees the first that died. Counts are compared, not times: clocks differ, and a machine may sleep.
 """
 
 import threading
@@ -10,26 +10,27 @@ from typing import Any
 
 BEAT_SECONDS = 1.0
 SILENT_BEATS = 30
-"""For so many beats of ours another may be silent. A long forward pass silences none, a call that keeps Python may."""
+"""After so many beats of ours without one of its own, another is lost. A forward pass lets Python beat; some calls
+do not."""
 FIRST_BEATS = 600
-"""The same before its first: libraries may come from a slow disk."""
+"""The same before its first beat: libraries may come from a slow disk."""
 STORE_LOST = "The connection to torchrun on the first node is lost."
 _ENDED = -(2**40)
 """Makes a count negative for good."""
 
 
 class Heartbeat:
-    """A thread that shows that this process is alive, and looks after the others; use it as a context manager.
+    """A thread that shows that this process is alive, and watches the next one; use it as a context manager.
 
     Attributes:
-        lost: which process has ended too early, in a sentence; empty while there is none.
+        lost: a sentence on the process that has ended too early; empty while there is none.
     """
 
     def __init__(self, store: Any, rank: int, size: int, node: int) -> None:
-        """Makes a heartbeat that does not beat yet.
+        """Does not beat yet.
 
         Args:
-            store: the key-value store, of which a clone is used: a client serves one thread at a time.
+            store: the key-value store; a clone of it is used, since a client serves one thread at a time.
             rank: number of this process.
             size: how many there are.
             node: number of the machine.
@@ -46,7 +47,7 @@ class Heartbeat:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Ends it, and says so: nobody misses this process then, or all know at once that it has failed."""
+        """Ends it, and tells the others whether this process has finished or failed."""
         self._stopped.set()
         self._thread.join()
         with suppress(RuntimeError):  # the store may be gone

@@ -1,8 +1,8 @@
-"""Memory that is freed and asked for again with every batch stays with the process in between.
+"""Keeps the memory that every batch frees and needs again.
 
-glibc hands blocks above 32 MiB (at first above 128 KiB) back to the system when they are freed, and the next batch
-faults their pages in anew, one by one. On 2 cores of an AMD EPYC (Zen 4), a virtual machine, that took 40% of the time
-of ResNet50 in fp32, and a tenth of that of the compiled one in bf16.
+glibc returns blocks above 32 MiB (at first above 128 KiB) to the system when they are freed, and the next batch faults
+their pages in again, one by one. On 2 cores of an AMD EPYC (Zen 4), a virtual machine, that took 40% of the time of
+ResNet50 in fp32, and a tenth of that of the compiled one in bf16.
 """
 
 import ctypes
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Numbers of glibc's settings. Source: malloc.h."""
 KEPT = (2**30, 2**31 - 1)
-"""Bytes of both settings: what the largest layer gives for 32 images, ten times over; and no end."""
+"""Bytes: ten times what the largest layer gives for 32 images; and no limit."""
 USUAL = (2**25, 2**26)
-"""Bytes to which glibc raises them by itself on 64-bit systems. Source: mallopt(3), M_MMAP_THRESHOLD."""
+"""Bytes to which glibc itself raises them on 64-bit systems. Source: mallopt(3), M_MMAP_THRESHOLD."""
 
 _users = 0
 _libc = ctypes.CDLL(None)
@@ -22,9 +22,9 @@ _libc = ctypes.CDLL(None)
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """As a context or as a decorator: freed memory is kept, for the whole process. Where malloc is another: nothing.
+    """A context or decorator in which the whole process keeps freed memory. Without glibc it does nothing.
 
-    What was kept is given back when something is freed later; to do so at once would make the next call start cold.
+    Afterwards the memory returns to the system when something is freed; at once would make the next call start cold.
     """
     global _users
     _users += 1

@@ -1,7 +1,7 @@
 """The processes that fill one cache together, as torchrun starts them; one alone is a team of one.
 
-They agree through torchrun's key-value store, and never wait for each other but at the beginning and at the end, nor
-for one that is dead. Torch loads when there are several.
+They agree through torchrun's key-value store, wait for each other only at the beginning and at the end, and never for
+one that is dead. Torch loads only when there are several.
 """
 
 import os
@@ -23,9 +23,9 @@ from headstart.support.heartbeat import STORE_LOST, Heartbeat
 NODE_ROWS = 4096
 """Rows that belong to one node: a page of the smallest column, so that no two nodes write into the same page."""
 PATIENCE = timedelta(days=30)
-"""How long processes wait for the slowest of those that live."""
+"""How long living processes wait for the slowest of them."""
 LONGEST_PAUSE_SECONDS = 0.5
-"""Between two looks for what another process is to say."""
+"""Between two questions to the store."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Team:
         rank: number of this process, 0 for the one that leads.
         size: how many there are.
         node: number of the machine.
-        heartbeat: knows whether one of them is lost; who waits for another, or takes rows, then raises ProcessLost.
+        heartbeat: knows whether one of them is lost; then waiting for another, or claiming rows, raises ProcessLost.
     """
 
     rank: int = 0
@@ -65,26 +65,26 @@ class Team:
         return self._said[-1]
 
     def barrier(self, place: str) -> None:
-        """Waits until all have come here. They meet once in a place."""
+        """Waits until all have come here; each place serves once."""
         if self.store:
             if self.store.add(f"arrived {place}", 1) == self.size:
                 self.store.set(f"met {place}", "")
             self._await(f"met {place}")
 
     def count(self, name: str, number: int) -> int:
-        """Adds to what all of the team have counted so far, and returns that."""
+        """Adds to a count of the whole team, and returns its sum so far."""
         if self.store:
             return int(self.store.add(f"count {name}", number))
         self._counts[name] += number
         return self._counts[name]
 
-    def claim_rows(self, rows: NDArray[np.int64], some: int) -> Iterator[int]:
-        """Rows for this process, one after the other, taken when they are asked for: who is slow gets fewer.
+    def claim_rows(self, rows: NDArray[np.int64], run_length: int) -> Iterator[int]:
+        """Rows for this process, one after the other, claimed when they are needed: a slow process gets fewer.
 
         Args:
-            rows: (n,) ascending, the same in all processes; each goes to one of them. Between nodes they are divided in
-                blocks of `NODE_ROWS` places, within a node in runs of `some`.
-            some: how many are taken at once.
+            rows: (n,) ascending, the same in all processes; each row goes to one of them. Nodes claim blocks of
+                `NODE_ROWS` rows of the cache, the processes of a node runs of `run_length` of these.
+            run_length: how many are claimed at once.
         """
         if self.store is None:
             yield from rows.tolist()
@@ -92,10 +92,10 @@ class Team:
         blocks = np.split(rows, np.flatnonzero(np.diff(rows // NODE_ROWS)) + 1)
         turn = 0
         while (block := self._block(turn)) < len(blocks):
-            own = blocks[block]
-            while (begin := (self.store.add(f"places {self.node} {turn}", 1) - 1) * some) < len(own):
+            in_block = blocks[block]
+            while (begin := (self.store.add(f"places {self.node} {turn}", 1) - 1) * run_length) < len(in_block):
                 self._check()
-                yield from own[begin : begin + some].tolist()
+                yield from in_block[begin : begin + run_length].tolist()
             turn += 1
 
     def _block(self, turn: int) -> int:
@@ -106,7 +106,7 @@ class Team:
         return int(self._await(name))
 
     def _await(self, key: str) -> str:
-        """What another process puts into the store. Asks for it again and again: a blocking call could not be left."""
+        """What another process puts into the store. Asks repeatedly: a blocking call could not be interrupted."""
         pause = 0.001
         while not self.store.check([key]):
             self._check()
@@ -141,13 +141,13 @@ def join() -> Iterator[Team]:
 
 
 def first_to_say(error: HeadstartError) -> bool:
-    """Whether no process on this machine has said the same; that one is lost, whether none has said anything yet."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:  # not started by torchrun: there need not be a store
+    """Whether no process on this machine has printed this error yet; of a lost process: whether none printed any."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # not started by torchrun: there is no store
         return True
     try:
         store, node = _store()[0], os.environ.get("GROUP_RANK", "0")
-        anything, the_same = (store.add(f"said on {node}: {what}", 1) for what in ("", error))
-    except RuntimeError:  # nobody can know
+        anything, the_same = (store.add(f"said on {node}: {words}", 1) for words in ("", error))
+    except RuntimeError:  # the store is gone
         return True
     return bool((anything if isinstance(error, ProcessLost) else the_same) == 1)
 
@@ -160,12 +160,12 @@ def _store() -> tuple[Any, int, int]:
 
     store, rank, size = next(iter(rendezvous("env://")))
     store.set_timeout(PATIENCE)
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives processes that are started again
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives processes that are restarted
     return PrefixStore(f"headstart {attempt}", store), rank, size
 
 
 def _loss(error: RuntimeError) -> str:
-    """What is lost, if an error is gloo's, NCCL's or the store's of a lost connection; the first two have no class."""
+    """What is lost, if an error of gloo, NCCL or the store says so; the first two have no class of errors."""
     from torch.distributed import DistNetworkError, DistStoreError
 
     if any(words in str(error) for words in ("gloo/transport", "ncclRemoteError")):

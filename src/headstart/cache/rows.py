@@ -1,0 +1,196 @@
+"""One view of the images in a cache: the state of every row, and its features, read and verified.
+
+N images, D = 2048 features.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from io import BufferedReader
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache.layout import DONE, FEATURES, PENDING, Column
+from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
+from headstart.errors import CacheDamaged, CacheError
+from headstart.settings import ViewSplits
+
+READ_ROWS = 4096
+"""Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
+READ_THREADS = 2
+
+
+class View:
+    """The rows of one view, as they were when the cache was opened.
+
+    Attributes:
+        path: the file.
+        view: 0 is the plain view; of an augmented one its number.
+        manifest: the N images.
+        columns: where each dataset lies in the file.
+        status: (N,) `PENDING`, `DONE` or `UNREADABLE`.
+        reasons: (N,) index into `decoding.REASONS`.
+        digests: (N, 16) BLAKE2b of the bytes of each done image.
+        checksums: (N,) CRC-32 of each done row's bytes.
+        seconds: time that passes over the images have taken so far.
+    """
+
+    def __init__(
+        self, path: Path, inode: int, view: int, manifest: Manifest, datasets: Mapping[str, h5py.Dataset]
+    ) -> None:
+        """Reads the columns, but not the features, of an open file."""
+        self.path, self._inode, self.view, self.manifest = path, inode, view, manifest
+        self.columns = {
+            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
+        }
+        self.status: NDArray[np.uint8] = datasets["status"][...]
+        self.reasons: NDArray[np.uint8] = datasets["reasons"][...]
+        self.digests: NDArray[np.uint8] = datasets["digests"][...]
+        self.checksums: NDArray[np.uint32] = datasets["checksums"][...]
+        self.seconds = float(datasets["seconds"][0])
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def digest(self, row: int) -> bytes:
+        """BLAKE2b of the bytes that the image of a done row had."""
+        return bytes(self.digests[row])
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split that are done and have a label, ascending."""
+        wanted = (self.manifest.splits == SPLITS.index(split)) & (self.manifest.labels >= 0) & (self.status == DONE)
+        return np.flatnonzero(wanted)
+
+    def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
+        """(N,) which rows are still to be computed: of the plain view all, of augmented ones those of the splits."""
+        pending: NDArray[np.bool_] = self.status == PENDING
+        if self.view and view_splits == "train":
+            pending &= trained_on(self.manifest)
+        return pending
+
+    def used(self, view: "View", learned: int, answered: int) -> NDArray[np.bool_]:
+        """(N,) which rows of a view are used by heads that learn from the first views, and predict with the first.
+
+        Only those that are made of the same bytes as this, the plain view's: an image may have changed between the two.
+        """
+        wanted = np.where(trained_on(self.manifest), view.view <= learned, view.view <= answered)
+        used: NDArray[np.bool_] = (self.digests == view.digests).all(axis=1)
+        used &= (self.status == DONE) & (view.status == DONE) & wanted
+        return used
+
+    @cached_property
+    def features(self) -> NDArray[Any]:
+        """(N, D) memory map of the file, as stored; only done rows mean anything. Not verified: see `gather`."""
+        column = self.columns["features"]
+        with self._reopened() as file:
+            return np.memmap(file, column.dtype, "r", column.offset, column.shape)
+
+    def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """All features from first to last, a block of rows at a time.
+
+        Args:
+            verify: compare every done row with its checksum.
+
+        Yields:
+            Row numbers (n,), and features (n, D) as stored.
+
+        Raises:
+            CacheDamaged: a row is not what was written; the message names it.
+        """
+        with self._reopened() as file:
+            for begin in range(0, len(self), READ_ROWS):
+                block = self._empty(min(READ_ROWS, len(self) - begin))
+                yield self._read_block(file, begin, block, verify), block
+
+    def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """All features in memory: (N, D), as stored, in an array of that shape if one is given. See `blocks`.
+
+        Several threads read: one alone copies from the page cache more slowly than memory allows, and cannot read while
+        it compares.
+        """
+        features = self._empty(len(self)) if into is None else into
+        with self._reopened() as file, ThreadPoolExecutor(READ_THREADS) as pool:
+            begins = range(0, len(self), READ_ROWS)
+            blocks = [features[begin : begin + READ_ROWS] for begin in begins]
+            for _ in pool.map(lambda begin, block: self._read_block(file, begin, block, verify), begins, blocks):
+                pass
+        return features
+
+    def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
+        """Reads single rows, neighbours in one piece. Not from the memory map: its faults read far more than needed.
+
+        Args:
+            rows: (n,), in any order.
+            verify: compare those that are done with their checksums.
+
+        Returns:
+            (n, D), as stored.
+
+        Raises:
+            CacheDamaged: a row is not what was written; the message names it.
+        """
+        features = self._empty(len(rows))
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
+        with self._reopened() as file:
+            for start, stop in pairwise([*starts, len(rows)]):
+                self._read_into(file, int(rows[start]), features[start:stop])
+        if verify:
+            self._refuse_damaged(rows, features)
+        return features
+
+    def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
+        """Which of the rows (n,) are done, but their features (n, D), as stored, do not have their checksum."""
+        checksums = np.fromiter(map(crc32, features), np.uint32, len(rows))
+        damaged: list[int] = rows[(self.status[rows] == DONE) & (checksums != self.checksums[rows])].tolist()
+        return damaged
+
+    def _empty(self, count: int) -> NDArray[Any]:
+        return np.empty((count, FEATURES), self.columns["features"].dtype)
+
+    def _reopened(self) -> BufferedReader:
+        """The file whose columns were read; growth may have put another in its place since."""
+        file = self.path.open("rb")
+        if os.fstat(file.fileno()).st_ino != self._inode:
+            file.close()
+            raise CacheError(f"{self.path} was replaced by another process meanwhile. Give the same command again.")
+        return file
+
+    def _read_block(self, file: BufferedReader, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
+        """Fills a block with the features from row `begin` on; returns the numbers of its rows."""
+        self._read_into(file, begin, block)
+        rows = np.arange(begin, begin + len(block))
+        if verify:
+            self._refuse_damaged(rows, block)
+        return rows
+
+    def _read_into(self, file: BufferedReader, begin: int, block: NDArray[Any]) -> None:
+        column = self.columns["features"]
+        buffer, offset = block.data.cast("B"), column.offset + begin * column.row_bytes
+        while buffer:
+            count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
+            if not count:
+                raise CacheDamaged(f"{self.path} was cut meanwhile. Extract again with --overwrite.")
+            buffer, offset = buffer[count:], offset + count
+
+    def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
+        damaged = self.damaged(rows, features)
+        if damaged:
+            of = f" in view {self.view}" if self.view else ""
+            names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
+            raise CacheDamaged(
+                f"{self.path}: the features of {len(damaged)} images{of} are not what was written: {names}. "
+                "The disk or a copy has damaged the file; EXTRACT_ARGS=--check-bytes computes these rows again."
+            )
+
+
+def trained_on(manifest: Manifest) -> NDArray[np.bool_]:
+    """(N,) which images heads learn from."""
+    trained: NDArray[np.bool_] = (manifest.splits == TRAIN) & (manifest.labels >= 0)
+    return trained

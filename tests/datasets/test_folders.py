@@ -1,0 +1,194 @@
+"""Folders of images are listed as a person would list them by hand."""
+
+import builtins
+import io
+import os
+from collections import Counter
+
+import pytest
+from helpers.listing import labels, listed
+
+from headstart.datasets.labelled import load
+from headstart.datasets.manifest import SPLITS
+from headstart.errors import DataError, DataWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
+
+
+def test_a_folder_of_classes_is_listed_with_its_names_labels_and_places(files):
+    root = files("dog/b.jpg", "cat/a.jpg", "cat/z.jpg", "cat/B.jpg")
+    manifest = load(str(root))
+    assert manifest.classes == ("cat", "dog")
+    assert list(labels(manifest).items()) == [
+        ("cat/B.jpg", "cat"),
+        ("cat/a.jpg", "cat"),
+        ("cat/z.jpg", "cat"),
+        ("dog/b.jpg", "dog"),
+    ]
+    assert manifest.name == root.name
+    assert manifest.root == root
+    assert manifest.place(3).read_bytes() == b"dog/b.jpg"
+    assert manifest.sizes.tolist() == [manifest.place(row).stat().st_size for row in range(4)]
+    assert manifest.mtimes_ns.tolist() == [manifest.place(row).stat().st_mtime_ns for row in range(4)]
+
+
+def test_rows_are_sorted_by_their_bytes_whatever_the_order_on_disk(files):
+    root = files("b/2.jpg", "b/10.jpg", "a/x.jpg", "a/ü.jpg", "a/u/1.jpg", "a/u.jpg", "a-b/1.jpg")
+    paths = load(str(root)).paths.tolist()
+    assert paths == sorted(paths)
+    assert len(paths) == 7
+
+
+def test_the_first_folder_is_the_class_however_deep_the_image_lies(files):
+    root = files("cat/2024/may/1.jpg", "cat/dog/2.jpg", "dog/3.jpg")
+    assert labels(load(str(root))) == {"cat/2024/may/1.jpg": "cat", "cat/dog/2.jpg": "cat", "dog/3.jpg": "dog"}
+
+
+@pytest.mark.parametrize("name", ["A.JPG", "b.JpEg", "c.PNG", "d.webp", "e.avif", "f.TIF", "g.gif", "h.bmp", "i.jp2"])
+def test_every_usual_suffix_counts_in_either_case(files, name):
+    assert f"cat/{name}" in labels(load(str(files(f"cat/{name}", "dog/1.jpg"))))
+
+
+def test_names_with_spaces_newlines_and_any_letters_are_kept(files):
+    names = ["Katze & Hund/my cat.jpg", "Katze & Hund/a\nb.jpg", "猫/ü, ö.jpg", "猫/'\".jpg", "e\u0301/e\u0301.jpg"]
+    assert set(labels(load(str(files(*names))))) == set(names)
+
+
+def test_names_that_are_not_utf8_are_listed_and_found_again(files):
+    root = files(b"caf\xe9/\xff\xfe.jpg", b"tea/1.jpg")
+    manifest = load(str(root))
+    assert manifest.paths[0] == b"caf\xe9/\xff\xfe.jpg"
+    assert manifest.place(0).read_bytes() == b"caf\xe9/\xff\xfe.jpg"
+    assert len(manifest.digest()) == 32
+
+
+def test_hidden_files_and_folders_are_passed_over_in_silence(files):
+    root = files("cat/1.jpg", "dog/2.jpg", "cat/.thumb.jpg", "cat/.cache/3.jpg", ".git/4.jpg", ".DS_Store")
+    assert set(labels(load(str(root)))) == {"cat/1.jpg", "dog/2.jpg"}
+
+
+def test_links_to_files_and_folders_count_with_the_size_of_their_target(files):
+    root = files("photos/cat/1.jpg", "photos/dog/2.jpg", "elsewhere/long name.jpg", "elsewhere/deep/4.jpg") / "photos"
+    (root / "cat/link.jpg").symlink_to(root.parent / "elsewhere/long name.jpg")
+    (root / "bird").symlink_to(root.parent / "elsewhere")
+    manifest = load(str(root))
+    assert labels(manifest) == {
+        "bird/deep/4.jpg": "bird",
+        "bird/long name.jpg": "bird",
+        "cat/1.jpg": "cat",
+        "cat/link.jpg": "cat",
+        "dog/2.jpg": "dog",
+    }
+    row = manifest.paths.tolist().index(b"cat/link.jpg")
+    assert manifest.sizes[row] == len("elsewhere/long name.jpg")
+
+
+@pytest.mark.parametrize("target", ["..", "../..", ".", "../../cat"])
+def test_a_link_to_a_folder_above_ends_and_adds_nothing(files, target):
+    root = files("cat/1.jpg", "cat/deep/2.jpg", "dog/3.jpg")
+    (root / "cat/deep/again").symlink_to(target)
+    assert set(labels(load(str(root)))) == {"cat/1.jpg", "cat/deep/2.jpg", "dog/3.jpg"}
+
+
+def test_a_link_from_one_class_to_the_whole_data_set_does_not_relabel_the_others(files):
+    root = files("train/cat/1.jpg", "train/dog/2.jpg", "test/cat/3.jpg", "test/dog/4.jpg")
+    (root / "train/cat/all").symlink_to(root)
+    (root / "train/cat/train").symlink_to(root / "train")
+    assert len(load(str(root))) == 4
+
+
+def test_a_link_that_leads_nowhere_is_listed_so_that_it_is_reported_unreadable(files):
+    root = files("cat/1.jpg", "dog/2.jpg")
+    (root / "cat/gone.jpg").symlink_to("nowhere.jpg")
+    (root / "cat/loop.jpg").symlink_to("loop.jpg")
+    assert set(labels(load(str(root)))) == {"cat/1.jpg", "cat/gone.jpg", "cat/loop.jpg", "dog/2.jpg"}
+
+
+def test_what_is_left_out_is_said_by_kind_and_number(files):
+    root = files("cat/1.jpg", "dog/2.jpg", "cat/a.txt", "cat/deep/b.txt", "dog/clip.mp4", "dog/README")
+    with pytest.warns(DataWarning, match=r"(?=.*2 x \.txt, )(?=.*1 x \.mp4)(?=.*1 x no suffix)"):
+        assert len(load(str(root))) == 2
+
+
+@pytest.mark.parametrize("layout", ["{}/", "train/{}/"])
+def test_images_beside_the_class_folders_are_left_out_aloud(files, layout):
+    root = files(*(layout.format(name) + "1.jpg" for name in ("cat", "dog")), "stray.jpg", "other.PNG")
+    with pytest.warns(DataWarning, match="2 images lie in no class folder"):
+        assert len(load(str(root))) == 2
+
+
+def test_a_class_called_train_beside_others_is_a_class(files):
+    manifest = load(str(files("train/1.jpg", "bus/2.jpg", "car/3.jpg")))
+    assert manifest.classes == ("bus", "car", "train")
+    assert labels(manifest)["train/1.jpg"] == "train"
+
+
+def test_a_class_called_test_beside_others_is_a_class(files):
+    assert load(str(files("test/1.jpg", "bus/2.jpg"))).classes == ("bus", "test")
+
+
+def test_splits_that_the_data_has_are_taken_as_they_are(files):
+    root = files(*(f"{split}/{name}/1.jpg" for split in SPLITS for name in ("cat", "dog")))
+    expected = {f"{split}/{name}/1.jpg": (name, split) for split in SPLITS for name in ("cat", "dog")}
+    assert listed(load(str(root), seed=0)) == listed(load(str(root), seed=1)) == expected
+
+
+@pytest.mark.parametrize("alias", ["valid", "validation", "Val", "VALIDATION"])
+def test_the_validation_folder_may_have_its_other_names(files, alias):
+    root = files(*(f"{split}/{name}/1.jpg" for split in ("Train", alias, "TEST") for name in ("cat", "dog")))
+    assert listed(load(str(root)))[f"{alias}/cat/1.jpg"] == ("cat", "val")
+    assert Counter(split for _, split in listed(load(str(root))).values()) == {"train": 2, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/cat/1.jpg", "test/cat/2.jpg", "extra/3.jpg"], "splits test, train and beside them extra"),
+        (["train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"], "two folders for one split: train, val, valid"),
+        (["val/cat/1.jpg", "test/cat/1.jpg"], "test and val, but no train"),
+        (["test/cat/1.jpg", "test/dog/1.jpg"], "test, but no train"),
+        (["train/cat/1.jpg", "train/dog/2.jpg", "test/bird/3.jpg"], "'bird' has images in test .* none in train"),
+        (["train/a/1.jpg", "train/b/2.jpg", "val/c/3.jpg", "test/c/4.jpg"], "'c' has images in val and test"),
+        (["cat/1.jpg", "cat/2.jpg"], "only the class 'cat'; a classifier needs at least two"),
+        (["train/cat/1.jpg", "test/cat/2.jpg"], "only the class 'cat'"),
+        (["cat/1.jpg", "dog/notes.txt"], r"class folder .*dog holds no images"),
+        (["train/cat/1.jpg", "train/dog/.hidden.jpg", "test/cat/3.jpg"], "class folder .*dog holds no images"),
+        ([], "holds no images"),
+        ([".hidden/1.jpg"], "holds no images"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_refused_by_what_is_wrong(files, names, message):
+    with pytest.raises(DataError, match=message):
+        load(str(files(*names)))
+
+
+def test_images_without_class_folders_are_refused_with_the_layout_that_is_needed(files):
+    root = files("1.jpg", "2.jpg")
+    with pytest.warns(DataWarning, match="2 images lie"), pytest.raises(DataError, match=r"<class>/\*\.jpg"):
+        load(str(root))
+
+
+def test_a_folder_that_the_system_keeps_closed_is_named(files, monkeypatch):
+    root, scandir = files("cat/1.jpg", "dog/2.jpg"), os.scandir
+
+    def closed(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)  # the tests may run as root, whom no mode stops
+    with pytest.raises(DataError, match="dog cannot be read: Permission denied"):
+        load(str(root))
+
+
+def test_no_image_is_opened_to_list_a_folder(files, monkeypatch):
+    root = files("cat/1.jpg", "dog/2.jpg")
+    for module, name in ((io, "open"), (builtins, "open"), (os, "open")):
+        monkeypatch.setattr(module, name, None)
+    assert len(load(str(root))) == 2
+
+
+def test_a_pipe_named_like_an_image_is_not_waited_for(make_photos):
+    root = make_photos({"cat": 2, "dog": 2})
+    os.mkfifo(root / "cat" / "pipe.png")
+    assert not any(b"pipe" in path for path in load(root).paths)

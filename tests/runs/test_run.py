@@ -1,0 +1,47 @@
+"""A run is read from its folder, told in a line, and ranked by validation alone."""
+
+import pytest
+from helpers.runs import make_run
+
+from headstart.errors import RunError
+from headstart.runs.run import list_runs, load_run, ranked
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])
+def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(RunError, match="remove the folder and run again"):
+        load_run(tmp_path)
+
+
+def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
+    with pytest.raises(RunError, match=r"nowhere holds no finished run"):
+        load_run(tmp_path / "nowhere")
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_the_summary_reads_like_a_sentence():
+    test = {"images": 3, "accuracy": 2 / 3, "accuracy_ci95": [0.2, 0.9]}
+    assert make_run("head-1", test=test, val={"accuracy": 0.961}, train_seconds=3.21).summary() == (
+        "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation 0.961; trained in 3.2 s"
+    )
+    assert make_run("head-1", test={"images": 0}, val={"accuracy": None}).summary() == "no test images"
+
+
+def test_runs_are_ranked_by_validation_then_by_time_whatever_the_test_tells():
+    runs = [
+        make_run("none", test={"images": 10, "accuracy": 1.0}),
+        make_run("untimed", val={"accuracy": 0.9}),
+        make_run("slow", val={"accuracy": 0.9}, train_seconds=60.0),
+        make_run("b", val={"accuracy": 0.9}, train_seconds=1.0),
+        make_run("a", val={"accuracy": 0.9}, train_seconds=1.0),
+        make_run("best", val={"accuracy": 0.95}, test={"images": 10, "accuracy": 0.1}),
+    ]
+    assert [run.name for run in ranked(runs)] == ["best", "a", "b", "slow", "untimed", "none"]
+
+
+def test_only_fine_tuned_runs_have_a_method_and_early_ones_had_seed():
+    head, early, strong = make_run("h"), make_run("f", kind="finetune"), make_run("g", kind="finetune", method="strong")
+    assert [run.kind_in_words for run in (head, early, strong)] == ["head", "finetune seed", "finetune strong"]
+    assert [run.is_frozen for run in (head, early, strong)] == [True, False, False]
+    assert [run.weights_file.name for run in (head, strong)] == ["head.pth", "finetuned_resnet50.pth"]

@@ -1,0 +1,82 @@
+"""Files appear whole or not at all, and one process at a time writes to one that is locked."""
+
+import fcntl
+import os
+from contextlib import suppress
+
+import pytest
+
+from headstart.support import files
+from headstart.support.files import open_locked, whole_file
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "figures.json"
+
+
+def test_a_file_has_its_name_only_when_it_is_complete(path):
+    path.write_text("before")
+    with whole_file(path) as temporary:
+        temporary.write_text("after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_what_was_there_and_nothing_else(path, error):
+    path.write_text("before")
+    with suppress(error), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "before"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_under_a_given_name_is_removed(path):
+    remains = path.with_name("figures.json.new")
+    remains.write_text("half")
+    with whole_file(path, remains) as temporary:
+        assert temporary == remains
+        assert not temporary.exists()
+        temporary.write_text("whole")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_system_that_cannot_sync_folders_is_good_enough(path, monkeypatch):
+    sync, synced = os.fsync, []
+
+    def files_only(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(22, "Invalid argument")
+        synced.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", files_only)
+    with whole_file(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert len(synced) == 1
+
+
+def test_a_locked_file_is_refused_until_it_is_closed(path):
+    with open_locked(path), pytest.raises(BlockingIOError):
+        open_locked(path)
+    with open_locked(path):
+        pass
+
+
+def test_a_file_that_was_removed_between_open_and_lock_is_opened_anew(path, monkeypatch):
+    calls, flock = [], fcntl.flock
+
+    def removed_at_the_worst_moment(descriptor, how):
+        if not calls:
+            path.unlink()
+        calls.append(how)
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_at_the_worst_moment)
+    with open_locked(path) as file:
+        assert len(calls) == 2
+        assert os.path.samestat(os.fstat(file.fileno()), os.stat(path))
