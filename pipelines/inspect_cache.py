@@ -13,7 +13,7 @@ def main(config: InspectConfig) -> int:
     cache = FeatureCache(cache_path(config))
     if not config.verify:
         print("\n".join(inspection.contents(cache)))
-        print("\n".join(inspection.health(cache).lines()))
+        print("\n".join(inspection.describe_health(cache)))
         print(verification.storage_cost(cache, config))
         print("\n".join([*inspection.describe_suspects(cache), *inspection.describe_leaks(cache)]))
         return 0

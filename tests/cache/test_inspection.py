@@ -71,16 +71,19 @@ def test_dead_and_constant_features_and_lengths_are_counted(tmp_path):
     features = np.random.default_rng(0).random((12, FEATURES)).astype(np.float32) + 1
     features[:, :3] = 0
     features[:, 3:5] = 2
-    health = inspection.health(filled(tmp_path / "pets.h5", features))
-    assert (health.dead, health.constant, health.not_finite) == (3, 2, 0)
+    counts, norms = inspection.describe_health(filled(tmp_path / "pets.h5", features))
+    assert counts == "features: 0 values not finite, 3 of 2048 dead (always 0), 2 constant"
     lengths = np.linalg.norm(features, axis=1)
-    assert health.norms == pytest.approx((lengths.min(), lengths.mean(), lengths.max()), rel=1e-3)
-    assert "3 of 2048 dead" in health.lines()[0]
+    numbers = [float(word.strip(",")) for word in norms.split()[4:9:2]]
+    assert numbers == pytest.approx([lengths.min(), lengths.max(), lengths.mean()], rel=1e-3)
 
 
 def test_an_empty_cache_has_no_health_and_no_crash(tmp_path):
     cache = FeatureCache(make(tmp_path / "pets.h5"))
-    assert inspection.health(cache).norms == (0.0, 0.0, 0.0)
+    assert inspection.describe_health(cache) == [
+        "features: 0 values not finite, 0 of 2048 dead (always 0), 0 constant",
+        "  length of a row: 0 to 0, mean 0",
+    ]
     assert suspects(cache) == (0, [])
 
 
@@ -91,7 +94,7 @@ def test_health_is_not_told_of_damaged_rows(tmp_path):
         file.seek(FeatureCache(path).columns["features"].offset + 5 * 2 * FEATURES + 7)
         file.write(b"\xff")
     with pytest.raises(CacheDamaged, match="row 5"):
-        inspection.health(FeatureCache(path))
+        inspection.describe_health(FeatureCache(path))
 
 
 def test_an_image_among_images_of_another_class_is_suspected(tmp_path):

@@ -1,8 +1,7 @@
 """The HDF5 file of features: format, creation, writing, reading, checking.
 
     layout.py         format, states of a row, where the bytes of a dataset lie
-    parameters.py     JSON, digest and differences of what decides features
-    recipe.py         everything beside an image's bytes that decides its features
+    recipe.py         everything beside an image's bytes that decides its features: JSON, digest, differences
     views.py          what decides augmented views
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file

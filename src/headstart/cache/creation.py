@@ -1,4 +1,4 @@
-"""Makes a feature cache whose rows are all pending: all of HDF5's own bytes are written before the first row."""
+"""Creates a feature cache whose rows are all pending: HDF5's own bytes are all written before the first row."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import FEATURES, FORMAT, FORMAT_VERSION
+from headstart.cache.layout import FEATURES, FORMAT, FORMAT_VERSION, adjacent
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
@@ -32,11 +32,7 @@ Attributes = dict[str, str | int | bytes]
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary name to build a cache under; it takes its real name, on the disk, when the body ends well.
-
-    Raises:
-        CacheError: the disk is full, or the folder cannot be written.
-    """
+    """Yields a temporary name for a cache; the file gets its real name when the body ends without an error."""
     with explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, path.with_name(path.name + ".new")) as temporary:
@@ -45,7 +41,7 @@ def appearing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def explaining(path: Path) -> Iterator[None]:
-    """Turns the system's error on writing into one sentence."""
+    """Turns an OSError while a cache is written into a CacheError."""
     try:
         yield
     except OSError as error:
@@ -57,12 +53,12 @@ def explaining(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class AugmentedViews:
-    """The augmented views of a cache that is to be made."""
+    """The augmented views of a cache that is to be created."""
 
     augmentation: Augmentation
     count: int
     rows: int
-    """How many images each is wanted of, for which the disk must have space."""
+    """Images of which each view is wanted: the disk must have space for them."""
 
 
 def create(
@@ -72,16 +68,16 @@ def create(
     notes: Mapping[str, Any] | None = None,
     views: AugmentedViews | None = None,
 ) -> None:
-    """Makes a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
+    """Creates a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
 
-    Features of augmented views take no space on the disk yet: `reserve_rows` takes it for the rows that are wanted.
+    Features of augmented views take no space on the disk yet: see `reserve_rows`.
 
     Args:
         path: the file.
-        manifest: N images.
+        manifest: the N images.
         recipe: with precision and compilation resolved.
-        notes: what was measured when the recipe was resolved, for information.
-        views: augmented ones, if there are to be any.
+        notes: what was measured when the recipe was resolved.
+        views: the augmented ones, if any.
 
     Raises:
         CacheError: the disk has not enough space for all rows, or the folder cannot be written.
@@ -89,15 +85,16 @@ def create(
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
     columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
-    groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + (views.count if views else 0))}
-    feature_rows = len(manifest) + (views.count * views.rows if views else 0)
+    view_count, view_rows = (views.count, views.rows) if views else (0, 0)
+    groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + view_count)}
+    feature_rows = len(manifest) + view_count * view_rows
     needed = feature_rows * FEATURES * np.dtype(recipe.storage).itemsize + _size_beside(columns, groups, attributes)
     try:
         with path.open("ab") as file:
-            reserve(file.fileno(), needed)  # before HDF5 begins, which a disk that fills up under it can crash
+            reserve(file.fileno(), needed)  # before HDF5 writes: a disk that fills up meanwhile can crash it
         end = _write_metadata(path, columns, groups, attributes, recipe)
         with path.open("ab") as file:
-            reserve(file.fileno(), end or path.stat().st_size)  # HDF5 has begun the file anew
+            reserve(file.fileno(), end or path.stat().st_size)  # again, since HDF5 has cut the file to 0 bytes
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CacheError(
@@ -106,27 +103,26 @@ def create(
 
 
 def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: Attributes) -> int:
-    """At most how many bytes the file takes beside its features."""
+    """An upper bound of the file's bytes beside its features."""
     all_columns = [column for part in (columns, *groups.values()) for column in part.values()]
     texts = 2 * sum(len(str(value)) for value in attributes.values())
     return METADATA_BYTES + texts + sum(column.nbytes + PAGE_BYTES for column in all_columns)
 
 
 def _columns(manifest: Manifest) -> Columns:
-    offsets = {} if manifest.offsets is None else {"offsets": manifest.offsets}
     return {
         "labels": manifest.labels,
         "splits": manifest.splits,
         "paths": manifest.paths.astype(h5py.string_dtype("utf-8", manifest.paths.itemsize)),
         "sizes": manifest.sizes,
         "mtimes_ns": manifest.mtimes_ns,
-        **offsets,
+        **({} if manifest.offsets is None else {"offsets": manifest.offsets}),
         **_row_columns(len(manifest)),
     }
 
 
 def _row_columns(count: int) -> Columns:
-    """What is noted of each row of a view, beside its features."""
+    """The columns of a view beside its features."""
     return {
         "digests": np.zeros((count, 16), np.uint8),
         "checksums": np.zeros(count, np.uint32),
@@ -162,7 +158,7 @@ def _attributes(
 def _write_metadata(
     path: Path, columns: Columns, groups: Mapping[str, Columns], attributes: Attributes, recipe: Recipe
 ) -> int | None:
-    """Returns where the features of the first augmented view begin, behind all else."""
+    """Returns where the features of the first augmented view begin, behind all other data."""
     count = len(columns["labels"])
     # v108: the oldest form whose attributes may be larger than 64 KiB (class names by the thousand).
     with h5py.File(
@@ -172,7 +168,7 @@ def _write_metadata(
         for name, values in columns.items():
             file.create_dataset(name, data=values)
         for name, value in attributes.items():
-            # Bytes are names of the file system: text to every reader, though they need not be valid UTF-8.
+            # Bytes are names of the file system: readers see text, though it may be invalid UTF-8.
             file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
         for group, parts in groups.items():
             for name, values in parts.items():
@@ -181,7 +177,7 @@ def _write_metadata(
 
 
 def _make_features(group: h5py.Group, count: int, recipe: Recipe) -> int:
-    """Makes a group's features, without a value; returns where they begin."""
+    """Makes a group's features without writing values; returns where they begin."""
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -191,12 +187,9 @@ def _make_features(group: h5py.Group, count: int, recipe: Recipe) -> int:
 
 
 def reserve_rows(view: View, rows: NDArray[np.int64]) -> None:
-    """Takes the space on the disk that rows (n,), ascending, of a view will need.
-
-    Raises:
-        CacheError: the disk has not enough.
-    """
+    """Takes the disk space for rows (n,), ascending, of an augmented view, or raises CacheError."""
     column = view.columns["features"]
     with explaining(view.path), view.path.open("r+b") as file:
-        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
-            reserve(file.fileno(), len(run) * column.row_bytes, column.offset + int(run[0]) * column.row_bytes)
+        for start, stop in adjacent(rows):
+            offset = column.offset + int(rows[start]) * column.row_bytes
+            reserve(file.fileno(), (stop - start) * column.row_bytes, offset)

@@ -1,7 +1,4 @@
-"""The feature cache, one HDF5 file: opened and checked.
-
-Beside the plain view of the images it may hold augmented ones: the same rows, each view in a group of the file.
-"""
+"""The feature cache, one HDF5 file: opened and checked. Augmented views are groups of the file, with the same rows."""
 
 import json
 from pathlib import Path
@@ -9,7 +6,7 @@ from typing import Any
 
 import h5py
 
-from headstart.cache.layout import UNREADABLE, refuse_foreign, view_names
+from headstart.cache.layout import UNREADABLE, refuse_foreign
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
@@ -23,11 +20,11 @@ class FeatureCache(View):
     """A cache, open for reading: the rows of its plain view, and what holds for the whole file.
 
     Attributes:
-        recipe: what made the features.
+        recipe: what decided the features.
         notes: what was measured when the recipe was resolved.
         manifest_digest: of the images' names, labels, splits and sizes.
         augmented: the augmented views 1, 2, 3, …
-        augmentation: what makes these; None where there are none.
+        augmentation: what decided these; None where there are none.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -35,7 +32,7 @@ class FeatureCache(View):
 
         Raises:
             CacheError: no such file, or not a cache that this version reads.
-            CacheDamaged: the file was cut, or its columns are not what was written.
+            CacheDamaged: the file was cut, or its columns have changed.
         """
         path = Path(path)
         if path.is_dir():
@@ -45,7 +42,7 @@ class FeatureCache(View):
         inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:
-                datasets = dict(file.items())  # once: a third of opening were look-ups
+                datasets = dict(file.items())  # once: look-ups were a third of the time of opening
                 refuse_foreign(path, file.attrs, datasets)
                 self._load(path, inode, file.attrs, datasets)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -59,16 +56,13 @@ class FeatureCache(View):
             raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. Extract again with --overwrite.")
 
     def _load(self, path: Path, inode: int, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
-        groups = [dict(datasets.pop(name).items()) for name in view_names(datasets)]
+        names = sorted((name for name in datasets if name.startswith("view_")), key=lambda name: int(name[5:]))
+        groups = [dict(datasets.pop(name).items()) for name in names]
         manifest = Manifest(
             name=str(attributes["data_set"]),
             root=Path(attributes["data_root"]),
             classes=tuple(json.loads(attributes["classes"])),
-            paths=datasets["paths"][...],
-            labels=datasets["labels"][...],
-            splits=datasets["splits"][...],
-            sizes=datasets["sizes"][...],
-            mtimes_ns=datasets["mtimes_ns"][...],
+            **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,
         )
         super().__init__(path, inode, 0, manifest, datasets)
@@ -80,7 +74,7 @@ class FeatureCache(View):
         self._digests_written = attributes["recipe_digest"], attributes.get("augmentation_digest", "")
 
     def _refuse_changed_columns(self) -> None:
-        """A wrong label spoils a head as a wrong feature does; the digests are as old as what they cover."""
+        """A changed label spoils a head as a changed feature does; digests of both were written with them."""
         digests = self.recipe.digest(), self.augmentation.digest() if self.augmentation else ""
         as_written = digests == self._digests_written and self.manifest.digest() == self.manifest_digest
         in_range = all(
@@ -99,11 +93,7 @@ class FeatureCache(View):
         return (self, *self.augmented)
 
     def count_of(self, asked: Views) -> int:
-        """How many of the augmented views are meant.
-
-        Raises:
-            CacheError: the cache has fewer.
-        """
+        """How many augmented views are asked for; CacheError if the cache has fewer."""
         count = len(self.augmented) if asked == "all" else asked
         if count > len(self.augmented):
             raise CacheError(
@@ -113,7 +103,7 @@ class FeatureCache(View):
         return count
 
     def transform_of(self, view: int, digest: bytes) -> Transform:
-        """How an image with these bytes becomes the square that a view's features are computed from."""
+        """How an image of this content becomes the square for a view's features."""
         if self.augmentation is None or view == 0:
             return self.recipe.geometry
         return self.augmentation.transform_of(self.recipe.geometry, view, digest)

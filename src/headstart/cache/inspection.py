@@ -5,7 +5,6 @@ N images, D = 2048 features, C classes.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ EXAMPLES = 5
 
 def describe(cache: FeatureCache) -> str:
     """What a cache holds, in two to four lines."""
-    done, pending = (int(np.count_nonzero(cache.status == status)) for status in (DONE, PENDING))
+    done, pending, _ = _count_states(cache)
     lines = [
         f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
         f"{cache.path.stat().st_size / 1e6:,.1f} MB, {cache.recipe.image_px} px, {cache.recipe.precision}",
@@ -61,8 +60,12 @@ def _parameters(value: object) -> list[str]:
     return [f"  {name}: {part}" for name, part in vars(value).items()]
 
 
+def _count_states(cache: FeatureCache) -> list[int]:
+    return [int(np.count_nonzero(cache.status == state)) for state in (DONE, PENDING, UNREADABLE)]
+
+
 def _counts(cache: FeatureCache) -> Iterator[str]:
-    done, pending, unreadable = (int((cache.status == state).sum()) for state in (DONE, PENDING, UNREADABLE))
+    done, pending, unreadable = _count_states(cache)
     yield f"images: {len(cache):,}; {done:,} done, {pending:,} pending, {unreadable:,} unreadable"
     counts = count_by_class(cache.manifest)
     width = max(map(len, cache.manifest.classes))
@@ -84,46 +87,15 @@ def _unreadable(cache: FeatureCache) -> Iterator[str]:
 
 
 def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
-    """Images of val or test whose bytes are those of one in train: they do not test what a head has learned.
-
-    Returns:
-        Pairs of rows: in val or test, and in train.
-    """
+    """Images of val or test with the bytes of one in train: the rows of both. They test nothing that a head learned."""
     done = np.flatnonzero(cache.status == DONE)
     training = {cache.digest(int(row)): int(row) for row in done if cache.manifest.splits[row] == TRAIN}
     held_out = [int(row) for row in done if cache.manifest.splits[row] in (VAL, TEST)]
     return [(row, training[digest]) for row in held_out if (digest := cache.digest(int(row))) in training]
 
 
-@dataclass(frozen=True)
-class Health:
-    """What can be wrong with features, over all done rows."""
-
-    not_finite: int
-    """Values that are NaN or infinite."""
-    dead: int
-    """Features that are 0 for every image."""
-    constant: int
-    """Features that have one value other than 0 for every image."""
-    norms: tuple[float, float, float]
-    """Smallest, mean and largest length of a row."""
-
-    def lines(self) -> list[str]:
-        """For a terminal."""
-        smallest, mean, largest = self.norms
-        return [
-            f"features: {self.not_finite} values not finite, "
-            f"{self.dead} of {FEATURES} dead (always 0), {self.constant} constant",
-            f"  length of a row: {smallest:.4g} to {largest:.4g}, mean {mean:.4g}",
-        ]
-
-
-def health(cache: FeatureCache) -> Health:
-    """Checks every done row, in one pass.
-
-    Raises:
-        CacheDamaged: a row is not what was written.
-    """
+def describe_health(cache: FeatureCache) -> list[str]:
+    """Counts what can be wrong with the features of all done rows, in one pass; as lines."""
     lowest, highest, not_finite = np.full(FEATURES, np.inf), np.full(FEATURES, -np.inf), 0
     norms: list[NDArray[np.float32]] = []
     for rows, block in cache.blocks():
@@ -134,14 +106,14 @@ def health(cache: FeatureCache) -> Health:
             lowest, highest = np.minimum(lowest, values.min(axis=0)), np.maximum(highest, values.max(axis=0))
     lengths = np.concatenate(norms)
     if not len(lengths):
-        return Health(0, 0, 0, (0.0, 0.0, 0.0))
-    constant = lowest == highest
-    return Health(
-        not_finite,
-        int((constant & (lowest == 0)).sum()),
-        int((constant & (lowest != 0)).sum()),
-        (float(lengths.min()), float(lengths.mean()), float(lengths.max())),
-    )
+        lengths = np.zeros(1, np.float32)
+    values_of_constant = lowest[lowest == highest]
+    constant = np.count_nonzero(values_of_constant)
+    return [
+        f"features: {not_finite} values not finite, "
+        f"{len(values_of_constant) - constant} of {FEATURES} dead (always 0), {constant} constant",
+        f"  length of a row: {lengths.min():.4g} to {lengths.max():.4g}, mean {lengths.mean():.4g}",
+    ]
 
 
 def describe_suspects(cache: FeatureCache) -> list[str]:

@@ -1,12 +1,14 @@
 """The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.errors import CacheError
 
@@ -30,22 +32,20 @@ class Column:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
         return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
 
     @property
     def end(self) -> int:
-        """First byte behind the dataset."""
         return self.offset + self.row_bytes * self.shape[0]
 
 
-def view_names(names: Iterable[str]) -> list[str]:
-    """The groups that hold augmented views, by their numbers."""
-    return sorted((name for name in names if name.startswith("view_")), key=lambda name: int(name[5:]))
+def adjacent(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where each stretch of consecutive rows begins and ends in (n,) row numbers: read or written in one piece."""
+    return pairwise([*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)])
 
 
 def refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
-    """Raises CacheError for an HDF5 file that is no cache, or none that this version can read."""
+    """Raises CacheError for an HDF5 file that is not a cache, or not one that this version can read."""
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:

@@ -1,7 +1,4 @@
-"""One writer for a cache: a lock file beside it that a dead process cannot keep.
-
-Not a lock on the HDF5 file itself, which would shut out readers.
-"""
+"""One writer for a cache: a lock file beside it, since a lock on the HDF5 file would keep readers out."""
 
 import errno
 import os
@@ -15,17 +12,12 @@ from headstart.errors import CacheError, CacheLocked
 from headstart.support.files import open_locked
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""Errors of file systems without locks (some NFS); there the process named in the file decides."""
+"""Errors of file systems without locks (some NFS); there the file says which process holds it."""
 
 
 @contextmanager
 def lock(cache: Path) -> Iterator[None]:
-    """Holds `<cache>.lock` while the body runs. The system releases it when the process ends, however it ends.
-
-    Raises:
-        CacheLocked: another process holds it; the message says which.
-        CacheError: the folder cannot be written.
-    """
+    """Holds `<cache>.lock` while the body runs; the system releases it when the process ends, also by a kill."""
     path = cache.with_name(cache.name + ".lock")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +26,7 @@ def lock(cache: Path) -> Iterator[None]:
         raise CacheError(f"{path} cannot be written: {error.strerror}. Name another cache with CACHE=…") from None
     with file:
         try:
-            with suppress(OSError):  # on a full disk the lock holds, though it cannot name its holder
+            with suppress(OSError):  # on a full disk the lock works, but does not say who holds it
                 os.ftruncate(file.fileno(), 0)
                 os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             yield

@@ -1,4 +1,4 @@
-"""Nearest neighbours by centred cosine: test images that resemble a training image, and labels that look wrong.
+"""Nearest neighbours by centred cosine: test images that resemble a training image, and labels that may be wrong.
 
 n test rows, M training rows, D = 2048 features.
 """
@@ -15,13 +15,13 @@ from headstart.support import neighbours
 
 NEIGHBOURS = 5
 NEIGHBOUR_ROWS = 8192
-"""Of more rows than this a sample is searched for suspects: the time grows with the square."""
+"""Of more rows, a sample is searched for suspects: the time grows with the square."""
 THRESHOLD = 0.99
-"""Centred cosine above which two pictures count as near-duplicates."""
+"""Centred cosine above which two images count as near-duplicates."""
 MOST_TEST_ROWS = 10_000
 """Of more test images a sample is compared: 80 MB of features in fp32."""
 MOST_PAIRS = 2**29
-"""Pairs to compare at most: 2 TFLOP, a quarter of a minute on 2 cores."""
+"""Pairs to compare at most: 2 TFLOP, 15 seconds on 2 cores."""
 BLOCK_ROWS = 1024
 """Rows in one step: 40 MB of cosines to the most test rows."""
 
@@ -48,16 +48,10 @@ class Nearest:
 
 
 def nearest(cache: FeatureCache) -> Nearest | None:
-    """Compares test images with all training images by cosine, after subtracting the mean training feature.
+    """Compares test images with all training images; None where the cache has no finished row of either.
 
-    Without that, all cosines are near 1: features of one net share a large mean. Memory is bounded by `MOST_TEST_ROWS`
-    and `BLOCK_ROWS`; of more test images than `MOST_PAIRS` allows, a fixed random sample is compared.
-
-    Returns:
-        None where the cache has no finished test or training row.
-
-    Raises:
-        CacheDamaged: a row is not what was written.
+    The mean training feature is subtracted first: features of one net share a large mean, so that their cosines are
+    near 1. Of more test images than the limits above allow, a fixed random sample is compared.
     """
     train = cache.rows("train")
     test = _sample(cache.rows("test"), min(MOST_TEST_ROWS, max(1, MOST_PAIRS // max(1, len(train)))))
@@ -92,20 +86,14 @@ def _mean(cache: FeatureCache, rows: NDArray[np.int64]) -> Array:
 
 
 def _directions(features: NDArray[np.floating], mean: Array) -> Array:
-    """(n, D) centred features of length 1; one that is the mean itself stays 0 and resembles nothing."""
+    """(n, D) centred features of length 1; one that equals the mean stays 0 and resembles nothing."""
     directions: Array = features.astype(np.float32) - mean
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
     return directions
 
 
 def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
-    """Images whose nearest neighbours all have one other class: wrong labels, or classes that look alike.
-
-    Nearest by centred cosine; of more than `NEIGHBOUR_ROWS` rows a fixed random sample is compared.
-
-    Returns:
-        How many images were compared, and the suspects: row, and the class of their neighbours.
-    """
+    """How many images were compared, and those whose nearest neighbours all have one other class: row, class."""
     rows = _sample(np.concatenate([cache.rows(split) for split in SPLITS]), NEIGHBOUR_ROWS)
     if len(rows) <= NEIGHBOURS:
         return len(rows), []

@@ -1,10 +1,11 @@
 """The recipe: everything beside an image's bytes that decides its features."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from headstart.cache.parameters import Parameters, differences
 from headstart.errors import WeightsError
 from headstart.images.decoding import Geometry
 from headstart.models.weights import known_weights, shorter_px, weights_digest
@@ -13,15 +14,47 @@ from headstart.settings import ExtractConfig
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """Values that decide features: written into a cache as JSON, compared by a digest."""
+
+    def digest(self) -> str:
+        """32 hex digits over every field."""
+        return blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+
+    def to_json(self) -> str:
+        """Every field, in alphabetical order."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote; TypeError if a field is missing or unknown."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def differences_from(self, stored: Self, owner: str) -> list[str]:
+        """Each field in which this run asks for another value than `owner` has, in words."""
+        pairs = [(field.name, getattr(stored, field.name), getattr(self, field.name)) for field in fields(self)]
+        return [
+            f"{name}: {owner} {_words(before)}, this run asks for {_words(now)}"
+            for name, before, now in pairs
+            if before != now
+        ]
+
+
+def _words(value: object) -> str:
+    return {"None": "auto", "True": "yes", "False": "no"}.get(str(value), str(value))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Parameters):
-    """What makes a feature: with one recipe the same bytes give the same numbers."""
+    """With one recipe, the same bytes give the same features."""
 
     backbone: str = "resnet50"
     weights: str
     """IMAGENET1K_V1, IMAGENET1K_V2, random, or the name of a file."""
     weights_digest: str
-    """Of the file's content; for torchvision's weights their published hash, for random ones the seed."""
+    """Of the file; for torchvision's weights their published hash, for random ones the seed."""
     image_px: int
     resize: Literal["crop", "squash"]
     shorter_px: int
@@ -36,11 +69,11 @@ class Recipe(Parameters):
 
     @property
     def geometry(self) -> Geometry:
-        """How a picture becomes a square."""
+        """How an image becomes a square."""
         return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode)
 
     def adopting(self, stored: "Recipe") -> "Recipe":
-        """This recipe, with what it leaves open (`auto`) taken from one that has been carried out."""
+        """This recipe, with what it leaves open (`auto`) taken from the recipe of a cache."""
         return replace(
             self,
             precision=stored.precision if self.precision == "auto" else self.precision,
@@ -49,15 +82,11 @@ class Recipe(Parameters):
 
     def differences(self, stored: "Recipe") -> list[str]:
         """Each field in which a cache's recipe differs from this one, in words; `auto` differs from nothing."""
-        return differences(self.adopting(stored), stored, "the cache has")
+        return self.adopting(stored).differences_from(stored, "the cache has")
 
 
 def from_config(config: ExtractConfig) -> Recipe:
-    """The recipe that a run of extract asks for; `auto` settings are still open.
-
-    Raises:
-        WeightsError: `--weights` names neither known weights nor a file.
-    """
+    """The recipe that a run of extract asks for; `auto` settings are still open."""
     return Recipe(
         weights=config.weights if config.weights in known_weights() else Path(config.weights).name,
         weights_digest=weights_digest(config.weights, config.seed),
@@ -79,13 +108,12 @@ def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
         given: a file; needed if the recipe's weights came from one.
 
     Raises:
-        WeightsError: no file is given, or it holds other weights than the recipe's.
+        WeightsError: no file is given, or it has other weights than the recipe's.
     """
     seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
     weights = given or recipe.weights
     if weights not in known_weights() and given is None:
         raise WeightsError(f"The features were made with {recipe.weights}: say where it lies with --weights.")
-    digest = weights_digest(weights, seed)
-    if digest != recipe.weights_digest:
+    if (digest := weights_digest(weights, seed)) != recipe.weights_digest:
         raise WeightsError(f"--weights {weights} is {digest}, but the features were made with {recipe.weights_digest}.")
     return weights, seed

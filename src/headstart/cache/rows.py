@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from io import BufferedReader
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, FEATURES, PENDING, Column
+from headstart.cache.layout import DONE, FEATURES, PENDING, Column, adjacent
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings import ViewSplits
@@ -31,9 +30,7 @@ class View:
     """The rows of one view, as they were when the cache was opened.
 
     Attributes:
-        path: the file.
-        view: 0 is the plain view; of an augmented one its number.
-        manifest: the N images.
+        view: its number; 0 is the plain view.
         columns: where each dataset lies in the file.
         status: (N,) `PENDING`, `DONE` or `UNREADABLE`.
         reasons: (N,) index into `decoding.REASONS`.
@@ -45,7 +42,6 @@ class View:
     def __init__(
         self, path: Path, inode: int, view: int, manifest: Manifest, datasets: Mapping[str, h5py.Dataset]
     ) -> None:
-        """Reads the columns, but not the features, of an open file."""
         self.path, self._inode, self.view, self.manifest = path, inode, view, manifest
         self.columns = {
             name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
@@ -69,40 +65,34 @@ class View:
         return np.flatnonzero(wanted)
 
     def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
-        """(N,) which rows are still to be computed: of the plain view all, of augmented ones those of the splits."""
+        """(N,) which rows are still to be computed; of augmented views only those of the splits."""
         pending: NDArray[np.bool_] = self.status == PENDING
         if self.view and view_splits == "train":
             pending &= trained_on(self.manifest)
         return pending
 
     def used(self, view: "View", learned: int, answered: int) -> NDArray[np.bool_]:
-        """(N,) which rows of a view are used by heads that learn from the first views, and predict with the first.
+        """(N,) which rows of a view serve heads that learn from the first `learned` and predict with `answered` views.
 
-        Only those that are made of the same bytes as this, the plain view's: an image may have changed between the two.
+        Only rows of the same bytes as the plain view's, which this is: an image may have changed in between.
         """
         wanted = np.where(trained_on(self.manifest), view.view <= learned, view.view <= answered)
-        used: NDArray[np.bool_] = (self.digests == view.digests).all(axis=1)
-        used &= (self.status == DONE) & (view.status == DONE) & wanted
+        done, same_bytes = (self.status == DONE) & (view.status == DONE), (self.digests == view.digests).all(axis=1)
+        used: NDArray[np.bool_] = wanted & done & same_bytes
         return used
 
     @cached_property
     def features(self) -> NDArray[Any]:
-        """(N, D) memory map of the file, as stored; only done rows mean anything. Not verified: see `gather`."""
+        """(N, D) memory map of the file, as stored, not verified; only done rows have a meaning."""
         column = self.columns["features"]
         with self._reopened() as file:
             return np.memmap(file, column.dtype, "r", column.offset, column.shape)
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """All features from first to last, a block of rows at a time.
+        """All features, a block at a time: row numbers (n,), and features (n, D) as stored.
 
         Args:
-            verify: compare every done row with its checksum.
-
-        Yields:
-            Row numbers (n,), and features (n, D) as stored.
-
-        Raises:
-            CacheDamaged: a row is not what was written; the message names it.
+            verify: compare every done row with its checksum; CacheDamaged names those that differ.
         """
         with self._reopened() as file:
             for begin in range(0, len(self), READ_ROWS):
@@ -110,10 +100,9 @@ class View:
                 yield self._read_block(file, begin, block, verify), block
 
     def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
-        """All features in memory: (N, D), as stored, in an array of that shape if one is given. See `blocks`.
+        """All features in memory, (N, D) as stored, in the given array if any; `verify` as in `blocks`.
 
-        Several threads read: one alone copies from the page cache more slowly than memory allows, and cannot read while
-        it compares.
+        Several threads read: one alone copies slower than memory allows, and cannot read while it verifies.
         """
         features = self._empty(len(self)) if into is None else into
         with self._reopened() as file, ThreadPoolExecutor(READ_THREADS) as pool:
@@ -124,29 +113,20 @@ class View:
         return features
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
-        """Reads single rows, neighbours in one piece. Not from the memory map: its faults read far more than needed.
+        """Features (n, D), as stored, of rows (n,) in any order; `verify` as in `blocks`.
 
-        Args:
-            rows: (n,), in any order.
-            verify: compare those that are done with their checksums.
-
-        Returns:
-            (n, D), as stored.
-
-        Raises:
-            CacheDamaged: a row is not what was written; the message names it.
+        Not from the memory map, whose page faults read far more than is needed.
         """
         features = self._empty(len(rows))
-        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
         with self._reopened() as file:
-            for start, stop in pairwise([*starts, len(rows)]):
+            for start, stop in adjacent(rows):
                 self._read_into(file, int(rows[start]), features[start:stop])
         if verify:
             self._refuse_damaged(rows, features)
         return features
 
     def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
-        """Which of the rows (n,) are done, but their features (n, D), as stored, do not have their checksum."""
+        """Which of the rows (n,) are done, but whose features (n, D), as stored, do not match their checksum."""
         checksums = np.fromiter(map(crc32, features), np.uint32, len(rows))
         damaged: list[int] = rows[(self.status[rows] == DONE) & (checksums != self.checksums[rows])].tolist()
         return damaged
@@ -155,7 +135,7 @@ class View:
         return np.empty((count, FEATURES), self.columns["features"].dtype)
 
     def _reopened(self) -> BufferedReader:
-        """The file whose columns were read; growth may have put another in its place since."""
+        """The file whose columns were read; a cache that has grown since is another file."""
         file = self.path.open("rb")
         if os.fstat(file.fileno()).st_ino != self._inode:
             file.close()
@@ -163,7 +143,7 @@ class View:
         return file
 
     def _read_block(self, file: BufferedReader, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
-        """Fills a block with the features from row `begin` on; returns the numbers of its rows."""
+        """Fills a block with the features from row `begin` on; returns its row numbers."""
         self._read_into(file, begin, block)
         rows = np.arange(begin, begin + len(block))
         if verify:
@@ -180,8 +160,7 @@ class View:
             buffer, offset = buffer[count:], offset + count
 
     def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
-        damaged = self.damaged(rows, features)
-        if damaged:
+        if damaged := self.damaged(rows, features):
             of = f" in view {self.view}" if self.view else ""
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(

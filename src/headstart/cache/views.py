@@ -1,11 +1,8 @@
-"""Augmented views of images for the cache. Each depends on seed, content and number alone.
-
-So an image's views do not depend on other images or on their order, and further views can be added.
-"""
+"""Augmented views of images. Each depends only on seed, content and number, so that images and views can be added."""
 
 from dataclasses import dataclass
 
-from headstart.cache.parameters import Parameters, differences
+from headstart.cache.recipe import Parameters
 from headstart.images import augmentation
 from headstart.images.augmentation import RandomCrop
 from headstart.images.decoding import Geometry
@@ -18,27 +15,21 @@ see parts: on CIFAR-10 validation and test were 1 to 3 points better."""
 
 @dataclass(frozen=True)
 class Augmentation(Parameters):
-    """What decides the augmented views of an image. It is stored in the cache; views made otherwise are refused."""
+    """What decides the augmented views of an image; stored in the cache, whose other views are refused."""
 
     kind: ViewKind
-    """crop; crop-flip: half of them mirrored, too; crop-flip-jitter: colours changed, too."""
+    """crop; crop-flip: half of them also mirrored; crop-flip-jitter: colours also changed."""
     seed: int
     scale: tuple[float, float] = SCALE
     ratio: tuple[float, float] = augmentation.RATIO
     jitter: tuple[float, float, float, float] = augmentation.JITTER
 
     def transform_of(self, geometry: Geometry, number: int, digest: bytes) -> RandomCrop:
-        """How an image becomes the square of a view.
-
-        Args:
-            geometry: of the plain view, decoded alike.
-            number: of the view, from 1 on.
-            digest: of the image's content.
-        """
+        """How an image with this content becomes a view, numbered from 1; decoded as the plain view is."""
         key = (self.seed, number, int.from_bytes(digest))
         flips, jitters = self.kind != "crop", self.kind == "crop-flip-jitter"
         return RandomCrop(geometry.image_px, flips, key, jitters, self.scale, geometry)
 
     def differences(self, stored: "Augmentation") -> list[str]:
         """Each field in which the views of a cache differ from what this run asks for, in words."""
-        return differences(self, stored, "the views have")
+        return self.differences_from(stored, "the views have")

@@ -1,8 +1,8 @@
 """Puts rows into a feature cache, so that a kill at any moment leaves it whole.
 
-HDF5's own bytes do not change any more: rows go with pwrite to the offsets that HDF5 named (`dataset.id.get_offset()`),
-so any HDF5 reader can open the file at any moment. A row counts as done only when its features, digest and checksum are
-on the disk: they are written first, then synced, then its status is written.
+HDF5's own bytes no longer change: pwrite puts rows at the offsets that HDF5 told (`dataset.id.get_offset()`), so any
+HDF5 reader can open the file at any moment. Features, digest and checksum of a row are written, then synced, and only
+then its status says done.
 
 B rows in a batch, D = 2048 features.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.creation import explaining
-from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.layout import DONE, PENDING, UNREADABLE, adjacent
 from headstart.cache.rows import View
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
@@ -27,16 +27,10 @@ _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 
 
 class CacheWriter:
-    """Fills rows of a view. They appear as done when `commit` has put them onto the disk."""
+    """Fills rows of a view, which are done after `commit`; the caller, or the leader of its team, holds the lock."""
 
     def __init__(self, view: View, time_share: float = 1.0) -> None:
-        """Opens a file for writing; the caller, or the process that leads its team, holds the cache's lock.
-
-        Args:
-            view: of a cache.
-            time_share: the part of the time that counts for this view, where a pass fills several; 0 in processes that
-                help another.
-        """
+        """Opens the file; `time_share` of the seconds counts for this view, 0 in processes that help another."""
         self.path, self._columns = view.path, view.columns
         self._seconds, self._time_share = view.seconds, time_share
         with explaining(self.path):
@@ -50,15 +44,12 @@ class CacheWriter:
         os.close(self._descriptor)
 
     def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        """Writes features of rows that stay pending until `commit`.
+        """Writes rows (B,), ascending, that stay pending until `commit`.
 
         Args:
-            rows: (B,) ascending.
-            features: (B, D), any floating type; cast to the stored type.
-            digests: (B, 16) of the files' bytes.
-
-        Raises:
-            CacheError: a value does not fit the stored type, or the disk is full.
+            rows: their numbers.
+            features: (B, D), of any floating type; CacheError if a value does not fit the stored type.
+            digests: (B, 16) of the images' bytes.
         """
         stored = _cast(features, self._columns["features"].dtype)
         self._put("features", rows, stored)
@@ -75,14 +66,7 @@ class CacheWriter:
         self._put("status", rows, np.full(len(rows), PENDING, np.uint8))
 
     def commit(self, seconds: float) -> None:
-        """Puts what was written onto the disk, and only then marks it as done.
-
-        Args:
-            seconds: time spent since the last commit.
-
-        Raises:
-            CacheError: the disk is full.
-        """
+        """Syncs what was written, and only then marks it as done; `seconds` were spent since the last commit."""
         commit_all([self], seconds)
 
     def _mark(self, written: Sequence[tuple[NDArray[np.int64], int, int]], seconds: float) -> None:
@@ -94,14 +78,15 @@ class CacheWriter:
             self._put("seconds", np.array([0]), np.array([self._seconds]))
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
-        """Writes rows of one column, neighbours in one piece."""
         column = self._columns[name]
         values = np.ascontiguousarray(values, dtype=column.dtype)
-        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         with explaining(self.path):
-            for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+            for start, stop in adjacent(rows):
                 offset = column.offset + int(rows[start]) * column.row_bytes
-                _write_all(self._descriptor, values[start:stop].tobytes(), offset)
+                rest = memoryview(values[start:stop].tobytes())
+                while rest:
+                    written = os.pwrite(self._descriptor, rest, offset)  # may be fewer bytes than asked for
+                    rest, offset = rest[written:], offset + written
 
 
 def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -114,22 +99,11 @@ def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return stored
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[written:], offset + written
-
-
 def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
-    """`CacheWriter.commit` for several views of one file, which is synced once.
-
-    Raises:
-        CacheError: the disk is full.
-    """
+    """`CacheWriter.commit` for several views of one file, which is synced once."""
     written = [writer._uncommitted for writer in writers]
     for writer in writers:
-        writer._uncommitted = []  # lost if the sync fails: a second one would not report it
+        writer._uncommitted = []  # dropped if the sync fails: a second sync would not report the failure
     with explaining(writers[0].path):
         _fdatasync(writers[0]._descriptor)
     for writer, rows in zip(writers, written, strict=True):
@@ -137,19 +111,10 @@ def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
 
 
 class BackgroundWriter:
-    """One write at a time, in order; commits every few seconds and at the end, also after Ctrl-C.
-
-    Attributes:
-        busy_seconds: time spent writing.
-    """
+    """Writes in a thread, in order; commits every `commit_seconds` and at the end, also after Ctrl-C."""
 
     def __init__(self, writers: Sequence[CacheWriter], commit_seconds: float) -> None:
-        """Starts the thread; use it as a context manager.
-
-        Args:
-            writers: of the views of one cache, by their numbers.
-            commit_seconds: time between two commits: what a kill can cost at most.
-        """
+        """Starts the thread; `writers` are those of a cache's views, by their numbers."""
         self.busy_seconds = 0.0
         self._writers, self._commit_seconds = writers, commit_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
@@ -168,11 +133,7 @@ class BackgroundWriter:
     def write(
         self, rows: NDArray[np.int64], views: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]
     ) -> None:
-        """Queues rows (B,), each of the view (B,) beside it, once those before are written; see `CacheWriter.write`.
-
-        Raises:
-            CacheError: the write before has failed.
-        """
+        """Queues rows (B,) of the views (B,) when the write before is done; raises the error of that one."""
         self._wait()
         self._last = self._thread.submit(self._write, rows, views, features, digests)
 
@@ -182,17 +143,13 @@ class BackgroundWriter:
         self._writers[view].write_unreadable(row, reason)
 
     def commit(self) -> None:
-        """Waits until everything is on the disk.
-
-        Raises:
-            CacheError: the disk is full.
-        """
+        """Waits until everything is on the disk."""
         self._wait()
         self._commit()
 
     def _wait(self) -> None:
         if self._last:
-            wait([self._last])  # Ctrl-C may end this, and then the write must still be known to be under way
+            wait([self._last])  # Ctrl-C may end this: `_last` must then still be the write under way
             last, self._last = self._last, None
             last.result()
 

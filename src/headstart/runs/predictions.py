@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
-from headstart.support.files import open_csv
+from headstart.support.files import read_csv
 
 FILE = "predictions.csv"
 COLUMNS = ["path", "label", "predicted"]
@@ -93,11 +93,11 @@ def read_classes(folder: Path) -> tuple[str, ...]:
 def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], Iterator[list[str]]]]:
     """The classes and the lines of a run's file; an error while they are read becomes a RunError."""
     try:
-        with open_csv(folder / FILE) as lines:
-            header = next(lines)
-            if header[:3] != COLUMNS:
-                raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
-            yield tuple(name.removeprefix("p_") for name in header[3:]), lines
+        lines = read_csv(folder / FILE)
+        header = next(lines)
+        if header[:3] != COLUMNS:
+            raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
+        yield tuple(name.removeprefix("p_") for name in header[3:]), lines
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None

@@ -15,11 +15,7 @@ CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `--device` means.
-
-    Raises:
-        SettingsError: this machine, or this build of torch, has no such device.
-    """
+    """The device that `--device` means; SettingsError if this machine, or this build of torch, has none."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
@@ -29,13 +25,13 @@ def pick_device(name: str) -> torch.device:
         # By default convolutions round fp32 to 10 bits (TF32). Not by the newer `conv.fp32_precision`, which makes
         # torch.export fail: pytorch issue 166387.
         torch.backends.cudnn.allow_tf32 = False
-        if "LOCAL_RANK" in os.environ:  # processes that torchrun starts on one machine take a GPU each
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        if rank := os.environ.get("LOCAL_RANK"):  # processes that torchrun starts on one machine take a GPU each
+            torch.cuda.set_device(int(rank))
     return torch.device(name)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most that this process has held so far: of the GPU's memory on CUDA, else of the machine's."""
+    """The most memory that this process has held so far: on CUDA the GPU's, else the machine's."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -43,7 +39,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that this process may still take: of the machine, within its control group, and on CUDA of the GPU."""
+    """Memory that this process can still take: limited by the machine, control groups and, on CUDA, the GPU."""
     limits = [_free_bytes(), *_group_limits()]
     if device.type == "cuda":
         limits.append(int(torch.cuda.mem_get_info(device)[0]))
@@ -51,7 +47,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def _free_bytes() -> int:
-    """What the kernel can hand out without swapping; where it does not say that, all there is."""
+    """Memory that the kernel can give without swapping; all of the machine's where it does not report that."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
@@ -60,7 +56,7 @@ def _free_bytes() -> int:
 
 
 def _group_limits() -> Iterator[int]:
-    """What the control groups leave (containers, batch systems). Source: cgroups(7), version 2."""
+    """Bytes left in each control group (containers, batch systems). Source: cgroups(7), version 2."""
     with suppress(OSError, StopIteration):
         lines = OWN_GROUPS.read_text().splitlines()
         group = CONTROL_GROUPS / next(line[3:] for line in lines if line.startswith("0::")).lstrip("/")
@@ -71,7 +67,7 @@ def _group_limits() -> Iterator[int]:
 
 
 def _left(group: Path) -> int:
-    """A group's limit less what it has in use, but for files that can be read again."""
+    """A group's limit minus what it uses, not counting cached files."""
     entries = map(str.split, (group / "memory.stat").read_text().splitlines())
     cached = next(int(value) for name, value in entries if name == "inactive_file")
     return max(0, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cached)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever ends the process; files that one process writes; CSV and JSON."""
+"""Files that appear whole or not at all, even after a kill; files that one process writes; CSV and JSON."""
 
 import csv
 import fcntl
@@ -16,15 +16,12 @@ import numpy as np
 
 @contextmanager
 def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
-    """Gives a file its name only when all of it is on the disk.
+    """Yields a path to write to; the file gets its name, and replaces an older one, when all of it is on the disk.
 
     Args:
-        path: the name that the file gets when the block ends without an error; one that is there is replaced.
-        temporary: the name until then, in the same folder, if one process at a time writes it: what a killed one left
-            is removed. By default it has the number of the process in it.
-
-    Yields:
-        The path to write to.
+        path: the name of the finished file.
+        temporary: the name until then, in the same folder, if only one process at a time writes it: what a killed one
+            left is removed. By default it contains the process's number.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
@@ -52,10 +49,10 @@ def _sync(path: Path) -> None:
 
 
 def open_locked(path: Path) -> BufferedRandom:
-    """Opens a file to which only one process writes; made if missing. Closing it, or the end of the process, unlocks.
+    """Opens a file for one writer; created if missing. Closing it, or the end of the process, unlocks it.
 
     Raises:
-        BlockingIOError: another process has it.
+        BlockingIOError: another process holds it.
         OSError: it cannot be opened, or its file system has no locks.
     """
     while True:
@@ -73,7 +70,7 @@ def open_locked(path: Path) -> BufferedRandom:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON that any reader takes: numbers that are not finite become null."""
+    """Writes standard JSON: numbers that are not finite become null."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -92,26 +89,14 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
 
 
-def read_csv(path: Path) -> list[list[str]]:
-    """The rows that `write_csv` wrote, the header first. See `open_csv`."""
-    with open_csv(path) as rows:
-        return list(rows)
-
-
-@contextmanager
-def open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
-    """The rows that `write_csv` wrote, one after the other, the header first.
-
-    Raises:
-        OSError: there is no such file, or it cannot be read.
-        csv.Error: it is not CSV.
-    """
+def read_csv(path: Path) -> Iterator[list[str]]:
+    """The rows that `write_csv` wrote, the header first; read while they are used, as are the errors raised."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield csv.reader(file)
+        yield from csv.reader(file)
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types: paths as text, arrays as lists, numbers that are not finite as None."""
+    """The value in JSON's types: paths as text, arrays as lists, numbers that are not finite as None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -124,11 +109,7 @@ def plain(value: Any) -> Any:
 
 
 def reserve(descriptor: int, size_bytes: int, offset: int = 0) -> None:
-    """Takes the space on the disk that a part of a file will need: a full disk is an error now, not after a night.
-
-    Raises:
-        OSError: there is not enough.
-    """
+    """Reserves disk space for a part of a file: a full disk is an OSError now, not after a night of work."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, offset, size_bytes)
     else:

@@ -1,8 +1,8 @@
 """Keeps the memory that every batch frees and needs again.
 
 glibc returns blocks above 32 MiB (at first above 128 KiB) to the system when they are freed, and the next batch faults
-their pages in again, one by one. On 2 cores of an AMD EPYC (Zen 4), a virtual machine, that took 40% of the time of
-ResNet50 in fp32, and a tenth of that of the compiled one in bf16.
+their pages in one by one. On a virtual machine with 2 cores (AMD EPYC, Zen 4) that was 40% of ResNet50's time in fp32,
+and a tenth of the compiled one's in bf16.
 """
 
 import ctypes
@@ -22,10 +22,7 @@ _libc = ctypes.CDLL(None)
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """A context or decorator in which the whole process keeps freed memory. Without glibc it does nothing.
-
-    Afterwards the memory returns to the system when something is freed; at once would make the next call start cold.
-    """
+    """A context or decorator in which the whole process keeps freed memory; without glibc it does nothing."""
     global _users
     _users += 1
     _set(KEPT)
@@ -34,7 +31,7 @@ def kept_memory() -> Iterator[None]:
     finally:
         _users -= 1
         if not _users:
-            _set(USUAL)
+            _set(USUAL)  # no malloc_trim: the next call would begin without the memory
 
 
 def _set(thresholds: tuple[int, int]) -> None:

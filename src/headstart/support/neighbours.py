@@ -10,15 +10,11 @@ import numpy as np
 
 
 def nearest(blocks: Iterable[Any], count: int) -> tuple[Any, Any]:
-    """The largest similarities of each query, and the positions of their rows. Holds no more than one block.
+    """The largest similarities of each query (n, k), largest first, and the positions of their rows (n, k) int64.
 
     Args:
-        blocks: (n, m) similarities of all queries to the next m rows; at least one block.
+        blocks: at least one (n, m) of the similarities of all queries to the next m rows; one is in memory at a time.
         count: k; all rows if there are fewer.
-
-    Returns:
-        Similarities (n, k), the largest first, and positions (n, k) int64, counted over all blocks: arrays or tensors,
-        as the blocks are.
     """
     values, positions, seen = None, None, 0
     for block in blocks:

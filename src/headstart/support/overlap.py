@@ -1,7 +1,4 @@
-"""Batches on a device, one ahead of their results: a GPU computes the next while those of the last come back.
-
-B images in a batch.
-"""
+"""Batches on a device, one ahead of their results: a GPU computes the next while the last one's are copied back."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,34 +14,33 @@ Pending = TypeVar("Pending")
 
 
 class Launched:
-    """A forward pass under way; on CUDA, the copies to and fro as well. Elsewhere nothing says when a copy is done.
+    """A forward pass of (B, H, W, 3) pixels under way; on CUDA the copies run beside it.
 
     Attributes:
-        seconds: that this thread has spent on it so far.
+        seconds: the time that this thread has spent on it so far.
     """
 
     def __init__(self, forward: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8], device: torch.device) -> None:
-        """Starts a pass of (B, H, W, 3) pixels."""
         begin, on_cuda = time.perf_counter(), device.type == "cuda"
         host = torch.from_numpy(pixels)
         self._host = host.pin_memory() if on_cuda else host  # alive until its copy is done
-        self._found = forward(self._host.to(device, non_blocking=on_cuda)).to("cpu", non_blocking=on_cuda)
+        self._output = forward(self._host.to(device, non_blocking=on_cuda)).to("cpu", non_blocking=on_cuda)
         self._event = torch.cuda.Event() if on_cuda else None
         if self._event:
             self._event.record()
         self.seconds = time.perf_counter() - begin
 
     def result(self) -> NDArray[np.float32]:
-        """What came of it, a row for each image; waits until it is there."""
+        """A row for each image; waits until it is computed."""
         begin = time.perf_counter()
         if self._event:
             self._event.synchronize()
         self.seconds += time.perf_counter() - begin
-        return self._found.numpy()
+        return self._output.numpy()
 
 
 def one_behind(items: Iterable[Item], launch: Callable[[Item], Pending]) -> Iterator[tuple[Item, Pending]]:
-    """Each item with what was launched for it, when the next one is launched already."""
+    """Each item with what was launched for it, after the next one has been launched."""
     before: tuple[Item, Pending] | None = None
     for item in items:
         launched = launch(item)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -11,7 +11,7 @@ PLAIN_SECONDS = 10.0
 
 
 class _PlainLines(tqdm):  # type: ignore[type-arg]
-    """tqdm for logs and pipes: now and then a line of its own, no carriage returns."""
+    """tqdm for logs and pipes: a line every few seconds, no carriage returns."""
 
     shown_at: float | None = None
 
@@ -24,28 +24,18 @@ class _PlainLines(tqdm):  # type: ignore[type-arg]
             print(msg or str(self), file=sys.stderr, flush=True)
 
     def clear(self, nolock: bool = False) -> None:
-        """Nothing: there is no bar to make room for `say`."""
+        """Nothing: there is no bar that `say` must move."""
 
 
 def bar(total: int, what: str, unit: str, shown: bool = True) -> "tqdm[NoReturn]":
-    """A bar on stderr; use it as a context manager and call `update(n)`.
-
-    Args:
-        total: how many there are.
-        what: what happens, such as "extracting".
-        unit: what is counted, such as "images".
-        shown: or nothing is; for all but one of the processes that work together.
-    """
-    numbers = "{n_fmt}/{total_fmt} " + unit + ", {rate_noinv_fmt}, {remaining} left"
+    """A context manager with `update(n)`: on stderr, "extracting: 5/9 images, …"; one of several processes shows it."""
     if not shown:
         return tqdm(disable=True)
+    texts: dict[str, Any] = {"total": total, "desc": what, "unit": f" {unit}"}
+    numbers = "{n_fmt}/{total_fmt} " + unit + ", {rate_noinv_fmt}, {remaining} left"
     if sys.stderr.isatty():
-        return tqdm(
-            total=total, desc=what, unit=f" {unit}", bar_format="{desc} {bar:24} " + numbers, dynamic_ncols=True
-        )
-    return _PlainLines(
-        total=total, desc=what, unit=f" {unit}", bar_format="{desc}: " + numbers, mininterval=PLAIN_SECONDS, leave=False
-    )
+        return tqdm(**texts, bar_format="{desc} {bar:24} " + numbers, dynamic_ncols=True)
+    return _PlainLines(**texts, bar_format="{desc}: " + numbers, mininterval=PLAIN_SECONDS, leave=False)
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Counts and sizes for people, in three digits."""
+"""Counts, sizes and time spans as text for people."""
 
 from collections.abc import Sequence
 
