@@ -27,15 +27,6 @@ from headstart.models.resnet50 import (
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The machine is shared; and then figures do not depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def shaken(net):
     """The net with BatchNorm as training leaves it: statistics, scales and shifts of their own in every channel."""
     generator = torch.Generator().manual_seed(1)
