@@ -19,17 +19,16 @@ def main(config: InspectConfig) -> int:
         return 0
 
     damaged = verification.damaged_rows(cache)
-    print(f"{cache.path}: {len(damaged):,} of {len(cache) * (1 + len(cache.augmented)):,} rows are damaged")
+    print(f"{cache.path}: {len(damaged):,} of {len(cache) * len(cache.views):,} rows are damaged")
     for view, row in damaged[:20]:
         print(f"  {f'view {view}, ' if view else ''}row {row}: {cache.manifest.relative_path(row)}")
     if not config.sample:
         return int(bool(damaged))
     again = verification.extract_again(cache, config.sample, config)
     print(
-        f"{again.compared} rows extracted again: largest difference {again.difference:.2g} of the largest value, ",
-        end="",
+        f"{again.compared} rows extracted again: largest difference {again.difference:.2g} of the largest value, "
+        f"tolerance {again.tolerance:.2g}; {len(again.changed)} images are gone or have other bytes"
     )
-    print(f"tolerance {again.tolerance:.2g}; {len(again.changed)} images are gone or have other bytes")
     for row in again.changed[:20]:
         print(f"  changed or gone: {cache.manifest.relative_path(row)}")
     return int(bool(damaged) or not again.agrees)

@@ -128,17 +128,17 @@ import os, runpy
 from headstart.support import heartbeat, team
 
 heartbeat.BEAT_SECONDS, heartbeat.SILENT_BEATS, team.NODE_ROWS = 0.25, 20, 32
-share = team.Team.share
+claim_rows = team.Team.claim_rows
 
 
-def noted(self, rows, some):
-    for row in share(self, rows, some):
+def noted(self, rows, run_length):
+    for row in claim_rows(self, rows, run_length):
         with open(f"{{os.environ['TAKEN']}}.{{self.node}}", "a") as file:
             file.write(f"{{row}}\\n")
         yield row
 
 
-team.Team.share = noted
+team.Team.claim_rows = noted
 runpy.run_path({extract!r}, run_name="__main__")
 """
 

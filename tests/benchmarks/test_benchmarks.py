@@ -50,8 +50,7 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert storage.tofile() > 0
     assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
     assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
-    reading = storage.reading()
-    assert min(reading.load(), reading.load_verified(), reading.fromfile()) > 0
+    assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
 
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):
@@ -128,5 +127,5 @@ def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates()
 def test_fine_tuning_is_measured_without_its_words(tmp_path, make_photos, capsys):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
     config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
-    assert finetuning.EndToEnd(manifest, config, torch.device("cpu")).ours() > 0
+    assert finetuning.fine_tuning(manifest, config, torch.device("cpu")) > 0
     assert capsys.readouterr().out == ""

@@ -156,7 +156,7 @@ def test_a_weights_file_is_known_by_its_content_not_by_its_place(tmp_path):
 
 @pytest.mark.parametrize("weights", ["IMAGENET1K_V3", "nowhere/net.pth", "."])
 def test_unknown_weights_are_refused_with_the_known_ones(weights):
-    with pytest.raises(WeightsError, match="is no file, and none of IMAGENET1K_V1, IMAGENET1K_V2, random"):
+    with pytest.raises(WeightsError, match="is neither a file nor one of IMAGENET1K_V1, IMAGENET1K_V2, random"):
         from_config(ExtractConfig(weights=weights))
 
 

@@ -25,7 +25,6 @@ from headstart.extraction import updating
 from headstart.finetuning import training
 from headstart.finetuning.batches import Images, geometry_of, predict
 from headstart.finetuning.checkpoint import Checkpoint
-from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import initial_net as initial_net_of
 from headstart.finetuning.training import Tuned
 from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
@@ -373,34 +372,6 @@ STRONG = dataclasses.replace(SMALL, method="strong", resize="squash", precision=
 
 def untimed(history):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
-
-
-def rates_of(tuner):
-    """Learning rate and weight decay of every parameter, by its name."""
-    names = {id(weight): name for name, weight in tuner.net.named_parameters()}
-    return {
-        names[id(weight)]: (group["lr"], group["weight_decay"])
-        for group in tuner.optimizer.param_groups
-        for weight in group["params"]
-    }
-
-
-def tuner_of(manifest, config):
-    net, scale = initial_net_of(config, manifest.classes)
-    return training._Tuner(manifest, config, net, scale, CPU, None, Group())
-
-
-def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(manifest, tmp_path):
-    file = tmp_path / "pretrained.pth"
-    torch.save(resnet50().state_dict(), file)
-    rates = rates_of(tuner_of(manifest, dataclasses.replace(STRONG, weights=str(file))))
-    assert rates["fc.weight"] == (1e-3, 0.05)
-    assert rates["fc.bias"] == (1e-3, 0.0)
-    assert rates["layer1.0.conv1.weight"] == (1e-4, 0.05)
-    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (1e-4, 0.0)
-    untrained = rates_of(tuner_of(manifest, STRONG))
-    assert untrained["layer1.0.conv1.weight"] == (1e-3, 0.05)
-    assert len(rates) == len(untrained) == len(list(resnet50().parameters()))
 
 
 def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):

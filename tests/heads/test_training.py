@@ -287,9 +287,8 @@ def test_those_that_are_kept_go_on_as_if_the_others_had_never_been(chosen, befor
 
 
 def moments(trainer):
-    adam = trainer.optimizer
-    names = ("means", "squares", "steps")
-    return [{name: getattr(adam, name)[head].clone() for name in names} for head in range(len(adam.steps))]
+    state = dict(zip(("means", "squares", "steps"), trainer.optimizer.state, strict=True))
+    return [{name: part[head].clone() for name, part in state.items()} for head in range(len(trainer.records))]
 
 
 def test_keeping_twice_is_keeping_the_last():
@@ -319,7 +318,7 @@ def test_a_best_epoch_before_the_others_were_dropped_stays_the_best(monkeypatch)
     "changes", [{"hidden": (8,)}, {"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "cosine"}], ids=str
 )
 def test_heads_that_cannot_share_a_stack_are_refused(changes):
-    with pytest.raises(ValueError, match="may differ in lr, weight_decay, dropout, label_smoothing alone"):
+    with pytest.raises(ValueError, match="may differ only in lr, weight_decay, dropout, label_smoothing"):
         trainer_of(some_features(), [QUICK, with_(**changes)])
 
 

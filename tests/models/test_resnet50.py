@@ -289,5 +289,5 @@ def test_other_bytes_under_the_name_of_published_weights_are_refused(tmp_path, m
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "resnet50-0676ba61.pth").write_bytes(b"something else")
-    with pytest.raises(WeightsError, match="does not hold IMAGENET1K_V1: its bytes are others"):
+    with pytest.raises(WeightsError, match="does not hold IMAGENET1K_V1: its SHA-256 differs"):
         load_resnet50("IMAGENET1K_V1")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headstart.report.mistakes import confusion, disagreement, frequent_confusions, surest_mistakes
+from headstart.report.mistakes import disagreement, frequent_confusions, surest_mistakes
 from headstart.runs.predictions import Predictions
 
 
@@ -42,12 +42,12 @@ def test_the_confusion_matrix_counts_images_in_blocks_of_classes(merged):
     counts = np.zeros((-(-5 // merged),) * 2, int)
     for label, predicted in zip(predictions.labels, predictions.predicted, strict=True):
         counts[label // merged, predicted // merged] += 1
-    assert confusion(predictions, merged).tolist() == counts.tolist()
+    assert predictions.confusion(merged).tolist() == counts.tolist()
 
 
 def test_the_most_frequent_confusions_are_those_of_the_matrix():
     predictions = some_predictions()
-    counts = confusion(predictions)
+    counts = predictions.confusion()
     np.fill_diagonal(counts, 0)
     found = frequent_confusions(predictions, 4)
     assert [images for _, _, images in found] == sorted(counts.flatten(), reverse=True)[:4]

@@ -6,11 +6,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 from helpers.runs import changed, make_run
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headstart.runs import pictures
-from headstart.runs.drawing import MAX_LETTERS, drawable
+from headstart.runs.predictions import Predictions
 
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}
@@ -24,12 +22,16 @@ def run(folder, kind="head", accuracy=0.9, train_seconds=2.0, extract_seconds=20
     return make_run(folder, kind=kind, test=test, train_seconds=train_seconds, extract_seconds=extract_seconds)
 
 
+def predictions(labels, predicted, classes):
+    return Predictions([], labels, predicted, np.ones(len(labels)), classes)
+
+
 def texts(figure):
     return {text.get_text() for axes in figure.axes for text in axes.texts}
 
 
-def test_learning_curves_show_losses_and_the_best_epoch(tmp_path, figures):
-    pictures.learning_curves(HISTORY, tmp_path / "curves.png")
+def test_training_curves_show_losses_and_the_best_epoch(tmp_path, figures):
+    pictures.training_curves(HISTORY, tmp_path / "curves.png")
     loss, accuracy = figures[0].axes
     assert [line.get_label() for line in loss.lines] == ["training", "validation"]
     assert accuracy.get_title(loc="left") == "Validation accuracy, best 0.800 in epoch 5"
@@ -39,12 +41,12 @@ def test_learning_curves_show_losses_and_the_best_epoch(tmp_path, figures):
 @pytest.mark.parametrize(
     "history", [HISTORY[:1], [{**row, "train_loss": math.inf, "val_loss": math.nan} for row in HISTORY], HISTORY * 60]
 )
-def test_learning_curves_come_out_for_one_epoch_for_many_and_for_a_loss_that_explodes(tmp_path, history):
-    pictures.learning_curves(history, tmp_path / "curves.png")
+def test_training_curves_come_out_for_one_epoch_for_many_and_for_a_loss_that_explodes(tmp_path, history):
+    pictures.training_curves(history, tmp_path / "curves.png")
 
 
 def test_without_validation_the_training_loss_stands_alone(tmp_path, figures):
-    pictures.learning_curves(
+    pictures.training_curves(
         [{**row, "val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY], tmp_path / "c"
     )
     assert len(figures[0].axes) == 1
@@ -52,7 +54,7 @@ def test_without_validation_the_training_loss_stands_alone(tmp_path, figures):
 
 def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figures):
     labels, predicted = np.array([0, 0, 0, 1, 1], np.uint8), np.array([0, 0, 1, 1, 1])
-    pictures.confusion(labels, predicted, ("cat", "dog"), tmp_path / "confusion.png")
+    pictures.confusion(predictions(labels, predicted, ("cat", "dog")), tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert axes.get_title(loc="left") == "4 of 5 correct"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
@@ -61,7 +63,8 @@ def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figu
 
 def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures):
     everything = np.arange(200)
-    pictures.confusion(everything, everything, [f"bird {number}" for number in everything], tmp_path / "confusion.png")
+    classes = tuple(f"bird {number}" for number in everything)
+    pictures.confusion(predictions(everything, everything, classes), tmp_path / "confusion.png")
     axes = figures[0].axes[0]
     assert not axes.texts
     assert len(axes.get_yticklabels()) < 20
@@ -69,25 +72,10 @@ def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures
 
 
 def test_a_confusion_matrix_takes_any_names_and_no_images_at_all(tmp_path, figures):
-    pictures.confusion(np.array([], int), np.array([], int), WILD, tmp_path / "confusion.png")
+    pictures.confusion(predictions(np.array([], int), np.array([], int), WILD), tmp_path / "confusion.png")
     names = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
     assert names[1:4] == ["$\\frac$", 'a, "b" c', "xxxxxxxxxxxx…xxxxxxxxxxx"]
     assert (names[4], names[5], names[8]) == ("class 4", "Schäferhund", "class 8")
-
-
-@given(st.text(st.characters()))
-def test_any_name_becomes_one_short_line_that_the_fonts_hold(name):
-    shown = drawable(name, "class 7")
-    assert 0 < len(shown) <= MAX_LETTERS
-    assert "\n" not in shown
-    assert drawable(shown, "class 7") == shown
-
-
-def test_a_users_own_matplotlib_style_does_not_reach_the_pictures(tmp_path):
-    with matplotlib.rc_context({"text.usetex": True, "figure.facecolor": "black"}):
-        pictures.learning_curves(HISTORY, tmp_path / "styled.png")
-    pictures.learning_curves(HISTORY, tmp_path / "plain.png")
-    assert (tmp_path / "styled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
 def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, figures):

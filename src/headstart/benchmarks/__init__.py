@@ -1,4 +1,4 @@
-"""Us against what people write by hand, in turn, round by round.
+"""Headstart against what people write by hand: contestants run in turn, round by round.
 
     rounds.py      contestants in turn; medians of the ratios
     photos.py      pictures to measure with
@@ -9,5 +9,5 @@
     finetuning.py  an epoch of fine-tuning
     tables.py      the figures as tables
 
-Nothing imports it but its program.
+Only its program imports it.
 """

@@ -22,11 +22,32 @@ def seed_head(classes: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes))
 
 
+def epoch_rate(
+    loader: DataLoader[Any], net: nn.Module, device: torch.device, frozen_part: nn.Module | None = None
+) -> float:
+    """Rows per second of an epoch with Adam, the rows perhaps through a frozen net first."""
+    frozen_part = frozen_part.to(device) if frozen_part else None
+    optimizer, criterion = torch.optim.Adam(net.to(device).parameters(), lr=1e-3), nn.CrossEntropyLoss()
+    rows, start = 0, time.perf_counter()
+    for batch, labels in loader:
+        inputs = batch.to(device, non_blocking=loader.pin_memory)
+        if frozen_part:
+            with torch.no_grad():
+                inputs = frozen_part(inputs)
+        optimizer.zero_grad()
+        loss = criterion(net(inputs), labels.to(device))
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        rows += len(labels)
+    return rows / (time.perf_counter() - start)
+
+
 @dataclass
 class ByHand:
-    """ResNet50 in fp32, its weights' own preset, a DataLoader with a worker for each core; rates are images per second.
+    """ResNet50 in fp32, its weights' preset, a DataLoader with a worker for each core; rates are images per second.
 
-    In a process of its own, "fp32" on CUDA is what torch means by it: TF32 in convolutions. Our forms turn that off.
+    In a process of its own, "fp32" on CUDA is torch's default: TF32 in convolutions. Headstart turns that off.
     """
 
     manifest: Manifest
@@ -36,8 +57,7 @@ class ByHand:
 
     def features(self) -> float:
         """One pass through the frozen net."""
-        net, device = frozen(load_resnet50("random")[0]), pick_device(self.device)
-        loader = self._loader(len(self.manifest))
+        net, device, loader = frozen(load_resnet50("random")[0]), pick_device(self.device), self._loader()
         net.to(device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -46,46 +66,26 @@ class ByHand:
         return len(self.manifest) / (time.perf_counter() - start)
 
     def head_each_epoch(self) -> float:
-        """An epoch of a head behind the frozen net: what people do who keep no features."""
-        net, device = frozen(load_resnet50("random")[0]), pick_device(self.device)
-        head = seed_head(len(self.manifest.classes)).to(device)
-        return self._epoch(net.to(device), head, len(self.manifest))
+        """An epoch of a head behind the frozen net, without kept features."""
+        head, device = seed_head(len(self.manifest.classes)), pick_device(self.device)
+        return epoch_rate(self._loader(), head, device, frozen(load_resnet50("random")[0]))
 
     def fine_tuning(self, images: int) -> float:
-        """An epoch over some of the images in which all layers are trained."""
-        net = load_resnet50("random")[0].train().to(pick_device(self.device))
-        return self._epoch(nn.Identity(), net, images)
+        """An epoch over the first images in which all layers are trained."""
+        return epoch_rate(self._loader(images), load_resnet50("random")[0].train(), pick_device(self.device))
 
-    def _epoch(self, frozen_part: nn.Module, trained_part: nn.Module, count: int) -> float:
-        optimizer, criterion = torch.optim.Adam(trained_part.parameters(), lr=1e-3), nn.CrossEntropyLoss()
-        device, loader = pick_device(self.device), self._loader(count)
-        start = time.perf_counter()
-        for images, labels in loader:
-            with torch.no_grad():
-                features = frozen_part(images.to(device, non_blocking=loader.pin_memory))
-            optimizer.zero_grad()
-            loss = criterion(trained_part(features), labels.to(device))
-            loss.backward()
-            optimizer.step()
-            loss.item()
-        return count / (time.perf_counter() - start)
-
-    def _loader(self, count: int) -> DataLoader[Any]:
-        files: Any = Subset(_Files(self.manifest), range(count))
-        pin = pick_device(self.device).type == "cuda"
-        workers = default_workers(self.workers)
+    def _loader(self, images: int | None = None) -> DataLoader[Any]:
+        files = Subset(_Files(self.manifest), range(images or len(self.manifest)))
+        pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
         return DataLoader(files, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
 
 
 class _Files(Dataset[Any]):
-    """The plain way to an image and its label: Pillow, then torchvision's preset."""
+    """An image and its label by Pillow and torchvision's preset."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.transform = ResNet50_Weights.IMAGENET1K_V1.transforms()
-
-    def __len__(self) -> int:
-        return len(self.manifest)
 
     def __getitem__(self, row: int) -> Any:
         with Image.open(self.manifest.root / self.manifest.relative_path(row)) as image:

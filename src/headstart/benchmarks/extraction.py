@@ -1,8 +1,7 @@
-"""The contestants around one pass over some photos: ours, and what is possible."""
+"""Contestants around one pass over photos: ours, and the ceilings of its parts. Rates are images per second."""
 
 import tarfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +23,12 @@ from headstart.support.memory import kept_memory
 
 CLASSES = 10
 LONG_PASS = 1_000_000
-"""Images of the pass that is measured in miniature: for the few of a round alone, auto would try nothing."""
+"""Images for which auto chooses the arithmetic: for the few of a round it would not measure."""
 
 
 @dataclass
 class Extraction:
-    """The contestants around one pass over some images."""
+    """The contestants around one pass over photos."""
 
     manifest: Manifest
     config: ExtractConfig
@@ -46,10 +45,9 @@ class Extraction:
         return f"ours: {self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
 
     def ours(self) -> float:
-        """From files to a finished, synced cache. Loading and compiling the net, once a process, is left out."""
+        """From files to a finished, synced cache, without loading and compiling the net, once a process."""
         path = self.folder / "benchmark.h5"
-        with suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
         start = time.perf_counter()
         with creation.appearing(path) as temporary:
             creation.create(temporary, self.manifest, self.recipe)
@@ -59,16 +57,16 @@ class Extraction:
     @cached_property
     def classifier(self) -> Classifier:
         """The same backbone with a head, warmed up."""
-        extractor, made = self.extractor, self.recipe
-        form = made.precision, bool(made.compiled)
-        backbone = fast_module(extractor.net, extractor.scale, *form, extractor.device)
+        extractor, compiled = self.extractor, bool(self.recipe.compiled)
+        backbone = fast_module(extractor.net, extractor.scale, self.recipe.precision, compiled, extractor.device)
+        classes = tuple(map(str, range(CLASSES)))
         head = seed_head(CLASSES).to(extractor.device)
-        classifier = Classifier(Parts(backbone, head, tuple(map(str, range(CLASSES))), made, False, form[1]))
+        classifier = Classifier(Parts(backbone, head, classes, self.recipe, unit_length=False, one_shape=compiled))
         list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
         return classifier
 
     def predicting(self) -> float:
-        """From files to a CSV of classes; loading and compiling left out as for `ours`."""
+        """From files to a CSV of classes, without loading and compiling the net."""
         size, workers, classifier = self.config.batch_size, self.config.workers, self.classifier
         start = time.perf_counter()
         predict_images(classifier, str(self.manifest.root), self.folder / "benchmark.csv", "", size, workers)
@@ -76,10 +74,9 @@ class Extraction:
 
     @kept_memory()
     def backbone_ceiling(self) -> float:
-        """The backbone alone, on one batch in memory, again and again."""
-        size = self.config.batch_size
-        pixels = torch.zeros((size, self.recipe.image_px, self.recipe.image_px, 3), dtype=torch.uint8)
-        forward, pixels = self.extractor.forward(self.recipe), pixels.to(self.extractor.device)
+        """The backbone alone, again and again on one batch in memory."""
+        size, side, forward = self.config.batch_size, self.recipe.image_px, self.extractor.forward(self.recipe)
+        pixels = torch.zeros((size, side, side, 3), dtype=torch.uint8).to(self.extractor.device)
         forward(pixels).cpu()
         batches = max(1, len(self.manifest) // size)
         start = time.perf_counter()
@@ -88,12 +85,10 @@ class Extraction:
         features.cpu()
         return batches * size / (time.perf_counter() - start)
 
-    @kept_memory()
     def decode_ceiling(self) -> float:
         """Reading, decoding and resizing alone, on all cores."""
         return self._decoding(list(self.manifest.places(range(len(self.manifest)))))
 
-    @kept_memory()
     def decode_from_tar(self) -> float:
         """The same photos, read in place from one archive."""
         return self._decoding(self.packed)
@@ -107,9 +102,9 @@ class Extraction:
         names = map(self.manifest.relative_path, range(len(self.manifest)))
         return list(enumerate(archives.place_of(f"{path}/{name}") for name in names))
 
+    @kept_memory()
     def _decoding(self, places: list[tuple[int, Place]]) -> float:
-        workers, ahead = self.extractor.workers, 2 * self.config.batch_size
         start = time.perf_counter()
-        for _ in stream(places, self.recipe.geometry, workers, ahead):
+        for _ in stream(places, self.recipe.geometry, self.extractor.workers, 2 * self.config.batch_size):
             pass
         return len(places) / (time.perf_counter() - start)

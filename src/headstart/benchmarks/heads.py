@@ -1,4 +1,4 @@
-"""The contestants around training heads on cached features: the loop that people write, one head, many heads.
+"""Contestants around training heads on cached features: the loop that people write, one head, many heads.
 
 N rows, D = 2048 features, C = 10 classes, K = 64 heads.
 """
@@ -9,10 +9,10 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.benchmarks.by_hand import seed_head
+from headstart.benchmarks.by_hand import epoch_rate, seed_head
 from headstart.cache.layout import FEATURES
 from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import evaluate
@@ -23,9 +23,9 @@ from headstart.support.memory import kept_memory
 
 CLASSES = 10
 DISTANCE = 0.08
-"""Of the classes' means, in deviations of each feature: an epoch over 50,000 rows leaves some to be confused."""
+"""Between the means of the classes, in deviations of each feature: an epoch over 50,000 rows leaves some errors."""
 PART = 10
-"""Many heads learn from one row in so many, or a round would take minutes."""
+"""Many heads learn from one row in 10, or a round would take minutes."""
 SETTINGS = [
     HeadConfig(lr=lr, dropout=dropout, weight_decay=weight_decay)
     for lr, dropout, weight_decay in product((3e-4, 1e-3, 3e-3, 1e-2), (0.0, 0.2, 0.4, 0.6), (0.0, 1e-5, 1e-4, 1e-3))
@@ -35,13 +35,13 @@ SETTINGS = [
 
 @dataclass
 class Heads:
-    """All train the seed's head for one epoch in batches of 32; rates are rows per second, times the heads."""
+    """All train the seed's head for one epoch in batches of 32. Rates are rows per second, times the heads."""
 
     rows: int
     device: torch.device
 
     def __post_init__(self) -> None:
-        self.features = _made_up(self.rows, self.device)
+        self.features = _generated(self.rows, self.device)
         self.normalization = Normalization.fit(self.features, "standardize")
         part = self.features.rows["train"][::PART]
         self.part = replace(self.features, rows={**self.features.rows, "train": part})
@@ -51,23 +51,15 @@ class Heads:
         """What people write: TensorDataset, DataLoader, nn.Sequential, torch.optim.Adam."""
         train, val = (self.features.rows[split] for split in ("train", "val"))
         stored = self.features.values
-        assert isinstance(stored, Tensor)  # made up in memory
+        assert isinstance(stored, Tensor)  # in memory
         values, labels = self.normalization(stored).cpu(), self.features.labels.cpu()
         torch.manual_seed(0)
         head = seed_head(CLASSES).to(self.device)
-        optimizer, criterion = torch.optim.Adam(head.parameters(), lr=1e-3), nn.CrossEntropyLoss()
         loader = DataLoader(TensorDataset(values[train.cpu()], labels[train.cpu()]), batch_size=32, shuffle=True)
-        start, total = time.perf_counter(), 0.0
-        for batch, truth in loader:
-            optimizer.zero_grad()
-            loss = criterion(head(batch.to(self.device)), truth.to(self.device))
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-        rate = len(train) / (time.perf_counter() - start)
+        rate = epoch_rate(loader, head, self.device)
         with torch.inference_mode():
-            found = head.eval()(values[val.cpu()].to(self.device)).argmax(dim=1).cpu()
-        self.accuracies["plain loop"] = float((found == labels[val.cpu()]).float().mean())
+            predicted = head.eval()(values[val.cpu()].to(self.device)).argmax(dim=1).cpu()
+        self.accuracies["plain loop"] = float((predicted == labels[val.cpu()]).float().mean())
         return rate
 
     @kept_memory()
@@ -80,30 +72,30 @@ class Heads:
 
     @kept_memory()
     def with_views(self) -> float:
-        """The same head, for which each row shows one of 9 views of its image."""
+        """The same head, with one of 9 views of its image for each row."""
         stored, rows = self.features.values, len(self.features.labels)
         assert isinstance(stored, Tensor)
-        places = torch.arange(9 * rows, device=self.device).view(9, rows)
-        features = replace(self.features, values=stored.repeat(9, 1), places=places)
+        offsets = torch.arange(9 * rows, device=self.device).view(9, rows)
+        features = replace(self.features, values=stored.repeat(9, 1), offsets=offsets)
         return self._epoch(Trainer(features, self.normalization, [HeadConfig()]))
 
     @kept_memory()
     def many(self) -> float:
-        """K heads for an epoch, in stacks of what the cache of the processor holds."""
+        """K heads for an epoch, in stacks that fit the processor's cache."""
         trainers = [Trainer(self.part, self.normalization, stack) for stack in stacks(SETTINGS, self.part)]
         return len(SETTINGS) / sum(len(trainer.records) / self._epoch(trainer) for trainer in trainers)
 
     def swept(self) -> float:
-        """K heads for 10 epochs, the worse half dropped after 1, 2, 4 and 8: as if all had been trained to the end."""
+        """K heads for 10 epochs, the worse half dropped after 1, 2, 4 and 8; all count as trained to the end."""
         start = time.perf_counter()
         sweep(self.part, SETTINGS, halving=True)
         work = sum(setting.epochs for setting in SETTINGS) * len(self.part.rows["train"])
         return work / (time.perf_counter() - start)
 
     def describe(self) -> str:
-        """How well the two loops had learned after their epoch, in a line."""
-        found = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in self.accuracies.items())
-        return f"validation accuracy after an epoch: {found}"
+        """Accuracies of the two loops after their epoch, in a line."""
+        accuracies = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in self.accuracies.items())
+        return f"validation accuracy after an epoch: {accuracies}"
 
     def _epoch(self, trainer: Trainer) -> float:
         start = time.perf_counter()
@@ -111,7 +103,7 @@ class Heads:
         return len(trainer.records) * len(trainer.features.rows["train"]) / (time.perf_counter() - start)
 
 
-def _made_up(rows: int, device: torch.device) -> Features:
+def _generated(rows: int, device: torch.device) -> Features:
     """Clouds of float16, one for each class, and a tenth as many rows again for validation."""
     generator = np.random.default_rng(0)
     count = rows + max(1, rows // 10)

@@ -1,7 +1,6 @@
-"""Photos to measure with: real ones, used again as often as needed, or made up."""
+"""Photos to measure with: real ones, used again as often as needed, or generated ones."""
 
 import warnings
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -15,36 +14,32 @@ from headstart.errors import DataError, DataWarning
 
 
 def gather(source: Path | None, folder: Path, count: int) -> Manifest:
-    """A data set of `count` photos, each with other bytes, so that none is recognised as a copy.
+    """A data set of `count` photos in `folder`, each with other bytes, so that none is recognised as a copy.
 
-    Args:
-        source: a folder of images, used again and again; None makes pictures of 500 x 400 pixels.
-        folder: where to put them.
-        count: how many.
+    They come from the folder `source`; None generates pictures of 500 x 400 pixels.
 
     Raises:
         DataError: the folder holds no images.
     """
-    originals = list(_photos(source)) if source else [_made_up(seed) for seed in range(32)]
+    originals = _photos(source) if source else [_generated(seed) for seed in range(32)]
     if not originals:
         raise DataError(f"{source} holds no images to measure with.")
     for number in range(count):
         path = folder / ("even", "odd")[number % 2] / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Decoders stop at the end marker: what follows changes the digest, not the picture.
+        # Decoders stop at the end marker: bytes after it change the digest, not the picture.
         path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # nobody trains on them
+        warnings.simplefilter("ignore", DataWarning)  # of splits without images
         return labelled.load(str(folder))
 
 
-def _photos(source: Path) -> Iterator[bytes]:
-    for path in sorted(source.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            yield path.read_bytes()
+def _photos(source: Path) -> list[bytes]:
+    files = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return [path.read_bytes() for path in files]
 
 
-def _made_up(seed: int) -> bytes:
+def _generated(seed: int) -> bytes:
     """A JPEG of about 60 kB with the detail of a photo: noise of falling amplitude on finer and finer grids."""
     generator = np.random.default_rng(seed)
     picture = np.full((400, 500, 3), 128.0)

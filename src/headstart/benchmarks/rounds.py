@@ -1,11 +1,11 @@
 """Contestants run in turn, round by round, on the same work.
 
-Machines drift by a factor of two within minutes, so what counts is the ratio within a round, and the median over the
-rounds.
+The speed of a machine changes by a factor of two within minutes, so the median of the ratios within a round counts.
 """
 
 import multiprocessing
 import os
+import platform
 import statistics
 from collections import deque
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 Contestant = Callable[[], float]
-"""Does its work once; returns how much of it per second."""
+"""Does its work once; returns the rate, in units of work per second."""
 Rates = dict[str, list[float]]
-"""Of each contestant, round by round."""
+"""Rates of each contestant, round by round."""
 
 
 def in_its_own_process(contestant: Contestant) -> Contestant:
-    """As a script of its own would run: nothing that ran before it has arranged the memory."""
+    """The contestant as a script of its own: memory is not arranged by what ran before it."""
 
     def run() -> float:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -32,7 +32,7 @@ def in_its_own_process(contestant: Contestant) -> Contestant:
 
 
 def rounds(contestants: dict[str, Contestant], count: int) -> Rates:
-    """Runs all in turn, `count` times, each round beginning with another: their rates, by name and round."""
+    """Runs all in turn, `count` times; each round begins with another one."""
     rates: Rates = {name: [] for name in contestants}
     for number in range(count):
         names = deque(contestants)
@@ -48,9 +48,7 @@ def ratio(rates: Rates, name: str, baseline: str) -> float:
 
 
 def machine(device: torch.device) -> str:
-    """What this was measured on, in a line."""
-    import platform
-
+    """Processor, accelerator and torch version, in a line."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

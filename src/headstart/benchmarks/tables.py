@@ -1,4 +1,4 @@
-"""What was measured, as lines for a terminal."""
+"""The figures of a benchmark as lines for a terminal."""
 
 import statistics
 
@@ -18,13 +18,13 @@ BASELINES = {
     "64 heads, halving": "plain loop",
     "fine-tuning": "plain fine-tuning",
 }
-"""What a contestant is compared with."""
+"""The contestant that another is compared with."""
 EPOCHS = 10
-"""Of an experiment."""
+"""Epochs of an experiment."""
 
 
 def table(rates: Rates) -> list[str]:
-    """Median rates, their range, and the ratios that matter."""
+    """Median rates, their ranges, and the ratios to `BASELINES`."""
     lines = [f"{'':22}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
     for name, values in rates.items():
         baseline = BASELINES.get(name)
@@ -45,10 +45,9 @@ def _number(value: float) -> str:
 
 
 def limits(rates: Rates) -> list[str]:
-    """How near the pass comes to what decoding and backbone could do.
+    """Share that the pass reaches of what decoding and backbone allow.
 
-    They share the cores of a CPU, so the rate to reach there is 1 / (1/backbone + 1/decode); on a GPU it is the smaller
-    of the two.
+    On a CPU they share the cores, so the limit is 1 / (1/backbone + 1/decode); on a GPU it is the smaller of the two.
     """
     pairs = list(zip(rates["backbone ceiling"], rates["decode ceiling"], strict=True))
     ceilings = {
@@ -62,7 +61,7 @@ def limits(rates: Rates) -> list[str]:
 
 
 def costs(rates: Rates, images: int) -> list[str]:
-    """What experiments of `EPOCHS` epochs cost: with the backbone run in every epoch, and with kept features."""
+    """Time of experiments of `EPOCHS` epochs: with the backbone run in every epoch, and with kept features."""
     every, once, head = (statistics.median(rates[name]) for name in ("backbone each epoch", "ours", "one head"))
     again, further = EPOCHS * images / every, EPOCHS * images / head
     lines = [f"{f'{EPOCHS} epochs on {images:,} images':32}{'backbone each epoch':>20}{'ours':>14}{'ratio':>10}"]

@@ -27,6 +27,7 @@ METADATA_BYTES = 2**16
 """More than HDF5 itself writes around our columns and attributes."""
 
 Columns = dict[str, NDArray[Any]]
+Attributes = dict[str, str | int | bytes]
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def create(
         ) from None
 
 
-def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: Mapping[str, str | int | bytes]) -> int:
+def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: Attributes) -> int:
     """At most how many bytes the file takes beside its features."""
     all_columns = [column for part in (columns, *groups.values()) for column in part.values()]
     texts = 2 * sum(len(str(value)) for value in attributes.values())
@@ -137,7 +138,7 @@ def _row_columns(count: int) -> Columns:
 
 def _attributes(
     manifest: Manifest, recipe: Recipe, notes: Mapping[str, Any], views: AugmentedViews | None
-) -> dict[str, str | int | bytes]:
+) -> Attributes:
     about_views = views and {
         "augmentation": views.augmentation.to_json(),
         "augmentation_digest": views.augmentation.digest(),
@@ -159,11 +160,7 @@ def _attributes(
 
 
 def _write_metadata(
-    path: Path,
-    columns: Columns,
-    groups: Mapping[str, Columns],
-    attributes: Mapping[str, str | int | bytes],
-    recipe: Recipe,
+    path: Path, columns: Columns, groups: Mapping[str, Columns], attributes: Attributes, recipe: Recipe
 ) -> int | None:
     """Returns where the features of the first augmented view begin, behind all else."""
     count = len(columns["labels"])

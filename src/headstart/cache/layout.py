@@ -45,11 +45,7 @@ def view_names(names: Iterable[str]) -> list[str]:
 
 
 def refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
-    """Refuses an HDF5 file that is no cache, or one that this version cannot read.
-
-    Raises:
-        CacheError: it says which.
-    """
+    """Raises CacheError for an HDF5 file that is no cache, or none that this version can read."""
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
     if attributes["format_version"] > FORMAT_VERSION:

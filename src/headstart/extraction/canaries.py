@@ -18,19 +18,19 @@ float16 storage alone costs 5e-4; the rest is what devices and library versions 
 def sample_of(cache: FeatureCache, count: int) -> NDArray[np.bool_]:
     """(V + 1, N) with at most `count` done rows, spread over all views."""
     done = np.stack([view.status == DONE for view in cache.views])
-    places = np.flatnonzero(done)
-    chosen = places[np.linspace(0, len(places) - 1, min(count, len(places)), dtype=np.int64)]
+    cells = np.flatnonzero(done)
+    chosen = cells[np.linspace(0, len(cells) - 1, min(count, len(cells)), dtype=np.int64)]
     return np.isin(np.arange(done.size), chosen).reshape(done.shape)
 
 
-def difference_from(cache: FeatureCache, places: Sequence[tuple[int, int]], features: NDArray[np.float32]) -> float:
+def difference_from(cache: FeatureCache, rows: Sequence[tuple[int, int]], features: NDArray[np.float32]) -> float:
     """The largest difference between features and those that a cache holds, relative to the largest value.
 
     Args:
-        cache: that holds them.
-        places: (m,) view and row of each.
+        cache: holds them.
+        rows: (m,) view and row of each.
         features: (m, D).
     """
-    stored = [cache.views[view].gather(np.array([row]))[0] for view, row in places]
-    then = np.array(stored, np.float32).reshape(features.shape)
-    return float(np.abs(features - then).max(initial=0.0) / np.abs(then).max(initial=1e-30))
+    stored = [cache.views[view].gather(np.array([row]))[0] for view, row in rows]
+    before = np.array(stored, np.float32).reshape(features.shape)
+    return float(np.abs(features - before).max(initial=0.0) / np.abs(before).max(initial=1e-30))

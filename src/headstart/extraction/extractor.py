@@ -1,8 +1,4 @@
-"""The one pass: read, decode, forward and write, all overlapped.
-
-Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the
-next is computed.
-"""
+"""The backbone made ready, and what goes through it: a sample, canaries, or a pass over what is pending."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +15,8 @@ from headstart.errors import CacheError
 from headstart.extraction import precision
 from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
 from headstart.extraction.one_pass import Pass, PassReport, load_views
-from headstart.images.decoding import Geometry
 from headstart.images.loading import Loaded, batches, default_workers, readable, stream
-from headstart.models.precision import BatchSizes
+from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.support.devices import pick_device
@@ -31,7 +26,7 @@ from headstart.support.team import Team
 
 @dataclass
 class Extractor:
-    """A backbone made ready: loaded, frozen. Made once, used for the sample, the canaries and the pass."""
+    """A backbone, loaded and frozen once for all that goes through it."""
 
     config: ExtractConfig
     device: torch.device = field(init=False)
@@ -56,15 +51,14 @@ class Extractor:
             CacheError: not one image is readable.
         """
         images = len(manifest) if images is None else images
-        if asked.precision != "auto" and asked.compiled is not None:
-            return precision.resolve(asked, self.net, self.scale, np.empty(0, np.uint8), images, self.device)
-        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
-        sample = self._sample(manifest, asked.geometry, size)
+        is_open = asked.precision == "auto" or asked.compiled is None
+        sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
         return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
 
-    def _sample(self, manifest: Manifest, geometry: Geometry, size: int) -> NDArray[np.uint8]:
-        images = stream(manifest.places(range(len(manifest))), geometry, self.workers, self.workers)
-        first = next(batches(readable(images, lambda image: None), size, geometry.image_px), None)
+    def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
+        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
+        images = stream(manifest.places(range(len(manifest))), asked.geometry, self.workers, self.workers)
+        first = next(batches(readable(images, lambda image: None), size, asked.image_px), None)
         if first is None:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
@@ -96,7 +90,8 @@ class Extractor:
         """
         form = (made.precision, bool(made.compiled))
         if form not in self._forms:
-            precision.check_compiler(made, self.device)
+            if made.compiled:
+                require_compiler(self.device)
             self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
         return self._forms[form]
 
@@ -112,7 +107,7 @@ class Extractor:
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]
     ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
-        """Computes some rows from their images once more.
+        """Computes finished rows again from their images.
 
         Args:
             cache: whose recipe and images.

@@ -4,10 +4,8 @@ N images of the data as it is now.
 """
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +35,7 @@ class Growth:
     """
 
     def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool) -> None:
-        """Changes nothing yet.
-
-        Args:
-            cache: the old one.
-            manifest: the images as they are now.
-            check_bytes: read all images, also where size and time of the file are as before.
-        """
+        """Changes nothing yet. With `check_bytes` all images are read, also those whose size and time are the same."""
         self.cache, self.manifest, self.check_bytes = cache, manifest, check_bytes
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
@@ -73,13 +65,11 @@ class Growth:
             creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views)
             grown = FeatureCache(temporary)
             for view in grown.views:
-                self._fill(view, [source.views[view.view] for source in sources if _has(source, view.view, grown)])
-
-    def _fill(self, view: View, sources: Sequence[View]) -> None:
-        with CacheWriter(view) as writer:
-            for source in sources:
-                _copy(writer, source, self.digests)
-            writer.commit(sources[0].seconds if sources else 0.0)
+                same_views = [source.views[view.view] for source in sources if _has(source, view.view, grown)]
+                with CacheWriter(view) as writer:
+                    for source in same_views:
+                        _copy(writer, source, self.digests)
+                    writer.commit(same_views[0].seconds if same_views else 0.0)
 
     def refuse_other_data(self) -> None:
         """Stops before finished rows are dropped that a person may still want.
@@ -155,8 +145,6 @@ def passing_again(view: View) -> NDArray[np.int64]:
     """Unreadable rows that may be readable now, though their files have not changed: a permission was given."""
     reasons = [REASONS.index(reason) for reason in PASSING]
     rows = np.flatnonzero((view.status == UNREADABLE) & np.isin(view.reasons, reasons))
-    return rows[[os.access(_file(place), os.R_OK) for _, place in view.manifest.places(rows)]] if len(rows) else rows
-
-
-def _file(place: Path | Member) -> Path:
-    return place.archive if isinstance(place, Member) else place
+    places = [place for _, place in view.manifest.places(rows)]
+    files = [place.archive if isinstance(place, Member) else place for place in places]
+    return rows[np.array([os.access(file, os.R_OK) for file in files], np.bool_)]

@@ -1,4 +1,8 @@
-"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped."""
+"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped.
+
+Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the next
+is computed.
+"""
 
 import time
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Decides, once for each cache, in which arithmetic the backbone runs: by measuring on the user's own images.
+"""Decides once for each cache in which arithmetic the backbone runs, by measuring it on the user's own images.
 
 B images in the sample, D = 2048 features.
 """
@@ -40,7 +40,7 @@ def resolve(
         asked: precision may be auto, compiled None.
         net: frozen.
         scale: of its pixels.
-        sample: (B, H, W, 3) uint8, the first images of the data.
+        sample: (B, H, W, 3) uint8, the first images of the data; may be empty if nothing is left open.
         images: how many the pass will see.
         device: where it will run.
 
@@ -50,31 +50,16 @@ def resolve(
     Raises:
         SettingsError: compilation was asked for and there is no C++ compiler.
     """
-    if asked.precision != "auto" and asked.compiled is not None:
-        check_compiler(asked, device)
-        return asked, {}
+    if asked.compiled:  # no silent fallback: eager arithmetic differs in the last bits
+        require_compiler(device)
     pixels = torch.from_numpy(sample).to(device)
-    notes: dict[str, float] = {}
-    precision = asked.precision
+    precision, compiled, notes = asked.precision, asked.compiled, dict[str, float]()
     if precision == "auto":
         precision, notes = _precision(net, scale, pixels, images, device)
-    compiled = asked.compiled
     if compiled is None:
         rate, _ = _timed(fast_form(net, scale, precision, False, device), pixels)
         compiled = _compile_pays(images / rate, device)
-    resolved = replace(asked, precision=precision, compiled=compiled)
-    check_compiler(resolved, device)
-    return resolved, notes
-
-
-def check_compiler(recipe: Recipe, device: torch.device) -> None:
-    """Refuses a compiled recipe where nothing can compile it: eager arithmetic differs in the last bits.
-
-    Raises:
-        SettingsError: there is no C++ compiler.
-    """
-    if recipe.compiled:
-        require_compiler(device)
+    return replace(asked, precision=precision, compiled=compiled), notes
 
 
 def _precision(
@@ -125,8 +110,8 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
 def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:
     """How well features agree with reference features in what distinguishes images.
 
-    All features of a net share a large mean, so that a plain cosine is near 1 whatever happens; the mean of the
-    reference is subtracted from both sides first.
+    All features of a net share a large mean, so that plain cosines are always near 1; the mean of the reference is
+    subtracted from both first.
 
     Args:
         reference: (B, D).

@@ -113,7 +113,6 @@ class _Update:
 
     @cached_property
     def extractor(self) -> "Extractor":
-        """The backbone, loaded when the first image must go through it."""
         from headstart.extraction.extractor import Extractor
 
         return Extractor(self.config)

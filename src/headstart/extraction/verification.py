@@ -14,19 +14,18 @@ from headstart.support.progress import bar
 
 def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:
     """View and number of every done row that does not have the checksum that was written with it."""
-    found: list[tuple[int, int]] = []
-    views = cache.views
-    with bar(len(cache) * len(views), "verifying", "rows") as progress:
-        for view in views:
+    damaged: list[tuple[int, int]] = []
+    with bar(len(cache) * len(cache.views), "verifying", "rows") as progress:
+        for view in cache.views:
             for rows, features in view.blocks(verify=False):
-                found += [(view.view, row) for row in view.damaged(rows, features)]
+                damaged += [(view.view, row) for row in view.damaged(rows, features)]
                 progress.update(len(rows))
-    return found
+    return damaged
 
 
 @dataclass(frozen=True)
 class Again:
-    """Some rows, extracted again from their images."""
+    """Rows extracted again from their images."""
 
     compared: int
     changed: list[int]
@@ -51,7 +50,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Aga
         config: says the device, and where weights lie that came from a file.
 
     Raises:
-        WeightsError: the weights of the recipe are not to be had.
+        WeightsError: the weights of the recipe cannot be found or downloaded.
     """
     from headstart.extraction.canaries import CANARY_TOLERANCE, difference_from, sample_of
     from headstart.extraction.extractor import Extractor
@@ -66,7 +65,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> Aga
 
 
 def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:
-    """What half precision saves and costs, measured on rows extracted again where images and weights are at hand."""
+    """What storing in half precision saves and costs; the cost is measured on rows extracted again, if possible."""
     saved = len(cache) * FEATURES * (4 - np.dtype(cache.recipe.storage).itemsize) / 1e6
     line = f"storage: {cache.recipe.storage} saves {saved:,.1f} MB"
     count = 8 if config.sample is None else config.sample

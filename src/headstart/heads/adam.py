@@ -1,10 +1,11 @@
-"""Adam and AdamW for K heads at once: torch's fused kernel, without what torch.optim does around it in every step.
+"""Adam and AdamW for K heads at once, by torch's fused kernel. P parameters of one head.
 
-On 2 cores that is 45 of the 1,000 µs of a step. P parameters of one head.
+With `torch.optim.Adam(fused=True)`, which does more than call this kernel in every step, one head trains at 0.87 times
+the speed and 64 heads at 0.95 times (AMD Zen 4, 2 cores).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,57 +18,42 @@ DEFAULTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximi
 
 
 class StackedAdam:
-    """An optimiser with a learning rate and a weight decay for each row.
+    """An optimiser with a learning rate and a weight decay for each head.
 
     Attributes:
-        means: (K, P), of the gradients.
-        squares: (K, P), means of their squares.
-        steps: of each head so far.
+        state: means of the gradients (K, P), means of their squares (K, P), and the number of steps (K,).
     """
 
-    def __init__(self, parameters: Tensor, gradients: Tensor, configs: Sequence[HeadConfig]) -> None:
-        """Begins; parameters and gradients are read and written in place.
+    def __init__(
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        configs: Sequence[HeadConfig],
+        state: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Begins, or goes on with the state of other optimisers.
 
         Args:
-            parameters: (K, P).
-            gradients: (K, P).
-            configs: of the K heads, with one optimiser.
+            parameters: (K, P), changed in place.
+            gradients: (K, P), read in every step.
+            configs: of the K heads, with one kind of optimiser.
+            state: see there; changed in place.
         """
-        self.parameters, self.gradients, self.configs = parameters, gradients, list(configs)
-        self.means, self.squares = torch.zeros_like(parameters), torch.zeros_like(parameters)
-        self.steps = torch.zeros(len(parameters), device=parameters.device)
-        self._group()
-
-    def _group(self) -> None:
-        """Heads of one rate and decay are one call; views of their rows are made once."""
-        alike: dict[tuple[float, float], list[int]] = {}
-        for head, config in enumerate(self.configs):
-            alike.setdefault((config.lr, config.weight_decay), []).append(head)
-        columns = (self.parameters, self.gradients, self.means, self.squares)
-        self._groups: list[tuple[float, float, list[Any]]] = [
-            (
-                *setting,
-                [*([rows[head] for head in heads] for rows in columns), [], [self.steps[head] for head in heads]],
-            )
-            for setting, heads in alike.items()
-        ]
+        zeros = torch.zeros_like(parameters)
+        self.parameters, self.gradients, self.kernel = parameters, gradients, KERNELS[configs[0].optimizer]
+        self.state = state or (zeros, zeros.clone(), torch.zeros(len(parameters), device=parameters.device))
+        means, squares, steps = self.state
+        heads = defaultdict(list)
+        for head, config in enumerate(configs):
+            heads[config.lr, config.weight_decay].append(head)
+        tensors = (parameters, gradients, means, squares)
+        self._calls = [
+            (setting, [*([rows[head] for head in alike] for rows in tensors), [], [steps[head] for head in alike]])
+            for setting, alike in heads.items()
+        ]  # one for all heads of a setting; the empty list is for amsgrad
 
     def step(self, factor: float) -> None:
         """One step of all heads, at `factor` times their learning rates."""
-        kernel = KERNELS[self.configs[0].optimizer]
-        self.steps += 1
-        for lr, weight_decay, rows in self._groups:
-            kernel(*rows, lr=factor * lr, weight_decay=weight_decay, **DEFAULTS)
-
-    def kept(self, places: list[int], parameters: Tensor, gradients: Tensor) -> "StackedAdam":
-        """An optimiser for some of the heads, which goes on where this one is.
-
-        Args:
-            places: of the heads.
-            parameters: (k, P) of the heads that are kept.
-            gradients: (k, P).
-        """
-        kept = StackedAdam(parameters, gradients, [self.configs[place] for place in places])
-        kept.means, kept.squares, kept.steps = self.means[places], self.squares[places], self.steps[places]
-        kept._group()
-        return kept
+        self.state[-1].add_(1)
+        for (lr, weight_decay), tensors in self._calls:
+            self.kernel(*tensors, lr=factor * lr, weight_decay=weight_decay, **DEFAULTS)

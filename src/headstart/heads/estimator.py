@@ -22,8 +22,8 @@ from headstart.support.devices import pick_device
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An MLP head on features, for pipelines, searches and cross-validation.
 
-    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. There is no validation split
-    here, so that the head of the last epoch is kept.
+    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. Without a validation split the
+    head of the last epoch is kept.
 
     Attributes:
         classes_: (C,) labels, sorted.
@@ -71,7 +71,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: (N,) labels of any kind.
 
         Raises:
-            ValueError: X or y is not what scikit-learn takes for classification.
+            ValueError: scikit-learn does not take X or y for classification.
             SettingsError: a setting is out of range.
             TrainingFailed: the loss became infinite or NaN.
         """
@@ -79,14 +79,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         config = self._config()
         self.classes_, codes = np.unique(y, return_inverse=True)
-        device, rows = pick_device(self.device), torch.arange(len(codes))
-        none = rows[:0].to(device)
-        features = Features(
-            _tensor(X).to(device),
-            torch.from_numpy(codes).to(device),
-            {"train": rows.to(device), "val": none, "test": none},
-            tuple(map(str, self.classes_)),
+        device = pick_device(self.device)
+        values, labels, rows = (
+            part.to(device) for part in (_tensor(X), torch.from_numpy(codes), torch.arange(len(codes)))
         )
+        splits = {"train": rows, "val": rows[:0], "test": rows[:0]}
+        features = Features(values, labels, splits, tuple(map(str, self.classes_)))
         self.head_ = fit_quietly(features, config).head.sequential()
         return self
 
@@ -117,10 +115,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each row: (N,), as in `classes_`. See `predict_proba`."""
-        probabilities = self.predict_proba(X)
-        found: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
-        return found
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        predicted: NDArray[Any] = self.classes_[most_probable]
+        return predicted
 
 
 def _tensor(values: Any) -> torch.Tensor:
-    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns of what it cannot write
+    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns about read-only arrays

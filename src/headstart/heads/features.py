@@ -1,6 +1,6 @@
 """What heads learn from: cached features on one device, and how they are normalised.
 
-N images, V augmented views of them, M places of features, D = 2048 features, B rows in a batch.
+N images, V augmented views of them, M = N + rows of augmented views, D = 2048 features, B rows in a block.
 """
 
 import math
@@ -22,10 +22,11 @@ from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.settings import Views
+from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
 
 BLOCK_ROWS = 4096
-"""Rows that are looked at together: 32 MiB in fp32."""
+"""Rows of a block: 32 MiB in fp32."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Features:
     """What a head learns from, on one device.
 
     Attributes:
-        values: (M, D), as stored, in memory or where they lie: those of the N images, then those of their views; rows
-            that are not done are in no split.
+        values: (M, D), as stored, in memory or in the file: the features of the N images, then those of their augmented
+            views. Rows that are not done are in no split.
         labels: (N,) int64.
         rows: of each split, ascending.
         classes: names.
-        places: (V + 1, N) where in `values` each view of an image is, the plain one first; -1 where there is none. None
+        offsets: (V + 1, N), of each view of each image in `values`, the plain view first; -1 where there is none. None
             without augmented views.
     """
 
@@ -46,20 +47,20 @@ class Features:
     labels: Tensor
     rows: dict[str, Tensor]
     classes: tuple[str, ...]
-    places: Tensor | None = None
+    offsets: Tensor | None = None
 
     @classmethod
     def load(
         cls, cache: FeatureCache, device: torch.device, memory_bytes: float = math.inf, views: int = 0, tta: int = 0
     ) -> "Features":
-        """Reads and verifies a cache; one that is larger than `memory_bytes` is read when its rows are needed.
+        """Reads and verifies a cache; features larger than `memory_bytes` stay in the file, and are read when needed.
 
         Args:
             cache: with any number of views.
-            device: where the features are wanted.
-            memory_bytes: how large those may be that are held in memory.
-            views: augmented views to learn from, too; of the same bytes as the plain one, or they do not count.
-            tta: those to answer with, where images of other splits have them.
+            device: for the features.
+            memory_bytes: the largest size of features that are held in memory.
+            views: number of augmented views to learn from.
+            tta: number of augmented views to predict with, where images of other splits have them.
 
         Raises:
             CacheDamaged: a row is not what was written.
@@ -69,18 +70,18 @@ class Features:
         if not len(rows["train"]):
             raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
         labels = torch.from_numpy(cache.manifest.labels).to(device)
-        looks = (cache, *cache.augmented[: max(views, tta)])
-        there = _wanted(looks, views, tta)
+        read = cache.views[: max(views, tta) + 1]
+        wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in read[1:])])
         row_bytes = cache.columns["features"].row_bytes
-        if row_bytes * np.count_nonzero(there) > memory_bytes:
-            window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one on its way
-            values: Tensor | FeatureFile = FeatureFile(looks, device, min(WINDOW_ROWS, window_rows))
-            places = np.arange(there.size).reshape(there.shape)
+        if row_bytes * np.count_nonzero(wanted) > memory_bytes:
+            window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one while it is read
+            values: Tensor | FeatureFile = FeatureFile(read, device, min(WINDOW_ROWS, window_rows))
+            offsets = np.arange(wanted.size).reshape(wanted.shape)
         else:
-            values = torch.from_numpy(_read(looks, there)).to(device)
-            places = np.cumsum(there).reshape(there.shape) - 1
-        found = torch.from_numpy(np.where(there, places, -1)).to(device) if len(looks) > 1 else None
-        return cls(values, labels, rows, cache.manifest.classes, found)
+            values = torch.from_numpy(_read(read, wanted)).to(device)
+            offsets = np.cumsum(wanted).reshape(wanted.shape) - 1
+        of_views = torch.from_numpy(np.where(wanted, offsets, -1)).to(device) if len(read) > 1 else None
+        return cls(values, labels, rows, cache.manifest.classes, of_views)
 
     @property
     def width(self) -> int:
@@ -89,117 +90,107 @@ class Features:
 
     @property
     def device(self) -> torch.device:
-        """Where they are wanted."""
+        """Of the features that `blocks` and `shuffled` give."""
         return self.values.device
 
     @property
     def source(self) -> Literal["memory", "file"]:
-        """Whether they are held in memory, or read from the file in every epoch."""
+        """Whether the features are held in memory, or read from the file in every epoch."""
         return "memory" if isinstance(self.values, Tensor) else "file"
 
     def has_views(self, split: str) -> bool:
         """Whether at least one image of a split has an augmented view."""
-        return self.places is not None and bool((self.places[1:, self.rows[split]] >= 0).any())
+        return self.offsets is not None and bool((self.offsets[1:, self.rows[split]] >= 0).any())
 
     def with_views(self, count: Views) -> "Features":
-        """The same with the first of the augmented views alone, of those that were loaded."""
-        if self.places is None or count == "all":
+        """The same features with only the first `count` of the loaded augmented views."""
+        if self.offsets is None or count == "all":
             return self
-        return replace(self, places=self.places[: count + 1] if count else None)
+        return replace(self, offsets=self.offsets[: count + 1] if count else None)
 
-    def blocks(self, rows: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some rows or places (n,), a block at a time: the rows (B,) and their features (B, D), as stored."""
-        size = size or BLOCK_ROWS
+    def blocks(self, offsets: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features at `offsets` (n,), block by block: the offsets (B,) and the features (B, D), as stored."""
+        parts = offsets.split(size or BLOCK_ROWS)
         if isinstance(self.values, FeatureFile):
-            yield from self.values.ahead(rows.split(size))
+            yield from self.values.ahead(parts)
         else:
-            yield from ((block, self.values[block]) for block in rows.split(size))
+            yield from ((part, self.values[part]) for part in parts)
 
     def shuffled(self, split: str, size: int, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rows of a split, each once, in random order: blocks as in `blocks`; only the last may be shorter.
+        """The rows of a split, each once, in random order, and the features of one view of each, drawn anew.
 
-        Each row shows one of its views, drawn anew. From a file those of neighbours are drawn together, so that they
-        are read together.
+        From a file neighbours are read together, and show views of the same number.
 
         Args:
             split: its name.
-            size: B.
+            size: B; only the last block may be smaller.
             order: decides, the same on every device.
+
+        Yields:
+            Rows (B,) and features (B, D), as stored.
         """
         rows = self.rows[split]
         if isinstance(self.values, FeatureFile):
-            drawn = self.values.shuffled(rows, size, order, lambda rows, runs: self._drawn(rows, runs, order))
-            yield from ((places % len(self.labels), values) for places, values in drawn)
+            blocks = self.values.shuffled(rows, size, order, lambda rows, runs: self._draw_views(rows, runs, order))
+            yield from ((offsets % len(self.labels), values) for offsets, values in blocks)
         else:
             mixed = torch.randperm(len(rows), generator=order)
             for block in rows[mixed.to(rows.device)].split(size):
-                yield block, self.values[self._drawn(block, torch.arange(len(block)), order)]
+                yield block, self.values[self._draw_views(block, torch.arange(len(block)), order)]
 
-    def _drawn(self, rows: Tensor, together: Tensor, order: torch.Generator) -> Tensor:
-        """Places (n,) of one view of each row (n,), the plain one where there is none of that number.
+    def _draw_views(self, rows: Tensor, groups: Tensor, order: torch.Generator) -> Tensor:
+        """Offsets (n,) of one view of each row (n,), of the plain one where that view is missing.
 
-        Args:
-            rows: which images.
-            together: (n,) numbers; rows of one number show views of one number.
-            order: decides.
+        Rows of one group, by their numbers `groups` (n,), get the same view.
         """
-        if self.places is None:
+        if self.offsets is None:
             return rows
-        views = torch.randint(len(self.places), (int(together.max()) + 1,), generator=order)
-        places = self.places[views[together.to(views.device)].to(rows.device), rows]
-        return torch.where(places < 0, rows, places)
+        views = torch.randint(len(self.offsets), (int(groups.max()) + 1,), generator=order)
+        offsets = self.offsets[views[groups.to(views.device)].to(rows.device), rows]
+        return torch.where(offsets < 0, rows, offsets)
 
-    def means(self, rows: Tensor, answers: Callable[[Tensor], Tensor]) -> Tensor:
-        """Answers to some rows, each the mean over its views; without augmented views simply the answers.
+    def means(self, rows: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
+        """Predictions for `rows` (n,), each the mean over the views of its image.
 
         Args:
             rows: (n,).
-            answers: from features (B, D), as stored, to probabilities (B, C).
+            predict: from features (B, D), as stored, to probabilities (B, C).
 
         Returns:
             (n, C).
         """
-        total = torch.cat([answers(values) for _, values in self.blocks(rows)])
+        total = torch.cat([predict(values) for _, values in self.blocks(rows)])
         counts = torch.ones(len(rows), 1, device=rows.device)
-        for places in () if self.places is None else self.places[1:, rows]:
-            there = (places >= 0).nonzero().flatten()
-            parts = [answers(values) for _, values in self.blocks(places[there])]
-            total[there] += torch.cat([total[:0], *parts])
-            counts[there] += 1
+        for offsets in () if self.offsets is None else self.offsets[1:, rows]:
+            present = (offsets >= 0).nonzero().flatten()
+            predictions = [predict(values) for _, values in self.blocks(offsets[present])]
+            total[present] += torch.cat([total[:0], *predictions])
+            counts[present] += 1
         return total / counts
 
 
-def _wanted(looks: Sequence[View], views: int, tta: int) -> NDArray[np.bool_]:
-    """(V + 1, N) which features are wanted: all plain ones, and of the augmented ones those that are there and used."""
-    wanted = np.ones((len(looks), len(looks[0])), np.bool_)
-    for look in looks[1:]:
-        wanted[look.view] = looks[0].used(look, views, tta)
-    return wanted
-
-
-def _read(looks: Sequence[View], there: NDArray[np.bool_]) -> NDArray[Any]:
-    """The features of several views, one after the other: (M, D), of augmented ones those that are `there`."""
-    count, dtype = np.count_nonzero(there, axis=1), looks[0].columns["features"].dtype
-    values = np.empty((int(count.sum()), FEATURES), dtype)
-    looks[0].read(into=values[: len(looks[0])])
-    parts = np.split(values, np.cumsum(count))[1:-1]
+def _read(views: Sequence[View], wanted: NDArray[np.bool_]) -> NDArray[Any]:
+    """(M, D): all features of the plain view, then the `wanted` ones (V + 1, N) of each augmented view."""
+    counts = np.count_nonzero(wanted, axis=1)
+    values = np.empty((int(counts.sum()), FEATURES), views[0].columns["features"].dtype)
+    parts = np.split(values, np.cumsum(counts)[:-1])
+    views[0].read(into=parts[0])
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        for _ in pool.map(_read_rows, looks[1:], there[1:], parts):
-            pass
+        list(pool.map(_read_rows, views[1:], wanted[1:], parts[1:]))
     return values
 
 
-def _read_rows(look: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
+def _read_rows(view: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
     begin = 0
-    for rows, block in look.blocks():
-        found = block[wanted[rows]]
-        into[begin : begin + len(found)] = found
-        begin += len(found)
+    for rows, block in view.blocks():
+        kept = block[wanted[rows]]
+        into[begin : begin + len(kept)] = kept
+        begin += len(kept)
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """(x / |x|, if asked − mean) / deviation, in fp32."""
+    """(x − mean) / deviation in fp32, where x is brought to length 1 before if `unit_length`."""
 
     unit_length: bool
     mean: Tensor
@@ -207,8 +198,8 @@ class Normalization:
 
     @classmethod
     @kept_memory()
-    def fit(cls, features: Features, kind: Literal["standardize", "l2", "none"]) -> "Normalization":
-        """Learns mean and deviation from the training split; a feature that never changes is only centred."""
+    def fit(cls, features: Features, kind: Normalize) -> "Normalization":
+        """Learns mean and deviation from the training split; a feature that is constant there is only centred."""
         mean, deviation = torch.zeros(features.width), torch.ones(features.width)
         if kind == "standardize":
             mean, deviation = _moments(features, features.rows["train"])
@@ -223,7 +214,7 @@ class Normalization:
 
 
 def _moments(features: Features, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of some rows, summed in float64, block by block to save memory."""
+    """Mean and deviation (D,) over `rows` (n,), summed in float64."""
     total = torch.zeros(features.width, dtype=torch.float64)
     squares = torch.zeros_like(total)
     for _, values in features.blocks(rows):

@@ -1,4 +1,4 @@
-"""Heads put in order by validation: seeds of one setting together, as values, as a table and as lines."""
+"""The ranking of many heads by validation, seeds of one setting together."""
 
 import dataclasses
 import statistics
@@ -18,7 +18,7 @@ class Setting:
 
     @property
     def epochs(self) -> int:
-        """How many its heads were trained."""
+        """Number of epochs that its heads were trained."""
         return max(len(record.history) for record in self.records)
 
     @property
@@ -30,23 +30,23 @@ class Setting:
 
     @property
     def score(self) -> tuple[float, float]:
-        """Mean validation accuracy, and negative mean loss for equals; a head that failed counts as 0."""
+        """Mean validation accuracy, then negative mean loss; the accuracy of a head that failed counts as 0."""
         accuracies, losses = zip(*(record.score for record in self.records), strict=True)
         return statistics.fmean(accuracies), statistics.fmean(losses)
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the validation accuracy over the seeds; 0 of one."""
+        """Standard deviation of the validation accuracy over the seeds; 0 for one seed."""
         return statistics.stdev(record.score[0] for record in self.records) if len(self.records) > 1 else 0.0
 
     @property
     def best(self) -> Record:
-        """Its best head."""
+        """The best of its heads."""
         return max(self.records, key=lambda record: record.score)
 
 
 def ranked(records: Sequence[Record]) -> list[Setting]:
-    """Settings, best first: those trained to the end, then those dropped, the latest first, and the failed last."""
+    """Settings, best first: finished ones, then dropped ones, the last dropped first, then failed ones."""
     groups: dict[HeadConfig, list[Record]] = {}
     for record in records:
         groups.setdefault(replace(record.config, seed=0), []).append(record)
@@ -59,13 +59,13 @@ def ranked(records: Sequence[Record]) -> list[Setting]:
 
 
 def in_words(config: HeadConfig) -> dict[str, Any]:
-    """What decides a head; the widths of the hidden layers as the word that `--hidden` of a sweep takes."""
+    """The settings that decide a head; hidden layers as the word that `--hidden` of a sweep takes."""
     values = {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
     return {**values, "hidden": ",".join(map(str, config.hidden)) or "none"}
 
 
 def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
-    """One row for each head: its settings, how it ended, and the figures of its best epoch."""
+    """A row for each head: settings, status, and the figures of its best epoch."""
     return [
         {
             **in_words(record.config),
@@ -82,19 +82,14 @@ def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
 
 
 def drawn(settings: Sequence[Setting]) -> tuple[list[dict[str, Any]], int]:
-    """What `search_plots.settings_panels` takes: the settings and validation accuracy of each head, and the winner."""
-    names = [*in_words(HeadConfig()), "val_accuracy", "status"]
-    rows = [{name: row[name] for name in names if name != "seed"} for row in table(settings)]
+    """What `pictures.settings_panels` takes: the settings and validation accuracy of each head, and the winner."""
+    names = in_words(HeadConfig()).keys() - {"seed"} | {"val_accuracy", "status"}
+    rows = [{name: value for name, value in row.items() if name in names} for row in table(settings)]
     return rows, settings[0].records.index(settings[0].best)
 
 
 def lines(settings: Sequence[Setting], count: int = 10) -> list[str]:
-    """The best settings for a terminal: mean and spread over the seeds, and what distinguishes them.
-
-    Args:
-        settings: best first.
-        count: how many to show.
-    """
+    """The best `count` settings for a terminal: mean and spread over the seeds, and values that differ."""
     rows = [in_words(setting.records[0].config) for setting in settings]
     names = [name for name in rows[0] if name != "seed" and len({row[name] for row in rows}) > 1]
     shown = [["val accuracy", "epochs", *names]]

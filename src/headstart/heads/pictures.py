@@ -1,4 +1,4 @@
-"""Pictures of many heads: a sweep over settings, and accuracy against the number of training images. T heads."""
+"""Charts of many heads: a sweep over settings, and accuracy against the number of training images. T heads."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.runs.drawing import PALETTE, picture
+from headstart.runs.drawing import GREY, PALETTE, log_axis, picture
 from headstart.support.quantities import human_count
 
 MAX_COLUMNS = 3
@@ -18,7 +18,7 @@ FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})
 RESULTS = frozenset({"val_accuracy", "status"})
 """What a trial has beside its settings."""
 STATUSES = (("dropped", "#b8b8b8", "dropped by halving"), ("finished", PALETTE[0], "trained to the end"))
-SPLITS = (("val_accuracy", PALETTE[0], "validation"), ("test_accuracy", PALETTE[1], "test"))
+COUNT_TICKS = [(number * 10**power, human_count(number * 10**power)) for power in range(11) for number in (1, 2, 5)]
 
 Array = npt.NDArray[np.float64]
 
@@ -55,62 +55,73 @@ def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path
 
 
 def accuracy_by_training_images(points: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes learning_curve.png; see `draw_accuracy_by_training_images`."""
+    with picture(path, 8, 5) as figure:
+        axes = figure.subplots()
+        axes.set_title("Accuracy against training images")
+        draw_accuracy_by_training_images(points, axes)
+
+
+def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: Axes) -> None:
     """Validation and test accuracy against the number of training images: the mean over seeds, and their deviation.
 
     Args:
         points: at least one, each with train_images (1 or more), val_accuracy and test_accuracy (in [0, 1]; None or NaN
             where there is no such split). Those of equal train_images differ in their seeds.
-        path: the PNG file to write.
     """
-    with picture(path, 8, 5) as figure:
-        axes = figure.subplots()
-        axes.set(title="Accuracy against training images", xlabel="training images (log scale)", xscale="log")
-        axes.set_ylabel("accuracy: mean and deviation over seeds")
-        for key, colour, label in SPLITS:
-            _curve_over_seeds(axes, points, key, colour, label)
-        _image_axis(axes, [point["train_images"] for point in points])
-        if axes.lines:
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
+    axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation")
+    _curve_over_seeds(axes, points, "val_accuracy", color=PALETTE[0], label="validation", linestyle="--")
+    _curve_over_seeds(axes, points, "test_accuracy", color=PALETTE[1], label="test", linestyle="-")
+    log_axis(axes, [point["train_images"] for point in points], COUNT_TICKS)
+    if axes.lines:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
+
+
+def _curve_over_seeds(axes: Axes, points: Sequence[Mapping[str, Any]], key: str, color: str, **style: Any) -> None:
+    images, accuracy = np.array([(point["train_images"], point[key]) for point in points], float).T  # None becomes NaN
+    images, accuracy = images[np.isfinite(accuracy)], accuracy[np.isfinite(accuracy)]
+    if not len(images):
+        return
+    sizes = np.unique(images)
+    groups = [accuracy[images == size] for size in sizes]
+    mean = np.array([group.mean() for group in groups])
+    deviation = np.array([group.std(ddof=1) if len(group) > 1 else 0.0 for group in groups])
+    axes.fill_between(sizes, mean - deviation, mean + deviation, color=color, alpha=0.15, linewidth=0)
+    axes.plot(images, accuracy, "o", color=color, alpha=0.35, markersize=5, markeredgewidth=0)
+    axes.plot(sizes, mean, "o", color=color, linewidth=2, markersize=7, **style)
 
 
 def _panel(axes: Axes, name: str, trials: Sequence[Mapping[str, Any]], winner: int) -> None:
-    places, accuracy = _places(name, [trial[name] for trial in trials]), _drawn_accuracies(trials)
-    x, (low, high) = np.array([places[trial[name]] for trial in trials]), _range(accuracy)
-    gap = min(np.diff(sorted(places.values())), default=1.0)
-    _heads(axes, x + _jitter(len(trials), winner, gap if len(trials) > len(places) else 0), accuracy, low, trials)
-    spots = sorted(set(x[np.isfinite(accuracy)]))
-    axes.plot(spots, [np.nanmax(accuracy[x == spot]) for spot in spots], color="#555555", label="best at each value")
+    positions = _positions(name, [trial[name] for trial in trials])
+    x, gap = np.array([positions[trial[name]] for trial in trials]), min(np.diff(sorted(positions.values())), default=1)
+    failed = np.array([trial["status"] == "failed" for trial in trials])
+    accuracy = np.where(failed, np.nan, [trial["val_accuracy"] for trial in trials])
+    low, high = _range(accuracy)
+    jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(x)) * gap  # equal heads would hide each other
+    jitter[winner] = 0
+    _heads(axes, x + jitter * (len(trials) > len(positions)), accuracy, low, trials)
+    tried = sorted(set(x[np.isfinite(accuracy)]))
+    axes.plot(tried, [np.nanmax(accuracy[x == each]) for each in tried], color=GREY, label="best at each value")
     axes.plot(x[winner], accuracy[winner], "*", color=PALETTE[1], markersize=15, label="chosen")
     margin = 0.08 * (high - low) or 0.01
     axes.set(xlabel=name.replace("_", " "), ylim=(low - margin, high + margin))
-    _value_axis(axes, places, gap)
-    if name in FACTORS and 0 in places:
-        axes.axvline(places[0] + 0.5 * gap, color="#888888", linestyle=":", linewidth=1)  # no logarithm leads to 0
+    _write_values(axes, positions, gap)
+    if name in FACTORS and 0 in positions:
+        axes.axvline(positions[0] + 0.5 * gap, color=GREY, linestyle=":", linewidth=1)  # no logarithm leads to 0
 
 
 def _heads(axes: Axes, x: Array, accuracy: Array, low: float, trials: Sequence[Mapping[str, Any]]) -> None:
     """A point for each head, a triangle at the lower end for one that is further down."""
-    look: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0}
-    look["alpha"] = float(np.clip(150 / len(trials), 0.1, 0.6))  # of many heads, the crowded places show
+    style: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0}
+    style["alpha"] = float(np.clip(150 / len(trials), 0.1, 0.6))  # of many heads, the crowded places show
     for status, colour, label in STATUSES:
         here = np.array([trial["status"] == status for trial in trials])
         above, below = here & (accuracy >= low), here & (accuracy < low)
         if here.any():
-            axes.plot(x[above], accuracy[above], "o", color=colour, label=label, **look)
-            axes.plot(x[below], np.full(below.sum(), low), "v", color=colour, **look)
+            axes.plot(x[above], accuracy[above], "o", color=colour, label=label, **style)
+            axes.plot(x[below], np.full(below.sum(), low), "v", color=colour, **style)
     if (accuracy < low).any():
-        axes.plot([], [], "v", color=STATUSES[0][1], label="further down", **look)
-
-
-def _jitter(count: int, winner: int, gap: float) -> Array:
-    """Small shifts, so that equal heads do not hide each other; the same every time, and none for the winner."""
-    shifts = np.random.default_rng(0).uniform(-0.12, 0.12, count) * gap
-    shifts[winner] = 0
-    return shifts
-
-
-def _drawn_accuracies(trials: Sequence[Mapping[str, Any]]) -> Array:
-    return np.array([math.nan if trial["status"] == "failed" else trial["val_accuracy"] for trial in trials], float)
+        axes.plot([], [], "v", color=STATUSES[0][1], label="further down", **style)
 
 
 def _range(accuracy: Array) -> tuple[float, float]:
@@ -131,75 +142,29 @@ def _title(trials: Sequence[Mapping[str, Any]]) -> str:
     return f"{total}: {', '.join(counts)}" if len(counts) > 1 else total
 
 
-def _places(name: str, values: Sequence[Any]) -> dict[Any, float]:
+def _positions(name: str, values: Sequence[Any]) -> dict[Any, float]:
     """Where values lie along an axis: words side by side, numbers as they are or by their logarithm, 0 before them."""
     distinct = list(dict.fromkeys(values))
     if not all(isinstance(value, int | float) for value in distinct):
         return {value: float(number) for number, value in enumerate(distinct)}
     if name not in FACTORS:
         return {value: float(value) for value in sorted(distinct)}
-    places = {value: math.log10(value) for value in sorted(distinct) if value > 0}
-    step = min(np.diff(list(places.values())), default=1.0)
-    return ({0: min(places.values()) - max(step, 0.5)} if 0 in distinct else {}) | places
+    positions = {value: math.log10(value) for value in sorted(distinct) if value > 0}
+    step = min(np.diff(list(positions.values())), default=1.0)
+    return ({0: min(positions.values()) - max(step, 0.5)} if 0 in distinct else {}) | positions
 
 
-def _value_axis(axes: Axes, places: Mapping[Any, float], gap: float) -> None:
+def _write_values(axes: Axes, positions: Mapping[Any, float], gap: float) -> None:
     """Writes the values below an axis: all words, aslant where they are long, and the numbers that have room."""
-    first, last = min(places.values()), max(places.values())
+    first, last = min(positions.values()), max(positions.values())
     letter = 0.026 * (last - first)  # about forty of them fit below a panel
     ticks: dict[float, str] = {}
-    for value, place in places.items():
+    for value, position in positions.items():
         text = value if isinstance(value, str) else f"{value:.3g}".replace("e-0", "e-")
-        if isinstance(value, str) or not ticks or place - max(ticks) > letter * (len(text) + 1):
-            ticks[place] = text
+        if isinstance(value, str) or not ticks or position - max(ticks) > letter * (len(text) + 1):
+            ticks[position] = text
     crowded = sum(map(len, ticks.values())) > 36
     slant: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     axes.set_xticks(list(ticks), list(ticks.values()), fontsize=9, **slant)
     margin = max(0.4 * gap, 0.06 * (last - first))
     axes.set_xlim(first - margin, last + margin)
-
-
-def _curve_over_seeds(axes: Axes, points: Sequence[Mapping[str, Any]], key: str, colour: str, label: str) -> None:
-    images, accuracy = finite_pairs(points, key)
-    if not len(images):
-        return
-    sizes, mean, deviation = over_seeds(images, accuracy)
-    axes.fill_between(sizes, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(images, accuracy, "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-    axes.plot(sizes, mean, "o-", color=colour, linewidth=2, markersize=7, label=label)
-
-
-def finite_pairs(points: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array]:
-    """Training images and accuracy, (n,) each, of the points that have one.
-
-    Args:
-        points: each with train_images and `key`.
-        key: val_accuracy or test_accuracy; in [0, 1], None or NaN.
-    """
-    pairs = np.array([(point["train_images"], point[key]) for point in points], float)  # None becomes NaN
-    images, accuracy = pairs[np.isfinite(pairs[:, 1])].T
-    return images, accuracy
-
-
-def over_seeds(images: Array, accuracy: Array) -> tuple[Array, Array, Array]:
-    """Each number of training images, ascending, with the mean and the deviation of its accuracies; 0 for a single one.
-
-    Args:
-        images: (n,).
-        accuracy: (n,).
-    """
-    sizes = np.unique(images)
-    groups = [accuracy[images == size] for size in sizes]
-    deviation = [group.std(ddof=1) if len(group) > 1 else 0.0 for group in groups]
-    return sizes, np.array([group.mean() for group in groups]), np.array(deviation)
-
-
-def _image_axis(axes: Axes, images: Sequence[int]) -> None:
-    """Ticks at round numbers of images, more of them within each power of ten the shorter the axis is."""
-    low, high = min(images) / 1.6, max(images) * 1.6
-    tenths = (10, 15, 20, 30, 50, 70) if high / low < 10 else (10, 20, 50) if high / low < 1e3 else (10,)
-    ticks = sorted({number * 10**power // 10 for power in range(11) for number in tenths})
-    shown = [tick for tick in ticks if low <= tick <= high]
-    axes.set_xticks(shown, [human_count(tick) for tick in shown])
-    axes.set_xticks([], minor=True)
-    axes.set_xlim(low, high)

@@ -4,7 +4,8 @@ K heads, B rows in a batch, D = 2048 features, C classes, P parameters of one he
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -24,21 +25,27 @@ class HeadStack:
     """K heads of one shape; a row of `parameters` holds one head."""
 
     widths: tuple[int, ...]
-    """D, the hidden layers', C."""
+    """D, those of the hidden layers, C."""
     parameters: Tensor
     """(K, P): for each layer its weights, then its biases."""
-    layers: list[Layer] = field(init=False, repr=False)
-    """Views of `parameters`."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", list(_layers(self.parameters, self.widths)))
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Views of `parameters`."""
+        pairs = list(pairwise(self.widths))
+        parts = self.parameters.split([size for inputs, outputs in pairs for size in (inputs * outputs, outputs)], 1)
+        return [
+            (weight.view(-1, inputs, outputs), bias.view(-1, 1, outputs))
+            for (inputs, outputs), weight, bias in zip(pairs, parts[::2], parts[1::2], strict=True)
+        ]
 
     @classmethod
     def draw(cls, widths: Sequence[int], count: int, seed: int, device: torch.device) -> "HeadStack":
         """`count` equal heads with the initial weights that `nn.Linear` draws from a seed."""
-        row = torch.cat(
-            [part.flatten() for linear in _linears(widths, seed) for part in (linear.weight.T, linear.bias)]
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
+            linears = [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
+        row = torch.cat([part.flatten() for linear in linears for part in (linear.weight.T, linear.bias)])
         return cls(tuple(widths), row.repeat(count, 1).to(device))
 
     @classmethod
@@ -59,14 +66,14 @@ class HeadStack:
         return torch.baddbmm(bias, hidden, weight)
 
     def sequential(self, head: int, mean: Tensor, deviation: Tensor) -> nn.Sequential:
-        """One head as plain torch, which takes features as they are in the cache.
+        """One head as plain torch, for features as they are in the cache.
 
-        W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ): the standardisation becomes part of the first layer.
+        The standardisation becomes part of the first layer: W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ).
 
         Args:
-            head: which of the K.
-            mean: (D,) subtracted from features in training.
-            deviation: (D,) that they were divided by.
+            head: number of the head.
+            mean: (D,) that was subtracted from the features in training.
+            deviation: (D,) by which they were divided then.
 
         Returns:
             Linear, ReLU, Dropout, …, Linear, in eval mode, on the CPU.
@@ -84,20 +91,20 @@ class HeadStack:
 
 @dataclass(frozen=True)
 class Head:
-    """One trained head, with the normalisation of its features: a classifier of what is in the cache."""
+    """One trained head with the normalisation of its features."""
 
     stack: HeadStack
-    """Of one."""
+    """Of one head."""
     normalization: Normalization
 
     @torch.inference_mode()
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
         """(n, C) class probabilities for the rows of a split, in their order; see `Features.means`."""
-        found: NDArray[np.float32] = features.means(features.rows[split], self._answers).cpu().numpy()
-        return found
 
-    def _answers(self, values: Tensor) -> Tensor:
-        return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
+        def predict(values: Tensor) -> Tensor:
+            return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
+
+        return features.means(features.rows[split], predict).cpu().numpy()
 
     def sequential(self) -> nn.Sequential:
         """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
@@ -108,7 +115,7 @@ class Head:
 def evaluate(
     heads: HeadStack, normalization: Normalization, features: Features, split: str
 ) -> tuple[list[float], list[float]]:
-    """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
+    """Mean loss and accuracy of each head on a split; NaN when it is empty."""
     device, count = features.device, len(features.rows[split])
     loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
     for rows, values in features.blocks(features.rows[split]):
@@ -118,32 +125,15 @@ def evaluate(
     return (loss / count).tolist(), (correct / count).tolist()
 
 
-def _layers(parameters: Tensor, widths: Sequence[int]) -> list[Layer]:
-    layers, begin = [], 0
-    for inputs, outputs in pairwise(widths):
-        weight, bias = parameters[:, begin:].split(
-            [inputs * outputs, outputs, parameters.shape[1] - begin - (inputs + 1) * outputs], 1
-        )[:2]
-        layers.append((weight.view(-1, inputs, outputs), bias.view(-1, 1, outputs)))
-        begin += (inputs + 1) * outputs
-    return layers
-
-
 def parameter_count(widths: Sequence[int]) -> int:
     """P: numbers in one head of these widths."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
-def _linears(widths: Sequence[int], seed: int) -> list[nn.Linear]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
-        return [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
-
-
 def backpropagate(
     heads: HeadStack, features: Tensor, targets: Tensor, masks: Sequence[Tensor | float], gradients: HeadStack
 ) -> Tensor:
-    """Cross entropy of every head and its gradient, written out: half the time that autograd needs for so few rows.
+    """Cross entropy of every head and its gradient, written out: for so few rows autograd takes twice the time.
 
     With p = softmax(logits) and targets t the loss is −Σ t log p, and its gradient by the logits p Σ_c t − t.
 
@@ -151,7 +141,7 @@ def backpropagate(
         heads: to differentiate.
         features: (B, D), normalised.
         targets: (K or 1, B, C), weights of each class in each row's loss; a mean over rows has them divided by B.
-        masks: what each hidden layer's output is multiplied by: (K or 1, B, width) of dropout, or 1.
+        masks: factors of each hidden layer's output: (K or 1, B, width) of dropout, or 1.
         gradients: of the shape of `heads`; overwritten.
 
     Returns:

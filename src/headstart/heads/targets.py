@@ -1,4 +1,4 @@
-"""What a head is trained for: weighted, smoothed targets, dropout, and the learning rate over the steps.
+"""The targets of a head, weighted and smoothed, and its dropout.
 
 B rows in a batch, C classes, K heads.
 """
@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.heads.features import Features
+from headstart.settings.heads import ClassWeights
 
 
-def class_weights(features: Features, kind: str) -> Tensor:
-    """(C,): 1, or N / (C · images of the class in train), as scikit-learn's "balanced"; 0 for a class without any."""
+def class_weights(features: Features, kind: ClassWeights) -> Tensor:
+    """(C,): 1, or N / (C · training images of the class), as scikit-learn's "balanced"; 0 for a class without any."""
     labels = features.labels[features.rows["train"]]
     if kind == "none":
         return torch.ones(len(features.classes), device=labels.device)
@@ -20,7 +21,7 @@ def class_weights(features: Features, kind: str) -> Tensor:
 
 
 def smoothed_targets(labels: Tensor, size: int, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
-    """What torch's cross_entropy makes of weights and smoothing, for several batches at once.
+    """Targets of a cross entropy that equals torch's with these weights and smoothing, for several batches at once.
 
     Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
 
@@ -40,7 +41,7 @@ def smoothed_targets(labels: Tensor, size: int, class_weights: Tensor, label_smo
 
 
 def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:
-    """What hidden units are multiplied by: 0 with a probability for each head, else so that the mean stays.
+    """Factors of hidden units: 0 with the head's probability, else 1 / (1 − probability), which keeps the mean.
 
     Source: Srivastava et al. 2014, JMLR 15, section 10 (inverted dropout).
 
@@ -51,4 +52,4 @@ def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:
     Returns:
         (K, B, width).
     """
-    return (noise >= dropout) / (1 - dropout).clamp(min=2**-24)  # fp32 takes 0.99999999 for 1
+    return (noise >= dropout) / (1 - dropout).clamp(min=2**-24)  # 0.99999999 is 1 in fp32

@@ -1,4 +1,4 @@
-"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one. Never sees an image.
+"""Trains K ≥ 1 heads on features as one computation.
 
 B rows in a batch, C classes, K heads, P parameters of one head.
 """
@@ -24,20 +24,20 @@ from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 
 ROWS_AHEAD = 1024
-"""Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
-OWN = ("lr", "weight_decay", "dropout", "label_smoothing")
-"""Settings that each head of a stack has for itself; in all others they agree."""
+"""Rows that are gathered and normalised together: 8 MiB in fp32, which fits into a processor's cache."""
+PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
+"""Settings in which the heads of a stack may differ."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One trained head, as it was after its best epoch, and how it got there."""
+    """One trained head, as it was after its best epoch, and the course of its training."""
 
     head: Head
     history: list[dict[str, float]]
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
-    """The epoch whose weights these are: best by validation accuracy, then by loss; the last without validation."""
+    """The epoch whose weights these are; see `Record.best_epoch`."""
     train_seconds: float
 
 
@@ -56,15 +56,12 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
-    """Trains one head: shuffled batches, cross entropy.
+    """Trains one head; the same seed on the same device gives the same bits.
 
     Args:
         features: on the device where training shall run.
         config: of the head.
-        after_epoch: is given each new row of the history.
-
-    Returns:
-        The head after its best epoch. Same seed, same device: the same bits.
+        after_epoch: gets each new row of the history.
 
     Raises:
         TrainingFailed: the loss became infinite or NaN.
@@ -81,26 +78,24 @@ def fit_quietly(
 
 @dataclass
 class Record:
-    """How the training of one head went so far."""
+    """The training of one head so far."""
 
     config: HeadConfig
     history: list[dict[str, float]] = field(default_factory=list)
-    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack)."""
+    """See `Fitted.history`; the seconds are those of the whole stack."""
     best_epoch: int = 0
     """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
     failure: str = ""
-    """Why it makes no sense to go on; empty while it does."""
+    """The reason if the loss became NaN or infinite, else empty."""
 
     def add(self, row: dict[str, float]) -> bool:
-        """Notes an epoch; says whether it is the best so far."""
+        """Adds an epoch; returns whether it is the best so far."""
         self.history.append(row)
         losses = [row["train_loss"]] if math.isnan(row["val_accuracy"]) else [row["train_loss"], row["val_loss"]]
-        for loss in losses:
-            if not self.failure and not math.isfinite(loss):
-                self.failure = f"the loss became {loss} in epoch {row['epoch']:.0f}"
-        if self.failure:
-            return False
-        if self.best_epoch and score(row) < score(self.best):
+        bad = [loss for loss in losses if not math.isfinite(loss)]
+        if bad and not self.failure:
+            self.failure = f"the loss became {bad[0]} in epoch {row['epoch']:.0f}"
+        if self.failure or (self.best_epoch and score(row) < score(self.best)):
             return False
         self.best_epoch = len(self.history)
         return True
@@ -125,16 +120,16 @@ class Trainer:
     """
 
     def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
-        """Draws the initial weights: each head's are those that it would have alone.
+        """Draws the initial weights; each head gets those that it would have alone.
 
         Args:
             features: on the device where training shall run.
             normalization: fitted on the training split.
-            configs: K of them, alike but for `OWN`.
+            configs: K of them, equal but for `PER_HEAD`.
         """
         shared = configs[0]
-        if any(shared != replace(config, **{name: getattr(shared, name) for name in OWN}) for config in configs):
-            raise ValueError(f"the heads of a stack may differ in {', '.join(OWN)} alone")
+        if any(shared != replace(config, **{name: getattr(shared, name) for name in PER_HEAD}) for config in configs):
+            raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
         self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
         device = features.device
         widths = (features.width, *shared.hidden, len(features.classes))
@@ -142,39 +137,41 @@ class Trainer:
         self.noise = torch.Generator(device).manual_seed(shared.seed)
         self.class_weights = class_weights(features, shared.class_weights)
         self.steps, self.seconds = 0, 0.0
-        self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
+        self.total_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
+        self._train_from(
+            [Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device)
+        )
         self.best = self.heads.parameters.clone()
 
-    def _take(self, records: list[Record], heads: HeadStack) -> None:
+    def _train_from(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] | None = None) -> None:
+        """Takes these heads; `state` is that of their optimiser."""
         self.records, self.heads = records, heads
         self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
-        self.dropout = self._per_head("dropout")
-        self.label_smoothing = self._per_head("label_smoothing")
-        self.drops = any(record.config.dropout for record in records)
         configs = [record.config for record in records]
-        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs)
+        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
+        self.dropout = self._per_head([config.dropout for config in configs])
+        self.label_smoothing = self._per_head([config.label_smoothing for config in configs])
+        self.drops = any(config.dropout for config in configs)
 
-    def _per_head(self, name: str) -> Tensor:
-        """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
-        values = [getattr(record.config, name) for record in self.records]
-        return torch.tensor(values if len(set(values)) > 1 else values[:1], device=self.heads.parameters.device).view(
-            -1, 1, 1
-        )
+    def _per_head(self, values: list[float]) -> Tensor:
+        """(K, 1, 1), or (1, 1, 1) if all are equal, so that what follows from them is computed once."""
+        distinct = values if len(set(values)) > 1 else values[:1]
+        return torch.tensor(distinct, device=self.features.device).view(-1, 1, 1)
 
-    def keep(self, chosen: Sequence[int]) -> None:
-        """Goes on with some of the heads, as if the others had never been."""
-        places, before = list(chosen), self.optimizer
-        self._take([self.records[head] for head in places], HeadStack(self.heads.widths, self.heads.parameters[places]))
-        self.optimizer = before.kept(places, self.heads.parameters, self.gradients.parameters)
-        self.best = self.best[places]
+    def keep(self, heads: Sequence[int]) -> None:
+        """Goes on with the heads of these numbers, as if the others had never been there."""
+        kept, stack = list(heads), HeadStack(self.heads.widths, self.heads.parameters[list(heads)])
+        state = [part[kept] for part in self.optimizer.state]
+        self._train_from([self.records[head] for head in kept], stack, state)
+        self.best = self.best[kept]
 
     @property
     def epochs(self) -> int:
-        """How many were trained."""
+        """Number of epochs so far."""
         return len(self.records[0].history)
 
     def epoch(self) -> None:
-        """Shows every training row once to every head, and validates."""
+        """Trains every head on every training row once, and validates."""
         start = time.perf_counter()
         with torch.no_grad(), fast_products():
             train_losses = self._train()
@@ -189,33 +186,27 @@ class Trainer:
         """Mean loss of each head over an epoch."""
         rows, size = self.features.rows["train"], self.shared.batch_size
         total = torch.zeros(len(self.heads), device=rows.device)
-        for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
+        for drawn, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
-            targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
-            masks = [dropout_mask(noise, self.dropout) for noise in self._draw(len(chosen))]
-            for batch, *own in zip(
-                values.split(size), targets.split(size, 1), *(mask.split(size, 1) for mask in masks), strict=True
-            ):
-                total += self._step(batch, *own) * len(batch)
+            targets = smoothed_targets(self.features.labels[drawn], size, self.class_weights, self.label_smoothing)
+            masks = [dropout_mask(noise, self.dropout) for noise in self._noise(len(drawn))]
+            per_row = [part.split(size, 1) for part in (targets, *masks)]
+            for batch, *targets_and_masks in zip(values.split(size), *per_row, strict=True):
+                total += self._step(batch, *targets_and_masks) * len(batch)
         return [float(loss) for loss in total / len(rows)]
 
-    def _draw(self, rows: int) -> list[Tensor]:
-        """Uniform noise for the dropout, the same for every head: heads differ by their settings, not by luck."""
-        widths, device = self.shared.hidden if self.drops else (), self.dropout.device
-        return [torch.rand((rows, width), generator=self.noise, device=device) for width in widths]
+    def _noise(self, rows: int) -> list[Tensor]:
+        """Uniform noise for the dropout of each hidden layer, the same for every head, so that only settings differ."""
+        widths = self.shared.hidden if self.drops else ()
+        return [torch.rand((rows, width), generator=self.noise, device=self.features.device) for width in widths]
 
     def _step(self, values: Tensor, targets: Tensor, *masks: Tensor) -> Tensor:
-        """One step of every head; returns its losses (K,), means over the rows."""
+        """One step of every head; returns the losses (K,), means over the rows."""
         losses = backpropagate(self.heads, values, targets, masks or [1.0] * len(self.shared.hidden), self.gradients)
-        self.optimizer.step(self._rate_factor())
+        factor = rate_factor(self.steps, self.total_steps, self.shared.warmup, self.shared.schedule)
+        self.optimizer.step(factor)
         self.steps += 1
         return losses
-
-    def _rate_factor(self) -> float:
-        if self.shared.schedule == "constant" and not self.shared.warmup:
-            return 1.0
-        total = self.shared.epochs * math.ceil(len(self.features.rows["train"]) / self.shared.batch_size)
-        return rate_factor(self.steps, total, self.shared.warmup, self.shared.schedule)
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""

@@ -1,4 +1,4 @@
-"""The MLP head as plain torch: made from weights, and read from its file."""
+"""The MLP head as plain torch: from weights, and from its file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,7 @@ from headstart.errors import RunError
 
 
 def load_head(path: Path, dropout: float) -> nn.Sequential:
-    """A head that was saved as the state_dict of a plain `nn.Sequential`; see `plain_head`.
-
-    Args:
-        path: of the file.
-        dropout: of its Dropout layers, which a state_dict does not hold.
+    """A head that was saved as a state_dict; see `plain_head`. `dropout` is not in the file.
 
     Raises:
         RunError: the file holds no head.
@@ -24,15 +20,15 @@ def load_head(path: Path, dropout: float) -> nn.Sequential:
         head = plain_head(state, dropout)
         head.load_state_dict(state)
         return head
-    except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
+    except Exception as error:  # torch's parsers raise many kinds of errors for damaged files
         raise RunError(f"{path} does not hold a head ({type(error).__name__}): train it again.") from None
 
 
 def plain_head(state: Mapping[str, Tensor], dropout: float = 0.0) -> nn.Sequential:
     """Linear, ReLU, Dropout, …, Linear with the widths of a state_dict, whose keys are 0.weight, 0.bias, 3.weight, …"""
     modules: list[nn.Module] = []
-    for place in range(0, max(1, 3 * len(state) // 2), 3):
-        outputs, inputs = state[f"{place}.weight"].shape
+    for index in range(0, max(1, 3 * len(state) // 2), 3):
+        outputs, inputs = state[f"{index}.weight"].shape
         modules += [nn.ReLU(), nn.Dropout(dropout)] if modules else []
         modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))
     return nn.Sequential(*modules)

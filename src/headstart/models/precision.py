@@ -10,14 +10,14 @@ from headstart.models.resnet50 import Forward
 from headstart.support.progress import say
 
 COMPILER_NEEDED = ("cpu", "cuda")
-"""On CUDA Triton compiles the program that starts its kernels."""
+"""Devices on which torch.compile needs a C++ compiler; on CUDA Triton compiles the launcher of its kernels."""
 
 FASTER = 1.15
-"""Reduced precision must gain this factor: less is within the noise of one measurement."""
+"""Factor that reduced precision must gain: less is within the noise of one measurement."""
 
 
 def require_compiler(device: torch.device) -> None:
-    """Refuses to go on where nothing can compile.
+    """Checks that torch.compile can work.
 
     Raises:
         SettingsError: there is no C++ compiler.
@@ -27,7 +27,7 @@ def require_compiler(device: torch.device) -> None:
 
 
 def bf16_is_native(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16 itself; elsewhere that is emulated, and slow."""
+    """Whether the device multiplies in bf16 by itself; otherwise bf16 is emulated, and slow."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -40,7 +40,7 @@ class BatchSizes:
         self._fitting: dict[tuple[Hashable, ...], int] = {}
 
     def fitting(self, form: Hashable, forward: Forward, size: int, image_px: int, device: torch.device) -> int:
-        """See `fitting_batch_size`; `form` tells one `forward` from another. Other devices get the size as it is."""
+        """See `fitting_batch_size`; `form` distinguishes `forward` from others. Devices but GPUs get `size` itself."""
         if device.type != "cuda":
             return size
         key = form, size, image_px, device
@@ -63,10 +63,10 @@ def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch
             say(f"{device} has no memory for batches of {size} images: halving them.")
             size //= 2
     raise SettingsError(
-        f"Not even one image fits the memory of {device}. End what else runs there, or use --device cpu."
+        f"Not even one image fits the memory of {device}. End other programs there, or use --device cpu."
     )
 
 
 def has_compiler() -> bool:
-    """Whether torch.compile finds what it needs."""
+    """Whether there is a C++ compiler for torch.compile."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

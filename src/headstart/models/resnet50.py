@@ -1,4 +1,4 @@
-"""ResNet50 without its classifier: weights, freezing, a fast form, and the 2048 pooled features.
+"""ResNet50: loading and saving weights, freezing, and a fast form from pixels to pooled features.
 
 B images in a batch, D = 2048 features.
 """
@@ -8,9 +8,10 @@ import dataclasses
 import hashlib
 import logging
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,21 +23,21 @@ from headstart.models.mlp import plain_head
 from headstart.models.weights import PUBLISHED
 
 METADATA = "headstart"
-"""Under this key the metadata of a saved state_dict carries the pixel scale."""
+"""Key of the pixel scale in the metadata of a saved state_dict."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class PixelScale:
-    """What a net subtracts from pixels in [0, 1] and divides them by, for each of R, G, B."""
+    """Mean and deviation by which a net's pixels in [0, 1] are normalised, for each of R, G, B."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, 3, H, W) float32."""
-        return scaled(pixels, *(values.to(pixels.device) for values in self.tensors()))
+        return normalised(pixels, *(values.to(pixels.device) for values in self.tensors()))
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation of 8-bit pixels, each (3, 1, 1) float32 on the CPU."""
@@ -44,8 +45,8 @@ class PixelScale:
         return mean, std
 
 
-def scaled(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8, and twice (3, 1, 1) → (B, 3, H, W) float32."""
+def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 by mean and deviation (3, 1, 1) → (B, 3, H, W) float32."""
     return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 
@@ -55,19 +56,16 @@ ZERO_TO_ONE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pixels as torchvision's ToTensor leaves them."""
 
 
-class Forward(Protocol):
-    """Anything that turns pixels into features."""
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 → (B, D) float32."""
+Forward = Callable[[Tensor], Tensor]
+"""Pixels (B, H, W, 3) uint8 → features (B, D) float32."""
 
 
 def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
-    """A whole ResNet50 with its classifier `fc`, on the CPU, in training mode, and the scale of its pixels.
+    """A whole ResNet50 with its classifier `fc`, on the CPU, in training mode; and the scale of its pixels.
 
     Args:
-        weights: IMAGENET1K_V1 or IMAGENET1K_V2 (downloaded by torchvision once), random, or a .pth file: torchvision's
-            own, or a state_dict that finetune saved, with any number of classes.
+        weights: IMAGENET1K_V1 or IMAGENET1K_V2 (downloaded by torchvision once), random, or a .pth file: a state_dict
+            by torchvision or by finetune, with any number of classes or without a classifier.
         seed: of random weights.
 
     Raises:
@@ -93,22 +91,20 @@ def _download(weights: str) -> ResNet:
     except Exception as error:  # of the network, of the disk, or of a parser on a damaged download
         reason = getattr(error, "reason", _first_line(error))
         raise WeightsError(
-            f"The weights {weights} could not be downloaded to {torch.hub.get_dir()} ({reason}). "
-            "Three ways on: connect to a network once; "
-            "give a file with --weights file.pth; or try the pipeline with --weights random (untrained)."
+            f"The weights {weights} could not be downloaded to {torch.hub.get_dir()} ({reason}). Connect to a network "
+            "once, give a file with --weights file.pth, or try the pipeline with --weights random (untrained)."
         ) from None
 
 
 def _refuse_other_bytes(weights: str) -> None:
-    """torchvision checks what it downloads, but not what lies there from an earlier day."""
+    """Checks a file downloaded before, which torchvision does not."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(ResNet50_Weights[weights].url).name
     if not file.exists():
         return
     with file.open("rb") as content:
-        if not hashlib.file_digest(content, "sha256").hexdigest().startswith(PUBLISHED[weights]):
-            raise WeightsError(
-                f"{file} does not hold {weights}: its bytes are others. Remove it, and it is downloaded anew."
-            )
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if not digest.startswith(PUBLISHED[weights]):
+        raise WeightsError(f"{file} does not hold {weights}: its SHA-256 differs. Delete it to download it again.")
 
 
 def _load_file(net: ResNet, path: Path) -> PixelScale:
@@ -118,7 +114,7 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
         net.load_state_dict(state)
         metadata = getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET))
         return PixelScale(metadata["mean"], metadata["std"])
-    except Exception as error:  # torch's parsers raise whatever a damaged file runs them into
+    except Exception as error:  # torch's parsers raise many kinds of errors for damaged files
         raise WeightsError(
             f"{path} does not hold the state_dict of a ResNet50 ({_first_line(error)}). "
             "Save one with torch.save(model.state_dict(), …)."
@@ -127,24 +123,24 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
-        return "not tensors alone, or damaged"  # torch would advise to load it unsafely
+        return "it is damaged, or holds more than tensors"  # torch's own message advises to load it unsafely
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:200] or type(error).__name__
 
 
 def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
-    """A layer, or an MLP head, of the shape that the file has: any number of classes, or none at all."""
-    own = {name.removeprefix("fc."): tensor for name, tensor in state.items() if name.startswith("fc.")}
-    if not own:
+    """A layer or an MLP head with the shapes in the file, for any number of classes; or none."""
+    head = {name.removeprefix("fc."): tensor for name, tensor in state.items() if name.startswith("fc.")}
+    if not head:
         return nn.Identity()
-    if "weight" not in own:
-        return plain_head(own)
-    classes, width = own["weight"].shape
+    if "weight" not in head:
+        return plain_head(head)
+    classes, width = head["weight"].shape
     return nn.Linear(width, classes)
 
 
 def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
-    """Writes a state_dict for plain torchvision; the scale of the pixels and `how_to_load` travel in its metadata."""
+    """Writes a state_dict for plain torchvision, with the scale of the pixels and `how_to_load` in its metadata."""
     state = net.state_dict()
     for name in state:
         state[name] = state[name].cpu()
@@ -153,42 +149,37 @@ def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
 
 
 def how_to_load(net: ResNet) -> str:
-    """The lines of Python that make a net of plain torchvision from a saved state_dict."""
-    layers = [net.fc] if isinstance(net.fc, nn.Linear) else list(net.fc)
-    words = [
+    """The Python code that loads a saved state_dict into a net of plain torchvision."""
+    layers = [
         f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else f"nn.{layer}"
-        for layer in layers
+        for layer in ([net.fc] if isinstance(net.fc, nn.Linear) else net.fc)
     ]
-    head = words[0] if len(words) == 1 else f"nn.Sequential({', '.join(words)})"
+    head = layers[0] if len(layers) == 1 else f"nn.Sequential({', '.join(layers)})"
     return f"net = torchvision.models.resnet50(); net.fc = {head}; net.load_state_dict(torch.load(path))"
 
 
 def frozen(net: ResNet) -> ResNet:
-    """Takes the classifier off and freezes the rest.
+    """Removes the classifier and freezes the rest, in place: normalised (B, 3, H, W) in, (B, D) out.
 
-    In eval mode BatchNorm neither uses nor updates batch statistics; without it they would drift although no parameter
-    is trained.
-
-    Returns:
-        `net` itself: normalised (B, 3, H, W) in, (B, D) out.
+    Eval mode keeps BatchNorm's statistics from drifting, which they would although no parameter is trained.
     """
     net.fc = nn.Identity()
     return net.eval().requires_grad_(False)
 
 
 def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> Forward:
-    """`fast_module` as a function (B, H, W, 3) uint8 on `device` → (B, D) float32 on `device`, without gradients."""
+    """`fast_module` as a function without gradients."""
     return torch.inference_mode()(fast_module(net, scale, precision, compiled, device))
 
 
 def fast_module(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> nn.Module:
-    """A copy of a frozen ResNet50 for speed: BatchNorm folded, normalisation inside, channels last, perhaps compiled.
+    """A fast copy of a frozen ResNet50: BatchNorm folded, normalisation inside, channels last, perhaps compiled.
 
     Args:
         net: in eval mode; left as it is.
         scale: of its pixels.
         precision: fp32, bf16 or fp16.
-        compiled: by torch.compile.
+        compiled: whether by torch.compile.
         device: where to run.
 
     Returns:
@@ -210,14 +201,13 @@ class FastBackbone(nn.Module):
         folded = fold_batchnorm(net).to(dtype).to(memory_format=torch.channels_last)
         self.body = nn.Sequential(*list(folded.children())[:-2])
         self.dtype = dtype
-        # On the device beforehand: to copy them there in each pass would make the host wait for the batch before.
+        # On the device from the start: a copy in each pass would make the host wait for the batch before.
         self.mean, self.std = (nn.Buffer(values) for values in scale.tensors())
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, D) float32; pooled in fp32, since a sum over 49 places loses digits in bf16."""
-        features: Tensor = self.body(
-            scaled(pixels, self.mean, self.std).to(self.dtype)
-        )  # channels last: permuting was a view
+        inputs = normalised(pixels, self.mean, self.std).to(self.dtype)  # channels last: permuting was a view
+        features: Tensor = self.body(inputs)
         return features.float().mean(dim=(2, 3))
 
 

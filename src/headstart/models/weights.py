@@ -13,17 +13,17 @@ SHORTER_PX = {"IMAGENET1K_V1": 256, "IMAGENET1K_V2": 232}
 
 
 def shorter_px(image_px: int, weights: str) -> int:
-    """What the shorter side becomes before a square of `image_px` is cut out of the middle."""
+    """Length of the shorter side of a picture before a square of `image_px` is cut from its middle."""
     return round(image_px * SHORTER_PX.get(weights, 256) / 224)
 
 
 def known_weights() -> tuple[str, ...]:
-    """The names that `--weights` takes beside a file."""
+    """The names that `--weights` takes instead of a file."""
     return (*PUBLISHED, "random")
 
 
 def weights_digest(weights: str, seed: int) -> str:
-    """What identifies weights, found without loading them.
+    """What identifies weights, without loading them.
 
     Raises:
         WeightsError: `weights` names neither known weights nor a file.
@@ -34,13 +34,13 @@ def weights_digest(weights: str, seed: int) -> str:
         return f"seed {seed}"
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f"--weights {weights} is no file, and none of {', '.join(known_weights())}.")
+        raise WeightsError(f"--weights {weights} is neither a file nor one of {', '.join(known_weights())}.")
     with path.open("rb") as file:
         return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
 
 
 def describe_weights(weights: str) -> str:
-    """Which weights a program uses; openly, when they are those of an untrained net."""
+    """Which weights a program uses, in a line that warns of an untrained net."""
     if weights == "random":
         return "weights: random. The net starts untrained: good for trying the pipeline, not for results."
     return f"weights: {weights}"

@@ -5,11 +5,10 @@
     verdict.py     the sentence on fine-tuning
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja
-    sections.py    what the page says about the data and the best runs
+    sections.py    the values of its sections
     gallery.py     mistakes and near-duplicates with their pictures
     mistakes.py    which images and classes models confuse
-    figures.py     the figures of the page
-    charts.py      how they are drawn
+    figures.py     the charts of the page
     thumbnails.py  small pictures inside the page
 
 Reads runs and caches; never trains.

@@ -1,10 +1,9 @@
 """Which images and classes models confuse. N images, C classes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 
 from headstart.runs.predictions import Predictions
 
@@ -17,21 +16,6 @@ def surest_mistakes(predictions: Predictions, count: int) -> Rows:
     return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
 
 
-def confusion(predictions: Predictions, merged: int = 1) -> Rows:
-    """Images by true class (rows) and predicted class (columns).
-
-    Args:
-        predictions: of N images, of which there may be none.
-        merged: how many classes share a row and a column.
-
-    Returns:
-        (K, K) with K = C / merged, rounded up.
-    """
-    groups = range(-(-len(predictions.classes) // merged))
-    counts: Rows = confusion_matrix(predictions.labels // merged, predictions.predicted // merged, labels=groups)
-    return counts
-
-
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
     """True class, predicted class and images of the most frequent mistakes, at most so many, made twice or more."""
     wrong = ~predictions.right
@@ -41,16 +25,13 @@ def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int,
     return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
 
 
-@dataclass(frozen=True, eq=False)
-class Disagreement:
-    """Where two models predict different classes, on the images that both were tested on."""
+class Disagreement(NamedTuple):
+    """The n images for which two models predict different classes, by their numbers in each model's predictions."""
 
     compared: int
     """Images that both were tested on."""
     one: Rows
-    """(n,) numbers of the images in the first model's predictions, the pair that is surest first."""
     other: Rows
-    """(n,) numbers of the same images in the second's."""
 
 
 def disagreement(one: Predictions, other: Predictions) -> Disagreement:

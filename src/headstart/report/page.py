@@ -15,33 +15,32 @@ from headstart.settings import CompareConfig, cache_path
 from headstart.support.quantities import duration
 
 TEMPLATE = "page.html.jinja"
-MOST_LISTED = 100
-"""Runs in the table."""
-MOST_CLASS_ROWS = 40
+MAX_LISTED_RUNS = 100
+MAX_CLASS_ROWS = 40
 
 
 def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
     """The report as HTML, without a reference to anything outside of itself.
 
     Args:
-        folder: of the data set's runs; learning curves are looked for in it.
+        folder: of the data set's runs; learning curves are read from it.
         sentence: the verdict.
         ranked: the runs, the best first; at least one.
         cache: the features, or None where there are none.
         images: the folder that the paths of the images are relative to, or None where it is not known.
 
     Returns:
-        A few hundred kilobytes, at most a few megabytes, whatever the data.
+        A few hundred kilobytes, at most two megabytes for a thousand classes and hundreds of runs.
 
     Raises:
         CacheDamaged: a feature is not what was written.
     """
     thumbnails = Thumbnails(images)
-    details = sections.details(ranked, thumbnails)
+    details = sections.detailed_runs(ranked, thumbnails)
     values = {
         "name": ranked[0].dataset,
         "sentence": sentence,
-        "ranked": ranked[:MOST_LISTED],
+        "ranked": ranked[:MAX_LISTED_RUNS],
         "runs": len(ranked),
         "same_images": _same_images(ranked),
         "time_chart": figures.accuracy_against_time(ranked),
@@ -49,7 +48,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         "tested": [detail for detail in details if detail.tested],
         "lost": [detail for detail in details if detail.run.test_images and not detail.tested],
         "learning_curves": sections.learning_curves(folder),
-        "classes": sections.classes(details),
+        "class_table": sections.class_table(details),
         "disagreements": sections.disagreements(details, thumbnails),
         "cache": cache,
         "map": sections.feature_map(cache) if cache else None,
@@ -60,10 +59,10 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
 
 
 def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
-    """The cache that is meant, where there is one, and the folder of the images, where somebody knows it.
+    """The cache that is meant, where it exists, and the folder of the images, where it is known.
 
     Raises:
-        CacheError: the file is no cache, or damaged, or was named and is not there.
+        CacheError: the file is no cache, or damaged, or was named and does not exist.
     """
     path = cache_path(config) if config.cache or config.data else None
     cache = FeatureCache(path) if path and (config.cache or path.is_file()) else None
@@ -75,7 +74,7 @@ def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of classes and files are anybody's
+        autoescape=True,  # names of classes and files may be any text
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -85,16 +84,16 @@ def _environment() -> Environment:
         "percent": _percent,
         "short": _short,
         "duration": duration,
+        "thousands": "{:,}".format,
     }
-    environment.globals |= {"MOST_CLASS_ROWS": MOST_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
+    environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 
 
 def _same_images(ranked: Sequence[Run]) -> bool:
     """Whether nothing says that runs were tested on different images."""
-    counts = {run.test_images for run in ranked}
     digests = {run.test_digest for run in ranked if run.test_digest}
-    return len(counts) == 1 and len(digests) <= 1
+    return len({run.test_images for run in ranked}) == 1 and len(digests) <= 1
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Small pictures inside a page: image files as data URIs."""
+"""Small pictures inside the page: image files as data URIs."""
 
 import base64
 import io
@@ -19,9 +19,9 @@ class Thumbnails:
     """Makes thumbnails of the images of a data set, each once."""
 
     def __init__(self, root: Path | None) -> None:
-        """Takes the folder that paths are relative to; None where nobody knows it, and then no image is found."""
+        """Takes the folder that paths are relative to; None where it is not known, and then no image can be read."""
         self._root = root
-        self._made: dict[str, str | None] = {}
+        self._uris: dict[str, str | None] = {}
 
     def of(self, path: str) -> str | None:
         """A JPEG as a data URI, or None where the image cannot be read.
@@ -29,14 +29,14 @@ class Thumbnails:
         Args:
             path: relative to the root.
         """
-        if path not in self._made:
-            self._made[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
-        return self._made[path]
+        if path not in self._uris:
+            self._uris[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
+        return self._uris[path]
 
     @property
     def missing(self) -> int:
         """Images asked for that could not be read."""
-        return sum(uri is None for uri in self._made.values())
+        return sum(uri is None for uri in self._uris.values())
 
 
 def _data_uri(path: str) -> str | None:

@@ -18,31 +18,22 @@ Source: Akaike 1974, doi:10.1109/TAC.1974.1100705.
 TEMPERATURES = (0.05, 20.0)
 """The range of the search: beyond it a model would be certain, or undecided, about almost every image."""
 
+Probabilities = npt.NDArray[np.floating]
+"""(N, C), rows that sum to 1."""
+Labels = npt.NDArray[np.integer]
+"""(N,), the true classes, each in 0..C-1."""
 
-def cross_entropies(
-    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
-) -> npt.NDArray[np.floating]:
-    """The log loss of each image, -log(probability of its class): (N,) nats, 0 to 87.4, where 0 is the best.
 
-    Args:
-        probabilities: (N, C), rows that sum to 1; 0 counts as `SMALLEST_PROBABILITY`, so that no loss is infinite.
-        labels: (N,), each in 0..C-1.
-    """
+def cross_entropies(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.floating]:
+    """The log loss of each image, -log(probability of its class): (N,) nats, 0 (best) to 87.4, never infinite."""
     return -_logarithms(probabilities[np.arange(len(labels)), labels].astype(np.float64))
 
 
-def calibration_error(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """The expected calibration error: how far the accuracy is from the probability of the predictions, on average.
+def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
+    """The expected calibration error, in [0, 1]: the mean gap between the probability of a prediction and the accuracy.
 
-    Images are put into `BINS` bins of equal width by their highest probability; the gap between accuracy and mean
-    probability of a bin is weighted by its share of the images.
-
-    Args:
-        probabilities: (N, C), rows that sum to 1; N at least 1.
-        labels: (N,), each in 0..C-1.
-
-    Returns:
-        In [0, 1]. With few images it is above 0 by chance even for a calibrated model.
+    The images are put into `BINS` bins of equal width by their highest probability, and the gaps of the bins weighted
+    by their images. With few images it is above 0 by chance even for a calibrated model.
 
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
@@ -52,14 +43,12 @@ def calibration_error(probabilities: npt.NDArray[np.floating], labels: npt.NDArr
 
 
 class Reliability(NamedTuple):
-    """Accuracy and probability in each of the `BINS` bins."""
+    """Accuracy and probability in each of the `BINS` bins; NaN in a bin without images."""
 
     images: npt.NDArray[np.int64]
-    """(BINS,), their sum is N."""
     confidence: npt.NDArray[np.float64]
-    """(BINS,), mean probability of the predictions, in [0, 1]; NaN in a bin without images."""
+    """Mean probability of the predictions, in [0, 1]."""
     accuracy: npt.NDArray[np.float64]
-    """(BINS,), in [0, 1]; NaN in a bin without images."""
 
 
 def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> Reliability:
@@ -72,23 +61,16 @@ def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool
 
 
 def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    bins: npt.NDArray[np.int64] = np.digitize(
-        confidence.astype(np.float64), np.linspace(0, 1, BINS + 1)[1:-1], right=True
-    )
-    return bins
+    inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
+    return np.digitize(confidence.astype(np.float64), inner_edges, right=True).astype(np.int64)
 
 
-def best_temperature(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float | None:
-    """The temperature with the lowest log loss on these images, which should be those of validation.
+def best_temperature(probabilities: Probabilities, labels: Labels) -> float | None:
+    """The temperature with the lowest log loss on validation images; above 1 the probabilities were too high.
 
-    Args:
-        probabilities: (N, C), rows that sum to 1.
-        labels: (N,), each in 0..C-1.
-
-    Returns:
-        Within `TEMPERATURES`, at a bound if there is no minimum between them; above 1 the probabilities were too high.
-        None where the images cannot tell: they are fewer than `MIN_IMAGES`, all predictions are right (then the lowest
-        temperature wins), or a probability is not finite.
+    Within `TEMPERATURES`, at a bound if there is no minimum between them. None where the images cannot tell: they are
+    fewer than `MIN_IMAGES`, all predictions are right (the lowest temperature would win), or a probability is not
+    finite.
 
     Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
     """
@@ -110,17 +92,15 @@ def best_temperature(probabilities: npt.NDArray[np.floating], labels: npt.NDArra
     return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
-def scaled(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) after the logits were divided by a temperature above 0; the predictions stay the same.
+def scaled(probabilities: Probabilities, temperature: float) -> npt.NDArray[np.float64]:
+    """Probabilities after the logits were divided by a temperature above 0; the predictions stay the same.
 
     The logarithms of probabilities are the logits up to a constant for each image, which a softmax ignores.
     """
-    logits = _logarithms(probabilities.astype(np.float64)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+    from scipy.special import softmax
+
+    return softmax(_logarithms(probabilities.astype(np.float64)) / temperature, axis=1)  # type: ignore[no-any-return]
 
 
 def _logarithms(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    logarithms: npt.NDArray[np.floating] = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-    return logarithms
+    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))  # type: ignore[no-any-return]

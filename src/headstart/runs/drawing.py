@@ -1,18 +1,29 @@
-"""The look that all pictures share, and the fonts that they are written in.
+"""How every chart is drawn: style, fonts, and the PNG file or the SVG text that it ends in.
 
 Drawn on matplotlib's `Figure` alone: pyplot would keep state and look for a screen.
 """
 
-from collections.abc import Iterator
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
 """Colours that the colour-blind tell apart. Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color/."""
+
+GREY = "#555555"
+RULE = "#e8e8e8"
+CSS_VARIABLES = {RULE: "rule", GREY: "quiet"} | {colour: f"c{number}" for number, colour in enumerate(PALETTE)}
+"""Colours that a page with an SVG chart sets for light and dark by itself. It sets the colour of text, too."""
 
 MAX_LETTERS = 24
 """Longer names lose their middle."""
@@ -32,7 +43,7 @@ FONTS = (
 
 STYLE = {
     "axes.axisbelow": True,
-    "axes.edgecolor": "#888888",
+    "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.spines.right": False,
@@ -40,29 +51,88 @@ STYLE = {
     "axes.titlelocation": "left",
     "axes.titlesize": 13,
     "font.size": 11,
-    "grid.color": "#e8e8e8",
+    "grid.color": RULE,
     "legend.frameon": False,
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
 }
 
 
 @contextmanager
 def picture(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
     """A figure to draw on, written to `path` as PNG when the block ends."""
-    # From matplotlib's own defaults, so that a user's matplotlibrc (LaTeX, dark style) cannot spoil the picture.
-    with matplotlib.style.context(["default", STYLE, {"font.family": _families()}]):
-        figure = Figure((width_inches, height_inches), dpi=144, layout="constrained")
+    with _figure(width_inches, height_inches, dpi=144) as figure:
         yield figure
         figure.savefig(path, format="png")
 
 
+def svg(draw: Callable[[Axes], None], label: str, width_inches: float = 5.6, height_inches: float = 3.9) -> str:
+    """A chart as an SVG element for an HTML page, in the colours that the page sets (`CSS_VARIABLES`).
+
+    Args:
+        draw: draws the chart on axes.
+        label: what the chart shows, for readers who do not see it. No two charts of a page may have the same label,
+            since the ids inside of the SVG are made from it.
+        width_inches, height_inches: at 72 units an inch; the page scales the chart.
+
+    Returns:
+        The same text for the same chart, without references to anything outside of it.
+    """
+    buffer = io.StringIO()
+    with _figure(width_inches, height_inches, 72, {"svg.fonttype": "none", "svg.hashsalt": label}) as figure:
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", transparent=True, dpi=144)  # the dpi of images inside
+    text = buffer.getvalue()
+    # Only what is drawn: matplotlib's head holds the date and a style sheet that would change the whole page.
+    drawn = re.sub(r">\s+<", "><", text[text.index('<g id="figure_1">') : text.rindex("</g>") + len("</g>")])
+    size = f"0 0 {72 * width_inches:g} {72 * height_inches:g}"
+    head = f'<svg viewBox="{size}" role="img" aria-label="{html.escape(label)}">'
+    return head + re.sub(r"<[^>]+>", lambda tag: _fit_for_page(tag[0]), drawn) + "</svg>"
+
+
+def _fit_for_page(tag: str) -> str:
+    """A tag of matplotlib's SVG with the page's colours and font, short numbers, and only the ids that are used."""
+    for pattern, replacement in (
+        (r'^<g id="[^"]*"', "<g"),
+        (r' clip-path="[^"]*"', ""),  # everything lies inside of the axes
+        (r"\bxlink:href=", "href="),
+        (r"(\.\d\d)\d+", r"\1"),
+        (r"\s+", " "),
+    ):
+        tag = re.sub(pattern, replacement, tag)
+    for colour, variable in CSS_VARIABLES.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag
+
+
+@contextmanager
+def _figure(width: float, height: float, dpi: int, style: dict[str, Any] | None = None) -> Iterator[Figure]:
+    # From matplotlib's own defaults, so that a user's matplotlibrc (LaTeX, dark style) cannot spoil the picture.
+    with matplotlib.style.context(["default", STYLE, {"font.family": _families()}, style or {}]):
+        yield Figure((width, height), dpi=dpi, layout="constrained")
+
+
+def log_axis(axes: Axes, values: Iterable[float], ticks: Sequence[tuple[float, str]]) -> None:
+    """Makes the horizontal axis logarithmic, with room around values above 0, and about one tick an inch.
+
+    Args:
+        ticks: to choose from: values and their text, ascending, each at most 3.5 times the one before.
+    """
+    values = list(values) or [1.0]
+    low, high = min(values) / 2, max(values) * 2
+    inside = [tick for tick in ticks if low <= tick[0] <= high]
+    step = math.ceil(len(inside) * axes.figure.dpi / axes.figure.bbox.width)
+    axes.set(xscale="log", xlim=(low, high))
+    axes.set_xticks(*zip(*inside[::step], strict=True))
+    axes.set_xticks([], minor=True)
+
+
 def drawable(name: str, otherwise: str) -> str:
-    """A name as the fonts at hand can draw it: on one line, its middle left out where it is long.
+    """A name as the installed fonts can draw it: on one line, its middle left out where it is long.
 
     Args:
         name: any text.
-        otherwise: what stands for it when a letter is in none of the fonts; matplotlib would warn and draw a box.
+        otherwise: what is drawn when no font has one of its letters; matplotlib would warn and draw a box.
 
     Returns:
         At most `MAX_LETTERS` letters, or `otherwise`.

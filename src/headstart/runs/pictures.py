@@ -1,127 +1,110 @@
-"""Pictures of runs, as PNG files. N images, C classes."""
+"""Charts of runs: drawn on given axes, and written as the PNG files of run folders. N images, C classes."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from headstart.runs.drawing import PALETTE, drawable, picture
+from headstart.runs.drawing import GREY, PALETTE, drawable, log_axis, picture
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 
 MAX_NAMED_CLASSES = 40
 """More class names along an axis could not be read."""
 MAX_COUNTED_CLASSES = 20
 """More classes leave no room for a number in each cell."""
+MAX_CELLS = 200
+"""Rows of a confusion matrix; several classes share one where there are more, or rare confusions could not be seen."""
 MAX_NAMED_RUNS = 20
 """More run names would cover the points."""
-UNITS: tuple[tuple[str, float, tuple[float, ...]], ...] = (
-    ("ms", 1e-3, (1, 3, 10, 30)),
-    ("s", 1, (0.1, 0.3, 1, 3, 10, 30)),
-    ("min", 60, (1, 3, 10, 30)),
-    ("h", 3600, (1, 3, 10, 30, 100, 300, 1000, 3000)),
-)
-TIME_TICKS = [(number * seconds, f"{number} {unit}") for unit, seconds, numbers in UNITS for number in numbers]
-"""Seconds and their text, spread evenly on a log scale; every other one is enough for a wide range."""
+MAX_NAMED_KINDS = 14
+"""More kinds in the legend would leave no room; their colours are used twice, too."""
+TICKS = {"ms": "1 3 10 30", "s": "0.1 0.3 1 3 10 30", "min": "1 3 10 30", "h": "1 3 10 30 100 300 1000 3000 10000"}
+SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600}
+TIME_TICKS = [(float(tick) * SECONDS[unit], f"{tick} {unit}") for unit in TICKS for tick in TICKS[unit].split()]
+"""Seconds and their text, spread evenly on a log scale."""
+SHADES = ListedColormap([(0.184, 0.561, 0.816, alpha) for alpha in np.linspace(0, 1, 256)])
+"""From nothing to a blue that is seen on white and on black, and on which dark text can be read."""
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Loss and validation accuracy over the epochs; without validation, the training loss alone.
+def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Writes curves.png; see `curves`."""
+    panels = curves(history)
+    with picture(path, 10 if len(panels) > 1 else 6, 4) as figure:
+        for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            draw(axes)
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> Sequence[Callable[[Axes], None]]:
+    """What draws the loss over the epochs and, if there was validation, what draws its accuracy.
 
     Args:
         history: at least one row with epoch, train_loss, val_loss and val_accuracy, the last two NaN if there was no
             validation.
-        path: the PNG file to write.
     """
-    epoch, train, val, accuracy = (
-        np.array([row[key] for row in history], float) for key in ("epoch", "train_loss", "val_loss", "val_accuracy")
-    )
-    validated = bool(np.isfinite(accuracy).any())
-    with picture(path, 10 if validated else 6, 4) as figure:
-        panels = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
-        _curve(panels[0], epoch, train, PALETTE[0], "training")
-        panels[0].set(title="Loss", ylabel="cross entropy (nats)")
-        if validated:
-            best = int(np.nanargmax(accuracy))
-            _curve(panels[0], epoch, val, PALETTE[1], "validation")
-            _curve(panels[1], epoch, accuracy, PALETTE[1], "validation")
-            panels[1].plot(epoch[best], accuracy[best], "o", color=PALETTE[1], markersize=9)
-            title = f"Validation accuracy, best {accuracy[best]:.3f} in epoch {epoch[best]:.0f}"
-            panels[1].set(title=title, ylabel="accuracy")
-        for axes in panels:
-            axes.set(xlabel="epoch", xlim=(epoch[0] - 0.5, epoch[-1] + 0.5))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
+    validated = any(math.isfinite(row["val_accuracy"]) for row in history)
+    return [partial(_losses, history), partial(_accuracies, history)][: 1 + validated]
 
 
-def confusion(
-    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], classes: Sequence[str], path: Path
-) -> None:
-    """Which class was taken for which: a row for each true class, coloured by the share of its images.
+def _losses(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
+    _curve(axes, history, "train_loss", color=PALETTE[0], label="training")
+    if any(math.isfinite(row["val_loss"]) for row in history):
+        _curve(axes, history, "val_loss", color=PALETTE[1], label="validation", linestyle="--")
+    axes.set(title="Loss", ylabel="cross entropy (nats)")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
 
-    Names and counts are written where they can be read: up to `MAX_NAMED_CLASSES` and `MAX_COUNTED_CLASSES`.
 
-    Args:
-        labels: (N,), the truth, in 0..C-1; N may be 0.
-        predicted: (N,), in 0..C-1.
-        classes: (C,) names.
-        path: the PNG file to write.
-    """
-    count, correct = len(classes), int((labels == predicted).sum())
-    counts = np.zeros((count, count), np.int64)
-    np.add.at(counts, (labels, predicted), 1)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+def _accuracies(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
+    _curve(axes, history, "val_accuracy", color=PALETTE[1], label="validation", linestyle="--")
+    best = history[int(np.nanargmax([row["val_accuracy"] for row in history]))]
+    axes.plot(best["epoch"], best["val_accuracy"], "o", color=PALETTE[1], markersize=9)
+    title = f"Validation accuracy, best {best['val_accuracy']:.3f} in epoch {best['epoch']:.0f}"
+    axes.set(title=title, ylabel="accuracy")
+
+
+def _curve(axes: Axes, history: Sequence[Mapping[str, float]], key: str, **style: Any) -> None:
+    epochs, values = zip(*((row["epoch"], row[key]) for row in history), strict=True)
+    axes.plot(epochs, values, linewidth=2, marker="o" if len(epochs) <= 30 else "", markersize=4, **style)
+    axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def confusion(predictions: Predictions, path: Path) -> None:
+    """Writes confusion.png, see `draw_confusion`, with names and counts where they can be read."""
+    counts, count = predictions.confusion(), len(predictions.classes)
     side = float(np.clip(0.55 * count, 3, 9))
     with picture(path, side + 2.5, side + 1.5) as figure:
         axes = figure.subplots()
-        # The square root lifts rare confusions out of the white.
-        image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-        axes.grid(False)
-        axes.spines[:].set_visible(False)
-        axes.set(title=f"{correct:,} of {len(labels):,} correct", xlabel="predicted class", ylabel="true class")
-        bar = figure.colorbar(image, label="share of the true class", shrink=0.8, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1])
-        bar.outline.set_visible(False)
+        draw_confusion(predictions, axes)
+        axes.set_title(f"{predictions.right.sum():,} of {len(predictions.labels):,} correct")
         if count <= MAX_NAMED_CLASSES:
-            _name_classes(axes, classes, letters=int(9 * side / count))
-        else:
-            axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
-        if count <= MAX_COUNTED_CLASSES:
-            _write_counts(axes, counts, shares)
+            _name_classes(axes, predictions.classes, letters=int(9 * side / count))
+        for row, column in np.argwhere(counts if count <= MAX_COUNTED_CLASSES else []):
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=PALETTE[-1], fontsize=10)
 
 
-def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
-    """Test accuracy with its 95% interval over training time; a faint line adds the pass over the images.
-
-    Args:
-        runs: the most important first: at most `MAX_NAMED_RUNS` are named. Runs without a test
-            accuracy or a training time are left out.
-        path: the PNG file to write.
-    """
-    shown = [run for run in runs if run.test_images and run.train_seconds is not None]
-    looks = _looks(shown)
-    with picture(path, 10, 6) as figure:
-        axes = figure.subplots()
-        axes.set(title="Accuracy against training time", ylabel="test accuracy and 95% interval", xscale="log")
-        axes.set_xlabel("training time (log scale); the faint line adds the pass over the images")
-        for run in shown:
-            _point(axes, run, looks[run.kind_in_words])
-        for label, look in looks.items():
-            axes.plot([], [], look.marker, color=look.colour, label=label)
-        _time_axis(axes, [span for run in shown for span in _seconds(run)])
-        if looks:
-            figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0, columnspacing=1.2)
-        figure.draw_without_rendering()  # the layout settles, so that names can be placed by pixels
-        _name_points(axes, shown, looks)
-
-
-def _curve(axes: Axes, x: npt.NDArray[np.floating], y: npt.NDArray[np.floating], colour: str, label: str) -> None:
-    axes.plot(x, y, color=colour, label=label, linewidth=2, marker="o" if len(x) <= 30 else "", markersize=4)
+def draw_confusion(predictions: Predictions, axes: Axes) -> None:
+    """Which class was taken for which: a row for each true class, coloured by the share of its images."""
+    merged = math.ceil(len(predictions.classes) / MAX_CELLS)
+    counts = predictions.confusion(merged)
+    shares, end = counts / counts.sum(axis=1, keepdims=True).clip(min=1), merged * len(counts) - 0.5
+    # The square root lifts rare confusions out of the white.
+    image = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 1), extent=(-0.5, end, end, -0.5))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
+    ticks = [0, 0.01, 0.1, 0.25, 0.5, 1]
+    axes.figure.colorbar(image, label="share of the true class", shrink=0.8, ticks=ticks).outline.set_visible(False)
 
 
 def _name_classes(axes: Axes, classes: Sequence[str], letters: int) -> None:
@@ -130,80 +113,100 @@ def _name_classes(axes: Axes, classes: Sequence[str], letters: int) -> None:
     rotation = 0 if max(map(len, names)) < letters else 90
     axes.set_xticks(range(len(names)), names, rotation=rotation, parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
-def _write_counts(axes: Axes, counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating]) -> None:
-    for row, column in np.argwhere(counts):
-        colour = "white" if shares[row, column] > 0.4 else "#222222"
-        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=10)
+def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
+    """Writes compare.png: see `draw_accuracy_against_time`; runs are named by their folders."""
+    with picture(path, 10, 6) as figure:
+        axes = figure.subplots()
+        axes.set_title("Accuracy against training time")
+        draw_accuracy_against_time([(drawable(run.name, "?"), run) for run in runs], axes)
+        axes.set_xlabel("training time (log scale); the faint line adds the pass over the images")
+
+
+def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> None:
+    """Test accuracy with its 95% interval over training time; a faint line adds the pass over the images.
+
+    Args:
+        runs: each with the name to write beside it, the most important first; at most `MAX_NAMED_RUNS` are named.
+            Those that are not `is_timed` are left out.
+        axes: alone in their figure.
+    """
+    timed = [(name, run) for name, run in runs if is_timed(run)]
+    styles = _styles([run for _, run in timed])
+    for _, run in timed:
+        _draw_run(axes, run, **styles[run.kind_in_words])
+    log_axis(axes, [seconds for _, run in timed for seconds in _seconds(run)], TIME_TICKS)
+    axes.set(ylabel="test accuracy and 95% interval", xlabel="training time (log scale)")
+    figure = cast(Figure, axes.figure)
+    legend = [Line2D([], [], linestyle="", label=kind, **style) for kind, style in styles.items()]
+    columns = int(figure.get_figwidth() / 1.25)
+    figure.legend(
+        handles=legend[:MAX_NAMED_KINDS], loc="outside upper right", ncols=columns, handletextpad=0, columnspacing=1.2
+    )
+    figure.draw_without_rendering()  # the layout settles, so that names can be placed by pixels
+    _name_runs(axes, timed[:MAX_NAMED_RUNS])
+
+
+def is_timed(run: Run) -> bool:
+    """Whether it has both a test accuracy and a training time."""
+    return bool(run.test_images) and run.train_seconds is not None
 
 
 def _seconds(run: Run) -> tuple[float, float]:
-    """Training time alone and with the pass over the images, as far to the left as a logarithm can show."""
+    """Training time alone and with the pass over the images; 0 has no logarithm."""
     train = max(run.train_seconds or 0.0, 1e-3)
     return train, train + (run.extract_seconds or 0.0)
 
 
-class _Look(NamedTuple):
-    marker: str
-    colour: str
-
-
-def _looks(runs: Sequence[Run]) -> dict[str, _Look]:
-    """A look for each kind: circles on frozen features, squares end to end, with colours from either end."""
-    looks: dict[str, _Look] = {}
+def _styles(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Marker and colour of each kind: circles on frozen features, squares end to end, with colours from either end."""
+    styles: dict[str, dict[str, Any]] = {}
     for frozen, marker, colours in ((True, "o", PALETTE), (False, "s", PALETTE[::-1])):
-        labels = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
-        looks |= {label: _Look(marker, colour) for label, colour in zip(labels, cycle(colours), strict=False)}
-    return looks
+        names = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
+        styles |= {kind: {"marker": marker, "color": color} for kind, color in zip(names, cycle(colours), strict=False)}
+    return styles
 
 
-def _point(axes: Axes, run: Run, look: _Look) -> None:
+def _draw_run(axes: Axes, run: Run, marker: str, color: str) -> None:
     (train, total), accuracy = _seconds(run), run.test_accuracy or 0.0
-    axes.hlines(accuracy, train, total, color=look.colour, alpha=0.3, linewidth=1.5)
-    axes.plot(total, accuracy, "|", color=look.colour, alpha=0.4 if total > train else 0)
-    axes.vlines(train, *(run.test_accuracy_ci95 or (accuracy, accuracy)), color=look.colour, alpha=0.5, linewidth=1.5)
-    axes.plot(train, accuracy, look.marker, color=look.colour, markersize=8)
+    interval = run.test_accuracy_ci95 or (accuracy, accuracy)
+    axes.plot([train, total], [accuracy, accuracy], "|-", markevery=[1], color=color, alpha=0.35, linewidth=1.5)
+    axes.plot([train, train], interval, color=color, alpha=0.5, linewidth=1.5)
+    axes.plot(train, accuracy, marker, color=color, markersize=8)
 
 
-def _time_axis(axes: Axes, seconds: Sequence[float]) -> None:
-    low, high = min(seconds, default=1) / 3, max(seconds, default=1) * 3
-    ticks = TIME_TICKS[:: 2 if high / low > 1e5 else 1]
-    axes.set_xticks(*zip(*(tick for tick in ticks if low <= tick[0] <= high), strict=True))
-    axes.set_xticks([], minor=True)
-    axes.set_xlim(low, high)
-
-
-def _name_points(axes: Axes, runs: Sequence[Run], looks: Mapping[str, _Look]) -> None:
-    """Writes each name beside its point, where it covers least of other names, points and lines."""
-    taken = [box for run in runs for box in _boxes(axes, run)]
-    for run in runs[:MAX_NAMED_RUNS]:
-        point, colour = (_seconds(run)[0], run.test_accuracy or 0.0), looks[run.kind_in_words].colour
-        name = axes.annotate(drawable(run.name, "?"), point, (0, 0), textcoords="offset pixels", color=colour)
-        name.set(fontsize=9, verticalalignment="center", parse_math=False)
-        box = name.get_window_extent()
-        shift = name.xyann = _free_place(box, taken, axes.bbox)
-        taken.append(box.translated(*shift))
+def _name_runs(axes: Axes, runs: Sequence[tuple[str, Run]]) -> None:
+    """Writes names beside their points, where they cover no other name and few points and lines; or not at all."""
+    marks, names = [line.get_window_extent() for line in axes.lines], list[Bbox]()
+    for name, run in runs:
+        point = _seconds(run)[0], run.test_accuracy or 0.0
+        text = axes.annotate(
+            name, point, (0, 0), textcoords="offset pixels", fontsize=10, va="center", parse_math=False
+        )
+        box = text.get_window_extent()
+        shift = _shift(box, marks, names, axes.bbox)
+        if shift == (0, 0):
+            text.remove()
+            continue
+        names.append(box.translated(*shift))
+        near = shift[0] if shift[0] > 0 else shift[0] + box.width, shift[1]
+        text.set(position=near, ha="left" if near[0] > 0 else "right")  # other fonts, other widths: hold the near end
         if abs(shift[1]) > box.height:
-            line = {"arrowstyle": "-", "color": colour, "alpha": 0.4, "linewidth": 0.8, "shrinkA": 0}
-            end = shift[0] if shift[0] > 0 else shift[0] + box.width, shift[1]
-            axes.annotate("", point, end, textcoords="offset pixels", arrowprops=line)
+            line = {"arrowstyle": "-", "color": GREY, "alpha": 0.5, "linewidth": 0.8, "shrinkA": 0}
+            axes.annotate("", point, near, textcoords="offset pixels", arrowprops=line)
 
 
-def _boxes(axes: Axes, run: Run) -> list[Bbox]:
-    """What a point covers, in pixels: itself, its interval and the line of the pass."""
-    (train, total), accuracy = _seconds(run), run.test_accuracy or 0.0
-    low, high = run.test_accuracy_ci95 or (accuracy, accuracy)
-    point, interval, tail = ([train] * 2, [accuracy] * 2), ([train] * 2, [low, high]), ([train, total], [accuracy] * 2)
-    return [Bbox(axes.transData.transform(np.transpose(ends))).padded(4) for ends in (point, interval, tail)]
-
-
-def _free_place(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> tuple[float, float]:
-    """How far to move a name from its point, right or left and up or down: near, inside, over as little as can be."""
+def _shift(box: Bbox, marks: Sequence[Bbox], names: Sequence[Bbox], inside: Bbox) -> tuple[float, float]:
+    """How far to move a name from its point, right or left and up or down; (0, 0) where there is no room."""
 
     def cost(shift: tuple[float, float]) -> float:
-        place = box.translated(*shift)
-        leaves = not inside.contains(*place.min) or not inside.contains(*place.max)
-        return abs(shift[1]) / box.height + 10 * place.count_overlaps(taken) + 1000 * leaves
+        moved = box.translated(*shift)
+        if moved.count_overlaps(names) or not all(inside.contains(*corner) for corner in (moved.min, moved.max)):
+            return math.inf
+        return abs(shift[1]) / box.height + 10 * moved.count_overlaps(marks)
 
-    return min(((x, step * box.height / 2) for step in range(-30, 31) for x in (14, -14 - box.width)), key=cost)
+    gap = 0.6 * box.height
+    best = min(((x, step * box.height / 2) for step in range(-30, 31) for x in (gap, -gap - box.width)), key=cost)
+    return best if cost(best) < math.inf else (0, 0)

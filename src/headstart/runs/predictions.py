@@ -51,8 +51,13 @@ class Predictions:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """(N,), whether the predicted class is the true one."""
-        right: npt.NDArray[np.bool_] = self.labels == self.predicted
-        return right
+        return np.equal(self.labels, self.predicted)
+
+    def confusion(self, merged: int = 1) -> npt.NDArray[np.int64]:
+        """Images by true and predicted class, `merged` classes in a row and column: (K, K), K = ceil(C / merged)."""
+        counts = np.zeros((-(-len(self.classes) // merged),) * 2, np.int64)
+        np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
+        return counts
 
     @property
     def label_names(self) -> list[str]:
@@ -61,15 +66,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
-    """The predictions of a run.
-
-    Args:
-        folder: of the run.
-        probabilities: whether to read them all, too; they come back as float32, to the bit.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
+    """The predictions of a run; with `probabilities` all of these as float32, to the bit."""
     paths, numbers, confidence, table = [], [], [], []
     with _opened(folder) as (classes, lines):
         index = {name: number for number, name in enumerate(classes)}
@@ -87,11 +84,7 @@ def read_predictions(folder: Path, *, probabilities: bool = False) -> Prediction
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of a run's classes, in the order of its probabilities.
-
-    Raises:
-        RunError: predictions.csv, whose header holds them, is missing or broken.
-    """
+    """Names of a run's classes, in the order of its probabilities; from the header of predictions.csv."""
     with _opened(folder) as (classes, _):
         return classes
 

@@ -16,7 +16,10 @@ from headstart.support.quantities import duration
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
+    """A finished run; None where its metrics.json lacks a figure.
+
+    Shares are in [0, 1]; balanced_accuracy and macro_f1 are those of the test images.
+    """
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -29,15 +32,12 @@ class Run:
     val_accuracy: float | None
     test_images: int
     test_digest: str | None
-    """Of the names of the test images."""
     test_accuracy: float | None
     test_accuracy_ci95: tuple[float, float] | None
     balanced_accuracy: float | None
-    """On the test images, like the next."""
     macro_f1: float | None
     trainable_parameters: int | None
     images_per_second: float | None
-    """In training."""
     peak_memory_bytes: int | None
     extract_seconds: float | None
     """Of the pass over the images that made the cache."""
@@ -51,7 +51,8 @@ class Run:
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
         """The run whose metrics.json holds `metrics`."""
         test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")
-        values: dict[str, Any] = {
+        values: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
+        values |= {
             "folder": folder,
             "metrics": metrics,
             "kind": metrics["kind"],
@@ -63,8 +64,7 @@ class Run:
             "balanced_accuracy": test.get("balanced_accuracy"),
             "macro_f1": test.get("macro_f1"),
         }
-        rest: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
-        return cls(**rest | values)
+        return cls(**values)
 
     @property
     def name(self) -> str:
@@ -78,10 +78,7 @@ class Run:
 
     @property
     def method(self) -> str | None:
-        """How a net was fine-tuned: seed, strong or lp-ft; None for a run on frozen features.
-
-        Early runs do not note it: they had no choice but seed.
-        """
+        """How a net was fine-tuned: seed (also of early runs, which do not note it), strong or lp-ft; else None."""
         return None if self.is_frozen else self.metrics.get("method") or "seed"
 
     @property
@@ -100,11 +97,7 @@ class Run:
         return read_classes(self.folder)
 
     def settings(self) -> dict[str, Any]:
-        """What was set for its training; of a sweep or probe, what was chosen.
-
-        Raises:
-            RunError: config.json is missing or broken.
-        """
+        """What was set for its training; of a sweep or probe, what was chosen. A RunError without config.json."""
         if self.best_setting:
             return dict(self.best_setting)
         try:
@@ -118,10 +111,7 @@ class Run:
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
 
     def summary(self) -> str:
-        """One line for a terminal.
-
-        For example `test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`.
-        """
+        """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`."""
         parts = ["no test images"]
         if self.test_accuracy_ci95:
             low, high = self.test_accuracy_ci95
@@ -135,11 +125,7 @@ class Run:
 
 
 def load_run(folder: Path) -> Run:
-    """Reads a run.
-
-    Raises:
-        RunError: the run is missing, incomplete, or its metrics.json is broken.
-    """
+    """Reads a run; a RunError where it is missing, incomplete, or its metrics.json is broken."""
     path = folder / "metrics.json"
     try:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
@@ -152,22 +138,11 @@ def load_run(folder: Path) -> Run:
 
 
 def list_runs(root_of_dataset: Path) -> list[Run]:
-    """The finished runs of a data set, by name; none where there is no such folder.
-
-    Raises:
-        RunError: a metrics.json is broken.
-    """
+    """The finished runs of a data set, by name; none where there is no such folder."""
     return [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first, of equals the one trained faster, then by name; test figures do not count.
-
-    A run without a validation accuracy comes last.
-    """
-
-    def rank(run: Run) -> tuple[float, float, str]:
-        accuracy, seconds = run.val_accuracy, run.train_seconds
-        return math.inf if accuracy is None else -accuracy, math.inf if seconds is None else seconds, run.name
-
-    return sorted(runs, key=rank)
+    """Best validation accuracy first (none comes last), of equals the one trained faster, then by name."""
+    by_time = sorted(runs, key=lambda run: (run.train_seconds is None, run.train_seconds or 0.0, run.name))
+    return sorted(by_time, key=lambda run: math.inf if run.val_accuracy is None else -run.val_accuracy)

@@ -1,0 +1,46 @@
+"""Each weight gets the learning rate and the weight decay of its group."""
+
+import dataclasses
+
+import torch
+from torchvision.models import resnet50
+
+from headstart.finetuning.net import initial_net
+from headstart.finetuning.optimizer import optimizer_of, set_rates
+from headstart.settings import FinetuneConfig
+
+STRONG = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8)
+
+
+def rates_of(config):
+    """Learning rate and weight decay of every parameter, by its name."""
+    net, _ = initial_net(config, ("bird", "cat", "dog"))
+    names = {id(weight): name for name, weight in net.named_parameters()}
+    return {
+        names[id(weight)]: (group["lr"], group["weight_decay"])
+        for group in optimizer_of(net, config).param_groups
+        for weight in group["params"]
+    }
+
+
+def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_biases_no_decay(tmp_path):
+    file = tmp_path / "pretrained.pth"
+    torch.save(resnet50().state_dict(), file)
+    rates = rates_of(dataclasses.replace(STRONG, weights=str(file)))
+    assert rates["fc.weight"] == (1e-3, 0.05)
+    assert rates["fc.bias"] == (1e-3, 0.0)
+    assert rates["layer1.0.conv1.weight"] == (1e-4, 0.05)
+    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (1e-4, 0.0)
+    untrained = rates_of(STRONG)
+    assert untrained["layer1.0.conv1.weight"] == (1e-3, 0.05)
+    assert len(rates) == len(untrained) == len(list(resnet50().parameters()))
+
+
+def test_the_seeds_rate_is_constant():
+    config = dataclasses.replace(STRONG, method="seed")
+    optimizer = optimizer_of(initial_net(config, ("cat", "dog"))[0], config)
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert not isinstance(optimizer, torch.optim.AdamW)
+    for step in (0, 5, 9):
+        set_rates(optimizer, step, config, 80)
+        assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
