@@ -1,4 +1,4 @@
-"""What several tests need: small pictures, tar archives, features that differ by class, caches, and drawn figures."""
+"""Fixtures of several tests: small pictures, files, figures, one net, one thread."""
 
 import os
 from collections.abc import Callable, Iterator

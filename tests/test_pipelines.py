@@ -871,14 +871,14 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     """Evaluated before the first step, in eval mode and fp32, on the pixels that the features were made of."""
     from headstart.datasets import labelled
     from headstart.finetuning import batches
-    from headstart.finetuning import net as finetuned_net
+    from headstart.finetuning.net import initial_net
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
         weights="random", image_px=32, resize="squash", workers=1, init_head=story.folder("head"), batch_size=8
     )
     manifest = labelled.load(str(story.cwd / "photos"))
-    net, scale = finetuned_net.initial_net(config, manifest.classes)
+    net, scale = initial_net(config, manifest.classes)
     images = batches.Images(manifest, batches.geometry_of(config), 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
     seen, found = batches.predict(net, scale, images, rows, torch.device("cpu"))
