@@ -74,8 +74,8 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
 	@$(PY) pipelines/benchmark.py $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
 
-test: .venv/ready  ## the tests
-	@$(PY) -m pytest -q
+test: .venv/ready  ## the tests, but for the slow ones: about 5 minutes
+	@$(PY) -m pytest -q -m "not slow"
 
 lint: .venv/ready  ## style
 	@$(PY) -m ruff check src pipelines tests
@@ -84,7 +84,8 @@ lint: .venv/ready  ## style
 types: .venv/ready  ## static types
 	@$(PY) -m mypy
 
-check: lint types test  ## what must pass before a change lands
+check: lint types  ## what must pass before a change lands: style, types and all tests
+	@$(PY) -m pytest -q
 
 clean:  ## remove what the programs made, but not .venv
 	rm -rf data/features data/runs data/indexes data/digits

@@ -1,4 +1,4 @@
-"""What several tests need: small pictures, tar archives, features that differ by class, caches, and drawn figures."""
+"""Fixtures of several tests: small pictures, files, figures, one net, one thread."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,13 +16,22 @@ settings.load_profile("any machine")
 Make = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Small matrices: threads only wait for each other."""
-    before = torch.get_num_threads()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Matrices in tests are small: several threads would only wait for each other."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_net() -> Iterator[None]:
+    """Extraction builds each net once for all tests: nothing changes it, as the tests of the backbone prove."""
+    from helpers.extraction import shared_net
+
+    from headstart.extraction import extractor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "load_resnet50", shared_net)
+        yield
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheDamaged, CacheError, SettingsError
 from headstart.runs.predictions import read_predictions
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root"}
 
 

@@ -25,6 +25,8 @@ from headstart.cache.layout import DONE, PENDING
 IMAGES, OLD_IMAGES = 120, 60
 KILLS, KILLS_IN_GROWTH = 30, 10
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory) -> dict:

@@ -177,7 +177,9 @@ def test_ci_runs_style_types_and_tests():
     assert os.access(ci, os.X_OK)
     assert "make check" in ci.read_text().splitlines()
     printed = make("-n", "check")
-    assert all(step in printed for step in ("ruff check", "ruff format --check", "-m mypy", "-m pytest"))
+    assert all(step in printed for step in ("ruff check", "ruff format --check", "-m mypy"))
+    assert re.search("-m pytest -q$", printed, re.MULTILINE), "all tests"
+    assert '-m pytest -q -m "not slow"' in make("-n", "test")
 
 
 def test_clean_takes_nothing_that_was_not_made_here():

@@ -39,15 +39,6 @@ CURVE = ("--hidden", "8", "--epochs", "2", "--fractions", "0.5", "1", "--seeds",
 PROBES = ("logistic", "ridge", "knn")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small nets: threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def photos(root: Path, **counts: int) -> Path:
     for split, count in counts.items():
         for place, name in enumerate(("cat", "dog")):
@@ -880,14 +871,14 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     """Evaluated before the first step, in eval mode and fp32, on the pixels that the features were made of."""
     from headstart.datasets import labelled
     from headstart.finetuning import batches
-    from headstart.finetuning import net as finetuned_net
+    from headstart.finetuning.net import initial_net
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
         weights="random", image_px=32, resize="squash", workers=1, init_head=story.folder("head"), batch_size=8
     )
     manifest = labelled.load(str(story.cwd / "photos"))
-    net, scale = finetuned_net.initial_net(config, manifest.classes)
+    net, scale = initial_net(config, manifest.classes)
     images = batches.Images(manifest, batches.geometry_of(config), 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
     seen, found = batches.predict(net, scale, images, rows, torch.device("cpu"))
@@ -936,9 +927,10 @@ def test_a_run_without_a_head_is_nothing_to_start_from(story, copied, kind):
 # --- fine-tuning that is killed ---
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(story, copied):
     """kill -9, as soon as the first epoch has been written down."""
-    flags = ("--data", "photos", *LP_FT, "--epochs", "4")
+    flags = ("--data", "photos", *LP_FT, "--epochs", "3")
     ran("finetune", *flags, "--run", "undisturbed", cwd=copied)
     command = [sys.executable, PIPELINES / "finetune.py", *flags, "--run", "killed"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -13,6 +13,7 @@ import pytest
 from helpers.caches import make_cache
 from helpers.cards import card_of, code, facts, metrics
 from helpers.pictures import picture
+from helpers.processes import ran
 
 import headstart
 from headstart.api import extract, finetune, train_head
@@ -221,8 +222,8 @@ def test_the_lines_of_python_lead_from_a_folder_to_predictions(photos, monkeypat
     assert str(names["names"]) in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("form", ["pt2", "onnx"])
-@pytest.mark.parametrize("resize", ["crop", "squash"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "resize"), [("pt2", "crop"), ("onnx", "squash")])
 def test_the_lines_of_a_card_serve_its_model_without_this_package_and_say_what_the_run_says(
     photos, form, resize, monkeypatch
 ):
@@ -231,15 +232,9 @@ def test_the_lines_of_a_card_serve_its_model_without_this_package_and_say_what_t
     monkeypatch.chdir(photos)
     extract("photos", cache=f"{resize}.h5", weights="random", image_px=32, resize=resize, precision="fp32")
     run = train_head(cache=f"{resize}.h5", run=f"runs/{resize}", epochs=1)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines/export.py"), "--run", str(run), "--format", form, "--images", "new"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"model.{form}: " in done.stdout
-    assert "checked on 2 images" in done.stdout
+    done = ran("export", "--run", run, "--format", form, "--images", "new", cwd=photos)
+    assert f"model.{form}: " in done.out
+    assert "checked on 2 images" in done.out
     exported = photos / run / form
     picture(7, (70, 43)).save(
         exported / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"

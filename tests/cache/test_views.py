@@ -1,6 +1,5 @@
 """Augmented views: a function of seed, content and number, computed once, kept and checked as the plain one is."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -37,14 +36,8 @@ SPLITS = {"train": 7, "val": 2, "test": 1}
 GEOMETRY = Geometry(32, "crop", 37, reduced_decode=False)
 MADE = Augmentation("crop-flip-jitter", 0)
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_net():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "load_resnet50", functools.cache(extractor.load_resnet50))
-        yield
+pytestmark = pytest.mark.usefixtures("one_net")
 
 
 @pytest.fixture
@@ -196,6 +189,7 @@ def test_views_do_not_depend_on_the_size_of_a_batch(settings, tmp_path, batch_si
     assert_same(one, other, tolerance=2e-3 * max(float(np.abs(values).max()) for values in one.values()))
 
 
+@pytest.mark.slow
 def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
     root = make_photos({"train/cat": 50, "train/dog": 50, "val/cat": 5, "val/dog": 5, "test/cat": 5, "test/dog": 5})
     settings = {**SETTINGS, "views": 3, "workers": 1}
@@ -222,6 +216,7 @@ def flags(settings):
     return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
+@pytest.mark.slow
 def test_several_processes_make_the_same_views_to_the_bit(settings, tmp_path):
     whole = by_path(updating.bring_up_to_date(settings).cache)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.extraction import Watch, begin, config, flip, shared_net, stop_after
+from helpers.extraction import Watch, begin, config, flip, stop_after
 from helpers.pictures import decoded, picture
 from PIL import Image
 from torch import nn
@@ -38,23 +38,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_net():
-    """One thread, since the machine is shared, and one net."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def watch(one_net):
     watch = Watch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "load_resnet50", shared_net)
         patch.setattr(extraction, "fast_form", watch)
         yield watch
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
-def forwarded(one_net) -> Watch:
+def forwarded(watch) -> Watch:
     """Counts the pictures that reach the net in this test."""
-    one_net.images = 0
-    return one_net
+    watch.images = 0
+    return watch
 
 
 def extract(path: Path, settings: ExtractConfig) -> FeatureCache:

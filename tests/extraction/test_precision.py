@@ -20,15 +20,6 @@ OPEN = recipe.from_config(ExtractConfig(weights="random", image_px=32))
 NOTHING = np.empty((0, 32, 32, 3), np.uint8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def features(count=20, seed=0):
     """Features as a net gives them: all near one large mean, and each a little different."""
     generator = torch.Generator().manual_seed(seed)

@@ -12,8 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
-from helpers.extraction import Watch, begin, config, flip, shared_net, stop_after
+from helpers.extraction import Watch, begin, config, flip, stop_after
 from helpers.pictures import picture
 
 from headstart.cache import recipe
@@ -38,23 +37,18 @@ def eye(*_):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_net():
-    """One thread, since the machine is shared, and one net."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def watch(one_net):
     watch = Watch(eye)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "load_resnet50", shared_net)
         patch.setattr(extractor, "fast_form", watch)
         yield watch
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
-def forwarded(one_net) -> Watch:
+def forwarded(watch) -> Watch:
     """Counts the pictures that reach the net in this test."""
-    one_net.images = 0
-    return one_net
+    watch.images = 0
+    return watch
 
 
 @pytest.fixture

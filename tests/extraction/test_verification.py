@@ -3,21 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import WeightsError
 from headstart.extraction import updating, verification
 from headstart.settings import ExtractConfig, InspectConfig
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

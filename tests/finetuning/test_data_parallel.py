@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.pictures import picture
-from helpers.processes import children, until
+from helpers.processes import children, ran, until
 from torch import nn
 
+from headstart.errors import DataWarning
 from headstart.finetuning.data_parallel import Group
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import load_run
@@ -23,8 +24,6 @@ FINETUNE = Path(__file__).parents[2] / "pipelines" / "finetune.py"
 FLAGS = ["--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "12", "--workers", "1"]
 FLAGS = [*FLAGS, "--precision", "fp32", "--lr", "1e-4", "--device", "cpu", "--epochs", "2", "--freeze-batchnorm"]
 """BatchNorm over a few untrained images would make large differences of rounding; it has a test of its own."""
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +48,19 @@ def command(photos, folder, *flags, processes=1):
 
 
 def tuned(photos, folder, *flags, processes=1):
-    """A run by so many processes: its folder, and what was said."""
+    """A run by so many processes: its folder, and what was printed."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(command(photos, folder, *flags, processes=processes), capture_output=True, text=True, env=env)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return folder, ran.stdout + ran.stderr
+    done = subprocess.run(command(photos, folder, *flags, processes=processes), capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def alone(photos, tmp_path_factory):
-    return tuned(photos, tmp_path_factory.mktemp("alone") / "run")[0]
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    with pytest.warns(DataWarning, match="left out what is no image"):
+        ran("finetune", "--data", photos, "--run", folder, *FLAGS, cwd=folder.parent)
+    return folder
 
 
 def history(folder):
@@ -79,14 +81,16 @@ def assert_same(one, other, tolerance=0.005):
         assert (metrics["train_images"], metrics["unreadable_images"]) == (41, 1)
 
 
-def test_four_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
-    folder, said = tuned(photos, tmp_path / "run", processes=4)
+@pytest.mark.slow
+def test_three_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
+    folder, said = tuned(photos, tmp_path / "run", processes=3)
     assert_same(folder, alone)
     assert said.count("epoch 2/2: train loss") == 1
     assert said.count(f"{folder}: test accuracy") == 1
     assert said.count("left out what is no image by its name") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 def test_training_that_was_killed_goes_on_with_another_number_of_processes(photos, alone, tmp_path):
     folder = tmp_path / "run"
@@ -121,6 +125,7 @@ def by_hand(photos, folder):
     ]
 
 
+@pytest.mark.slow
 def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_path):
     one, other = by_hand(photos, tmp_path / "run")
     with one, other:
@@ -134,6 +139,7 @@ def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_pa
     assert "gloo" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -143,14 +149,14 @@ def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_pa
     ids=["together", "flags"],
 )
 def test_what_all_processes_refuse_is_said_once(photos, tmp_path, flags, sentence):
-    ran = subprocess.run(command(photos, tmp_path / "run", *flags, processes=2), capture_output=True, text=True)
-    assert ran.returncode != 0
-    assert ran.stderr.count(sentence) == 1
-    assert "has stopped" not in ran.stderr
+    done = subprocess.run(command(photos, tmp_path / "run", *flags, processes=2), capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.count(sentence) == 1
+    assert "has stopped" not in done.stderr
 
 
-@pytest.mark.parametrize("sizes", [(5, 3), (8, 0)])
-def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(sizes, tmp_path):
+@pytest.mark.slow
+def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(tmp_path):
     """Outputs, gradients and running statistics, also where a process has run out of images."""
     torch.manual_seed(0)
     whole = nn.BatchNorm2d(6).train()
@@ -165,7 +171,7 @@ def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(sizes, tmp_path
     script = tmp_path / "share.py"
     fresh = nn.BatchNorm2d(6)
     fresh.weight.data = whole.weight.data.clone()
-    torch.save((fresh.state_dict(), values, slopes, sizes), tmp_path / "given.pth")
+    torch.save((fresh.state_dict(), values, slopes, [(5, 3), (8, 0)]), tmp_path / "given.pth")
     script.write_text(SHARE)
     env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     started = [
@@ -173,15 +179,15 @@ def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(sizes, tmp_path
         for rank in range(2)
     ]
     assert [process.wait(timeout=120) for process in started] == [0, 0]
-    outputs, gradients, weight, states = zip(
-        *(torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)), strict=True
-    )
-    torch.testing.assert_close(torch.cat(outputs), expected.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(torch.cat(gradients), inputs.grad, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(weight[0], whole.weight.grad / 2, rtol=1e-3, atol=1e-4)
-    for state in states:
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            torch.testing.assert_close(state[name], whole.state_dict()[name], rtol=1e-5, atol=1e-6)
+    steps = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
+    for of_both in zip(*steps, strict=True):
+        outputs, gradients, weights, states = zip(*of_both, strict=True)
+        torch.testing.assert_close(torch.cat(outputs), expected.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.cat(gradients), inputs.grad, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(weights[0], whole.weight.grad / 2, rtol=1e-3, atol=1e-4)
+        for state in states:
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                torch.testing.assert_close(state[name], whole.state_dict()[name], rtol=1e-5, atol=1e-6)
 
 
 SHARE = """
@@ -195,8 +201,7 @@ from headstart.finetuning.data_parallel import group_of
 from headstart.support.team import join
 
 
-def step(group):
-    state, values, slopes, sizes = torch.load(f"{sys.argv[1]}/given.pth", weights_only=True)
+def step(group, state, values, slopes, sizes):
     norm = nn.BatchNorm2d(6)
     norm.load_state_dict(state)
     net = group.together(nn.Sequential(norm).train(), torch.device("cpu"))
@@ -206,8 +211,9 @@ def step(group):
     return output.detach(), own.grad, norm.weight.grad, norm.state_dict()
 
 
+state, values, slopes, splits = torch.load(f"{sys.argv[1]}/given.pth", weights_only=True)
 with join() as team, group_of(team, torch.device("cpu")) as group:
-    torch.save(step(group), f"{sys.argv[1]}/{group.rank}.pth")
+    torch.save([step(group, state, values, slopes, sizes) for sizes in splits], f"{sys.argv[1]}/{group.rank}.pth")
 # A thread of the group that outlives Python ends it with an error, now and then.
 assert not [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]
 """

@@ -36,9 +36,6 @@ SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, b
 SQUASHED = geometry_of(SMALL)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> Path:
     """`root/<split>/<class>/*.png`, so many for each class; of several sizes."""
     for split, count in counts.items():
@@ -479,8 +476,9 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("config", [STRONG, dataclasses.replace(SMALL, lr=1e-4)], ids=["strong", "seed"])
-@pytest.mark.parametrize("finished", [1, 2])
+@pytest.mark.parametrize(
+    ("config", "finished"), [(STRONG, 1), (dataclasses.replace(SMALL, lr=1e-4), 2)], ids=["strong", "seed"]
+)
 def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_does(
     manifest, tmp_path, monkeypatch, config, finished
 ):

@@ -18,8 +18,6 @@ from headstart.errors import HeadstartError, SettingsError, TrainingFailed
 from headstart.heads.training import fit_quietly
 from headstart.settings import PLACES, HeadConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = {"hidden": (16,), "epochs": 3, "lr": 1e-2, "device": "cpu"}
 
 

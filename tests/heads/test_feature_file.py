@@ -20,8 +20,6 @@ from headstart.settings import HeadConfig
 CPU = torch.device("cpu")
 ROWS = 1500
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):

@@ -20,8 +20,6 @@ from headstart.errors import CacheDamaged, CacheError
 from headstart.heads import features as features_module
 from headstart.heads.features import Features, Normalization
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CPU = torch.device("cpu")
 
 

@@ -14,8 +14,6 @@ from headstart.heads.learning_curve import lines
 from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, LearningCurveConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = {"hidden": (8,), "epochs": 2, "fractions": (0.1, 0.5, 1.0), "seeds": 2}
 
 

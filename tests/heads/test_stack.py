@@ -3,7 +3,6 @@
 K heads, B rows in a batch, D features, C classes, P parameters of one head.
 """
 
-import pytest
 import torch
 from helpers.features import C, D
 from helpers.training import SHAPES, largest_difference, plain_head
@@ -13,8 +12,6 @@ from torch import nn
 
 from headstart.heads.stack import HeadStack, backpropagate, parameter_count
 from headstart.models.mlp import linear_of
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 few = st.integers(1, 5)

@@ -18,8 +18,6 @@ from headstart.heads.sweep import planned, rungs_of, stacks, sweep, waves
 from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, SweepConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HARD = {"spread": 0.3}
 """Clouds that overlap: heads differ in what they make of them."""
 MANY = [

@@ -17,8 +17,6 @@ from torch.nn import functional
 from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 shares = st.floats(0, 63 / 64, width=32)
 
 

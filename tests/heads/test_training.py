@@ -37,8 +37,6 @@ from headstart.heads.stack import HeadStack
 from headstart.heads.training import Record, Trainer
 from headstart.settings import HeadConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CPU = torch.device("cpu")
 
 

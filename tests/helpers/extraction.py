@@ -7,8 +7,7 @@ from pathlib import Path
 from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets import labelled
-from headstart.extraction import extractor as extraction
-from headstart.extraction import one_pass
+from headstart.extraction import extractor, one_pass
 from headstart.models.resnet50 import load_resnet50
 from headstart.settings import ExtractConfig
 
@@ -22,7 +21,7 @@ def shared_net(weights: str, seed: int):
 class Watch:
     """Stands where the backbone is made ready, and counts the pictures that reach it; black ones fill up a batch."""
 
-    def __init__(self, fast_form=extraction.fast_form) -> None:
+    def __init__(self, fast_form=extractor.fast_form) -> None:
         self.images = 0
         self.fast_form = functools.cache(fast_form)
 

@@ -27,9 +27,6 @@ from headstart.models.resnet50 import (
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def shaken(net):
     """The net with BatchNorm as training leaves it: statistics, scales and shifts of their own in every channel."""
     generator = torch.Generator().manual_seed(1)

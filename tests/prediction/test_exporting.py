@@ -23,8 +23,6 @@ from headstart.settings import ExtractConfig, HeadConfig
 PX = 32
 RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def classifier():

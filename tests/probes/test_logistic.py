@@ -15,8 +15,6 @@ from headstart.heads.features import Normalization
 from headstart.probes import logistic
 from headstart.probes.moments import Moments
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SOME = (1e4, 1e2, 10.0, 1.0, 0.1)
 """Penalties at which both searches end at the minimum."""
 

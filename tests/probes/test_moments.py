@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from headstart.heads.features import Features, Normalization
 from headstart.probes.moments import Moments
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 KINDS = pytest.mark.parametrize("kind", ["standardize", "l2", "none"])
 
 

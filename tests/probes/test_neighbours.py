@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from headstart.heads.features import Features, Normalization
 from headstart.probes import neighbours
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 COUNTS = (50, 20, 5, 1)
 
 

@@ -17,8 +17,6 @@ from headstart.heads.features import Normalization
 from headstart.probes import logistic, neighbours, ridge
 from headstart.probes.probe import probe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 METHODS = pytest.mark.parametrize("method", ["logistic", "ridge", "knn"])
 LINEAR = pytest.mark.parametrize("method", ["logistic", "ridge"])
 KINDS = pytest.mark.parametrize("kind", ["standardize", "l2", "none"])

@@ -13,8 +13,6 @@ from headstart.heads.features import Normalization
 from headstart.probes import ridge
 from headstart.probes.moments import Moments
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SOME = (1e6, 1e2, 1.0, 1e-3)
 ROWS = pytest.mark.parametrize("count", [20, 100], ids=["fewer rows than features", "more rows than features"])
 

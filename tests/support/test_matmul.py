@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from headstart.support import matmul
 from headstart.support.matmul import fast_products
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MATMUL = torch.backends.mkldnn.matmul
 PRECISIONS = ["none", "ieee", "tf32", "bf16"]
 

@@ -71,11 +71,7 @@ def _cifar10(download: Path) -> Iterator[tuple[str, Image.Image]]:
             raise DataError(
                 f"CIFAR-10 could not be downloaded ({error}). Connect to a network, or use DATA=…"
             ) from None
-        yield from _named(split, data)
-
-
-def _named(split: str, data: Any) -> Iterable[tuple[str, Image.Image]]:
-    with bar(len(data), f"writing {split}", "images") as progress:
-        for number, (image, label) in enumerate(data):
-            yield f"{split}/{data.classes[label]}/{number:05}.png", image
-            progress.update()
+        with bar(len(data), f"writing {split}", "images") as progress:
+            for number, (image, label) in enumerate(data):
+                yield f"{split}/{data.classes[label]}/{number:05}.png", image
+                progress.update()

@@ -137,15 +137,7 @@ def from_files(
     splits: Sequence[str | None],
     status: Sequence[os.stat_result],
 ) -> Manifest:
-    """A part of a data set: images that are files.
-
-    Args:
-        root: of the data set.
-        paths: n of them, relative to `root`.
-        labels: name of each image's class; empty where it has none.
-        splits: name of each image's split, or None.
-        status: size and time of each file.
-    """
+    """A part of a data set: n images that are files, with paths relative to `root`; an empty label is none."""
     classes = tuple(sorted(set(labels) - {""}))
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
     return Manifest(

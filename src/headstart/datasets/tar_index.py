@@ -119,8 +119,7 @@ def _refuse_cut(archive: str, file: IO[bytes], end: int) -> None:
 
 def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], links: int) -> Index:
     label_files = _label_files(spans)
-    samples = _samples(spans, label_files)
-    _refuse_shared(archive, samples, label_files)
+    samples = _samples(archive, spans, label_files)
     labels = [_label(archive, file, sample, label_files.get(sample, {})) for sample in samples.values()]
     classes = sorted(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
@@ -147,7 +146,7 @@ def _label_files(spans: dict[str, Span]) -> dict[str, dict[str, Span]]:
     return label_files
 
 
-def _samples(spans: dict[str, Span], label_files: dict[str, dict[str, Span]]) -> dict[str, str]:
+def _samples(archive: str, spans: dict[str, Span], label_files: dict[str, dict[str, Span]]) -> dict[str, str]:
     """The images, each with its sample, the name that it shares with its label file.
 
     That is `img_0.5` if there is `img_0.5.cls`, else all before the first dot. The latter is WebDataset's rule, by
@@ -155,13 +154,19 @@ def _samples(spans: dict[str, Span], label_files: dict[str, dict[str, Span]]) ->
     """
     stems = {name: os.path.splitext(name)[0] for name in spans if is_image(name) and not _is_hidden(name)}
     all_stems = set(stems.values())
-    samples = {}
+    samples: dict[str, str] = {}
+    first: dict[str, str] = {}
     for name, stem in stems.items():
-        sample = _before_dot(name)
-        if stem == sample or stem in label_files:
-            samples[name] = stem
-        elif sample not in all_stems:
-            samples[name] = sample
+        before_dot = _before_dot(name)
+        if before_dot != stem and stem not in label_files and before_dot in all_stems:
+            continue
+        sample = samples[name] = stem if stem in label_files else before_dot
+        other = first.setdefault(sample, name)
+        if other != name and sample in label_files:
+            raise DataError(
+                f"{archive}: {other} and {name} have one label, that of {sample}. Keep one image of a sample, "
+                "or give each its own name and label."
+            )
     return samples
 
 
@@ -173,17 +178,6 @@ def _before_dot(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or "/." in name
-
-
-def _refuse_shared(archive: str, samples: dict[str, str], label_files: dict[str, dict[str, Span]]) -> None:
-    first: dict[str, str] = {}
-    for name, sample in samples.items():
-        other = first.setdefault(sample, name)
-        if other != name and sample in label_files:
-            raise DataError(
-                f"{archive}: {other} and {name} have one label, that of {sample}. Keep one image of a sample, "
-                "or give each its own name and label."
-            )
 
 
 def _left_out(spans: dict[str, Span], samples: dict[str, str]) -> Counter[str]:
