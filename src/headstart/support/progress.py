@@ -11,30 +11,30 @@ PLAIN_SECONDS = 10.0
 
 
 class _PlainLines(tqdm):  # type: ignore[type-arg]
-    """tqdm for logs and pipes: now and then a line of its own, no carriage returns."""
+    """tqdm for logs and pipes: a line every `PLAIN_SECONDS`, no carriage returns."""
 
     shown_at: float | None = None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         now = time.monotonic()
         if self.shown_at is None:
-            self.shown_at = now  # tqdm shows every bar once before anything has happened
+            self.shown_at = now  # not the first line, which tqdm shows before any progress
         elif now - self.shown_at >= PLAIN_SECONDS:
             self.shown_at = now
             print(msg or str(self), file=sys.stderr, flush=True)
 
     def clear(self, nolock: bool = False) -> None:
-        """Nothing: there is no bar to make room for `say`."""
+        """Nothing to clear: there is no bar."""
 
 
 def bar(total: int, what: str, unit: str, shown: bool = True) -> "tqdm[NoReturn]":
     """A bar on stderr; use it as a context manager and call `update(n)`.
 
     Args:
-        total: how many there are.
-        what: what happens, such as "extracting".
-        unit: what is counted, such as "images".
-        shown: or nothing is; for all but one of the processes that work together.
+        total: number of units.
+        what: the work, such as "extracting".
+        unit: such as "images".
+        shown: False for all but one of several processes that work together.
     """
     numbers = "{n_fmt}/{total_fmt} " + unit + ", {rate_noinv_fmt}, {remaining} left"
     if not shown:

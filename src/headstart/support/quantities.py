@@ -1,4 +1,4 @@
-"""Counts and sizes for people, in three digits."""
+"""Counts, sizes and time spans in words, in about three digits."""
 
 from collections.abc import Sequence
 
