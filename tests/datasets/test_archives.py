@@ -89,9 +89,7 @@ def test_nothing_is_computed_again_when_archives_are_packed_anew(wds, tmp_path, 
     turned = [member for n in reversed(range(8, 17)) for member in sample(n, ("cat", "dog")[n % 2])]
     archive(path, turned)
     os.utime(path, ns=(1, 1))
-    monkeypatch.setattr(
-        "headstart.extraction.one_pass.Pass._launch", lambda *_: pytest.fail("an image was computed again")
-    )
+    monkeypatch.setattr("headstart.extraction.one_pass.Launched", lambda *_: pytest.fail("an image was computed again"))
     after = extract(wds, cache=tmp_path / "f.h5", **SETTINGS)
     assert len(after) == 33, "number 16 came in, and is in val, too"
     assert np.array_equal(after.read()[:8], before[:8])

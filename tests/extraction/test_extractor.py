@@ -28,8 +28,7 @@ from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError
 from headstart.extraction import extractor as extraction
 from headstart.extraction import one_pass
-from headstart.extraction.canaries import CANARIES
-from headstart.extraction.extractor import Extractor
+from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.images import decoding, loading
 from headstart.models.resnet50 import IMAGENET, load_resnet50
 from headstart.settings import ExtractConfig

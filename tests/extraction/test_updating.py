@@ -23,7 +23,7 @@ from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
-from headstart.extraction.canaries import CANARIES
+from headstart.extraction.extractor import CANARIES
 from headstart.heads.run import cache_identity
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import ExtractConfig

@@ -70,17 +70,8 @@ def create(
 ) -> None:
     """Creates a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
 
-    Features of augmented views take no space on the disk yet: see `reserve_rows`.
-
-    Args:
-        path: the file.
-        manifest: the N images.
-        recipe: with precision and compilation resolved.
-        notes: what was measured when the recipe was resolved.
-        views: the augmented ones, if any.
-
-    Raises:
-        CacheError: the disk has not enough space for all rows, or the folder cannot be written.
+    Precision and compilation of the recipe are resolved; `notes` say what was measured for that. Features of augmented
+    views take no space on the disk yet: see `reserve_rows`.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
-from headstart.cache.layout import UNREADABLE, refuse_foreign
+from headstart.cache.layout import PENDING, UNREADABLE, refuse_foreign
 from headstart.cache.recipe import Recipe
-from headstart.cache.rows import View
+from headstart.cache.rows import View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
-from headstart.settings import Views
+from headstart.settings import Views, ViewSplits
 
 
 class FeatureCache(View):
@@ -91,6 +93,13 @@ class FeatureCache(View):
     def views(self) -> tuple[View, ...]:
         """The plain view and the augmented ones, by their numbers."""
         return (self, *self.augmented)
+
+    def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
+        """(V + 1, N) which rows of each view are still to be computed; of augmented views only those of the splits."""
+        pending = np.stack([view.status == PENDING for view in self.views])
+        if view_splits == "train":
+            pending[1:] &= trained_on(self.manifest)
+        return pending
 
     def count_of(self, asked: Views) -> int:
         """How many augmented views are asked for; CacheError if the cache has fewer."""

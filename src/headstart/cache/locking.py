@@ -63,5 +63,5 @@ def _may_live(holder: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is another user's
     return True

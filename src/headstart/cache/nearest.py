@@ -57,7 +57,8 @@ def nearest(cache: FeatureCache) -> Nearest | None:
     test = _sample(cache.rows("test"), min(MOST_TEST_ROWS, max(1, MOST_PAIRS // max(1, len(train)))))
     if not len(train) or not len(test):
         return None
-    mean, close_pairs = _mean(cache, train), 0
+    sums = [cache.gather(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(train)]
+    mean, close_pairs = (np.sum(sums, axis=0) / len(train)).astype(np.float32), 0
     queries = np.concatenate([_directions(cache.gather(rows), mean) for rows in _blocks(test)])
 
     def cosines() -> Iterator[Array]:
@@ -77,12 +78,6 @@ def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     return (rows[begin : begin + BLOCK_ROWS] for begin in range(0, len(rows), BLOCK_ROWS))
-
-
-def _mean(cache: FeatureCache, rows: NDArray[np.int64]) -> Array:
-    sums = (cache.gather(block).sum(axis=0, dtype=np.float64) for block in _blocks(rows))
-    mean: Array = (np.sum(list(sums), axis=0) / len(rows)).astype(np.float32)
-    return mean
 
 
 def _directions(features: NDArray[np.floating], mean: Array) -> Array:

@@ -101,15 +101,7 @@ def from_config(config: ExtractConfig) -> Recipe:
 
 
 def weights_of(recipe: Recipe, given: str | None) -> tuple[str, int]:
-    """What loads a recipe's weights again: the value of `--weights`, and the seed.
-
-    Args:
-        recipe: of a cache.
-        given: a file; needed if the recipe's weights came from one.
-
-    Raises:
-        WeightsError: no file is given, or it has other weights than the recipe's.
-    """
+    """What loads a recipe's weights again: the value of `--weights`, and the seed. A file of weights must be given."""
     seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
     weights = given or recipe.weights
     if weights not in known_weights() and given is None:

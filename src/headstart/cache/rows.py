@@ -16,10 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, FEATURES, PENDING, Column, adjacent
+from headstart.cache.layout import DONE, FEATURES, Column, adjacent
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.settings import ViewSplits
 
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
@@ -63,13 +62,6 @@ class View:
         """Rows of a split that are done and have a label, ascending."""
         wanted = (self.manifest.splits == SPLITS.index(split)) & (self.manifest.labels >= 0) & (self.status == DONE)
         return np.flatnonzero(wanted)
-
-    def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
-        """(N,) which rows are still to be computed; of augmented views only those of the splits."""
-        pending: NDArray[np.bool_] = self.status == PENDING
-        if self.view and view_splits == "train":
-            pending &= trained_on(self.manifest)
-        return pending
 
     def used(self, view: "View", learned: int, answered: int) -> NDArray[np.bool_]:
         """(N,) which rows of a view serve heads that learn from the first `learned` and predict with `answered` views.

@@ -44,13 +44,7 @@ class CacheWriter:
         os.close(self._descriptor)
 
     def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
-        """Writes rows (B,), ascending, that stay pending until `commit`.
-
-        Args:
-            rows: their numbers.
-            features: (B, D), of any floating type; CacheError if a value does not fit the stored type.
-            digests: (B, 16) of the images' bytes.
-        """
+        """Writes features (B, D) and digests (B, 16) of rows (B,), ascending, which stay pending until `commit`."""
         stored = _cast(features, self._columns["features"].dtype)
         self._put("features", rows, stored)
         self._put("digests", rows, digests)

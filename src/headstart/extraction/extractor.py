@@ -1,4 +1,4 @@
-"""The backbone made ready, and what goes through it: a sample, canaries, or a pass over what is pending."""
+"""The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,20 +8,42 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
+from headstart.cache.layout import DONE, FEATURES
 from headstart.cache.recipe import Recipe
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.extraction import precision
-from headstart.extraction.canaries import CANARIES, CANARY_TOLERANCE, difference_from, sample_of
 from headstart.extraction.one_pass import Pass, PassReport, load_views
-from headstart.images.loading import Loaded, batches, default_workers, readable, stream
+from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
 from headstart.settings import ExtractConfig
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
 from headstart.support.team import Team
+
+CANARIES = 8
+"""Finished rows that are computed again before new ones join them."""
+CANARY_TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
+"""Largest difference, relative to the largest value, between a finished row and the same image's row computed now.
+float16 storage alone costs 5e-4; the rest is the difference between devices and library versions of one precision."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """Rows extracted again from their images."""
+
+    compared: int
+    changed: list[int]
+    """Rows whose image is gone, or has other bytes than it had."""
+    difference: float
+    """Largest, relative to the largest value, before storage."""
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the images still give the features in the cache."""
+        return self.difference <= self.tolerance and not self.changed
 
 
 @dataclass
@@ -40,20 +62,10 @@ class Extractor:
         self._sizes = BatchSizes()
 
     def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
-        """Fills in what the recipe leaves open, on the first readable images of the data.
-
-        Args:
-            asked: precision may be auto, compiled None.
-            manifest: the data.
-            images: how long a pass to choose for; by default one over all of the data.
-
-        Raises:
-            CacheError: not one image is readable.
-        """
-        images = len(manifest) if images is None else images
+        """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
         is_open = asked.precision == "auto" or asked.compiled is None
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
-        return precision.resolve(asked, self.net, self.scale, sample, images, self.device)
+        return precision.resolve(asked, self.net, self.scale, sample, images or len(manifest), self.device)
 
     def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
         size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
@@ -65,29 +77,19 @@ class Extractor:
 
     @kept_memory()
     def fill(self, path: Path, team: Team | None = None) -> PassReport:
-        """Computes every pending row of a cache. Stopped at any moment, the same call goes on.
+        """Computes every pending row of a cache; after a stop, the same call continues.
 
-        Args:
-            path: the cache.
-            team: who does it, each process in a call of its own; when it returns, all are done.
-
-        Raises:
-            CacheError: the disk is full, or finished rows do not agree with what this machine computes.
+        Each process of a team makes its own call, which returns when all rows are done.
         """
         cache, team = FeatureCache(path), team or Team()
         self._check_canaries(cache)
-        pending = np.stack([view.pending(self.config.view_splits) for view in cache.views])
-        size = self.batch_size(cache.recipe)
+        pending, size = cache.pending(self.config.view_splits), self.batch_size(cache.recipe)
         under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         return under_way.run()
 
     def forward(self, made: Recipe) -> Forward:
-        """The backbone in the arithmetic of a recipe, compiled at most once.
-
-        Raises:
-            SettingsError: the recipe is compiled, and there is no compiler here.
-        """
+        """The backbone in the arithmetic of a recipe, compiled at most once."""
         form = (made.precision, bool(made.compiled))
         if form not in self._forms:
             if made.compiled:
@@ -96,46 +98,46 @@ class Extractor:
         return self._forms[form]
 
     def batch_size(self, made: Recipe) -> int:
-        """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU.
-
-        Raises:
-            SettingsError: not even one image fits.
-        """
+        """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU."""
         form, size = (made.precision, bool(made.compiled)), self.config.batch_size
         return self._sizes.fitting(form, lambda pixels: self.forward(made)(pixels), size, made.image_px, self.device)
 
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]
     ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
-        """Computes finished rows again from their images.
-
-        Args:
-            cache: whose recipe and images.
-            wanted: (V + 1, N) done rows of its views.
-
-        Returns:
-            View and row of those whose image still has the bytes it had (m,), and their features (m, D).
-        """
+        """Computes the wanted (V + 1, N) done rows again: those of unchanged images, and their features (m, D)."""
         size = self.batch_size(cache.recipe)
         loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
-        same = [image for image in loaded if image.pixels is not None and _is_unchanged(image, cache)]
+        same = [
+            image
+            for image in loaded
+            if image.pixels is not None and image.digest == cache.views[image.view].digest(image.row)
+        ]
         parts = [np.empty((0, FEATURES), np.float32)]
         for batch in batches(same, size, cache.recipe.image_px):
             features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 
+    def again(self, cache: FeatureCache, count: int) -> Again:
+        """Computes at most `count` done rows, spread over all views, again and compares them with the cache."""
+        done = np.stack([view.status == DONE for view in cache.views])
+        cells = np.flatnonzero(done)
+        chosen = cells[np.linspace(0, len(cells) - 1, min(count, len(cells)), dtype=np.int64)]
+        wanted = np.isin(np.arange(done.size), chosen).reshape(done.shape)
+        same, features = self.recompute(cache, wanted)
+        stored = [cache.views[view].gather(np.array([row]))[0] for view, row in same]
+        before = np.array(stored, np.float32).reshape(features.shape)
+        difference = float(np.abs(features - before).max(initial=0.0) / np.abs(before).max(initial=1e-30))
+        changed = {row for _, row in np.argwhere(wanted).tolist()} - {row for _, row in same}
+        return Again(len(same), sorted(changed), difference, CANARY_TOLERANCE[cache.recipe.precision])
+
     def _check_canaries(self, cache: FeatureCache) -> None:
-        """Refuses to add rows where finished ones, computed again, differ: by another library version or processor."""
-        canaries, features = self.recompute(cache, sample_of(cache, CANARIES))
-        difference = difference_from(cache, canaries, features)
-        if not difference <= CANARY_TOLERANCE[cache.recipe.precision]:
+        """Refuses to add rows on a processor or with libraries that give other features than the finished rows."""
+        again = self.again(cache, CANARIES)
+        if not again.difference <= again.tolerance:
             raise CacheError(
-                f"{cache.path}: {len(canaries)} finished rows, computed again, differ by {difference:.2g} of the "
-                "largest value: another processor or library version computes other features. Extract again with "
+                f"{cache.path}: {again.compared} finished rows, computed again, differ by {again.difference:.2g} of "
+                "the largest value: another processor or library version computes other features. Extract again with "
                 "--overwrite, or go on where the cache was begun."
             )
-
-
-def _is_unchanged(image: Loaded, cache: FeatureCache) -> bool:
-    return image.digest == cache.views[image.view].digest(image.row)

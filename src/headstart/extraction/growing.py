@@ -1,7 +1,4 @@
-"""A cache that grows: `<cache>.growing` is built beside the old one, and rows with unchanged bytes are copied into it.
-
-N images of the data as it is now.
-"""
+"""A cache that grows: `<cache>.growing` is built beside the old one, with the rows of unchanged images."""
 
 import os
 from contextlib import suppress
@@ -23,19 +20,19 @@ from headstart.support.progress import bar
 
 COPY_ROWS = 4096
 VANISHED = 0.01
-"""Fraction of finished rows that may be gone from the data before we ask."""
+"""Fraction of finished rows whose images may be gone without a question."""
 
 
 class Growth:
     """From a cache to one of other images, or with further views.
 
     Attributes:
-        path: the file that is built; it takes the cache's name when every row is computed.
+        path: the new file; it gets the cache's name when every row is computed.
         begun: what a killed growth by the same recipe has left there, or None.
     """
 
     def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool) -> None:
-        """Changes nothing yet. With `check_bytes` all images are read, also those whose size and time are the same."""
+        """Changes nothing yet; `check_bytes` reads all images, also those of unchanged size and time."""
         self.cache, self.manifest, self.check_bytes = cache, manifest, check_bytes
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
@@ -44,7 +41,7 @@ class Growth:
             self.begun = begun if begun.recipe == cache.recipe else None
 
     def waits(self) -> bool:
-        """Whether it was begun for more views of the same images: it goes on when they are asked for again."""
+        """Whether it was begun for more views of the same images: then it stays until they are asked for again."""
         return (
             self.begun is not None
             and same_data(self.manifest, self.begun.manifest)
@@ -52,31 +49,32 @@ class Growth:
         )
 
     def goes_on(self, views: creation.AugmentedViews | None) -> bool:
-        """Whether what was begun has the rows and views that are wanted now."""
+        """Whether the file that was begun has the rows and views that are wanted now."""
         begun = self.begun
         if begun is None or self.check_bytes or not same_data(self.manifest, begun.manifest):
             return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
 
     def build(self, views: creation.AugmentedViews | None) -> None:
-        """Makes the file of all rows, and fills in those that the cache, or what was begun, has finished."""
-        sources = [self.cache, *([self.begun] if self.begun else [])]
+        """Creates the new file, with the finished rows of the cache and of the file that was begun."""
+        sources = [source for source in (self.cache, self.begun) if source]
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views)
             grown = FeatureCache(temporary)
             for view in grown.views:
-                same_views = [source.views[view.view] for source in sources if _has(source, view.view, grown)]
+                same_views = [
+                    source.views[view.view]
+                    for source in sources
+                    if view.view == 0
+                    or (view.view <= len(source.augmented) and source.augmentation == grown.augmentation)
+                ]
                 with CacheWriter(view) as writer:
                     for source in same_views:
                         _copy(writer, source, self.digests)
                     writer.commit(same_views[0].seconds if same_views else 0.0)
 
     def refuse_other_data(self) -> None:
-        """Stops before finished rows are dropped that a person may still want.
-
-        Raises:
-            CacheError: the cache is of another folder, or many of its images are gone.
-        """
+        """Raises CacheError if the cache is of another folder, or many of its images are gone."""
         cache, root = self.cache, self.manifest.root
         ways_on = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
         if cache.manifest.root != root:
@@ -87,7 +85,7 @@ class Growth:
         gone = np.flatnonzero(done & (_rows_of(self.manifest.paths, cache.manifest.paths) < 0)).tolist()
         if len(gone) > VANISHED * done.sum():
             here = set(self.digests.values())
-            gone = [row for row in gone if cache.digest(row) not in here]  # the others have another name now
+            gone = [row for row in gone if cache.digest(row) not in here]  # the others were renamed
         if len(gone) > VANISHED * done.sum():
             raise CacheError(
                 f"{cache.path} has {done.sum()} finished images, of which {len(gone)} are no longer in {root} "
@@ -96,7 +94,7 @@ class Growth:
 
     @cached_property
     def digests(self) -> dict[int, bytes]:
-        """Content digest of every row: the cache's where the file is the same as then, else from reading the image."""
+        """Content digest of every image: the cache's where the file is unchanged, else from reading the image."""
         before = self.cache.manifest
         old = _rows_of(before.paths, self.manifest.paths)
         unchanged = (
@@ -119,18 +117,13 @@ class Growth:
 
 
 def _rows_of(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Where each wanted path stands in a sorted column of paths; -1 where it does not."""
+    """The index of each wanted path in a sorted column of paths; -1 if it is not there."""
     rows = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
     return np.where(paths[rows] == wanted, rows, -1)
 
 
-def _has(source: FeatureCache, view: int, grown: FeatureCache) -> bool:
-    """Whether a cache has the view of this number that the grown one is to have."""
-    return view == 0 or (view <= len(source.augmented) and source.augmentation == grown.augmentation)
-
-
 def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
-    """Copies the features of every row whose content `source` has finished; a damaged row is computed again."""
+    """Copies the features of every image whose content `source` has finished; damaged rows stay pending."""
     done = np.flatnonzero(source.status == DONE)
     damaged = set(source.damaged(done, (source.features[row] for row in done)))
     known = {source.digest(row): row for row in done.tolist()}
@@ -142,8 +135,8 @@ def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
 
 
 def passing_again(view: View) -> NDArray[np.int64]:
-    """Unreadable rows that may be readable now, though their files have not changed: a permission was given."""
-    reasons = [REASONS.index(reason) for reason in PASSING]
+    """Unreadable rows that may be readable now although their files are unchanged: a permission was given."""
+    reasons = list(map(REASONS.index, PASSING))
     rows = np.flatnonzero((view.status == UNREADABLE) & np.isin(view.reasons, reasons))
     places = [place for _, place in view.manifest.places(rows)]
     files = [place.archive if isinstance(place, Member) else place for place in places]

@@ -1,8 +1,4 @@
-"""One pass over the pending rows of a cache: read, decode, forward and write, all overlapped.
-
-Threads decode; this one feeds the backbone; another writes. On a GPU the features of one batch come back while the next
-is computed.
-"""
+"""One pass over the pending rows of a cache: some threads decode, this one feeds the backbone, another writes."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -19,28 +15,28 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
 from headstart.images.decoding import Transform
-from headstart.images.loading import Batch, Loaded, batches, stream
+from headstart.images.loading import Loaded, batches, stream
 from headstart.models.resnet50 import Forward
 from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
 from headstart.support.team import Team
 
 COMMIT_SECONDS = 2.0
-"""What a kill can cost at most, beside the batches under way."""
+"""Time between two commits: what a kill costs at most, beside the batches under way."""
 COUNTED = ("decoded", "forwarded", "copied", "unreadable")
-"""What the processes of a team add up."""
+"""Figures that the processes of a team add up."""
 
 
 @dataclass
 class PassReport:
-    """What a pass did, and what held it back. Seconds of threads that work side by side add up."""
+    """What a pass did, and what limited its speed; seconds of parallel threads are added up."""
 
     decoded: int = 0
-    """Images that were read and decoded, once for all of their views."""
+    """Images read and decoded, once for all of their views."""
     forwarded: int = 0
-    """Views of images that went through the backbone, canaries aside."""
+    """Views of images that went through the backbone, without canaries."""
     copied: int = 0
-    """Those that another image's features served, because their bytes are the same."""
+    """Views that got the features of another image with the same bytes."""
     unreadable: int = 0
     wall_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -49,7 +45,7 @@ class PassReport:
     workers: int = 1
 
     def bottleneck(self) -> str:
-        """Which stage was busy for how much of the time, in a line."""
+        """The share of the time in which each stage was busy, in a line."""
         wall = max(self.wall_seconds, 1e-9)
         decode, forward = self.decode_seconds / self.workers / wall, self.forward_seconds / wall
         line = f"decode {decode:.0%} busy, backbone {forward:.0%} busy, writing {self.write_seconds / wall:.1%}"
@@ -59,10 +55,7 @@ class PassReport:
 def load_views(
     cache: FeatureCache, wanted: NDArray[np.bool_], rows: Iterable[int], batch_size: int, workers: int
 ) -> Iterator[Loaded]:
-    """Loads the wanted (V + 1, N) views of some rows.
-
-    Ahead of the backbone are two batches of views, but at least as many images as there are threads to decode them.
-    """
+    """Loads the wanted (V + 1, N) views of these rows: two batches ahead, or an image for each decoding thread."""
 
     def transforms(row: int, digest: bytes) -> dict[int, Transform]:
         return {view: cache.transform_of(view, digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
@@ -84,10 +77,10 @@ class Pass:
 
     def __post_init__(self) -> None:
         self.report, self.views = PassReport(workers=self.workers), self.cache.views
-        self.first_with: list[dict[bytes, int]] = [{} for _ in self.views]
-        """For each view, by content: the row whose features serve all that have it."""
-        for view, rows in zip(self.views, self.first_with, strict=True):
-            rows |= {view.digest(row): row for row in np.flatnonzero(view.status == DONE).tolist()}
+        self.first_with = [
+            {view.digest(row): row for row in np.flatnonzero(view.status == DONE).tolist()} for view in self.views
+        ]
+        """For each view: content → the row whose features all rows of that content get."""
         self.twins: list[Loaded] = []
         self.unreadable: list[Loaded] = []
 
@@ -110,7 +103,8 @@ class Pass:
         with ExitStack() as opened:
             writers = [opened.enter_context(CacheWriter(*each)) for each in zip(self.views, shares, strict=True)]
             writing = opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS))
-            for batch, launched in one_behind(self._batches(rows), self._launch):
+            images = batches(self._new_images(rows), self.batch_size, self.cache.recipe.image_px)
+            for batch, launched in one_behind(images, lambda batch: Launched(self.forward, batch.pixels, self.device)):
                 features = launched.result()
                 self.report.forwarded += len(batch.rows)
                 self.report.forward_seconds += launched.seconds
@@ -122,11 +116,8 @@ class Pass:
             self._copy_twins(writing)
         self.report.write_seconds = writing.busy_seconds
 
-    def _batches(self, rows: Iterable[int]) -> Iterator[Batch]:
-        return batches(self._new_images(rows), self.batch_size, self.cache.recipe.image_px)
-
     def _new_images(self, rows: Iterable[int]) -> Iterator[Loaded]:
-        """Readable images that no other image's features serve."""
+        """Readable images without those that get another one's features."""
         for image in load_views(self.cache, self.pending, rows, self.batch_size, self.workers):
             self.report.decode_seconds += image.seconds
             self.report.decoded += image.is_first and image.pixels is not None
@@ -137,11 +128,8 @@ class Pass:
             else:
                 yield image
 
-    def _launch(self, batch: Batch) -> Launched:
-        return Launched(self.forward, batch.pixels, self.device)
-
     def _note_unreadable(self, writing: BackgroundWriter) -> int:
-        """Writes down what could not be decoded since the last call, and counts it."""
+        """Notes in the cache what could not be decoded since the last call, and counts it."""
         images, self.unreadable = self.unreadable, []
         for image in images:
             writing.write_unreadable(image.row, image.view, image.reason)
@@ -149,7 +137,7 @@ class Pass:
         return len(images)
 
     def _copy_twins(self, writing: BackgroundWriter) -> None:
-        """Features of images whose bytes another image has, too: one pass served both."""
+        """Copies the features of images with the same bytes, which were computed once."""
         for view in self.views:
             twins = [twin for twin in self.twins if twin.view == view.view]
             for begin in range(0, len(twins), 1024):

@@ -1,4 +1,4 @@
-"""Decides once for each cache in which arithmetic the backbone runs, by measuring it on the user's own images.
+"""Decides once for each cache in which arithmetic the backbone runs, by measuring on the user's images.
 
 B images in the sample, D = 2048 features.
 """
@@ -18,11 +18,11 @@ from headstart.models.resnet50 import Forward, PixelScale, fast_form
 from headstart.support.progress import say
 
 SHORT_PASS_SECONDS = 60.0
-"""A pass that plain fp32 finishes in this time is not worth an audit."""
+"""For a pass that fp32 finishes in this time, other precisions are not tried."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
 CLOSE_ENOUGH = 0.99
-"""Smallest centred cosine at which a reduced precision counts as leaving the features as they are.
+"""Smallest centred cosine at which a reduced precision does not count as a change of the features.
 
 Heads on 5,400 CIFAR-10 images of 64 px, tested on 2,000, five seeds (mean and deviation): on an untrained net fp32 gave
 0.343 ± 0.010 and bf16, of cosine 0.994 on the sample (0.993 over all 8,000), 0.343 ± 0.020; on one fine-tuned for five
@@ -34,23 +34,11 @@ epochs 0.453 ± 0.009 and, at 0.9994, 0.453 ± 0.012, although 31 of the 8,000, 
 def resolve(
     asked: Recipe, net: ResNet, scale: PixelScale, sample: NDArray[np.uint8], images: int, device: torch.device
 ) -> tuple[Recipe, dict[str, float]]:
-    """Fills in what a recipe leaves open.
+    """The recipe with `auto` decided for a pass over `images`, and what was measured (images/s, centred cosine).
 
-    Args:
-        asked: precision may be auto, compiled None.
-        net: frozen.
-        scale: of its pixels.
-        sample: (B, H, W, 3) uint8, the first images of the data; may be empty if nothing is left open.
-        images: how many the pass will see.
-        device: where it will run.
-
-    Returns:
-        The recipe to carry out, and what was measured on the way (images/s, centred cosine).
-
-    Raises:
-        SettingsError: compilation was asked for and there is no C++ compiler.
+    The sample is (B, H, W, 3) uint8, the first images of the data; empty if nothing is open.
     """
-    if asked.compiled:  # no silent fallback: eager arithmetic differs in the last bits
+    if asked.compiled:  # never silently uncompiled, which differs in the last bits
         require_compiler(device)
     pixels = torch.from_numpy(sample).to(device)
     precision, compiled, notes = asked.precision, asked.compiled, dict[str, float]()
@@ -82,14 +70,14 @@ def _precision(
 
 
 def _candidate(device: torch.device) -> Precision | None:
-    """The reduced precision worth trying: fp16 where it is as fast as bf16, since it is eight times finer."""
+    """The reduced precision to try: fp16, eight times finer, where it is as fast as bf16."""
     if device.type == "cuda":
         return "fp16"
     return "bf16" if device.type == "cpu" and bf16_is_native(device) else None
 
 
 def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
-    """Images per second of the fastest of three runs after a warm-up (others may use the machine), and the features."""
+    """Images/s of the fastest of three runs after a warm-up (others may use the machine), and the features."""
     features, seconds = forward(pixels), []
     for _ in range(3):
         start = time.perf_counter()
@@ -108,17 +96,9 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
 
 
 def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:
-    """How well features agree with reference features in what distinguishes images.
+    """The smallest cosine of features to reference features, (B, D) each, in [-1, 1]; -1 for NaN or infinity.
 
-    All features of a net share a large mean, so that plain cosines are always near 1; the mean of the reference is
-    subtracted from both first.
-
-    Args:
-        reference: (B, D).
-        features: (B, D).
-
-    Returns:
-        The smallest over the B images, in [-1, 1]; NaN or infinity in the features count as -1.
+    All features of a net share a large mean, so that plain cosines are near 1: the reference's mean is subtracted.
     """
     mean = reference.double().mean(dim=0)
     cosines = torch.nn.functional.cosine_similarity(reference.double() - mean, features.double() - mean, dim=1)

@@ -2,9 +2,9 @@
 
 nothing to do   every row is done: decided without a lock, no file is touched
 start anew      there is no cache yet, or --overwrite
-go on           the cache lists these very images and has the views: its pending rows are computed
-grow            images changed, views are to be added, or --check-bytes: a new file is built beside the old one (see
-                `growing`), its pending rows are computed, and it takes the cache's name in one step
+go on           the cache has exactly these images, and the views: its pending rows are computed
+grow            images changed, views are added, or --check-bytes: a new file is built beside the old one (see
+                `growing`), its pending rows are computed, and it gets the cache's name in one step
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
 
 NOTHING = ""
-"""In the place of a cache that a team is to fill."""
+"""Sent to the team instead of the path of a cache when there is nothing to compute."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,13 @@ class Report:
     """What a run of extract did."""
 
     cache: FeatureCache
-    """As it is now."""
     taken_over: int
     """Finished rows that were there before."""
     pass_: "PassReport | None"
     """None when there was nothing to compute."""
 
     def unreadable(self) -> Unreadable:
-        """The images that lack features, of one of their views at least."""
+        """The images without features in at least one view."""
         reasons = {
             row: REASONS[view.reasons[row]]
             for view in self.cache.views
@@ -67,16 +66,7 @@ class Report:
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     """Makes the cache of a data set complete: every image done, or unreadable with a reason.
 
-    Args:
-        config: the settings.
-        team: that this process leads; the others call `help_filling`.
-
-    Raises:
-        DataError: the data set is not in order.
-        WeightsError: the weights cannot be found or downloaded.
-        RecipeMismatch: the cache was made by another recipe.
-        CacheLocked: another process is filling it.
-        CacheError: it cannot be used, or the disk is full.
+    This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
     asked = recipe.from_config(config)
     update = _Update(config, labelled.load(data_of(config), config.seed), asked, team or Team())
@@ -88,11 +78,7 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
-    """What the others of a team do while one brings a cache up to date: they compute pending rows, if there are any.
-
-    Raises:
-        CacheError: the disk is full, or finished rows do not agree with what this machine computes.
-    """
+    """The part of the other processes of a team: they compute pending rows, if there are any."""
     from headstart.extraction.extractor import Extractor
 
     path = team.receive()
@@ -118,18 +104,18 @@ class _Update:
         return Extractor(self.config)
 
     def nothing_to_do(self) -> Report | None:
-        """The report of a cache that is complete; else None."""
+        """The report of a complete cache, else None."""
         if self._starts_anew() or self.config.check_bytes:
             return None
         cache, growth = self._opened()
         if not self._is_of_this_data(cache) or (growth.path.exists() and not growth.waits()):
             return None
-        if self._pending(cache).any() or any(len(passing_again(view)) for view in cache.views):
+        if cache.pending(self.config.view_splits).any() or any(len(passing_again(view)) for view in cache.views):
             return None
         return Report(cache, _done(cache), None)
 
     def run(self) -> Report:
-        """Starts anew, goes on or grows; holds the lock meanwhile."""
+        """Starts anew, goes on or grows; the caller holds the lock."""
         if self._starts_anew():
             return self._start_anew()
         cache, growth = self._opened()
@@ -143,17 +129,22 @@ class _Update:
         return self.config.overwrite or not self.path.exists()
 
     def _opened(self) -> tuple[FeatureCache, Growth]:
+        """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         cache = FeatureCache(self.path)
-        self._refuse_other_recipe(cache)
+        differences = self.asked.differences(cache.recipe)
+        if self.config.views and cache.augmentation:
+            differences += self.augmentation.differences(cache.augmentation)
+        if differences:
+            raise RecipeMismatch(
+                f"{cache.path} was made by another recipe:\n"
+                + "".join(f"  {difference}\n" for difference in differences)
+                + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
+            )
         return cache, Growth(cache, self.manifest, self.config.check_bytes)
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
-
-    def _pending(self, cache: FeatureCache) -> NDArray[np.bool_]:
-        """(V + 1, N) what is to be computed of each view."""
-        return np.stack([view.pending(self.config.view_splits) for view in cache.views])
 
     def _start_anew(self) -> Report:
         views = self._views(None)
@@ -178,7 +169,7 @@ class _Update:
         return replace(report, cache=FeatureCache(self.path))
 
     def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
-        """The augmented views of the next file: as many as are asked for, and those that a cache has."""
+        """The augmented views of the next file: as many as are asked for, and at least those of the cache."""
         augmented = cache.augmented if cache else ()
         count = max(self.config.views, len(augmented))
         train_only = self.config.view_splits == "train"
@@ -189,29 +180,17 @@ class _Update:
 
     def _compute_pending(self, path: Path) -> Report:
         for view in FeatureCache(path).views:
-            again = passing_again(view)
-            if len(again):
+            if len(again := passing_again(view)):
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(path)
-        pending, taken_over = self._pending(cache), _done(cache)
+        pending, taken_over = cache.pending(self.config.view_splits), _done(cache)
         _reserve(cache, pending)
         self.team.broadcast(str(path) if pending.any() else NOTHING)
         if not pending.any():
             return Report(cache, taken_over, None)
-        report = self.extractor.fill(path, self.team)
-        return Report(FeatureCache(path), taken_over, report)
-
-    def _refuse_other_recipe(self, cache: FeatureCache) -> None:
-        differences = self.asked.differences(cache.recipe)
-        if self.config.views and cache.augmentation:
-            differences += self.augmentation.differences(cache.augmentation)
-        if differences:
-            raise RecipeMismatch(
-                f"{cache.path} was made by another recipe:\n"
-                + "".join(f"  {difference}\n" for difference in differences)
-                + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
-            )
+        filled = self.extractor.fill(path, self.team)
+        return Report(FeatureCache(path), taken_over, filled)
 
 
 def _done(view: View) -> int:
@@ -219,16 +198,15 @@ def _done(view: View) -> int:
 
 
 def _say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
-    """Says what augmented views will need of the disk, before it is reserved."""
+    """Says how much of the disk the augmented views of the next file will need."""
     if views:
         size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
         print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 
 def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
-    """Says how many augmented views are to come, and reserves what they need of the disk."""
-    rows = int(np.count_nonzero(pending[1:]))
-    if rows:
+    """Says how many augmented views will be computed, and reserves their space on the disk."""
+    if rows := int(np.count_nonzero(pending[1:])):
         size = human_bytes(rows * cache.columns["features"].row_bytes)
         print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
     for view in cache.augmented:
@@ -236,7 +214,7 @@ def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
 
 
 def summary(report: Report) -> str:
-    """What there is now and what this run did, for a terminal."""
+    """What the cache holds and what this run did, for a terminal."""
     if report.pass_ is None:
         return f"{describe(report.cache)}\nUp to date: nothing to do."
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
