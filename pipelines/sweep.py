@@ -18,26 +18,21 @@ def main(config: SweepConfig) -> None:
 
     features, heads = run.features(config.memory_gb), config.heads()
     swept = sweep.sweep(features, heads, config.halves())
-    best, settings = swept.settings[0].best.config, swept.settings
+    settings = swept.settings
     print("\n".join(leaderboard.lines(settings)))
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
-    run.save(
-        swept.best.head.sequential(),
-        lambda split: swept.best.head.probabilities(features.with_views(0), split),
-        with_views=lambda split: swept.best.head.probabilities(features.with_views(config.tta), split),
-        history=swept.best.history,
+    run.save_head(
+        swept.best,
+        features,
+        settings[0].best.config,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
-            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.drawn(settings), path),
+            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.trials_and_winner(settings), path),
         },
-        best_epoch=swept.best.best_epoch,
-        best_setting=leaderboard.in_words(best),
         train_seconds=swept.seconds,
-        features_in=features.source,
         heads=len(heads),
         images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
         head_epochs=swept.head_epochs,
-        seed=best.seed,
     )
 
 

@@ -57,10 +57,10 @@ def test_those_that_are_kept_go_on_as_if_the_others_had_never_been(kind):
     factors = [1.0] * 6
     optimizer = stack(kind)
     take(optimizer, range(3), factors)
-    places = [3, 1]
-    kept = optimizer.kept(places, optimizer.parameters[places], torch.zeros(2, 50))
-    take(kept, range(3, 6), factors, places)
-    for number, head in enumerate(places):
+    heads = [3, 1]
+    kept = optimizer.keep(heads, optimizer.parameters[heads], torch.zeros(2, 50))
+    take(kept, range(3, 6), factors, heads)
+    for number, head in enumerate(heads):
         torch.testing.assert_close(kept.parameters[number], alone(kind, head, factors), rtol=1e-5, atol=1e-6)
 
 

@@ -335,7 +335,7 @@ def test_heads_that_differ_in_anything_else_are_stacks_of_their_own(name):
 def test_every_setting_is_either_a_heads_own_or_shared():
     places = {"config", "data", "cache", "run", "device", "memory_gb"}
     assert {field.name for field in dataclasses.fields(HeadConfig)} == places | OWN.keys() | SHARED.keys()
-    assert set(training.OWN) == OWN.keys()
+    assert set(training.PER_HEAD) == OWN.keys()
 
 
 @given(rates=st.lists(st.sampled_from([1e-4, 1e-3, 1e-2]), min_size=1, max_size=20), heads=st.integers(1, 5))

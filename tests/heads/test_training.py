@@ -321,7 +321,7 @@ def test_a_best_epoch_before_the_others_were_dropped_stays_the_best(monkeypatch)
     "changes", [{"hidden": (8,)}, {"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "cosine"}], ids=str
 )
 def test_heads_that_cannot_share_a_stack_are_refused(changes):
-    with pytest.raises(ValueError, match="may differ in lr, weight_decay, dropout, label_smoothing alone"):
+    with pytest.raises(ValueError, match="may differ only in lr, weight_decay, dropout, label_smoothing"):
         trainer_of(some_features(), [QUICK, with_(**changes)])
 
 

@@ -76,7 +76,7 @@ class Heads:
         stored, rows = self.features.values, len(self.features.labels)
         assert isinstance(stored, Tensor)
         places = torch.arange(9 * rows, device=self.device).view(9, rows)
-        features = replace(self.features, values=stored.repeat(9, 1), places=places)
+        features = replace(self.features, values=stored.repeat(9, 1), positions=places)
         return self._epoch(Trainer(features, self.normalization, [HeadConfig()]))
 
     @kept_memory()

@@ -22,8 +22,8 @@ from headstart.support.devices import pick_device
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An MLP head on features, for pipelines, searches and cross-validation.
 
-    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. There is no validation split
-    here, so that the head of the last epoch is kept.
+    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. Without a validation split, the
+    head of the last epoch is kept.
 
     Attributes:
         classes_: (C,) labels, sorted.
@@ -80,13 +80,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self._config()
         self.classes_, codes = np.unique(y, return_inverse=True)
         device, rows = pick_device(self.device), torch.arange(len(codes))
-        none = rows[:0].to(device)
-        features = Features(
-            _tensor(X).to(device),
-            torch.from_numpy(codes).to(device),
-            {"train": rows.to(device), "val": none, "test": none},
-            tuple(map(str, self.classes_)),
-        )
+        splits = {"train": rows.to(device), "val": rows[:0].to(device), "test": rows[:0].to(device)}
+        labels = torch.from_numpy(codes).to(device)
+        features = Features(_tensor(X).to(device), labels, splits, tuple(map(str, self.classes_)))
         self.head_ = fit_quietly(features, config).head.sequential()
         return self
 
@@ -100,13 +96,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @torch.inference_mode()
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        """Class probabilities.
-
-        Args:
-            X: (N, D) features.
-
-        Returns:
-            (N, C), columns in the order of `classes_`.
+        """Class probabilities (N, C), columns in the order of `classes_`, from X: (N, D) features.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -118,9 +108,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each row: (N,), as in `classes_`. See `predict_proba`."""
         probabilities = self.predict_proba(X)
-        found: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
-        return found
+        predictions: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return predictions
 
 
 def _tensor(values: Any) -> torch.Tensor:
-    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns of what it cannot write
+    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns of read-only arrays

@@ -1,6 +1,6 @@
 """What heads learn from: cached features on one device, and how they are normalised.
 
-N images, V augmented views of them, M places of features, D = 2048 features, B rows in a batch.
+N images, V augmented views of them, M rows of features in memory or in the file, D = 2048 features, B rows in a batch.
 """
 
 import math
@@ -25,7 +25,7 @@ from headstart.settings import Views
 from headstart.support.memory import kept_memory
 
 BLOCK_ROWS = 4096
-"""Rows that are looked at together: 32 MiB in fp32."""
+"""Rows that are computed together: 32 MiB in fp32."""
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,33 @@ class Features:
     """What a head learns from, on one device.
 
     Attributes:
-        values: (M, D), as stored, in memory or where they lie: those of the N images, then those of their views; rows
-            that are not done are in no split.
+        values: (M, D), as stored: those of the N images, then those of their augmented views.
         labels: (N,) int64.
-        rows: of each split, ascending.
+        rows: numbers of the images in each split, ascending; images whose features are not done are in none.
         classes: names.
-        places: (V + 1, N) where in `values` each view of an image is, the plain one first; -1 where there is none. None
-            without augmented views.
+        positions: (V + 1, N), the row of `values` that holds each view of an image, the plain one first; -1 where a
+            view is missing. None without augmented views.
     """
 
     values: Tensor | FeatureFile
     labels: Tensor
     rows: dict[str, Tensor]
     classes: tuple[str, ...]
-    places: Tensor | None = None
+    positions: Tensor | None = None
 
     @classmethod
     def load(
         cls, cache: FeatureCache, device: torch.device, memory_bytes: float = math.inf, views: int = 0, tta: int = 0
     ) -> "Features":
-        """Reads and verifies a cache; one that is larger than `memory_bytes` is read when its rows are needed.
+        """Reads and verifies a cache; features of more than `memory_bytes` stay in the file until they are needed.
 
         Args:
             cache: with any number of views.
             device: where the features are wanted.
-            memory_bytes: how large those may be that are held in memory.
-            views: augmented views to learn from, too; of the same bytes as the plain one, or they do not count.
-            tta: those to answer with, where images of other splits have them.
+            memory_bytes: how many bytes of features may be held in memory.
+            views: how many augmented views of training images are wanted; one of other bytes than the plain view's
+                counts as missing.
+            tta: how many of the other images.
 
         Raises:
             CacheDamaged: a row is not what was written.
@@ -68,19 +68,19 @@ class Features:
         rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
             raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
-        labels = torch.from_numpy(cache.manifest.labels).to(device)
-        looks = (cache, *cache.augmented[: max(views, tta)])
-        there = _wanted(looks, views, tta)
+        sources = (cache, *cache.augmented[: max(views, tta)])
+        wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
         row_bytes = cache.columns["features"].row_bytes
-        if row_bytes * np.count_nonzero(there) > memory_bytes:
+        if row_bytes * np.count_nonzero(wanted) > memory_bytes:
             window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one on its way
-            values: Tensor | FeatureFile = FeatureFile(looks, device, min(WINDOW_ROWS, window_rows))
-            places = np.arange(there.size).reshape(there.shape)
+            values: Tensor | FeatureFile = FeatureFile(sources, device, min(WINDOW_ROWS, window_rows))
+            positions = np.arange(wanted.size).reshape(wanted.shape)
         else:
-            values = torch.from_numpy(_read(looks, there)).to(device)
-            places = np.cumsum(there).reshape(there.shape) - 1
-        found = torch.from_numpy(np.where(there, places, -1)).to(device) if len(looks) > 1 else None
-        return cls(values, labels, rows, cache.manifest.classes, found)
+            values = torch.from_numpy(_read(sources, wanted)).to(device)
+            positions = np.cumsum(wanted).reshape(wanted.shape) - 1
+        labels = torch.from_numpy(cache.manifest.labels).to(device)
+        of_views = torch.from_numpy(np.where(wanted, positions, -1)).to(device) if len(sources) > 1 else None
+        return cls(values, labels, rows, cache.manifest.classes, of_views)
 
     @property
     def width(self) -> int:
@@ -89,7 +89,7 @@ class Features:
 
     @property
     def device(self) -> torch.device:
-        """Where they are wanted."""
+        """Where features and labels are, or are brought to."""
         return self.values.device
 
     @property
@@ -99,107 +99,79 @@ class Features:
 
     def has_views(self, split: str) -> bool:
         """Whether at least one image of a split has an augmented view."""
-        return self.places is not None and bool((self.places[1:, self.rows[split]] >= 0).any())
+        return self.positions is not None and bool((self.positions[1:, self.rows[split]] >= 0).any())
 
     def with_views(self, count: Views) -> "Features":
-        """The same with the first of the augmented views alone, of those that were loaded."""
-        if self.places is None or count == "all":
+        """The same features with only the first `count` of the augmented views."""
+        if self.positions is None or count == "all":
             return self
-        return replace(self, places=self.places[: count + 1] if count else None)
+        return replace(self, positions=self.positions[: count + 1] if count else None)
 
-    def blocks(self, rows: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some rows or places (n,), a block at a time: the rows (B,) and their features (B, D), as stored."""
-        size = size or BLOCK_ROWS
+    def blocks(self, positions: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions (n,), such as the rows of a split, in blocks: each with its features (B, D), as stored."""
+        blocks = positions.split(size or BLOCK_ROWS)
         if isinstance(self.values, FeatureFile):
-            yield from self.values.ahead(rows.split(size))
+            yield from self.values.ahead(blocks)
         else:
-            yield from ((block, self.values[block]) for block in rows.split(size))
+            yield from ((block, self.values[block]) for block in blocks)
 
     def shuffled(self, split: str, size: int, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rows of a split, each once, in random order: blocks as in `blocks`; only the last may be shorter.
+        """The rows (B,) of a split, each once, in random order, and a random view's features (B, D) for each.
 
-        Each row shows one of its views, drawn anew. From a file those of neighbours are drawn together, so that they
-        are read together.
-
-        Args:
-            split: its name.
-            size: B.
-            order: decides, the same on every device.
+        Only the last block may be shorter than `size`. `order` is a generator on the CPU: the same on every device.
+        From a file, neighbours show the same view, so that they are read together.
         """
         rows = self.rows[split]
         if isinstance(self.values, FeatureFile):
-            drawn = self.values.shuffled(rows, size, order, lambda rows, runs: self._drawn(rows, runs, order))
-            yield from ((places % len(self.labels), values) for places, values in drawn)
+            blocks = self.values.shuffled(rows, size, order, lambda rows, runs: self._draw_views(rows, runs, order))
+            yield from ((positions % len(self.labels), values) for positions, values in blocks)
         else:
             mixed = torch.randperm(len(rows), generator=order)
             for block in rows[mixed.to(rows.device)].split(size):
-                yield block, self.values[self._drawn(block, torch.arange(len(block)), order)]
+                yield block, self.values[self._draw_views(block, torch.arange(len(block)), order)]
 
-    def _drawn(self, rows: Tensor, together: Tensor, order: torch.Generator) -> Tensor:
-        """Places (n,) of one view of each row (n,), the plain one where there is none of that number.
-
-        Args:
-            rows: which images.
-            together: (n,) numbers; rows of one number show views of one number.
-            order: decides.
-        """
-        if self.places is None:
+    def _draw_views(self, rows: Tensor, groups: Tensor, order: torch.Generator) -> Tensor:
+        """Positions (n,) of a random view of each row (n,), else of the plain one; a group (n,) draws one number."""
+        if self.positions is None:
             return rows
-        views = torch.randint(len(self.places), (int(together.max()) + 1,), generator=order)
-        places = self.places[views[together.to(views.device)].to(rows.device), rows]
-        return torch.where(places < 0, rows, places)
+        views = torch.randint(len(self.positions), (int(groups.max()) + 1,), generator=order)
+        positions = self.positions[views[groups.to(views.device)].to(rows.device), rows]
+        return torch.where(positions < 0, rows, positions)
 
-    def means(self, rows: Tensor, answers: Callable[[Tensor], Tensor]) -> Tensor:
-        """Answers to some rows, each the mean over its views; without augmented views simply the answers.
-
-        Args:
-            rows: (n,).
-            answers: from features (B, D), as stored, to probabilities (B, C).
-
-        Returns:
-            (n, C).
-        """
-        total = torch.cat([answers(values) for _, values in self.blocks(rows)])
+    def mean_over_views(self, rows: Tensor, probabilities: Callable[[Tensor], Tensor]) -> Tensor:
+        """Means (n, C), over the views of each row (n,), of what `probabilities` makes of features: (B, D) → (B, C)."""
+        total = torch.cat([probabilities(values) for _, values in self.blocks(rows)])
         counts = torch.ones(len(rows), 1, device=rows.device)
-        for places in () if self.places is None else self.places[1:, rows]:
-            there = (places >= 0).nonzero().flatten()
-            parts = [answers(values) for _, values in self.blocks(places[there])]
-            total[there] += torch.cat([total[:0], *parts])
-            counts[there] += 1
+        for positions in () if self.positions is None else self.positions[1:, rows]:
+            present = (positions >= 0).nonzero().flatten()
+            parts = [probabilities(values) for _, values in self.blocks(positions[present])]
+            total[present] += torch.cat([total[:0], *parts])
+            counts[present] += 1
         return total / counts
 
 
-def _wanted(looks: Sequence[View], views: int, tta: int) -> NDArray[np.bool_]:
-    """(V + 1, N) which features are wanted: all plain ones, and of the augmented ones those that are there and used."""
-    wanted = np.ones((len(looks), len(looks[0])), np.bool_)
-    for look in looks[1:]:
-        wanted[look.view] = looks[0].used(look, views, tta)
-    return wanted
-
-
-def _read(looks: Sequence[View], there: NDArray[np.bool_]) -> NDArray[Any]:
-    """The features of several views, one after the other: (M, D), of augmented ones those that are `there`."""
-    count, dtype = np.count_nonzero(there, axis=1), looks[0].columns["features"].dtype
-    values = np.empty((int(count.sum()), FEATURES), dtype)
-    looks[0].read(into=values[: len(looks[0])])
-    parts = np.split(values, np.cumsum(count))[1:-1]
+def _read(views: Sequence[View], wanted: NDArray[np.bool_]) -> NDArray[Any]:
+    """(M, D): the features of the plain view, then of each augmented one those that are `wanted` (V + 1, N)."""
+    counts = np.count_nonzero(wanted, axis=1)
+    values = np.empty((int(counts.sum()), FEATURES), views[0].columns["features"].dtype)
+    plain, *parts = np.split(values, np.cumsum(counts)[:-1])
+    views[0].read(into=plain)
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        for _ in pool.map(_read_rows, looks[1:], there[1:], parts):
-            pass
+        list(pool.map(_read_rows, views[1:], wanted[1:], parts))
     return values
 
 
-def _read_rows(look: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
+def _read_rows(view: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> None:
     begin = 0
-    for rows, block in look.blocks():
-        found = block[wanted[rows]]
-        into[begin : begin + len(found)] = found
-        begin += len(found)
+    for rows, block in view.blocks():
+        chosen = block[wanted[rows]]
+        into[begin : begin + len(chosen)] = chosen
+        begin += len(chosen)
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """(x / |x|, if asked − mean) / deviation, in fp32."""
+    """(x − mean) / deviation in fp32, of x / |x| with `unit_length`."""
 
     unit_length: bool
     mean: Tensor
@@ -211,7 +183,7 @@ class Normalization:
         """Learns mean and deviation from the training split; a feature that never changes is only centred."""
         mean, deviation = torch.zeros(features.width), torch.ones(features.width)
         if kind == "standardize":
-            mean, deviation = _moments(features, features.rows["train"])
+            mean, deviation = _mean_and_deviation(features, features.rows["train"])
         return cls(kind == "l2", mean.to(features.device), deviation.to(features.device))
 
     def __call__(self, values: Tensor) -> Tensor:
@@ -222,8 +194,8 @@ class Normalization:
         return (values - self.mean).div_(self.deviation)
 
 
-def _moments(features: Features, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of some rows, summed in float64, block by block to save memory."""
+def _mean_and_deviation(features: Features, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(D,) each, over some rows, summed in float64, block by block to save memory."""
     total = torch.zeros(features.width, dtype=torch.float64)
     squares = torch.zeros_like(total)
     for _, values in features.blocks(rows):

@@ -2,12 +2,23 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from headstart.heads.training import Record
 from headstart.settings import PLACES, HeadConfig
+
+Item = TypeVar("Item")
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
+    """Items of one key together, in the order of their first."""
+    groups = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)
@@ -47,19 +58,17 @@ class Setting:
 
 def ranked(records: Sequence[Record]) -> list[Setting]:
     """Settings, best first: those trained to the end, then those dropped, the latest first, and the failed last."""
-    groups: dict[HeadConfig, list[Record]] = {}
-    for record in records:
-        groups.setdefault(replace(record.config, seed=0), []).append(record)
 
     def rank(setting: Setting) -> tuple[bool, int, tuple[float, float]]:
-        left = setting.records[0].config.epochs - setting.epochs
-        return setting.status != "failed", -left, setting.score
+        missing_epochs = setting.records[0].config.epochs - setting.epochs
+        return setting.status != "failed", -missing_epochs, setting.score
 
-    return sorted((Setting(tuple(group)) for group in groups.values()), key=rank, reverse=True)
+    groups = grouped(records, lambda record: replace(record.config, seed=0))
+    return sorted((Setting(tuple(group)) for group in groups), key=rank, reverse=True)
 
 
 def in_words(config: HeadConfig) -> dict[str, Any]:
-    """What decides a head; the widths of the hidden layers as the word that `--hidden` of a sweep takes."""
+    """The settings that decide a head; the widths of the hidden layers as the word that `--hidden` of a sweep takes."""
     values = {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
     return {**values, "hidden": ",".join(map(str, config.hidden)) or "none"}
 
@@ -81,26 +90,21 @@ def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
     ]
 
 
-def drawn(settings: Sequence[Setting]) -> tuple[list[dict[str, Any]], int]:
-    """What `search_plots.settings_panels` takes: the settings and validation accuracy of each head, and the winner."""
+def trials_and_winner(settings: Sequence[Setting]) -> tuple[list[dict[str, Any]], int]:
+    """For `pictures.settings_panels`: settings, accuracy and status of each head, and the number of the best."""
     names = [*in_words(HeadConfig()), "val_accuracy", "status"]
-    rows = [{name: row[name] for name in names if name != "seed"} for row in table(settings)]
-    return rows, settings[0].records.index(settings[0].best)
+    trials = [{name: row[name] for name in names if name != "seed"} for row in table(settings)]
+    return trials, settings[0].records.index(settings[0].best)
 
 
 def lines(settings: Sequence[Setting], count: int = 10) -> list[str]:
-    """The best settings for a terminal: mean and spread over the seeds, and what distinguishes them.
-
-    Args:
-        settings: best first.
-        count: how many to show.
-    """
+    """The first `count` settings for a terminal: mean and spread over the seeds, and what distinguishes them."""
     rows = [in_words(setting.records[0].config) for setting in settings]
     names = [name for name in rows[0] if name != "seed" and len({row[name] for row in rows}) > 1]
-    shown = [["val accuracy", "epochs", *names]]
+    cells = [["val accuracy", "epochs", *names]]
     for setting, row in list(zip(settings, rows, strict=True))[:count]:
         spread = f" ± {setting.spread:.4f}" if len(setting.records) > 1 else ""
         accuracy = f"{setting.score[0]:.4f}{spread}" if setting.status != "failed" else "failed"
-        shown.append([accuracy, str(setting.epochs), *(f"{row[name]}" for name in names)])
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    return ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in shown]
+        cells.append([accuracy, str(setting.epochs), *(f"{row[name]}" for name in names)])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]

@@ -10,6 +10,7 @@ import torch
 
 from headstart.datasets.splits import stratified
 from headstart.heads.features import Features
+from headstart.heads.leaderboard import grouped
 from headstart.heads.stack import evaluate
 from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, LearningCurveConfig
@@ -22,21 +23,15 @@ and what the curve showed would be the lack of steps, not of images."""
 
 
 def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict[str, Any]]:
-    """Trains a head for every fraction and seed; each seed draws images of its own.
-
-    Args:
-        features: on the device where training shall run.
-        config: of the heads, with fractions and number of seeds.
+    """Trains a head for every fraction and seed; each seed draws its own images.
 
     Returns:
         A row for each head: fraction, train_images, seed, epochs, best_epoch, val_accuracy, test_accuracy, seconds; NaN
         where there is no such split.
-
-    Raises:
-        TrainingFailed: the loss became infinite or NaN.
     """
+    values = {field.name: getattr(config, field.name) for field in fields(HeadConfig)}
     parts = [
-        (fraction, _part(features, fraction, seed), _head(config, seed))
+        (fraction, _part(features, fraction, seed), HeadConfig(**{**values, "seed": seed}))
         for fraction in sorted(config.fractions)
         for seed in range(config.seed, config.seed + config.seeds)
     ]
@@ -48,11 +43,6 @@ def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict
     return points
 
 
-def _head(config: LearningCurveConfig, seed: int) -> HeadConfig:
-    values = {field.name: getattr(config, field.name) for field in fields(HeadConfig)}
-    return HeadConfig(**{**values, "seed": seed})
-
-
 def _part(features: Features, fraction: float, seed: int) -> Features:
     train = features.rows["train"]
     count = max(1, round(fraction * len(train)))
@@ -60,21 +50,19 @@ def _part(features: Features, fraction: float, seed: int) -> Features:
     return replace(features, rows={**features.rows, "train": torch.from_numpy(chosen).to(train.device)})
 
 
-def _point(part: Features, head: HeadConfig, all_images: int) -> dict[str, Any]:
+def _point(part: Features, config: HeadConfig, all_images: int) -> dict[str, Any]:
     images = len(part.rows["train"])
-    full_steps = head.epochs * math.ceil(all_images / head.batch_size)
-    epochs = max(head.epochs, math.ceil(min(full_steps, FEWEST_STEPS) / math.ceil(images / head.batch_size)))
-    fitted = fit_quietly(part, replace(head, epochs=epochs))
-    accuracies = {
-        f"{split}_accuracy": evaluate(fitted.head.stack, fitted.head.normalization, part, split)[1][0]
-        for split in ("val", "test")
-    }
+    full_steps = config.epochs * math.ceil(all_images / config.batch_size)
+    epochs = max(config.epochs, math.ceil(min(full_steps, FEWEST_STEPS) / math.ceil(images / config.batch_size)))
+    fitted = fit_quietly(part, replace(config, epochs=epochs))
+    val, test = (evaluate(fitted.head.stack, fitted.head.normalization, part, split)[1] for split in ("val", "test"))
     return {
         "train_images": images,
-        "seed": head.seed,
+        "seed": config.seed,
         "epochs": epochs,
         "best_epoch": fitted.best_epoch,
-        **accuracies,
+        "val_accuracy": val[0],
+        "test_accuracy": test[0],
         "seconds": fitted.train_seconds,
     }
 
@@ -87,13 +75,12 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def lines(points: Sequence[dict[str, Any]]) -> list[str]:
     """Mean and spread over the seeds for each fraction, for a terminal."""
-    shown = [f"{'train images':>12}  {'val accuracy':>17}  {'test accuracy':>17}"]
-    for fraction in dict.fromkeys(point["fraction"] for point in points):
-        some = [point for point in points if point["fraction"] == fraction]
-        means = (_mean_and_spread([point[name] for point in some]) for name in ("val_accuracy", "test_accuracy"))
-        images = sum(point["train_images"] for point in some) / len(some)
-        shown.append(f"{images:>12,.0f}  " + "  ".join(f"{mean:>17}" for mean in means))
-    return shown
+    table = [f"{'train images':>12}  {'val accuracy':>17}  {'test accuracy':>17}"]
+    for seeds in grouped(points, lambda point: point["fraction"]):
+        images = sum(point["train_images"] for point in seeds) / len(seeds)
+        val, test = (_mean_and_spread([point[f"{split}_accuracy"] for point in seeds]) for split in ("val", "test"))
+        table.append(f"{images:>12,.0f}  {val:>17}  {test:>17}")
+    return table
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ N images, C classes.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
+from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
@@ -30,72 +32,71 @@ from headstart.settings import RUNS_FOLDER, HeadConfig, Views, cache_path
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import human_bytes
 
+Probabilities = Callable[[str], NDArray[np.floating]]
+"""From the name of a split to the probabilities (n, C) of its rows."""
+
 
 @dataclass(frozen=True)
 class CachedRun:
     """Where a run lies, what identifies it, and what it learns from."""
 
     kind: str
-    """head, sweep, logistic, ridge or knn."""
+    """head, sweep, learning-curve, logistic, ridge or knn."""
     cache: FeatureCache
     device: torch.device
     folder: Path
     identity: Mapping[str, Any]
     views: int = 0
-    """How many augmented views of an image are learned from."""
+    """How many augmented views of an image to learn from."""
     tta: int = 0
-    """How many are answered with, beside the plain one."""
+    """How many augmented views of an image to average predictions over, beside the plain one."""
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
-        """The run that a program's settings mean; says what the cache holds.
+        """The run that the settings of a program describe.
 
         Raises:
-            CacheError: the cache is missing or damaged, or has not so many views.
+            CacheError: the cache is missing or damaged, or has fewer views.
             SettingsError: there is no such device.
         """
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
-        views, tta = (_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
+        views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
-        else:  # the same run as where there are no views at all
+        else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
         return cls(kind, cache, device, folder, identity, max(views), max(tta))
 
     def is_reported(self) -> bool:
-        """Whether the run is there already, and then reports it.
-
-        Raises:
-            RunError: the folder holds a run with other settings.
-        """
+        """Whether the run is finished already; its result is then printed."""
         if not runs.finished(self.folder, self.identity):
             return False
         print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
-        """Reads the cache, and makes the folder: what could not be saved is not trained.
+        """Reads the cache, and makes the folder before any training whose result could not be saved.
 
         Args:
-            memory_gb: how large features may be that are held in memory; 0: so that `copies` of them fit what is free.
-            copies: see there.
+            memory_gb: GB of features that may be held in memory; 0: as many as fit `copies` times into what is free.
+            copies: see `memory_gb`.
 
         Raises:
-            CacheError: the cache is damaged, no training row is finished, or views to answer with are missing.
+            CacheError: the cache is damaged, no training row is finished, or views that are asked for are missing.
             RunError: the folder cannot be made.
         """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
-        self._describe_views(features)
+        self._check_views(features)
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         way = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         print(f"{size} of features are {way}: {human_bytes(memory_bytes)} of memory are for them.")
         runs.make_folder(self.folder)
         return features
 
-    def _describe_views(self, features: Features) -> None:
+    def _check_views(self, features: Features) -> None:
         if self.tta and not features.has_views("test"):
             raise CacheError(
                 f"{self.cache.path} has no augmented views of test images, which --tta asks for. "
@@ -109,40 +110,84 @@ class CachedRun:
         if self.views:
             print(f"Of each training image one of {self.views + 1} views is shown in an epoch.")
 
+    def save_head(self, fitted: Fitted, features: Features, config: HeadConfig, **more: Any) -> None:
+        """Tests a head and saves its run; `more` is for `save`."""
+
+        def probabilities(views: Views) -> Probabilities:
+            return partial(fitted.head.probabilities, features.with_views(views))
+
+        self.save(
+            fitted.head.sequential(),
+            probabilities(0),
+            with_views=probabilities(config.tta),
+            history=fitted.history,
+            best_epoch=fitted.best_epoch,
+            best_setting=leaderboard.in_words(config),
+            features_in=features.source,
+            seed=config.seed,
+            **more,
+        )
+
     def save(
         self,
         head: nn.Module | None,
-        probabilities: Callable[[str], NDArray[np.floating]],
+        probabilities: Probabilities,
         *,
-        with_views: Callable[[str], NDArray[np.floating]] | None = None,
+        with_views: Probabilities | None = None,
         history: Sequence[Mapping[str, float]] = (),
         files: Mapping[str, Callable[[Path], None]] | None = None,
         **figures: Any,
     ) -> None:
-        """Tests once, writes everything down, and says how it went.
+        """Tests once, writes the folder of the run, and prints its result.
 
         Args:
             head: takes features as they are in the cache; None where a method has no weights.
-            probabilities: (n, C) for the rows of a split, by its name.
-            with_views: the same as means over views, for the run that answers with these, too.
+            probabilities: of a split, by its name.
+            with_views: the same as means over views; used if the run averages over views.
             history: one row per epoch.
-            files: what else belongs into the folder: names, and what writes them.
-            figures: what metrics.json says beside the figures of every run.
+            files: further files for the folder: names, and what writes them.
+            figures: further entries of metrics.json, beside those of every run.
 
         Raises:
             RunError: the folder cannot be written.
         """
-        cache, weights = self.cache, dict(files or {})
-        if head is not None:
-            weights["head.pth"] = lambda path: torch.save(head.state_dict(), path)
+        weights = {} if head is None else {"head.pth": lambda path: torch.save(head.state_dict(), path)}
         val, test = self._predictions(probabilities)
-        tested = run_figures.figures(*self._predictions(with_views)) if self.tta and with_views else None
-        metrics = {
+        averaged = run_figures.figures(*self._predictions(with_views)) if self.tta and with_views else {}
+        metrics = self._metrics(head, run_figures.figures(val, test), averaged) | figures
+        run = runs.save(
+            self.folder,
+            files={**(files or {}), **weights},
+            config=self.identity,
+            metrics=metrics,
+            history=history,
+            predictions=test,
+        )
+        print(f"{self.folder}: {run.summary()}")
+        if averaged:
+            run = Run.from_metrics(self.folder, {**metrics, **averaged, "train_seconds": None})
+            print(f"As means over {self.tta + 1} views: {run.summary()}")
+
+    def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
+        """Those of the validation and of the test images."""
+        return [
+            run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
+            for split in ("val", "test")
+        ]
+
+    def _metrics(self, head: nn.Module | None, figures: dict[str, Any], averaged: dict[str, Any]) -> dict[str, Any]:
+        """What metrics.json says of every run on cached features; `averaged` holds the figures of means over views."""
+        cache, views = self.cache, {}
+        if cache.augmentation is not None and (self.views or self.tta):
+            views = {"views": self.views, "augmentation": cache.augmentation.to_json()}
+        if averaged:
+            views["tta"] = {"views": self.tta, **averaged}
+        return {
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
-            **run_figures.figures(val, test),
+            **figures,
             "extract_seconds": sum(view.seconds for view in (cache, *cache.augmented[: max(self.views, self.tta)])),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
@@ -151,39 +196,12 @@ class CachedRun:
             "weights": cache.recipe.weights,
             "recipe": dataclasses.asdict(cache.recipe),
             "recipe_digest": cache.recipe.digest(),
-            **self._about_views(tested),
+            **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),
-            **figures,
         }
-        run = runs.save(
-            self.folder, files=weights, config=self.identity, metrics=metrics, history=history, predictions=test
-        )
-        print(f"{self.folder}: {run.summary()}")
-        if tested:
-            run = Run.from_metrics(self.folder, {**metrics, **tested, "train_seconds": None})
-            print(f"As means over {self.tta + 1} views: {run.summary()}")
-
-    def _predictions(self, probabilities: Callable[[str], NDArray[np.floating]]) -> list[Predictions]:
-        """Of the validation and of the test images."""
-        return [
-            run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
-            for split in ("val", "test")
-        ]
-
-    def _about_views(self, tested: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What metrics.json says of the views: predictions with further ones need to know how they were made."""
-        if self.cache.augmentation is None or not (self.views or self.tta):
-            return {}
-        about = {"views": self.views, "augmentation": self.cache.augmentation.to_json()}
-        return about | ({"tta": {"views": self.tta, **tested}} if tested else {})
 
 
-def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
-    """The numbers of augmented views that are asked for, one or several.
-
-    Raises:
-        CacheError: the cache has not so many.
-    """
+def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
 
 
@@ -204,16 +222,7 @@ def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
 
 
 def train(config: HeadConfig) -> Path:
-    """Trains, tests once, and saves the run; one that is there already is reported.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        CacheError: the cache is missing or damaged, or no training row is finished.
-        RunError: the folder holds another run or cannot be written.
-        TrainingFailed: the loss became infinite or NaN.
-    """
+    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
     run = CachedRun.from_config("head", config)
     print(describe(run.cache))
     if run.is_reported():
@@ -221,16 +230,7 @@ def train(config: HeadConfig) -> Path:
 
     features = run.features(config.memory_gb)
     fitted = training.fit(features, config)
-    run.save(
-        fitted.head.sequential(),
-        lambda split: fitted.head.probabilities(features.with_views(0), split),
-        with_views=lambda split: fitted.head.probabilities(features.with_views(config.tta), split),
-        history=fitted.history,
-        best_epoch=fitted.best_epoch,
-        best_setting=leaderboard.in_words(config),
-        images_per_second=len(features.rows["train"]) * config.epochs / fitted.train_seconds,
-        train_seconds=fitted.train_seconds,
-        features_in=features.source,
-        seed=config.seed,
-    )
+    seconds = fitted.train_seconds
+    rate = len(features.rows["train"]) * config.epochs / seconds
+    run.save_head(fitted, features, config, images_per_second=rate, train_seconds=seconds)
     return run.folder

@@ -31,19 +31,26 @@ class HeadStack:
     """Views of `parameters`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", list(_layers(self.parameters, self.widths)))
+        sizes = [size for inputs, outputs in pairwise(self.widths) for size in (inputs * outputs, outputs)]
+        parts = iter(self.parameters.split(sizes, dim=1))
+        layers = [
+            (next(parts).view(-1, inputs, outputs), next(parts).view(-1, 1, outputs))
+            for inputs, outputs in pairwise(self.widths)
+        ]
+        object.__setattr__(self, "layers", layers)
 
     @classmethod
     def draw(cls, widths: Sequence[int], count: int, seed: int, device: torch.device) -> "HeadStack":
         """`count` equal heads with the initial weights that `nn.Linear` draws from a seed."""
-        row = torch.cat(
-            [part.flatten() for linear in _linears(widths, seed) for part in (linear.weight.T, linear.bias)]
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
+            linears = [nn.Linear(*shape).requires_grad_(False) for shape in pairwise(widths)]
+        row = torch.cat([part.flatten() for linear in linears for part in (linear.weight.T, linear.bias)])
         return cls(tuple(widths), row.repeat(count, 1).to(device))
 
     @classmethod
     def linear(cls, models: Sequence[tuple[Tensor, Tensor]]) -> "HeadStack":
-        """A stack of heads without hidden layers, each of weights (D, C) and biases (C,)."""
+        """Heads without hidden layers, each of weights (D, C) and biases (C,)."""
         rows = [torch.cat([weight.flatten(), bias]).float() for weight, bias in models]
         return cls(tuple(models[0][0].shape), torch.stack(rows))
 
@@ -59,17 +66,9 @@ class HeadStack:
         return torch.baddbmm(bias, hidden, weight)
 
     def sequential(self, head: int, mean: Tensor, deviation: Tensor) -> nn.Sequential:
-        """One head as plain torch, which takes features as they are in the cache.
+        """One head as plain torch (Linear, ReLU, Dropout, …, Linear) in eval mode, on the CPU, for features as stored.
 
-        W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ): the standardisation becomes part of the first layer.
-
-        Args:
-            head: which of the K.
-            mean: (D,) subtracted from features in training.
-            deviation: (D,) that they were divided by.
-
-        Returns:
-            Linear, ReLU, Dropout, …, Linear, in eval mode, on the CPU.
+        W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ): the standardisation by μ and σ (D,) becomes part of the first layer.
         """
         modules: list[nn.Module] = []
         for layer, (weights, biases) in enumerate(self.layers):
@@ -84,23 +83,23 @@ class HeadStack:
 
 @dataclass(frozen=True)
 class Head:
-    """One trained head, with the normalisation of its features: a classifier of what is in the cache."""
+    """One trained head, a stack of one, with the normalisation of its features: a classifier of what a cache holds."""
 
     stack: HeadStack
-    """Of one."""
     normalization: Normalization
 
     @torch.inference_mode()
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
-        """(n, C) class probabilities for the rows of a split, in their order; see `Features.means`."""
-        found: NDArray[np.float32] = features.means(features.rows[split], self._answers).cpu().numpy()
-        return found
+        """(n, C) class probabilities for the rows of a split, in their order; see `Features.mean_over_views`."""
 
-    def _answers(self, values: Tensor) -> Tensor:
-        return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
+        def of_block(values: Tensor) -> Tensor:
+            return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
+
+        probabilities: NDArray[np.float32] = features.mean_over_views(features.rows[split], of_block).cpu().numpy()
+        return probabilities
 
     def sequential(self) -> nn.Sequential:
-        """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
+        """The head as plain torch; see `HeadStack.sequential`."""
         return self.stack.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
@@ -118,26 +117,9 @@ def evaluate(
     return (loss / count).tolist(), (correct / count).tolist()
 
 
-def _layers(parameters: Tensor, widths: Sequence[int]) -> list[Layer]:
-    layers, begin = [], 0
-    for inputs, outputs in pairwise(widths):
-        weight, bias = parameters[:, begin:].split(
-            [inputs * outputs, outputs, parameters.shape[1] - begin - (inputs + 1) * outputs], 1
-        )[:2]
-        layers.append((weight.view(-1, inputs, outputs), bias.view(-1, 1, outputs)))
-        begin += (inputs + 1) * outputs
-    return layers
-
-
 def parameter_count(widths: Sequence[int]) -> int:
     """P: numbers in one head of these widths."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
-
-
-def _linears(widths: Sequence[int], seed: int) -> list[nn.Linear]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
-        return [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
 
 
 def backpropagate(

@@ -1,18 +1,19 @@
 """Many heads at once: a grid of settings, the worse half dropped on the way, the best head by validation.
 
-K heads; a setting is what heads share that differ by their seed alone. P parameters of one head.
+K heads; heads of one setting differ only in their seed. P parameters of one head.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from headstart.errors import TrainingFailed
 from headstart.heads.features import Features, Normalization
-from headstart.heads.leaderboard import Setting, ranked
+from headstart.heads.leaderboard import Setting, grouped, ranked
 from headstart.heads.stack import parameter_count
-from headstart.heads.training import Fitted, Record, Trainer
+from headstart.heads.training import PER_HEAD, Fitted, Record, Trainer
 from headstart.settings import HeadConfig
 from headstart.support.devices import available_bytes
 from headstart.support.memory import kept_memory
@@ -27,7 +28,7 @@ COPIES = 5
 
 @dataclass(frozen=True)
 class Sweep:
-    """What came of a sweep."""
+    """The result of a sweep."""
 
     settings: list[Setting]
     """Best first; see `leaderboard.ranked`."""
@@ -40,16 +41,16 @@ class Sweep:
 
 @kept_memory()
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
-    """Trains a head for each of the settings.
+    """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
     Args:
         features: with validation images.
-        configs: of the heads; those that differ by their seed alone are compared by their mean.
+        configs: of the heads.
         halving: after 1, 2, 4, 8, … epochs the worse half of the settings is dropped.
             Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
 
     Raises:
-        TrainingFailed: there is no validation image to choose by, or not one head came to anything.
+        TrainingFailed: there is no validation image to choose by, or all heads that were left failed.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")
@@ -60,8 +61,9 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
     seconds = 0.0
     with bar(planned(len(configs), rungs), "training", "epochs of a head") as progress:
         for wave in waves(configs, features):
-            grouped = stacks(wave, features)
-            trainers = [Trainer(features, normalizations[stack[0].normalize], stack) for stack in grouped]
+            trainers = [
+                Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
+            ]
             records += _records(trainers)
             winners.append(_winner(_climb(trainers, rungs, progress.update)))
             seconds += sum(trainer.seconds for trainer in trainers)
@@ -89,25 +91,24 @@ def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int]
 
 
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
-    """Drops the worse half of the settings, but none that is at its end; what is left of each stack goes on."""
-    alive = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
-    better = alive[: math.ceil(len(alive) / 2)] + [setting for setting in alive if setting.status == "finished"]
+    """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
+    by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
+    better = by_score[: math.ceil(len(by_score) / 2)] + [each for each in by_score if each.status == "finished"]
     kept = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
-        chosen = [head for head, record in enumerate(trainer.records) if id(record) in kept]
-        if 0 < len(chosen) < len(trainer.records):
-            trainer.keep(chosen)
-        left += [trainer] if chosen else []
+        heads = [head for head, record in enumerate(trainer.records) if id(record) in kept]
+        if 0 < len(heads) < len(trainer.records):
+            trainer.keep(heads)
+        left += [trainer] if heads else []
     return left
 
 
 def _winner(trainers: Sequence[Trainer]) -> tuple[Record, Fitted]:
     """The best head of the best setting."""
     best = ranked(_records(trainers))[0].best
-    places = [(trainer, head) for trainer in trainers for head, record in enumerate(trainer.records) if record is best]
-    trainer, head = places[0]
-    return best, trainer.fitted(head)
+    heads = ((trainer, head, record) for trainer in trainers for head, record in enumerate(trainer.records))
+    return best, next(trainer.fitted(head) for trainer, head, record in heads if record is best)
 
 
 def rungs_of(epochs: int, halving: bool) -> list[int]:
@@ -121,32 +122,26 @@ def planned(heads: int, rungs: Sequence[int]) -> int:
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
-    """Heads that can be trained as one (see `training.OWN`), and on a CPU no more of them than its cache holds."""
-    groups: dict[HeadConfig, list[HeadConfig]] = {}
-    for config in configs:
-        alike = replace(config, lr=1.0, weight_decay=0.0, dropout=0.0, label_smoothing=0.0)
-        groups.setdefault(alike, []).append(config)
-    found = []
-    for config, group in groups.items():
+    """Heads that can be trained as one (see `training.PER_HEAD`), and on a CPU no more than its cache holds."""
+    parts: list[list[HeadConfig]] = []
+    alike: dict[str, Any] = dict.fromkeys(PER_HEAD, 0.5)
+    for group in grouped(configs, lambda config: replace(config, **alike)):
         on_cpu = features.device.type == "cpu"
-        size = max(1, STACK_BYTES // (16 * _parameters(config, features))) if on_cpu else len(group)
-        found += [group[begin : begin + size] for begin in range(0, len(group), size)]
-    return found
+        size = max(1, STACK_BYTES // (16 * _parameters(group[0], features))) if on_cpu else len(group)
+        parts += [group[begin : begin + size] for begin in range(0, len(group), size)]
+    return parts
 
 
 def waves(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
     """Parts of a sweep that fit half of the memory; the seeds of a setting stay together."""
     head_bytes = 4 * COPIES * max(_parameters(config, features) for config in configs)
     room = available_bytes(features.device) // 2 // head_bytes
-    groups: dict[HeadConfig, list[HeadConfig]] = {}
-    for config in configs:
-        groups.setdefault(replace(config, seed=0), []).append(config)
-    found: list[list[HeadConfig]] = [[]]
-    for group in groups.values():
-        if found[-1] and len(found[-1]) + len(group) > room:
-            found.append([])
-        found[-1] += group
-    return found
+    parts: list[list[HeadConfig]] = [[]]
+    for seeds in grouped(configs, lambda config: replace(config, seed=0)):
+        if parts[-1] and len(parts[-1]) + len(seeds) > room:
+            parts.append([])
+        parts[-1] += seeds
+    return parts
 
 
 def _parameters(config: HeadConfig, features: Features) -> int:

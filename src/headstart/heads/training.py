@@ -1,4 +1,4 @@
-"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one. Never sees an image.
+"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one.
 
 B rows in a batch, C classes, K heads, P parameters of one head.
 """
@@ -25,8 +25,8 @@ from headstart.support.progress import bar, say
 
 ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
-OWN = ("lr", "weight_decay", "dropout", "label_smoothing")
-"""Settings that each head of a stack has for itself; in all others they agree."""
+PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
+"""Settings in which the heads of a stack may differ."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Fitted:
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
     """Trains one head, with a line for each epoch; see `fit_quietly`."""
+
+    def report(row: dict[str, float]) -> None:
+        say(epoch_line(row, config.epochs))
+        progress.update()
+
     with bar(config.epochs, "training", "epochs") as progress:
-
-        def report(row: dict[str, float]) -> None:
-            say(epoch_line(row, config.epochs))
-            progress.update()
-
         return fit_quietly(features, config, report)
 
 
@@ -56,12 +56,12 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
-    """Trains one head: shuffled batches, cross entropy.
+    """Trains one head on the device of the features: shuffled batches, cross entropy.
 
     Args:
-        features: on the device where training shall run.
+        features: of at least one training image.
         config: of the head.
-        after_epoch: is given each new row of the history.
+        after_epoch: called with each new row of the history.
 
     Returns:
         The head after its best epoch. Same seed, same device: the same bits.
@@ -81,7 +81,7 @@ def fit_quietly(
 
 @dataclass
 class Record:
-    """How the training of one head went so far."""
+    """The training of one head so far."""
 
     config: HeadConfig
     history: list[dict[str, float]] = field(default_factory=list)
@@ -89,18 +89,16 @@ class Record:
     best_epoch: int = 0
     """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
     failure: str = ""
-    """Why it makes no sense to go on; empty while it does."""
+    """Why training should stop; empty if it should not."""
 
     def add(self, row: dict[str, float]) -> bool:
-        """Notes an epoch; says whether it is the best so far."""
+        """Adds an epoch; returns whether it is the best so far."""
         self.history.append(row)
         losses = [row["train_loss"]] if math.isnan(row["val_accuracy"]) else [row["train_loss"], row["val_loss"]]
-        for loss in losses:
-            if not self.failure and not math.isfinite(loss):
-                self.failure = f"the loss became {loss} in epoch {row['epoch']:.0f}"
-        if self.failure:
-            return False
-        if self.best_epoch and score(row) < score(self.best):
+        infinite = [loss for loss in losses if not math.isfinite(loss)]
+        if infinite and not self.failure:
+            self.failure = f"the loss became {infinite[0]} in epoch {row['epoch']:.0f}"
+        if self.failure or (self.best_epoch and score(row) < score(self.best)):
             return False
         self.best_epoch = len(self.history)
         return True
@@ -117,31 +115,20 @@ class Record:
 
 
 class Trainer:
-    """K heads that learn from the same batches, an epoch at a time.
-
-    Attributes:
-        records: of the K heads.
-        seconds: spent in `epoch`.
-    """
+    """K heads that learn from the same batches, an epoch at a time; `seconds` counts the time spent in `epoch`."""
 
     def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
-        """Draws the initial weights: each head's are those that it would have alone.
-
-        Args:
-            features: on the device where training shall run.
-            normalization: fitted on the training split.
-            configs: K of them, alike but for `OWN`.
-        """
-        shared = configs[0]
-        if any(shared != replace(config, **{name: getattr(shared, name) for name in OWN}) for config in configs):
-            raise ValueError(f"the heads of a stack may differ in {', '.join(OWN)} alone")
+        """Draws the same initial weights for every head as for that head alone."""
+        shared, device = configs[0], features.device
+        if any(shared != replace(config, **{name: getattr(shared, name) for name in PER_HEAD}) for config in configs):
+            raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
         self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
-        device = features.device
         widths = (features.width, *shared.hidden, len(features.classes))
         self.order = torch.Generator().manual_seed(shared.seed)
         self.noise = torch.Generator(device).manual_seed(shared.seed)
         self.class_weights = class_weights(features, shared.class_weights)
         self.steps, self.seconds = 0, 0.0
+        self.all_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
         self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 
@@ -150,27 +137,25 @@ class Trainer:
         self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
         self.dropout = self._per_head("dropout")
         self.label_smoothing = self._per_head("label_smoothing")
-        self.drops = any(record.config.dropout for record in records)
         configs = [record.config for record in records]
         self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs)
 
     def _per_head(self, name: str) -> Tensor:
         """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
         values = [getattr(record.config, name) for record in self.records]
-        return torch.tensor(values if len(set(values)) > 1 else values[:1], device=self.heads.parameters.device).view(
-            -1, 1, 1
-        )
+        values = values if len(set(values)) > 1 else values[:1]
+        return torch.tensor(values, device=self.features.device).view(-1, 1, 1)
 
     def keep(self, chosen: Sequence[int]) -> None:
-        """Goes on with some of the heads, as if the others had never been."""
-        places, before = list(chosen), self.optimizer
-        self._take([self.records[head] for head in places], HeadStack(self.heads.widths, self.heads.parameters[places]))
-        self.optimizer = before.kept(places, self.heads.parameters, self.gradients.parameters)
-        self.best = self.best[places]
+        """Goes on with some of the heads, as if the others had never been trained."""
+        heads, optimizer = list(chosen), self.optimizer
+        self._take([self.records[head] for head in heads], HeadStack(self.heads.widths, self.heads.parameters[heads]))
+        self.optimizer = optimizer.keep(heads, self.heads.parameters, self.gradients.parameters)
+        self.best = self.best[heads]
 
     @property
     def epochs(self) -> int:
-        """How many were trained."""
+        """How many are finished."""
         return len(self.records[0].history)
 
     def epoch(self) -> None:
@@ -192,30 +177,27 @@ class Trainer:
         for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
             targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
-            masks = [dropout_mask(noise, self.dropout) for noise in self._draw(len(chosen))]
-            for batch, *own in zip(
-                values.split(size), targets.split(size, 1), *(mask.split(size, 1) for mask in masks), strict=True
+            masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
+            for batch, batch_targets, *batch_masks in zip(
+                values.split(size), targets.split(size, 1), *masks, strict=True
             ):
-                total += self._step(batch, *own) * len(batch)
+                total += self._step(batch, batch_targets, batch_masks) * len(batch)
         return [float(loss) for loss in total / len(rows)]
 
-    def _draw(self, rows: int) -> list[Tensor]:
-        """Uniform noise for the dropout, the same for every head: heads differ by their settings, not by luck."""
-        widths, device = self.shared.hidden if self.drops else (), self.dropout.device
-        return [torch.rand((rows, width), generator=self.noise, device=device) for width in widths]
+    def _dropout_masks(self, rows: int) -> list[Tensor]:
+        """One for each hidden layer, from the same noise for every head: heads differ by settings, not by luck."""
+        if not any(record.config.dropout for record in self.records):
+            return []
+        device = self.dropout.device
+        noises = [torch.rand((rows, width), generator=self.noise, device=device) for width in self.shared.hidden]
+        return [dropout_mask(noise, self.dropout) for noise in noises]
 
-    def _step(self, values: Tensor, targets: Tensor, *masks: Tensor) -> Tensor:
+    def _step(self, values: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """One step of every head; returns its losses (K,), means over the rows."""
         losses = backpropagate(self.heads, values, targets, masks or [1.0] * len(self.shared.hidden), self.gradients)
-        self.optimizer.step(self._rate_factor())
+        self.optimizer.step(rate_factor(self.steps, self.all_steps, self.shared.warmup, self.shared.schedule))
         self.steps += 1
         return losses
-
-    def _rate_factor(self) -> float:
-        if self.shared.schedule == "constant" and not self.shared.warmup:
-            return 1.0
-        total = self.shared.epochs * math.ceil(len(self.features.rows["train"]) / self.shared.batch_size)
-        return rate_factor(self.steps, total, self.shared.warmup, self.shared.schedule)
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""

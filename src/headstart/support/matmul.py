@@ -11,6 +11,7 @@ import torch
 def fast_products() -> Iterator[None]:
     """On the CPU lets oneDNN multiply matrices where it does so in fp32: 1.9 times as fast as MKL on AMD's Zen 5.
 
+    Without it, one head trains at 0.87 times the speed, and 64 heads at 0.80 times (2 cores of AMD Zen 4, 10 pairs).
     torch offers this only together with leave to round to bf16, which oneDNN uses on processors with AMX alone.
     """
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
