@@ -3,6 +3,7 @@
 N rows, D features (of any net, or none), C classes.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from headstart.settings import Device, HeadConfig, require
 from headstart.support.devices import pick_device
 
 
+@dataclass(eq=False, repr=False)
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An MLP head on features, for pipelines, searches and cross-validation.
 
@@ -31,44 +33,23 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_features_in_: D.
     """
 
-    def __init__(
-        self,
-        hidden: tuple[int, ...] = (256,),
-        dropout: float = 0.4,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        optimizer: Literal["adam", "adamw"] = "adam",
-        schedule: Literal["constant", "cosine"] = "constant",
-        warmup: float = 0.0,
-        label_smoothing: float = 0.0,
-        class_weights: Literal["none", "balanced"] = "none",
-        epochs: int = 10,
-        batch_size: int = 32,
-        normalize: Literal["standardize", "none"] = "standardize",
-        random_state: int | np.random.RandomState | None = 0,
-        device: Device = "auto",
-    ) -> None:
-        self.hidden = hidden
-        self.dropout = dropout
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.warmup = warmup
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.normalize = normalize
-        self.random_state = random_state
-        self.device = device
+    hidden: tuple[int, ...] = (256,)
+    dropout: float = 0.4
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    epochs: int = 10
+    batch_size: int = 32
+    normalize: Literal["standardize", "none"] = "standardize"
+    random_state: int | np.random.RandomState | None = 0
+    device: Device = "auto"
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
-        """Trains a head from scratch.
-
-        Args:
-            X: (N, D) features.
-            y: (N,) labels of any kind.
+        """Trains a head from scratch on features X (N, D) and labels y (N,) of any kind.
 
         Raises:
             ValueError: X or y is not what scikit-learn takes for classification.

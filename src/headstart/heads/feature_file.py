@@ -22,21 +22,18 @@ WINDOW_ROWS = 2**16
 class FeatureFile:
     """The features of a cache, left in the file. A row is compared with its checksum when it is first read.
 
-    Attributes:
-        shape: ((V + 1) N, D).
-        device: where the features are wanted.
-        folder: of the cache, for other files that do not fit the memory.
+    `folder` is the cache's: a place for other files that do not fit the memory.
     """
 
     def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
         """Takes the plain view of a cache, and the augmented ones that are wanted."""
-        rows, width = views[0].features.shape
-        self.shape, self.device, self.folder = (rows * len(views), width), device, views[0].path.parent
+        self.shape = (len(views[0]) * len(views), views[0].features.shape[1])
+        self.device, self.folder = device, views[0].path.parent
         self.window_rows = window_rows
         self._views, self._verified = views, np.zeros(self.shape[0], np.bool_)
 
     def __getitem__(self, positions: Tensor) -> Tensor:
-        """(n,) → (n, D), as stored. Raises CacheDamaged for a row that is not what was written."""
+        """(n,) → (n, D), as stored."""
         positions_cpu = positions.cpu().numpy()
         view_of, rows = np.divmod(positions_cpu, len(self._views[0]))
         verify = not self._verified[positions_cpu].all()
@@ -62,17 +59,10 @@ class FeatureFile:
         order: torch.Generator,
         positions_of: Callable[[Tensor, Tensor], Tensor] = lambda rows, runs: rows,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shows every row once: runs of neighbours in random order, shuffled within a window.
+        """Positions (B,) and features (B, D) of ascending rows (n,), each once; only the last block may be shorter.
 
-        Args:
-            rows: (n,) ascending.
-            size: of a block; only the last one is shorter.
-            order: a generator on the CPU: the same order on every device.
-            positions_of: chooses a view of each row: from rows (n,), and the number (n,) of the run that each is in, to
-                positions (n,). By default the plain view.
-
-        Yields:
-            Positions (B,) and features (B, D), as stored.
+        Runs of neighbours come in random order and are shuffled within a window. `positions_of` chooses a view of each
+        row: from rows (n,) and the number of each row's run (n,) to positions (n,).
         """
         runs = torch.randperm(-(-len(rows) // RUN_ROWS), generator=order)
         within = (runs[:, None] * RUN_ROWS + torch.arange(RUN_ROWS)).flatten()

@@ -53,17 +53,8 @@ class Features:
     ) -> "Features":
         """Reads and verifies a cache; features of more than `memory_bytes` stay in the file until they are needed.
 
-        Args:
-            cache: with any number of views.
-            device: where the features are wanted.
-            memory_bytes: how many bytes of features may be held in memory.
-            views: how many augmented views of training images are wanted; one of other bytes than the plain view's
-                counts as missing.
-            tta: how many of the other images.
-
-        Raises:
-            CacheDamaged: a row is not what was written.
-            CacheError: no row of the training split is done.
+        Of training images also the first `views` augmented views, of others the first `tta`. A view that was made from
+        other bytes of its image than the plain view counts as missing.
         """
         rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
@@ -181,10 +172,19 @@ class Normalization:
     @kept_memory()
     def fit(cls, features: Features, kind: Literal["standardize", "l2", "none"]) -> "Normalization":
         """Learns mean and deviation from the training split; a feature that never changes is only centred."""
+        rows, device = features.rows["train"], features.device
         mean, deviation = torch.zeros(features.width), torch.ones(features.width)
-        if kind == "standardize":
-            mean, deviation = _mean_and_deviation(features, features.rows["train"])
-        return cls(kind == "l2", mean.to(features.device), deviation.to(features.device))
+        if kind == "standardize":  # sums in float64, block by block to save memory
+            total, squares = mean.double(), mean.double()
+            for _, values in features.blocks(rows):
+                total += values.double().sum(0).cpu()
+            exact_mean = total / len(rows)
+            for _, values in features.blocks(rows):
+                squares += (values.double() - exact_mean.to(device)).square().sum(0).cpu()
+            spread = (squares / len(rows)).sqrt()
+            changes = spread > 1e-6 * exact_mean.abs().clamp(min=1e-6)
+            mean, deviation = exact_mean.float(), torch.where(changes, spread, 1.0).float()
+        return cls(kind == "l2", mean.to(device), deviation.to(device))
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, D), as stored → (B, D) float32."""
@@ -192,16 +192,3 @@ class Normalization:
         if self.unit_length:
             values = functional.normalize(values, dim=1)
         return (values - self.mean).div_(self.deviation)
-
-
-def _mean_and_deviation(features: Features, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(D,) each, over some rows, summed in float64, block by block to save memory."""
-    total = torch.zeros(features.width, dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for _, values in features.blocks(rows):
-        total += values.double().sum(0).cpu()
-    mean = total / len(rows)
-    for _, values in features.blocks(rows):
-        squares += (values.double() - mean.to(values.device)).square().sum(0).cpu()
-    deviation = (squares / len(rows)).sqrt()
-    return mean.float(), torch.where(deviation > 1e-6 * mean.abs().clamp(min=1e-6), deviation, 1.0).float()

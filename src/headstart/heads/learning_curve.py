@@ -23,11 +23,9 @@ and what the curve showed would be the lack of steps, not of images."""
 
 
 def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict[str, Any]]:
-    """Trains a head for every fraction and seed; each seed draws its own images.
+    """Trains a head for every fraction and seed; each seed draws its own images. Returns a row for each head.
 
-    Returns:
-        A row for each head: fraction, train_images, seed, epochs, best_epoch, val_accuracy, test_accuracy, seconds; NaN
-        where there is no such split.
+    An accuracy is NaN where there is no such split.
     """
     values = {field.name: getattr(config, field.name) for field in fields(HeadConfig)}
     parts = [

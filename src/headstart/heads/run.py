@@ -47,18 +47,13 @@ class CachedRun:
     folder: Path
     identity: Mapping[str, Any]
     views: int = 0
-    """How many augmented views of an image to learn from."""
+    """How many augmented views to learn from."""
     tta: int = 0
-    """How many augmented views of an image to average predictions over, beside the plain one."""
+    """How many augmented views to average over in the test, beside the plain one."""
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
-        """The run that the settings of a program describe.
-
-        Raises:
-            CacheError: the cache is missing or damaged, or has fewer views.
-            SettingsError: there is no such device.
-        """
+        """The run that the settings of a program describe."""
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
@@ -77,26 +72,22 @@ class CachedRun:
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
-        """Reads the cache, and makes the folder before any training whose result could not be saved.
+        """Reads the cache, at most `memory_gb` of it into memory; 0: as much as fits `copies` times into what is free.
 
-        Args:
-            memory_gb: GB of features that may be held in memory; 0: as many as fit `copies` times into what is free.
-            copies: see `memory_gb`.
-
-        Raises:
-            CacheError: the cache is damaged, no training row is finished, or views that are asked for are missing.
-            RunError: the folder cannot be made.
+        Makes the folder, too: if it cannot be made, that is an error before the training, not after.
         """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
-        self._check_views(features)
+        self._refuse_missing_views(features)
+        if self.views:
+            print(f"Of each training image one of {self.views + 1} views is shown in an epoch.")
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         way = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         print(f"{size} of features are {way}: {human_bytes(memory_bytes)} of memory are for them.")
         runs.make_folder(self.folder)
         return features
 
-    def _check_views(self, features: Features) -> None:
+    def _refuse_missing_views(self, features: Features) -> None:
         if self.tta and not features.has_views("test"):
             raise CacheError(
                 f"{self.cache.path} has no augmented views of test images, which --tta asks for. "
@@ -107,19 +98,13 @@ class CachedRun:
                 f"{self.cache.path}: the augmented views are not extracted yet. Finish them with make extract, or "
                 "learn from the plain ones alone with --views 0."
             )
-        if self.views:
-            print(f"Of each training image one of {self.views + 1} views is shown in an epoch.")
 
     def save_head(self, fitted: Fitted, features: Features, config: HeadConfig, **more: Any) -> None:
-        """Tests a head and saves its run; `more` is for `save`."""
-
-        def probabilities(views: Views) -> Probabilities:
-            return partial(fitted.head.probabilities, features.with_views(views))
-
+        """Tests a trained head and saves its run; `more` is passed to `save`."""
         self.save(
             fitted.head.sequential(),
-            probabilities(0),
-            with_views=probabilities(config.tta),
+            partial(fitted.head.probabilities, features.with_views(0)),
+            with_views=partial(fitted.head.probabilities, features.with_views(config.tta)),
             history=fitted.history,
             best_epoch=fitted.best_epoch,
             best_setting=leaderboard.in_words(config),
@@ -142,14 +127,11 @@ class CachedRun:
 
         Args:
             head: takes features as they are in the cache; None where a method has no weights.
-            probabilities: of a split, by its name.
-            with_views: the same as means over views; used if the run averages over views.
+            probabilities: of the plain views.
+            with_views: the same as means over views; not called if the run has no `tta`.
             history: one row per epoch.
             files: further files for the folder: names, and what writes them.
-            figures: further entries of metrics.json, beside those of every run.
-
-        Raises:
-            RunError: the folder cannot be written.
+            figures: further entries of metrics.json.
         """
         weights = {} if head is None else {"head.pth": lambda path: torch.save(head.state_dict(), path)}
         val, test = self._predictions(probabilities)
@@ -169,7 +151,7 @@ class CachedRun:
             print(f"As means over {self.tta + 1} views: {run.summary()}")
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
-        """Those of the validation and of the test images."""
+        """Of the validation and of the test images."""
         return [
             run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
             for split in ("val", "test")

@@ -129,15 +129,9 @@ def backpropagate(
 
     With p = softmax(logits) and targets t the loss is −Σ t log p, and its gradient by the logits p Σ_c t − t.
 
-    Args:
-        heads: to differentiate.
-        features: (B, D), normalised.
-        targets: (K or 1, B, C), weights of each class in each row's loss; a mean over rows has them divided by B.
-        masks: what each hidden layer's output is multiplied by: (K or 1, B, width) of dropout, or 1.
-        gradients: of the shape of `heads`; overwritten.
-
-    Returns:
-        (K,) losses, summed over the rows.
+    Takes normalised features (B, D); targets (K or 1, B, C), the weight of each class in each row's loss; and for each
+    hidden layer the factor of its output, a dropout mask (K or 1, B, width) or 1. Overwrites `gradients`, and returns
+    the losses (K,), summed over the rows.
     """
     inputs, slopes = [features.expand(len(heads), -1, -1)], []
     for (weight, bias), mask in zip(heads.layers[:-1], masks, strict=True):

@@ -33,7 +33,6 @@ class Sweep:
     settings: list[Setting]
     """Best first; see `leaderboard.ranked`."""
     best: Fitted
-    """The best head of the best setting."""
     seconds: float
     head_epochs: int
     """Epochs that were trained, summed over all heads."""
@@ -43,11 +42,8 @@ class Sweep:
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
     """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
-    Args:
-        features: with validation images.
-        configs: of the heads.
-        halving: after 1, 2, 4, 8, … epochs the worse half of the settings is dropped.
-            Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
+    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs.
+    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
 
     Raises:
         TrainingFailed: there is no validation image to choose by, or all heads that were left failed.

@@ -31,13 +31,11 @@ PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 
 @dataclass(frozen=True)
 class Fitted:
-    """One trained head, as it was after its best epoch, and how it got there."""
+    """One trained head, as it was after its best epoch; see `Record`."""
 
     head: Head
     history: list[dict[str, float]]
-    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
-    """The epoch whose weights these are: best by validation accuracy, then by loss; the last without validation."""
     train_seconds: float
 
 
@@ -56,12 +54,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
-    """Trains one head on the device of the features: shuffled batches, cross entropy.
-
-    Args:
-        features: of at least one training image.
-        config: of the head.
-        after_epoch: called with each new row of the history.
+    """Trains one head with shuffled batches and cross entropy; `after_epoch` is called with each row of the history.
 
     Returns:
         The head after its best epoch. Same seed, same device: the same bits.
@@ -85,7 +78,7 @@ class Record:
 
     config: HeadConfig
     history: list[dict[str, float]] = field(default_factory=list)
-    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack)."""
+    """A row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack, from the start)."""
     best_epoch: int = 0
     """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
     failure: str = ""
@@ -155,7 +148,7 @@ class Trainer:
 
     @property
     def epochs(self) -> int:
-        """How many are finished."""
+        """How many epochs are finished."""
         return len(self.records[0].history)
 
     def epoch(self) -> None:
@@ -171,17 +164,18 @@ class Trainer:
                 self.best[head] = self.heads.parameters[head]
 
     def _train(self) -> list[float]:
-        """Mean loss of each head over an epoch."""
+        """Trains every head for an epoch; returns the mean loss of each."""
         rows, size = self.features.rows["train"], self.shared.batch_size
-        total = torch.zeros(len(self.heads), device=rows.device)
+        total, no_dropout = torch.zeros(len(self.heads), device=rows.device), [1.0] * len(self.shared.hidden)
         for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
             targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
             masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
-            for batch, batch_targets, *batch_masks in zip(
-                values.split(size), targets.split(size, 1), *masks, strict=True
-            ):
-                total += self._step(batch, batch_targets, batch_masks) * len(batch)
+            for batch, truth, *drops in zip(values.split(size), targets.split(size, 1), *masks, strict=True):
+                losses = backpropagate(self.heads, batch, truth, drops or no_dropout, self.gradients)
+                self.optimizer.step(rate_factor(self.steps, self.all_steps, self.shared.warmup, self.shared.schedule))
+                self.steps += 1
+                total += losses * len(batch)
         return [float(loss) for loss in total / len(rows)]
 
     def _dropout_masks(self, rows: int) -> list[Tensor]:
@@ -191,13 +185,6 @@ class Trainer:
         device = self.dropout.device
         noises = [torch.rand((rows, width), generator=self.noise, device=device) for width in self.shared.hidden]
         return [dropout_mask(noise, self.dropout) for noise in noises]
-
-    def _step(self, values: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """One step of every head; returns its losses (K,), means over the rows."""
-        losses = backpropagate(self.heads, values, targets, masks or [1.0] * len(self.shared.hidden), self.gradients)
-        self.optimizer.step(rate_factor(self.steps, self.all_steps, self.shared.warmup, self.shared.schedule))
-        self.steps += 1
-        return losses
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
