@@ -22,7 +22,7 @@ def main(config: ProbeConfig) -> None:
     for method, run in runs.items():
         if run.is_reported():
             continue
-        features = features or run.features(config.memory_gb, copies=4)  # rotated in fp32, for logistic regression
+        features = features or run.features(config.memory_gb, copies=4)  # room for rotated ones in fp32
         start = time.perf_counter()
         probed = probe.probe(features, method, config.normalize)
         run.save(

@@ -23,8 +23,8 @@ def main(config: SweepConfig) -> None:
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
     run.save_head(
         swept.best,
-        features,
         settings[0].best.config,
+        features,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
             "sweep.png": lambda path: pictures.settings_panels(*leaderboard.trials_and_winner(settings), path),

@@ -57,10 +57,13 @@ def test_those_that_are_kept_go_on_as_if_the_others_had_never_been(kind):
     factors = [1.0] * 6
     optimizer = stack(kind)
     take(optimizer, range(3), factors)
-    heads = [3, 1]
-    kept = optimizer.keep(heads, optimizer.parameters[heads], torch.zeros(2, 50))
-    take(kept, range(3, 6), factors, heads)
-    for number, head in enumerate(heads):
+    chosen = [3, 1]
+    state = [part[chosen] for part in optimizer.state]
+    kept = StackedAdam(
+        optimizer.parameters[chosen], torch.zeros(2, 50), [configs(kind)[head] for head in chosen], state
+    )
+    take(kept, range(3, 6), factors, chosen)
+    for number, head in enumerate(chosen):
         torch.testing.assert_close(kept.parameters[number], alone(kind, head, factors), rtol=1e-5, atol=1e-6)
 
 

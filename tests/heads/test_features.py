@@ -245,7 +245,7 @@ def test_views_of_images_that_are_not_learned_from_are_left_on_the_disk(tmp_path
     assert len(features.values) == 60 + 3 * 36
     assert not features.has_views("test")
     for split in ("val", "test"):
-        assert (features.positions[1:, features.rows[split]] == -1).all()
+        assert (features.offsets[1:, features.rows[split]] == -1).all()
     assert len(Features.load(cache, CPU, views=0).values) == 60
 
 

@@ -197,7 +197,7 @@ def test_a_run_without_views_is_the_same_run_whether_there_are_any_or_not(tmp_pa
 
 def test_a_run_that_learns_from_views_says_so_and_how_they_were_made(viewed, capsys):
     head_run.train(viewed)
-    assert "Of each training image one of 3 views is shown in an epoch." in capsys.readouterr().out
+    assert "In each epoch a training image shows one of its 3 views." in capsys.readouterr().out
     folder = CachedRun.from_config("head", viewed).folder
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["views"], json.loads(metrics["augmentation"])["kind"]) == (2, "crop")
@@ -230,7 +230,7 @@ def test_answers_with_views_are_tested_beside_the_plain_ones_which_the_run_is_kn
     ("changes", "words"),
     [
         ({"views": 3}, r"has 2 augmented views of the images, not 3\. Add to them with: make extract VIEWS=3"),
-        ({"tta": 2}, "has no augmented views of test images, which --tta asks for"),
+        ({"tta": 2}, "has no augmented views of test images, which --tta needs"),
     ],
 )
 def test_views_that_are_not_there_are_an_error_before_any_training(viewed, changes, words):

@@ -289,9 +289,8 @@ def test_those_that_are_kept_go_on_as_if_the_others_had_never_been(chosen, befor
 
 
 def moments(trainer):
-    adam = trainer.optimizer
-    names = ("means", "squares", "steps")
-    return [{name: getattr(adam, name)[head].clone() for name in names} for head in range(len(adam.steps))]
+    state = dict(zip(("means", "squares", "steps"), trainer.optimizer.state, strict=True))
+    return [{name: part[head].clone() for name, part in state.items()} for head in range(len(trainer.records))]
 
 
 def test_keeping_twice_is_keeping_the_last():

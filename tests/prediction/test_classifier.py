@@ -76,6 +76,10 @@ def test_an_unreadable_image_has_no_class_and_the_others_keep_theirs(files):
     np.testing.assert_allclose(probabilities[others], [expected(files[number]) for number in others], rtol=1e-4)
 
 
+def test_the_name_of_version_0_1_still_works():
+    assert Classifier.answers is Classifier.predict_each
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 10, 64])
 def test_the_size_of_a_batch_changes_nothing_and_reasons_come_with_their_images(files, batch_size):
     predictions = list(Classifier(parts()).predict_each(files, batch_size, workers=2))

@@ -1,17 +1,24 @@
-"""What identifies a run, and the figures that follow from its predictions."""
+"""What identifies a run; figures that a user may quote: right, with honest intervals, never a crash on thin data."""
 
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.runs import make_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from headstart.datasets.manifest import Manifest
 from headstart.runs import figures as run_figures
+from headstart.runs.figures import evaluate, intervals, wilson_interval
 from headstart.runs.folder import identity
 from headstart.runs.predictions import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
+
+INTERVALS = {"accuracy_ci95", "balanced_accuracy_ci95", "macro_f1_ci95", "log_loss_ci95"}
 
 PLACES = {
     "config": "digits.toml",
@@ -190,3 +197,210 @@ def test_every_setting_that_decides_the_result_makes_another_run(config_type, ch
 
 def test_other_inputs_make_another_run():
     assert identity(HeadConfig(), images=10) != identity(HeadConfig(), images=11)
+
+
+# --- the figures of one split ---
+
+
+def certain(predicted, class_count):
+    """Probabilities of a model that is sure of itself."""
+    return np.eye(class_count)[predicted]
+
+
+def model(seed, images, class_count):
+    """Probabilities that are better than chance, and the truth."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(class_count, size=images)
+    probabilities = generator.dirichlet(np.ones(class_count), images) + 0.5 * certain(labels, class_count)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), labels
+
+
+MODELS = st.builds(model, st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 30))
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_is_the_published_one(correct, total, low, high):
+    """Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3."""
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10**9).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+def test_the_interval_holds_the_share_and_stays_between_0_and_1(counts):
+    correct, total = counts
+    low, high = wilson_interval(correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
+    assert low < high
+
+
+@given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+def test_the_interval_treats_right_and_wrong_alike_and_shrinks_with_more_images(counts):
+    correct, total = counts
+    low, high = wilson_interval(correct, total)
+    assert wilson_interval(total - correct, total) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+    more_low, more_high = wilson_interval(10 * correct, 10 * total)
+    assert more_high - more_low < high - low
+
+
+def test_the_figures_of_a_small_example_counted_by_hand():
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    figures = evaluate(certain([0, 0, 0, 1, 1, 0], 2), labels)
+    assert figures["images"] == 6
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["accuracy_ci95"] == list(wilson_interval(4, 6))
+    assert figures["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert figures["macro_f1"] == pytest.approx((6 / 8 + 2 / 4) / 2)
+
+
+def test_a_model_that_always_names_the_big_class_does_not_look_good():
+    labels = np.array([0] * 98 + [1] * 2)
+    figures = evaluate(certain([0] * 100, 2), labels)
+    assert figures["accuracy"] == 0.98
+    assert figures["balanced_accuracy"] == 0.5
+
+
+def test_classes_without_test_images_neither_warn_nor_count():
+    figures = evaluate(certain([0, 2, 4], 5), np.array([0, 2, 2]))
+    assert figures["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+    assert figures["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40).flatmap(lambda c: st.tuples(st.just(c), st.lists(st.integers(0, c - 1), min_size=1))))
+def test_any_labels_give_plain_finite_numbers_of_which_the_shares_lie_between_0_and_1(case):
+    class_count, labels = case
+    figures = evaluate(certain(labels[::-1], class_count), np.array(labels))
+    assert type(figures.pop("images")) is int
+    assert (figures["top5_accuracy"] is None) == (class_count <= 5)
+    numbers = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
+    assert all(type(number) is float and math.isfinite(number) for number in numbers if number is not None)
+    losses = [figures.pop("log_loss"), *figures.pop("log_loss_ci95")]
+    shares = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
+    assert all(0 <= share <= 1 for share in shares if share is not None)
+    assert all(loss >= 0 for loss in losses)
+
+
+@settings(deadline=None)
+@given(MODELS)
+def test_figures_are_scikit_learns(case):
+    probabilities, labels = case
+    predicted, everyone, figures = probabilities.argmax(axis=1), range(probabilities.shape[1]), evaluate(*case)
+    _, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+    )
+    assert figures["balanced_accuracy"] == pytest.approx(recall)
+    assert figures["macro_f1"] == pytest.approx(f1)
+    assert figures["log_loss"] == pytest.approx(log_loss(labels, probabilities, labels=everyone))
+    if len(everyone) > 5:
+        top5 = top_k_accuracy_score(labels, probabilities, k=5, labels=everyone)
+        assert figures["top5_accuracy"] == pytest.approx(top5)
+        assert figures["top5_accuracy"] >= figures["accuracy"]
+
+
+def test_of_equal_probabilities_the_first_five_are_the_highest():
+    figures = evaluate(np.full((8, 8), 1 / 8), np.arange(8))
+    assert figures["accuracy"] == 1 / 8
+    assert figures["top5_accuracy"] == 5 / 8
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "log_loss"])
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_holds_its_figure_and_shrinks_with_more_images(name, seed):
+    figures, more = evaluate(*model(seed, 200, 4)), evaluate(*model(seed, 3200, 4))
+    (low, high), (more_low, more_high) = figures[f"{name}_ci95"], more[f"{name}_ci95"]
+    assert low < figures[name] < high
+    assert 2 < (high - low) / (more_high - more_low) < 8
+
+
+def test_the_interval_of_the_balanced_accuracy_covers_the_truth_in_about_95_of_100_samples(monkeypatch):
+    """Two classes, of 90 and 30 images, recalled with probabilities 0.9 and 0.6."""
+    monkeypatch.setattr(run_figures, "RESAMPLES", 400)
+    generator, labels = np.random.default_rng(0), np.repeat([0, 1], [90, 30])
+    recalls, covered = np.where(labels == 0, 0.9, 0.6), []
+    for _ in range(200):
+        predicted = np.where(generator.random(120) < recalls, labels, 1 - labels)
+        low, high = evaluate(certain(predicted, 2), labels)["balanced_accuracy_ci95"]
+        covered.append(low <= 0.75 <= high)
+    assert 0.9 <= np.mean(covered) <= 0.985
+
+
+def test_a_resample_without_one_of_the_classes_averages_over_those_that_it_has():
+    """One image of class 1: more than a third of the resamples lack it, and are perfect."""
+    figures = evaluate(certain([0] * 20, 2), np.array([0] * 19 + [1]))
+    assert figures["balanced_accuracy"] == 0.5
+    assert figures["balanced_accuracy_ci95"] == [0.5, 1]
+
+
+def test_a_model_that_broke_down_has_figures_without_a_log_loss():
+    """A learning rate that is far too high leaves probabilities that are not numbers."""
+    figures = evaluate(np.full((12, 7), np.nan), np.arange(12) % 7)
+    assert figures["top5_accuracy"] == 0
+    assert math.isnan(figures["log_loss"])
+    assert math.isnan(figures["calibration_error"])
+
+
+def test_a_perfect_model_scores_1_with_more_classes_than_images():
+    figures = evaluate(certain(range(60), 200), np.arange(60))
+    assert figures["accuracy"] == figures["balanced_accuracy"] == figures["macro_f1"] == 1
+    assert figures["accuracy_ci95"][1] == 1
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        (np.zeros((0, 3)), np.array([], int), "at least one image"),
+        (np.zeros((2, 3)), np.array([0, 1, 2]), r"\(2, 3\), \(3,\)"),
+        (np.zeros(3), np.array([0, 1, 2]), r"\(N, C\)"),
+        (np.zeros((2, 3)), np.array([0, -1]), "labels in 0..2"),
+        (np.zeros((2, 3)), np.array([0, 3]), "labels in 0..2"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_words(probabilities, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(probabilities, labels)
+
+
+# --- the bootstrap ---
+
+VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30).map(np.array)
+
+
+def interval_of_mean(values):
+    return intervals(lambda rows: (values[rows].mean(),), len(values))[0]
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_the_interval_of_a_mean_stays_within_the_values_and_is_the_same_every_time(values):
+    low, high = interval_of_mean(values)
+    assert values.min() - 1e-9 <= low <= high <= values.max() + 1e-9
+    assert (low, high) == tuple(interval_of_mean(values))
+
+
+def test_the_interval_of_a_mean_is_the_one_that_the_normal_distribution_gives():
+    values = np.random.default_rng(0).normal(5, 2, 2000)
+    reach = 1.96 * values.std() / np.sqrt(2000)
+    assert interval_of_mean(values) == pytest.approx([values.mean() - reach, values.mean() + reach], abs=0.1 * reach)
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_samples():
+    generator, truth = np.random.default_rng(1), 0.7
+    samples = generator.binomial(1, truth, (300, 150)).astype(float)
+    covered = [low <= truth <= high for low, high in map(interval_of_mean, samples)]
+    assert 0.91 <= np.mean(covered) <= 0.98
+
+
+def test_every_figure_has_an_interval_of_its_own():
+    values = np.arange(50.0)
+    both = intervals(lambda rows: (values[rows].mean(), 7.0), 50)
+    assert both.shape == (2, 2)
+    assert both[0].tolist() == interval_of_mean(values).tolist()
+    assert both[1].tolist() == [7, 7]
+
+
+def test_a_figure_that_is_not_a_number_has_no_interval_and_spoils_no_other():
+    found = intervals(lambda rows: (float("nan"), 1.0), 3)
+    assert np.isnan(found[0]).all()
+    assert found[1].tolist() == [1, 1]

@@ -90,7 +90,7 @@ def test_a_saved_run_holds_every_file_and_nothing_else(tmp_path):
 
 def test_a_run_without_epochs_has_no_curves(tmp_path, quick):
     save(tmp_path, history=[])
-    assert runs.is_complete(tmp_path)
+    assert runs.finished(tmp_path, {"lr": 1e-3})
     assert not (tmp_path / "curves.png").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_run_cut_short_anywhere_is_not_complete_and_leaves_no_half_file(tmp_pa
     monkeypatch.setattr(files.os, "replace", cut)
     with pytest.raises(KeyboardInterrupt):
         save(folder, config={"lr": 1.0})
-    assert not runs.is_complete(folder)
+    assert not runs.finished(folder, {"lr": 1.0})
     assert list_runs(folder.parent) == []
     assert not list(folder.glob(".*"))
 

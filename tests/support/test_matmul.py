@@ -74,7 +74,7 @@ def test_the_setting_of_the_program_comes_back_after_an_exception_too(precision)
 
 
 def test_where_products_would_be_rounded_nothing_is_changed(monkeypatch):
-    monkeypatch.setattr(matmul, "_onednn_keeps_fp32", lambda: False)
+    monkeypatch.setattr(matmul, "_keeps_fp32", lambda: False)
     with fast_products():
         assert MATMUL.fp32_precision == "none"
 
@@ -89,10 +89,10 @@ def test_a_processor_that_rounds_to_bf16_is_noticed(monkeypatch):
         return exact(one, other)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
-    assert not matmul._onednn_keeps_fp32.__wrapped__()
+    assert not matmul._keeps_fp32.__wrapped__()
     assert MATMUL.fp32_precision == "none"
 
 
 def test_without_onednn_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not matmul._onednn_keeps_fp32.__wrapped__()
+    assert not matmul._keeps_fp32.__wrapped__()

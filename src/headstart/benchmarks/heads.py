@@ -75,8 +75,8 @@ class Heads:
         """The same head, with one of 9 views of its image for each row."""
         stored, rows = self.features.values, len(self.features.labels)
         assert isinstance(stored, Tensor)
-        places = torch.arange(9 * rows, device=self.device).view(9, rows)
-        features = replace(self.features, values=stored.repeat(9, 1), positions=places)
+        offsets = torch.arange(9 * rows, device=self.device).view(9, rows)
+        features = replace(self.features, values=stored.repeat(9, 1), offsets=offsets)
         return self._epoch(Trainer(features, self.normalization, [HeadConfig()]))
 
     @kept_memory()

@@ -1,6 +1,6 @@
 """Features that are larger than the memory: read from the cache in blocks, the next one while one is worked on.
 
-N images in each of V + 1 views, D = 2048 features. A position is a row of the views one after the other: v N + image.
+N images in each of V + 1 views, D = 2048 features. An offset is a row of the views one after the other: v N + image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,54 +20,50 @@ WINDOW_ROWS = 2**16
 
 
 class FeatureFile:
-    """The features of a cache, left in the file. A row is compared with its checksum when it is first read.
-
-    `folder` is the cache's: a place for other files that do not fit the memory.
-    """
+    """The features of a cache, left in the file. A row is compared with its checksum when it is first read."""
 
     def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
         """Takes the plain view of a cache, and the augmented ones that are wanted."""
         self.shape = (len(views[0]) * len(views), views[0].features.shape[1])
-        self.device, self.folder = device, views[0].path.parent
-        self.window_rows = window_rows
+        self.device, self.window_rows = device, window_rows
         self._views, self._verified = views, np.zeros(self.shape[0], np.bool_)
 
-    def __getitem__(self, positions: Tensor) -> Tensor:
+    def __getitem__(self, offsets: Tensor) -> Tensor:
         """(n,) → (n, D), as stored."""
-        positions_cpu = positions.cpu().numpy()
-        view_of, rows = np.divmod(positions_cpu, len(self._views[0]))
-        verify = not self._verified[positions_cpu].all()
+        wanted = offsets.cpu().numpy()
+        view_of, rows = np.divmod(wanted, len(self._views[0]))
+        verify = not self._verified[wanted].all()
         if not view_of.any():
             values = self._views[0].gather(rows, verify=verify)
         else:
             values = np.empty((len(rows), self.shape[1]), self._views[0].features.dtype)
             for view in np.unique(view_of).tolist():
                 values[view_of == view] = self._views[view].gather(rows[view_of == view], verify=verify)
-        self._verified[positions_cpu] = True
+        self._verified[wanted] = True
         return torch.from_numpy(values).to(self.device)
 
     def ahead(self, blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Positions (B,) and features (B, D) of each block; the next block is read meanwhile."""
+        """Offsets (B,) and features (B, D) of each block; the next block is read meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-            for positions, reading in one_behind(blocks, lambda block: reader.submit(self.__getitem__, block)):
-                yield positions, reading.result()
+            for offsets, reading in one_behind(blocks, lambda block: reader.submit(self.__getitem__, block)):
+                yield offsets, reading.result()
 
     def shuffled(
         self,
         rows: Tensor,
         size: int,
         order: torch.Generator,
-        positions_of: Callable[[Tensor, Tensor], Tensor] = lambda rows, runs: rows,
+        offsets_of: Callable[[Tensor, Tensor], Tensor] = lambda rows, runs: rows,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Positions (B,) and features (B, D) of ascending rows (n,), each once; only the last block may be shorter.
+        """Offsets (B,) and features (B, D) of ascending rows (n,), each once; only the last block may be shorter.
 
-        Runs of neighbours come in random order and are shuffled within a window. `positions_of` chooses a view of each
-        row: from rows (n,) and the number of each row's run (n,) to positions (n,).
+        Runs of neighbours come in random order and are shuffled within a window. `offsets_of` chooses a view of each
+        row: from rows (n,) and the number of each row's run (n,) to offsets (n,).
         """
         runs = torch.randperm(-(-len(rows) // RUN_ROWS), generator=order)
         within = (runs[:, None] * RUN_ROWS + torch.arange(RUN_ROWS)).flatten()
         within = within[within < len(rows)].to(rows.device)
-        mixed = positions_of(rows[within], within // RUN_ROWS)
+        mixed = offsets_of(rows[within], within // RUN_ROWS)
         for window, values in self.ahead(mixed.split(max(1, self.window_rows // size) * size)):
             for block in torch.randperm(len(window), generator=order).to(rows.device).split(size):
                 yield window[block], values[block]

@@ -22,6 +22,7 @@ from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.settings import Views
+from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
 
 BLOCK_ROWS = 4096
@@ -37,15 +38,15 @@ class Features:
         labels: (N,) int64.
         rows: numbers of the images in each split, ascending; images whose features are not done are in none.
         classes: names.
-        positions: (V + 1, N), the row of `values` that holds each view of an image, the plain one first; -1 where a
-            view is missing. None without augmented views.
+        offsets: (V + 1, N), the row of `values` that holds each view of an image, the plain one first; -1 where a view
+            is missing. None without augmented views.
     """
 
     values: Tensor | FeatureFile
     labels: Tensor
     rows: dict[str, Tensor]
     classes: tuple[str, ...]
-    positions: Tensor | None = None
+    offsets: Tensor | None = None
 
     @classmethod
     def load(
@@ -59,18 +60,18 @@ class Features:
         rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
             raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
-        sources = (cache, *cache.augmented[: max(views, tta)])
+        sources = cache.views[: max(views, tta) + 1]
         wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
         row_bytes = cache.columns["features"].row_bytes
         if row_bytes * np.count_nonzero(wanted) > memory_bytes:
             window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one on its way
             values: Tensor | FeatureFile = FeatureFile(sources, device, min(WINDOW_ROWS, window_rows))
-            positions = np.arange(wanted.size).reshape(wanted.shape)
+            offsets = np.arange(wanted.size).reshape(wanted.shape)
         else:
             values = torch.from_numpy(_read(sources, wanted)).to(device)
-            positions = np.cumsum(wanted).reshape(wanted.shape) - 1
+            offsets = np.cumsum(wanted).reshape(wanted.shape) - 1
         labels = torch.from_numpy(cache.manifest.labels).to(device)
-        of_views = torch.from_numpy(np.where(wanted, positions, -1)).to(device) if len(sources) > 1 else None
+        of_views = torch.from_numpy(np.where(wanted, offsets, -1)).to(device) if len(sources) > 1 else None
         return cls(values, labels, rows, cache.manifest.classes, of_views)
 
     @property
@@ -90,17 +91,17 @@ class Features:
 
     def has_views(self, split: str) -> bool:
         """Whether at least one image of a split has an augmented view."""
-        return self.positions is not None and bool((self.positions[1:, self.rows[split]] >= 0).any())
+        return self.offsets is not None and bool((self.offsets[1:, self.rows[split]] >= 0).any())
 
     def with_views(self, count: Views) -> "Features":
         """The same features with only the first `count` of the augmented views."""
-        if self.positions is None or count == "all":
+        if self.offsets is None or count == "all":
             return self
-        return replace(self, positions=self.positions[: count + 1] if count else None)
+        return replace(self, offsets=self.offsets[: count + 1] if count else None)
 
-    def blocks(self, positions: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Positions (n,), such as the rows of a split, in blocks: each with its features (B, D), as stored."""
-        blocks = positions.split(size or BLOCK_ROWS)
+    def blocks(self, offsets: Tensor, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Offsets (n,), such as the rows of a split, in blocks: each with its features (B, D), as stored."""
+        blocks = offsets.split(size or BLOCK_ROWS)
         if isinstance(self.values, FeatureFile):
             yield from self.values.ahead(blocks)
         else:
@@ -115,27 +116,27 @@ class Features:
         rows = self.rows[split]
         if isinstance(self.values, FeatureFile):
             blocks = self.values.shuffled(rows, size, order, lambda rows, runs: self._draw_views(rows, runs, order))
-            yield from ((positions % len(self.labels), values) for positions, values in blocks)
+            yield from ((offsets % len(self.labels), values) for offsets, values in blocks)
         else:
             mixed = torch.randperm(len(rows), generator=order)
             for block in rows[mixed.to(rows.device)].split(size):
                 yield block, self.values[self._draw_views(block, torch.arange(len(block)), order)]
 
     def _draw_views(self, rows: Tensor, groups: Tensor, order: torch.Generator) -> Tensor:
-        """Positions (n,) of a random view of each row (n,), else of the plain one; a group (n,) draws one number."""
-        if self.positions is None:
+        """Offsets (n,) of a random view of each row (n,), else of the plain one; a group (n,) draws one number."""
+        if self.offsets is None:
             return rows
-        views = torch.randint(len(self.positions), (int(groups.max()) + 1,), generator=order)
-        positions = self.positions[views[groups.to(views.device)].to(rows.device), rows]
-        return torch.where(positions < 0, rows, positions)
+        views = torch.randint(len(self.offsets), (int(groups.max()) + 1,), generator=order)
+        offsets = self.offsets[views[groups.to(views.device)].to(rows.device), rows]
+        return torch.where(offsets < 0, rows, offsets)
 
     def mean_over_views(self, rows: Tensor, probabilities: Callable[[Tensor], Tensor]) -> Tensor:
         """Means (n, C), over the views of each row (n,), of what `probabilities` makes of features: (B, D) → (B, C)."""
         total = torch.cat([probabilities(values) for _, values in self.blocks(rows)])
         counts = torch.ones(len(rows), 1, device=rows.device)
-        for positions in () if self.positions is None else self.positions[1:, rows]:
-            present = (positions >= 0).nonzero().flatten()
-            parts = [probabilities(values) for _, values in self.blocks(positions[present])]
+        for offsets in () if self.offsets is None else self.offsets[1:, rows]:
+            present = (offsets >= 0).nonzero().flatten()
+            parts = [probabilities(values) for _, values in self.blocks(offsets[present])]
             total[present] += torch.cat([total[:0], *parts])
             counts[present] += 1
         return total / counts
@@ -170,7 +171,7 @@ class Normalization:
 
     @classmethod
     @kept_memory()
-    def fit(cls, features: Features, kind: Literal["standardize", "l2", "none"]) -> "Normalization":
+    def fit(cls, features: Features, kind: Normalize) -> "Normalization":
         """Learns mean and deviation from the training split; a feature that never changes is only centred."""
         rows, device = features.rows["train"], features.device
         mean, deviation = torch.zeros(features.width), torch.ones(features.width)

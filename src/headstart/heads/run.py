@@ -80,31 +80,31 @@ class CachedRun:
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
         self._refuse_missing_views(features)
         if self.views:
-            print(f"Of each training image one of {self.views + 1} views is shown in an epoch.")
+            print(f"In each epoch a training image shows one of its {self.views + 1} views.")
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
-        way = "held in memory" if features.source == "memory" else "read from the file in every epoch"
-        print(f"{size} of features are {way}: {human_bytes(memory_bytes)} of memory are for them.")
+        storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
+        print(f"{size} of features are {storage}: up to {human_bytes(memory_bytes)} may be held in memory.")
         runs.make_folder(self.folder)
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:
         if self.tta and not features.has_views("test"):
             raise CacheError(
-                f"{self.cache.path} has no augmented views of test images, which --tta asks for. "
+                f"{self.cache.path} has no augmented views of test images, which --tta needs. "
                 'Add them with: make extract EXTRACT_ARGS="--view-splits all"'
             )
         if self.views and not features.has_views("train"):
             raise CacheError(
                 f"{self.cache.path}: the augmented views are not extracted yet. Finish them with make extract, or "
-                "learn from the plain ones alone with --views 0."
+                "learn only from the plain views with --views 0."
             )
 
-    def save_head(self, fitted: Fitted, features: Features, config: HeadConfig, **more: Any) -> None:
+    def save_head(self, fitted: Fitted, config: HeadConfig, features: Features, **more: Any) -> None:
         """Tests a trained head and saves its run; `more` is passed to `save`."""
         self.save(
             fitted.head.sequential(),
             partial(fitted.head.probabilities, features.with_views(0)),
-            with_views=partial(fitted.head.probabilities, features.with_views(config.tta)),
+            averaged=partial(fitted.head.probabilities, features.with_views(self.tta)),
             history=fitted.history,
             best_epoch=fitted.best_epoch,
             best_setting=leaderboard.in_words(config),
@@ -118,7 +118,7 @@ class CachedRun:
         head: nn.Module | None,
         probabilities: Probabilities,
         *,
-        with_views: Probabilities | None = None,
+        averaged: Probabilities | None = None,
         history: Sequence[Mapping[str, float]] = (),
         files: Mapping[str, Callable[[Path], None]] | None = None,
         **figures: Any,
@@ -128,15 +128,15 @@ class CachedRun:
         Args:
             head: takes features as they are in the cache; None where a method has no weights.
             probabilities: of the plain views.
-            with_views: the same as means over views; not called if the run has no `tta`.
+            averaged: the same as means over views; not called if the run has no `tta`.
             history: one row per epoch.
             files: further files for the folder: names, and what writes them.
             figures: further entries of metrics.json.
         """
         weights = {} if head is None else {"head.pth": lambda path: torch.save(head.state_dict(), path)}
         val, test = self._predictions(probabilities)
-        averaged = run_figures.figures(*self._predictions(with_views)) if self.tta and with_views else {}
-        metrics = self._metrics(head, run_figures.figures(val, test), averaged) | figures
+        tta = run_figures.figures(*self._predictions(averaged)) if self.tta and averaged else {}
+        metrics = self._metrics(head, run_figures.figures(val, test), tta) | figures
         run = runs.save(
             self.folder,
             files={**(files or {}), **weights},
@@ -146,8 +146,8 @@ class CachedRun:
             predictions=test,
         )
         print(f"{self.folder}: {run.summary()}")
-        if averaged:
-            run = Run.from_metrics(self.folder, {**metrics, **averaged, "train_seconds": None})
+        if tta:
+            run = Run.from_metrics(self.folder, {**metrics, **tta, "train_seconds": None})
             print(f"As means over {self.tta + 1} views: {run.summary()}")
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
@@ -157,20 +157,20 @@ class CachedRun:
             for split in ("val", "test")
         ]
 
-    def _metrics(self, head: nn.Module | None, figures: dict[str, Any], averaged: dict[str, Any]) -> dict[str, Any]:
-        """What metrics.json says of every run on cached features; `averaged` holds the figures of means over views."""
+    def _metrics(self, head: nn.Module | None, figures: dict[str, Any], tta: dict[str, Any]) -> dict[str, Any]:
+        """What metrics.json says of every run on cached features; `tta` holds the figures of means over views."""
         cache, views = self.cache, {}
-        if cache.augmentation is not None and (self.views or self.tta):
-            views = {"views": self.views, "augmentation": cache.augmentation.to_json()}
-        if averaged:
-            views["tta"] = {"views": self.tta, **averaged}
+        if self.views or self.tta:  # predictions with further views must be made in the same way
+            views = {"views": self.views, "augmentation": self.identity["augmentation"]}
+        if tta:
+            views["tta"] = {"views": self.tta, **tta}
         return {
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
             **figures,
-            "extract_seconds": sum(view.seconds for view in (cache, *cache.augmented[: max(self.views, self.tta)])),
+            "extract_seconds": sum(view.seconds for view in cache.views[: max(self.views, self.tta) + 1]),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
             "device": self.device.type,
@@ -214,5 +214,5 @@ def train(config: HeadConfig) -> Path:
     fitted = training.fit(features, config)
     seconds = fitted.train_seconds
     rate = len(features.rows["train"]) * config.epochs / seconds
-    run.save_head(fitted, features, config, images_per_second=rate, train_seconds=seconds)
+    run.save_head(fitted, config, features, images_per_second=rate, train_seconds=seconds)
     return run.folder

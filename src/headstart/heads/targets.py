@@ -5,9 +5,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.heads.features import Features
+from headstart.settings.heads import ClassWeights
 
 
-def class_weights(features: Features, kind: str) -> Tensor:
+def class_weights(features: Features, kind: ClassWeights) -> Tensor:
     """(C,): 1, or N / (C · images of the class in train), as scikit-learn's "balanced"; 0 for a class without any."""
     labels = features.labels[features.rows["train"]]
     if kind == "none":

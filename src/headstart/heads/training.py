@@ -125,13 +125,14 @@ class Trainer:
         self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 
-    def _take(self, records: list[Record], heads: HeadStack) -> None:
+    def _take(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] | None = None) -> None:
+        """Goes on with these heads, and with the `state` of their optimiser."""
         self.records, self.heads = records, heads
         self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
         self.dropout = self._per_head("dropout")
         self.label_smoothing = self._per_head("label_smoothing")
         configs = [record.config for record in records]
-        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs)
+        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
 
     def _per_head(self, name: str) -> Tensor:
         """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
@@ -141,9 +142,9 @@ class Trainer:
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Goes on with some of the heads, as if the others had never been trained."""
-        heads, optimizer = list(chosen), self.optimizer
-        self._take([self.records[head] for head in heads], HeadStack(self.heads.widths, self.heads.parameters[heads]))
-        self.optimizer = optimizer.keep(heads, self.heads.parameters, self.gradients.parameters)
+        heads = list(chosen)
+        stack = HeadStack(self.heads.widths, self.heads.parameters[heads])
+        self._take([self.records[head] for head in heads], stack, [part[heads] for part in self.optimizer.state])
         self.best = self.best[heads]
 
     @property

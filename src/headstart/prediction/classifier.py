@@ -1,7 +1,4 @@
-"""A run as one model: preprocessing, backbone, head and classes; from image files to class names.
-
-B images in a batch, C classes, D = 2048 features.
-"""
+"""A run as one model, from image files to class names. B images in a batch, C classes, D = 2048 features."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -28,16 +25,14 @@ from headstart.support.memory import kept_memory
 from headstart.support.overlap import Launched, one_behind
 
 BATCH_SIZE = 32
-STORED = {"float16": torch.float16, "float32": torch.float32}
 
 
 class ImagePrediction(NamedTuple):
-    """What a classifier predicts for one image."""
+    """What a classifier predicts for one image: probabilities (C,), or why it is unreadable."""
 
     probabilities: NDArray[np.float32] | None
-    """(C,), None if the image is unreadable."""
     reason: str
-    """Why it is unreadable, one of `decoding.REASONS`; empty if it is not."""
+    """One of `decoding.REASONS`; empty if the image is readable."""
 
 
 class Classifier(nn.Module):
@@ -55,7 +50,8 @@ class Classifier(nn.Module):
         """Joins the parts of a run."""
         super().__init__()
         self.backbone, self.head = parts.backbone, parts.head
-        self.classes, self.geometry, self.stored = parts.classes, parts.recipe.geometry, STORED[parts.recipe.storage]
+        self.classes, self.geometry = parts.classes, parts.recipe.geometry
+        self.stored: torch.dtype = getattr(torch, parts.recipe.storage)
         self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
         self._sizes = BatchSizes()
         self.eval()
@@ -124,14 +120,10 @@ class Classifier(nn.Module):
         """
         if isinstance(images, str | Path):
             raise DataError(f"predict takes a list of files, not one path: predict([{str(images)!r}]).")
-        predictions = list(self.predict_each((place_of(os.fspath(image)) for image in images), views=views))
-        names: list[str | None] = [None] * len(predictions)
-        probabilities = np.full((len(predictions), len(self.classes)), np.nan, np.float32)
-        for row, prediction in enumerate(predictions):
-            if prediction.probabilities is not None:
-                names[row] = self.classes[int(prediction.probabilities.argmax())]
-                probabilities[row] = prediction.probabilities
-        return names, probabilities
+        places, unknown = (place_of(os.fspath(image)) for image in images), np.full(len(self.classes), np.nan)
+        rows = [unknown if row is None else row for row, _ in self.predict_each(places, views=views)]
+        names = [None if row is unknown else self.classes[int(row.argmax())] for row in rows]
+        return names, np.array(rows, np.float32).reshape(-1, len(self.classes))
 
     def predict_each(
         self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0, views: int = 0
@@ -143,15 +135,15 @@ class Classifier(nn.Module):
             batch_size: images in one forward pass.
             workers: decoding threads; 0: one for each core.
             views: augmented views of each image; probabilities are means over them and the plain view.
-
-        Raises:
-            SettingsError: views are asked for, and the run has none.
         """
-        by_view = self._predict_views(places, self._transforms(views), batch_size, workers, views + 1)
+        by_view = self._predict_views(places, batch_size, default_workers(workers), views)
         while predictions := list(islice(by_view, views + 1)):
             probabilities = [each.probabilities for each in predictions if each.probabilities is not None]
             mean = np.stack(probabilities).mean(axis=0, dtype=np.float32) if probabilities else None
             yield ImagePrediction(mean, predictions[0].reason)
+
+    answers = predict_each
+    """The name of `predict_each` in version 0.1."""
 
     def _transforms(self, views: int) -> TransformsOf:
         plain: dict[int, Transform] = {0: self.geometry}
@@ -163,13 +155,12 @@ class Classifier(nn.Module):
         return lambda row, digest: plain | {n: augmentation.transform_of(self.geometry, n, digest) for n in numbers}
 
     def _predict_views(
-        self, places: Iterable[Place], transforms: TransformsOf, batch_size: int, workers: int, views: int
+        self, places: Iterable[Place], batch_size: int, workers: int, views: int
     ) -> Iterator[ImagePrediction]:
-        """One prediction for each view of each image."""
-        image_px = self.geometry.image_px
+        """One prediction for each view of each image, the plain one first."""
+        transforms, image_px = self._transforms(views), self.geometry.image_px
         batch_size = self._sizes.fitting("", self._of_pixels, batch_size, image_px, self.device)
-        workers = default_workers(workers)
-        loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // views))
+        loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // (views + 1)))
         with kept_memory():
             for batch, launched in one_behind(batches(loaded, batch_size, image_px), self._launch):
                 probabilities = iter(launched.result())

@@ -29,9 +29,9 @@ class Exported:
     content: bytes
     form: ExportFormat
     difference: float
-    """Largest difference of a probability to the run's in fp32."""
+    """The largest of a probability to the run's in fp32."""
     probabilities: NDArray[np.float32]
-    """(n, C), what the file gives for the images that it was checked with."""
+    """(n, C), from the file, for the images that it was checked with."""
 
 
 def plain_classifier(run: Run, weights: str | None) -> Classifier:
@@ -45,16 +45,9 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
 
 def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
-    """Writes a model into one file that takes resized and cropped pixels of any number of images, and checks it.
+    """Writes a `plain_classifier` into one file that takes any number of images, and checks the file.
 
-    Args:
-        classifier: see `plain_classifier`.
-        pixels: (n, 3, image_px, image_px), real images to check the file with, n at least 1.
-        form: pt2 (torch.export) or onnx.
-
-    Raises:
-        SettingsError: a package that onnx needs is missing.
-        ExportFailed: the file gives other probabilities than the run.
+    The check needs `pixels` (n, 3, image_px, image_px) of n >= 1 real images, resized and cropped.
     """
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
     content = write(classifier)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from io import BufferedRandom, TextIOWrapper
+from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -17,21 +17,12 @@ from headstart.support.files import open_locked
 class GrowingCsv:
     """A context manager: `resume`, then `write` line by line. Leaving it without an error completes the file.
 
-    Attributes:
-        part: the file that holds the lines until then.
+    Until then `part` holds the lines. If the path is a folder, another process writes the file, or the disk is full:
+    a RunError.
     """
 
     def __init__(self, path: Path, key: str, header: Sequence[str]) -> None:
-        """Writes nothing yet.
-
-        Args:
-            path: replaced when all lines are written.
-            key: identifies what decides the lines; with another key, another part is started.
-            header: names of the columns; the first identifies a line.
-
-        Raises:
-            RunError: the path is a folder.
-        """
+        """`key` identifies what decides the lines: with another one, another part is started. Writes nothing yet."""
         if path.is_dir():
             raise RunError(f"{path} is a folder: name a file to write with --out.")
         self.path, self.header = path, list(header)
@@ -41,17 +32,13 @@ class GrowingCsv:
     def __enter__(self) -> "GrowingCsv":
         with self._in_words():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._bytes = self._opened()
+            try:
+                self._bytes = open_locked(self.part)
+            except BlockingIOError:
+                raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
         self._text = TextIOWrapper(self._bytes, "utf-8", errors="surrogateescape", newline="")
         self._lines = csv.writer(self._text)
         return self
-
-    def _opened(self) -> BufferedRandom:
-        """The part, which no other process has, and which has not got its name meanwhile."""
-        try:
-            return open_locked(self.part)
-        except BlockingIOError:
-            raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -67,15 +54,7 @@ class GrowingCsv:
                 os.replace(self.part, self.path)
 
     def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
-        """Keeps the lines of the part up to the first that does not fit, and cuts off the rest.
-
-        Args:
-            names: what the first column must hold, line by line.
-            keep: called with each line that has its name; False means that it does not fit.
-
-        Returns:
-            The names that have no line yet.
-        """
+        """Keeps lines that start with `names`, in order, while `keep` accepts them; returns the names without one."""
         end, missing = 0, chain([self.header[0]], names)
         for line, name in zip(csv.reader(self._whole_lines()), missing, strict=False):
             fits = len(line) == len(self.header) and line[0] == name
@@ -100,11 +79,7 @@ class GrowingCsv:
             yield line.decode("utf-8", "surrogateescape")
 
     def write(self, line: Sequence[str]) -> None:
-        """Adds a line.
-
-        Raises:
-            RunError: the disk is full.
-        """
+        """Adds a line."""
         with self._in_words():
             self._lines.writerow(line)
 

@@ -1,7 +1,4 @@
-"""Reads the model of a run from its folder: backbone, head, classes and preprocessing.
-
-B images in a batch, C classes, D = 2048 features.
-"""
+"""Reads the model of a run from its folder. B images in a batch, C classes, D = 2048 features."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +29,6 @@ class Parts:
     head: nn.Module
     """(B, D) → (B, C) logits."""
     classes: tuple[str, ...]
-    """(C,) names."""
     recipe: Recipe
     """How images become pixels, and features what is stored, before the head takes them."""
     unit_length: bool
@@ -40,16 +36,18 @@ class Parts:
     one_shape: bool
     """Whether the backbone is compiled for one batch size, so that short batches must be filled up."""
     augmentation: Augmentation | None = None
-    """How augmented views are made; None if the run has none."""
+    """Of the run's augmented views, if it has any."""
 
 
 def open_run(folder: Path) -> Run:
-    """The run in a folder, with weights; see `BEST`.
-
-    Raises:
-        RunError: no finished run, one without weights, or one whose files name different classes.
-    """
-    run = _best_of(folder.parent) if folder.name == BEST and not folder.is_dir() else load_run(folder)
+    """The run in a folder, or the best one with weights (see `BEST`); a RunError if it cannot predict."""
+    if folder.name == BEST and not folder.is_dir():
+        runs = ranked([run for run in list_runs(folder.parent) if run.weights_file.is_file()])
+        if not runs:
+            raise RunError(f"{folder.parent} holds no finished run with weights. Make one with: make train-head DATA=…")
+        run = runs[0]
+    else:
+        run = load_run(folder)
     if list(run.classes) != run.metrics.get("classes", list(run.classes)):
         raise RunError(f"{run.folder}: predictions.csv names other classes than metrics.json. Train again.")
     if not run.weights_file.is_file():
@@ -57,19 +55,8 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def _best_of(root: Path) -> Run:
-    runs = ranked([run for run in list_runs(root) if run.weights_file.is_file()])
-    if not runs:
-        raise RunError(f"{root} holds no finished run with weights. Make one with: make train-head DATA=…")
-    return runs[0]
-
-
 def recipe_of(run: Run) -> Recipe:
-    """The recipe of the features that a head learned from; of a fine-tuned net, what it was tested with.
-
-    Raises:
-        RunError: the run lacks it.
-    """
+    """The recipe of the features that a head learned from; of a fine-tuned net, what it was tested with."""
     tested: dict[str, Any] = {"weights_digest": "", "precision": "fp32", "compiled": False, "storage": "float32"}
     try:
         if run.is_frozen:
@@ -96,17 +83,11 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
     if compiled:
         require_compiler(device)
     arithmetic = recipe.precision if precision == "auto" else precision
-    _check_classes(head, run)
     return _parts(run, fast_module(frozen(net), scale, arithmetic, compiled, device), head.to(device), recipe, compiled)
 
 
 def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Parts:
-    """The same without a backbone, for features that a cache holds.
-
-    Raises:
-        RunError: the run is a fine-tuned net, or its head is damaged.
-        RecipeMismatch: its head learned from other features.
-    """
+    """The same without a backbone, for cached features; a RecipeMismatch if the head learned from other features."""
     if not run.is_frozen:
         raise RunError(f"{run.folder} is a fine-tuned net, which takes images, not cached features: give --images.")
     recipe = recipe_of(run)
@@ -116,21 +97,16 @@ def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Pa
             f"{cache.path} holds other features than those that {run.folder} learned from:{lines}\n"
             "Give the cache that it learned from, or images."
         )
-    head = load_head(run.weights_file, 0.0)
-    _check_classes(head, run)
-    return _parts(run, nn.Identity(), head.to(device), recipe, False)
+    return _parts(run, nn.Identity(), load_head(run.weights_file, 0.0).to(device), recipe, False)
 
 
-def _check_classes(head: nn.Module, run: Run) -> None:
+def _parts(run: Run, backbone: nn.Module, head: nn.Module, recipe: Recipe, one_shape: bool) -> Parts:
     outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
     if outputs[-1:] != [len(run.classes)]:
         raise RunError(
             f"{run.weights_file} knows {outputs[-1] if outputs else 'no'} classes, the run {len(run.classes)}: "
             "these are files of two runs. Train again."
         )
-
-
-def _parts(run: Run, backbone: nn.Module, head: nn.Module, recipe: Recipe, one_shape: bool) -> Parts:
     unit_length = (run.best_setting or {}).get("normalize") == "l2"
     augmentation = run.metrics.get("augmentation")
     views = Augmentation.from_json(augmentation) if augmentation else None

@@ -1,9 +1,8 @@
 """Writes an exported model, with a card for people and a JSON for programs. C classes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from headstart.datasets import unlabelled
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
-from headstart.images.loading import Loaded, default_workers, stream
+from headstart.images.loading import default_workers, stream
 from headstart.prediction.exporting import Exported
 from headstart.prediction.loading import recipe_of
 from headstart.runs.predictions import read_predictions
@@ -20,15 +19,13 @@ from headstart.runs.run import Run
 from headstart.support.files import whole_file, write_json
 from headstart.support.quantities import duration
 
-TEMPLATE = "model_card.md.jinja"
 CHECKED = 64
 """The most images that an exported model is checked with."""
 NAMED = 50
 """The most classes that the card names; model.json has all."""
 
 
-@dataclass(frozen=True)
-class Checks:
+class Checks(NamedTuple):
     """Real images to check a model with."""
 
     pixels: NDArray[np.uint8]
@@ -38,43 +35,22 @@ class Checks:
 
 
 def checks_of(run: Run, source: str | None) -> Checks:
-    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images.
-
-    Raises:
-        DataError: not one of them can be read.
-    """
+    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images."""
     tested = None if source else read_predictions(run.folder, probabilities=True)
     root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
     paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
     images = stream(places, recipe_of(run).geometry, default_workers(0), CHECKED)
-    loaded = [image for image in images if not image.reason]
-    if not loaded:
+    pixels = {image.row: image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None}
+    if not pixels:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return Checks(_channels_first(loaded), None if stored is None else stored[[image.row for image in loaded]])
-
-
-def _channels_first(images: Sequence[Loaded]) -> NDArray[np.uint8]:
-    return np.stack([image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None])
+    return Checks(np.stack(list(pixels.values())), None if stored is None else stored[list(pixels)])
 
 
 def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
-    """Writes model.json, model_card.md and, last of all, the model.
-
-    Args:
-        run: where the model comes from.
-        exported: the model.
-        stored: (n, C), the run's probabilities for the images that it was checked with; None if it has none.
-        folder: made where it is missing.
-
-    Returns:
-        The model's file.
-
-    Raises:
-        RunError: the files cannot be written, or the run lacks figures that belong on the card.
-    """
+    """Writes model.json, model_card.md and, last of all, the model, whose path it returns; `stored`: see `Checks`."""
     model = folder / f"model.{exported.form}"
     facts = _facts(run, exported, stored)
     text = card(facts, run).encode(errors="surrogateescape")
@@ -103,10 +79,7 @@ def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> 
         "format": exported.form,
         "run": run.folder.name,
         "classes": run.classes,
-        "image_px": recipe.image_px,
-        "resize": recipe.resize,
-        "shorter_px": recipe.shorter_px,
-        "reduced_decode": recipe.reduced_decode,
+        **{name: getattr(recipe, name) for name in ("image_px", "resize", "shorter_px", "reduced_decode")},
         "temperature": run.temperature,
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,
@@ -115,14 +88,10 @@ def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> 
 
 
 def card(facts: Mapping[str, Any], run: Run) -> str:
-    """The card as Markdown, from the content of model.json and the run, with code that serves the model.
-
-    Raises:
-        RunError: the run lacks figures that belong on the card.
-    """
+    """The card as Markdown, from the content of model.json and the run, with code that serves the model."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.get_template(TEMPLATE)
+    template = environment.get_template("model_card.md.jinja")
     try:
         values = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_frozen}
         return template.render(values, facts=facts, named=NAMED, duration=duration)

@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import tee
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -34,11 +34,10 @@ Row = tuple[str, NDArray[np.float32] | None, str]
 
 @dataclass
 class Summary:
-    """What was predicted, in numbers."""
+    """How many images were predicted; of these, `resumed` had a line in the file already."""
 
     images: int = 0
     resumed: int = 0
-    """Images whose lines were in the file already."""
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
 
@@ -69,72 +68,57 @@ class Summary:
 def predict_images(
     classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
 ) -> Summary:
-    """Predicts the classes of images.
+    """Predicts the classes of images into a CSV.
 
     Args:
         classifier: the model.
         source: see `unlabelled.images_of`.
         out: the CSV; until it is complete, its lines are in a file beside it, see `growing_csv`.
-        key: what identifies the model and its settings: with the same key, an interrupted file is continued.
+        key: identifies the model and its settings: with the same key, an interrupted file is continued.
         batch_size, workers, views: see `Classifier.predict_each`.
-
-    Raises:
-        DataError: there are no images.
-        RunError: the file cannot be written.
-        SettingsError: views are asked for, and the run has none.
     """
-    total, summary = unlabelled.count(source), Summary()
-    with GrowingCsv(out, key, header(classifier)) as file, bar(total, "predicting", "images") as progress:
+    count, summary = unlabelled.count(source), Summary()
+    with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
         progress.update(summary.resumed)
         predictions = classifier.predict_each(map(archives.place_of, files), batch_size, workers, views)
-        rows = ((name, *prediction) for name, prediction in zip(names, predictions, strict=True))
-        _write((line_of(row, classifier) for row in rows), file, summary, progress)
+        for name, prediction in zip(names, predictions, strict=True):
+            _write(line_of((name, *prediction), classifier), file, summary, progress)
     return summary
 
 
 def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0) -> Summary:
-    """The same from features: for all finished and unreadable rows of a cache, without the backbone and the images.
-
-    Raises:
-        CacheDamaged: a row is not what was written.
-        CacheError: the cache has not so many views.
-        RunError: the file cannot be written.
-    """
+    """The same from features: for all finished and unreadable rows of a cache, without the backbone and the images."""
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
-        rows = _cached(classifier, cache, cache.count_of(views))
-        _write((line_of(row, classifier) for row in rows), file, summary, progress)
+        for row in _cached(classifier, cache, cache.count_of(views)):
+            _write(line_of(row, classifier), file, summary, progress)
     return summary
 
 
-def _write(lines: Iterable[list[str]], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]") -> None:
-    for line in lines:
-        file.write(line)
-        summary.add(line)
-        progress.update()
+def _write(line: list[str], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]") -> None:
+    file.write(line)
+    summary.add(line)
+    progress.update()
 
 
 def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator[Row]:
-    """Names, mean probabilities over the views that a row has, and reasons, block by block."""
+    """Probabilities are means over the views that a row has."""
     used_views = (cache, *cache.augmented[:views])
     used_rows = [cache.used(view, views, views) for view in used_views]
     for blocks in zip(*(view.blocks() for view in used_views), strict=True):
         rows = blocks[0][0]
         total, counts = np.zeros((len(rows), len(classifier.classes)), np.float32), np.zeros((len(rows), 1))
         for (_, features), used in zip(blocks, used_rows, strict=True):
-            total[used[rows]] += _probabilities(classifier, features[used[rows]])
+            with torch.inference_mode():
+                probabilities = classifier.of_features(torch.from_numpy(features[used[rows]]).to(classifier.device))
+            total[used[rows]] += probabilities.cpu().numpy()
             counts += used[rows, None]
         for n, row in enumerate(rows.tolist()):
             if cache.status[row] != PENDING:
                 mean = (total[n] / counts[n]).astype(np.float32) if cache.status[row] == DONE else None
                 yield cache.manifest.relative_path(row), mean, REASONS[cache.reasons[row]]
-
-
-@torch.inference_mode()
-def _probabilities(classifier: Classifier, features: NDArray[Any]) -> Any:
-    return classifier.of_features(torch.from_numpy(features).to(classifier.device)).cpu().numpy()
 
 
 def name_of(source: str) -> str:
@@ -146,7 +130,7 @@ def name_of(source: str) -> str:
 
 
 def header(classifier: Classifier) -> list[str]:
-    """Names of the columns: path, predicted, probability, predicted_2, probability_2, …, unreadable."""
+    """path, predicted, probability, predicted_2, probability_2, …, unreadable."""
     ranks = range(2, min(MOST_PROBABLE, len(classifier.classes)) + 1)
     more = [f"{name}_{rank}" for rank in ranks for name in ("predicted", "probability")]
     return ["path", "predicted", "probability", *more, "unreadable"]

@@ -1,10 +1,10 @@
-"""Sums over features that hold all that least squares needs, and the axes along which features are uncorrelated.
+"""Sums over features from which least squares follows, and the axes along which features are uncorrelated.
 
 n rows, D = 2048 features, C classes.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from headstart.heads.features import Features, Normalization
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over some rows, in float64: those of two sets of rows add up to those of both.
+    """Sums over rows, in float64: those of two sets of rows add up to those of both.
 
     Attributes:
         counts: (C,) rows of each class.
@@ -29,10 +29,10 @@ class Moments:
 
     @classmethod
     def from_features(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":
-        """Sums over some rows, block by block to save memory."""
-        width, classes, device = features.width, len(features.classes), features.device
-        shapes = ((classes,), (classes, width), (width, width))
-        counts, sums, products = (torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes)
+        """Sums over `rows` (n,), block by block to save memory."""
+        width, classes = features.width, len(features.classes)
+        zeros = partial(torch.zeros, dtype=torch.float64, device=features.device)
+        counts, sums, products = zeros(classes), zeros(classes, width), zeros(width, width)
         for block, stored in features.blocks(rows):
             values = normalization(stored).double()
             truth = functional.one_hot(features.labels[block], classes).double()

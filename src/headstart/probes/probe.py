@@ -24,18 +24,18 @@ from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 
 Method = Literal["logistic", "ridge", "knn"]
-TOGETHER = 8
-"""Linear models that are compared in one pass over the validation images."""
 Model = tuple[Tensor, Tensor]
 """Weights (D, C) and biases (C,) of a linear model."""
+MODELS_TOGETHER = 8
+"""Linear models that are compared in one pass over the validation images."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a method chose on validation, and what it says about images."""
+    """What a method chose on validation, and its predictions."""
 
     chosen: dict[str, float]
-    """The value that won, by its name: penalty, or neighbours."""
+    """The penalty or the number of neighbours, by its name."""
     candidates: list[dict[str, float]]
     """All that were tried: penalty or neighbours, and val_accuracy."""
     val: NDArray[np.float32]
@@ -47,13 +47,13 @@ class Probed:
 
 
 @kept_memory()
-def probe(features: Features, method: Method, kind: Literal["standardize", "l2", "none"]) -> Probed:
-    """Applies a method: its one value is chosen on validation, then train and validation are learned from together.
+def probe(features: Features, method: Method, normalize: Literal["standardize", "l2", "none"]) -> Probed:
+    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together.
 
     Args:
         features: with validation images.
         method: see the modules `logistic`, `ridge` and `neighbours`.
-        kind: of normalisation, learned from train.
+        normalize: learned from train.
 
     Raises:
         TrainingFailed: there is no validation image.
@@ -62,54 +62,56 @@ def probe(features: Features, method: Method, kind: Literal["standardize", "l2",
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
     methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}
     with torch.inference_mode():
-        return methods[method](features, Normalization.fit(features, kind))
+        return methods[method](features, Normalization.fit(features, normalize))
 
 
 def _logistic(features: Features, normalization: Normalization) -> Probed:
-    moments = Moments.from_features(features, normalization, features.rows["train"])
-    path = logistic.Problem(features, normalization, moments, features.rows["train"]).path(logistic.PENALTIES)
+    train = features.rows["train"]
+    moments = Moments.from_features(features, normalization, train)
+    path = logistic.Problem(features, normalization, moments, train).path(logistic.PENALTIES)
     penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
-    problem = logistic.Problem(features, normalization, moments, _both(features))
+    problem = logistic.Problem(features, normalization, moments, _train_and_val(features))
     problem.start_from(*model)
-    return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
+    after = _head(next(problem.path([penalty])), normalization)
+    return _probed(features, penalty, candidates, _head(model, normalization), after)
 
 
 def _ridge(features: Features, normalization: Normalization) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
     penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
-    sharpness = _sharpness(features, Head(HeadStack.linear([model]), normalization))
-    sharpened = [(sharpness * w, sharpness * b) for w, b in (model, ridge.solve(train + val, penalty))]
-    return _probed(features, normalization, penalty, candidates, *sharpened)
+    sharpness = _sharpness(features, _head(model, normalization))
+    models = model, ridge.solve(train + val, penalty)
+    before, after = (_head((sharpness * weight, sharpness * bias), normalization) for weight, bias in models)
+    return _probed(features, penalty, candidates, before, after)
 
 
 def _best(
     features: Features, normalization: Normalization, penalties: Sequence[float], models: Iterable[Model]
 ) -> tuple[float, Model, list[dict[str, float]]]:
-    """The penalty that validation likes best, of equals the strongest, with its model; and all that were tried."""
+    """The penalty with the highest validation accuracy, of equals the strongest; its model; and all that were tried."""
     candidates: list[dict[str, float]] = []
     best, highest = None, -1.0
     fits = zip(penalties, models, strict=True)
     with bar(len(penalties), "fitting", "penalties") as progress:
-        while some := list(islice(fits, TOGETHER)):
-            stack = HeadStack.linear([model for _, model in some])
-            for fit, accuracy in zip(some, evaluate(stack, normalization, features, "val")[1], strict=True):
+        while part := list(islice(fits, MODELS_TOGETHER)):
+            stack = HeadStack.linear([model for _, model in part])
+            for fit, accuracy in zip(part, evaluate(stack, normalization, features, "val")[1], strict=True):
                 candidates.append({"penalty": fit[0], "val_accuracy": accuracy})
                 if accuracy > highest:
                     best, highest = fit, accuracy
-            progress.update(len(some))
+            progress.update(len(part))
     assert best is not None
     return *best, candidates
 
 
+def _head(model: Model, normalization: Normalization) -> Head:
+    return Head(HeadStack.linear([model]), normalization)
+
+
 def _probed(
-    features: Features,
-    normalization: Normalization,
-    penalty: float,
-    candidates: list[dict[str, float]],
-    model: Model,
-    refitted: Model,
+    features: Features, penalty: float, candidates: list[dict[str, float]], before: Head, after: Head
 ) -> Probed:
-    before, after = (Head(HeadStack.linear([fit]), normalization) for fit in (model, refitted))
+    """From the heads before and after they learned from validation."""
     val, test = before.probabilities(features, "val"), after.probabilities(features, "test")
     return Probed({"penalty": penalty}, candidates, val, test, after)
 
@@ -117,8 +119,7 @@ def _probed(
 def _sharpness(features: Features, head: Head) -> float:
     """What scores of least squares are multiplied by to serve as logits: they were fitted to 0 and 1, not to a softmax.
 
-    It is what gives the validation images the least log loss; where they are too few to tell, the scores get a
-    deviation of 1.
+    It gives the validation images the least log loss; where they are too few to tell, the scores get a deviation of 1.
     """
     blocks = features.blocks(features.rows["val"])
     scores = torch.cat([head.stack.logits(head.normalization(values))[0] for _, values in blocks])
@@ -129,17 +130,15 @@ def _sharpness(features: Features, head: Head) -> float:
 
 def _neighbours(features: Features, normalization: Normalization) -> Probed:
     train, val, test = (features.rows[split] for split in SPLITS)
-    found = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
-    truth = features.labels[val]
-    candidates = [
-        {"neighbours": count, "val_accuracy": float((votes.argmax(1) == truth).float().mean())}
-        for count, votes in zip(neighbours.NEIGHBOURS, found, strict=True)
-    ]
-    best = max(range(len(found)), key=lambda number: candidates[number]["val_accuracy"])
+    votes = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
+    accuracies = [float((votes_of.argmax(1) == features.labels[val]).float().mean()) for votes_of in votes]
+    best = accuracies.index(max(accuracies))
     count = neighbours.NEIGHBOURS[best]
-    (tested,) = neighbours.probabilities(features, normalization, _both(features), test, [count])
-    return Probed({"neighbours": count}, candidates, found[best].cpu().numpy(), tested.cpu().numpy())
+    (tested,) = neighbours.probabilities(features, normalization, _train_and_val(features), test, [count])
+    tried = zip(neighbours.NEIGHBOURS, accuracies, strict=True)
+    candidates: list[dict[str, float]] = [{"neighbours": count, "val_accuracy": accuracy} for count, accuracy in tried]
+    return Probed({"neighbours": count}, candidates, votes[best].cpu().numpy(), tested.cpu().numpy())
 
 
-def _both(features: Features) -> Tensor:
+def _train_and_val(features: Features) -> Tensor:
     return torch.cat([features.rows["train"], features.rows["val"]])

@@ -1,4 +1,4 @@
-"""Ridge regression of the classes on the features, in closed form: a baseline in no time.
+"""Ridge regression of the classes on the features, in closed form.
 
 n rows, D = 2048 features, C classes, L penalties.
 """
@@ -11,13 +11,13 @@ from torch import Tensor
 from headstart.probes.moments import Moments
 
 PENALTIES = tuple(float(10.0**power) for power in torch.linspace(9, -6, 61, dtype=torch.float64))
-"""Strongest first. One costs next to nothing, so that they reach further than those of logistic regression."""
+"""Strongest first. One costs next to nothing, so there are more than for logistic regression."""
 
 
 def path(moments: Moments, penalties: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Least squares with one penalty after the other: one eigendecomposition serves them all.
+    """Least squares with one penalty after the other, from one eigendecomposition.
 
-    Minimises Σ |y − xW − b|² + penalty · |W|² for truths y of 0 and 1; b is not penalised.
+    Minimises Σ |y − xW − b|² + penalty · |W|² for targets y of 0 and 1; b is not penalised.
     Source: Hastie, Tibshirani and Friedman 2009, The Elements of Statistical Learning, equations 3.44 and 3.47.
 
     Yields:
@@ -37,7 +37,7 @@ def solve(moments: Moments, penalty: float) -> tuple[Tensor, Tensor]:
 
 
 def _targets(moments: Moments) -> Tensor:
-    """(D, C): centred features times truths, summed over the rows."""
+    """(D, C): centred features times targets, summed over the rows."""
     return (moments.sums - moments.counts[:, None] * moments.mean).T
 
 

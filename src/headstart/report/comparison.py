@@ -21,33 +21,32 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run and how it compares with the reference."""
+    """A run and how it compares with the reference; both figures are None for the reference itself."""
 
     run: Run
     difference: Difference | None
-    """To the reference; None for the reference itself, and where the test images differ."""
+    """None where the test images differ."""
     pays_after: int | None
-    """Of a fine-tuned run: after how many experiments the reference is cheaper, see `pays_after`."""
+    """Of a fine-tuned run: after how many experiments the reference is cheaper."""
 
     def to_json(self) -> dict[str, Any]:
         """An entry of compare.json."""
-        apart = asdict(self.difference) if self.difference else None
+        difference = asdict(self.difference) if self.difference else None
         figures = {name: getattr(self.run, name) for name in FIGURES}
-        return {**figures, "difference": apart, "pays_after": self.pays_after}
+        return {**figures, "difference": difference, "pays_after": self.pays_after}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs of a data set, compared."""
+    """All runs of a data set, compared; best validation accuracy first."""
 
     ranking: tuple[ComparedRun, ...]
-    """Best validation accuracy first."""
     reference: Run | None
     """The first on frozen features."""
     finetuned: Run | None
     """The first that is fine-tuned."""
     sentence: str
-    """What fine-tuning gains, see `verdict.sentence`."""
+    """See `verdict.sentence`."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -61,47 +60,35 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
-    """Ranks runs by validation and compares each with the best one on frozen features.
+    """Ranks runs of one data set, at least one, by validation and compares each with the best on frozen features.
 
     The reference and the fine-tuned run of the sentence are chosen before any test image is read, so that their
     difference is unbiased. The other differences are not corrected for their number: of twenty runs that are as good as
     the reference, one will look different.
-
-    Args:
-        runs: of one data set, at least one, in any order.
-
-    Raises:
-        RunError: a predictions.csv is missing or broken.
     """
     ordered = ranked(runs)
     reference = next((run for run in ordered if run.is_frozen), None)
     finetuned = next((run for run in ordered if not run.is_frozen), None)
     predictions = read_predictions(reference.folder) if reference else None
     ranking = tuple(_against(reference, predictions, run) for run in ordered)
-    apart = next((compared.difference for compared in ranking if compared.run is finetuned), None)
-    return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, apart))
+    gain = next((compared.difference for compared in ranking if compared.run is finetuned), None)
+    return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, gain))
 
 
 def _against(reference: Run | None, predictions: Predictions | None, run: Run) -> ComparedRun:
-    """A run beside the reference and its predictions."""
+    """A run compared with the reference, on the test images if both have the same ones with the same labels."""
     if reference is None or predictions is None or run is reference:
         return ComparedRun(run, None, None)
-    apart = _difference(read_predictions(run.folder), predictions) if run.test_images else None
-    return ComparedRun(run, apart, None if run.is_frozen else pays_after(reference, run))
-
-
-def _difference(one: Predictions, reference: Predictions) -> Difference | None:
-    """None unless both were tested on the same images with the same labels."""
-    if (one.paths, one.label_names) != (reference.paths, reference.label_names):
-        return None
-    return difference(one.right, reference.right)
+    gain = None
+    if run.test_images:
+        tested = read_predictions(run.folder)
+        if (tested.paths, tested.label_names) == (predictions.paths, predictions.label_names):
+            gain = difference(tested.right, predictions.right)
+    return ComparedRun(run, gain, None if run.is_frozen else pays_after(reference, run))
 
 
 def pays_after(frozen: Run, finetuned: Run) -> int | None:
-    """The smallest n, at least 1, for which the pass and n frozen trainings take less time than n fine-tunings.
-
-    None if there is no such n, or a time is not known.
-    """
+    """The smallest n >= 1 for which the pass and n frozen trainings are faster than n fine-tunings, if one is known."""
     if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
         return None
     # Fractions, since the quotient of floats may be off by a whole experiment, or infinite.

@@ -1,6 +1,6 @@
 """Which images and classes models confuse. N images, C classes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,13 @@ def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int,
     return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
 
 
-@dataclass(frozen=True, eq=False)
-class Disagreement:
-    """Where two models predict different classes, on the images that both were tested on."""
+class Disagreement(NamedTuple):
+    """The n images for which two models predict different classes, by their numbers in each model's predictions."""
 
     compared: int
     """Images that both were tested on."""
     one: Rows
-    """(n,) numbers of the images in the first model's predictions, the pair that is surest first."""
     other: Rows
-    """(n,) numbers of the same images in the second's."""
 
 
 def disagreement(one: Predictions, other: Predictions) -> Disagreement:

@@ -1,7 +1,6 @@
 """The difference of two classifiers that were tested on the same N images.
 
-Only images that one has right and the other wrong count. That makes a paired interval much narrower than the difference
-of two intervals.
+Only images that one has right and the other wrong count: a paired interval is much narrower than the difference of two.
 """
 
 from dataclasses import dataclass
@@ -11,33 +10,26 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from headstart.runs.metrics import Z_95
+from headstart.runs.figures import Z_95
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one classifier minus that of a reference."""
+    """Accuracy of one classifier minus that of a reference, in percentage points; p after McNemar's exact test."""
 
     images: int
-    """N, at least 1."""
     gained: int
     """Images that the classifier has right and the reference wrong."""
     lost: int
     """Images that the classifier has wrong and the reference right."""
     points: float
-    """100 · (gained − lost) / N: percentage points, -100 to 100."""
     points_ci95: tuple[float, float]
-    """The 95% interval of `points`; if it contains 0, these images show no difference."""
+    """If it contains 0, these images show no difference."""
     p: float
-    """McNemar's exact test of no difference, (0, 1]."""
 
 
 def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_]) -> Difference:
-    """Compares two classifiers by which images (N,) each has right, in the same order.
-
-    Raises:
-        ValueError: there are no images, or the two arrays differ in length.
-    """
+    """Compares two classifiers by which images (N,) each has right, in the same order."""
     if right.shape != reference_right.shape or not right.size:
         raise ValueError(f"expected the same images, at least one; got {right.shape} and {reference_right.shape}")
     images, gained, lost = len(right), int((right & ~reference_right).sum()), int((~right & reference_right).sum())
@@ -53,13 +45,6 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
     Summed over all counts, for 10 to 450 images that differ in 0 to 60%: it contains the true difference with a
     probability of at least 0.928 and 0.98 on average, and shows a difference that does not exist with at most 0.051.
     Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where the exact p is 0.125.
-
-    Args:
-        gained, lost: see `Difference`; gained + lost <= images.
-        images: at least 1.
-
-    Returns:
-        Low and high, -1 <= low <= (gained - lost) / images <= high <= 1.
 
     Source: Bonett and Price 2012, doi:10.3102/1076998611411915; recommended by Fagerland, Lydersen and Laake 2014,
     doi:10.1002/sim.6148.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from headstart.report.comparison import ComparedRun, Comparison
-from headstart.report.paired import Difference
 from headstart.runs.run import Run
 from headstart.support.quantities import duration, human_bytes, human_count
 
@@ -12,16 +11,18 @@ COST = ("run", "device", "train images", "parameters", "images/s", "peak memory"
 
 
 def accuracies(comparison: Comparison) -> str:
-    """Accuracy of each run and its difference to the reference, best validation accuracy first.
-
-    A note says what the difference is to, a warning where the test images differ.
-    """
-    rows = [_accuracy_row(compared, comparison.reference) for compared in comparison.ranking]
-    return "\n".join([_aligned([ACCURACY, *rows]), *_note(comparison), *_warnings(comparison)])
+    """Accuracy of each run and its difference to the reference, with a warning where the test images differ."""
+    lines = [_aligned([ACCURACY, *(_accuracy_row(each, comparison.reference) for each in comparison.ranking)])]
+    if comparison.reference and any(compared.difference for compared in comparison.ranking):
+        lines.append(
+            f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
+            "by validation;\np: McNemar's exact test of no difference."
+        )
+    return "\n".join([*lines, *_warnings(comparison)])
 
 
 def costs(comparison: Comparison) -> str:
-    """Time, memory and parameters of each run, in the same order."""
+    """Time, memory and parameters of each run."""
     note = "Paid once: the pass. Paid by every experiment: training. Pass repaid: from there on, the cache is cheaper."
     return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
 
@@ -36,6 +37,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ...]:
     run, difference = compared.run, compared.difference
     low, high = run.test_accuracy_ci95 or (None, None)
+    points, p = "reference" if run is reference else "-", "-"
+    if difference:
+        points = "{:+.1f} ({:+.1f} to {:+.1f})".format(difference.points, *difference.points_ci95)
+        p = f"{difference.p:.3f}" if difference.p >= 0.0005 else "<0.001"
     return (
         run.name,
         run.kind_in_words,
@@ -43,8 +48,8 @@ def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ..
         f"{_share(run.test_accuracy)} ({_share(low)} to {_share(high)})" if run.test_images else "-",
         f"{run.test_images:,}",
         _share(run.balanced_accuracy),
-        _points(difference) if difference else "reference" if run is reference else "-",
-        _or_dash(_probability, difference.p if difference else None),
+        points,
+        p,
     )
 
 
@@ -67,27 +72,8 @@ def _share(value: float | None) -> str:
     return _or_dash("{:.3f}".format, value)
 
 
-def _points(difference: Difference) -> str:
-    low, high = difference.points_ci95
-    return f"{difference.points:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def _probability(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
-
-
 def _or_dash(words: Callable[[float], str], value: float | None) -> str:
     return "-" if value is None else words(value)
-
-
-def _note(comparison: Comparison) -> list[str]:
-    """The meaning of the column of differences, unless it is empty."""
-    if not comparison.reference or not any(compared.difference for compared in comparison.ranking):
-        return []
-    return [
-        f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
-        "by validation;\np: McNemar's exact test of no difference."
-    ]
 
 
 def _warnings(comparison: Comparison) -> list[str]:

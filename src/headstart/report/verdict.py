@@ -1,19 +1,11 @@
 """The result of a comparison in one sentence: what fine-tuning gains, and for how much training time."""
 
-import math
-
 from headstart.report.paired import Difference
 from headstart.runs.run import Run
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
-    """What fine-tuning gains, or why the runs cannot tell.
-
-    Args:
-        reference: the best run on frozen features by validation; None where there is none.
-        finetuned: the best fine-tuned run by validation; None where there is none.
-        difference: of `finetuned` to `reference`; None where they were not tested on the same images.
-    """
+    """What fine-tuning gains, or why the runs cannot tell; see `Comparison` and `ComparedRun` for the arguments."""
     if finetuned is None:
         return "No fine-tuned run to compare with yet: make finetune trains one."
     if reference is None:
@@ -48,19 +40,13 @@ def _price(reference: Run, finetuned: Run) -> str:
     """` for 180 times the training time`; empty where a time is not known or 0."""
     if not reference.train_seconds or not finetuned.train_seconds:
         return ""
-    times = _two_digits(finetuned.train_seconds / reference.train_seconds)
+    ratio = float(f"{finetuned.train_seconds / reference.train_seconds:.1e}")
+    times = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
     return f" for {'the same' if times == '1' else f'{times} times the'} training time"
-
-
-def _two_digits(number: float) -> str:
-    """A number above 0 in two digits: `0.85`, `9.4`, `180`, `1,200`."""
-    rounded = round(number, 1 - math.floor(math.log10(number)))
-    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"
 
 
 def _unequal(reference: Run, finetuned: Run) -> str:
     """A warning where one of the two was trained on more images: a subset, or the validation images, too."""
     images, others = finetuned.train_images, reference.train_images
-    if images is None or others is None or images == others:
-        return ""
-    return f", trained on {images:,} images against {others:,}"
+    unequal = images is not None and others is not None and images != others
+    return f", trained on {images:,} images against {others:,}" if unequal else ""

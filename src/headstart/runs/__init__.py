@@ -3,8 +3,7 @@
     run.py          a finished run: its figures, the runs of a data set, their order
     folder.py       the folder of a run: its name, and writing its files
     predictions.py  the predicted classes of a split
-    figures.py      from predictions to the figures of metrics.json
-    metrics.py      accuracy, balanced accuracy, F1, log loss, with their intervals
+    figures.py      from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
     calibration.py  temperature and calibration error
     history.py      the epochs of a training
     pictures.py     charts of runs: curves.png, confusion.png, compare.png

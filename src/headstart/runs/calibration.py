@@ -97,12 +97,10 @@ def scaled(probabilities: Probabilities, temperature: float) -> npt.NDArray[np.f
 
     The logarithms of probabilities are the logits up to a constant for each image, which a softmax ignores.
     """
-    logits = _logarithms(probabilities.astype(np.float64)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+    from scipy.special import softmax
+
+    return softmax(_logarithms(probabilities.astype(np.float64)) / temperature, axis=1)  # type: ignore[no-any-return]
 
 
 def _logarithms(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    logarithms: npt.NDArray[np.floating] = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-    return logarithms
+    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))  # type: ignore[no-any-return]

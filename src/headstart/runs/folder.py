@@ -13,6 +13,7 @@ Beside them are the weights. A learning curve has only config.json and learning_
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, before a training whose result could not be saved; a RunError if it cannot be made."""
+    """Makes the folder of a run before the training, so that its result can be saved."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,29 +62,29 @@ def save(
     """Writes all files of a run, each whole or not at all; a run that is in the folder is replaced.
 
     Args:
-        folder: made where it is missing.
+        folder: made if missing.
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
-        config: the settings, JSON-like.
-        metrics: the figures, JSON-like, with at least kind, dataset, test and val; test is `{"images": 0}` without
-            test images. Numbers that are not finite become null.
+        config: see `identity`.
+        metrics: the figures, with at least kind, dataset, test and val; test is `{"images": 0}` without test images.
         history: one row per epoch, all with the same keys; empty where nothing was trained in epochs.
         predictions: on the test split, with their probabilities.
-
-    Raises:
-        RunError: the folder cannot be written.
     """
+    from headstart.runs import pictures  # matplotlib takes a while to load
+
+    writers: dict[str, Callable[[Path], None]] = {**files, "confusion.png": partial(pictures.confusion, predictions)}
+    if history:
+        writers["curves.png"] = partial(pictures.training_curves, history)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Without metrics.json the run does not count as complete while its files are replaced.
         (folder / "metrics.json").unlink(missing_ok=True)
-        for name, write in files.items():
+        for name, write in writers.items():
             with whole_file(folder / name) as path:
                 write(path)
         write_json(folder / "config.json", config)
         columns = list(history[0]) if history else HISTORY
         write_csv(folder / "history.csv", [columns, *([row[column] for column in columns] for row in history)])
         write_csv(folder / "predictions.csv", csv_rows(predictions))
-        _draw(folder, history, predictions)
         write_json(folder / "metrics.json", metrics)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
         raise RunError(
@@ -92,24 +93,9 @@ def save(
     return load_run(folder)
 
 
-def _draw(folder: Path, history: Sequence[Mapping[str, float]], predictions: Predictions) -> None:
-    from headstart.runs import pictures  # matplotlib takes a while to load
-
-    if history:
-        with whole_file(folder / "curves.png") as path:
-            pictures.training_curves(history, path)
-    with whole_file(folder / "confusion.png") as path:
-        pictures.confusion(predictions, path)
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a folder holds a finished run."""
-    return any((folder / name).is_file() for name in WRITTEN_LAST)
-
-
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run."""
-    if not is_complete(folder):
+    if not any((folder / name).is_file() for name in WRITTEN_LAST):
         return False
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -54,14 +54,7 @@ class Predictions:
         return np.equal(self.labels, self.predicted)
 
     def confusion(self, merged: int = 1) -> npt.NDArray[np.int64]:
-        """Images by true class (rows) and predicted class (columns).
-
-        Args:
-            merged: how many classes share a row and a column.
-
-        Returns:
-            (K, K) with K = C / merged, rounded up.
-        """
+        """Images by true and predicted class, `merged` classes in a row and column: (K, K), K = ceil(C / merged)."""
         counts = np.zeros((-(-len(self.classes) // merged),) * 2, np.int64)
         np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
         return counts
@@ -73,11 +66,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
-    """The predictions of a run; with `probabilities` all of these as float32, to the bit.
-
-    Raises:
-        RunError: predictions.csv is missing or broken.
-    """
+    """The predictions of a run; with `probabilities` all of these as float32, to the bit."""
     paths, numbers, confidence, table = [], [], [], []
     with _opened(folder) as (classes, lines):
         index = {name: number for number, name in enumerate(classes)}

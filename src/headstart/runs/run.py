@@ -16,7 +16,10 @@ from headstart.support.quantities import duration
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
+    """A finished run; None where its metrics.json lacks a figure.
+
+    Shares are in [0, 1]; balanced_accuracy and macro_f1 are those of the test images.
+    """
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -29,15 +32,12 @@ class Run:
     val_accuracy: float | None
     test_images: int
     test_digest: str | None
-    """Of the names of the test images."""
     test_accuracy: float | None
     test_accuracy_ci95: tuple[float, float] | None
     balanced_accuracy: float | None
-    """On the test images, like the next."""
     macro_f1: float | None
     trainable_parameters: int | None
     images_per_second: float | None
-    """In training."""
     peak_memory_bytes: int | None
     extract_seconds: float | None
     """Of the pass over the images that made the cache."""
@@ -144,9 +144,5 @@ def list_runs(root_of_dataset: Path) -> list[Run]:
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
     """Best validation accuracy first (none comes last), of equals the one trained faster, then by name."""
-
-    def rank(run: Run) -> tuple[float, float, str]:
-        accuracy, seconds = run.val_accuracy, run.train_seconds
-        return math.inf if accuracy is None else -accuracy, math.inf if seconds is None else seconds, run.name
-
-    return sorted(runs, key=rank)
+    by_time = sorted(runs, key=lambda run: (run.train_seconds is None, run.train_seconds or 0.0, run.name))
+    return sorted(by_time, key=lambda run: math.inf if run.val_accuracy is None else -run.val_accuracy)
