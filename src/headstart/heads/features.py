@@ -64,7 +64,7 @@ class Features:
         wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
         row_bytes = cache.columns["features"].row_bytes
         if row_bytes * np.count_nonzero(wanted) > memory_bytes:
-            window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one on its way
+            window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one while it is read
             values: Tensor | FeatureFile = FeatureFile(sources, device, min(WINDOW_ROWS, window_rows))
             offsets = np.arange(wanted.size).reshape(wanted.shape)
         else:
@@ -81,7 +81,7 @@ class Features:
 
     @property
     def device(self) -> torch.device:
-        """Where features and labels are, or are brought to."""
+        """The device of labels, and of the features that `blocks` and `shuffled` give."""
         return self.values.device
 
     @property
@@ -123,7 +123,7 @@ class Features:
                 yield block, self.values[self._draw_views(block, torch.arange(len(block)), order)]
 
     def _draw_views(self, rows: Tensor, groups: Tensor, order: torch.Generator) -> Tensor:
-        """Offsets (n,) of a random view of each row (n,), else of the plain one; a group (n,) draws one number."""
+        """Offsets (n,) of a random view of each row (n,), the same in a group (n,); the plain one if it is missing."""
         if self.offsets is None:
             return rows
         views = torch.randint(len(self.offsets), (int(groups.max()) + 1,), generator=order)

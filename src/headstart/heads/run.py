@@ -195,8 +195,7 @@ def cache_identity(cache: FeatureCache) -> dict[str, Any]:
 
 def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
     """What identifies the augmented views that a run learns from, or predicts with; further ones change nothing."""
-    if cache.augmentation is None or not (views or tta):
-        return {}
+    assert cache.augmentation is not None
     content = blake2b(digest_size=16)
     for view in cache.augmented[: max(views, tta)]:
         content.update(cache.used(view, views, tta).tobytes())
