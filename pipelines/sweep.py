@@ -27,12 +27,12 @@ def main(config: SweepConfig) -> None:
         features,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
-            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.drawn(settings), path),
+            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.trials_and_winner(settings), path),
         },
         train_seconds=swept.seconds,
         heads=len(heads),
-        head_epochs=swept.head_epochs,
         images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
+        head_epochs=swept.head_epochs,
     )
 
 

@@ -260,11 +260,11 @@ def test_an_answer_is_the_mean_over_the_views_that_an_image_has(tmp_path, memory
     features = Features.load(FeatureCache(cache.path), CPU, memory_bytes, views=0, tta=2)
     assert features.has_views("test")
     assert not features.has_views("train")
-    found = features.means(features.rows["test"], lambda values: values[:, :1].float())
+    found = features.mean_over_views(features.rows["test"], lambda values: values[:, :1].float())
     plain = cache.features[tested, 0].astype(np.float32)
     views = np.array([1.0] * 5 + [2 / 2] * 5 + [0.0] * (len(tested) - 10))  # (0 + 1 + 2) / 3, (0 + 2) / 2, 0
     np.testing.assert_allclose(found[:, 0], plain + views, atol=0.02)
-    without = features.with_views(0).means(features.rows["test"], lambda values: values[:, :1].float())
+    without = features.with_views(0).mean_over_views(features.rows["test"], lambda values: values[:, :1].float())
     np.testing.assert_allclose(without[:, 0], plain)
 
 

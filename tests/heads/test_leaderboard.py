@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.heads import leaderboard
-from headstart.heads.leaderboard import Setting, drawn, in_words, lines, ranked, table
+from headstart.heads.leaderboard import Setting, in_words, lines, ranked, table, trials_and_winner
 from headstart.heads.training import Record
 from headstart.settings import PLACES, HeadConfig, SweepConfig
 
@@ -132,7 +132,7 @@ def test_one_failed_seed_is_marked_in_the_table_and_the_others_of_its_setting_ar
 def test_what_is_drawn_is_the_table_without_seeds_and_the_winner_is_the_best_head_of_the_best_setting():
     records = [record(*[accuracy] * EPOCHS, seed=seed) for seed, accuracy in enumerate((0.5, 0.7, 0.6))]
     settings = ranked([DROPPED_EARLY, *records])
-    trials, winner = drawn(settings)
+    trials, winner = trials_and_winner(settings)
     assert len(trials) == 4
     assert all(
         trial.keys() == in_words(HeadConfig()).keys() - {"seed"} | {"val_accuracy", "status"} for trial in trials

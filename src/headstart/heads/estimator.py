@@ -3,6 +3,7 @@
 N rows, D features (of any net, or none), C classes.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,10 +20,11 @@ from headstart.settings import Device, HeadConfig, require
 from headstart.support.devices import pick_device
 
 
+@dataclass(eq=False, repr=False)
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An MLP head on features, for pipelines, searches and cross-validation.
 
-    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. Without a validation split the
+    The arguments are the settings of `make train-head`; `random_state` is its `--seed`. Without a validation split, the
     head of the last epoch is kept.
 
     Attributes:
@@ -31,47 +33,26 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_features_in_: D.
     """
 
-    def __init__(
-        self,
-        hidden: tuple[int, ...] = (256,),
-        dropout: float = 0.4,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        optimizer: Literal["adam", "adamw"] = "adam",
-        schedule: Literal["constant", "cosine"] = "constant",
-        warmup: float = 0.0,
-        label_smoothing: float = 0.0,
-        class_weights: Literal["none", "balanced"] = "none",
-        epochs: int = 10,
-        batch_size: int = 32,
-        normalize: Literal["standardize", "none"] = "standardize",
-        random_state: int | np.random.RandomState | None = 0,
-        device: Device = "auto",
-    ) -> None:
-        self.hidden = hidden
-        self.dropout = dropout
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.warmup = warmup
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.normalize = normalize
-        self.random_state = random_state
-        self.device = device
+    hidden: tuple[int, ...] = (256,)
+    dropout: float = 0.4
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    epochs: int = 10
+    batch_size: int = 32
+    normalize: Literal["standardize", "none"] = "standardize"
+    random_state: int | np.random.RandomState | None = 0
+    device: Device = "auto"
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
-        """Trains a head from scratch.
-
-        Args:
-            X: (N, D) features.
-            y: (N,) labels of any kind.
+        """Trains a head from scratch on features X (N, D) and labels y (N,) of any kind.
 
         Raises:
-            ValueError: scikit-learn does not take X or y for classification.
+            ValueError: X or y is not what scikit-learn takes for classification.
             SettingsError: a setting is out of range.
             TrainingFailed: the loss became infinite or NaN.
         """
@@ -79,12 +60,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         config = self._config()
         self.classes_, codes = np.unique(y, return_inverse=True)
-        device = pick_device(self.device)
-        values, labels, rows = (
-            part.to(device) for part in (_tensor(X), torch.from_numpy(codes), torch.arange(len(codes)))
-        )
-        splits = {"train": rows, "val": rows[:0], "test": rows[:0]}
-        features = Features(values, labels, splits, tuple(map(str, self.classes_)))
+        device, rows = pick_device(self.device), torch.arange(len(codes))
+        splits = {"train": rows.to(device), "val": rows[:0].to(device), "test": rows[:0].to(device)}
+        labels = torch.from_numpy(codes).to(device)
+        features = Features(_tensor(X).to(device), labels, splits, tuple(map(str, self.classes_)))
         self.head_ = fit_quietly(features, config).head.sequential()
         return self
 
@@ -98,13 +77,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @torch.inference_mode()
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        """Class probabilities.
-
-        Args:
-            X: (N, D) features.
-
-        Returns:
-            (N, C), columns in the order of `classes_`.
+        """Class probabilities (N, C), columns in the order of `classes_`, from X: (N, D) features.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -115,10 +88,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each row: (N,), as in `classes_`. See `predict_proba`."""
-        most_probable = self.predict_proba(X).argmax(axis=1)
-        predicted: NDArray[Any] = self.classes_[most_probable]
-        return predicted
+        probabilities = self.predict_proba(X)
+        predictions: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return predictions
 
 
 def _tensor(values: Any) -> torch.Tensor:
-    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns about read-only arrays
+    return torch.from_numpy(values if values.flags.writeable else values.copy())  # torch warns of read-only arrays

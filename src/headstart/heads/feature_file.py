@@ -1,91 +1,69 @@
-"""Features that are larger than the memory: read from the cache in blocks, the next one while one is used.
+"""Features that are larger than the memory: read from the cache in blocks, the next one while one is worked on.
 
-An offset is a row of (V + 1) N: the N rows of the plain view, then those of each augmented view. D = 2048 features.
+N images in each of V + 1 views, D = 2048 features. An offset is a row of the views one after the other: v N + image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.cache.rows import View
 from headstart.support.overlap import one_behind
 
 RUN_ROWS = 32
-"""Neighbours that are read together: 128 KiB of float16, which disks read at nearly their full rate in any order."""
+"""Neighbours that are read together: 128 KiB of float16, what a disk gives at nearly its full rate in any order."""
 WINDOW_ROWS = 2**16
-"""Rows that are shuffled together, runs of neighbours from all over the file: 256 MiB of float16. Two windows are in
-memory."""
-
-OffsetsOf = Callable[[Tensor, Tensor], Tensor]
-"""From rows (n,) and the numbers of their runs (n,), in which all rows show the same view, to their offsets (n,)."""
+"""Rows that are shuffled among each other, runs from all over the file: 256 MiB of float16. Two are in memory."""
 
 
 class FeatureFile:
-    """The features of a cache in its file. A row is compared with its checksum when it is first read.
-
-    Attributes:
-        shape: ((V + 1) N, D).
-        device: of the features that are read.
-    """
+    """The features of a cache, left in the file. A row is compared with its checksum when it is first read."""
 
     def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
-        """Takes the plain view of a cache, then augmented ones."""
-        rows, width = views[0].features.shape
-        self.shape, self.device, self.window_rows = (rows * len(views), width), device, window_rows
+        """Takes the plain view of a cache, and the augmented ones that are wanted."""
+        self.shape = (len(views[0]) * len(views), views[0].features.shape[1])
+        self.device, self.window_rows = device, window_rows
         self._views, self._verified = views, np.zeros(self.shape[0], np.bool_)
 
     def __getitem__(self, offsets: Tensor) -> Tensor:
-        """(n,) → (n, D), as stored.
-
-        Raises:
-            CacheDamaged: a row is not what was written.
-        """
+        """(n,) → (n, D), as stored."""
         wanted = offsets.cpu().numpy()
-        views = wanted // len(self._views[0])
-        if not views.any():
-            return torch.from_numpy(self._gather(0, wanted)).to(self.device)
-        values = np.empty((len(wanted), self.shape[1]), self._views[0].features.dtype)
-        for view in np.unique(views).tolist():
-            values[views == view] = self._gather(view, wanted[views == view])
+        view_of, rows = np.divmod(wanted, len(self._views[0]))
+        verify = not self._verified[wanted].all()
+        if not view_of.any():
+            values = self._views[0].gather(rows, verify=verify)
+        else:
+            values = np.empty((len(rows), self.shape[1]), self._views[0].features.dtype)
+            for view in np.unique(view_of).tolist():
+                values[view_of == view] = self._views[view].gather(rows[view_of == view], verify=verify)
+        self._verified[wanted] = True
         return torch.from_numpy(values).to(self.device)
 
-    def _gather(self, view: int, offsets: NDArray[np.int64]) -> NDArray[Any]:
-        """Offsets (n,) of one view → (n, D)."""
-        rows = offsets - view * len(self._views[view])
-        values = self._views[view].gather(rows, verify=not self._verified[offsets].all())
-        self._verified[offsets] = True
-        return values
-
     def ahead(self, blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The offsets and features of one block after the other; while one is used, the next is read."""
+        """Offsets (B,) and features (B, D) of each block; the next block is read meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-            for offsets, reading in one_behind(blocks, lambda offsets: reader.submit(self.__getitem__, offsets)):
+            for offsets, reading in one_behind(blocks, lambda block: reader.submit(self.__getitem__, block)):
                 yield offsets, reading.result()
 
     def shuffled(
-        self, rows: Tensor, size: int, order: torch.Generator, offsets_of: OffsetsOf = lambda rows, runs: rows
+        self,
+        rows: Tensor,
+        size: int,
+        order: torch.Generator,
+        offsets_of: Callable[[Tensor, Tensor], Tensor] = lambda rows, runs: rows,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """All rows once: runs of neighbours in random order, then shuffled within a window.
+        """Offsets (B,) and features (B, D) of ascending rows (n,), each once; only the last block may be shorter.
 
-        Args:
-            rows: (n,) ascending.
-            size: of a block; only the last one is smaller.
-            order: decides, the same on every device.
-            offsets_of: which views the rows show; by default the plain one.
-
-        Yields:
-            Offsets (B,) and features (B, D), as stored.
+        Runs of neighbours come in random order and are shuffled within a window. `offsets_of` chooses a view of each
+        row: from rows (n,) and the number of each row's run (n,) to offsets (n,).
         """
-        count = -(-len(rows) // RUN_ROWS)
-        runs = torch.randperm(count, generator=order)
+        runs = torch.randperm(-(-len(rows) // RUN_ROWS), generator=order)
         within = (runs[:, None] * RUN_ROWS + torch.arange(RUN_ROWS)).flatten()
         within = within[within < len(rows)].to(rows.device)
         mixed = offsets_of(rows[within], within // RUN_ROWS)
         for window, values in self.ahead(mixed.split(max(1, self.window_rows // size) * size)):
-            for block in torch.randperm(len(window), generator=order).split(size):
-                yield window[block.to(rows.device)], values[block.to(rows.device)]
+            for block in torch.randperm(len(window), generator=order).to(rows.device).split(size):
+                yield window[block], values[block]

@@ -1,4 +1,4 @@
-"""A run on cached features, from its settings to its folder: for heads, sweeps, learning curves and probes.
+"""A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share.
 
 N images, C classes.
 """
@@ -6,6 +6,7 @@ N images, C classes.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
+from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
@@ -31,12 +33,12 @@ from headstart.support.devices import available_bytes, peak_memory_bytes, pick_d
 from headstart.support.quantities import human_bytes
 
 Probabilities = Callable[[str], NDArray[np.floating]]
-"""From the name of a split to (n, C), for its rows in the cache."""
+"""From the name of a split to the probabilities (n, C) of its rows."""
 
 
 @dataclass(frozen=True)
 class CachedRun:
-    """A run on cached features: its folder, its identity, and its cache."""
+    """Where a run lies, what identifies it, and what it learns from."""
 
     kind: str
     """head, sweep, learning-curve, logistic, ridge or knn."""
@@ -45,54 +47,42 @@ class CachedRun:
     folder: Path
     identity: Mapping[str, Any]
     views: int = 0
-    """Number of augmented views to learn from."""
+    """How many augmented views to learn from."""
     tta: int = 0
-    """Number of augmented views to predict with."""
+    """How many augmented views to average over in the test, beside the plain one."""
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
-        """The run with a program's settings.
-
-        Raises:
-            CacheError: the cache is missing or damaged, or has fewer views.
-            SettingsError: there is no such device.
-        """
+        """The run that the settings of a program describe."""
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
-        views, tta = (_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
-        identity = {**runs.identity(config, device=device.type), **cache_identity(cache)}
+        views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
+        identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
-        else:  # the same run whether the cache has augmented views or not
+        else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
         return cls(kind, cache, device, folder, identity, max(views), max(tta))
 
     def is_reported(self) -> bool:
-        """Prints the result of a run that is finished already; a RunError if the folder holds another run."""
+        """Whether the run is finished already; its result is then printed."""
         if not runs.finished(self.folder, self.identity):
             return False
         print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
-        """Reads the cache, and makes the folder of the run before a training whose result could not be saved.
+        """Reads the cache, at most `memory_gb` of it into memory; 0: as much as fits `copies` times into what is free.
 
-        Args:
-            memory_gb: the largest size of features that are held in memory; 0: as large as `copies` of them fit into
-                the free memory.
-            copies: see `memory_gb`.
-
-        Raises:
-            CacheError: the cache is damaged, no training row is finished, or views to predict with are missing.
-            RunError: the folder cannot be made.
+        Makes the folder, too: if it cannot be made, that is an error before the training, not after.
         """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
         self._refuse_missing_views(features)
-        size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
-        storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         if self.views:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")
+        size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
+        storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         print(f"{size} of features are {storage}: up to {human_bytes(memory_bytes)} may be held in memory.")
         runs.make_folder(self.folder)
         return features
@@ -109,6 +99,20 @@ class CachedRun:
                 "learn only from the plain views with --views 0."
             )
 
+    def save_head(self, fitted: Fitted, config: HeadConfig, features: Features, **more: Any) -> None:
+        """Tests a trained head and saves its run; `more` is passed to `save`."""
+        self.save(
+            fitted.head.sequential(),
+            partial(fitted.head.probabilities, features.with_views(0)),
+            averaged=partial(fitted.head.probabilities, features.with_views(self.tta)),
+            history=fitted.history,
+            best_epoch=fitted.best_epoch,
+            best_setting=leaderboard.in_words(config),
+            features_in=features.source,
+            seed=config.seed,
+            **more,
+        )
+
     def save(
         self,
         head: nn.Module | None,
@@ -119,49 +123,32 @@ class CachedRun:
         files: Mapping[str, Callable[[Path], None]] | None = None,
         **figures: Any,
     ) -> None:
-        """Tests once, writes the folder, and prints the result.
+        """Tests once, writes the folder of the run, and prints its result.
 
         Args:
-            head: takes features as they are in the cache; None for a method without weights.
-            probabilities: from plain views.
-            averaged: means over several views, for a run that predicts with augmented views.
+            head: takes features as they are in the cache; None where a method has no weights.
+            probabilities: of the plain views.
+            averaged: the same as means over views; not called if the run has no `tta`.
             history: one row per epoch.
-            files: further files of the folder: their names, and what writes them.
-            figures: further keys of metrics.json, or others for those that every run has.
-
-        Raises:
-            RunError: the folder cannot be written.
+            files: further files for the folder: names, and what writes them.
+            figures: further entries of metrics.json.
         """
-        writers = dict(files or {})
-        if head is not None:
-            writers["head.pth"] = lambda path: torch.save(head.state_dict(), path)
+        weights = {} if head is None else {"head.pth": lambda path: torch.save(head.state_dict(), path)}
         val, test = self._predictions(probabilities)
-        metrics = {**self._about(), **run_figures.figures(val, test)}
-        if self.tta and averaged:
-            metrics["tta"] = {"views": self.tta, **run_figures.figures(*self._predictions(averaged))}
-        metrics["trainable_parameters"] = trainable_parameters(head) if head is not None else 0
-        metrics |= {"peak_memory_bytes": peak_memory_bytes(self.device), **figures}
+        tta = run_figures.figures(*self._predictions(averaged)) if self.tta and averaged else {}
+        metrics = self._metrics(head, run_figures.figures(val, test), tta) | figures
         run = runs.save(
-            self.folder, files=writers, config=self.identity, metrics=metrics, history=history, predictions=test
+            self.folder,
+            files={**(files or {}), **weights},
+            config=self.identity,
+            metrics=metrics,
+            history=history,
+            predictions=test,
         )
         print(f"{self.folder}: {run.summary()}")
-        if "tta" in metrics:
-            run = Run.from_metrics(self.folder, {**metrics, **metrics["tta"], "train_seconds": None})
+        if tta:
+            run = Run.from_metrics(self.folder, {**metrics, **tta, "train_seconds": None})
             print(f"As means over {self.tta + 1} views: {run.summary()}")
-
-    def save_head(self, fitted: training.Fitted, config: HeadConfig, features: Features, **more: Any) -> None:
-        """Saves a trained head with its settings; `more` goes to `save`."""
-        self.save(
-            fitted.head.sequential(),
-            lambda split: fitted.head.probabilities(features.with_views(0), split),
-            averaged=lambda split: fitted.head.probabilities(features.with_views(self.tta), split),
-            history=fitted.history,
-            best_epoch=fitted.best_epoch,
-            best_setting=leaderboard.in_words(config),
-            features_in=features.source,
-            seed=config.seed,
-            **more,
-        )
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
         """Of the validation and of the test images."""
@@ -170,39 +157,44 @@ class CachedRun:
             for split in ("val", "test")
         ]
 
-    def _about(self) -> dict[str, Any]:
-        """What metrics.json says about the cache, its views and the device."""
-        cache = self.cache
-        about = {
+    def _metrics(self, head: nn.Module | None, figures: dict[str, Any], tta: dict[str, Any]) -> dict[str, Any]:
+        """What metrics.json says of every run on cached features; `tta` holds the figures of means over views."""
+        cache, views = self.cache, {}
+        if self.views or self.tta:  # predictions with further views must be made in the same way
+            views = {"views": self.views, "augmentation": self.identity["augmentation"]}
+        if tta:
+            views["tta"] = {"views": self.tta, **tta}
+        return {
             "kind": self.kind,
             "dataset": cache.manifest.name,
             "data_root": str(cache.manifest.root),
             "classes": cache.manifest.classes,
+            **figures,
             "extract_seconds": sum(view.seconds for view in cache.views[: max(self.views, self.tta) + 1]),
+            "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
             "device": self.device.type,
             "precision": "fp32",
             "weights": cache.recipe.weights,
             "recipe": dataclasses.asdict(cache.recipe),
             "recipe_digest": cache.recipe.digest(),
+            **views,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
         }
-        if self.views or self.tta:  # predictions with further views must be made in the same way
-            about |= {"views": self.views, "augmentation": self.identity["augmentation"]}
-        return about
 
 
-def _counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
+def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
 
 
 def cache_identity(cache: FeatureCache) -> dict[str, Any]:
-    """The recipe, the images and their bytes, without augmented views."""
+    """What identifies the content of a cache for a run that learns from it, without its augmented views."""
     content = blake2b(cache.digests[cache.status == DONE].tobytes(), digest_size=16).hexdigest()
     return {"recipe_digest": cache.recipe.digest(), "manifest_digest": cache.manifest_digest, "content": content}
 
 
 def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
-    """How the augmented views were made, and which rows of them are used; further views change nothing."""
+    """What identifies the augmented views that a run learns from, or predicts with; further ones change nothing."""
     assert cache.augmentation is not None
     content = blake2b(digest_size=16)
     for view in cache.augmented[: max(views, tta)]:
@@ -211,16 +203,7 @@ def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
 
 
 def train(config: HeadConfig) -> Path:
-    """Trains a head, tests it once, and saves the run; a run that is finished already is reported.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        CacheError: the cache is missing or damaged, or no training row is finished.
-        RunError: the folder holds another run or cannot be written.
-        TrainingFailed: the loss became infinite or NaN.
-    """
+    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
     run = CachedRun.from_config("head", config)
     print(describe(run.cache))
     if run.is_reported():
@@ -228,6 +211,7 @@ def train(config: HeadConfig) -> Path:
 
     features = run.features(config.memory_gb)
     fitted = training.fit(features, config)
-    seconds, rows = fitted.train_seconds, len(features.rows["train"]) * config.epochs
-    run.save_head(fitted, config, features, train_seconds=seconds, images_per_second=rows / seconds)
+    seconds = fitted.train_seconds
+    rate = len(features.rows["train"]) * config.epochs / seconds
+    run.save_head(fitted, config, features, images_per_second=rate, train_seconds=seconds)
     return run.folder

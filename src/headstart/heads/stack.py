@@ -4,8 +4,7 @@ K heads, B rows in a batch, D = 2048 features, C classes, P parameters of one he
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -25,32 +24,33 @@ class HeadStack:
     """K heads of one shape; a row of `parameters` holds one head."""
 
     widths: tuple[int, ...]
-    """D, those of the hidden layers, C."""
+    """D, the hidden layers', C."""
     parameters: Tensor
     """(K, P): for each layer its weights, then its biases."""
+    layers: list[Layer] = field(init=False, repr=False)
+    """Views of `parameters`."""
 
-    @cached_property
-    def layers(self) -> list[Layer]:
-        """Views of `parameters`."""
-        pairs = list(pairwise(self.widths))
-        parts = self.parameters.split([size for inputs, outputs in pairs for size in (inputs * outputs, outputs)], 1)
-        return [
-            (weight.view(-1, inputs, outputs), bias.view(-1, 1, outputs))
-            for (inputs, outputs), weight, bias in zip(pairs, parts[::2], parts[1::2], strict=True)
+    def __post_init__(self) -> None:
+        sizes = [size for inputs, outputs in pairwise(self.widths) for size in (inputs * outputs, outputs)]
+        parts = iter(self.parameters.split(sizes, dim=1))
+        layers = [
+            (next(parts).view(-1, inputs, outputs), next(parts).view(-1, 1, outputs))
+            for inputs, outputs in pairwise(self.widths)
         ]
+        object.__setattr__(self, "layers", layers)
 
     @classmethod
     def draw(cls, widths: Sequence[int], count: int, seed: int, device: torch.device) -> "HeadStack":
         """`count` equal heads with the initial weights that `nn.Linear` draws from a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
-            linears = [nn.Linear(inputs, outputs).requires_grad_(False) for inputs, outputs in pairwise(widths)]
+            linears = [nn.Linear(*shape).requires_grad_(False) for shape in pairwise(widths)]
         row = torch.cat([part.flatten() for linear in linears for part in (linear.weight.T, linear.bias)])
         return cls(tuple(widths), row.repeat(count, 1).to(device))
 
     @classmethod
     def linear(cls, models: Sequence[tuple[Tensor, Tensor]]) -> "HeadStack":
-        """A stack of heads without hidden layers, each of weights (D, C) and biases (C,)."""
+        """Heads without hidden layers, each of weights (D, C) and biases (C,)."""
         rows = [torch.cat([weight.flatten(), bias]).float() for weight, bias in models]
         return cls(tuple(models[0][0].shape), torch.stack(rows))
 
@@ -66,17 +66,9 @@ class HeadStack:
         return torch.baddbmm(bias, hidden, weight)
 
     def sequential(self, head: int, mean: Tensor, deviation: Tensor) -> nn.Sequential:
-        """One head as plain torch, for features as they are in the cache.
+        """One head as plain torch (Linear, ReLU, Dropout, …, Linear) in eval mode, on the CPU, for features as stored.
 
-        The standardisation becomes part of the first layer: W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ).
-
-        Args:
-            head: number of the head.
-            mean: (D,) that was subtracted from the features in training.
-            deviation: (D,) by which they were divided then.
-
-        Returns:
-            Linear, ReLU, Dropout, …, Linear, in eval mode, on the CPU.
+        W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ): the standardisation by μ and σ (D,) becomes part of the first layer.
         """
         modules: list[nn.Module] = []
         for layer, (weights, biases) in enumerate(self.layers):
@@ -91,23 +83,23 @@ class HeadStack:
 
 @dataclass(frozen=True)
 class Head:
-    """One trained head with the normalisation of its features."""
+    """One trained head, a stack of one, with the normalisation of its features: a classifier of what a cache holds."""
 
     stack: HeadStack
-    """Of one head."""
     normalization: Normalization
 
     @torch.inference_mode()
     def probabilities(self, features: Features, split: str) -> NDArray[np.float32]:
-        """(n, C) class probabilities for the rows of a split, in their order; see `Features.means`."""
+        """(n, C) class probabilities for the rows of a split, in their order; see `Features.mean_over_views`."""
 
-        def predict(values: Tensor) -> Tensor:
+        def of_block(values: Tensor) -> Tensor:
             return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
 
-        return features.means(features.rows[split], predict).cpu().numpy()
+        probabilities: NDArray[np.float32] = features.mean_over_views(features.rows[split], of_block).cpu().numpy()
+        return probabilities
 
     def sequential(self) -> nn.Sequential:
-        """The head as plain torch, on the CPU; see `HeadStack.sequential`."""
+        """The head as plain torch; see `HeadStack.sequential`."""
         return self.stack.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
@@ -115,7 +107,7 @@ class Head:
 def evaluate(
     heads: HeadStack, normalization: Normalization, features: Features, split: str
 ) -> tuple[list[float], list[float]]:
-    """Mean loss and accuracy of each head on a split; NaN when it is empty."""
+    """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
     device, count = features.device, len(features.rows[split])
     loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
     for rows, values in features.blocks(features.rows[split]):
@@ -133,19 +125,13 @@ def parameter_count(widths: Sequence[int]) -> int:
 def backpropagate(
     heads: HeadStack, features: Tensor, targets: Tensor, masks: Sequence[Tensor | float], gradients: HeadStack
 ) -> Tensor:
-    """Cross entropy of every head and its gradient, written out: for so few rows autograd takes twice the time.
+    """Cross entropy of every head and its gradient, written out: half the time that autograd needs for so few rows.
 
     With p = softmax(logits) and targets t the loss is −Σ t log p, and its gradient by the logits p Σ_c t − t.
 
-    Args:
-        heads: to differentiate.
-        features: (B, D), normalised.
-        targets: (K or 1, B, C), weights of each class in each row's loss; a mean over rows has them divided by B.
-        masks: factors of each hidden layer's output: (K or 1, B, width) of dropout, or 1.
-        gradients: of the shape of `heads`; overwritten.
-
-    Returns:
-        (K,) losses, summed over the rows.
+    Takes normalised features (B, D); targets (K or 1, B, C), the weight of each class in each row's loss; and for each
+    hidden layer the factor of its output, a dropout mask (K or 1, B, width) or 1. Overwrites `gradients`, and returns
+    the losses (K,), summed over the rows.
     """
     inputs, slopes = [features.expand(len(heads), -1, -1)], []
     for (weight, bias), mask in zip(heads.layers[:-1], masks, strict=True):

@@ -1,18 +1,17 @@
 """Many heads at once: a grid of settings, the worse half dropped on the way, the best head by validation.
 
-K heads; heads that differ only in their seed have one setting. P parameters of one head.
+K heads; heads of one setting differ only in their seed. P parameters of one head.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from headstart.errors import TrainingFailed
 from headstart.heads.features import Features, Normalization
-from headstart.heads.leaderboard import Setting, ranked
+from headstart.heads.leaderboard import Setting, grouped, ranked
 from headstart.heads.stack import parameter_count
 from headstart.heads.training import PER_HEAD, Fitted, Record, Trainer
 from headstart.settings import HeadConfig
@@ -21,20 +20,19 @@ from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 
 STACK_BYTES = 2**24
-"""Largest weights, gradients and Adam's moments of a stack on a CPU. Larger ones do not fit its cache, and heads of the
-default shape are then faster one after the other."""
+"""Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
+in every step, so that heads of the default shape are faster one after the other."""
 COPIES = 5
-"""Numbers for each parameter of a head in training: weight, gradient, two moments, best weight."""
+"""Tensors of P numbers that a head needs while it trains: weights, gradients, two moments, the best weights."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The heads of a sweep."""
+    """The result of a sweep."""
 
     settings: list[Setting]
     """Best first; see `leaderboard.ranked`."""
     best: Fitted
-    """The best head of the best setting."""
     seconds: float
     head_epochs: int
     """Epochs that were trained, summed over all heads."""
@@ -42,16 +40,13 @@ class Sweep:
 
 @kept_memory()
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
-    """Trains many heads, and chooses the best head of the setting with the best mean over its seeds.
+    """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
-    Args:
-        features: with validation images.
-        configs: of the heads.
-        halving: after 1, 2, 4, 8, … epochs drop the worse half of the settings.
-            Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
+    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs.
+    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
 
     Raises:
-        TrainingFailed: there is no validation image to choose by, or all heads that were not dropped failed.
+        TrainingFailed: there is no validation image to choose by, or all heads that were left failed.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")
@@ -63,7 +58,7 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
     with bar(planned(len(configs), rungs), "training", "epochs of a head") as progress:
         for wave in waves(configs, features):
             trainers = [
-                Trainer(features, normalizations[stack[0].normalize], stack) for stack in stacks(wave, features)
+                Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
             ]
             records += _records(trainers)
             winners.append(_winner(_climb(trainers, rungs, progress.update)))
@@ -81,9 +76,9 @@ def _records(trainers: Sequence[Trainer]) -> list[Record]:
 
 
 def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object]) -> list[Trainer]:
-    """Trains up to each rung, and halves between two rungs; returns the trainers that are left."""
-    for number, rung in enumerate(rungs):
-        trainers = _better_half(trainers) if number else trainers
+    """Trains up to each rung, and halves between two; returns the trainers that are left."""
+    for rung in rungs:
+        trainers = _better_half(trainers) if rung != rungs[0] else trainers
         for trainer in trainers:
             while trainer.epochs < min(rung, trainer.shared.epochs):
                 trainer.epoch()
@@ -92,43 +87,41 @@ def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int]
 
 
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
-    """Drops the worse half of the settings, but no finished one; what is left of each stack goes on."""
-    settings = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
-    better = settings[: math.ceil(len(settings) / 2)]
-    better += [setting for setting in settings if setting.status == "finished"]
+    """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
+    by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
+    better = by_score[: math.ceil(len(by_score) / 2)] + [each for each in by_score if each.status == "finished"]
     kept = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
-        chosen = [head for head, record in enumerate(trainer.records) if id(record) in kept]
-        if 0 < len(chosen) < len(trainer.records):
-            trainer.keep(chosen)
-        left += [trainer] if chosen else []
+        heads = [head for head, record in enumerate(trainer.records) if id(record) in kept]
+        if 0 < len(heads) < len(trainer.records):
+            trainer.keep(heads)
+        left += [trainer] if heads else []
     return left
 
 
 def _winner(trainers: Sequence[Trainer]) -> tuple[Record, Fitted]:
     """The best head of the best setting."""
     best = ranked(_records(trainers))[0].best
-    return best, next(
-        trainer.fitted(head) for trainer in trainers for head, record in enumerate(trainer.records) if record is best
-    )
+    heads = ((trainer, head, record) for trainer in trainers for head, record in enumerate(trainer.records))
+    return best, next(trainer.fitted(head) for trainer, head, record in heads if record is best)
 
 
 def rungs_of(epochs: int, halving: bool) -> list[int]:
-    """Numbers of epochs after which heads are compared; the last is the end."""
+    """Epochs after which the heads are compared; the last is the end."""
     return [2**power for power in range(epochs.bit_length()) if halving and 2**power < epochs] + [epochs]
 
 
 def planned(heads: int, rungs: Sequence[int]) -> int:
-    """About how many epochs of a head a sweep will train: halves are rounded, and heads with fewer epochs end early."""
+    """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
     return round(sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs]))))
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
-    """Heads that can be trained together, see `training.PER_HEAD`; on a CPU no more than its cache holds."""
-    shared = {name: getattr(HeadConfig(), name) for name in PER_HEAD}
-    parts = []
-    for group in _groups(configs, shared):
+    """Heads that can be trained as one (see `training.PER_HEAD`), and on a CPU no more than its cache holds."""
+    parts: list[list[HeadConfig]] = []
+    alike: dict[str, Any] = dict.fromkeys(PER_HEAD, 0.5)
+    for group in grouped(configs, lambda config: replace(config, **alike)):
         on_cpu = features.device.type == "cpu"
         size = max(1, STACK_BYTES // (16 * _parameters(group[0], features))) if on_cpu else len(group)
         parts += [group[begin : begin + size] for begin in range(0, len(group), size)]
@@ -136,23 +129,15 @@ def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadC
 
 
 def waves(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
-    """Parts of a sweep that fit into half of the memory; all seeds of a setting are in one part."""
+    """Parts of a sweep that fit half of the memory; the seeds of a setting stay together."""
     head_bytes = 4 * COPIES * max(_parameters(config, features) for config in configs)
     room = available_bytes(features.device) // 2 // head_bytes
     parts: list[list[HeadConfig]] = [[]]
-    for group in _groups(configs, {"seed": 0}):
-        if parts[-1] and len(parts[-1]) + len(group) > room:
+    for seeds in grouped(configs, lambda config: replace(config, seed=0)):
+        if parts[-1] and len(parts[-1]) + len(seeds) > room:
             parts.append([])
-        parts[-1] += group
+        parts[-1] += seeds
     return parts
-
-
-def _groups(configs: Sequence[HeadConfig], ignored: Mapping[str, Any]) -> list[list[HeadConfig]]:
-    """Configs that are equal when the `ignored` fields get these values."""
-    groups: dict[HeadConfig, list[HeadConfig]] = defaultdict(list)
-    for config in configs:
-        groups[replace(config, **ignored)].append(config)
-    return list(groups.values())
 
 
 def _parameters(config: HeadConfig, features: Features) -> int:

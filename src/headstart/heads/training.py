@@ -1,4 +1,4 @@
-"""Trains K ≥ 1 heads on features as one computation.
+"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one.
 
 B rows in a batch, C classes, K heads, P parameters of one head.
 """
@@ -24,31 +24,29 @@ from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 
 ROWS_AHEAD = 1024
-"""Rows that are gathered and normalised together: 8 MiB in fp32, which fits into a processor's cache."""
+"""Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
 PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 """Settings in which the heads of a stack may differ."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One trained head, as it was after its best epoch, and the course of its training."""
+    """One trained head, as it was after its best epoch; see `Record`."""
 
     head: Head
     history: list[dict[str, float]]
-    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
-    """The epoch whose weights these are; see `Record.best_epoch`."""
     train_seconds: float
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
     """Trains one head, with a line for each epoch; see `fit_quietly`."""
+
+    def report(row: dict[str, float]) -> None:
+        say(epoch_line(row, config.epochs))
+        progress.update()
+
     with bar(config.epochs, "training", "epochs") as progress:
-
-        def report(row: dict[str, float]) -> None:
-            say(epoch_line(row, config.epochs))
-            progress.update()
-
         return fit_quietly(features, config, report)
 
 
@@ -56,12 +54,10 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
-    """Trains one head; the same seed on the same device gives the same bits.
+    """Trains one head with shuffled batches and cross entropy; `after_epoch` is called with each row of the history.
 
-    Args:
-        features: on the device where training shall run.
-        config: of the head.
-        after_epoch: gets each new row of the history.
+    Returns:
+        The head after its best epoch. Same seed, same device: the same bits.
 
     Raises:
         TrainingFailed: the loss became infinite or NaN.
@@ -82,19 +78,19 @@ class Record:
 
     config: HeadConfig
     history: list[dict[str, float]] = field(default_factory=list)
-    """See `Fitted.history`; the seconds are those of the whole stack."""
+    """A row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack, from the start)."""
     best_epoch: int = 0
     """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
     failure: str = ""
-    """The reason if the loss became NaN or infinite, else empty."""
+    """Why training should stop; empty if it should not."""
 
     def add(self, row: dict[str, float]) -> bool:
         """Adds an epoch; returns whether it is the best so far."""
         self.history.append(row)
         losses = [row["train_loss"]] if math.isnan(row["val_accuracy"]) else [row["train_loss"], row["val_loss"]]
-        bad = [loss for loss in losses if not math.isfinite(loss)]
-        if bad and not self.failure:
-            self.failure = f"the loss became {bad[0]} in epoch {row['epoch']:.0f}"
+        infinite = [loss for loss in losses if not math.isfinite(loss)]
+        if infinite and not self.failure:
+            self.failure = f"the loss became {infinite[0]} in epoch {row['epoch']:.0f}"
         if self.failure or (self.best_epoch and score(row) < score(self.best)):
             return False
         self.best_epoch = len(self.history)
@@ -112,66 +108,52 @@ class Record:
 
 
 class Trainer:
-    """K heads that learn from the same batches, an epoch at a time.
-
-    Attributes:
-        records: of the K heads.
-        seconds: spent in `epoch`.
-    """
+    """K heads that learn from the same batches, an epoch at a time; `seconds` counts the time spent in `epoch`."""
 
     def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
-        """Draws the initial weights; each head gets those that it would have alone.
-
-        Args:
-            features: on the device where training shall run.
-            normalization: fitted on the training split.
-            configs: K of them, equal but for `PER_HEAD`.
-        """
-        shared = configs[0]
+        """Draws the same initial weights for every head as for that head alone."""
+        shared, device = configs[0], features.device
         if any(shared != replace(config, **{name: getattr(shared, name) for name in PER_HEAD}) for config in configs):
             raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
         self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
-        device = features.device
         widths = (features.width, *shared.hidden, len(features.classes))
         self.order = torch.Generator().manual_seed(shared.seed)
         self.noise = torch.Generator(device).manual_seed(shared.seed)
         self.class_weights = class_weights(features, shared.class_weights)
         self.steps, self.seconds = 0, 0.0
-        self.total_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
-        self._train_from(
-            [Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device)
-        )
+        self.all_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
+        self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 
-    def _train_from(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] | None = None) -> None:
-        """Takes these heads; `state` is that of their optimiser."""
+    def _take(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] | None = None) -> None:
+        """Goes on with these heads, and with the `state` of their optimiser."""
         self.records, self.heads = records, heads
         self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
+        self.dropout = self._per_head("dropout")
+        self.label_smoothing = self._per_head("label_smoothing")
         configs = [record.config for record in records]
         self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
-        self.dropout = self._per_head([config.dropout for config in configs])
-        self.label_smoothing = self._per_head([config.label_smoothing for config in configs])
-        self.drops = any(config.dropout for config in configs)
 
-    def _per_head(self, values: list[float]) -> Tensor:
-        """(K, 1, 1), or (1, 1, 1) if all are equal, so that what follows from them is computed once."""
-        distinct = values if len(set(values)) > 1 else values[:1]
-        return torch.tensor(distinct, device=self.features.device).view(-1, 1, 1)
+    def _per_head(self, name: str) -> Tensor:
+        """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
+        values = [getattr(record.config, name) for record in self.records]
+        values = values if len(set(values)) > 1 else values[:1]
+        return torch.tensor(values, device=self.features.device).view(-1, 1, 1)
 
-    def keep(self, heads: Sequence[int]) -> None:
-        """Goes on with the heads of these numbers, as if the others had never been there."""
-        kept, stack = list(heads), HeadStack(self.heads.widths, self.heads.parameters[list(heads)])
-        state = [part[kept] for part in self.optimizer.state]
-        self._train_from([self.records[head] for head in kept], stack, state)
-        self.best = self.best[kept]
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Goes on with some of the heads, as if the others had never been trained."""
+        heads = list(chosen)
+        stack = HeadStack(self.heads.widths, self.heads.parameters[heads])
+        self._take([self.records[head] for head in heads], stack, [part[heads] for part in self.optimizer.state])
+        self.best = self.best[heads]
 
     @property
     def epochs(self) -> int:
-        """Number of epochs so far."""
+        """How many epochs are finished."""
         return len(self.records[0].history)
 
     def epoch(self) -> None:
-        """Trains every head on every training row once, and validates."""
+        """Shows every training row once to every head, and validates."""
         start = time.perf_counter()
         with torch.no_grad(), fast_products():
             train_losses = self._train()
@@ -183,30 +165,27 @@ class Trainer:
                 self.best[head] = self.heads.parameters[head]
 
     def _train(self) -> list[float]:
-        """Mean loss of each head over an epoch."""
+        """Trains every head for an epoch; returns the mean loss of each."""
         rows, size = self.features.rows["train"], self.shared.batch_size
-        total = torch.zeros(len(self.heads), device=rows.device)
-        for drawn, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
+        total, no_dropout = torch.zeros(len(self.heads), device=rows.device), [1.0] * len(self.shared.hidden)
+        for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
-            targets = smoothed_targets(self.features.labels[drawn], size, self.class_weights, self.label_smoothing)
-            masks = [dropout_mask(noise, self.dropout) for noise in self._noise(len(drawn))]
-            per_row = [part.split(size, 1) for part in (targets, *masks)]
-            for batch, *targets_and_masks in zip(values.split(size), *per_row, strict=True):
-                total += self._step(batch, *targets_and_masks) * len(batch)
+            targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
+            masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
+            for batch, truth, *drops in zip(values.split(size), targets.split(size, 1), *masks, strict=True):
+                losses = backpropagate(self.heads, batch, truth, drops or no_dropout, self.gradients)
+                self.optimizer.step(rate_factor(self.steps, self.all_steps, self.shared.warmup, self.shared.schedule))
+                self.steps += 1
+                total += losses * len(batch)
         return [float(loss) for loss in total / len(rows)]
 
-    def _noise(self, rows: int) -> list[Tensor]:
-        """Uniform noise for the dropout of each hidden layer, the same for every head, so that only settings differ."""
-        widths = self.shared.hidden if self.drops else ()
-        return [torch.rand((rows, width), generator=self.noise, device=self.features.device) for width in widths]
-
-    def _step(self, values: Tensor, targets: Tensor, *masks: Tensor) -> Tensor:
-        """One step of every head; returns the losses (K,), means over the rows."""
-        losses = backpropagate(self.heads, values, targets, masks or [1.0] * len(self.shared.hidden), self.gradients)
-        factor = rate_factor(self.steps, self.total_steps, self.shared.warmup, self.shared.schedule)
-        self.optimizer.step(factor)
-        self.steps += 1
-        return losses
+    def _dropout_masks(self, rows: int) -> list[Tensor]:
+        """One for each hidden layer, from the same noise for every head: heads differ by settings, not by luck."""
+        if not any(record.config.dropout for record in self.records):
+            return []
+        device = self.dropout.device
+        noises = [torch.rand((rows, width), generator=self.noise, device=device) for width in self.shared.hidden]
+        return [dropout_mask(noise, self.dropout) for noise in noises]
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
