@@ -94,15 +94,12 @@ def test_three_processes_train_the_net_that_one_trains_and_one_of_them_speaks(ph
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 def test_training_that_was_killed_goes_on_with_another_number_of_processes(photos, alone, tmp_path):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        command(photos, folder, processes=2),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    until((folder / "checkpoint.pth").exists)
-    os.kill(children(process.pid)[-1], signal.SIGKILL)
-    assert process.wait(timeout=60) != 0
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command(photos, folder, processes=2), env=env, **silent) as process:
+        until((folder / "checkpoint.pth").exists)
+        os.kill(children(process.pid)[-1], signal.SIGKILL)
+        assert process.wait(timeout=120) != 0
     assert not (folder / "metrics.json").exists(), "it was over before it could be killed"
     _, said = tuned(photos, folder)
     assert said.count("going on after epoch 1 of 2") == 1
