@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headstart.heads.stack import HeadStack, backpropagate, parameter_count
-from headstart.models.mlp import linear_of
 
 CPU = torch.device("cpu")
 few = st.integers(1, 5)
@@ -166,8 +165,3 @@ def test_a_head_as_plain_torch_shares_no_memory_with_its_stack():
         for parameter in head.parameters():
             parameter.zero_()
     assert torch.equal(heads.parameters, before)
-
-
-def test_a_layer_of_given_weights_computes_with_them():
-    weight, bias, values = draw(3, 5), draw(3, seed=1), draw(7, 5, seed=2)
-    torch.testing.assert_close(linear_of(weight, bias)(values).detach(), values @ weight.T + bias)

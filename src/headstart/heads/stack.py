@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.heads.features import Features, Normalization
-from headstart.models.mlp import linear_of
+from headstart.models.mlp import plain_head
 
 Layer = tuple[Tensor, Tensor]
 """Weights (K, in, out) and biases (K, 1, out)."""
@@ -70,15 +70,16 @@ class HeadStack:
 
         W(x − μ)/σ + b = (W/σ)x + (b − Wμ/σ): the standardisation by μ and σ (D,) becomes part of the first layer.
         """
-        modules: list[nn.Module] = []
+        state: dict[str, Tensor] = {}
         for layer, (weights, biases) in enumerate(self.layers):
             weight, bias = weights[head].T.double().cpu(), biases[head, 0].double().cpu()
             if layer == 0:
                 weight = weight / deviation.double().cpu()
                 bias = bias - weight @ mean.double().cpu()
-            modules += [nn.ReLU(), nn.Dropout()] if modules else []
-            modules.append(linear_of(weight.float(), bias.float()))
-        return nn.Sequential(*modules).eval()
+            state |= {f"{3 * layer}.weight": weight.float(), f"{3 * layer}.bias": bias.float()}
+        plain = plain_head(state, dropout=0.5)
+        plain.load_state_dict(state)
+        return plain.eval()
 
 
 @dataclass(frozen=True)

@@ -30,17 +30,8 @@ def plain_head(state: Mapping[str, Tensor], dropout: float = 0.0) -> nn.Sequenti
     for index in range(0, max(1, 3 * len(state) // 2), 3):
         outputs, inputs = state[f"{index}.weight"].shape
         modules += [nn.ReLU(), nn.Dropout(dropout)] if modules else []
-        modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))
+        modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))  # draws no random numbers
     return nn.Sequential(*modules)
-
-
-def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A layer with given weights (out, in) and biases (out,)."""
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # draws no random numbers
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
-    return linear
 
 
 def trainable_parameters(module: nn.Module) -> int:
