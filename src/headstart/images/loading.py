@@ -59,7 +59,7 @@ def stream(
 ) -> Iterator[Loaded]:
     """Loads images in the order of `places` (row and place of each); the views of an image follow one another.
 
-    At most `ahead` images are decoded or waiting, which bounds the memory; `places` are taken as early, and no earlier.
+    At most `ahead` images are decoded or waiting, which bounds the memory; no more of `places` are taken in advance.
     """
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
