@@ -71,11 +71,11 @@ def contestants(
     """All contestants, in the order of the table; what compiles has compiled."""
     from functools import partial
 
-    from headstart.benchmarks import by_hand, finetuning, storing
+    from headstart.benchmarks import by_hand, storing
+    from headstart.benchmarks.extraction import fine_tuning
     from headstart.benchmarks.rounds import in_its_own_process
 
     storage = storing.Storage(extraction.recipe, folder, config.rows)
-    checking = storing.Checking(extraction.recipe, folder, config.rows)
     hand = by_hand.ByHand(manifest, config.batch_size, config.workers, config.device)
     part = max(2, config.images // 4)
     finetune = finetune_config(config, part)
@@ -93,7 +93,7 @@ def contestants(
         "cache load": storage.load,
         "cache load, verified": storage.load_verified,
         "numpy.fromfile": storage.fromfile,
-        "up-to-date check": checking.check,
+        "up-to-date check": storing.checking(extraction.recipe, folder, config.rows),
         "backbone each epoch": in_its_own_process(hand.head_each_epoch),
         "plain loop": training.plain,
         "one head": training.one,
@@ -101,7 +101,7 @@ def contestants(
         "64 heads": training.many,
         "64 heads, halving": training.swept,
         "plain fine-tuning": in_its_own_process(partial(hand.fine_tuning, part)),
-        "fine-tuning": partial(finetuning.fine_tuning, manifest, finetune, training.device),
+        "fine-tuning": partial(fine_tuning, manifest, finetune, training.device),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.pictures import decoded
 
-from headstart.benchmarks import by_hand, finetuning, heads, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, heads, photos, rounds, storing, tables
 from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
@@ -102,7 +102,7 @@ def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path
 
 
 def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
-    assert storing.Checking(made, tmp_path, 60).check() > 0
+    assert storing.checking(made, tmp_path, 60)() > 0
 
 
 def test_the_loop_written_by_hand_and_our_head_learn_the_same():
@@ -127,5 +127,5 @@ def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates()
 def test_fine_tuning_is_measured_without_its_words(tmp_path, make_photos, capsys):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
     config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
-    assert finetuning.fine_tuning(manifest, config, torch.device("cpu")) > 0
+    assert passing.fine_tuning(manifest, config, torch.device("cpu")) > 0
     assert capsys.readouterr().out == ""

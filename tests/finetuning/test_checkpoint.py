@@ -21,7 +21,7 @@ def test_what_is_saved_comes_back(tmp_path):
     assert found["numbers"] == (3, 0.5)
     assert found["history"][0]["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]
-    checkpoint.remove()
+    checkpoint.path.unlink()
     assert checkpoint.load() is None
 
 

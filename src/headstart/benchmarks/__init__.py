@@ -3,10 +3,9 @@
     rounds.py      contestants in turn; medians of the ratios
     photos.py      pictures to measure with
     by_hand.py     the loops that people write
-    extraction.py  the pass and prediction
+    extraction.py  the pass, prediction, an epoch of fine-tuning
     storing.py     writing, reading and checking a cache
     heads.py       one head and 64
-    finetuning.py  an epoch of fine-tuning
     tables.py      the figures as tables
 
 Only its program imports it.

@@ -2,8 +2,10 @@
 
 import tarfile
 import time
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -13,12 +15,13 @@ from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction.extractor import Extractor
+from headstart.finetuning.training import finetune
 from headstart.images.loading import stream
 from headstart.models.resnet50 import fast_module
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import Parts
 from headstart.prediction.predict import predict_images
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, FinetuneConfig
 from headstart.support.memory import kept_memory
 
 CLASSES = 10
@@ -28,7 +31,7 @@ LONG_PASS = 1_000_000
 
 @dataclass
 class Extraction:
-    """The contestants around one pass over photos."""
+    """The contestants: each does its work once and returns its rate."""
 
     manifest: Manifest
     config: ExtractConfig
@@ -39,7 +42,7 @@ class Extraction:
         self.recipe, self.notes = self.extractor.resolve(recipe.from_config(self.config), self.manifest, LONG_PASS)
 
     def describe(self) -> str:
-        """The arithmetic of our backbone, and who chose it, in a line."""
+        """The precision of our backbone and who chose it, in a line."""
         auto = "auto" in (self.config.precision, self.config.compile)
         chosen = f", as auto chooses for a pass over {LONG_PASS:,} images" if auto else ""
         return f"ours: {self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
@@ -108,3 +111,9 @@ class Extraction:
         for _ in stream(places, self.recipe.geometry, self.extractor.workers, 2 * self.config.batch_size):
             pass
         return len(places) / (time.perf_counter() - start)
+
+
+def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:
+    """Images per second of training, augmentation included, without validation and the checkpoint."""
+    with redirect_stdout(StringIO()):  # its lines would interrupt the table
+        return finetune(manifest, config, device).images_per_second

@@ -17,11 +17,12 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
     """A data set of `count` photos in `folder`, each with other bytes, so that none is recognised as a copy.
 
     They come from the folder `source`; None generates pictures of 500 x 400 pixels.
-
-    Raises:
-        DataError: the folder holds no images.
     """
-    originals = _photos(source) if source else [_generated(seed) for seed in range(32)]
+    if source:
+        files = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+        originals = [path.read_bytes() for path in files if path.is_file()]
+    else:
+        originals = [_generated(seed) for seed in range(32)]
     if not originals:
         raise DataError(f"{source} holds no images to measure with.")
     for number in range(count):
@@ -32,11 +33,6 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of splits without images
         return labelled.load(str(folder))
-
-
-def _photos(source: Path) -> list[bytes]:
-    files = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return [path.read_bytes() for path in files]
 
 
 def _generated(seed: int) -> bytes:

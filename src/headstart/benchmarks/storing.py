@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.benchmarks.rounds import Contestant
 from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import FEATURES
@@ -18,7 +19,6 @@ from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest, same_data
 
 READS = 7
-"""Of which the median counts."""
 
 
 @dataclass
@@ -82,28 +82,23 @@ class Storage:
         return self.features.nbytes / 1e9 / seconds
 
 
-@dataclass
-class Checking:
+def checking(recipe: Recipe, folder: Path, images: int) -> Contestant:
     """The contestant around a cache that is up to date: images per second until that is known."""
+    data, cache = folder / "many", folder / "many.h5"
+    for number in range(images):
+        file = data / ("even", "odd")[number % 2] / f"{number:06}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    _create(cache, labelled.load(str(data)), recipe)
 
-    recipe: Recipe
-    folder: Path
-    images: int
-
-    def __post_init__(self) -> None:
-        self.data, self.path = self.folder / "many", self.folder / "many.h5"
-        for number in range(self.images):
-            file = self.data / ("even", "odd")[number % 2] / f"{number:06}.jpg"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        _create(self.path, labelled.load(str(self.data)), self.recipe)
-
-    def check(self) -> float:
+    def check() -> float:
         """Lists the images, opens the cache, compares path, size, time, label and split of each."""
         start = time.perf_counter()
-        if not same_data(labelled.load(str(self.data)), FeatureCache(self.path).manifest):
+        if not same_data(labelled.load(str(data)), FeatureCache(cache).manifest):
             raise RuntimeError("the data changed during the benchmark")
-        return self.images / (time.perf_counter() - start)
+        return images / (time.perf_counter() - start)
+
+    return check
 
 
 def _create(path: Path, manifest: Manifest, recipe: Recipe) -> None:

@@ -19,8 +19,7 @@ BASELINES = {
     "fine-tuning": "plain fine-tuning",
 }
 """The contestant that another is compared with."""
-EPOCHS = 10
-"""Epochs of an experiment."""
+EPOCHS = 10  # of an experiment
 
 
 def table(rates: Rates) -> list[str]:

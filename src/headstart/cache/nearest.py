@@ -33,11 +33,10 @@ class Nearest:
     """The most similar training image of each test image that was compared."""
 
     test_rows: NDArray[np.int64]
-    """(n,) rows of the cache."""
+    """(n,), as are the two others."""
     train_rows: NDArray[np.int64]
-    """(n,) rows of the cache."""
     cosines: Array
-    """(n,) of the centred features, in [-1, 1]."""
+    """Of the centred features, in [-1, 1]."""
     close_pairs: int
     """Pairs of a test and a training image above `THRESHOLD`, of all n x M."""
 

@@ -25,11 +25,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.z
 
 
 def are_archives(pattern: str) -> bool:
-    """Whether this names tar archives.
-
-    Raises:
-        DataError: they are compressed.
-    """
+    """Whether this names tar archives."""
     if pattern.lower().endswith(COMPRESSED):
         raise DataError(
             f"{pattern}: members are read in place, which a compressed archive does not allow. "
@@ -46,13 +42,6 @@ def list_archives(pattern: str) -> list[Manifest]:
 
     Args:
         pattern: an archive, or several: `shards/train-{000..099}.tar`, `shards/*.tar`.
-
-    Raises:
-        DataError: an archive is missing or damaged, or its name has two splits; no image, or none with a label.
-        OSError: an archive is gone.
-
-    Warns:
-        DataWarning: members were left out, or some archives name no split while others do.
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
@@ -72,11 +61,7 @@ def list_archives(pattern: str) -> list[Manifest]:
 
 
 def archives_of(pattern: str) -> list[str]:
-    """The archives that a pattern means.
-
-    Raises:
-        DataError: an archive that is named does not exist, or none matches.
-    """
+    """The archives that a pattern means."""
     if os.path.isfile(pattern):
         return [pattern]
     try:
@@ -95,11 +80,7 @@ def archives_of(pattern: str) -> list[str]:
 
 
 def place_of(path: str) -> Place:
-    """Where an image is stored, by its path alone: `shards/train-000.tar/000123.jpg` is in an archive.
-
-    Raises:
-        DataError: the archive cannot be read or is damaged.
-    """
+    """Where an image is stored, by its path alone: `shards/train-000.tar/000123.jpg` is in an archive."""
     archive, member = path[: end_of_archive(path)], path[end_of_archive(path) + 1 :]
     if not os.path.isfile(archive):
         return Path(path)
@@ -114,9 +95,6 @@ def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
     Args:
         archive: its path.
         left_out: counts the other members, by suffix.
-
-    Raises:
-        DataError: the archive cannot be read or is damaged.
     """
     index = tar_index.index_of(archive, os.stat(archive))
     left_out.update(tar_index.left_out(index))

@@ -14,11 +14,7 @@ from headstart.errors import DataError
 
 
 def list_csv(path: Path) -> Manifest:
-    """Images of a CSV file with the columns path, label and perhaps split, relative to the file's own folder.
-
-    Raises:
-        DataError: the file cannot be read, a column or an image is missing, a split is unknown, or a path occurs twice.
-    """
+    """Images of a CSV file with the columns path, label and perhaps split, relative to the file's own folder."""
     entries = [_entry(path, number, line) for number, line in _lines(path, "path", "label")]
     if not entries:
         raise DataError(f"{path} names no images: there is nothing below its first line.")
@@ -30,11 +26,7 @@ def list_csv(path: Path) -> Manifest:
 
 
 def list_paths(path: Path) -> Iterator[str]:
-    """Yields the paths in a CSV file with a column path; memory does not grow.
-
-    Raises:
-        DataError: the file cannot be read, has no column path, or a line has too few or too many columns.
-    """
+    """Yields the paths in a CSV file with a column path; memory does not grow."""
     for number, line in _lines(path, "path", errors="surrogateescape"):
         if None in line or None in line.values():  # how DictReader marks too many and too few
             columns = len(line.keys() - {None})

@@ -17,15 +17,7 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def list_folder(root: Path) -> list[Manifest]:
-    """Images below `<class>/` or `{train,val,test}/<class>/`, a part for each class.
-
-    Raises:
-        DataError: an empty class, or splits beside other folders.
-        OSError: a folder cannot be read.
-
-    Warns:
-        DataWarning: files were left out.
-    """
+    """Images below `<class>/` or `{train,val,test}/<class>/`, a part for each class."""
     entries = _entries(root)
     splits = {name: split for name, is_folder in entries if is_folder and (split := split_called(name))}
     others = [name for name, is_folder in entries if is_folder and name not in splits]

@@ -41,9 +41,6 @@ def index_of(archive: str, status: os.stat_result) -> Index:
     Args:
         archive: its path.
         status: size and time of the archive.
-
-    Raises:
-        DataError: it cannot be read or is damaged, a label is not text, or two images share one.
     """
     key = f"{FORMAT} {os.path.abspath(archive)} {identity(status)}"
     kept = INDEXES / f"{blake2b(os.fsencode(key), digest_size=16).hexdigest()}.npz"

@@ -19,9 +19,6 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
         source: a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path,
             relative to its own folder; tar archives (see `archives.archives_of`); or an image.
         left_out: counts the other files of a folder or an archive, by suffix.
-
-    Raises:
-        DataError: a folder or archive cannot be read, or the CSV has no column path, or a line too long or too short.
     """
     left_out = Counter() if left_out is None else left_out
     try:
@@ -47,14 +44,7 @@ def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
 
 
 def count(source: str) -> int:
-    """How many images there are.
-
-    Raises:
-        DataError: there are none; see also `images_of`.
-
-    Warns:
-        DataWarning: files of a folder or an archive are left out, since they are not images by their names.
-    """
+    """How many images there are."""
     left_out: Counter[str] = Counter()
     images = sum(1 for _ in images_of(source, left_out))
     if not images:

@@ -136,8 +136,8 @@ def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
 
 def passing_again(view: View) -> NDArray[np.int64]:
     """Unreadable rows that may be readable now although their files are unchanged: a permission was given."""
-    reasons = list(map(REASONS.index, PASSING))
-    rows = np.flatnonzero((view.status == UNREADABLE) & np.isin(view.reasons, reasons))
+    may_pass = np.isin(view.reasons, [REASONS.index(reason) for reason in PASSING])
+    rows = np.flatnonzero((view.status == UNREADABLE) & may_pass)
     places = [place for _, place in view.manifest.places(rows)]
     files = [place.archive if isinstance(place, Member) else place for place in places]
     return rows[np.array([os.access(file, os.R_OK) for file in files], np.bool_)]

@@ -2,8 +2,7 @@
 
     run.py            from the settings to the folder of a run
     training.py       epochs and steps, the best epoch
-    net.py            the net to train: its head, its frozen parts
-    optimizer.py      parameter groups and learning rates
+    net.py            the net to train: its head, its frozen parts, its optimizer
     batches.py        images in batches, for training and for prediction
     precision.py      fp32 or bf16, the faster of them on this machine
     data_parallel.py  several processes train one net

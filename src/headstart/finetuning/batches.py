@@ -1,7 +1,4 @@
-"""Pictures in batches for training and testing a whole net: decoded in threads, unreadable ones left out.
-
-C classes.
-"""
+"""Pictures in batches for training and testing a whole net: decoded in threads, unreadable ones left out."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -16,7 +13,7 @@ from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
 from headstart.images.augmentation import RandomCrop
 from headstart.images.decoding import Geometry
-from headstart.images.loading import Loaded, TransformsOf
+from headstart.images.loading import TransformsOf
 from headstart.models.resnet50 import PixelScale
 from headstart.models.weights import shorter_px
 from headstart.settings import FinetuneConfig
@@ -41,11 +38,7 @@ def random_crops(config: FinetuneConfig, epoch: int) -> TransformsOf | None:
 
 
 class Images:
-    """A data set as batches of pixels.
-
-    Attributes:
-        unreadable: rows that were asked for and left out so far.
-    """
+    """A data set as batches of pixels; `unreadable` holds the rows that were left out so far."""
 
     def __init__(self, manifest: Manifest, geometry: Geometry, workers: int) -> None:
         self.manifest, self.geometry, self.workers = manifest, geometry, loading.default_workers(workers)
@@ -54,17 +47,11 @@ class Images:
     def batches(
         self, rows: NDArray[np.int64], size: int, transforms_of: TransformsOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`.
-
-        `transforms_of` says how an image becomes a square, if not by the geometry.
-        """
-        places = self.manifest.places(rows)
-        images = loading.stream(places, transforms_of or self.geometry, self.workers, 2 * size)
-        for batch in loading.batches(loading.readable(images, self._leave_out), size, self.geometry.image_px):
+        """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`."""
+        images = loading.stream(self.manifest.places(rows), transforms_of or self.geometry, self.workers, 2 * size)
+        readable = loading.readable(images, lambda image: self.unreadable.add(image.row))
+        for batch in loading.batches(readable, size, self.geometry.image_px):
             yield batch.rows, torch.from_numpy(batch.readable_pixels)
-
-    def _leave_out(self, image: Loaded) -> None:
-        self.unreadable.add(image.row)
 
     def none(self) -> tuple[NDArray[np.int64], Tensor]:
         """A batch of no images."""
@@ -82,18 +69,9 @@ def predict(
     device: torch.device,
     group: Group | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Class probabilities of images, in fp32.
+    """The readable ones (n,) of `rows`, in order, and their probabilities (n, classes) by a net in eval mode, in fp32.
 
-    Args:
-        net: on `device`; put into eval mode.
-        scale: of its pixels.
-        images: the data set.
-        rows: the images to predict.
-        device: where to compute.
-        group: the processes that predict, each its share; all get all probabilities.
-
-    Returns:
-        The rows that were readable (n,), in the order of `rows`, and class probabilities (n, C).
+    Each process of a group predicts its share, and all get all probabilities.
     """
     net.eval()
     group, predicted = group or Group(), []
@@ -106,6 +84,6 @@ def predict(
     if not parts:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
     readable, probabilities = map(np.concatenate, zip(*parts, strict=True))
-    places = {row: place for place, row in enumerate(readable.tolist())}
-    order = [places[row] for row in rows.tolist() if row in places]
+    position = {row: index for index, row in enumerate(readable.tolist())}
+    order = [position[row] for row in rows.tolist() if row in position]
     return readable[order], probabilities[order]

@@ -14,22 +14,18 @@ from headstart.support.files import plain, whole_file
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint of a run."""
+    """The checkpoint of a run; `identity` decides the result, and a checkpoint with another one is not loaded."""
 
     folder: Path
     identity: Mapping[str, Any]
-    """All that decides the result of the run: a checkpoint of another run is not loaded."""
 
     @property
     def path(self) -> Path:
+        """The file, to be deleted once the run is complete."""
         return self.folder / "checkpoint.pth"
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Writes tensors, numbers and texts, in dictionaries and lists; replaces the last checkpoint.
-
-        Raises:
-            RunError: the disk is full, or the folder cannot be written.
-        """
+        """Replaces the last checkpoint; the state is made of tensors, numbers, texts, dictionaries and lists."""
         try:
             with whole_file(self.path) as path:
                 torch.save({"identity": self._words(), "state": dict(state)}, path)
@@ -44,10 +40,6 @@ class Checkpoint:
             return dict(content["state"]) if content["identity"] == self._words() else None
         except Exception:  # of the disk, or of torch's parsers on a damaged file: the training starts again
             return None
-
-    def remove(self) -> None:
-        """Deletes the file once the run is complete."""
-        self.path.unlink(missing_ok=True)
 
     def _words(self) -> str:
         return json.dumps(plain(self.identity), sort_keys=True)

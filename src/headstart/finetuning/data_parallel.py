@@ -48,10 +48,7 @@ class Group:
         return values
 
     def in_step(self, batches: Iterator[Batch], none: Batch) -> Iterator[tuple[Batch, int]]:
-        """Each batch with the number of images in the batches of all processes.
-
-        A process without further batches takes part with `none` until all have finished.
-        """
+        """Each batch, and the images in all processes' batches; after the last come `none` until all have finished."""
         while images := sum(self.gathered(len((batch := next(batches, none))[0]))):
             yield batch, images
 

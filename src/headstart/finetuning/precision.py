@@ -11,22 +11,17 @@ from headstart.models.precision import FASTER, bf16_is_native
 from headstart.support.progress import say
 
 Precision = Literal["fp32", "bf16"]
-SAMPLE_IMAGES = 8
-"""Images in a step that is timed."""
-ROUNDS = 3
-"""Steps that are timed in each precision; the fastest counts."""
+SAMPLE_IMAGES, ROUNDS = 8, 3
+"""Images in a step that is timed; steps that are timed in each precision, of which the fastest counts."""
 
 
 def resolve(asked: Literal["auto", "fp32", "bf16"], net: nn.Module, image_px: int, device: torch.device) -> Precision:
     """What was asked for, or the faster of fp32 and bf16; the weights stay fp32 either way.
 
-    bf16 has the range of fp32, so that losses need no scaling as in fp16.
-    Source: Kalamkar et al. 2019, arXiv:1905.12322.
+    bf16 has the range of fp32, so the loss needs no scaling. Source: Kalamkar et al. 2019, arXiv:1905.12322.
     """
-    if asked != "auto":
-        return asked
-    if not bf16_is_native(device):
-        return "fp32"
+    if asked != "auto" or not bf16_is_native(device):
+        return "fp32" if asked == "auto" else asked
     trial = copy.deepcopy(net).train().to(memory_format=torch.channels_last)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(1 + ROUNDS):  # alternating, since other programs may use the machine

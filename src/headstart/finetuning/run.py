@@ -25,20 +25,9 @@ from headstart.support.team import Team
 
 
 def train(config: FinetuneConfig, team: Team | None = None) -> Path:
-    """Trains, tests once, and saves the run; one that is there already is reported.
+    """Trains, tests once, and saves the run into the folder that is returned; a finished run is only reported.
 
-    Args:
-        config: the settings.
-        team: the processes that train together, each in a call of its own; the one that leads reports and saves.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        DataError: the data set is not in order.
-        WeightsError: the weights cannot be loaded.
-        RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
-        TrainingFailed: the loss became infinite or NaN.
+    The processes of a team train together, each in a call of its own; the one that leads reports and saves.
     """
     device, team = pick_device(config.device), team or Team()
     manifest = labelled.load(data_of(config), config.seed)
@@ -61,7 +50,6 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 def _train(
     manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint, team: Team
 ) -> None:
-    """Trains, tests and saves a run into the folder of its checkpoint."""
     runs.make_folder(checkpoint.folder)
     if team.leads:
         print(describe_weights(config.weights))
@@ -84,7 +72,7 @@ def _train(
         history=tuned.history,
         predictions=test,
     )
-    checkpoint.remove()
+    checkpoint.path.unlink(missing_ok=True)
     print(f"{checkpoint.folder}: {run.summary()}")
 
 
@@ -93,12 +81,12 @@ def _predictions(
 ) -> tuple[Predictions, Predictions, int]:
     """For the validation and the test images; and the number of unreadable images of all splits."""
     images = batches.Images(manifest, batches.geometry_of(config), config.workers)
-    val, test = (
-        figures.predictions_of(
-            manifest, *batches.predict(tuned.net, tuned.scale, images, rows_of(manifest, split), device, group)
-        )
-        for split in ("val", "test")
-    )
+
+    def predictions_on(split: str) -> Predictions:
+        rows = rows_of(manifest, split)
+        return figures.predictions_of(manifest, *batches.predict(tuned.net, tuned.scale, images, rows, device, group))
+
+    val, test = predictions_on("val"), predictions_on("test")
     return val, test, len(tuned.unreadable.union(*group.gathered(images.unreadable)))
 
 

@@ -20,8 +20,7 @@ from headstart.finetuning import precision
 from headstart.finetuning.batches import Images, geometry_of, predict, random_crops
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group
-from headstart.finetuning.net import compile_net, initial_net, set_training
-from headstart.finetuning.optimizer import optimizer_of, set_rates
+from headstart.finetuning.net import compile_net, initial_net, optimizer_of, set_rates, set_training
 from headstart.models.resnet50 import PixelScale
 from headstart.runs.calibration import cross_entropies
 from headstart.runs.history import epoch_line, score
@@ -35,10 +34,9 @@ CHECKPOINTED = ("best", "history", "best_epoch", "precision")
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned net and its training."""
+    """A net after its best epoch (with the seed's method, the last one), and the figures of its training."""
 
     net: ResNet
-    """After its best epoch; after the last with the seed's method."""
     scale: PixelScale
     history: list[dict[str, float]]
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
@@ -50,7 +48,6 @@ class Tuned:
     train_images: int
     """Readable images in an epoch."""
     unreadable: frozenset[int]
-    """Rows that were left out."""
     precision: str
 
 
@@ -71,18 +68,8 @@ def finetune(
     epoch by validation. The method "seed" repeats a widely copied script exactly: Adam at a constant rate, squashed
     pictures with pixels in [0, 1], and nothing else.
 
-    Args:
-        manifest: the images; those of train and val are used.
-        config: the settings.
-        device: where to train.
-        checkpoint: where the state is kept after each epoch, so that a stopped training can go on; None keeps nothing.
-        group: the processes that train together, each with its share of every batch; all get the same net.
-
-    Raises:
-        SettingsError: a batch cannot be divided among the processes.
-        DataError: fewer than two images of the training split are readable.
-        WeightsError: the weights cannot be loaded.
-        RunError: the head to start from does not fit.
+    The checkpoint keeps the state after each epoch, so that a stopped training can go on. Each process of a group takes
+    its share of every batch, and all get the same net.
     """
     group = group or Group()
     require(config, "batch_size", config.batch_size % group.size == 0, f"a multiple of {group.size}, the processes")
@@ -104,13 +91,11 @@ class _Tuner:
     group: Group
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
-    """State of the net after its best epoch."""
     best_epoch: int = 0
     precision: str = "fp32"
     steps: int = 0
     seconds: float = 0.0
-    step_seconds: float = 0.0
-    """The part of `seconds` without validation."""
+    step_seconds: float = 0.0  # the part of `seconds` without validation
 
     def __post_init__(self) -> None:
         config, train = self.config, rows_of(self.manifest, "train")
@@ -147,9 +132,8 @@ class _Tuner:
         )
 
     def _begin(self) -> None:
-        """Takes up the checkpoint; without one, chooses the precision."""
-        saved = self.checkpoint.load() if self.checkpoint else None
-        if saved:
+        """Restores the state of the checkpoint; without one, chooses the precision."""
+        if saved := self.checkpoint.load() if self.checkpoint else None:
             self._restore(saved)
             return
         if self.strong:
@@ -183,9 +167,8 @@ class _Tuner:
         group, total, trained = self.group, 0.0, 0
         size, crops = self.config.batch_size // group.size, random_crops(self.config, epoch)
         batches = self.images.batches(group.share(rows), size, crops)
-        with bar(
-            len(rows), f"fine-tuning, epoch {epoch}/{self.config.epochs}", "images", shown=group.leads
-        ) as progress:
+        title = f"fine-tuning, epoch {epoch}/{self.config.epochs}"
+        with bar(len(rows), title, "images", shown=group.leads) as progress:
             for (batch_rows, pixels), images in group.in_step(batches, self.images.none()):
                 progress.update(images)
                 if images < 2:  # BatchNorm cannot learn from one image
@@ -222,8 +205,9 @@ class _Tuner:
         rows, probabilities = predict(self.net, self.scale, self.images, val, self.device, self.group)
         if not len(rows):
             return math.nan, math.nan
-        labels, predicted = self.manifest.labels[rows], probabilities.argmax(axis=1)
-        return float(cross_entropies(probabilities, labels).mean()), float((predicted == labels).mean())
+        labels = self.manifest.labels[rows]
+        accuracy = (probabilities.argmax(axis=1) == labels).mean()
+        return float(cross_entropies(probabilities, labels).mean()), float(accuracy)
 
     def _state(self) -> dict[str, Any]:
         """All that decides the rest of the training."""

@@ -30,7 +30,6 @@ class RandomCrop:
     """How a training picture becomes a square, another one for each key."""
 
     image_px: int
-    """Side of the square."""
     mirrored: bool
     """Whether every second picture, at random, is mirrored."""
     key: tuple[int, ...]
@@ -38,7 +37,6 @@ class RandomCrop:
     jittered: bool = False
     """Whether the colours change."""
     scale: tuple[float, float] = SCALE
-    """Share of the picture's area that is kept."""
     decoded_for: Geometry | None = None
     """The plain view that is made from the same decoded picture; it decides at what size the picture is decoded."""
 
@@ -80,8 +78,7 @@ def jitter(generator: np.random.Generator, image: Image.Image) -> Image.Image:
         functional.adjust_saturation,
         functional.adjust_hue,
     )
-    middles = (1.0, 1.0, 1.0, 0.0)
-    amounts = [middle + generator.uniform(-width, width) for middle, width in zip(middles, JITTER, strict=True)]
+    amounts = [middle + generator.uniform(-width, width) for middle, width in zip((1, 1, 1, 0), JITTER, strict=True)]
     for index in generator.permutation(len(changes)):
         image = changes[index](image, amounts[index])
     return image

@@ -46,7 +46,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""For each EXIF orientation except 1, the turn that sets the picture upright."""
+"""The turn that sets a picture upright, by its EXIF orientation."""
 
 BILINEAR = Image.Resampling.BILINEAR
 """Antialiased in Pillow, at any scale."""
@@ -76,7 +76,6 @@ class Geometry:
     """The transform of validation, test and plain features: resize and crop."""
 
     image_px: int
-    """Side of the square."""
     resize: Literal["crop", "squash"]
     """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
     shorter_px: int
@@ -111,8 +110,7 @@ class Geometry:
     def square(self, image: Image.Image) -> Image.Image:
         """Resizes all of a picture and crops it, as torchvision does, to the same values.
 
-        Extreme shapes would grow without bound, so they are cropped first: the same filter at the same places, but
-        Pillow may exchange its two directions and so round differently.
+        Extreme shapes would grow without bound, so they are cropped first; Pillow may then round differently.
         """
         scaled = self.scaled_size(*image.size)
         if max(scaled) > EXTREME * self.image_px:
@@ -133,9 +131,6 @@ def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint
 
     Returns:
         (image_px, image_px, 3) uint8, RGB, for each transform.
-
-    Raises:
-        UnreadableImage: empty, truncated, damaged, too large, or no image at all.
     """
     with _opened(data) as image:
         if draft_px := transforms[0].draft_px(*image.size):
@@ -146,11 +141,7 @@ def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint
 
 
 def small(data: bytes, longest_px: int) -> Image.Image:
-    """The whole picture for people to look at: RGB, upright, no side longer than `longest_px`, never enlarged.
-
-    Raises:
-        UnreadableImage: as for `decode`.
-    """
+    """The whole picture for people to look at: RGB, upright, no side longer than `longest_px`, never enlarged."""
     with _opened(data) as image:
         image.draft(None, (2 * longest_px, 2 * longest_px))
         picture = to_rgb(_upright(image)).copy()  # or it would end when the file is closed

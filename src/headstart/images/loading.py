@@ -33,7 +33,6 @@ class Loaded:
 
     row: int
     view: int
-    """Number of the view; 0 where there is one."""
     digest: bytes
     """BLAKE2b of the file's bytes; empty if they could not be read."""
     pixels: NDArray[np.uint8] | None
@@ -58,13 +57,9 @@ def default_workers(workers: int) -> int:
 def stream(
     places: Iterable[tuple[int, Place]], transforms: Transform | TransformsOf, workers: int, ahead: int
 ) -> Iterator[Loaded]:
-    """Loads images in the order of `places`; the views of an image follow one another.
+    """Loads images in the order of `places` (row and place of each); the views of an image follow one another.
 
-    Args:
-        places: row and place of each image; the next is taken when its image is asked for, `ahead` images early.
-        transforms: how each image becomes a square, or how it becomes several.
-        workers: decoding threads.
-        ahead: how many images may be decoded or waiting, which bounds the memory.
+    At most `ahead` images are decoded or waiting, which bounds the memory; no more of `places` are taken in advance.
     """
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
@@ -97,11 +92,7 @@ def load(row: int, place: Place, transforms_of: TransformsOf) -> list[Loaded]:
 
 
 def read(place: Place) -> bytes:
-    """Content of an image file.
-
-    Raises:
-        UnreadableImage: it has vanished, or the system refuses to read it.
-    """
+    """Content of an image file; an UnreadableImage if it has vanished or the system refuses to read it."""
     try:
         return _read_member(place) if isinstance(place, Member) else place.read_bytes()
     except FileNotFoundError:
@@ -140,10 +131,8 @@ class Batch:
 
     rows: NDArray[np.int64]
     """(n,) rows of the n ≤ B readable images."""
-    views: NDArray[np.int64]
-    """(n,) numbers of their views."""
-    digests: NDArray[np.uint8]
-    """(n, 16)."""
+    views: NDArray[np.int64]  # (n,)
+    digests: NDArray[np.uint8]  # (n, 16)
     pixels: NDArray[np.uint8]
     """(B, image_px, image_px, 3); black after the first n."""
     reasons: list[str]
@@ -165,13 +154,7 @@ def readable(images: Iterable[Loaded], unreadable: Callable[[Loaded], object]) -
 
 
 def batches(images: Iterable[Loaded], size: int, image_px: int) -> Iterator[Batch]:
-    """Puts images together in their order, `size` in a batch; the last batch may have fewer.
-
-    Args:
-        images: readable or not: unreadable ones count, but take no room in the pixels.
-        size: B.
-        image_px: side of the squares.
-    """
+    """Puts images together in their order, `size` in a batch; unreadable ones count, but take no room in the pixels."""
     rest = iter(images)
     while (batch := _batch(list(islice(rest, size)), size, image_px)).reasons:
         yield batch
@@ -180,8 +163,8 @@ def batches(images: Iterable[Loaded], size: int, image_px: int) -> Iterator[Batc
 def _batch(images: list[Loaded], size: int, image_px: int) -> Batch:
     decoded = [image for image in images if image.pixels is not None]
     pixels = np.zeros((size, image_px, image_px, 3), np.uint8)
-    for place, square in enumerate(image.pixels for image in decoded if image.pixels is not None):
-        pixels[place] = square
+    for index, square in enumerate(image.pixels for image in decoded if image.pixels is not None):
+        pixels[index] = square
     digests = np.frombuffer(b"".join(image.digest for image in decoded), np.uint8).reshape(-1, DIGEST_BYTES)
     rows, views = (np.array([getattr(image, name) for image in decoded], np.int64) for name in ("row", "view"))
     return Batch(rows, views, digests, pixels, [image.reason for image in images])

@@ -8,15 +8,9 @@ SHOWN = 20
 
 
 class Unreadable:
-    """Unreadable images in bounded memory: the first `SHOWN`, and a count for each reason.
-
-    Attributes:
-        first: path and reason of the first `SHOWN`.
-        reasons: the counts.
-    """
+    """Unreadable images in bounded memory: path and reason of the `first`, and how many have each of the `reasons`."""
 
     def __init__(self, images: Iterable[tuple[str, str]] = ()) -> None:
-        """From paths, each with its reason."""
         self.first: list[tuple[str, str]] = []
         self.reasons: Counter[str] = Counter()
         for path, reason in images:
@@ -26,21 +20,12 @@ class Unreadable:
         return self.reasons.total()
 
     def add(self, path: str, reason: str) -> None:
-        """Adds an image."""
         self.reasons[reason] += 1
         if len(self.first) < SHOWN:
             self.first.append((path, reason))
 
     def report(self, images: int, allowed: float) -> int:
-        """Prints the unreadable images.
-
-        Args:
-            images: number of all images, readable or not.
-            allowed: which fraction of them may be unreadable.
-
-        Returns:
-            The exit code: 1 if more are unreadable.
-        """
+        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction of all `images`."""
         for path, reason in self.first:
             print(f"  unreadable: {path}: {reason}")
         if len(self) > SHOWN:

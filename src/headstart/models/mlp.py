@@ -10,11 +10,7 @@ from headstart.errors import RunError
 
 
 def load_head(path: Path, dropout: float) -> nn.Sequential:
-    """A head that was saved as a state_dict; see `plain_head`. `dropout` is not in the file.
-
-    Raises:
-        RunError: the file holds no head.
-    """
+    """A head that was saved as a state_dict, which does not hold `dropout`; see `plain_head`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         head = plain_head(state, dropout)

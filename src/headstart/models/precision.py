@@ -17,11 +17,7 @@ FASTER = 1.15
 
 
 def require_compiler(device: torch.device) -> None:
-    """Checks that torch.compile can work.
-
-    Raises:
-        SettingsError: there is no C++ compiler.
-    """
+    """Raises a SettingsError if torch.compile cannot work."""
     if device.type in COMPILER_NEEDED and not has_compiler():
         raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
 
@@ -33,28 +29,21 @@ def bf16_is_native(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-class BatchSizes:
+class BatchSizes(dict[tuple[Hashable, ...], int]):
     """The batch sizes that fit the memory of a GPU, each tried once."""
-
-    def __init__(self) -> None:
-        self._fitting: dict[tuple[Hashable, ...], int] = {}
 
     def fitting(self, form: Hashable, forward: Forward, size: int, image_px: int, device: torch.device) -> int:
         """See `fitting_batch_size`; `form` distinguishes `forward` from others. Devices but GPUs get `size` itself."""
         if device.type != "cuda":
             return size
         key = form, size, image_px, device
-        if key not in self._fitting:
-            self._fitting[key] = fitting_batch_size(forward, size, image_px, device)
-        return self._fitting[key]
+        if key not in self:
+            self[key] = fitting_batch_size(forward, size, image_px, device)
+        return self[key]
 
 
 def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch.device) -> int:
-    """The size asked for, halved until a batch fits the device's memory, so that a long pass does not fail later.
-
-    Raises:
-        SettingsError: not even one image fits.
-    """
+    """The size asked for, halved until a batch fits the device's memory, so that a long pass does not fail later."""
     while size:
         try:
             forward(torch.zeros((size, image_px, image_px, 3), dtype=torch.uint8, device=device))
@@ -62,9 +51,7 @@ def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch
         except torch.OutOfMemoryError:
             say(f"{device} has no memory for batches of {size} images: halving them.")
             size //= 2
-    raise SettingsError(
-        f"Not even one image fits the memory of {device}. End other programs there, or use --device cpu."
-    )
+    raise SettingsError(f"Not even one image fits the memory of {device}. End other programs, or use --device cpu.")
 
 
 def has_compiler() -> bool:

@@ -51,7 +51,6 @@ def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 IMAGENET = PixelScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""As in the presets of torchvision's weights."""
 ZERO_TO_ONE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pixels as torchvision's ToTensor leaves them."""
 
@@ -67,9 +66,6 @@ def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
         weights: IMAGENET1K_V1 or IMAGENET1K_V2 (downloaded by torchvision once), random, or a .pth file: a state_dict
             by torchvision or by finetune, with any number of classes or without a classifier.
         seed: of random weights.
-
-    Raises:
-        WeightsError: the weights cannot be downloaded, or the file does not hold a ResNet50.
     """
     if weights in PUBLISHED:
         return _download(weights), IMAGENET
@@ -131,10 +127,8 @@ def _first_line(error: Exception) -> str:
 def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
     """A layer or an MLP head with the shapes in the file, for any number of classes; or none."""
     head = {name.removeprefix("fc."): tensor for name, tensor in state.items() if name.startswith("fc.")}
-    if not head:
-        return nn.Identity()
     if "weight" not in head:
-        return plain_head(head)
+        return plain_head(head) if head else nn.Identity()
     classes, width = head["weight"].shape
     return nn.Linear(width, classes)
 
@@ -142,8 +136,7 @@ def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
 def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
     """Writes a state_dict for plain torchvision, with the scale of the pixels and `how_to_load` in its metadata."""
     state = net.state_dict()
-    for name in state:
-        state[name] = state[name].cpu()
+    state.update({name: tensor.cpu() for name, tensor in state.items()})
     state._metadata[METADATA] = {**dataclasses.asdict(scale), "how_to_load": how_to_load(net)}
     torch.save(state, path)
 
@@ -159,10 +152,7 @@ def how_to_load(net: ResNet) -> str:
 
 
 def frozen(net: ResNet) -> ResNet:
-    """Removes the classifier and freezes the rest, in place: normalised (B, 3, H, W) in, (B, D) out.
-
-    Eval mode keeps BatchNorm's statistics from drifting, which they would although no parameter is trained.
-    """
+    """Removes the classifier, freezes the rest and BatchNorm's statistics, in place: (B, 3, H, W) in, (B, D) out."""
     net.fc = nn.Identity()
     return net.eval().requires_grad_(False)
 
@@ -173,17 +163,9 @@ def fast_form(net: ResNet, scale: PixelScale, precision: str, compiled: bool, de
 
 
 def fast_module(net: ResNet, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> nn.Module:
-    """A fast copy of a frozen ResNet50: BatchNorm folded, normalisation inside, channels last, perhaps compiled.
+    """A fast copy of a frozen ResNet50: (B, H, W, 3) uint8 on `device` in, (B, D) float32 on `device` out.
 
-    Args:
-        net: in eval mode; left as it is.
-        scale: of its pixels.
-        precision: fp32, bf16 or fp16.
-        compiled: whether by torch.compile.
-        device: where to run.
-
-    Returns:
-        (B, H, W, 3) uint8 on `device` in, (B, D) float32 on `device` out.
+    BatchNorm is folded, normalisation is inside, and the layout is channels last; `compiled` by torch.compile if asked.
     """
     module = FastBackbone(net, scale, DTYPES[precision]).to(device).eval()
     if not compiled:

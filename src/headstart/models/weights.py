@@ -23,11 +23,7 @@ def known_weights() -> tuple[str, ...]:
 
 
 def weights_digest(weights: str, seed: int) -> str:
-    """What identifies weights, without loading them.
-
-    Raises:
-        WeightsError: `weights` names neither known weights nor a file.
-    """
+    """What identifies weights, without loading them."""
     if weights in PUBLISHED:
         return f"sha256 {PUBLISHED[weights]}"
     if weights == "random":

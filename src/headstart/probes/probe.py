@@ -54,9 +54,6 @@ def probe(features: Features, method: Method, normalize: Literal["standardize", 
         features: with validation images.
         method: see the modules `logistic`, `ridge` and `neighbours`.
         normalize: learned from train.
-
-    Raises:
-        TrainingFailed: there is no validation image.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")

@@ -87,9 +87,8 @@ def save(
         write_csv(folder / "predictions.csv", csv_rows(predictions))
         write_json(folder / "metrics.json", metrics)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
-        raise RunError(
-            f"The run cannot be written to {folder}: {getattr(error, 'strerror', None) or error}."
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
     return load_run(folder)
 
 

@@ -41,7 +41,7 @@ def _largest(block: Any, count: int) -> tuple[Any, Any]:
 def _beside(one: Any, other: Any) -> Any:
     if isinstance(one, np.ndarray):
         return np.concatenate([one, other], axis=1)
-    import torch  # no loading: these are its tensors
+    import torch  # already loaded: these are its tensors
 
     return torch.cat([one, other], 1)
 

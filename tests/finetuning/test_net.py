@@ -5,8 +5,7 @@ import dataclasses
 import torch
 from torchvision.models import resnet50
 
-from headstart.finetuning.net import initial_net
-from headstart.finetuning.optimizer import optimizer_of, set_rates
+from headstart.finetuning.net import initial_net, optimizer_of, set_rates
 from headstart.settings import FinetuneConfig
 
 STRONG = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8)
