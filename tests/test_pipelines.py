@@ -677,15 +677,15 @@ MISTAKES = [
     ("extract", ["--config", "unknown key.toml"], "unknown setting 'colour'"),
     ("extract", ["--config", "no toml.toml"], "no toml.toml is not TOML"),
     ("extract", ["--data", "photos", "--image-px", "16"], "--image-px is 16, but must be at least 32"),
-    ("extract", ["--data", "photos", "--weights", "nowhere.pth"], "--weights nowhere.pth is no file"),
+    ("extract", ["--data", "photos", "--weights", "nowhere.pth"], "--weights nowhere.pth is neither a file nor"),
     ("extract", ["--data", "photos", "--weights", "text.pth"], "text.pth does not hold"),
     ("extract", ["--data", "photos", "--weights", "empty.pth"], "empty.pth does not hold"),
     ("extract", ["--data", "photos", "--weights", "other net.pth"], "other net.pth does not hold"),
-    ("extract", ["--data", "photos", "--weights", "photos"], "--weights photos is no file"),
+    ("extract", ["--data", "photos", "--weights", "photos"], "--weights photos is neither a file nor"),
     ("extract", ["--data", "photos", "--weights", "random", "--device", "cuda"], "sees no such device"),
     ("finetune", [], "No data set is named"),
     ("finetune", ["--data", "nowhere"], "nowhere does not exist"),
-    ("finetune", ["--data", "photos", "--weights", "nowhere.pth"], "--weights nowhere.pth is no file"),
+    ("finetune", ["--data", "photos", "--weights", "nowhere.pth"], "--weights nowhere.pth is neither a file nor"),
     ("finetune", ["--data", "photos", "--weights", "text.pth"], "text.pth does not hold"),
     ("finetune", ["--data", "photos", "--batch-size", "1"], "--batch-size is 1, but must be at least 2"),
     ("finetune", ["--data", "photos", "--weights", "random", "--device", "cuda"], "sees no such device"),
@@ -771,7 +771,7 @@ def test_without_a_network_the_three_ways_on_are_named(wrong, tmp_path, monkeypa
     message = result.err.splitlines()[-1]
     assert "IMAGENET1K_V1 could not be downloaded" in message
     assert "Name or service not known" in message
-    assert all(way in message for way in ("connect to a network", "--weights file.pth", "--weights random"))
+    assert all(way in message for way in ("Connect to a network", "--weights file.pth", "--weights random"))
     assert not list((wrong / "data/features").glob("*.h5*"))
 
 
