@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from headstart.runs.figures import Z_95
+Z_95 = 1.959963984540054
+"""The standard normal's 97.5th percentile: 95% of it lies within plus or minus this."""
 
 
 @dataclass(frozen=True)

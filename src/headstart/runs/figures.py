@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,6 @@ RESAMPLES = 1000
 """Another seed then moves an end by about 2% of the width: the standard error of a normal's 2.5th percentile."""
 SEED = 0
 """Fixed, so that the same predictions always have the same interval."""
-Z_95 = 1.959963984540054
-"""The standard normal's 97.5th percentile: 95% of it lies within plus or minus this."""
 
 
 def predictions_of(manifest: Manifest, rows: npt.NDArray[np.int64], probabilities: npt.NDArray[Any]) -> Predictions:
@@ -119,11 +116,10 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; recommended by Brown, Cai and DasGupta 2001,
     doi:10.1214/ss/1009213286, section 3.1.1.
     """
-    share, shrink = correct / total, Z_95**2 / total
-    centre = (share + shrink / 2) / (1 + shrink)
-    reach = sqrt(share * (1 - share) * shrink + shrink**2 / 4) / (1 + shrink)
-    # Rounding could leave these bounds by a last digit at shares of 0 and 1.
-    return min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
+    from scipy.stats import binomtest  # loads slowly
+
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _bootstrapped(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
