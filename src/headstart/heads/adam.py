@@ -24,11 +24,7 @@ class StackedAdam:
     """
 
     def __init__(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        configs: Sequence[HeadConfig],
-        state: Sequence[Tensor] | None = None,
+        self, parameters: Tensor, gradients: Tensor, configs: Sequence[HeadConfig], state: Sequence[Tensor] = ()
     ) -> None:
         """Changes parameters (K, P), gradients (K, P) and state in place; all configs name the same optimiser."""
         zeros, steps = torch.zeros_like(parameters), torch.zeros(len(parameters), device=parameters.device)

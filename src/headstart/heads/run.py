@@ -1,7 +1,4 @@
-"""A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share.
-
-N images, C classes.
-"""
+"""A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -125,25 +122,16 @@ class CachedRun:
     ) -> None:
         """Tests once, writes the folder of the run, and prints its result.
 
-        Args:
-            head: takes features as they are in the cache; None where a method has no weights.
-            probabilities: of the plain views.
-            averaged: the same as means over views; not called if the run has no `tta`.
-            history: one row per epoch.
-            files: further files for the folder: names, and what writes them.
-            figures: further entries of metrics.json.
+        `head` takes features as they are in the cache; a method without weights has none. `averaged` gives the means
+        over views, and is not called without `tta`. `figures` are further entries of metrics.json.
         """
-        weights = {} if head is None else {"head.pth": lambda path: torch.save(head.state_dict(), path)}
+        weights = {} if head is None else {"head.pth": partial(torch.save, head.state_dict())}
         val, test = self._predictions(probabilities)
         tta = run_figures.figures(*self._predictions(averaged)) if self.tta and averaged else {}
         metrics = self._metrics(head, run_figures.figures(val, test), tta) | figures
+        files = {**(files or {}), **weights}
         run = runs.save(
-            self.folder,
-            files={**(files or {}), **weights},
-            config=self.identity,
-            metrics=metrics,
-            history=history,
-            predictions=test,
+            self.folder, files=files, config=self.identity, metrics=metrics, history=history, predictions=test
         )
         print(f"{self.folder}: {run.summary()}")
         if tta:
@@ -211,7 +199,6 @@ def train(config: HeadConfig) -> Path:
 
     features = run.features(config.memory_gb)
     fitted = training.fit(features, config)
-    seconds = fitted.train_seconds
-    rate = len(features.rows["train"]) * config.epochs / seconds
-    run.save_head(fitted, config, features, images_per_second=rate, train_seconds=seconds)
+    rate = len(features.rows["train"]) * config.epochs / fitted.train_seconds
+    run.save_head(fitted, config, features, images_per_second=rate, train_seconds=fitted.train_seconds)
     return run.folder

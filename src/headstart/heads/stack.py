@@ -1,7 +1,4 @@
-"""MLP heads on features: K of one shape as one matrix, computed and differentiated side by side.
-
-K heads, B rows in a batch, D = 2048 features, C classes, P parameters of one head.
-"""
+"""MLP heads: K of one shape as one matrix, computed and differentiated side by side. P parameters of one head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +12,6 @@ from torch import Tensor, nn
 from headstart.heads.features import Features, Normalization
 from headstart.models.mlp import plain_head
 
-Layer = tuple[Tensor, Tensor]
-"""Weights (K, in, out) and biases (K, 1, out)."""
-
 
 @dataclass(frozen=True)
 class HeadStack:
@@ -27,8 +21,8 @@ class HeadStack:
     """D, the hidden layers', C."""
     parameters: Tensor
     """(K, P): for each layer its weights, then its biases."""
-    layers: list[Layer] = field(init=False, repr=False)
-    """Views of `parameters`."""
+    layers: list[tuple[Tensor, Tensor]] = field(init=False, repr=False)
+    """Weights (K, in, out) and biases (K, 1, out), views of `parameters`."""
 
     def __post_init__(self) -> None:
         sizes = [size for inputs, outputs in pairwise(self.widths) for size in (inputs * outputs, outputs)]

@@ -1,7 +1,4 @@
-"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one.
-
-B rows in a batch, C classes, K heads, P parameters of one head.
-"""
+"""Trains K ≥ 1 heads on features, as one computation; one head is a stack of one."""
 
 import math
 import time
@@ -54,14 +51,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 def fit_quietly(
     features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
 ) -> Fitted:
-    """Trains one head with shuffled batches and cross entropy; `after_epoch` is called with each row of the history.
-
-    Returns:
-        The head after its best epoch. Same seed, same device: the same bits.
-
-    Raises:
-        TrainingFailed: the loss became infinite or NaN.
-    """
+    """Trains one head; `after_epoch` is called with each row of the history. Same seed, same device: the same bits."""
     trainer = Trainer(features, Normalization.fit(features, config.normalize), [config])
     for _ in range(config.epochs):
         trainer.epoch()
@@ -125,7 +115,7 @@ class Trainer:
         self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 
-    def _take(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] | None = None) -> None:
+    def _take(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] = ()) -> None:
         """Goes on with these heads, and with the `state` of their optimiser."""
         self.records, self.heads = records, heads
         self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))

@@ -70,14 +70,10 @@ def random_box(generator: np.random.Generator, width: int, height: int, scale: t
 
 def jitter(generator: np.random.Generator, image: Image.Image) -> Image.Image:
     """Changes brightness, contrast, saturation and hue of an RGB image in random order, as in torchvision."""
-    from torchvision.transforms.v2 import functional  # loads torch
+    # Imported here, since it loads torch.
+    from torchvision.transforms.v2.functional import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
 
-    changes = (
-        functional.adjust_brightness,
-        functional.adjust_contrast,
-        functional.adjust_saturation,
-        functional.adjust_hue,
-    )
+    changes = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
     amounts = [middle + generator.uniform(-width, width) for middle, width in zip((1, 1, 1, 0), JITTER, strict=True)]
     for index in generator.permutation(len(changes)):
         image = changes[index](image, amounts[index])
