@@ -1,6 +1,6 @@
 """Features that are larger than the memory: read from the cache in blocks, the next one while one is worked on.
 
-N images in each of V + 1 views, D = 2048 features. An offset is a row of the views one after the other: v N + image.
+N images in each of V + 1 views. An offset is a row of the views one after the other: v N + image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,4 @@
-"""What heads learn from: cached features on one device, and how they are normalised.
-
-N images, V augmented views of them, M rows of features in memory or in the file, D = 2048 features, B rows in a batch.
-"""
+"""What heads learn from: features on one device, M rows for all views of the N images; and their normalisation."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -31,22 +28,17 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Features:
-    """What a head learns from, on one device.
-
-    Attributes:
-        values: (M, D), as stored: those of the N images, then those of their augmented views.
-        labels: (N,) int64.
-        rows: numbers of the images in each split, ascending; images whose features are not done are in none.
-        classes: names.
-        offsets: (V + 1, N), the row of `values` that holds each view of an image, the plain one first; -1 where a view
-            is missing. None without augmented views.
-    """
+    """What a head learns from, on one device."""
 
     values: Tensor | FeatureFile
+    """(M, D), as stored: those of the N images, then those of their augmented views."""
     labels: Tensor
+    """(N,) int64."""
     rows: dict[str, Tensor]
+    """Numbers of the images in each split, ascending; images whose features are not done are in none."""
     classes: tuple[str, ...]
     offsets: Tensor | None = None
+    """(V + 1, N), the row of `values` of each view, the plain one first, -1 if it is missing; None without views."""
 
     @classmethod
     def load(

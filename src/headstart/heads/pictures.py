@@ -1,4 +1,4 @@
-"""Charts of many heads: a sweep over settings, and accuracy against the number of training images. T heads."""
+"""Charts of many heads: a sweep over settings, and accuracy against the number of training images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,7 @@ def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path
     """Validation accuracy of every head of a sweep, against each setting of which several values were tried.
 
     The panels share one axis, which shows where most heads are; a triangle at its lower end is a head further down.
-
-    Args:
-        trials: (T,), each with all settings by name, as numbers or words, and with val_accuracy, in [0, 1] or NaN, and
-            status: finished, dropped (by halving) or failed. Failed ones are counted, not drawn.
-        winner: which of the trials was chosen, 0..T-1; not a failed one.
-        path: the PNG file to write.
+    `trials` and `winner` are those of `leaderboard.trials_and_winner`. Failed heads are counted, not drawn.
     """
     names = [name for name in trials[0] if name not in RESULTS]
     varied = [name for name in names if len({trial[name] for trial in trials}) > 1] or names[:1]
@@ -65,9 +60,7 @@ def accuracy_by_training_images(points: Sequence[Mapping[str, Any]], path: Path)
 def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: Axes) -> None:
     """Validation and test accuracy against the number of training images: the mean over seeds, and their deviation.
 
-    Args:
-        points: at least one, each with train_images (1 or more), val_accuracy and test_accuracy (in [0, 1]; None or NaN
-            where there is no such split). Those of equal train_images differ in their seeds.
+    Each point has train_images, val_accuracy and test_accuracy: None or NaN where there is no such split.
     """
     axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation")
     _curve_over_seeds(axes, points, "val_accuracy", color=PALETTE[0], label="validation", linestyle="--")

@@ -1,7 +1,4 @@
-"""Many heads at once: a grid of settings, the worse half dropped on the way, the best head by validation.
-
-K heads; heads of one setting differ only in their seed. P parameters of one head.
-"""
+"""Many heads at once: a grid of settings, the worse half dropped on the way, the best head by validation."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +20,7 @@ STACK_BYTES = 2**24
 """Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
 in every step, so that heads of the default shape are faster one after the other."""
 COPIES = 5
-"""Tensors of P numbers that a head needs while it trains: weights, gradients, two moments, the best weights."""
+"""Tensors of a head's size that its training needs: weights, gradients, two moments, the best weights."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,6 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
 
     With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs.
     Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
-
-    Raises:
-        TrainingFailed: there is no validation image to choose by, or all heads that were left failed.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")

@@ -120,17 +120,10 @@ class Geometry:
 
 
 def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint8]]:
-    """Pixels of one image file, decoded once.
+    """Upright RGB pixels (image_px, image_px, 3) of one image file for each transform, decoded once.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first
-    frame. ICC profiles are ignored, as torchvision's presets ignore them.
-
-    Args:
-        data: content of the file, in one of `FORMATS`.
-        transforms: at least one; the first says at what size the picture is decoded.
-
-    Returns:
-        (image_px, image_px, 3) uint8, RGB, for each transform.
+    Transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first frame, and ICC profiles are
+    ignored, as torchvision's presets ignore them. The first transform says at what size the picture is decoded.
     """
     with _opened(data) as image:
         if draft_px := transforms[0].draft_px(*image.size):

@@ -1,7 +1,4 @@
-"""Files → pixels in threads: in order, in bounded memory, and past every unreadable image.
-
-Pillow releases Python's lock while it decodes and resizes, so threads use all cores. B images in a batch.
-"""
+"""Files → pixels in threads, which use all cores, since Pillow releases Python's lock. B images in a batch."""
 
 import os
 import time

@@ -1,7 +1,4 @@
-"""ResNet50: loading and saving weights, freezing, and a fast form from pixels to pooled features.
-
-B images in a batch, D = 2048 features.
-"""
+"""ResNet50: its weights, and a fast form from pixels to pooled features. B images in a batch, D = 2048 features."""
 
 import copy
 import dataclasses
@@ -54,7 +51,6 @@ IMAGENET = PixelScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ZERO_TO_ONE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pixels as torchvision's ToTensor leaves them."""
 
-
 Forward = Callable[[Tensor], Tensor]
 """Pixels (B, H, W, 3) uint8 → features (B, D) float32."""
 
@@ -62,10 +58,8 @@ Forward = Callable[[Tensor], Tensor]
 def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
     """A whole ResNet50 with its classifier `fc`, on the CPU, in training mode; and the scale of its pixels.
 
-    Args:
-        weights: IMAGENET1K_V1 or IMAGENET1K_V2 (downloaded by torchvision once), random, or a .pth file: a state_dict
-            by torchvision or by finetune, with any number of classes or without a classifier.
-        seed: of random weights.
+    Besides the names in `known_weights`, `weights` may be a .pth file: a state_dict by torchvision or by finetune, with
+    any number of classes or without a classifier. `seed` is that of random weights.
     """
     if weights in PUBLISHED:
         return _download(weights), IMAGENET

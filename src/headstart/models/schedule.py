@@ -4,13 +4,9 @@ import math
 
 
 def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
-    """What the learning rate is multiplied by.
+    """Factor of the learning rate in step 0 … steps − 1; it rises in a line for the fraction `warmup` of the steps.
 
-    Args:
-        step: 0 … steps − 1.
-        steps: of the whole training.
-        warmup: fraction of them in which the rate rises in a line.
-        schedule: constant, or cosine: down to 0. Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5.
+    Source of the cosine, which then falls to 0: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5.
     """
     rising = warmup * steps
     if step < rising:

@@ -1,7 +1,4 @@
-"""Multinomial logistic regression by L-BFGS, for one penalty after the other, from the strongest to the weakest.
-
-n rows, D = 2048 features, C classes.
-"""
+"""Multinomial logistic regression by L-BFGS, for one penalty after the other, from the strongest to the weakest."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,14 +32,7 @@ class Problem:
     """
 
     def __init__(self, features: Features, normalization: Normalization, moments: Moments, rows: Tensor) -> None:
-        """Rotates the rows that are in memory.
-
-        Args:
-            features: on the device that is to compute.
-            normalization: of the features.
-            moments: of about these rows; they shape the coordinates, not the result.
-            rows: (n,) to learn from.
-        """
+        """Learns from `rows` (n,); `moments`, of about the same rows, shape the coordinates, not the result."""
         squares, self.axes = moments.axes
         self.features, self.normalization, self.rows = features, normalization, rows
         self.mean, self.axes32 = moments.mean, self.axes.float()
@@ -72,11 +62,8 @@ class Problem:
     def path(self, penalties: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
         """Minimises Σ −log p(label) + penalty/2 · |W|² for one penalty after the other, each from where the last ended.
 
-        scikit-learn's C is 1 / penalty, or 2 / penalty for two classes, of which it has one column of weights; the bias
-        b is not penalised.
-
-        Yields:
-            W (D, C) and b (C,) in float64, for each penalty.
+        Yields W (D, C) and b (C,) in float64; b is not penalised. scikit-learn's C is 1 / penalty, or 2 / penalty for
+        two classes, of which it has one column of weights.
         """
         for penalty in penalties:
             self._minimize(penalty)

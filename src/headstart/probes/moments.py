@@ -1,7 +1,4 @@
-"""Sums over features from which least squares follows, and the axes along which features are uncorrelated.
-
-n rows, D = 2048 features, C classes.
-"""
+"""Sums over features from which least squares follows, and the axes along which features are uncorrelated."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,17 +12,14 @@ from headstart.heads.features import Features, Normalization
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over rows, in float64: those of two sets of rows add up to those of both.
-
-    Attributes:
-        counts: (C,) rows of each class.
-        sums: (C, D) of the features of each class.
-        products: (D, D) of the outer products of the features with themselves.
-    """
+    """Sums over rows, in float64: those of two sets of rows add up to those of both."""
 
     counts: Tensor
+    """(C,) rows of each class."""
     sums: Tensor
+    """(C, D) of the features of each class."""
     products: Tensor
+    """(D, D) of the outer products of the features with themselves."""
 
     @classmethod
     def from_features(cls, features: Features, normalization: Normalization, rows: Tensor) -> "Moments":

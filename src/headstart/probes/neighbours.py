@@ -1,7 +1,4 @@
-"""k-nearest neighbours: what the features say before anything is trained.
-
-n query rows, M rows in memory, D = 2048 features, C classes.
-"""
+"""k-nearest neighbours: what the features say before anything is trained."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,17 +20,9 @@ QUERIES = 2**13
 def probabilities(
     features: Features, normalization: Normalization, memory: Tensor, queries: Tensor, neighbours: Sequence[int]
 ) -> list[Tensor]:
-    """Votes of the nearest neighbours for their classes, each with the weight exp(cosine / TEMPERATURE).
+    """Votes (n, C) of the nearest neighbours in the rows `memory`, each with the weight exp(cosine / TEMPERATURE).
 
-    Args:
-        features: on the device that is to compute.
-        normalization: of the features, before they are brought to length 1.
-        memory: (M,) rows with known labels.
-        queries: (n,) rows.
-        neighbours: how many vote; all of the memory if there are fewer.
-
-    Returns:
-        (n, C) for each number of neighbours.
+    For `queries` (n,), once for each number of neighbours; all of the memory votes if it has fewer rows.
     """
     classes, labels = len(features.classes), features.labels[memory]
     votes: list[list[Tensor]] = [[] for _ in neighbours]

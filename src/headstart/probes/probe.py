@@ -1,7 +1,4 @@
-"""The papers' protocols for judging features: chosen on validation, fitted again on train and validation, tested once.
-
-n rows, D = 2048 features, C classes.
-"""
+"""The papers' protocols for judging features: choose on validation, learn from train and validation, test once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,13 +45,7 @@ class Probed:
 
 @kept_memory()
 def probe(features: Features, method: Method, normalize: Literal["standardize", "l2", "none"]) -> Probed:
-    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together.
-
-    Args:
-        features: with validation images.
-        method: see the modules `logistic`, `ridge` and `neighbours`.
-        normalize: learned from train.
-    """
+    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together."""
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
     methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}

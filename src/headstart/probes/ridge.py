@@ -1,7 +1,4 @@
-"""Ridge regression of the classes on the features, in closed form.
-
-n rows, D = 2048 features, C classes, L penalties.
-"""
+"""Ridge regression of the classes on the features, in closed form."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,13 +12,10 @@ PENALTIES = tuple(float(10.0**power) for power in torch.linspace(9, -6, 61, dtyp
 
 
 def path(moments: Moments, penalties: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Least squares with one penalty after the other, from one eigendecomposition.
+    """Minimises Σ |y − xW − b|² + penalty · |W|² for targets y of 0 and 1; one eigendecomposition for all penalties.
 
-    Minimises Σ |y − xW − b|² + penalty · |W|² for targets y of 0 and 1; b is not penalised.
+    Yields W (D, C) and b (C,) in float64; b is not penalised.
     Source: Hastie, Tibshirani and Friedman 2009, The Elements of Statistical Learning, equations 3.44 and 3.47.
-
-    Yields:
-        W (D, C) and b (C,) in float64, for each penalty.
     """
     squares, axes = moments.axes
     targets = axes.T @ _targets(moments)
