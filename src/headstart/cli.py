@@ -43,10 +43,7 @@ PROGRAMS: dict[str, type] = {
 def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
     """Runs a program and exits: 0 or what `main` returns, 2 for a user's error, 130 after Ctrl-C.
 
-    Args:
-        main: the program; it returns its exit code, None for 0.
-        config_type: the dataclass of its settings.
-        on_interrupt: what to print after Ctrl-C about going on.
+    After Ctrl-C it prints `on_interrupt`, which says how to go on.
     """
     _set_up_process()
     try:
@@ -97,12 +94,7 @@ def _set_up_process() -> None:
 
 
 def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
-    """The settings of one program, from its TOML file and its flags.
-
-    Raises:
-        SettingsError: the file or one of its keys is unknown, or a value is out of range.
-        SystemExit: a flag is unknown or cannot be read (0 after `--help`).
-    """
+    """The settings of one program, from its TOML file and its flags; SystemExit where a flag cannot be read."""
     import tyro
 
     finder = ArgumentParser(add_help=False, allow_abbrev=False)
@@ -115,12 +107,7 @@ def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
 def read_toml(name: str, config_type: type) -> list[str]:
     """The settings that a TOML file has for one program, as flags; the program's own table overrides shared keys.
 
-    Args:
-        name: a name in pipelines/configs, or a path that ends in .toml.
-        config_type: one of `PROGRAMS`.
-
-    Raises:
-        SettingsError: there is no such file, it is not TOML, or has a key that no program (or not this one) has.
+    `name` is one in pipelines/configs, or a path that ends in .toml; `config_type` is one of `PROGRAMS`.
     """
     path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
     if not path.is_file():

@@ -38,10 +38,7 @@ def list_archives(pattern: str) -> list[Manifest]:
     """Images of tar archives, a part for each archive; paths are relative to the folder that holds all of them.
 
     The split is a word of the archive's name, or else of a folder's below that which all share: `train-000.tar`,
-    `imagenet-val-000.tar`, `2020/test/000.tar`.
-
-    Args:
-        pattern: an archive, or several: `shards/train-{000..099}.tar`, `shards/*.tar`.
+    `imagenet-val-000.tar`, `2020/test/000.tar`. The pattern names one or several: `shards/train-{000..099}.tar`.
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
@@ -90,12 +87,7 @@ def place_of(path: str) -> Place:
 
 
 def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
-    """Paths of the images in an archive, which begin with the archive's path.
-
-    Args:
-        archive: its path.
-        left_out: counts the other members, by suffix.
-    """
+    """Paths of the images in an archive, which begin with the archive's path; counts other members by suffix."""
     index = tar_index.index_of(archive, os.stat(archive))
     left_out.update(tar_index.left_out(index))
     return (f"{archive}/{os.fsdecode(name)}" for name in index["names"].tolist())

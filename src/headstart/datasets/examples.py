@@ -14,17 +14,9 @@ from headstart.support.progress import bar
 
 
 def prepare(source: str, folder: str) -> str:
-    """Writes a data set unless it is there.
+    """Writes digits or cifar10 (none: the user's own data) into a folder, unless it is there; says what was done.
 
-    Args:
-        source: digits, cifar10, or none for the user's own data.
-        folder: where to write it; it appears only when it is complete.
-
-    Returns:
-        What was done, as one line of text.
-
-    Raises:
-        DataError: the download failed, or the folder cannot be written.
+    The folder appears only when it is complete.
     """
     target = Path(folder)
     if target.exists():

@@ -85,12 +85,8 @@ def warn_of_other_files(top: Path, suffixes: Counter[str]) -> None:
 def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Yields files below a folder by name; follows links, but skips hidden files and folders that contain themselves.
 
-    Only the names in one folder at a time are in memory.
-
-    Args:
-        folder: where to start.
-        relative: the beginning of the paths that are given.
-        above: identities of the folders that contain this one.
+    Only the names in one folder at a time are in memory. `relative` is the beginning of the paths that are given,
+    `above` the identities of the folders that contain this one.
     """
     identity = _identity(folder)
     if identity in above:

@@ -18,13 +18,9 @@ def rows_of(manifest: Manifest, split: str) -> NDArray[np.int64]:
 
 
 def stratified(labels: NDArray[np.integer], rows: NDArray[np.int64], count: int | None, seed: int) -> NDArray[np.int64]:
-    """A random part of these rows in which each class keeps its share, at least one image each.
+    """About `count` of the rows (None: all), at random; each class keeps its share, at least one image each.
 
-    Args:
-        labels: (N,) of all images.
-        rows: to choose from.
-        count: how many, about; None or more than there are: all.
-        seed: of the choice.
+    `labels` (N,) are those of all images.
     """
     if count is None or count >= len(rows):
         return rows
@@ -40,16 +36,8 @@ def stratified(labels: NDArray[np.integer], rows: NDArray[np.int64], count: int 
 def draw_splits(paths: NDArray[np.bytes_], given: NDArray[np.uint8], missing: set[int], seed: int) -> NDArray[np.uint8]:
     """Splits where the data has none: 10% of the training images to a missing test split, 10% to a missing val split.
 
-    An image's place depends on (seed, path) alone, so adding images moves none from train to test.
-
-    Args:
-        paths: (N,) relative paths.
-        given: (N,) splits as the data says them, `TRAIN` where it says nothing.
-        missing: which of `VAL` and `TEST` the data lacks.
-        seed: another seed, other splits.
-
-    Returns:
-        (N,) splits.
+    An image's place depends on (seed, path) alone, so adding images moves none from train to test. `given` (N,) are the
+    splits as the data says them, `TRAIN` where it says nothing; `missing` are those of `VAL` and `TEST` it lacks.
     """
     splits = given.copy()
     if missing:

@@ -36,12 +36,7 @@ Span = tuple[int, int]
 
 
 def index_of(archive: str, status: os.stat_result) -> Index:
-    """The index of an archive, read again only if the archive has changed.
-
-    Args:
-        archive: its path.
-        status: size and time of the archive.
-    """
+    """The index of an archive, read again only if the archive has changed: its size or time."""
     key = f"{FORMAT} {os.path.abspath(archive)} {identity(status)}"
     kept = INDEXES / f"{blake2b(os.fsencode(key), digest_size=16).hexdigest()}.npz"
     try:

@@ -13,12 +13,10 @@ from headstart.errors import DataError
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
-    """Yields paths of images, always in the same order; memory does not grow.
+    """Yields paths of images, always in the same order; memory does not grow. Counts other files by suffix.
 
-    Args:
-        source: a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path,
-            relative to its own folder; tar archives (see `archives.archives_of`); or an image.
-        left_out: counts the other files of a folder or an archive, by suffix.
+    The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path,
+    relative to its own folder; tar archives (see `archives.archives_of`); or an image.
     """
     left_out = Counter() if left_out is None else left_out
     try:

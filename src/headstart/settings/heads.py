@@ -112,11 +112,7 @@ class SweepConfig(TrainingConfig, FeaturesConfig):
         self.heads()
 
     def heads(self) -> list[HeadConfig]:
-        """Every combination as the settings of a head, each once, seeds of one setting side by side.
-
-        Raises:
-            SettingsError: a value is out of range.
-        """
+        """Every combination as the settings of a head, each once, seeds of one setting side by side."""
         names = [field.name for field in dataclasses.fields(HeadConfig) if field.name not in PLACES]
         columns = {name: getattr(self, name) for name in names}
         columns |= {"hidden": tuple(map(_widths, self.hidden)), "tta": (self.tta,)}

@@ -18,10 +18,8 @@ import numpy as np
 def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
     """Yields a path to write to; the file gets its name, and replaces an older one, when all of it is on the disk.
 
-    Args:
-        path: the name of the finished file.
-        temporary: the name until then, in the same folder, if only one process at a time writes it: what a killed one
-            left is removed. By default it contains the process's number.
+    `temporary`, for files that one process at a time writes, is a fixed name in the same folder: what a killed process
+    left there is removed. By default the name contains the process's number.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
@@ -51,9 +49,7 @@ def _sync(path: Path) -> None:
 def open_locked(path: Path) -> BufferedRandom:
     """Opens a file for one writer; created if missing. Closing it, or the end of the process, unlocks it.
 
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError: it cannot be opened, or its file system has no locks.
+    BlockingIOError: another process holds it. OSError: it cannot be opened, or its file system has no locks.
     """
     while True:
         file = path.open("a+b")

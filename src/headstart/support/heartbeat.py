@@ -22,19 +22,11 @@ _ENDED = -(2**40)
 class Heartbeat:
     """A thread that shows that this process is alive, and watches the next one; use it as a context manager.
 
-    Attributes:
-        lost: a sentence on the process that has ended too early; empty while there is none.
+    `lost` is a sentence on the process that has ended too early; empty while there is none.
     """
 
     def __init__(self, store: Any, rank: int, size: int, node: int) -> None:
-        """Does not beat yet.
-
-        Args:
-            store: the key-value store; a clone of it is used, since a client serves one thread at a time.
-            rank: number of this process.
-            size: how many there are.
-            node: number of the machine.
-        """
+        """Does not beat yet. A clone of the store is used, since a client serves one thread at a time."""
         self.lost = ""
         self._store, self._rank, self._size, self._node = store.clone(), rank, size, node
         self._next, self._count, self._silent = (rank + 1) % size, 0, 0

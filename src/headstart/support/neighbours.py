@@ -10,11 +10,9 @@ import numpy as np
 
 
 def nearest(blocks: Iterable[Any], count: int) -> tuple[Any, Any]:
-    """The largest similarities of each query (n, k), largest first, and the positions of their rows (n, k) int64.
+    """The k = `count` largest similarities of each query (n, k), in order, and the positions of their rows (n, k).
 
-    Args:
-        blocks: at least one (n, m) of the similarities of all queries to the next m rows; one is in memory at a time.
-        count: k; all rows if there are fewer.
+    Each block (n, m), of at least one, holds the similarities of all queries to the next m rows.
     """
     values, positions, seen = None, None, 0
     for block in blocks:

@@ -81,10 +81,8 @@ class Team:
     def claim_rows(self, rows: NDArray[np.int64], run_length: int) -> Iterator[int]:
         """Rows for this process, one after the other, claimed when they are needed: a slow process gets fewer.
 
-        Args:
-            rows: (n,) ascending, the same in all processes; each row goes to one of them. Nodes claim blocks of
-                `NODE_ROWS` rows of the cache, the processes of a node runs of `run_length` of these.
-            run_length: how many are claimed at once.
+        `rows` (n,) are ascending and the same in all processes; each goes to one of them. Nodes claim blocks of
+        `NODE_ROWS` rows of the cache, the processes of a node runs of `run_length` of these.
         """
         if self.store is None:
             yield from rows.tolist()
@@ -121,11 +119,7 @@ class Team:
 
 @contextmanager
 def join() -> Iterator[Team]:
-    """The team that this process is of, by the variables that torchrun sets; it must stay for as long as it works.
-
-    Raises:
-        ProcessLost: another process has ended, or the connection to it.
-    """
+    """The team of this process, by the variables that torchrun sets; ProcessLost where another process has ended."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Team()
         return
