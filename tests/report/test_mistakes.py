@@ -69,20 +69,20 @@ def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_the
         other.classes[::-1],
     )
     for second in (other, renamed):
-        found = disagreement(one, second)
-        assert found.compared == 200
+        compared, of_one, of_second = disagreement(one, second)
+        assert compared == 200
         said = {path: second.classes[label] for path, label in zip(second.paths, second.predicted, strict=True)}
         expected = {
             path for path, label in zip(one.paths, one.predicted, strict=True) if said[path] != one.classes[label]
         }
-        assert {one.paths[place] for place in found.one} == expected
-        assert [one.paths[place] for place in found.one] == [second.paths[place] for place in found.other]
-        surety = np.minimum(one.confidence[found.one], second.confidence[found.other])
+        assert {one.paths[place] for place in of_one} == expected
+        assert [one.paths[place] for place in of_one] == [second.paths[place] for place in of_second]
+        surety = np.minimum(one.confidence[of_one], second.confidence[of_second])
         assert (np.diff(surety) <= 0).all()
 
 
 def test_models_tested_on_different_images_are_compared_on_what_they_share():
     one, other = some_predictions(images=50), some_predictions(images=80)
-    assert disagreement(one, other).compared == 50
+    assert disagreement(one, other)[0] == 50
     strangers = Predictions([f"x{path}" for path in one.paths], one.labels, one.predicted, one.confidence, one.classes)
-    assert disagreement(strangers, other).compared == 0
+    assert disagreement(strangers, other)[0] == 0

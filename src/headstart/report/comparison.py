@@ -38,15 +38,12 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs of a data set, compared; best validation accuracy first."""
+    """All runs of a data set, best validation accuracy first; of these, the first frozen and the first fine-tuned."""
 
     ranking: tuple[ComparedRun, ...]
     reference: Run | None
-    """The first on frozen features."""
     finetuned: Run | None
-    """The first that is fine-tuned."""
     sentence: str
-    """See `verdict.sentence`."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -62,9 +59,8 @@ class Comparison:
 def compare(runs: Sequence[Run]) -> Comparison:
     """Ranks runs of one data set, at least one, by validation and compares each with the best on frozen features.
 
-    The reference and the fine-tuned run of the sentence are chosen before any test image is read, so that their
-    difference is unbiased. The other differences are not corrected for their number: of twenty runs that are as good as
-    the reference, one will look different.
+    The difference in the sentence is unbiased: its runs are chosen before any test image is read. The others are not
+    corrected for their number: of twenty runs that are as good as the reference, one will look different.
     """
     ordered = ranked(runs)
     reference = next((run for run in ordered if run.is_frozen), None)

@@ -65,50 +65,35 @@ def calibration(rank: int, predictions: Predictions) -> str:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Where the images of one class lie among all."""
+    """Where the images of one class lie; `style` is which of the `MAX_COLOURS` colours and forms its points have."""
 
     name: str
     images: int
     style: int
-    """Which of the `MAX_COLOURS` colours and forms its points have."""
     svg: str
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Test images in the plane of their features."""
+    """N test images of C classes in the plane of their features; `shares` of the variance lie along its axes."""
 
     svg: str
     images: int
-    """N."""
     classes: int
-    """C."""
     coloured: bool
     """Whether the classes are few enough for a colour each."""
     panels: list[ClassMap]
     """Of all classes that have images where they have colours, else of the largest."""
     shares: tuple[float, float]
-    """Of the variance, along both axes."""
 
 
 def feature_map(plane: Array, labels: npt.NDArray[np.integer], names: Sequence[str], shares: Array) -> FeatureMap:
-    """Draws points by class.
-
-    Args:
-        plane: (N, 2).
-        labels: (N,), in 0..C-1.
-        names: (C,).
-        shares: (2,) of the variance, along both axes.
-    """
+    """Draws points (N, 2) by class, with labels (N,) in 0..C-1 and names (C,); for `shares` (2,) see `FeatureMap`."""
     images, coloured = np.bincount(labels, minlength=len(names)), len(names) <= MAX_COLOURS
     largest = np.argsort(-images, kind="stable")[: len(names) if coloured else MAX_PANELS]
     styles = {int(label): int(label) if coloured else 0 for label in sorted(largest) if images[label]}
-    panels = [
-        ClassMap(
-            names[label], int(images[label]), style, _map(plane, {style: labels == label}, f"Images of class {label}")
-        )
-        for label, style in styles.items()
-    ]
+    maps = {label: _map(plane, {style: labels == label}, f"Images of class {label}") for label, style in styles.items()}
+    panels = [ClassMap(names[label], int(images[label]), styles[label], maps[label]) for label in styles]
     groups = {style: labels == label for label, style in styles.items()} if coloured else {}
     everything = _map(plane, groups, "Map of the test images by their features", width_inches=5.6, cloud=not coloured)
     return FeatureMap(everything, len(labels), len(names), coloured, panels, (float(shares[0]), float(shares[1])))

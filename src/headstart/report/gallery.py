@@ -29,10 +29,9 @@ class PredictedClass:
 
 @dataclass(frozen=True)
 class Card:
-    """An image, its class, and what models predicted for it."""
+    """An image, its class, and what models predicted for it; no picture where it could not be read."""
 
     picture: str | None
-    """A data URI, or None where the image could not be read."""
     path: str
     truth: str
     predicted: tuple[PredictedClass, ...] = ()
@@ -61,12 +60,12 @@ class Disagreements:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A line of the table of classes; NaN where there is nothing to divide by."""
+    """A line of the table of classes."""
 
     name: str
     images: int
-    figures: list[tuple[float, float, float]]
-    """Precision, recall and F1 of each model."""
+    figures: list[list[float]]
+    """Precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
 def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
@@ -76,11 +75,10 @@ def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
 
 def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> Disagreements:
     """What two models predict for the images on which they differ."""
-    apart = disagreement(one, other)
-    pairs = list(zip(apart.one, apart.other, strict=True))
-    cards = [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in pairs[:DISAGREEMENTS]]
-    right = int(one.right[apart.one].sum()), int(other.right[apart.other].sum())
-    return Disagreements(apart.compared, len(pairs), *right, cards)
+    compared, first, second = disagreement(one, other)
+    shown = zip(first[:DISAGREEMENTS], second, strict=False)
+    cards = [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown]
+    return Disagreements(compared, len(first), int(one.right[first].sum()), int(other.right[second].sum()), cards)
 
 
 def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list[DuplicatePair]:
@@ -99,27 +97,15 @@ def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnail
 
 
 def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
-    """Every class with test images, the one with the lowest mean F1 first.
-
-    Args:
-        models: predictions of at least one, all with the same classes.
-    """
-    classes = range(len(models[0].classes))
-    figures = [
-        precision_recall_fscore_support(model.labels, model.predicted, labels=classes, zero_division=np.nan)
+    """Every class with test images, the one with the lowest mean F1 first; all models have the same classes."""
+    names = models[0].classes
+    of_models = [
+        precision_recall_fscore_support(model.labels, model.predicted, labels=range(len(names)), zero_division=np.nan)
         for model in models
     ]
-    images = figures[0][3]
-    mean_f1 = np.mean([f1 for _, _, f1, _ in figures], axis=0)
-    return [
-        ClassRow(
-            models[0].classes[label],
-            int(images[label]),
-            [(float(precision[label]), float(recall[label]), float(f1[label])) for precision, recall, f1, _ in figures],
-        )
-        for label in np.argsort(mean_f1, kind="stable")
-        if images[label]
-    ]
+    images, figures = of_models[0][3], np.array([figures[:3] for figures in of_models])  # figures: (models, 3, C)
+    order = np.argsort(figures[:, 2].mean(axis=0), kind="stable")
+    return [ClassRow(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
 
 
 def _card(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: PredictedClass) -> Card:

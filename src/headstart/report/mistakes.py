@@ -1,7 +1,5 @@
 """Which images and classes models confuse. N images, C classes."""
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,19 +23,11 @@ def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int,
     return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
 
 
-class Disagreement(NamedTuple):
-    """The n images for which two models predict different classes, by their numbers in each model's predictions."""
+def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
+    """How many images two models share; and those that they predict differently, as numbers in `one` and in `other`.
 
-    compared: int
-    """Images that both were tested on."""
-    one: Rows
-    other: Rows
-
-
-def disagreement(one: Predictions, other: Predictions) -> Disagreement:
-    """Images for which two models predict different classes; first those where the less sure of both is surest.
-
-    Images and classes are matched by name: each model may have others, or another order.
+    The first are those where the less sure of both is surest. Images and classes are matched by name: each model may
+    have others, or another order.
     """
     numbers = {path: number for number, path in enumerate(other.paths)}
     shared = [(number, numbers[path]) for number, path in enumerate(one.paths) if path in numbers]
@@ -45,4 +35,4 @@ def disagreement(one: Predictions, other: Predictions) -> Disagreement:
     names = np.array(one.classes)[one.predicted[first]], np.array(other.classes)[other.predicted[second]]
     first, second = first[names[0] != names[1]], second[names[0] != names[1]]
     order = np.argsort(-np.minimum(one.confidence[first], other.confidence[second]), kind="stable")
-    return Disagreement(len(shared), first[order], second[order])
+    return len(shared), first[order], second[order]

@@ -14,26 +14,18 @@ from headstart.runs.run import Run
 from headstart.settings import CompareConfig, cache_path
 from headstart.support.quantities import duration
 
-TEMPLATE = "page.html.jinja"
 MAX_LISTED_RUNS = 100
 MAX_CLASS_ROWS = 40
 
 
 def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
-    """The report as HTML, without a reference to anything outside of itself.
+    """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself.
 
     Args:
         folder: of the data set's runs; learning curves are read from it.
         sentence: the verdict.
         ranked: the runs, the best first; at least one.
-        cache: the features, or None where there are none.
-        images: the folder that the paths of the images are relative to, or None where it is not known.
-
-    Returns:
-        A few hundred kilobytes, at most two megabytes for a thousand classes and hundreds of runs.
-
-    Raises:
-        CacheDamaged: a feature is not what was written.
+        cache, images: see `sources`.
     """
     thumbnails = Thumbnails(images)
     details = sections.detailed_runs(ranked, thumbnails)
@@ -54,16 +46,12 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         "map": sections.feature_map(cache) if cache else None,
         "duplicates": sections.duplicates(cache, thumbnails) if cache else None,
     }
-    page = _environment().get_template(TEMPLATE).render(values, unreadable=thumbnails.missing)
+    page = _environment().get_template("page.html.jinja").render(values, unreadable=thumbnails.missing)
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
 
 def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
-    """The cache that is meant, where it exists, and the folder of the images, where it is known.
-
-    Raises:
-        CacheError: the file is no cache, or damaged, or was named and does not exist.
-    """
+    """The cache, if it exists (a CacheError if it was named and does not), and the folder of the images, if known."""
     path = cache_path(config) if config.cache or config.data else None
     cache = FeatureCache(path) if path and (config.cache or path.is_file()) else None
     if config.data and (data := Path(config.data)).exists():
@@ -79,13 +67,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "share": _share,
-        "percent": _percent,
-        "short": _short,
-        "duration": duration,
-        "thousands": "{:,}".format,
-    }
+    environment.filters |= {"share": _share, "percent": _percent, "short": _short}
+    environment.filters |= {"duration": duration, "thousands": "{:,}".format}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 

@@ -47,8 +47,7 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
     probability of at least 0.928 and 0.98 on average, and shows a difference that does not exist with at most 0.051.
     Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where the exact p is 0.125.
 
-    Source: Bonett and Price 2012, doi:10.3102/1076998611411915; recommended by Fagerland, Lydersen and Laake 2014,
-    doi:10.1002/sim.6148.
+    Source: Bonett and Price 2012, doi:10.3102/1076998611411915; recommended in doi:10.1002/sim.6148.
     """
     more, less = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
     centre = more - less

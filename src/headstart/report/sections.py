@@ -60,19 +60,16 @@ class Duplicates:
     """Near-duplicates between test and train."""
 
     images: int
-    """Test images that have one."""
+    """Test images that have one; of these, `same_bytes` and `same_class` count those that share it with the nearest."""
     same_bytes: int
-    """Of these, how many are the same file as their nearest training image."""
     same_class: int
-    """Of these, how many have its class."""
     pairs: int
     """All pairs above the threshold."""
     compared: int
-    """Test images that were compared with the training images."""
+    """Test images that were compared with the training images, of `total`."""
     total: int
-    """Test images in all."""
     median: float
-    """Over the compared test images, the median of the cosine to the nearest training image."""
+    """Of the cosines of the compared test images to their nearest training images."""
     shown: list[DuplicatePair]
 
 
@@ -124,9 +121,8 @@ def learning_curves(folder: Path) -> list[tuple[str, str]]:
 
 
 def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Predictions] | None:
-    return next(
-        ((each, each.tested.predictions) for each in runs if each.tested and each.run.is_frozen == frozen), None
-    )
+    tested = ((each, each.tested.predictions) for each in runs if each.tested and each.run.is_frozen == frozen)
+    return next(tested, None)
 
 
 def class_table(runs: Sequence[DetailedRun]) -> tuple[list[DetailedRun], list[ClassRow]]:
@@ -148,11 +144,7 @@ def disagreements(
 
 
 def feature_map(cache: FeatureCache) -> FeatureMap | None:
-    """Test images in the plane, a fixed random part of them where there are many; None for fewer than three.
-
-    Raises:
-        CacheDamaged: a feature is not what was written.
-    """
+    """Test images in the plane, a fixed random part of them where there are many; None for fewer than three."""
     rows = cache.rows("test")
     if len(rows) < 3:
         return None
@@ -163,11 +155,7 @@ def feature_map(cache: FeatureCache) -> FeatureMap | None:
 
 
 def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None:
-    """What test and train share; None where there is nothing to compare.
-
-    Raises:
-        CacheDamaged: a feature is not what was written.
-    """
+    """What test and train share; None where there is nothing to compare."""
     nearest = near_duplicates.nearest(cache)
     if not nearest:
         return None
@@ -186,10 +174,7 @@ def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None
 
 
 def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The plane in which the features vary most: their first two principal components.
-
-    Args:
-        features: (n, D), n and D at least 3.
+    """The first two principal components of features (n, D), n and D at least 3.
 
     Returns:
         (n, 2) coordinates, each column with mean 0 and its largest value positive, so that the map does not flip; and
@@ -199,9 +184,7 @@ def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64]
 
     if not np.ptp(features, axis=0).any():
         return np.zeros((len(features), 2)), np.zeros(2)
-    components = PCA(
-        n_components=2, svd_solver="arpack", random_state=0
-    )  # two components in a tenth of the time of all
+    components = PCA(2, svd_solver="arpack", random_state=0)  # two components in a tenth of the time of all
     plane = components.fit_transform(features.astype(np.float64))
     plane *= np.where(plane.max(axis=0) >= -plane.min(axis=0), 1.0, -1.0)
     return plane, components.explained_variance_ratio_

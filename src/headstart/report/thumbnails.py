@@ -24,11 +24,7 @@ class Thumbnails:
         self._uris: dict[str, str | None] = {}
 
     def of(self, path: str) -> str | None:
-        """A JPEG as a data URI, or None where the image cannot be read.
-
-        Args:
-            path: relative to the root.
-        """
+        """A JPEG as a data URI, or None where the image cannot be read."""
         if path not in self._uris:
             self._uris[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
         return self._uris[path]
