@@ -30,11 +30,9 @@ def cross_entropies(probabilities: Probabilities, labels: Labels) -> npt.NDArray
 
 
 def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
-    """The expected calibration error, in [0, 1]: the mean gap between the probability of a prediction and the accuracy.
+    """The expected calibration error, in [0, 1]: the mean gap between probability and accuracy in `BINS` equal bins.
 
-    The images are put into `BINS` bins of equal width by their highest probability, and the gaps of the bins weighted
-    by their images. With few images it is above 0 by chance even for a calibrated model.
-
+    Bins are weighted by their images. With few images it is above 0 by chance even for a calibrated model.
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -66,13 +64,10 @@ def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
 
 def best_temperature(probabilities: Probabilities, labels: Labels) -> float | None:
-    """The temperature with the lowest log loss on validation images; above 1 the probabilities were too high.
+    """The temperature within `TEMPERATURES` with the lowest log loss on validation; above 1: the model was too sure.
 
-    Within `TEMPERATURES`, at a bound if there is no minimum between them. None where the images cannot tell: they are
-    fewer than `MIN_IMAGES`, all predictions are right (the lowest temperature would win), or a probability is not
-    finite.
-
-    Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
+    None where the images cannot tell: they are fewer than `MIN_IMAGES`, all predictions are right (the lowest
+    temperature would win), or a probability is not finite. Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
     """
     from scipy.optimize import minimize_scalar
 

@@ -70,13 +70,8 @@ def svg(draw: Callable[[Axes], None], label: str, width_inches: float = 5.6, hei
     """A chart as an SVG element for an HTML page, in the colours that the page sets (`CSS_VARIABLES`).
 
     Args:
-        draw: draws the chart on axes.
         label: what the chart shows, for readers who do not see it. No two charts of a page may have the same label,
             since the ids inside of the SVG are made from it.
-        width_inches, height_inches: at 72 units an inch; the page scales the chart.
-
-    Returns:
-        The same text for the same chart, without references to anything outside of it.
     """
     buffer = io.StringIO()
     with _figure(width_inches, height_inches, 72, {"svg.fonttype": "none", "svg.hashsalt": label}) as figure:
@@ -115,8 +110,7 @@ def _figure(width: float, height: float, dpi: int, style: dict[str, Any] | None 
 def log_axis(axes: Axes, values: Iterable[float], ticks: Sequence[tuple[float, str]]) -> None:
     """Makes the horizontal axis logarithmic, with room around values above 0, and about one tick an inch.
 
-    Args:
-        ticks: to choose from: values and their text, ascending, each at most 3.5 times the one before.
+    `ticks` are those to choose from: values and their text, ascending, each at most 3.5 times the one before.
     """
     values = list(values) or [1.0]
     low, high = min(values) / 2, max(values) * 2
@@ -128,14 +122,9 @@ def log_axis(axes: Axes, values: Iterable[float], ticks: Sequence[tuple[float, s
 
 
 def drawable(name: str, otherwise: str) -> str:
-    """A name as the installed fonts can draw it: on one line, its middle left out where it is long.
+    """A name on one line of at most `MAX_LETTERS` letters, its middle left out where it is longer.
 
-    Args:
-        name: any text.
-        otherwise: what is drawn when no font has one of its letters; matplotlib would warn and draw a box.
-
-    Returns:
-        At most `MAX_LETTERS` letters, or `otherwise`.
+    If no font has one of its letters, it is `otherwise`; matplotlib would warn and draw a box.
     """
     line = " ".join(name.split())
     fonts = [get_font(findfont(family)) for family in _families()]

@@ -45,9 +45,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
-        ) from None
+        message = f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
+        raise RunError(message) from None
 
 
 def save(
@@ -62,11 +61,10 @@ def save(
     """Writes all files of a run, each whole or not at all; a run that is in the folder is replaced.
 
     Args:
-        folder: made if missing.
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: see `identity`.
         metrics: the figures, with at least kind, dataset, test and val; test is `{"images": 0}` without test images.
-        history: one row per epoch, all with the same keys; empty where nothing was trained in epochs.
+        history: empty where nothing was trained in epochs.
         predictions: on the test split, with their probabilities.
     """
     from headstart.runs import pictures  # matplotlib takes a while to load

@@ -46,12 +46,7 @@ def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Sequence[Callable[[Axes], None]]:
-    """What draws the loss over the epochs and, if there was validation, what draws its accuracy.
-
-    Args:
-        history: at least one row with epoch, train_loss, val_loss and val_accuracy, the last two NaN if there was no
-            validation.
-    """
+    """What draws the loss over at least one epoch and, where any val_accuracy is a number, what draws it."""
     validated = any(math.isfinite(row["val_accuracy"]) for row in history)
     return [partial(_losses, history), partial(_accuracies, history)][: 1 + validated]
 
@@ -128,10 +123,7 @@ def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
 def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> None:
     """Test accuracy with its 95% interval over training time; a faint line adds the pass over the images.
 
-    Args:
-        runs: each with the name to write beside it, the most important first; at most `MAX_NAMED_RUNS` are named.
-            Those that are not `is_timed` are left out.
-        axes: alone in their figure.
+    Draws the runs that are timed (`is_timed`) and, if there is room, the names of the first `MAX_NAMED_RUNS` of them.
     """
     timed = [(name, run) for name, run in runs if is_timed(run)]
     styles = _styles([run for _, run in timed])
