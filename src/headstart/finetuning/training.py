@@ -42,9 +42,8 @@ class Tuned:
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
     train_seconds: float
-    """With validation."""
     images_per_second: float
-    """Without validation."""
+    """Without validation, whose time is in `train_seconds`."""
     train_images: int
     """Readable images in an epoch."""
     unreadable: frozenset[int]
@@ -66,10 +65,7 @@ def finetune(
     al. 2021, arXiv:2012.12877, table 9) but none on biases and norms (He et al. 2019, arXiv:1812.01187, section 3.1),
     label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, section 7), random crops and mirror images, and the best
     epoch by validation. The method "seed" repeats a widely copied script exactly: Adam at a constant rate, squashed
-    pictures with pixels in [0, 1], and nothing else.
-
-    The checkpoint keeps the state after each epoch, so that a stopped training can go on. Each process of a group takes
-    its share of every batch, and all get the same net.
+    pictures with pixels in [0, 1], and nothing else. All processes of a group get the same net.
     """
     group = group or Group()
     require(config, "batch_size", config.batch_size % group.size == 0, f"a multiple of {group.size}, the processes")

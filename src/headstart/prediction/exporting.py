@@ -29,9 +29,8 @@ class Exported:
     content: bytes
     form: ExportFormat
     difference: float
-    """The largest of a probability to the run's in fp32."""
+    """The largest of the `probabilities` (n, C) of the file to those of the run in fp32, for the checked images."""
     probabilities: NDArray[np.float32]
-    """(n, C), from the file, for the images that it was checked with."""
 
 
 def plain_classifier(run: Run, weights: str | None) -> Classifier:
@@ -114,8 +113,7 @@ def _onnx(classifier: Classifier) -> bytes:
         verbose=False,
     )
     assert program is not None  # only a call that names a file gives nothing back
-    content: bytes = program.model_proto.SerializeToString()
-    return content
+    return bytes(program.model_proto.SerializeToString())
 
 
 def _serve_onnx(content: bytes) -> Serve:

@@ -17,8 +17,7 @@ from headstart.support.files import open_locked
 class GrowingCsv:
     """A context manager: `resume`, then `write` line by line. Leaving it without an error completes the file.
 
-    Until then `part` holds the lines. If the path is a folder, another process writes the file, or the disk is full:
-    a RunError.
+    Until then `part` holds the lines. A RunError if another process writes the file, or it cannot be written.
     """
 
     def __init__(self, path: Path, key: str, header: Sequence[str]) -> None:

@@ -68,14 +68,9 @@ class Summary:
 def predict_images(
     classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
 ) -> Summary:
-    """Predicts the classes of images into a CSV.
+    """Predicts the classes of images into a CSV; with the same `key`, an interrupted one is continued.
 
-    Args:
-        classifier: the model.
-        source: see `unlabelled.images_of`.
-        out: the CSV; until it is complete, its lines are in a file beside it, see `growing_csv`.
-        key: identifies the model and its settings: with the same key, an interrupted file is continued.
-        batch_size, workers, views: see `Classifier.predict_each`.
+    For `source` see `unlabelled.images_of`; `key` identifies the model and its settings.
     """
     count, summary = unlabelled.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
