@@ -210,7 +210,8 @@ def splits_of(pattern):
         ("w/split={train,val}/test/a.tar", {"split=train/test/a.tar": "test", "split=val/test/a.tar": "test"}),
         ("test/{train,val}_0.tar", {"train_0.tar": "train", "val_0.tar": "val"}),
         ("val/{a,b}.tar", {"a.tar": "train", "b.tar": "train"}),
-        ("w/{training,contest}.tar", {"training.tar": "train", "contest.tar": "train"}),
+        ("w/{trainings,contest}.tar", {"trainings.tar": "train", "contest.tar": "train"}),
+        ("w/{Training,seg_test,dev}-0.tar", {"Training-0.tar": "train", "seg_test-0.tar": "test", "dev-0.tar": "val"}),
     ],
 )  # fmt: skip
 def test_the_split_is_a_word_of_an_archives_name_or_else_of_the_nearest_folder(tmp_path, pattern, splits):
@@ -254,10 +255,37 @@ def test_what_is_left_out_of_all_archives_is_said_once(wds, tmp_path):
     for name in ("train-000", "val-000"):
         with tarfile.open(tmp_path / "shards" / f"{name}.tar", "a") as tar:
             tar.addfile(tarfile.TarInfo("a.txt"))
-    for look in (labelled.load, unlabelled.count):
-        with pytest.warns(DataWarning, match=r"left out what is no image by its name: 2 x \.txt") as said:
-            look("shards/*.tar")
-        assert len(said) == 1
+    left_out = "left out what is no image by its name: 2 x .txt"
+    assert labelled.load("shards/*.tar").notes.count(left_out) == 1
+    with pytest.warns(DataWarning, match=left_out) as said:
+        unlabelled.count("shards/*.tar")
+    assert len(said) == 1
+
+
+def test_members_of_one_name_are_said(tmp_path):
+    members = [
+        (f"{n % 4}{end}", content) for n in range(6) for end, content in ((".png", encoded(n)), (".cls", "ab"[n % 2]))
+    ]
+    archive(tmp_path / "twice.tar", members)
+    with pytest.warns(DataWarning, match="No image in"):
+        manifest = labelled.load("twice.tar")
+    assert any("2 members have the same name as a later one" in note for note in manifest.notes)
+
+
+@pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
+def test_a_list_gives_members_of_archives_their_labels(wds, tmp_path):
+    """As predict names them, so that labels that were corrected in its CSV come back."""
+    names = list(images_of("shards/t*.tar"))
+    lines = "".join(f"{name},{'ab'[n % 2]}\n" for n, name in enumerate(names))
+    (tmp_path / "new.csv").write_text(f"image,class\n{lines}")
+    manifest = labelled.load("new.csv")
+    assert manifest.classes == ("a", "b")
+    assert [loading.read(place) for _, place in manifest.places(range(3))] == [
+        loading.read(archives.place_of(manifest.relative_path(row))) for row in range(3)
+    ]
+    (tmp_path / "missing.csv").write_text(f"image,class\nshards/test-000.tar/none.png,a\n{lines}")
+    with pytest.raises(DataError, match=r"1 of 25 files .*none\.png \(line 2\)"):
+        labelled.load("missing.csv")
 
 
 def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
@@ -272,8 +300,5 @@ def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
 
 
 def test_a_folder_of_archives_tells_how_to_name_them(wds):
-    with (
-        pytest.warns(DataWarning),
-        pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"),
-    ):
+    with pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"):
         labelled.load("shards/")

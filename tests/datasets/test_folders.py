@@ -11,6 +11,7 @@ from helpers.listing import labels, listed
 from headstart.datasets.labelled import load
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import DataError, DataWarning
+from headstart.settings import Listing
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
@@ -39,6 +40,7 @@ def test_rows_are_sorted_by_their_bytes_whatever_the_order_on_disk(files):
     assert len(paths) == 7
 
 
+@pytest.mark.filterwarnings("ignore:.*folders of images count as:headstart.errors.DataWarning")
 def test_the_first_folder_is_the_class_however_deep_the_image_lies(files):
     root = files("cat/2024/may/1.jpg", "cat/dog/2.jpg", "dog/3.jpg")
     assert labels(load(str(root))) == {"cat/2024/may/1.jpg": "cat", "cat/dog/2.jpg": "cat", "dog/3.jpg": "dog"}
@@ -106,15 +108,17 @@ def test_a_link_that_leads_nowhere_is_listed_so_that_it_is_reported_unreadable(f
 
 def test_what_is_left_out_is_said_by_kind_and_number(files):
     root = files("cat/1.jpg", "dog/2.jpg", "cat/a.txt", "cat/deep/b.txt", "dog/clip.mp4", "dog/README")
-    with pytest.warns(DataWarning, match=r"(?=.*2 x \.txt, )(?=.*1 x \.mp4)(?=.*1 x no suffix)"):
-        assert len(load(str(root))) == 2
+    manifest = load(str(root))
+    assert len(manifest) == 2
+    assert "left out what is no image by its name: 2 x .txt, 1 x no suffix, 1 x .mp4" in manifest.notes
 
 
 @pytest.mark.parametrize("layout", ["{}/", "train/{}/"])
 def test_images_beside_the_class_folders_are_left_out_aloud(files, layout):
     root = files(*(layout.format(name) + "1.jpg" for name in ("cat", "dog")), "stray.jpg", "other.PNG")
-    with pytest.warns(DataWarning, match="2 images lie in no class folder"):
-        assert len(load(str(root))) == 2
+    manifest = load(str(root))
+    assert len(manifest) == 2
+    assert any("2 images lie in no class folder" in note for note in manifest.notes)
 
 
 def test_a_class_called_train_beside_others_is_a_class(files):
@@ -133,6 +137,109 @@ def test_splits_that_the_data_has_are_taken_as_they_are(files):
     assert listed(load(str(root), seed=0)) == listed(load(str(root), seed=1)) == expected
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(("Training", "Testing"), ("seg_train", "seg_test"), ("training_set", "test_set"), ("Train_Set", "Test_Set")),
+        *(("train_images", "val_images"), ("train2017", "val2017"), ("train", "eval"), ("TRAIN", "dev")),
+        ("trainset", "testset"),
+    ],
+)
+def test_splits_under_the_names_that_people_use_are_splits_and_no_classes(files, train, test):
+    root = files(*(f"{split}/{name}/{n}.jpg" for split in (train, test) for name in ("cat", "dog") for n in range(9)))
+    manifest = load(str(root))
+    assert manifest.classes == ("cat", "dog")
+    assert all(split != "train" for path, (_, split) in listed(manifest).items() if path.startswith(test))
+    assert f"splits from the folders {train}, {test}" in manifest.notes
+
+
+def test_folders_of_folders_that_may_be_splits_are_asked_for_and_a_flag_answers(files):
+    root = files(*(f"{split}/{name}/1.jpg" for split in ("train_station", "test_tube") for name in ("old", "new")))
+    with pytest.raises(
+        DataError, match=r"look like splits \(test_tube, train_station\)\. .*--layout splits; .* --layout classes"
+    ):
+        load(str(root))
+    with pytest.warns(DataWarning, match="4 folders of images count as 2 classes"):
+        assert load(str(root), how=Listing(layout="classes")).classes == ("test_tube", "train_station")
+    assert load(str(root), how=Listing(layout="splits")).classes == ("new", "old")
+
+
+def test_folders_beside_the_splits_are_left_out_where_a_flag_says_splits(files):
+    root = files("train/a/1.jpg", "train/b/2.jpg", "test/a/3.jpg", "icons/4.jpg")
+    manifest = load(str(root), how=Listing(layout="splits"))
+    assert len(manifest) == 3
+    assert any("left out beside the splits: the folders icons" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize("empty", ["test", "test/cat"])
+def test_an_empty_split_folder_is_refused_and_not_drawn_from_train(files, empty):
+    root = files(*(f"train/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(30)))
+    (root / empty).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"test holds no image\. Fill it; or remove it"):
+        load(str(root))
+
+
+def test_a_folder_in_a_folder_of_its_own_name_is_found(files):
+    root = files("photos/cat/1.jpg", "photos/dog/2.jpg")
+    manifest = load(str(root))
+    assert manifest.classes == ("cat", "dog")
+    assert any("holds only the folder photos" in note for note in manifest.notes)
+    root = files("p/seg_train/seg_train/cat/1.jpg", "p/seg_train/seg_train/dog/2.jpg", "p/seg_test/seg_test/cat/3.jpg")
+    assert listed(load(str(root / "p")))["seg_test/seg_test/cat/3.jpg"] == ("cat", "test")
+
+
+def test_the_last_folder_can_be_the_class_and_keeps_its_path_where_its_name_is_not_alone(files):
+    root = files("fruit/apple/1.jpg", "fruit/pear/2.jpg", "milk/A/3.jpg", "oat/A/4.jpg")
+    with pytest.warns(DataWarning, match=r"2 folders of images count as 1 class \(fruit\).*--class-level leaf"):
+        assert load(str(root)).classes == ("fruit", "milk", "oat")
+    assert load(str(root), how=Listing(class_level="leaf")).classes == ("apple", "milk/A", "oat/A", "pear")
+
+
+def test_folders_of_the_system_are_passed_over_like_hidden_ones(files):
+    root = files("cat/1.jpg", "dog/2.jpg", "__MACOSX/cat/._1.jpg", "cat/@eaDir/1.jpg/SYNO.jpg", "$RECYCLE.BIN/3.jpg",
+                 "cat/Thumbs.db", "cat/.ipynb_checkpoints/1-checkpoint.jpg")  # fmt: skip
+    (root / "lost+found").mkdir()
+    assert set(labels(load(str(root)))) == {"cat/1.jpg", "dog/2.jpg"}
+
+
+def test_files_of_one_name_and_two_kinds_are_asked_for_and_a_flag_answers(files):
+    root = files(
+        *(f"{name}/Imgs/{n}.{kind}" for name in ("crack", "free") for n in range(3) for kind in ("jpg", "png"))
+    )
+    with pytest.raises(DataError, match=r"\(6 x \.jpg and 6 x \.png\).*--suffixes jpg"):
+        load(str(root))
+    manifest = load(str(root), how=Listing(suffixes=("jpg",)))
+    assert len(manifest) == 6
+    assert "left out (not jpg): 6 x .png" in manifest.notes
+
+
+def test_folders_of_masks_beside_the_images_are_left_out_and_said(files):
+    root = files("crack/images/1.jpg", "crack/masks/1.png", "free/images/2.jpg", "free/masks/2.png", "mask/3.jpg")
+    manifest = load(str(root))
+    assert set(labels(manifest).values()) == {"crack", "free", "mask"}
+    assert "left out (in folders of masks): 2 x .png" in manifest.notes
+
+
+def test_classes_that_differ_by_case_or_spaces_are_warned_of_and_a_flag_makes_them_one(files):
+    root = files("Cat/1.jpg", "cat /2.jpg", "dog/3.jpg")
+    with pytest.warns(DataWarning, match=r"'Cat' and 'cat ' differ only by case or spaces.*--ignore-case"):
+        assert len(load(str(root)).classes) == 3
+    manifest = load(str(root), how=Listing(ignore_case=True))
+    assert labels(manifest) == {"Cat/1.jpg": "Cat", "cat /2.jpg": "Cat", "dog/3.jpg": "dog"}
+
+
+def test_numbered_classes_are_in_the_order_of_numbers_and_get_their_names_from_a_file(files):
+    root = files(*(f"{n}/1.jpg" for n in range(11)))
+    assert load(str(root)).classes == tuple(map(str, range(11)))
+    (root / "classnames.txt").write_text("\n".join(f"name {n}" for n in range(11)))
+    assert load(str(root)).classes == tuple(f"name {n}" for n in range(11))
+    (root / "classnames.txt").write_text("\n".join(f"{n} bird {n}" for n in reversed(range(11))))
+    assert load(str(root)).classes[10] == "bird 10"
+    (root / "classnames.txt").write_text("too\nfew\n")
+    with pytest.raises(DataError, match=r"classnames\.txt does not name each of the 11 classes \(0 to 10\)"):
+        load(str(root))
+
+
 @pytest.mark.parametrize("alias", ["valid", "validation", "Val", "VALIDATION"])
 def test_the_validation_folder_may_have_its_other_names(files, alias):
     root = files(*(f"{split}/{name}/1.jpg" for split in ("Train", alias, "TEST") for name in ("cat", "dog")))
@@ -143,7 +250,10 @@ def test_the_validation_folder_may_have_its_other_names(files, alias):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/cat/1.jpg", "test/cat/2.jpg", "extra/3.jpg"], "splits test, train and beside them extra"),
+        (
+            ["train/cat/1.jpg", "test/cat/2.jpg", "extra/3.jpg"],
+            r"splits \(test, train\), beside extra.* --layout splits .*--layout classes",
+        ),
         (["train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"], "two folders for one split: train, val, valid"),
         (["val/cat/1.jpg", "test/cat/1.jpg"], "test and val, but no train"),
         (["test/cat/1.jpg", "test/dog/1.jpg"], "test, but no train"),
@@ -164,7 +274,7 @@ def test_a_folder_that_is_no_data_set_is_refused_by_what_is_wrong(files, names, 
 
 def test_images_without_class_folders_are_refused_with_the_layout_that_is_needed(files):
     root = files("1.jpg", "2.jpg")
-    with pytest.warns(DataWarning, match="2 images lie"), pytest.raises(DataError, match=r"<class>/\*\.jpg"):
+    with pytest.raises(DataError, match=r"no folder for each class\. Sort them into .*/<class>/, or give a list"):
         load(str(root))
 
 

@@ -53,10 +53,10 @@ def test_many_classes_missing_from_a_split_are_a_short_warning(files):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [("nowhere", "does not exist"), ("notes.txt", "neither a folder nor a .csv"), ("n" * 300, "cannot be read")],
+    [("nowhere", "does not exist"), ("notes.md", "neither a folder nor a list"), ("n" * 300, "cannot be read")],
 )
 def test_data_that_is_not_there_is_refused_with_what_to_give(files, data, message):
-    root = files("notes.txt")
+    root = files("notes.md")
     with pytest.raises(DataError, match=message):
         load(str(root / data))
 

@@ -45,7 +45,13 @@ def test_a_pipe_is_not_waited_for_and_a_link_to_nothing_is_listed(files):
 
 
 def test_one_image_means_itself_whatever_its_name(files):
-    assert list(images_of("new/notes.txt")) == ["new/notes.txt"]
+    (files / "new" / "photo.raw").touch()
+    assert list(images_of("new/photo.raw")) == ["new/photo.raw"]
+
+
+def test_a_text_file_means_its_paths(files):
+    (files / "new" / "these.txt").write_text("b.jpg\ndeep/er/c.JPEG\n")
+    assert list(images_of("new/these.txt")) == ["new/b.jpg", "new/deep/er/c.JPEG"]
 
 
 def test_a_csv_means_its_column_path_relative_to_its_own_folder_also_from_a_spreadsheet(files):
@@ -54,11 +60,11 @@ def test_a_csv_means_its_column_path_relative_to_its_own_folder_also_from_a_spre
 
 
 def test_a_csv_without_the_column_is_refused_with_those_that_it_has(files):
-    (files / "list.csv").write_text("file,label\na.jpg,cat\n")
-    with pytest.raises(DataError, match=r"list\.csv lacks the column path; it has file, label"):
+    (files / "list.csv").write_text("picture,label\na,cat\n")
+    with pytest.raises(DataError, match=r"list\.csv has no column .* the path. Its first line has picture, label"):
         count("list.csv")
     (files / "list.csv").write_text("")
-    with pytest.raises(DataError, match="it has nothing"):
+    with pytest.raises(DataError, match="names no images"):
         count("list.csv")
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from headstart.datasets import labelled
-from headstart.datasets.folders import IMAGE_SUFFIXES
 from headstart.datasets.manifest import Manifest
+from headstart.datasets.walking import IMAGE_SUFFIXES
 from headstart.errors import DataError, DataWarning
 
 

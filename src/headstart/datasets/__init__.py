@@ -3,11 +3,18 @@
     manifest.py    the columns of a data set: paths, labels, splits, sizes, times
     labelled.py    a data set by its name on the command line: the entrance
     folders.py     `<class>/*.jpg` and `{train,val,test}/<class>/*.jpg`
-    csv_list.py    a CSV file with the columns path, label and perhaps split
+    walking.py     files below a folder, without those of the system
+    split_names.py which split a name means: Training, test_set, dev
+    class_names.py names of classes: cleaned, in order, or from a file
+    lists.py       lists of images with labels, splits and groups
+    columns.py     which column of a list holds what
+    tables.py      lines and cells of a list
+    patterns.py    patterns that mean several files
     archives.py    tar archives in WebDataset's layout
     tar_index.py   where each member of an archive lies
     splits.py      splits where the data has none; rows of a split; stratified parts
     unlabelled.py  images without labels, to be predicted
+    description.py what a data set holds, and what has changed, in words
     examples.py    data sets of libraries, written once as folders
 
 Loads without torch; never opens an image or a cache.

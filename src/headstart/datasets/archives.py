@@ -4,20 +4,20 @@ Which archives a pattern means, and the split of each. What is in an archive: se
 """
 
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
-from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
-from braceexpand import braceexpand
 
 from headstart.datasets import tar_index
-from headstart.datasets.folders import warn_of_other_files
-from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive, split_called
+from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
+from headstart.datasets.patterns import files_of
+from headstart.datasets.split_names import splits_in
+from headstart.datasets.walking import other_files
 from headstart.errors import DataError, DataWarning
 from headstart.support.progress import bar
 
@@ -42,10 +42,10 @@ def list_archives(pattern: str) -> list[Manifest]:
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
-    parts, left_out = [], Counter[str]()
+    parts, left_out, splits = [], Counter[str](), _splits(root, archives)
     with bar(len(archives), "indexing", "archives") as progress:
-        for archive, split in zip(archives, _splits(root, archives), strict=True):
-            parts.append(_images(root, archive, split, left_out))
+        for archive, split in zip(archives, splits, strict=True):
+            parts.append(_images(root, archive, split or "train", left_out))
             progress.update()
     if not any(part.classes for part in parts):
         what = "no image has a label" if any(map(len, parts)) else "no images"
@@ -53,27 +53,19 @@ def list_archives(pattern: str) -> list[Manifest]:
             f"{pattern}: {what}. Expected 000123.cls beside 000123.jpg, or 000123.json with "
             f"{' or '.join(tar_index.LABEL_KEYS)}."
         )
-    warn_of_other_files(Path(pattern), left_out)
-    return parts
+    named = ("splits from the names of the archives",) if any(splits) else ()
+    repeated = left_out.pop(tar_index.REPEATED, 0)
+    twice = (
+        (f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks",)
+        if repeated
+        else ()
+    )
+    return [replace(part, notes=(*named, *twice, *other_files(left_out))) for part in parts]
 
 
 def archives_of(pattern: str) -> list[str]:
     """The archives that a pattern means."""
-    if os.path.isfile(pattern):
-        return [pattern]
-    try:
-        names = list(braceexpand(pattern, escape=False))
-    except ValueError:
-        raise DataError(f"{pattern} has a brace too many or too few.") from None
-    archives: dict[str, None] = {}  # each once, in order
-    for name in names:  # a file may be called `photos [2020].tar`
-        matches = sorted(glob(name)) if has_magic(name) and not os.path.isfile(name) else [name]
-        archives |= dict.fromkeys(map(os.path.normpath, matches))
-    if not archives:
-        raise DataError(f"{pattern} matches no archive.")
-    if missing := [path for path in archives if not os.path.isfile(path)]:
-        raise DataError(f"{missing[0]} does not exist ({len(missing)} of {len(archives)} archives of {pattern}).")
-    return list(archives)
+    return files_of(pattern, "archive")
 
 
 def place_of(path: str) -> Place:
@@ -118,7 +110,7 @@ def _images(root: Path, archive: str, split: str, left_out: Counter[str]) -> Man
     )
 
 
-def _splits(root: Path, archives: list[str]) -> list[str]:
+def _splits(root: Path, archives: list[str]) -> list[str | None]:
     splits = [_split_of(os.path.relpath(archive, root)) for archive in archives]
     unnamed = [archive for archive, split in zip(archives, splits, strict=True) if not split]
     if 0 < len(unnamed) < len(archives):
@@ -128,13 +120,13 @@ def _splits(root: Path, archives: list[str]) -> list[str]:
             DataWarning,
             stacklevel=3,
         )
-    return [split or "train" for split in splits]
+    return splits
 
 
 def _split_of(archive: str) -> str | None:
     """The split that is a word of an archive's name, or else of the nearest folder that has one."""
-    for part in reversed(Path(archive).parts):
-        splits = sorted({split for word in re.split(r"[\W_]+", part) if (split := split_called(word))})
+    for part in reversed(Path(archive).with_suffix("").parts):
+        splits = splits_in(part)
         if len(splits) > 1:
             raise DataError(f"{archive} names two splits, {' and '.join(splits)}. Rename it, so that it names one.")
         if splits:

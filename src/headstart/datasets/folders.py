@@ -3,123 +3,169 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from headstart.datasets.manifest import Manifest, from_files, split_called
+from headstart.datasets.manifest import SPLITS, Manifest, from_files
+from headstart.datasets.split_names import split_in
+from headstart.datasets.walking import entries, identity, is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, DataWarning
+from headstart.settings import Listing
 
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for group in ("jpg jpeg jpe jfif jp2 j2k", "png apng webp avif gif", "tif tiff bmp dib tga ico", "ppm pgm pbm pnm")
-    for suffix in group.split()
-)
+MASKS = frozenset(("mask", "masks"))
+"""Folders beside the images of a class that hold outlines of what they show."""
 
 
-def list_folder(root: Path) -> list[Manifest]:
-    """Images below `<class>/` or `{train,val,test}/<class>/`, a part for each class."""
-    entries = _entries(root)
-    splits = {name: split for name, is_folder in entries if is_folder and (split := split_called(name))}
-    others = [name for name, is_folder in entries if is_folder and name not in splits]
-    has_train = "train" in splits.values()
-    # A lone folder `train` beside others can be a class (trains!); `train` and `test` together are splits.
-    if not splits or (others and (len(splits) == 1 or not has_train)):
-        return _list_classes(root)
-    if others:
+def list_folder(root: Path, how: Listing) -> list[Manifest]:
+    """Images below `<class>/` or below `<split>/<class>/`, a part for each class."""
+    inside = _only_folder(root, "")
+    splits, notes = _split_folders(root / inside, how)
+    if inside:
+        notes = (f"{root} holds only the folder {inside}, and is read from there", *notes)
+    deeper: dict[str, set[str]] = {}
+    parts = []
+    for name, split in splits.items() or [("", None)]:
+        folder = _only_folder(root, os.path.join(inside, name)) if name else inside
+        found = _list_classes(root, folder, split, how, deeper)
+        if name and not any(map(len, found)):
+            raise DataError(
+                f"{root / inside / name} holds no image. Fill it; or remove it, and images for it are drawn from train."
+            )
+        parts += [replace(part, notes=notes + part.notes) for part in found]
+    if how.class_level == "first":
+        _warn_of_merged(root, deeper)
+    return parts
+
+
+def _only_folder(root: Path, folder: str) -> str:
+    """The folder to begin with: `photos/photos` where `photos` holds nothing but that folder of folders."""
+    found = entries(root / folder)
+    below = [name for name, is_folder in found if is_folder]
+    if len(below) != 1 or any(is_image(name) for name, _ in found):
+        return folder
+    inner = os.path.join(folder, below[0])
+    inner_folders = any(is_folder for _, is_folder in entries(root / inner))
+    again = below[0] == os.path.basename(folder)
+    return _only_folder(root, inner) if inner_folders and (again or not split_in(below[0])) else folder
+
+
+def _split_folders(top: Path, how: Listing) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The split that each folder is, and what was left out beside them; none where each folder is a class."""
+    inside = entries(top)
+    folders, files = ([name for name, is_folder in inside if is_folder == kind] for kind in (True, False))
+    found = {name: split for name in folders if (split := split_in(name))}
+    others = [name for name in folders if name not in found]
+    splits = {name: split for name, (split, _) in found.items()}
+    if how.layout == "classes" or not found:
+        return {}, ()
+    if how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
+        if not {"train"} < set(splits.values()) and not any(_folders_of_images(top / name) for name in found):
+            return {}, ()  # images lie in them directly: trains beside cars
+        _ask_for_layout(top, list(found), others)
+    _refuse_wrong_splits(top, splits)
+    left = f"left out beside the splits: the folders {', '.join(others[:5])}"
+    splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
+    named = f"splits from the folders {', '.join(splits)}"
+    return splits, (named, *([left] if others else []), *_left_out(top, files, how))
+
+
+def _folders_of_images(folder: Path) -> bool:
+    return any(is_folder for _, is_folder in entries(folder))
+
+
+def _ask_for_layout(top: Path, found: list[str], others: list[str]) -> None:
+    beside = f", beside {', '.join(others[:5])}" if others else ""
+    raise DataError(
+        f"{top} holds folders whose names look like splits ({', '.join(found[:5])}){beside}. If they are splits, add "
+        f"--layout splits{' (the other folders are then left out)' if others else ''}; if each folder is a class, "
+        "add --layout classes."
+    )
+
+
+def _refuse_wrong_splits(top: Path, splits: dict[str, str]) -> None:
+    names = ", ".join(splits)
+    if "train" not in splits.values():
         raise DataError(
-            f"{root} holds the splits {', '.join(splits)} and beside them {', '.join(others[:5])}. "
-            "Move the other folders elsewhere, or give a CSV."
+            f"{top} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg; or, if each folder "
+            "is a class, add --layout classes."
         )
-    if not has_train:
-        raise DataError(f"{root} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg.")
     if len(set(splits.values())) < len(splits):
-        raise DataError(f"{root} holds two folders for one split: {', '.join(splits)}. Keep one of each.")
-    _warn_of_left_out(root, [name for name, is_folder in entries if not is_folder])
-    return [part for folder, split in splits.items() for part in _list_classes(root, folder, split)]
+        raise DataError(
+            f"{top} holds two folders for one split: {names}. Keep one of each; or, if each folder is a class, add "
+            "--layout classes."
+        )
 
 
-def _list_classes(root: Path, folder: str = "", split: str | None = None) -> list[Manifest]:
-    """Every image below `root/folder/<class>/`; the first folder is the class, at any depth below it."""
+def _list_classes(
+    root: Path, folder: str, split: str | None, how: Listing, deeper: dict[str, set[str]]
+) -> list[Manifest]:
+    """Every image below `root/folder/<class>/`; notes in `deeper` the folders of images below each class folder."""
     top = root / folder
-    above = frozenset({_identity(root), _identity(top)})
+    above = frozenset({identity(root), identity(top)})
     parts, left_out = [], []
-    for name, is_folder in _entries(top):
+    for name, is_folder in entries(top):
         if not is_folder:
             left_out.append(name)
             continue
         files = list(walk(str(top / name), os.path.join(folder, name), above))
-        images = [path for path in files if is_image(path)]
-        left_out += [path for path in files if not is_image(path)]
+        images = [path for path in files if _is_wanted(path, folder, how)]
+        left_out += [path for path in files if not _is_wanted(path, folder, how)]
         if not images and split in (None, "train"):
             raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.")
+        labels = [_class_of(os.path.relpath(path, folder or "."), how) for path in images]
+        deeper.setdefault(name, set()).update(os.path.relpath(os.path.dirname(path), folder or ".") for path in images)
         status = [_status(root / path) for path in images]
-        parts.append(from_files(root, images, [name] * len(images), [split] * len(images), status))
-    _warn_of_left_out(top, left_out)
-    return parts
+        parts.append(from_files(root, images, labels, [split] * len(images), status))
+    _refuse_images_alone(top, left_out, parts)
+    notes = _left_out(top, left_out, how)
+    return [replace(part, notes=notes) for part in parts]
 
 
-def is_image(path: str) -> bool:
-    """Whether the name of a file is that of an image."""
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+def _warn_of_merged(root: Path, deeper: dict[str, set[str]]) -> None:
+    """Warns where folders of images below a class folder count as one class: `--class-level leaf` is the other way."""
+    merged = {name: folders for name, folders in deeper.items() if len(folders) > 1}
+    if merged and any(name not in folders for name, folders in merged.items()):
+        count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
+        warnings.warn(
+            f"{root}: {count} folders of images count as {len(merged)} class{'es' * (len(merged) > 1)} "
+            f"({names}{', …' * (len(merged) > 3)}), since the first folder is the class. If each of them is a "
+            "class, add --class-level leaf.",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
-def suffix_of(path: str) -> str:
-    """The suffix of a file's name, in words where it has none."""
-    return os.path.splitext(path)[1] or "no suffix"
+def _is_wanted(path: str, folder: str, how: Listing) -> bool:
+    """Whether a file is an image of the data set, and no mask."""
+    suffix = os.path.splitext(path)[1].lower()
+    suffixes = {f".{name.lower().lstrip('.')}" for name in how.suffixes}
+    deeper = os.path.relpath(path, folder or ".").lower().split(os.sep)[1:-1]
+    return is_image(path) and (not suffixes or suffix in suffixes) and not MASKS.intersection(deeper)
 
 
-def _warn_of_left_out(top: Path, left_out: list[str]) -> None:
-    outside = sum(map(is_image, left_out))
-    if outside:
-        warnings.warn(f"{top}: {outside} images lie in no class folder and are left out.", DataWarning, stacklevel=2)
-    warn_of_other_files(top, Counter(suffix_of(path) for path in left_out if not is_image(path)))
+def _class_of(path: str, how: Listing) -> str:
+    """The class of an image: the first folder of its path, or with leaf all of them, which `leaf_names` shortens."""
+    return path.split(os.sep)[0] if how.class_level == "first" else os.path.dirname(path)
 
 
-def warn_of_other_files(top: Path, suffixes: Counter[str]) -> None:
-    """Warns of files that are left out since they are not images by their names: how many of which suffix."""
-    if suffixes:
-        counts = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5))
-        warnings.warn(f"{top}: left out what is no image by its name: {counts}.", DataWarning, stacklevel=2)
+def _refuse_images_alone(top: Path, left_out: list[str], parts: list[Manifest]) -> None:
+    if not parts and any(map(is_image, left_out)):
+        raise DataError(
+            f"{top} holds images, but no folder for each class. Sort them into {top}/<class>/, or give a list with "
+            f"their classes, and this folder as --root {top}."
+        )
 
 
-def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Yields files below a folder by name; follows links, but skips hidden files and folders that contain themselves.
-
-    Only the names in one folder at a time are in memory. `relative` is the beginning of the paths that are given,
-    `above` the identities of the folders that contain this one.
-    """
-    identity = _identity(folder)
-    if identity in above:
-        return
-    for name, is_folder in _entries(folder):
-        path = os.path.join(relative, name)
-        if is_folder:
-            yield from walk(os.path.join(folder, name), path, above | {identity})
-        else:
-            yield path
-
-
-def _entries(folder: str | Path) -> list[tuple[str, bool]]:
-    """Names in a folder, sorted, each with whether it is a folder; hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        return sorted((entry.name, _is_folder(entry)) for entry in shown if _is_folder(entry) or _is_file(entry))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; links alone need a system call."""
-    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, a link to one, or a broken link, which is reported later; reading a pipe would hang."""
-    linked = entry.is_symlink() and (os.path.isfile(entry.path) or not os.path.exists(entry.path))
-    return entry.is_file(follow_symlinks=False) or linked
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
+def _left_out(top: Path, left_out: list[str], how: Listing) -> tuple[str, ...]:
+    """In words, the files that were not taken and why."""
+    notes = []
+    if outside := sum(is_image(path) and os.sep not in path for path in left_out):
+        notes.append(f"{top}: {outside} images lie in no class folder and are left out")
+    images = Counter(suffix_of(path) for path in left_out if is_image(path) and os.sep in path)
+    if images:
+        why = f"not {', '.join(how.suffixes)}" if how.suffixes else "in folders of masks"
+        notes.append(f"left out ({why}): {', '.join(f'{count:,} x {name}' for name, count in images.items())}")
+    return (*notes, *other_files(Counter(suffix_of(path) for path in left_out if not is_image(path))))
 
 
 def _status(path: Path) -> os.stat_result:

@@ -1,54 +1,66 @@
-"""Folders, CSV files and tar archives of labelled images → a `Manifest`: which images, which label, which split.
+"""Folders, lists and tar archives of labelled images → a `Manifest`: which images, which label, which split.
 
 Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second.
 """
 
+import os
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from headstart.datasets import class_names
 from headstart.datasets.archives import are_archives, list_archives
-from headstart.datasets.csv_list import list_csv
 from headstart.datasets.folders import list_folder
-from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join
+from headstart.datasets.lists import list_lists, lists_of
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning
-from headstart.settings import dataset_name
+from headstart.settings import Listing, dataset_name
+
+PAIRED = 0.5
+"""Share of images beside one of the same name and another suffix from which on one of the two may be masks."""
 
 
-def load(data: str, seed: int = 0) -> Manifest:
+def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
     """Lists a data set.
 
     Args:
-        data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, a CSV file with the columns
-            `path,label` and perhaps `split`, whose paths are relative to the file's own folder, or tar archives (see
-            `list_archives`).
+        data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, lists (.csv, .tsv, .txt; see
+            `lists`), or tar archives (see `list_archives`).
         seed: chooses the splits where the data has none (see `draw_splits`).
+        how: what folders and columns mean, where their names alone do not say it.
 
     Raises:
-        DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a CSV
-            whose columns or files are missing, an archive that is missing, damaged or compressed.
+        DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a
+            list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
+            can mean two things.
 
     Warns:
-        DataWarning: a class has no image in val or test, or files were left out.
+        DataWarning: a class has no image in val or test, classes are alike or merged.
     """
+    how = how or Listing()
+    return _with_splits(_with_class_names(_joined(data, _parts(data, how), how), data, how), seed)
+
+
+def _parts(data: str, how: Listing) -> list[Manifest]:
     path = Path(data)
     try:
         if path.is_dir():
-            return _with_splits(_joined(data, list_folder(path)), seed)
-        if path.suffix.lower() == ".csv" and path.is_file():
-            return _with_splits(_joined(data, [list_csv(path)]), seed)
+            return list_folder(path, how)
+        if lists := lists_of(data):
+            return list_lists(lists, how)
         if are_archives(data):
-            return _with_splits(_joined(data, list_archives(data)), seed)
+            return list_archives(data)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
-    what = "is neither a folder nor a .csv or .tar file" if path.exists() else "does not exist"
-    raise DataError(f"{data} {what}. Give a folder of images, <class>/*.jpg, or a CSV with the columns path,label.")
+    what = "is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file" if path.exists() else "does not exist"
+    raise DataError(f"{data} {what}. Give a folder of images, <class>/*.jpg, or a list with the columns path,label.")
 
 
-def _joined(data: str, parts: list[Manifest]) -> Manifest:
+def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
     """All parts as one, which must have at least two classes."""
     if not any(map(len, parts)):
         folder = data.rstrip("/")
@@ -56,16 +68,76 @@ def _joined(data: str, parts: list[Manifest]) -> Manifest:
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
     manifest = join(dataset_name(data), parts)
+    if not how.suffixes:
+        _ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
         what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"
         raise DataError(f"{data} has {what}; a classifier needs at least two classes.")
     return manifest
 
 
+def _ask_for_suffixes(data: str, manifest: Manifest) -> None:
+    """Refuses to guess whether one of `a.jpg` and `a.png` is a mask, where most images come in such pairs."""
+    names = [os.path.splitext(path) for path in manifest.paths.tolist()]
+    count = Counter(stem for stem, _ in names)
+    if len(names) - len(count) < PAIRED * len(count):
+        return
+    kinds = Counter(os.fsdecode(suffix) for stem, suffix in names if count[stem] > 1)
+    if len({kind.lower() for kind in kinds}) > 1:
+        found = " and ".join(f"{number:,} x {kind}" for kind, number in kinds.most_common(3))
+        first = kinds.most_common(1)[0][0].lstrip(".")
+        raise DataError(
+            f"{data}: most images lie beside another of the same name and another kind ({found}). If one kind are "
+            f"masks or copies, say which are the images, such as --suffixes {first}; if all are images, name all kinds."
+        )
+
+
+def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
+    """The classes by the names that people should see; those that look alike are one class, or a warning."""
+    if how.class_level == "leaf":
+        manifest = renamed(manifest, _leaves(manifest))
+    folder = Path(data) if os.path.isdir(data) else Path(data).parent
+    if found := class_names.from_file(manifest.classes, dict.fromkeys((manifest.root, folder))):
+        notes = (*manifest.notes, f"names of the classes from {found[1]}")
+        manifest = replace(manifest, classes=found[0], notes=notes)
+    groups = class_names.look_alike(manifest.classes)
+    if how.ignore_case:
+        first = {name: group[0] for group in groups for name in group}
+        return renamed(manifest, [first.get(name, name) for name in manifest.classes])
+    if groups:
+        names = ", ".join(" and ".join(map(repr, alike)) for alike in groups)
+        warnings.warn(
+            f"{data}: the classes {names} differ only by case or spaces, and are kept apart. If they mean one thing, "
+            "add --ignore-case.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return manifest
+
+
+def _leaves(manifest: Manifest) -> list[str]:
+    """The last folder of each class; all of its folders where the last is not the only one of its name in a split."""
+    leaves = np.array([os.path.basename(name) for name in manifest.classes])
+    present = count_by_class(manifest) > 0
+    twice = {leaf for split in present for leaf, count in Counter(leaves[split].tolist()).items() if count > 1}
+    return [name if leaf in twice else leaf for name, leaf in zip(manifest.classes, leaves.tolist(), strict=True)]
+
+
 def _with_splits(manifest: Manifest, seed: int) -> Manifest:
     """Draws the splits that the data lacks, and checks that every class can be trained on."""
     missing = {VAL, TEST} - set(np.unique(manifest.splits).tolist())
-    splits = draw_splits(manifest.paths, manifest.splits, missing, seed)
+    keys = manifest.paths if manifest.groups is None else manifest.groups
+    splits = draw_splits(keys, manifest.splits, missing, seed)
+    if missing:
+        names = " and ".join(SPLITS[split] for split in sorted(missing))
+        whole = "by group" if manifest.groups is not None else "by path"
+        manifest = replace(manifest, notes=(*manifest.notes, f"{names} drawn from train, a tenth each, {whole}"))
+        if manifest.groups is not None and (empty := missing - set(np.unique(splits).tolist())):
+            raise DataError(
+                f"{len(np.unique(keys))} groups are too few to draw splits from: none was drawn for "
+                f"{' and '.join(SPLITS[split] for split in sorted(empty))}. Name the splits in a column, or take other "
+                "groups."
+            )
     manifest = replace(manifest, splits=splits)
     counts = count_by_class(manifest)
     for label in np.flatnonzero(counts[TRAIN] == 0):
@@ -76,7 +148,8 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
                 f"Class {manifest.classes[label]!r} has images in {' and '.join(present)} of {manifest.root}, "
                 "but none in train. Add some to train, or take the class out."
             )
-        splits[drawn[np.argmin(hash_fractions(manifest.paths[drawn], seed))]] = TRAIN
+        chosen = drawn[np.argmin(hash_fractions(keys[drawn], seed))]
+        splits[(keys == keys[chosen]) & np.isin(splits, list(missing))] = TRAIN
     _warn_of_missing_classes(manifest)
     return manifest
 

@@ -6,17 +6,19 @@ N images, C classes.
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.datasets import class_names
+from headstart.errors import DataError
+
 SPLITS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
 UNLABELLED = -1
-ALIASES = {"valid": "val", "validation": "val"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class Manifest:
     """(N,) time of the file's last change, nanoseconds since 1970; of a member the archive's."""
     offsets: NDArray[np.int64] | None = None
     """(N,) where members of archives begin; None where images are files of their own."""
+    groups: NDArray[np.bytes_] | None = None
+    """(N,) the person, video or place that an image belongs to, if the data says it: drawn splits keep it together."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the data was read: where the splits come from, what was left out and why."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,6 +99,13 @@ class Manifest:
         return digest.hexdigest()
 
 
+def renamed(manifest: Manifest, names: Sequence[str]) -> Manifest:
+    """The same images with another name for each class; classes of one name become one."""
+    classes = class_names.ordered(names)
+    index = np.array([*(classes.index(name) for name in names), UNLABELLED])
+    return replace(manifest, classes=classes, labels=index[manifest.labels])
+
+
 def end_of_archive(path: str) -> int:
     """Where the archive's own path ends in a member's path; 0 for a file's. A folder may be called x.tar."""
     ends = (match.end() - 1 for match in re.finditer(r"\.tar/", path))
@@ -124,21 +137,19 @@ def count_by_class(manifest: Manifest) -> NDArray[np.int64]:
     return np.bincount(cells, minlength=3 * len(manifest.classes)).reshape(3, -1)
 
 
-def split_called(name: str) -> str | None:
-    """The split that a name in a folder, an archive or a CSV means: Train, TEST and valid are common, too."""
-    split = ALIASES.get(name.lower(), name.lower())
-    return split if split in SPLITS else None
-
-
 def from_files(
     root: Path,
     paths: Sequence[str],
     labels: Sequence[str],
     splits: Sequence[str | None],
-    status: Sequence[os.stat_result],
+    places: Sequence[os.stat_result | Member],
 ) -> Manifest:
-    """A part of a data set: n images that are files, with paths relative to `root`; an empty label is none."""
-    classes = tuple(sorted(set(labels) - {""}))
+    """A part of a data set: n files or members of archives, with paths relative to `root`; an empty label is none."""
+    members = [place for place in places if isinstance(place, Member)]
+    files = [place for place in places if not isinstance(place, Member)]
+    if members and files:
+        raise DataError(f"{root}: files and members of archives are named together. Give a list for each kind.")
+    classes = class_names.ordered(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
     return Manifest(
         name="",
@@ -147,14 +158,15 @@ def from_files(
         paths=np.array([os.fsencode(path) for path in paths], np.bytes_),
         labels=np.array([index[label] for label in labels], np.int64),
         splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
-        sizes=np.array([file.st_size for file in status], np.int64),
-        mtimes_ns=np.array([file.st_mtime_ns for file in status], np.int64),
+        sizes=np.array([file.st_size for file in files] or [member.size for member in members], np.int64),
+        mtimes_ns=np.array([file.st_mtime_ns for file in files] or [member.mtime_ns for member in members], np.int64),
+        offsets=np.array([member.offset for member in members], np.int64) if members else None,
     )
 
 
 def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     """All images of one or more parts with the same root, sorted by their paths."""
-    classes = tuple(sorted({label for part in parts for label in part.classes}))
+    classes = class_names.ordered(label for part in parts for label in part.classes)
     index = {label: number for number, label in enumerate(classes)}
     labels = [np.array([*(index[label] for label in part.classes), UNLABELLED])[part.labels] for part in parts]
     paths = np.concatenate([part.paths for part in parts])
@@ -170,4 +182,10 @@ def join(name: str, parts: Sequence[Manifest]) -> Manifest:
         sizes=np.concatenate([part.sizes for part in parts])[order],
         mtimes_ns=np.concatenate([part.mtimes_ns for part in parts])[order],
         offsets=np.concatenate(offsets)[order] if offsets else None,
+        groups=None if any(part.groups is None for part in parts) else np.concatenate(_groups(parts))[order],
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
+
+
+def _groups(parts: Sequence[Manifest]) -> list[NDArray[np.bytes_]]:
+    return [part.groups for part in parts if part.groups is not None]

@@ -15,15 +15,18 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets.folders import is_image, suffix_of
+from headstart.datasets import class_names
 from headstart.datasets.manifest import UNLABELLED
+from headstart.datasets.walking import is_image, is_passed_over, suffix_of
 from headstart.errors import DataError
 from headstart.support.files import whole_file
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
-FORMAT = 2
+FORMAT = 3
 """Version of an index; changes with its content and with the rules for images and labels."""
+REPEATED = "repeated name"
+"""Among the kinds of what is left out: members whose name occurs again later."""
 LABEL_KEYS = ("label", "cls", "class")
 """Where a .json may hold the label."""
 END_BYTES = 2**20
@@ -66,9 +69,9 @@ def left_out(index: Index) -> Counter[str]:
 def _read(archive: str) -> Index:
     try:
         with open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            spans, links = _members(tar)
+            spans, kinds = _members(tar)
             _refuse_cut(archive, file, tar.offset)
-            return _columns(archive, file, spans, links)
+            return _columns(archive, file, spans, kinds)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(
             f"{archive} cannot be read as a tar archive ({error}). Copy it again; a compressed one must be unpacked."
@@ -77,20 +80,21 @@ def _read(archive: str) -> Index:
         raise DataError(f"{archive} cannot be read: {error.strerror}.") from None
 
 
-def _members(tar: tarfile.TarFile) -> tuple[dict[str, Span], int]:
-    """Files by name, the last of those with the same name, as in tar; and the number of links to other files."""
+def _members(tar: tarfile.TarFile) -> tuple[dict[str, Span], Counter[str]]:
+    """Files by name, the last of those with the same name, as in tar; and how many repeat a name, or are links."""
     spans: dict[str, Span] = {}
-    links = 0
+    kinds = Counter[str]()
     for member in iter(tar.next, None):
         tar.members.clear()  # type: ignore[attr-defined]  # it would hold an object for each
-        target = _plain(member.linkname)
+        name, target = _plain(member.name), _plain(member.linkname)
         if member.isreg() and not member.issparse():
-            spans[_plain(member.name)] = member.offset_data, member.size
+            kinds[REPEATED] += name in spans and is_image(name)
+            spans[name] = member.offset_data, member.size
         elif member.islnk() and target in spans:
-            spans[_plain(member.name)] = spans[target]
+            spans[name] = spans[target]
         else:
-            links += member.islnk() or member.issym()
-    return spans, links
+            kinds["link"] += member.islnk() or member.issym()
+    return spans, kinds
 
 
 def _plain(name: str) -> str:
@@ -109,14 +113,14 @@ def _refuse_cut(archive: str, file: IO[bytes], end: int) -> None:
         )
 
 
-def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], links: int) -> Index:
+def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], kinds: Counter[str]) -> Index:
     label_files = _label_files(spans)
     samples = _samples(archive, spans, label_files)
     labels = [_label(archive, file, sample, label_files.get(sample, {})) for sample in samples.values()]
-    classes = sorted(set(labels) - {""})
+    classes = class_names.ordered(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
     images = np.array([spans[name] for name in samples], np.int64).reshape(-1, 2)
-    kinds = _left_out(spans, samples) + Counter(link=links)
+    kinds = _left_out(spans, samples) + kinds
     return {
         "names": np.array([os.fsencode(name) for name in samples], np.bytes_),
         "labels": np.array([index[label] for label in labels], np.int64),
@@ -169,7 +173,7 @@ def _before_dot(name: str) -> str:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name
+    return any(map(is_passed_over, name.split("/")))
 
 
 def _left_out(spans: dict[str, Span], samples: dict[str, str]) -> Counter[str]:
@@ -183,16 +187,22 @@ def _label(archive: str, file: IO[bytes], sample: str, label_files: dict[str, Sp
     for suffix, (offset, size) in sorted(label_files.items()):
         file.seek(offset)
         try:
-            text = file.read(size).decode()
+            text = file.read(size).decode("utf-8-sig")
             label = text if suffix == ".cls" else _label_in_json(json.loads(text))
             label.encode()  # JSON may hold half a character
         except (ValueError, RecursionError) as error:
             raise DataError(f"{archive}: {sample}{suffix} cannot be read: {error}.") from None
-        if label.strip():
-            return label.strip()
+        if label := class_names.clean(label):
+            return label
     return ""
 
 
 def _label_in_json(content: Any) -> str:
+    """The label in a .json; a list of one counts as its only element, and any other list or object as an error."""
     labels = [content.get(key) for key in LABEL_KEYS] if isinstance(content, dict) else []
-    return next((str(label) for label in labels if label is not None), "")
+    label = next((label for label in labels if label is not None), "")
+    if isinstance(label, list) and len(label) == 1:
+        (label,) = label
+    if isinstance(label, list | dict):
+        raise ValueError(f"its label is {json.dumps(label)[:80]}, not one name; write a single one")
+    return str(label)

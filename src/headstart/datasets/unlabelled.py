@@ -1,15 +1,17 @@
 """Images without labels, to be predicted: one, or those of a folder, a pattern, a CSV file or tar archives."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 
 from headstart.datasets import archives
-from headstart.datasets.csv_list import list_paths
-from headstart.datasets.folders import is_image, suffix_of, walk, warn_of_other_files
-from headstart.errors import DataError
+from headstart.datasets.lists import list_paths
+from headstart.datasets.walking import is_image, other_files, suffix_of, walk
+from headstart.errors import DataError, DataWarning
+from headstart.settings.base import LIST_SUFFIXES
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -26,7 +28,7 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
             for path in archives.archives_of(source):
                 yield from archives.members(path, left_out)
         elif os.path.isfile(source):
-            yield from list_paths(Path(source)) if source.lower().endswith(".csv") else [source]
+            yield from list_paths(Path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
     except OSError as error:
@@ -49,5 +51,6 @@ def count(source: str) -> int:
         raise DataError(
             f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
         )
-    warn_of_other_files(Path(source), left_out)
+    for note in other_files(left_out):
+        warnings.warn(f"{source}: {note}.", DataWarning, stacklevel=2)
     return images

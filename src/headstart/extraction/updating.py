@@ -25,6 +25,8 @@ from headstart.cache.rows import View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
+from headstart.datasets.description import changes
+from headstart.datasets.description import describe as describe_data
 from headstart.datasets.manifest import Manifest, same_data
 from headstart.errors import RecipeMismatch
 from headstart.extraction.growing import Growth, passing_again
@@ -69,7 +71,7 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
     asked = recipe.from_config(config)
-    update = _Update(config, labelled.load(data_of(config), config.seed), asked, team or Team())
+    update = _Update(config, labelled.load(data_of(config), config.seed, config), asked, team or Team())
     if report := update.nothing_to_do():
         update.team.broadcast(NOTHING)
         return report
@@ -147,6 +149,7 @@ class _Update:
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> Report:
+        print(describe_data(self.manifest))
         views = self._views(None)
         _say_size(views, self.asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
@@ -160,6 +163,8 @@ class _Update:
         if not self.config.prune:
             growth.refuse_other_data()
         views = self._views(cache)
+        print(describe_data(self.manifest))
+        print(f"changed: {changes(cache.manifest, self.manifest)}")
         if not growth.goes_on(views):
             _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)

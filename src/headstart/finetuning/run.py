@@ -30,7 +30,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     The processes of a team train together, each in a call of its own; the one that leads reports and saves.
     """
     device, team = pick_device(config.device), team or Team()
-    manifest = labelled.load(data_of(config), config.seed)
+    manifest = labelled.load(data_of(config), config.seed, config)
     identity = runs.identity(
         config,
         weights_digest=weights_digest(config.weights, config.seed),

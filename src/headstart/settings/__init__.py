@@ -4,6 +4,7 @@ It loads nothing slow: `--help` must respond at once.
 
     base.py       what the settings of several programs share, and the folders, cache and data set that they name
     ranges.py     types of settings, with the values that they allow
+    listing.py    which data set is read, and what its folders and columns mean
     extract.py    prepare data, extract features, inspect a cache
     heads.py      head, sweep, probe, learning curve
     finetune.py   fine-tuning
@@ -19,6 +20,7 @@ from headstart.settings.benchmark import BenchmarkConfig
 from headstart.settings.extract import ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
+from headstart.settings.listing import Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
 
@@ -35,6 +37,7 @@ __all__ = [
     "HeadConfig",
     "InspectConfig",
     "LearningCurveConfig",
+    "Listing",
     "PredictConfig",
     "PrepareConfig",
     "ProbeConfig",

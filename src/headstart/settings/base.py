@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from headstart.errors import SettingsError
-from headstart.settings.ranges import CountOrZero, Device
+from headstart.settings.ranges import Device
 
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 
-PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memory_gb"})
-"""Settings that only say where files are and where to compute: they are not part of a run's identity. `memory_gb` can
-change the order of the rows in an epoch, but less free memory does not make another run."""
+PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memory_gb"]) | frozenset(
+    ["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
+)
+"""Settings that only say where files are, how they are listed, and where to compute: they are not part of a run's
+identity, which has the listed images themselves. `memory_gb` can change the order of the rows in an epoch, but less
+free memory does not make another run."""
 
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
@@ -49,17 +53,6 @@ class ComputeConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesConfig(ComputeConfig):
-    """Settings of the programs that read labelled images."""
-
-    data: str | None = None
-    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a .csv with the columns path,label[,split],
-    or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
-    workers: CountOrZero = 0
-    """Decoding threads; 0: one for each core."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class CachedConfig(ComputeConfig):
     """Settings of the programs that read a cache of features."""
 
@@ -90,12 +83,12 @@ class RunConfig(Config):
 def dataset_name(data: str) -> str:
     """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix.
 
-    Several archives (`shards/train-{000..099}.tar`) are named after the folder that holds them.
+    Several archives or lists (`shards/train-{000..099}.tar`) are named after the folder that holds them.
     """
     path = Path(os.path.abspath(data))
-    if path.suffix == ".tar" and set(data) & set("*?[{"):
+    if path.suffix in (".tar", *LIST_SUFFIXES) and set(data) & set("*?[{"):
         return next((folder.name for folder in path.parents if not set(str(folder)) & set("*?[{")), "") or "shards"
-    return path.stem if path.suffix.lower() in (".csv", ".tar") else path.name
+    return path.stem if path.suffix.lower() in (".tar", *LIST_SUFFIXES) else path.name
 
 
 def cache_path(config: Any) -> Path:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from headstart.settings.base import CachedConfig, Config, ImagesConfig
+from headstart.settings.base import CachedConfig, Config
+from headstart.settings.listing import ImagesConfig
 from headstart.settings.ranges import Compile, Count, ImagePx, Precision, Range, Seed, Share, ViewKind, ViewSplits
 
 

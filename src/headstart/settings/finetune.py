@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from headstart.settings.base import ImagesConfig, TrainingConfig, require
+from headstart.settings.base import TrainingConfig, require
+from headstart.settings.listing import ImagesConfig
 from headstart.settings.ranges import Compile, Count, Fraction, ImagePx, Range, Rate, Seed, Size
 
 STRONG_ONLY = frozenset(

@@ -1,0 +1,55 @@
+"""What a data set holds, and what has changed in it, in words."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.datasets.manifest import SPLITS, UNLABELLED, Manifest, count_by_class
+
+FEW_CLASSES = 12
+
+
+def describe(manifest: Manifest) -> str:
+    """Images, classes, splits and where they come from, and what was left out; a line each."""
+    counts = count_by_class(manifest)
+    in_splits = [f"{count:,} {split}" for split, count in zip(SPLITS, counts.sum(axis=1).tolist(), strict=True)]
+    unlabelled = int(np.count_nonzero(manifest.labels == UNLABELLED))
+    groups = 0 if manifest.groups is None else len(np.unique(manifest.groups))
+    images = f"{len(manifest):,} images of {manifest.root}"
+    lines = [
+        f"data: {images}{f', {unlabelled:,} without a label' if unlabelled else ''}"
+        f"{f', in {groups:,} groups' if groups else ''}",
+        f"classes: {_classes(manifest, counts.sum(axis=0))}",
+        f"splits: {', '.join(in_splits)}",
+    ]
+    return "\n".join([*lines, *(f"        {note}" for note in manifest.notes)])
+
+
+def _classes(manifest: Manifest, counts: NDArray[np.int64]) -> str:
+    if len(counts) <= FEW_CLASSES:
+        return ", ".join(f"{name} {count:,}" for name, count in zip(manifest.classes, counts.tolist(), strict=True))
+    least, most = int(counts.argmin()), int(counts.argmax())
+    return (
+        f"{len(counts)}, from {counts[least]:,} ({manifest.classes[least]}) to {counts[most]:,} images "
+        f"({manifest.classes[most]})"
+    )
+
+
+def changes(before: Manifest, now: Manifest) -> str:
+    """What is new in a data set that had a cache: images added, removed, changed, relabelled, moved between splits."""
+    old = np.isin(before.paths, now.paths)
+    here = np.flatnonzero(np.isin(now.paths, before.paths))
+    there = np.flatnonzero(old)  # both are sorted by path, so these are pairs
+    names = (np.array([*manifest.classes, ""]) for manifest in (before, now))
+    label_before, label_now = (name[manifest.labels] for name, manifest in zip(names, (before, now), strict=True))
+    counts = {
+        "added": len(now) - len(here),
+        "removed": int(np.count_nonzero(~old)),
+        "relabelled": int(np.count_nonzero(label_before[there] != label_now[here])),
+        "moved to another split": int(np.count_nonzero(before.splits[there] != now.splits[here])),
+        "with another size or time, so read again": int(
+            np.count_nonzero(
+                (before.sizes[there] != now.sizes[here]) | (before.mtimes_ns[there] != now.mtimes_ns[here])
+            )
+        ),
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none of the images"

@@ -1,0 +1,82 @@
+"""Files and folders below a folder: hidden ones and those of operating systems are passed over."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for group in ("jpg jpeg jpe jfif jp2 j2k", "png apng webp avif gif", "tif tiff bmp dib tga ico", "ppm pgm pbm pnm")
+    for suffix in group.split()
+)
+
+SYSTEM = frozenset(
+    [
+        *("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "__pycache__"),
+    ]
+)
+"""Files and folders that operating systems, storage boxes and Python make, in small letters."""
+
+
+def is_image(path: str) -> bool:
+    """Whether the name of a file is that of an image."""
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or the system's own."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def suffix_of(path: str) -> str:
+    """The suffix of a file's name, in words where it has none."""
+    return os.path.splitext(path)[1] or "no suffix"
+
+
+def other_files(suffixes: Counter[str]) -> tuple[str, ...]:
+    """In words, what is left out since it is no image by its name: how many of which suffix."""
+    counts = ", ".join(f"{count:,} x {suffix}" for suffix, count in suffixes.most_common(5))
+    return (f"left out what is no image by its name: {counts}",) if suffixes else ()
+
+
+def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yields files below a folder by name; follows links, but not into folders that contain themselves.
+
+    Only the names in one folder at a time are in memory. `relative` is the beginning of the paths that are given,
+    `above` the identities of the folders that contain this one.
+    """
+    own = identity(folder)
+    if own in above:
+        return
+    for name, is_folder in entries(folder):
+        path = os.path.join(relative, name)
+        if is_folder:
+            yield from walk(os.path.join(folder, name), path, above | {own})
+        else:
+            yield path
+
+
+def entries(folder: str | Path) -> list[tuple[str, bool]]:
+    """Names in a folder, sorted, each with whether it is a folder."""
+    with os.scandir(folder) as found:
+        shown = [entry for entry in found if not is_passed_over(entry.name)]
+        return sorted((entry.name, _is_folder(entry)) for entry in shown if _is_folder(entry) or _is_file(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; links alone need a system call."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, a link to one, or a broken link, which is reported later; reading a pipe would hang."""
+    linked = entry.is_symlink() and (os.path.isfile(entry.path) or not os.path.exists(entry.path))
+    return entry.is_file(follow_symlinks=False) or linked
+
+
+def identity(folder: str | Path) -> tuple[int, int]:
+    """What tells a folder from all others, by whatever path it is reached."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,40 @@
+"""Settings that say which data set is read, and what its folders and columns mean."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headstart.settings.base import ComputeConfig, Config
+from headstart.settings.ranges import CountOrZero, Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Config):
+    """How to read a data set where its names alone do not say it."""
+
+    columns: str | None = None
+    """Columns of a list by name, or by number where it has no line of names: path=image,label=emotion,split=set;
+    path=1,label=2."""
+    root: Path | None = None
+    """Folder that the paths in a list are relative to; by default the list's own."""
+    layout: Literal["auto", "classes", "splits"] = "auto"
+    """What the folders are, where their names can mean both (train, test_tube): each a class, or each a split."""
+    class_level: Literal["first", "leaf"] = "first"
+    """Of folders in folders: the first is the class, or the last, which holds the images."""
+    ignore_case: bool = False
+    """Classes whose names differ only by case or spaces are one, under the name that sorts first."""
+    suffixes: tuple[str, ...] = ()
+    """Which files are the images, such as jpg, where masks or copies of another kind lie beside them; default: all."""
+    max_missing: Share = 0.0
+    """Fraction of a list's files that may be missing; such lines are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(Listing, ComputeConfig):
+    """Settings of the programs that read labelled images."""
+
+    data: str | None = None
+    """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a list (.csv, .tsv or .txt with the columns path and
+    label, perhaps split and group), or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
+    workers: CountOrZero = 0
+    """Decoding threads; 0: one for each core."""

@@ -1,0 +1,45 @@
+"""What a data set holds, and what has changed, in words."""
+
+import pytest
+
+from headstart.datasets.description import changes, describe
+from headstart.datasets.labelled import load
+
+pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
+
+
+def test_a_data_set_is_described_by_images_classes_splits_and_what_was_left_out(files):
+    root = files("train/cat/1.jpg", "train/cat/2.jpg", "train/dog/3.jpg", "test/dog/4.jpg", "val/dog/5.jpg", "notes.md")
+    assert describe(load(str(root))).splitlines() == [
+        f"data: 5 images of {root}",
+        "classes: cat 2, dog 3",
+        "splits: 3 train, 1 val, 1 test",
+        "        splits from the folders train, val, test",
+        "        left out what is no image by its name: 1 x .md",
+    ]
+
+
+def test_many_classes_are_described_by_the_smallest_and_the_largest(files):
+    root = files(*(f"{n:02}/{i}.jpg" for n in range(20) for i in range(n + 1)))
+    assert "classes: 20, from 1 (00) to 20 images (19)" in describe(load(str(root)))
+
+
+def test_changes_are_counted_by_kind(files):
+    root = files(
+        *(f"train/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(6)), "test/cat/9.jpg", "test/dog/9.jpg"
+    )
+    before = load(str(root))
+    (root / "train/cat/0.jpg").unlink()
+    files("train/dog/new.jpg", "train/dog/new2.jpg")
+    (root / "train/cat/1.jpg").write_bytes(b"longer than it was before")
+    after = load(str(root))
+    assert changes(before, after) == "2 added, 1 removed, 1 with another size or time, so read again"
+    assert changes(after, after) == "none of the images"
+
+
+def test_another_label_of_the_same_path_is_relabelled(files):
+    root = files("a.jpg", "b.jpg", "c.jpg")
+    (root / "l.csv").write_text("path,label,split\na.jpg,cat,train\nb.jpg,dog,train\nc.jpg,cat,train\n")
+    before = load(str(root / "l.csv"))
+    (root / "l.csv").write_text("path,label,split\na.jpg,dog,train\nb.jpg,dog,train\nc.jpg,cat,train\n")
+    assert "1 relabelled" in changes(before, load(str(root / "l.csv")))
