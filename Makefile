@@ -11,13 +11,13 @@ CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
-.PHONY: help setup data extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean
+.PHONY: help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -31,6 +31,9 @@ setup: .venv/ready  ## make .venv with everything; every other target does it fi
 
 data: .venv/ready  ## write the data set of a CONFIG as a folder of PNG files, once
 	$(if $(CONFIG),@$(PY) pipelines/prepare_data.py $(SOURCE))
+
+data-check: .venv/ready  ## what a data set is taken for, and a picture of some images of each class
+	@$(PY) pipelines/data_check.py $(SOURCE) $(CHECK_ARGS)
 
 extract: data  ## images -> features in one HDF5 file: one pass, resumed and brought up to date
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views $(VIEWS)) $(EXTRACT_ARGS)

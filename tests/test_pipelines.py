@@ -851,6 +851,7 @@ def test_an_up_to_date_cache_is_recognised_at_once_without_torch(story):
 # --- the promise of the README ---
 
 
+@pytest.mark.slow
 def test_the_default_head_reaches_093_on_the_digits_offline_from_nothing(tmp_path):
     """make train-head without arguments: 1,797 pictures written, one pass through an untrained net, the seed's head."""
     for program in ("prepare_data", "extract", "train_head"):

@@ -25,6 +25,7 @@ Config = TypeVar("Config")
 
 PROGRAMS: dict[str, type] = {
     "prepare": settings.PrepareConfig,
+    "data_check": settings.DataCheckConfig,
     "extract": settings.ExtractConfig,
     "inspect": settings.InspectConfig,
     "head": settings.HeadConfig,

@@ -476,6 +476,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "finished"), [(STRONG, 1), (dataclasses.replace(SMALL, lr=1e-4), 2)], ids=["strong", "seed"]
 )

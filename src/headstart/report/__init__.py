@@ -10,6 +10,7 @@
     mistakes.py    which images and classes models confuse
     figures.py     the charts of the page
     thumbnails.py  small pictures inside the page
+    contact_sheet.py  one picture of a data set, for make data-check
 
 Reads runs and caches; never trains.
 """

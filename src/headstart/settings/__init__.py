@@ -20,7 +20,7 @@ from headstart.settings.benchmark import BenchmarkConfig
 from headstart.settings.extract import ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
-from headstart.settings.listing import Listing
+from headstart.settings.listing import DataCheckConfig, Listing, check_path
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
 
@@ -29,6 +29,7 @@ __all__ = [
     "RUNS_FOLDER",
     "BenchmarkConfig",
     "CompareConfig",
+    "DataCheckConfig",
     "Device",
     "ExportConfig",
     "ExportFormat",
@@ -46,6 +47,7 @@ __all__ = [
     "ViewSplits",
     "Views",
     "cache_path",
+    "check_path",
     "data_of",
     "dataset_name",
     "require",

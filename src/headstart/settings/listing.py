@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headstart.settings.base import ComputeConfig, Config
-from headstart.settings.ranges import CountOrZero, Share
+from headstart.settings.base import ComputeConfig, Config, data_of, dataset_name
+from headstart.settings.ranges import CountOrZero, Seed, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +38,20 @@ class ImagesConfig(Listing, ComputeConfig):
     label, perhaps split and group), or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCheckConfig(Listing):
+    """Say what a data set is taken for, and draw some images of each class, before anything is computed."""
+
+    data: str | None = None
+    """As for extract."""
+    out: Path | None = None
+    """The picture, a PNG file; by default data/checks/<name of the data>.png."""
+    seed: Seed = 0
+    """Seed of the splits, where the data has none."""
+
+
+def check_path(config: DataCheckConfig) -> Path:
+    """The picture to write."""
+    return config.out or Path("data/checks") / f"{dataset_name(data_of(config))}.png"
