@@ -308,14 +308,6 @@ def _write_newer(path: Path) -> None:
         file.attrs["format_version"] = 3
 
 
-def _write_compressed_copy(path: Path) -> None:
-    """As h5repack leaves it: the same content, but features in compressed chunks, which cannot be mapped."""
-    with h5py.File(make(path.with_name("plain.h5"))) as plain, h5py.File(path, "w") as file:
-        file.attrs.update(plain.attrs)
-        for name, values in plain.items():
-            file.create_dataset(name, data=values[...], chunks=values.shape, compression="gzip")
-
-
 def _write_without_status(path: Path) -> None:
     with h5py.File(make(path), "r+") as file:
         del file["status"]
@@ -330,10 +322,9 @@ def _write_without_status(path: Path) -> None:
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
         (_write_newer, "format version 3; this headstart reads up to 2. Install a newer headstart"),
-        (_write_compressed_copy, "compressed|chunks"),
         (_write_without_status, "cannot be read as a feature cache"),
     ],
-    ids=["missing", "a folder", "empty", "text", "other HDF5", "newer", "compressed", "no status"],
+    ids=["missing", "a folder", "empty", "text", "other HDF5", "newer", "no status"],
 )
 def test_what_is_no_cache_is_refused_in_one_clear_sentence(tmp_path, write, words):
     path = tmp_path / "pets.h5"

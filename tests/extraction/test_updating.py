@@ -17,11 +17,11 @@ from helpers.pictures import picture
 
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, FEATURES, FORMAT_VERSION
+from headstart.cache.layout import COLUMNS, DONE, FEATURES, FORMAT_VERSION
 from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
-from headstart.errors import CacheDamaged, CacheError, CacheLocked, RecipeMismatch, WeightsError
+from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataWarning, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.run import cache_identity
@@ -63,9 +63,9 @@ def settings(photos, tmp_path) -> ExtractConfig:
 
 
 def contents(path: Path) -> dict[str, np.ndarray]:
-    """Every dataset of a cache, but the time it took; features of rows that are not done hold nothing."""
+    """Every dataset of ours in a cache, but the time it took; features of rows that are not done hold nothing."""
     with h5py.File(path) as file:
-        columns = {name: values[...] for name, values in file.items() if name != "seconds"}
+        columns = {name: values[...] for name, values in file.items() if name in COLUMNS and name != "seconds"}
     columns["features"][columns["status"] != DONE] = 0
     return columns
 
@@ -410,21 +410,39 @@ def test_a_disk_too_full_for_growth_is_refused_before_work_and_the_old_cache_sta
     assert_as_fresh(settings)
 
 
-def test_another_data_root_is_refused_unless_it_is_meant(photos, settings, forwarded):
+def test_images_that_have_moved_keep_their_features(photos, settings, forwarded, capsys):
     updating.bring_up_to_date(settings)
-    before = settings.cache.read_bytes()
     elsewhere = photos.rename(photos.with_name("moved"))
     moved = replace(settings, data=str(elsewhere))
+    forwarded.images = 0
+    assert updating.bring_up_to_date(moved).pass_ is None
+    assert forwarded.images == 0
+    assert f"the images of {photos} are now those of {elsewhere}; their features are kept" in capsys.readouterr().out
+    assert FeatureCache(settings.cache).manifest.root == elsewhere
+    assert_as_fresh(moved)
+
+
+@pytest.mark.parametrize("name", ["link", "photos/../photos"])
+def test_another_name_of_the_same_folder_is_no_change(photos, settings, tmp_path, name):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    (tmp_path / "link").symlink_to(photos)
+    assert updating.bring_up_to_date(replace(settings, data=str(tmp_path / name))).pass_ is None
+    assert settings.cache.read_bytes() == before
+
+
+def test_another_folder_is_refused_unless_it_is_meant(make_photos, photos, settings, forwarded):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    elsewhere = make_photos({"train/fox": 9, "train/owl": 9, "test/fox": 3, "test/owl": 3}, folder="others")
+    other = replace(settings, data=str(elsewhere))
     with pytest.raises(CacheError) as error:
-        updating.bring_up_to_date(moved)
+        updating.bring_up_to_date(other)
     for words in (str(photos), str(elsewhere), "CACHE=", "--prune"):
         assert words in str(error.value)
     assert settings.cache.read_bytes() == before
-    forwarded.images = 0
-    assert updating.bring_up_to_date(replace(moved, prune=True)).pass_ is None
-    assert forwarded.images == 0
-    assert FeatureCache(settings.cache).manifest.root == elsewhere
-    assert_as_fresh(replace(moved, prune=True))
+    updating.bring_up_to_date(replace(other, prune=True))
+    assert_as_fresh(replace(other, prune=True))
 
 
 def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_time_say(make_photos, tmp_path):
@@ -439,25 +457,39 @@ def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_tim
         roots.append(tmp_path / folder)
     settings = config(roots[0], cache=tmp_path / "pets.h5")
     updating.bring_up_to_date(settings)
-    other = replace(settings, data=str(roots[1]), prune=True)
-    assert updating.bring_up_to_date(other).pass_.forwarded == 8
+    other = replace(settings, data=str(roots[1]))
+    before = settings.cache.read_bytes()
+    with pytest.raises(CacheError, match="which has other images"):
+        updating.bring_up_to_date(other)
+    assert settings.cache.read_bytes() == before
+    assert updating.bring_up_to_date(replace(other, prune=True)).pass_.forwarded == 8
     assert_as_fresh(other)
+
+
+def test_a_few_images_that_vanished_are_no_question_whatever_their_share(make_photos, tmp_path):
+    data = make_photos({"cat": 20, "dog": 20})
+    settings = config(data, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    for number in range(3):  # 7.5 in a hundred
+        (data / f"cat/00{number}.png").unlink()
+    assert updating.bring_up_to_date(settings).pass_ is None
+    assert_as_fresh(settings)
 
 
 def test_rows_that_vanished_in_number_are_dropped_only_with_prune(photos, settings, forwarded):
     updating.bring_up_to_date(settings)
     before = settings.cache.read_bytes()
-    (photos / "train/dog/003.png").unlink()
-    (photos / "train/dog/004.png").unlink()
+    for number in (3, 4, 5):
+        (photos / f"train/dog/00{number}.png").unlink()
     with pytest.raises(CacheError) as error:
         updating.bring_up_to_date(settings)
-    for words in ("24 finished images", "2 are no longer", "train/dog/003.png", "--prune", "CACHE="):
+    for words in ("24 finished images", "3 are no longer", "train/dog/003.png", "--prune", "CACHE="):
         assert words in str(error.value)
     assert settings.cache.read_bytes() == before
     forwarded.images = 0
     updating.bring_up_to_date(replace(settings, prune=True))
     assert forwarded.images == 0
-    assert len(FeatureCache(settings.cache)) == 22
+    assert len(FeatureCache(settings.cache)) == 21
     assert_as_fresh(replace(settings, prune=True))
 
 
@@ -646,3 +678,75 @@ def test_remains_of_a_growth_that_is_not_needed_any_more_are_removed(settings):
     shutil.copy(settings.cache, remains)
     assert updating.bring_up_to_date(settings).pass_ is None
     assert not remains.exists()
+
+
+def add(path: Path, **datasets: np.ndarray) -> None:
+    """As another program keeps its results in a cache."""
+    with h5py.File(path, "a") as file:
+        for name, values in datasets.items():
+            file.create_dataset(name, data=values, compression="gzip")
+
+
+def test_what_other_programs_keep_in_a_cache_survives_growth(photos, settings):
+    updating.bring_up_to_date(settings)
+    add(settings.cache, umap=np.arange(48).reshape(24, 2), centres=np.ones((7, 2)))
+    picture(6000).save(photos / "train/cat/new.png")
+    with pytest.warns(DataWarning, match=r"kept `umap` \(24 rows\), but the cache now has 25 rows in another order"):
+        updating.bring_up_to_date(settings)
+    with h5py.File(settings.cache) as file:
+        assert file["umap"][...].tolist() == np.arange(48).reshape(24, 2).tolist()
+        assert file["centres"].shape == (7, 2)
+    assert_as_fresh(settings)
+
+
+@pytest.mark.filterwarnings("error::headstart.errors.DataWarning")
+def test_rows_of_other_programs_still_fit_where_only_views_are_added(settings):
+    updating.bring_up_to_date(settings)
+    add(settings.cache, umap=np.zeros((24, 2)))
+    updating.bring_up_to_date(replace(settings, views=1))
+    with h5py.File(settings.cache) as file:
+        assert "umap" in file
+
+
+def test_what_is_added_while_a_growth_is_stopped_survives_too(photos, settings, monkeypatch, forwarded):
+    updating.bring_up_to_date(settings)
+    for number in range(14):
+        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 2)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    add(settings.cache, umap=np.zeros((24, 2)))
+    forwarded.images = 0
+    assert updating.bring_up_to_date(settings).pass_.forwarded == 6
+    with h5py.File(settings.cache) as file:
+        assert "umap" in file
+    assert_as_fresh(settings)
+
+
+def test_overwrite_says_what_it_discards(settings, capsys):
+    updating.bring_up_to_date(settings)
+    add(settings.cache, umap=np.zeros((24, 2)))
+    updating.bring_up_to_date(replace(settings, overwrite=True))
+    assert "--overwrite has discarded what other programs kept in it: `umap`." in capsys.readouterr().out
+    assert_as_fresh(settings)
+
+
+@pytest.mark.parametrize("layout", [{"chunks": True}, {"compression": "gzip"}, {}], ids=str)
+def test_a_pass_goes_on_in_a_file_that_another_program_has_stored_in_another_layout(
+    settings, monkeypatch, forwarded, layout
+):
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 3)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    plain = settings.cache.rename(settings.cache.with_name("plain.h5"))
+    with h5py.File(plain) as old, h5py.File(settings.cache, "w") as new:
+        new.attrs.update(old.attrs)
+        for name, values in old.items():
+            new.create_dataset(name, data=values[...], **layout)
+    forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert (report.taken_over, report.pass_.forwarded, forwarded.images) == (12, 12, 12 + CANARIES)
+    assert FeatureCache(settings.cache).is_writable
+    assert_as_fresh(settings)

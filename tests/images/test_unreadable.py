@@ -26,9 +26,17 @@ def test_of_many_the_first_are_named_and_the_others_counted_by_reason(capsys):
 
 
 def test_more_than_are_allowed_end_with_exit_code_1_and_say_which_setting_allows_more(capsys):
-    unreadable = Unreadable([("a.jpg", "truncated")])
-    assert unreadable.report(images=100, allowed=0.01) == 0
-    assert unreadable.report(images=99, allowed=0.01) == 1
+    unreadable = Unreadable([(f"{number}.jpg", "truncated") for number in range(10)])
+    assert unreadable.report(images=1000, allowed=0.01) == 0
+    assert unreadable.report(images=999, allowed=0.01) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (
         "More than --max-unreadable 1.0% are unreadable: repair them or allow more."
     )
+
+
+def test_a_few_are_no_failure_whatever_their_share_unless_none_is_allowed():
+    """One of 61 is more than 1%, but no reason to stop; all of one is."""
+    one, four = (Unreadable([("a.jpg", "truncated")] * count) for count in (1, 4))
+    assert [one.report(images, allowed=0.01) for images in (1, 9, 10, 61)] == [1, 1, 0, 0]
+    assert [four.report(images, allowed=0.01) for images in (61, 399, 400)] == [1, 1, 0]
+    assert one.report(images=1000, allowed=0.0) == 1

@@ -3,9 +3,11 @@
     layout.py         format, states of a row, where the bytes of a dataset lie
     recipe.py         everything beside an image's bytes that decides its features: JSON, digest, differences
     views.py          what decides augmented views
+    reading.py        features from the file, at their offset or through HDF5
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
     creation.py       a cache whose rows are all pending
+    foreign.py        what other programs keep in the file follows it when it grows
     writing.py        finished rows, in an order that no kill can break
     locking.py        one writer at a time
     inspection.py     what a cache holds and how healthy it is

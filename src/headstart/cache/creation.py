@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import FEATURES, FORMAT, FORMAT_VERSION, adjacent
+from headstart.cache.layout import COLUMNS, DESCRIPTION, FEATURES, FORMAT, FORMAT_VERSION, GROWN_FROM, adjacent
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
@@ -142,6 +142,7 @@ def _attributes(
         "data_root": os.fsencode(manifest.root),
         "reason_texts": json.dumps(REASONS),
         "notes": json.dumps(dict(notes)),
+        GROWN_FROM: "",
         "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
     }
 
@@ -164,6 +165,10 @@ def _write_metadata(
         for group, parts in groups.items():
             for name, values in parts.items():
                 file.create_dataset(f"{group}/{name}", data=values)
+            number = group.removeprefix("view_")
+            file[group].attrs[DESCRIPTION] = f"augmented view {number} of the same images, row for row"
+        for name in ("features", *columns):
+            file[name].attrs[DESCRIPTION] = COLUMNS[name]
         return min([_make_features(file[group], count, recipe) for group in groups], default=None)
 
 
@@ -180,6 +185,7 @@ def _make_features(group: h5py.Group, count: int, recipe: Recipe) -> int:
 def reserve_rows(view: View, rows: NDArray[np.int64]) -> None:
     """Takes the disk space for rows (n,), ascending, of an augmented view, or raises CacheError."""
     column = view.columns["features"]
+    assert column.offset is not None  # rows are only written to files of our layout
     with explaining(view.path), view.path.open("r+b") as file:
         for start, stop in adjacent(rows):
             offset = column.offset + int(rows[start]) * column.row_bytes

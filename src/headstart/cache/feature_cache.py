@@ -1,6 +1,7 @@
 """The feature cache, one HDF5 file: opened and checked. Augmented views are groups of the file, with the same rows."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import PENDING, UNREADABLE, refuse_foreign
+from headstart.cache.layout import COLUMNS, GROWN_FROM, PENDING, ROW_COLUMNS, UNREADABLE, refuse_foreign, view_groups
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
 from headstart.cache.views import Augmentation
@@ -25,6 +26,7 @@ class FeatureCache(View):
         recipe: what decided the features.
         notes: what was measured when the recipe was resolved.
         manifest_digest: of the images' names, labels, splits and sizes.
+        grown_from: which file it grew from, see `foreign.version_of`; empty for a first one.
         augmented: the augmented views 1, 2, 3, …
         augmentation: what decided these; None where there are none.
     """
@@ -36,7 +38,7 @@ class FeatureCache(View):
             CacheError: no such file, or not a cache that this version reads.
             CacheDamaged: the file was cut, or its columns have changed.
         """
-        path = Path(path)
+        path = Path(os.path.expanduser(path))
         if path.is_dir():
             raise CacheError(f"{path} is a folder, not a feature cache. Name a file with CACHE=…")
         if not path.is_file():
@@ -44,9 +46,8 @@ class FeatureCache(View):
         inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:
-                datasets = dict(file.items())  # once: look-ups were a third of the time of opening
-                refuse_foreign(path, file.attrs, datasets)
-                self._load(path, inode, file.attrs, datasets)
+                refuse_foreign(path, file.attrs)
+                self._load(path, inode, file)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CacheDamaged(
@@ -57,9 +58,11 @@ class FeatureCache(View):
         if size_bytes < max(column.end for view in self.views for column in view.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. Extract again with --overwrite.")
 
-    def _load(self, path: Path, inode: int, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
-        names = sorted((name for name in datasets if name.startswith("view_")), key=lambda name: int(name[5:]))
-        groups = [dict(datasets.pop(name).items()) for name in names]
+    def _load(self, path: Path, inode: int, file: h5py.File) -> None:
+        """Looks up each of our datasets once, and nothing else: other programs may keep theirs in the file."""
+        attributes = file.attrs
+        groups = view_groups(file) if "augmentation" in attributes else []
+        datasets = {name: dataset for name in COLUMNS if (dataset := file.get(name)) is not None}
         manifest = Manifest(
             name=str(attributes["data_set"]),
             root=Path(attributes["data_root"]),
@@ -68,11 +71,15 @@ class FeatureCache(View):
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,
         )
         super().__init__(path, inode, 0, manifest, datasets)
-        self.augmented = tuple(View(path, inode, number, manifest, group) for number, group in enumerate(groups, 1))
+        self.augmented = tuple(
+            View(path, inode, number, manifest, {name: group[name] for name in ROW_COLUMNS})
+            for number, group in enumerate(groups, 1)
+        )
         self.recipe = Recipe.from_json(attributes["recipe"])
         self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
         self.manifest_digest = str(attributes["manifest_digest"])
+        self.grown_from = str(attributes.get(GROWN_FROM, ""))
         self._digests_written = attributes["recipe_digest"], attributes.get("augmentation_digest", "")
 
     def _refuse_changed_columns(self) -> None:
@@ -93,6 +100,11 @@ class FeatureCache(View):
     def views(self) -> tuple[View, ...]:
         """The plain view and the augmented ones, by their numbers."""
         return (self, *self.augmented)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
+        return all(view.columns[name].offset is not None for view in self.views for name in ROW_COLUMNS)
 
     def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
         """(V + 1, N) which rows of each view are still to be computed; of augmented views only those of the splits."""

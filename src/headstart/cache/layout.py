@@ -21,12 +21,38 @@ FEATURES = 2048
 
 PENDING, DONE, UNREADABLE = range(3)
 
+ROW_COLUMNS = {
+    "features": "ResNet50's 2048 pooled features of each image; a row means something only where status is 1",
+    "status": "0 pending, 1 done, 2 unreadable",
+    "digests": "BLAKE2b, 16 bytes, of the bytes of each image that is done",
+    "checksums": "CRC-32 of each row of features, as stored",
+    "reasons": "why an image is unreadable: index into the file's attribute reason_texts",
+    "seconds": "time that passes over the images have taken",
+}
+"""The datasets of a view, and what their numbers mean: written beside each in the file."""
+COLUMNS = {
+    "labels": "index into the file's attribute classes; -1 without a label",
+    "splits": "0 train, 1 val, 2 test",
+    "paths": "UTF-8, relative to the file's attribute data_root; of a member of an archive: archive.tar/its name",
+    "sizes": "bytes of each image's file",
+    "mtimes_ns": "last change of each image's file, nanoseconds since 1970",
+    "offsets": "where each image begins in its archive, in bytes",
+    **ROW_COLUMNS,
+}
+"""The same for the whole file."""
+GROWN_FROM = "grown_from"
+"""Attribute of a file that grew: which version of the old one it took over, see `foreign.version_of`."""
+DESCRIPTION = "description"
+"""Attribute of each dataset of ours that says what its numbers mean."""
+
 
 @dataclass(frozen=True)
 class Column:
     """Where one dataset's bytes lie in the file."""
 
-    offset: int
+    name: str
+    offset: int | None
+    """None where another program has stored it anew in chunks, compressed, or inside of HDF5's own bytes."""
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
@@ -36,7 +62,8 @@ class Column:
 
     @property
     def end(self) -> int:
-        return self.offset + self.row_bytes * self.shape[0]
+        """Where its bytes end; 0 if it has no offset."""
+        return 0 if self.offset is None else self.offset + self.row_bytes * self.shape[0]
 
 
 def adjacent(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -44,7 +71,15 @@ def adjacent(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     return pairwise([*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)])
 
 
-def refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
+def view_groups(file: h5py.File) -> list[h5py.Group]:
+    """The groups of the augmented views: view_1, view_2, …; a group of another program may have such a name, too."""
+    groups: list[h5py.Group] = []
+    while isinstance(group := file.get(f"view_{len(groups) + 1}"), h5py.Group) and group.keys() >= ROW_COLUMNS.keys():
+        groups.append(group)
+    return groups
+
+
+def refuse_foreign(path: Path, attributes: h5py.AttributeManager) -> None:
     """Raises CacheError for an HDF5 file that is not a cache, or not one that this version can read."""
     if attributes.get("format") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
@@ -52,9 +87,4 @@ def refuse_foreign(path: Path, attributes: h5py.AttributeManager, datasets: dict
         raise CacheError(
             f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
             "Install a newer headstart."
-        )
-    if any(dataset.chunks for dataset in datasets.values() if isinstance(dataset, h5py.Dataset)):
-        raise CacheError(
-            f"{path} was rewritten by another program: its datasets lie in chunks or compressed, not in one piece. "
-            "Use the original, or extract again."
         )

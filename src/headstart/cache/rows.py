@@ -3,11 +3,10 @@
 N images, D = 2048 features.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cached_property
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.layout import DONE, FEATURES, Column, adjacent
+from headstart.cache.reading import Read, reader, reopened
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
-from headstart.errors import CacheDamaged, CacheError
+from headstart.errors import CacheDamaged
 
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
@@ -43,7 +43,8 @@ class View:
     ) -> None:
         self.path, self._inode, self.view, self.manifest = path, inode, view, manifest
         self.columns = {
-            name: Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()
+            name: Column(dataset.name, dataset.id.get_offset(), dataset.dtype, dataset.shape)
+            for name, dataset in datasets.items()
         }
         self.status: NDArray[np.uint8] = datasets["status"][...]
         self.reasons: NDArray[np.uint8] = datasets["reasons"][...]
@@ -75,9 +76,14 @@ class View:
 
     @cached_property
     def features(self) -> NDArray[Any]:
-        """(N, D) memory map of the file, as stored, not verified; only done rows have a meaning."""
+        """(N, D) memory map of the file, as stored, not verified; only done rows have a meaning.
+
+        An array in memory if another program has stored them anew in chunks or compressed.
+        """
         column = self.columns["features"]
-        with self._reopened() as file:
+        if column.offset is None:
+            return self.read(verify=False)
+        with reopened(self.path, self._inode) as file:
             return np.memmap(file, column.dtype, "r", column.offset, column.shape)
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
@@ -86,10 +92,10 @@ class View:
         Args:
             verify: compare every done row with its checksum; CacheDamaged names those that differ.
         """
-        with self._reopened() as file:
+        with self._reader() as read:
             for begin in range(0, len(self), READ_ROWS):
                 block = self._empty(min(READ_ROWS, len(self) - begin))
-                yield self._read_block(file, begin, block, verify), block
+                yield self._read_block(read, begin, block, verify), block
 
     def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
         """All features in memory, (N, D) as stored, in the given array if any; `verify` as in `blocks`.
@@ -97,10 +103,10 @@ class View:
         Several threads read: one alone copies slower than memory allows, and cannot read while it verifies.
         """
         features = self._empty(len(self)) if into is None else into
-        with self._reopened() as file, ThreadPoolExecutor(READ_THREADS) as pool:
+        with self._reader() as read, ThreadPoolExecutor(READ_THREADS) as pool:
             begins = range(0, len(self), READ_ROWS)
             blocks = [features[begin : begin + READ_ROWS] for begin in begins]
-            for _ in pool.map(lambda begin, block: self._read_block(file, begin, block, verify), begins, blocks):
+            for _ in pool.map(lambda begin, block: self._read_block(read, begin, block, verify), begins, blocks):
                 pass
         return features
 
@@ -110,9 +116,9 @@ class View:
         Not from the memory map, whose page faults read far more than is needed.
         """
         features = self._empty(len(rows))
-        with self._reopened() as file:
+        with self._reader() as read:
             for start, stop in adjacent(rows):
-                self._read_into(file, int(rows[start]), features[start:stop])
+                read(int(rows[start]), features[start:stop])
         if verify:
             self._refuse_damaged(rows, features)
         return features
@@ -126,30 +132,16 @@ class View:
     def _empty(self, count: int) -> NDArray[Any]:
         return np.empty((count, FEATURES), self.columns["features"].dtype)
 
-    def _reopened(self) -> BufferedReader:
-        """The file whose columns were read; a cache that has grown since is another file."""
-        file = self.path.open("rb")
-        if os.fstat(file.fileno()).st_ino != self._inode:
-            file.close()
-            raise CacheError(f"{self.path} was replaced by another process meanwhile. Give the same command again.")
-        return file
+    def _reader(self) -> AbstractContextManager[Read]:
+        return reader(self.path, self._inode, self.columns["features"])
 
-    def _read_block(self, file: BufferedReader, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
+    def _read_block(self, read: Read, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
         """Fills a block with the features from row `begin` on; returns its row numbers."""
-        self._read_into(file, begin, block)
+        read(begin, block)
         rows = np.arange(begin, begin + len(block))
         if verify:
             self._refuse_damaged(rows, block)
         return rows
-
-    def _read_into(self, file: BufferedReader, begin: int, block: NDArray[Any]) -> None:
-        column = self.columns["features"]
-        buffer, offset = block.data.cast("B"), column.offset + begin * column.row_bytes
-        while buffer:
-            count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
-            if not count:
-                raise CacheDamaged(f"{self.path} was cut meanwhile. Extract again with --overwrite.")
-            buffer, offset = buffer[count:], offset + count
 
     def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
         if damaged := self.damaged(rows, features):

@@ -73,6 +73,7 @@ class CacheWriter:
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
         column = self._columns[name]
+        assert column.offset is not None  # otherwise the cache grows first, see `FeatureCache.is_writable`
         values = np.ascontiguousarray(values, dtype=column.dtype)
         with explaining(self.path):
             for start, stop in adjacent(rows):

@@ -115,9 +115,16 @@ def end_of_archive(path: str) -> int:
 def same_data(one: Manifest, other: Manifest) -> bool:
     """Whether two manifests list the same files (by path, size, time and offset), labels and splits."""
     columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets")
-    return (one.root, one.classes) == (other.root, other.classes) and all(
-        np.array_equal(getattr(one, column), getattr(other, column)) for column in columns
+    return (
+        one.classes == other.classes
+        and same_root(one, other)
+        and all(np.array_equal(getattr(one, column), getattr(other, column)) for column in columns)
     )
+
+
+def same_root(one: Manifest, other: Manifest) -> bool:
+    """Whether the images of both are in one folder, which may be named through links or `..`."""
+    return one.root == other.root or os.path.realpath(one.root) == os.path.realpath(other.root)
 
 
 def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -1,26 +1,30 @@
 """A cache that grows: `<cache>.growing` is built beside the old one, with the rows of unchanged images."""
 
 import os
+import warnings
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import creation
+from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.rows import View
 from headstart.cache.writing import CacheWriter
-from headstart.datasets.manifest import Manifest, Member, same_data, same_files
-from headstart.errors import CacheError
+from headstart.datasets.manifest import Manifest, Member, same_data, same_files, same_root
+from headstart.errors import CacheError, DataWarning
 from headstart.images.decoding import PASSING, REASONS, UnreadableImage
 from headstart.images.loading import content_digest, read
 from headstart.support.progress import bar
+from headstart.support.quantities import tolerated
 
 COPY_ROWS = 4096
 VANISHED = 0.01
-"""Fraction of finished rows whose images may be gone without a question."""
+"""Fraction of finished rows whose images may be gone without a question; up to 3 may, see `tolerated`."""
+WAYS_ON = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
 
 
 class Growth:
@@ -53,6 +57,8 @@ class Growth:
         begun = self.begun
         if begun is None or self.check_bytes or not same_data(self.manifest, begun.manifest):
             return False
+        if begun.grown_from != foreign.version_of(self.cache.path):  # something was written to the old file meanwhile
+            return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
 
     def build(self, views: creation.AugmentedViews | None) -> None:
@@ -60,6 +66,7 @@ class Growth:
         sources = [source for source in (self.cache, self.begun) if source]
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views)
+            self._keep_foreign(temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:
                 same_views = [
@@ -73,24 +80,53 @@ class Growth:
                         _copy(writer, source, self.digests)
                     writer.commit(same_views[0].seconds if same_views else 0.0)
 
+    def _keep_foreign(self, new: Path) -> None:
+        of_rows, before = foreign.copy_foreign(self.cache.path, new), self.cache.manifest.paths
+        if of_rows and not np.array_equal(before, self.manifest.paths):
+            names = ", ".join(f"`{name}`" for name in of_rows)
+            warnings.warn(
+                f"{self.cache.path}: kept {names} ({len(before):,} rows), but the cache now has "
+                f"{len(self.manifest):,} rows in another order.",
+                DataWarning,
+                stacklevel=2,
+            )
+
     def refuse_other_data(self) -> None:
-        """Raises CacheError if the cache is of another folder, or many of its images are gone."""
-        cache, root = self.cache, self.manifest.root
-        ways_on = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
-        if cache.manifest.root != root:
+        """Raises CacheError if the cache is of other images, or many of its images are gone."""
+        done = np.flatnonzero(self.cache.status == DONE)
+        if same_root(self.cache.manifest, self.manifest):
+            self._refuse_many_gone(done)
+        else:
+            self._refuse_other_images(done)
+
+    def _refuse_many_gone(self, done: NDArray[np.int64]) -> None:
+        cache, allowed = self.cache, tolerated(VANISHED, len(done))
+        gone = done[_rows_of(self.manifest.paths, cache.manifest.paths[done]) < 0]
+        if len(gone) > allowed:
+            gone = self._of_other_bytes(gone)  # the others were renamed
+        if len(gone) > allowed:
             raise CacheError(
-                f"{cache.path} holds features of {cache.manifest.root}, this run asks for {root}. {ways_on}"
+                f"{cache.path} has {len(done)} finished images, of which {len(gone)} are no longer in "
+                f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? {WAYS_ON}"
             )
-        done = cache.status == DONE
-        gone = np.flatnonzero(done & (_rows_of(self.manifest.paths, cache.manifest.paths) < 0)).tolist()
-        if len(gone) > VANISHED * done.sum():
-            here = set(self.digests.values())
-            gone = [row for row in gone if cache.digest(row) not in here]  # the others were renamed
-        if len(gone) > VANISHED * done.sum():
+
+    def _refuse_other_images(self, done: NDArray[np.int64]) -> None:
+        """The same images may be at another place: names and sizes are compared first, then all bytes."""
+        before, now, path = self.cache.manifest, self.manifest, self.cache.path
+        rows = _rows_of(now.paths, before.paths)
+        differ = (rows < 0) | (now.sizes[rows] != before.sizes)
+        names_differ = np.count_nonzero(differ) > tolerated(VANISHED, len(before))
+        if names_differ or len(self._of_other_bytes(done)) > tolerated(VANISHED, len(done)):
             raise CacheError(
-                f"{cache.path} has {done.sum()} finished images, of which {len(gone)} are no longer in {root} "
-                f"(such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? {ways_on}"
+                f"{path} holds features of {before.root}, this run asks for {now.root}, which has other images. "
+                f"{WAYS_ON}"
             )
+        print(f"{path}: the images of {before.root} are now those of {now.root}; their features are kept.")
+
+    def _of_other_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those rows of the cache whose bytes no image has here, whatever its name."""
+        here = set(self.digests.values())
+        return rows[np.array([self.cache.digest(row) not in here for row in rows.tolist()], np.bool_)]
 
     @cached_property
     def digests(self) -> dict[int, bytes]:
@@ -98,7 +134,7 @@ class Growth:
         before = self.cache.manifest
         old = _rows_of(before.paths, self.manifest.paths)
         unchanged = (
-            (before.root == self.manifest.root)
+            same_root(before, self.manifest)
             & (old >= 0)
             & same_files(before, self.manifest, old)
             & (self.cache.status[old] == DONE)
@@ -124,14 +160,13 @@ def _rows_of(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[n
 
 def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
     """Copies the features of every image whose content `source` has finished; damaged rows stay pending."""
-    done = np.flatnonzero(source.status == DONE)
-    damaged = set(source.damaged(done, (source.features[row] for row in done)))
-    known = {source.digest(row): row for row in done.tolist()}
+    damaged = {row for rows, block in source.blocks(verify=False) for row in source.damaged(rows, block)}
+    known = {source.digest(row): row for row in np.flatnonzero(source.status == DONE).tolist()}
     pairs = [(row, known[digest]) for row, digest in digests.items() if digest in known]
     pairs = sorted((row, old) for row, old in pairs if old not in damaged)
     for begin in range(0, len(pairs), COPY_ROWS):
         rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
-        writer.write(rows, source.features[olds], source.digests[olds])
+        writer.write(rows, source.gather(olds, verify=False), source.digests[olds])
 
 
 def passing_again(view: View) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 nothing to do   every row is done: decided without a lock, no file is touched
 start anew      there is no cache yet, or --overwrite
 go on           the cache has exactly these images, and the views: its pending rows are computed
-grow            images changed, views are added, or --check-bytes: a new file is built beside the old one (see
+grow            images changed, views are added, --check-bytes, or rows are pending in a file that another program has
+                stored in another form: a new file is built beside the old one (see
                 `growing`), its pending rows are computed, and it gets the cache's name in one step
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import creation, recipe
+from headstart.cache import creation, foreign, recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, UNREADABLE
@@ -121,7 +122,7 @@ class _Update:
         if self._starts_anew():
             return self._start_anew()
         cache, growth = self._opened()
-        if self._is_of_this_data(cache) and not self.config.check_bytes:
+        if self._is_of_this_data(cache) and not self.config.check_bytes and cache.is_writable:
             if not growth.waits():
                 growth.path.unlink(missing_ok=True)
             return self._compute_pending(self.path)
@@ -154,8 +155,12 @@ class _Update:
         _say_size(views, self.asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(self.asked, self.manifest, images)
+        discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views)
+        if discarded:
+            names = ", ".join(f"`{name}`" for name in discarded)
+            print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
         self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
         return self._compute_pending(self.path)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.cache.layout import FEATURES
 from headstart.cache.rows import View
 from headstart.support.overlap import one_behind
 
@@ -24,7 +25,7 @@ class FeatureFile:
 
     def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
         """Takes the plain view of a cache, and the augmented ones that are wanted."""
-        self.shape = (len(views[0]) * len(views), views[0].features.shape[1])
+        self.shape = (len(views[0]) * len(views), FEATURES)
         self.device, self.window_rows = device, window_rows
         self._views, self._verified = views, np.zeros(self.shape[0], np.bool_)
 
@@ -36,7 +37,7 @@ class FeatureFile:
         if not view_of.any():
             values = self._views[0].gather(rows, verify=verify)
         else:
-            values = np.empty((len(rows), self.shape[1]), self._views[0].features.dtype)
+            values = np.empty((len(rows), self.shape[1]), self._views[0].columns["features"].dtype)
             for view in np.unique(view_of).tolist():
                 values[view_of == view] = self._views[view].gather(rows[view_of == view], verify=verify)
         self._verified[wanted] = True

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from headstart.support.quantities import tolerated
+
 SHOWN = 20
 """How many are named one by one."""
 
@@ -25,13 +27,16 @@ class Unreadable:
             self.first.append((path, reason))
 
     def report(self, images: int, allowed: float) -> int:
-        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction of all `images`."""
+        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction of all `images`.
+
+        A few are no failure, see `tolerated`.
+        """
         for path, reason in self.first:
             print(f"  unreadable: {path}: {reason}")
         if len(self) > SHOWN:
             counts = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
             print(f"  … and {len(self) - SHOWN} more ({counts})")
-        too_many = len(self) > allowed * images
+        too_many = len(self) > tolerated(allowed, images)
         if too_many:
             print(f"More than --max-unreadable {allowed:.1%} are unreadable: repair them or allow more.")
         return int(too_many)

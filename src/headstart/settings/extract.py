@@ -53,13 +53,14 @@ class ExtractConfig(ImagesConfig):
     seed: Seed = 0
     """Seed of the splits (where the data has none), of random weights and of the views."""
     max_unreadable: Share = 0.01
-    """Fraction of unreadable images above which the exit code is 1; the cache is kept."""
+    """Fraction of unreadable images above which the exit code is 1; the cache is kept. Up to 3 images, if they are at
+    most a tenth, are no failure either; 0 allows none."""
     overwrite: bool = False
     """Start afresh: discard the rows that the cache has."""
     check_bytes: bool = False
     """Read every file to see whether it changed; by default its size and time of change tell."""
     prune: bool = False
-    """Accept that many finished rows are gone from the data, or that the data lies elsewhere."""
+    """Accept that many finished rows are gone from the data, or that it is another folder with other images."""
 
 
 @dataclass(frozen=True, kw_only=True)

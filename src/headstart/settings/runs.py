@@ -43,7 +43,8 @@ class PredictConfig(ComputeConfig, RunConfig):
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
     max_unreadable: Share = 0.01
-    """Fraction of unreadable images above which the exit code is 1."""
+    """Fraction of unreadable images above which the exit code is 1. Up to 3 images, if they are at most a tenth, are no
+    failure either; 0 allows none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+FEW = 3
+
 
 def human_count(count: float) -> str:
     """A count, 0 or more: `987`, `2.57k`, `527k`, `25.6M`."""
@@ -19,6 +21,14 @@ def _three_digits(count: float, units: Sequence[str]) -> str:
             return f"{count:.3g}{unit}"
         count /= 1000
     return f"{count:.3g}{units[-1]}"
+
+
+def tolerated(fraction: float, count: int) -> float:
+    """How many of `count` things may fail: a fraction, but up to 3 of few; none if the fraction is 0.
+
+    One unreadable picture among 60 is no reason to stop, although it is more than 1%.
+    """
+    return max(fraction * count, min(FEW, count / 10)) if fraction else 0.0
 
 
 def duration(seconds: float) -> str:

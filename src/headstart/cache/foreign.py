@@ -1,0 +1,114 @@
+"""What other programs keep in the file of a cache: their datasets, groups and attributes follow it when it grows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+from h5py import h5a, h5s, h5t
+
+from headstart.cache.creation import METADATA_BYTES
+from headstart.cache.layout import COLUMNS, GROWN_FROM, ROW_COLUMNS, view_groups
+from headstart.errors import CacheError
+from headstart.support.files import reserve
+
+
+def version_of(path: Path) -> str:
+    """Size and time of change of a file: another one shows that something was written to it meanwhile."""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def foreign_members(path: Path) -> list[str]:
+    """Names of what is not ours in a cache: `umap`, `view_1/umap`; none if the file cannot be opened."""
+    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
+        return _members(file)
+    return []
+
+
+def copy_foreign(old: Path, new: Path) -> list[str]:
+    """Copies what other programs keep in a cache into a new one, which nobody else sees yet.
+
+    Returns:
+        Datasets with a row for each image of the old cache: name and number of rows. Attributes that refer to other
+        objects of the old file cannot be copied and are left out.
+
+    Raises:
+        CacheError: something cannot be copied, such as for lack of space.
+    """
+    with h5py.File(old, "r", locking=False) as source:
+        names = _members(source)
+        datasets = [dataset for name in names for dataset in _datasets(source.get(name))]
+        stored_bytes = sum(dataset.id.get_storage_size() for dataset in datasets)
+        with new.open("r+b") as file:  # before HDF5 writes: a disk that fills up meanwhile can crash it
+            reserve(file.fileno(), stored_bytes + METADATA_BYTES, new.stat().st_size)
+        with h5py.File(new, "r+", libver=("v108", "latest"), locking=False) as target:
+            target.attrs[GROWN_FROM] = version_of(old)
+            for name in names:
+                _copy(source, target, name)
+            for name in _own_objects(source):
+                if name in target:
+                    _copy_attributes(source[name], target[name])
+        count = len(source["paths"])
+        return [dataset.name.lstrip("/") for dataset in datasets if dataset.shape and dataset.shape[0] == count]
+
+
+def _members(file: h5py.File) -> list[str]:
+    groups = view_groups(file)
+    ours = {*COLUMNS, *(group.name[1:] for group in groups)}
+    in_views = [f"{group.name[1:]}/{name}" for group in groups for name in group if name not in ROW_COLUMNS]
+    return [name for name in file if name not in ours] + in_views
+
+
+def _own_objects(file: h5py.File) -> list[str]:
+    """The file itself, the groups of its views, and our datasets in it."""
+    groups = [group.name for group in view_groups(file)]
+    datasets = [f"{group}/{name}" for group in groups for name in ROW_COLUMNS]
+    return ["/", *groups, *datasets, *(name for name in COLUMNS if name in file)]
+
+
+def _datasets(item: h5py.Dataset | h5py.Group | None) -> Iterator[h5py.Dataset]:
+    if isinstance(item, h5py.Dataset):
+        yield item
+    elif isinstance(item, h5py.Group):
+        for name in item:
+            yield from _datasets(item.get(name))
+
+
+@contextmanager
+def _explaining(path: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CacheError(
+            f"{path}: {what}, which another program keeps in it, cannot be copied to the larger file that is to take "
+            f"its place ({reason}). Move it to a file of its own, and give the same command again."
+        ) from None
+
+
+def _copy(source: h5py.File, target: h5py.File, name: str) -> None:
+    link = source.get(name, getlink=True)
+    with _explaining(source.filename, f"`{name}`"):
+        if isinstance(link, h5py.HardLink):
+            source.copy(source[name], target, name)
+        else:  # soft and external links stay links
+            target[name] = link
+
+
+def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
+    """Copies the attributes that `target` lacks, byte for byte; references would lead nowhere in another file."""
+    for name in source.attrs:
+        attribute = source.attrs.get_id(name)
+        type_, space = attribute.get_type(), attribute.get_space()
+        if name in target.attrs or type_.detect_class(h5t.REFERENCE):
+            continue
+        with _explaining(source.file.filename, f"the attribute `{name}`"):
+            stored_type = h5t.py_create(attribute.dtype) if type_.committed() else type_
+            copied = h5a.create(target.id, name.encode("utf-8", "surrogateescape"), stored_type, space)
+            if space.get_simple_extent_type() != h5s.NULL:
+                in_memory = type_ if type_.get_class() == h5t.ARRAY else None
+                values = np.empty(attribute.shape, attribute.dtype)
+                attribute.read(values, mtype=in_memory)
+                copied.write(values, mtype=in_memory)
