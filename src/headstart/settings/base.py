@@ -12,9 +12,9 @@ from headstart.settings.ranges import CountOrZero, Device
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 
-PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memory_gb"})
-"""Settings that only say where files are and where to compute: they are not part of a run's identity. `memory_gb` can
-change the order of the rows in an epoch, but less free memory does not make another run."""
+PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memory_gb", "tensorboard"})
+"""Settings that only say where files are, where to compute and what to write beside the run: they are not part of its
+identity. `memory_gb` can change the order of the rows in an epoch, but less free memory does not make another run."""
 
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
@@ -75,6 +75,8 @@ class TrainingConfig(ComputeConfig):
 
     run: Path | None = None
     """Folder of the run; by default data/runs/<data set>/<program>-<8 hex digits of these settings>."""
+    tensorboard: bool = False
+    """Also write the epochs into the run's folder as an event file for TensorBoard (needs the extra tensorboard)."""
 
 
 @dataclass(frozen=True, kw_only=True)
