@@ -44,7 +44,7 @@ train-head: extract  ## features -> a head, in seconds
 sweep: extract  ## features -> heads for many settings at once, the best by validation kept
 	@$(PY) pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
 
-probe: extract  ## features -> logistic regression, ridge and nearest neighbours, by the papers' protocols
+probe: extract  ## features -> logistic regression, ridge and nearest neighbours, as papers measure features
 	@$(PY) pipelines/probe.py $(CACHED) $(PROBE_ARGS)
 
 learning-curve: extract  ## features -> accuracy against the number of training images

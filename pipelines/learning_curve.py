@@ -7,7 +7,7 @@ from headstart.settings import LearningCurveConfig
 def main(config: LearningCurveConfig) -> None:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
     from headstart.cache.inspection import describe
-    from headstart.heads import learning_curve, pictures
+    from headstart.heads import last_doubling, learning_curve, pictures
     from headstart.heads.run import CachedRun
     from headstart.runs import folder  # torch loads here, after --help has answered
     from headstart.support import files
@@ -16,8 +16,9 @@ def main(config: LearningCurveConfig) -> None:
     print(describe(run.cache))
     table = run.folder / "learning_curve.csv"
     if folder.finished(run.folder, run.identity):
-        print("\n".join(learning_curve.lines(learning_curve.read(table))))
-        print(f"{run.folder} is there already.")
+        points = learning_curve.read(table)
+        print("\n".join(learning_curve.lines(points)))
+        print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
         return
 
     points = learning_curve.learning_curve(run.features(config.memory_gb), config)
@@ -27,6 +28,7 @@ def main(config: LearningCurveConfig) -> None:
     files.write_json(run.folder / "config.json", run.identity)
     files.write_table(table, points)
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
+    print(last_doubling.sentence(points))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cached features → how good they are by the papers' protocols: logistic regression, ridge, nearest neighbours."""
+"""Cached features → how good they are, measured as papers do: logistic regression, ridge, nearest neighbours."""
 
 from dataclasses import replace
 

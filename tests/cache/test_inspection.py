@@ -57,6 +57,7 @@ def test_the_same_bytes_in_train_and_test_are_shouted(tmp_path):
     shout = "\n".join(inspection.describe_leaks(cache))
     assert shout.startswith("LEAK: 1 ")
     assert "00005.jpg is 00003.jpg" in shout
+    assert inspection.warning_of_copies(cache).startswith("Warning: 1 of 4 test images is a copy of training images: ")
 
 
 def test_copies_within_one_split_are_no_leak(tmp_path):
@@ -64,6 +65,7 @@ def test_copies_within_one_split_are_no_leak(tmp_path):
     digests[3] = digests[0]
     cache = filled(tmp_path / "pets.h5", np.ones((12, FEATURES)), digests)
     assert inspection.leaks(cache) == []
+    assert inspection.warning_of_copies(cache) == ""
     assert "none" in inspection.describe_leaks(cache)[0]
 
 

@@ -613,7 +613,7 @@ def test_the_summary_says_what_was_done(photos, settings):
     summary = updating.summary(updating.bring_up_to_date(settings))
     assert "28 of 28 images, 2 classes" in summary
     assert "1 images through the backbone" in summary
-    assert "25 images were there already, 2 share their bytes with another" in summary
+    assert "25 images were there already, 2 got the features of an identical image" in summary
     assert "untrained" in summary  # random weights are never silent
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.pictures import picture
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torchvision import transforms
 from torchvision.models import resnet50
@@ -22,7 +23,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.extraction import updating
-from headstart.finetuning import training
+from headstart.finetuning import run, training
 from headstart.finetuning.batches import Images, geometry_of, predict
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.net import initial_net as initial_net_of
@@ -51,6 +52,14 @@ def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> P
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory) -> Manifest:
     return labelled.load(str(photos(tmp_path_factory.mktemp("tuning") / "photos", train=7, val=2, test=3)))
+
+
+def test_the_epochs_of_a_run_are_written_for_tensorboard_while_it_trains(manifest, tmp_path):
+    config = dataclasses.replace(SMALL, data=str(manifest.root), run=tmp_path, device="cpu", tensorboard=True)
+    run.train(config)
+    (file,) = tmp_path.glob("events.*")
+    events = EventAccumulator(str(file)).Reload()
+    assert [event.step for event in events.Scalars("accuracy/validation")] == [1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from headstart.heads import pictures
+from headstart.runs.drawing import SPLIT_COLOURS
+from headstart.runs.pictures import training_curves
 from headstart.settings import HeadConfig, SweepConfig
 
 SIZES = (14, 29, 72, 144, 359, 719, 1437)
@@ -69,6 +71,14 @@ def test_every_setting_with_several_values_has_a_panel_and_no_other(tmp_path, fi
     assert tick_labels(found["hidden"]) == ["none", "512,256"]
     assert tick_labels(found["weight decay"]) == ["0", "0.0001"]
     assert matplotlib.image.imread(tmp_path / "settings.png").std() > 0
+
+
+def test_every_line_of_every_panel_is_explained_in_the_legend(tmp_path, figures):
+    """The dotted line is in the second panel only."""
+    draw(sweep(lr=(1e-4, 1e-3), weight_decay=(0.0, 1e-4)), tmp_path)
+    names = {line.get_label() for axes in panels(figures[0]).values() for line in axes.lines}
+    assert legend(figures[0]) == {name for name in names if not name.startswith("_")}
+    assert "the log scale begins; left of it: 0" in legend(figures[0])
 
 
 def test_a_learning_rate_lies_on_a_log_axis_and_a_weight_decay_of_0_one_step_before_the_others(tmp_path, figures):
@@ -169,6 +179,18 @@ def test_accuracy_by_training_images_shows_every_seed_their_mean_and_their_devia
     (band, _) = axes.collections
     heights = {(round(x), round(y, 6)) for x, y in band.get_paths()[0].vertices}
     assert {(1437, round(0.91 - 1 / 1437 + sign * 0.01, 6)) for sign in (1, -1)} <= heights
+
+
+def test_a_split_has_one_colour_in_all_pictures(tmp_path, figures):
+    pictures.accuracy_by_training_images(points(), tmp_path / "sizes.png")
+    history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}]
+    training_curves(history, tmp_path / "curves.png")
+    colours = {}
+    for axes in [axes for figure in figures for axes in figure.axes]:
+        for drawn in axes.lines:
+            colours.setdefault(drawn.get_label(), set()).add(drawn.get_color())
+    names = {"training": "train", "validation": "val", "test": "test"}
+    assert {name: colours[name] for name in names} == {name: {SPLIT_COLOURS[names[name]]} for name in names}
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan])

@@ -18,6 +18,7 @@ from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError, RunError, SettingsError
 from headstart.heads import run as head_run
 from headstart.heads.run import CachedRun
+from headstart.runs import event_files
 from headstart.settings import HeadConfig, ProbeConfig
 
 LABELS, SPLITS = [0, 1] * 5, [TRAIN] * 4 + [VAL] * 2 + [TEST] * 4
@@ -57,6 +58,37 @@ def test_a_run_that_is_there_is_reported_and_one_that_is_not_is_not(config, caps
     assert said.startswith(f"{run.folder}: test accuracy ")
     assert CachedRun.from_config("head", config).is_reported()
     assert capsys.readouterr().out == said.replace(": ", " is there already: ", 1)
+
+
+def test_test_images_that_are_copies_of_training_images_are_counted_beside_the_accuracy(config, capsys):
+    saved(config)
+    assert "Warning" not in capsys.readouterr().out
+    run = CachedRun.from_config("head", replace(config, run=Path("other")))
+    run.cache.digests = run.cache.digests[[0, 1, 2, 3, 4, 5, 0, 1, 8, 9]]
+    run.features(0)
+    run.save(None, probabilities, history=[])
+    warning = "Warning: 2 of 3 test images are copies of training images: "
+    assert capsys.readouterr().out.splitlines()[-1].startswith(warning)
+    assert run.is_reported()
+    assert capsys.readouterr().out.splitlines()[-1].startswith(warning)
+
+
+def test_tensorboard_gets_the_epochs_whether_the_run_is_new_or_there_already(config):
+    history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 1.0}]
+    plain, asked = saved(config, history=history), replace(config, tensorboard=True)
+    run = CachedRun.from_config("head", asked)
+    assert run.folder == plain.folder  # another file, not another run
+    assert not list(run.folder.glob("events.*"))
+    assert run.is_reported()
+    assert len(list(run.folder.glob("events.*"))) == 1
+    new = saved(replace(asked, run=Path("new")), history=history)
+    assert len(list(new.folder.glob("events.*"))) == 1
+
+
+def test_without_tensorboard_the_flag_is_refused_before_anything_is_read(config, monkeypatch):
+    monkeypatch.setattr(event_files, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="pip install tensorboard"):
+        CachedRun.from_config("head", replace(config, tensorboard=True, cache=Path("nowhere.h5")))
 
 
 def test_other_settings_another_kind_and_another_cache_are_other_runs(config, tmp_path):
@@ -214,7 +246,7 @@ def test_answers_with_views_are_tested_beside_the_plain_ones_which_the_run_is_kn
     others = np.flatnonzero(np.array(SPLITS) != TRAIN)
     for view in cache.augmented:
         with CacheWriter(view) as writer:  # so far off that the mean differs from the plain answer
-            writer.write(others, cache.features[others[::-1]], np.zeros((len(others), 16), np.uint8))
+            writer.write(others, cache.features[others[::-1]], cache.digests[others])
             writer.commit(0.0)
     head_run.train(replace(viewed, run=Path("plain")))
     head_run.train(replace(viewed, run=Path("tta"), tta="all"))

@@ -55,14 +55,14 @@ def make_cache(
     features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
     done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
     with CacheWriter(FeatureCache(path)) as writer:
-        writer.write(done, features[done], np.zeros((len(done), 16), np.uint8))
+        writer.write(done, features[done], some_digests(count)[done])
         for row in unreadable:
             writer.write_unreadable(row, "truncated")
         writer.commit(1.0)
     for view in FeatureCache(path).augmented:
         trained = done[manifest.splits[done] == TRAIN]
         with CacheWriter(view) as writer:
-            writer.write(trained, view_of(features[trained], view.view), np.zeros((len(trained), 16), np.uint8))
+            writer.write(trained, view_of(features[trained], view.view), some_digests(count)[trained])
             writer.commit(0.5)
     return FeatureCache(path)
 

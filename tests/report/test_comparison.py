@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.runs import make_run
+from helpers.runs import changed, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,8 +219,8 @@ def sentence_on(make, right, reference=None, **changes):
         (140, "Fine-tuning loses 11.1 points (6.2 to 15.8) for 180 times the training time."),
         (
             162,
-            "No difference that 180 test images can show: fine-tuning lies between 1.0 points below and 3.2 above for "
-            "180 times the training time.",
+            "These 180 test images show no difference: fine-tuning is between 1.0 points worse and 3.2 points better "
+            "for 180 times the training time.",
         ),
     ],
 )
@@ -236,10 +236,13 @@ def test_a_gain_is_claimed_only_where_the_interval_leaves_no_difference_out(tmp_
     low, high = named(comparison, "finetune-1").difference.points_ci95
     assert comparison.sentence.startswith("Fine-tuning gains") == (low > 0)
     assert comparison.sentence.startswith("Fine-tuning loses") == (high < 0)
-    assert comparison.sentence.startswith("No difference that 180 test images can show") == (low <= 0 <= high)
+    assert comparison.sentence.startswith("These 180 test images show no difference") == (low <= 0 <= high)
 
 
-@pytest.mark.parametrize(("more", "claim"), [(5, "No difference"), (6, "Fine-tuning gains 0.3 points (0.02 to 0.6)")])
+@pytest.mark.parametrize(
+    ("more", "claim"),
+    [(5, "These 2,000 test images show no difference"), (6, "Fine-tuning gains 0.3 points (0.02 to 0.6)")],
+)
 def test_a_claim_begins_where_the_interval_leaves_zero(make, more, claim):
     runs = [make("head-1", images=2000, right=1900), make("finetune-1", "finetune", images=2000, right=1900 + more)]
     assert compare(runs).sentence.startswith(claim)
@@ -267,7 +270,24 @@ def test_a_training_too_short_to_measure_is_no_price_to_compare_with(make):
 
 def test_one_image_more_or_less_is_no_difference_and_spelt_right(make):
     runs = [make("head-1", images=1, right=0), make("finetune-1", "finetune", images=1, right=1)]
-    assert compare(runs).sentence.startswith("No difference that 1 test image can show")
+    assert compare(runs).sentence.startswith("This test image shows no difference: ")
+
+
+def test_settings_in_which_the_two_runs_of_the_verdict_differ_are_said(make):
+    """Other pixels, weights or epochs may be what makes the difference."""
+    recipe = {"weights": "IMAGENET1K_V1", "image_px": 64, "resize": "squash"}
+    head = make("head-1", recipe=recipe, views=8, best_setting={"hidden": "256", "epochs": 10})
+    geometry = {"image_px": 224, "resize": "crop"}
+    tuned = make("finetune-1", "finetune", right=170, weights="IMAGENET1K_V2", geometry=geometry)
+    files.write_json(tuned.folder / "config.json", {"epochs": 1, "augment": "crop-flip"})
+    assert compare([head, tuned]).sentence.split(". ")[1] == (
+        "The fine-tuned run also differs in its settings: IMAGENET1K_V2 weights against IMAGENET1K_V1 weights; 224 px "
+        "against 64 px; cropped images against squashed images; 1 epoch against 10 epochs; new random views "
+        "(crop-flip) in each epoch against 8 stored views."
+    )
+    files.write_json(tuned.folder / "config.json", {"epochs": 10, "augment": "none"})
+    same = changed(tuned, weights="IMAGENET1K_V1", geometry={"image_px": 64, "resize": "squash"})
+    assert compare([changed(head, views=0), same]).sentence.endswith("training time.")
 
 
 def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_silence(make):
@@ -323,7 +343,7 @@ def test_every_figure_of_a_run_stands_under_its_heading(make):
     ]
     assert rows_under(tables.COST, tables.costs(comparison)) == [
         ["head-1", "cpu", "1,437", "527k", "-", "-", "12 s", "3.2 s", "-"],
-        ["finetune-1", "cpu", "1,437", "23.5M", "21.3", "1.53 GB", "-", "9 min 36 s", "experiment 1"],
+        ["finetune-1", "cpu", "1,437", "23.5M", "21.3", "1.53 GB", "-", "9 min 36 s", "1 training"],
     ]
 
 
@@ -373,6 +393,16 @@ def test_runs_tested_on_different_images_are_not_compared_in_silence(make, other
     assert warning is None or warning in text
 
 
+def test_every_run_has_a_title_beside_its_folder_and_random_weights_are_called_out(make):
+    setting = {"hidden": "256", "lr": 1e-3}
+    head, ridge = make("head-1", best_setting=setting), make("ridge-1", "ridge", weights="random")
+    text = tables.names(compare([head, ridge]))
+    assert ["head-1", "head 256, lr 1e-3"] in [cells(line) for line in text.splitlines()]
+    assert text.startswith("RANDOM WEIGHTS in 1 of 2 runs: ")
+    assert tables.names(compare([ridge])).startswith("RANDOM WEIGHTS in all runs: ")
+    assert "RANDOM" not in tables.names(compare([head]))
+
+
 # --- as JSON ---
 
 
@@ -386,7 +416,7 @@ def test_all_of_it_survives_as_json(make, tmp_path):
         *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
         *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
         *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
-        "pays_after",
+        *("pays_after", "title"),
     }
     assert (read["reference"], read["finetuned"]) == ("head-1", "finetune-1")
     (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]

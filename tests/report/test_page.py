@@ -60,7 +60,8 @@ class Page(HTMLParser):
             self.words_by_section.setdefault(self.section, []).append(data)
 
     def text(self, section):
-        return " ".join(" ".join(self.words_by_section.get(section, [])).split())
+        words = " ".join(" ".join(self.words_by_section.get(section, [])).split())
+        return re.sub(r" (?=[,)])|(?<=\() ", "", words)  # as a browser joins the parts of a title
 
     def of(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
@@ -102,7 +103,11 @@ def everything(root):
     """Arguments of a report that has all of it."""
     found = [save_run(root, "head", 1), save_run(root, "finetune", 2)]
     (root / "learning-curve-1").mkdir()
-    points = [{"train_images": 10 * size, "val_accuracy": 0.5, "test_accuracy": 0.1 * size} for size in (1, 2, 3)]
+    accuracies = ({"val_accuracy": 0.5, "test_accuracy": 0.1 * size} for size in (1, 2, 3))
+    points = [
+        {"fraction": size / 3, "train_images": 10 * size, "seed": 0, **values}
+        for size, values in enumerate(accuracies, 1)
+    ]
     write_table(root / "learning-curve-1/learning_curve.csv", points)
     return root, "Heads win.", found, make_cache(root.parent / "c.h5", LABELS, SPLITS), root.parent
 
@@ -132,7 +137,7 @@ def test_every_section_is_there_and_filled_where_its_data_is(everything):
         "runs": "head-00000001",
         "time": "fine-tuned",
         "training": "best 0.600 in epoch 1",
-        "images": "learning-curve-1",
+        "images": "One seed cannot tell: from 20 to 30 training images",
         "classes": "precision",
         "mistakes": "disagree on",
         "map": "20 test images",
@@ -150,7 +155,7 @@ def test_every_section_is_there_and_filled_where_its_data_is(everything):
         ("cache", "duplicates", "No feature cache was found"),
         ("history", "training", "None of the runs was trained in epochs"),
         ("curve", "images", "make learning-curve"),
-        ("finetuned", "mistakes", "This needs a run on frozen features and a fine-tuned one"),
+        ("finetuned", "mistakes", "This needs a second run with predictions for test images"),
         ("time", "time", "No run has both a test accuracy and a training time"),
         ("test", "classes", "No run has predictions for test images"),
         ("test", "mistakes", "No run has predictions for test images"),
@@ -205,8 +210,9 @@ def test_the_mistakes_shown_are_the_most_confident_ones_each_with_its_picture(ev
     predictions = read_predictions(found[0].folder)
     confidence = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
-    expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:8]
+    expected = [predictions.paths[row] for row in sorted(wrong, key=lambda row: -confidence[row])][:16]
     assert [image["alt"].split(",")[0] for image in page.of("img")] == expected
+    assert all(path in page.text("mistakes") for path in expected)
     assert f"{100 * confidence[wrong].max():.0f}%" in page.text("mistakes")
 
 
@@ -216,8 +222,29 @@ def test_who_is_right_where_frozen_and_fine_tuned_net_disagree_is_counted(everyt
     first, second = (int((each.predicted == each.labels)[differ].sum()) for each in (head, finetune))
     assert first != second
     text = Page(render(*everything)).text("mistakes")
-    assert f"disagree on {differ.sum()} of 20 images" in text
+    assert f"Of 20 images, run 1 (head) and run 2 (fine-tuned) disagree on {differ.sum()}." in text
     assert f"The frozen net is right on {first} of them, the fine-tuned one on {second}, neither on 0." in text
+
+
+def test_without_a_fine_tuned_run_the_two_best_are_compared_and_mistakes_are_shown_once(root):
+    """Eight heads make nearly the same mistakes: those of the best are shown, and what the second does otherwise."""
+    found = [save_run(root, "head", seed) for seed in range(1, 5)]
+    page = Page(render(root, "", found, None, root.parent))
+    text = page.text("mistakes")
+    assert "Where the two best runs disagree" in text
+    assert text.count("The most confident mistakes of") == 1
+    assert len(page.of("img")) <= 16 + 12
+
+
+def test_random_weights_are_written_across_the_page(root):
+    head, tuned = save_run(root, "head", 1), save_run(root, "finetune", 2)
+    banner = 'class="banner"'
+    assert banner not in render(root, "", [head, tuned], None, None)
+    untrained = changed(tuned, weights="random")
+    html = render(root, "", [head, untrained], None, None)
+    assert html.index(banner) < html.index("<h1>")
+    assert "The net of run 2 started untrained" in Page(html).text("")
+    assert "The nets of all runs started untrained" in Page(render(root, "", [untrained], None, None)).text("")
 
 
 def test_near_duplicates_are_shown_in_pairs_with_what_speaks_for_copies(root, tmp_path):

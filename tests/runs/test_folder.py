@@ -84,7 +84,7 @@ def test_a_saved_run_holds_every_file_and_nothing_else(tmp_path):
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "config.json").read_text()) == {"lr": 1e-3}
-    assert load_run(folder) == Run.from_metrics(folder, METRICS)
+    assert load_run(folder) == Run.from_metrics(folder, {"title": "head, lr 1e-3", **METRICS})
     assert list_runs(folder.parent) == [load_run(folder)]
 
 

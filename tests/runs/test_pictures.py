@@ -61,6 +61,18 @@ def test_a_small_confusion_matrix_names_classes_and_writes_counts(tmp_path, figu
     assert {(*text.get_position(), text.get_text()) for text in axes.texts} == {(0, 0, "2"), (1, 0, "1"), (1, 1, "2")}
 
 
+def test_cells_with_numbers_are_shaded_in_proportion(tmp_path, figures):
+    """11 of 18 and 7 of 18 looked alike; one image of 18 must still be seen."""
+    labels, predicted = np.repeat([0, 1], 18), np.array([0] * 11 + [1] * 7 + [1] * 17 + [0])
+    pictures.confusion(predictions(labels, predicted, ("cat", "dog")), tmp_path / "confusion.png")
+    (image,) = figures[0].axes[0].images
+    shares = np.array([11, 7, 1, 0]) / 18
+    opacity = image.cmap(image.norm(shares))[:, 3]
+    assert opacity[0] - opacity[1] > 0.18
+    assert opacity[2] > 0.08
+    assert opacity[3] == 0
+
+
 def test_a_large_confusion_matrix_drops_what_could_not_be_read(tmp_path, figures):
     everything = np.arange(200)
     classes = tuple(f"bird {number}" for number in everything)

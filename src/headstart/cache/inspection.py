@@ -86,6 +86,21 @@ def _unreadable(cache: FeatureCache) -> Iterator[str]:
         yield f"  {cache.manifest.relative_path(int(row))}: {REASONS[cache.reasons[row]]}"
 
 
+def warning_of_copies(cache: FeatureCache) -> str:
+    """A line where test images have the bytes of training images; empty where none do. Only digests are compared."""
+    train, test = (_as_keys(cache.digests[cache.rows(split)]) for split in ("train", "test"))
+    copies = int(np.isin(test, train).sum())
+    if not copies:
+        return ""
+    which = f"{copies:,} of {len(test):,} test images {'is a copy' if copies == 1 else 'are copies'}"
+    return f"Warning: {which} of training images: the test accuracy is too high. make info lists them."
+
+
+def _as_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:
+    """One value for each row of bytes."""
+    return np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
+
+
 def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
     """Images of val or test with the bytes of one in train: the rows of both. They test nothing that a head learned."""
     done = np.flatnonzero(cache.status == DONE)

@@ -45,11 +45,14 @@ class PassReport:
     workers: int = 1
 
     def bottleneck(self) -> str:
-        """The share of the time in which each stage was busy, in a line."""
+        """The share of the time that each stage took, in a line; they run at once."""
         wall = max(self.wall_seconds, 1e-9)
         decode, forward = self.decode_seconds / self.workers / wall, self.forward_seconds / wall
-        line = f"decode {decode:.0%} busy, backbone {forward:.0%} busy, writing {self.write_seconds / wall:.1%}"
-        return f"{line}: {'more cores would help' if decode > forward else 'the backbone is the limit'}"
+        shares = f"decoding {decode:.0%}, backbone {forward:.0%}, writing {self.write_seconds / wall:.1%}"
+        slowest = (
+            "decoding sets the speed: more cores would help" if decode > forward else "the backbone sets the speed"
+        )
+        return f"Time of each step, all at once: {shares}; {slowest}."
 
 
 def load_views(

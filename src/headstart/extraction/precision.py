@@ -90,7 +90,7 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
     if eager_seconds < COMPILE_PAYS_SECONDS[device.type]:
         return False
     if device.type in COMPILER_NEEDED and not has_compiler():
-        say("compile: off, since there is no C++ compiler here (g++ or clang++); with one the pass would be faster.")
+        say("compile: off, since there is no C++ compiler here (g++ or clang++); with one, extraction would be faster.")
         return False
     return True
 

@@ -232,6 +232,6 @@ def summary(report: Report) -> str:
     done = (
         f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
         f"({rate:.1f} a second); {report.taken_over:,} images were there already, "
-        f"{report.pass_.copied:,} share their bytes with another"
+        f"{report.pass_.copied:,} got the features of an identical image"
     )
     return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])

@@ -15,7 +15,7 @@ from headstart.finetuning.data_parallel import Group, group_of
 from headstart.models.mlp import trainable_parameters
 from headstart.models.resnet50 import how_to_load, save_resnet50
 from headstart.models.weights import describe_weights, weights_digest
-from headstart.runs import figures
+from headstart.runs import event_files, figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import load_run
@@ -29,6 +29,8 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 
     The processes of a team train together, each in a call of its own; the one that leads reports and saves.
     """
+    if config.tensorboard:
+        event_files.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
     manifest = labelled.load(data_of(config), config.seed, config)
     identity = runs.identity(
@@ -43,6 +45,8 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     if not runs.finished(folder, identity):
         _train(manifest, config, device, Checkpoint(folder, identity), team)
     elif team.leads:
+        if config.tensorboard:
+            event_files.write(folder)
         print(f"{folder} is there already: {load_run(folder).summary()}")
     return folder
 
@@ -53,8 +57,9 @@ def _train(
     runs.make_folder(checkpoint.folder)
     if team.leads:
         print(describe_weights(config.weights))
-    with group_of(team, device) as group:
-        tuned = training.finetune(manifest, config, device, checkpoint, group)
+    writes_events = config.tensorboard and team.leads
+    with group_of(team, device) as group, event_files.writer(checkpoint.folder, writes_events) as after_epoch:
+        tuned = training.finetune(manifest, config, device, checkpoint, group, after_epoch)
         val, test, unreadable = _predictions(manifest, config, tuned, device, group)
     if not team.leads:
         return

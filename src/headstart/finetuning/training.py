@@ -23,7 +23,7 @@ from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import compile_net, initial_net, optimizer_of, set_rates, set_training
 from headstart.models.resnet50 import PixelScale
 from headstart.runs.calibration import cross_entropies
-from headstart.runs.history import epoch_line, score
+from headstart.runs.history import AfterEpoch, epoch_line, score
 from headstart.settings import FinetuneConfig, require
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
@@ -57,8 +57,9 @@ def finetune(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     group: Group | None = None,
+    after_epoch: AfterEpoch = lambda row: None,
 ) -> Tuned:
-    """Trains a ResNet50.
+    """Trains a ResNet50; `after_epoch` is called with each new row of the history.
 
     The method "strong": AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), warm-up and cosine, pretrained layers at
     a tenth of the new layer's rate (Girshick et al. 2014, arXiv:1311.2524, section 2.3), weight decay 0.05 (Touvron et
@@ -73,7 +74,7 @@ def finetune(
     net, scale = initial_net(config, manifest.classes)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed((config.seed + (group.rank << 32)) % 2**63)  # for the dropout of a head to start from
-        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint, group).run()
+        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint, group, after_epoch).run()
 
 
 @dataclass(eq=False)
@@ -85,6 +86,7 @@ class _Tuner:
     device: torch.device
     checkpoint: Checkpoint | None
     group: Group
+    after_epoch: AfterEpoch
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
@@ -111,6 +113,7 @@ class _Tuner:
         self._begin()
         while len(self.history) < self.config.epochs:
             self._epoch()
+            self.after_epoch(self.history[-1])
             if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state())
         self.net.load_state_dict(self.best)

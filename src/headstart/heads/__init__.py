@@ -9,6 +9,7 @@
     sweep.py           many settings, successive halving
     leaderboard.py     the settings of a sweep, ranked
     learning_curve.py  accuracy against the number of training images
+    last_doubling.py   what the curve says: would more images help?
     pictures.py        sweep.png and learning_curve.png
     run.py             from the settings to the folder of a run
     estimator.py       the head as a scikit-learn estimator

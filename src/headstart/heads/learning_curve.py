@@ -34,10 +34,10 @@ def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict
         for seed in range(config.seed, config.seed + config.seeds)
     ]
     points = []
-    with bar(sum(len(part.rows["train"]) for _, part, _ in parts), "training", "images") as progress:
+    with bar(len(parts), "training", "heads") as progress:
         for fraction, part, head in parts:
             points.append({"fraction": fraction, **_point(part, head, len(features.rows["train"]))})
-            progress.update(len(part.rows["train"]))
+            progress.update()
     return points
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.runs.drawing import GREY, PALETTE, log_axis, picture
+from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, log_axis, picture
 from headstart.support.quantities import human_count
 
 MAX_COLUMNS = 3
@@ -17,7 +17,7 @@ FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})
 """Settings that are tried in steps of a factor: on a log axis."""
 RESULTS = frozenset({"val_accuracy", "status"})
 """What a trial has beside its settings."""
-STATUSES = (("dropped", "#b8b8b8", "dropped by halving"), ("finished", PALETTE[0], "trained to the end"))
+STATUSES = (("dropped", "#b8b8b8", "dropped by halving"), ("finished", SPLIT_COLOURS["val"], "trained to the end"))
 COUNT_TICKS = [(number * 10**power, human_count(number * 10**power)) for power in range(11) for number in (1, 2, 5)]
 
 Array = npt.NDArray[np.float64]
@@ -41,9 +41,10 @@ def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path
         for axes in panels[::columns]:
             axes.set_ylabel("validation accuracy")
         figure.suptitle(_title(trials), x=0.01, ha="left", fontsize=12)
-        handles, labels = panels[0].get_legend_handles_labels()
+        lines = {line.get_label(): line for axes in panels for line in axes.lines}
+        shown = {str(label): line for label, line in lines.items() if str(label)[0] != "_"}
         legend = figure.legend(
-            handles, labels, loc="outside lower left", ncols=columns + 2, fontsize=10, columnspacing=1.5
+            shown.values(), shown, loc="outside lower left", ncols=columns + 1, fontsize=10, columnspacing=1.5
         )
         for handle in legend.legend_handles:
             handle.set_alpha(1)  # type: ignore[union-attr]
@@ -62,9 +63,9 @@ def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: 
 
     Each point has train_images, val_accuracy and test_accuracy: None or NaN where there is no such split.
     """
-    axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation")
-    _curve_over_seeds(axes, points, "val_accuracy", color=PALETTE[0], label="validation", linestyle="--")
-    _curve_over_seeds(axes, points, "test_accuracy", color=PALETTE[1], label="test", linestyle="-")
+    axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation (band)")
+    _curve_over_seeds(axes, points, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
+    _curve_over_seeds(axes, points, "test_accuracy", color=SPLIT_COLOURS["test"], label="test", linestyle="-")
     log_axis(axes, [point["train_images"] for point in points], COUNT_TICKS)
     if axes.lines:
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
@@ -95,12 +96,13 @@ def _panel(axes: Axes, name: str, trials: Sequence[Mapping[str, Any]], winner: i
     _heads(axes, x + jitter * (len(trials) > len(positions)), accuracy, low, trials)
     tried = sorted(set(x[np.isfinite(accuracy)]))
     axes.plot(tried, [np.nanmax(accuracy[x == each]) for each in tried], color=GREY, label="best at each value")
-    axes.plot(x[winner], accuracy[winner], "*", color=PALETTE[1], markersize=15, label="chosen")
+    axes.plot(x[winner], accuracy[winner], "*", color=PALETTE[-1], markersize=15, label="chosen")
     margin = 0.08 * (high - low) or 0.01
     axes.set(xlabel=name.replace("_", " "), ylim=(low - margin, high + margin))
     _write_values(axes, positions, gap)
     if name in FACTORS and 0 in positions:
-        axes.axvline(positions[0] + 0.5 * gap, color=GREY, linestyle=":", linewidth=1)  # no logarithm leads to 0
+        break_at = positions[0] + 0.5 * gap  # no logarithm leads to 0
+        axes.axvline(break_at, color=GREY, linestyle=":", linewidth=1, label="the log scale begins; left of it: 0")
 
 
 def _heads(axes: Axes, x: Array, accuracy: Array, low: float, trials: Sequence[Mapping[str, Any]]) -> None:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.inspection import describe
+from headstart.cache.inspection import describe, warning_of_copies
 from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
+from headstart.runs import event_files
 from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
@@ -47,10 +48,14 @@ class CachedRun:
     """How many augmented views to learn from."""
     tta: int = 0
     """How many augmented views to average over in the test, beside the plain one."""
+    tensorboard: bool = False
+    """Whether to write the epochs for TensorBoard, too."""
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
         """The run that the settings of a program describe."""
+        if tensorboard := getattr(config, "tensorboard", False):
+            event_files.require_tensorboard()
         device, cache = pick_device(config.device), FeatureCache(cache_path(config))
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
@@ -59,13 +64,16 @@ class CachedRun:
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
-        return cls(kind, cache, device, folder, identity, max(views), max(tta))
+        return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard)
 
     def is_reported(self) -> bool:
         """Whether the run is finished already; its result is then printed."""
         if not runs.finished(self.folder, self.identity):
             return False
+        if self.tensorboard:
+            event_files.write(self.folder)
         print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
+        self._warn_of_copies()
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
@@ -133,10 +141,17 @@ class CachedRun:
         run = runs.save(
             self.folder, files=files, config=self.identity, metrics=metrics, history=history, predictions=test
         )
+        if self.tensorboard:
+            event_files.write(self.folder)
         print(f"{self.folder}: {run.summary()}")
         if tta:
             run = Run.from_metrics(self.folder, {**metrics, **tta, "train_seconds": None})
             print(f"As means over {self.tta + 1} views: {run.summary()}")
+        self._warn_of_copies()
+
+    def _warn_of_copies(self) -> None:
+        if warning := warning_of_copies(self.cache):
+            print(warning)
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
         """Of the validation and of the test images."""

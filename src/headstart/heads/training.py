@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,7 +14,7 @@ from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import Head, HeadStack, backpropagate, evaluate
 from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
-from headstart.runs.history import epoch_line, score
+from headstart.runs.history import AfterEpoch, epoch_line, score
 from headstart.settings import HeadConfig
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
@@ -48,9 +48,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
 
 
 @kept_memory()
-def fit_quietly(
-    features: Features, config: HeadConfig, after_epoch: Callable[[dict[str, float]], None] = lambda row: None
-) -> Fitted:
+def fit_quietly(features: Features, config: HeadConfig, after_epoch: AfterEpoch = lambda row: None) -> Fitted:
     """Trains one head; `after_epoch` is called with each row of the history. Same seed, same device: the same bits."""
     trainer = Trainer(features, Normalization.fit(features, config.normalize), [config])
     for _ in range(config.epochs):

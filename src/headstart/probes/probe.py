@@ -1,4 +1,4 @@
-"""The papers' protocols for judging features: choose on validation, learn from train and validation, test once."""
+"""Features measured as papers do: choose on validation, learn from train and validation, test once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from headstart.report import verdict
 from headstart.report.paired import Difference, difference
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
+from headstart.runs.title import titles
 
 FIGURES = (
     *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
@@ -21,9 +22,11 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run and how it compares with the reference; both figures are None for the reference itself."""
+    """A run and how it compares with the reference; difference and pays_after are None for the reference itself."""
 
     run: Run
+    title: str
+    """See `titles`."""
     difference: Difference | None
     """None where the test images differ."""
     pays_after: int | None
@@ -33,7 +36,7 @@ class ComparedRun:
         """An entry of compare.json."""
         difference = asdict(self.difference) if self.difference else None
         figures = {name: getattr(self.run, name) for name in FIGURES}
-        return {**figures, "difference": difference, "pays_after": self.pays_after}
+        return {**figures, "title": self.title, "difference": difference, "pays_after": self.pays_after}
 
 
 @dataclass(frozen=True)
@@ -66,21 +69,22 @@ def compare(runs: Sequence[Run]) -> Comparison:
     reference = next((run for run in ordered if run.is_frozen), None)
     finetuned = next((run for run in ordered if not run.is_frozen), None)
     predictions = read_predictions(reference.folder) if reference else None
-    ranking = tuple(_against(reference, predictions, run) for run in ordered)
+    titled = zip(ordered, titles(ordered), strict=True)
+    ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
     gain = next((compared.difference for compared in ranking if compared.run is finetuned), None)
     return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, gain))
 
 
-def _against(reference: Run | None, predictions: Predictions | None, run: Run) -> ComparedRun:
+def _against(reference: Run | None, predictions: Predictions | None, run: Run, title: str) -> ComparedRun:
     """A run compared with the reference, on the test images if both have the same ones with the same labels."""
     if reference is None or predictions is None or run is reference:
-        return ComparedRun(run, None, None)
+        return ComparedRun(run, title, None, None)
     gain = None
     if run.test_images:
         tested = read_predictions(run.folder)
         if (tested.paths, tested.label_names) == (predictions.paths, predictions.label_names):
             gain = difference(tested.right, predictions.right)
-    return ComparedRun(run, gain, None if run.is_frozen else pays_after(reference, run))
+    return ComparedRun(run, title, gain, None if run.is_frozen else pays_after(reference, run))
 
 
 def pays_after(frozen: Run, finetuned: Run) -> int | None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.runs.calibration import BINS, reliability
-from headstart.runs.drawing import GREY, PALETTE, svg
+from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, svg
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
@@ -55,9 +55,9 @@ def calibration(rank: int, predictions: Predictions) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.25)
-        axes.vlines(bins.confidence, bins.confidence, bins.accuracy, color=PALETTE[0], alpha=0.6)
+        axes.vlines(bins.confidence, bins.confidence, bins.accuracy, color=SPLIT_COLOURS["test"], alpha=0.6)
         for chosen, size in ((large, 9), (~large, 5)):
-            axes.plot(bins.confidence[chosen], bins.accuracy[chosen], "o", color=PALETTE[0], markersize=size)
+            axes.plot(bins.confidence[chosen], bins.accuracy[chosen], "o", color=SPLIT_COLOURS["test"], markersize=size)
         axes.set(xlabel="probability of the predicted class", ylabel="accuracy")
 
     return svg(draw, f"Accuracy of run {rank} against probability, in bins")

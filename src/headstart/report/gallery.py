@@ -12,8 +12,8 @@ from headstart.report.mistakes import disagreement, surest_mistakes
 from headstart.report.thumbnails import Thumbnails
 from headstart.runs.predictions import Predictions
 
-MISTAKES = 8
-"""Thumbnails of each run."""
+MISTAKES = 16
+"""Thumbnails of the best run."""
 DISAGREEMENTS = 12
 PAIRS = 12
 

@@ -11,6 +11,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.report import figures, sections
 from headstart.report.thumbnails import Thumbnails
 from headstart.runs.run import Run
+from headstart.runs.title import has_random_weights, titles
 from headstart.settings import CompareConfig, cache_path
 from headstart.support.quantities import duration
 
@@ -28,11 +29,14 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         cache, images: see `sources`.
     """
     thumbnails = Thumbnails(images)
-    details = sections.detailed_runs(ranked, thumbnails)
+    named = titles(ranked)
+    details = sections.detailed_runs(ranked, named)
     values = {
         "name": ranked[0].dataset,
         "sentence": sentence,
         "ranked": ranked[:MAX_LISTED_RUNS],
+        "titles": named,
+        "random_weights": [rank for rank, run in enumerate(ranked, 1) if has_random_weights(run)],
         "runs": len(ranked),
         "same_images": _same_images(ranked),
         "time_chart": figures.accuracy_against_time(ranked),
@@ -41,6 +45,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         "lost": [detail for detail in details if detail.run.test_images and not detail.tested],
         "learning_curves": sections.learning_curves(folder),
         "class_table": sections.class_table(details),
+        "mistakes": sections.mistakes_of_best(details, thumbnails),
         "disagreements": sections.disagreements(details, thumbnails),
         "cache": cache,
         "map": sections.feature_map(cache) if cache else None,

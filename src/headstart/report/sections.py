@@ -10,31 +10,35 @@ from numpy.typing import NDArray
 from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
+from headstart.heads import last_doubling
 from headstart.report import figures, gallery, mistakes
 from headstart.report.figures import FeatureMap
 from headstart.report.gallery import Card, ClassRow, Disagreements, DuplicatePair
 from headstart.report.thumbnails import Thumbnails
 from headstart.runs.predictions import Predictions, read_predictions
-from headstart.runs.run import Run
+from headstart.runs.run import Run, read_config
+from headstart.runs.title import title_of
 from headstart.support.files import read_csv
 
 MAX_DETAILED_RUNS = 8
-"""Runs that get curves, matrices and galleries: the best of each kind, then the best of the others."""
+"""Runs that get curves and matrices: the best of each kind, then the best of the others."""
 MAX_LEARNING_CURVES = 4
 MAX_TABLE_CLASSES = 20
 """With more classes, a confusion matrix is a picture instead of a table with counts."""
 MAX_MAP_POINTS = 2000
 FREQUENT_CONFUSIONS = 5
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy")
-LEARNING_CURVE = ("train_images", "val_accuracy", "test_accuracy")
+LEARNING_CURVE = ("fraction", "train_images", "seed", "val_accuracy", "test_accuracy")
 
 
 @dataclass(frozen=True)
 class DetailedRun:
-    """A run that has curves, a confusion matrix and galleries in the page."""
+    """A run that has curves and a confusion matrix in the page."""
 
     rank: int
     run: Run
+    title: str
+    """See `titles`."""
     curves: list[str]
     """Empty where nothing was trained in epochs."""
     tested: "Tested | None"
@@ -52,7 +56,6 @@ class Tested:
     confusion_picture: str | None
     frequent: list[tuple[int, int, int]]
     """See `mistakes.frequent_confusions`."""
-    mistakes: list[Card]
 
 
 @dataclass(frozen=True)
@@ -73,25 +76,25 @@ class Duplicates:
     shown: list[DuplicatePair]
 
 
-def detailed_runs(ranked: Sequence[Run], thumbnails: Thumbnails) -> list[DetailedRun]:
+def detailed_runs(ranked: Sequence[Run], titles: Sequence[str]) -> list[DetailedRun]:
     """The best run of each kind, then the best of the others, in the order of their ranks."""
     kinds = [run.kind_in_words for run in ranked]
     best_of_kinds = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
     indices = list(dict.fromkeys([*best_of_kinds, *range(len(ranked))]))[:MAX_DETAILED_RUNS]
-    return [_detailed(index + 1, ranked[index], thumbnails) for index in sorted(indices)]
+    return [_detailed(index + 1, ranked[index], titles[index]) for index in sorted(indices)]
 
 
-def _detailed(rank: int, run: Run, thumbnails: Thumbnails) -> DetailedRun:
+def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
     history = _numbers(run.folder / "history.csv", HISTORY)
     curves = figures.training_curves(rank, history) if history else []
     try:
         predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so
         predictions = None
-    return DetailedRun(rank, run, curves, _tested(rank, predictions, thumbnails) if predictions else None)
+    return DetailedRun(rank, run, title, curves, _tested(rank, predictions) if predictions else None)
 
 
-def _tested(rank: int, predictions: Predictions, thumbnails: Thumbnails) -> Tested:
+def _tested(rank: int, predictions: Predictions) -> Tested:
     in_table = len(predictions.classes) <= MAX_TABLE_CLASSES
     return Tested(
         predictions,
@@ -99,7 +102,6 @@ def _tested(rank: int, predictions: Predictions, thumbnails: Thumbnails) -> Test
         predictions.confusion() if in_table else None,
         None if in_table else figures.confusion(rank, predictions),
         mistakes.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
-        gallery.mistakes(predictions, thumbnails),
     )
 
 
@@ -113,11 +115,28 @@ def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
         return []
 
 
-def learning_curves(folder: Path) -> list[tuple[str, str]]:
-    """Names and charts of the learning curves beside the runs, at most `MAX_LEARNING_CURVES`."""
+@dataclass(frozen=True)
+class LearningCurve:
+    """A learning curve: its folder, what was trained, the chart, and what it says about more images."""
+
+    name: str
+    title: str
+    chart: str
+    sentence: str
+
+
+def learning_curves(folder: Path) -> list[LearningCurve]:
+    """The learning curves beside the runs, at most `MAX_LEARNING_CURVES`."""
     tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]
-    curves = ((path.parent.name, _numbers(path, LEARNING_CURVE)) for path in tables)
-    return [(name, figures.learning_curve(name, points)) for name, points in curves if points]
+    curves = ((path.parent, _numbers(path, LEARNING_CURVE)) for path in tables)
+    return [_learning_curve(path, points) for path, points in curves if points]
+
+
+def _learning_curve(folder: Path, points: list[dict[str, float]]) -> LearningCurve:
+    config = read_config(folder) or {}
+    views = {"views": max(config.get("views", [0]))}
+    chart, sentence = figures.learning_curve(folder.name, points), last_doubling.sentence(points)
+    return LearningCurve(folder.name, title_of("learning-curve", config, views), chart, sentence)
 
 
 def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Predictions] | None:
@@ -136,11 +155,20 @@ def class_table(runs: Sequence[DetailedRun]) -> tuple[list[DetailedRun], list[Cl
 def disagreements(
     runs: Sequence[DetailedRun], thumbnails: Thumbnails
 ) -> tuple[DetailedRun, DetailedRun, Disagreements] | None:
-    """The best frozen and the best fine-tuned run, and where they differ; None where one of them is missing."""
-    frozen, finetuned = _best(runs, True), _best(runs, False)
-    if not frozen or not finetuned:
+    """The best frozen and the best fine-tuned run, else the two best, and where they differ; None of a single run."""
+    pair = [best for frozen in (True, False) if (best := _best(runs, frozen))]
+    if len(pair) < 2:
+        pair = [(each, each.tested.predictions) for each in runs if each.tested][:2]
+    if len(pair) < 2:
         return None
-    return frozen[0], finetuned[0], gallery.disagreements(frozen[1], finetuned[1], thumbnails)
+    (one, ours), (other, others) = pair
+    return one, other, gallery.disagreements(ours, others, thumbnails)
+
+
+def mistakes_of_best(runs: Sequence[DetailedRun], thumbnails: Thumbnails) -> tuple[DetailedRun, list[Card]] | None:
+    """The best run that was tested, and its most confident mistakes: other runs often make the same."""
+    best = next(((each, each.tested.predictions) for each in runs if each.tested), None)
+    return (best[0], gallery.mistakes(best[1], thumbnails)) if best else None
 
 
 def feature_map(cache: FeatureCache) -> FeatureMap | None:

@@ -4,10 +4,29 @@ from collections.abc import Callable, Sequence
 
 from headstart.report.comparison import ComparedRun, Comparison
 from headstart.runs.run import Run
+from headstart.runs.title import has_random_weights
 from headstart.support.quantities import duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
-COST = ("run", "device", "train images", "parameters", "images/s", "peak memory", "pass", "training", "pass repaid")
+COST = (
+    *("run", "device", "train images", "parameters", "images/s", "peak memory"),
+    *("extraction", "training", "cheaper from"),
+)
+
+
+def names(comparison: Comparison) -> str:
+    """What each run is, beside the name of its folder; above it a warning where nets started untrained."""
+    rows = [("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.ranking)]
+    return "\n".join([*random_weights([compared.run for compared in comparison.ranking]), _aligned(rows)])
+
+
+def random_weights(runs: Sequence[Run]) -> list[str]:
+    """A warning where runs started from random weights; empty where none did."""
+    untrained = [run.name for run in runs if has_random_weights(run)]
+    if not untrained:
+        return []
+    which = "all runs" if len(untrained) == len(runs) else f"{len(untrained)} of {len(runs)} runs"
+    return [f"RANDOM WEIGHTS in {which}: nets that started untrained test the pipeline; their figures are no results."]
 
 
 def accuracies(comparison: Comparison) -> str:
@@ -23,7 +42,10 @@ def accuracies(comparison: Comparison) -> str:
 
 def costs(comparison: Comparison) -> str:
     """Time, memory and parameters of each run."""
-    note = "Paid once: the pass. Paid by every experiment: training. Pass repaid: from there on, the cache is cheaper."
+    note = (
+        "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
+        "extraction and heads take less time than fine-tuning as often."
+    )
     return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
 
 
@@ -64,8 +86,12 @@ def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
         _or_dash(human_bytes, run.peak_memory_bytes),
         _or_dash(duration, run.extract_seconds),
         _or_dash(duration, run.train_seconds),
-        _or_dash("experiment {:,}".format, compared.pays_after),
+        _or_dash(_trainings, compared.pays_after),
     )
+
+
+def _trainings(count: float) -> str:
+    return f"{count:,} training{'s' if count > 1 else ''}"
 
 
 def _share(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from headstart.report.paired import Difference
 from headstart.runs.run import Run
+from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
@@ -18,15 +19,17 @@ def sentence(reference: Run | None, finetuned: Run | None, difference: Differenc
             f"{finetuned.name} and {reference.name} were not tested on the same images with the same labels, so that "
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
-    return f"{_gain(difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
+    verdict = f"{_gain(difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
+    settings = _other_settings(reference, finetuned)
+    return f"{verdict} The fine-tuned run also differs in its settings: {'; '.join(settings)}." if settings else verdict
 
 
 def _gain(difference: Difference) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
-        images = f"{difference.images:,} test image{'s' if difference.images > 1 else ''}"
-        between = f"fine-tuning lies between {_points(-low)} points below and {_points(high)} above"
-        return f"No difference that {images} can show: {between}"
+        images = "This test image shows" if difference.images == 1 else f"These {difference.images:,} test images show"
+        between = f"fine-tuning is between {_points(-low)} points worse and {_points(high)} points better"
+        return f"{images} no difference: {between}"
     word, nearer, farther = ("gains", low, high) if low > 0 else ("loses", -high, -low)
     return f"Fine-tuning {word} {_points(abs(difference.points))} points ({_points(nearer)} to {_points(farther)})"
 
@@ -50,3 +53,22 @@ def _unequal(reference: Run, finetuned: Run) -> str:
     images, others = finetuned.train_images, reference.train_images
     unequal = images is not None and others is not None and images != others
     return f", trained on {images:,} images against {others:,}" if unequal else ""
+
+
+def _other_settings(reference: Run, finetuned: Run) -> list[str]:
+    """Settings beside the method that may explain a difference: `224 px against 64 px`, the fine-tuned run first."""
+    ours, others = inputs(finetuned), inputs(reference)
+    names = [name for name in INPUTS if name in ours and name in others and ours[name] != others[name]]
+    pairs = [(input_in_words(name, ours[name]), input_in_words(name, others[name])) for name in names]
+    tuned, frozen = settings_of(finetuned), settings_of(reference)
+    if "epochs" in tuned and "epochs" in frozen and tuned["epochs"] != frozen["epochs"]:
+        pairs.append((_epochs(tuned["epochs"]), _epochs(frozen["epochs"])))
+    augmented, views = tuned.get("augment"), reference.metrics.get("views") or 0
+    if augmented and (augmented != "none" or views):
+        crops = "no augmentation" if augmented == "none" else f"new random views ({augmented}) in each epoch"
+        pairs.append((crops, f"{views} stored view{'s' if views > 1 else ''}" if views else "plain images"))
+    return [f"{one} against {other}" for one, other in pairs]
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count > 1 else ''}"

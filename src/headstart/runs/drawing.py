@@ -20,6 +20,9 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
 """Colours that the colour-blind tell apart. Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color/."""
 
+SPLIT_COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}
+"""Of what is drawn from a split, in every picture and in the report."""
+
 GREY = "#555555"
 RULE = "#e8e8e8"
 CSS_VARIABLES = {RULE: "rule", GREY: "quiet"} | {colour: f"c{number}" for number, colour in enumerate(PALETTE)}

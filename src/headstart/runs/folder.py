@@ -21,7 +21,8 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
 from headstart.runs.predictions import Predictions, csv_rows
-from headstart.runs.run import Run, load_run
+from headstart.runs.run import Run, load_run, read_config
+from headstart.runs.title import title_of
 from headstart.settings import PLACES
 from headstart.support.files import plain, whole_file, write_csv, write_json
 
@@ -64,11 +65,13 @@ def save(
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: see `identity`.
         metrics: the figures, with at least kind, dataset, test and val; test is `{"images": 0}` without test images.
+            The title of the run is added.
         history: empty where nothing was trained in epochs.
         predictions: on the test split, with their probabilities.
     """
     from headstart.runs import pictures  # matplotlib takes a while to load
 
+    title = title_of(metrics["kind"], metrics.get("best_setting") or config, metrics)
     writers: dict[str, Callable[[Path], None]] = {**files, "confusion.png": partial(pictures.confusion, predictions)}
     if history:
         writers["curves.png"] = partial(pictures.training_curves, history)
@@ -83,7 +86,7 @@ def save(
         columns = list(history[0]) if history else HISTORY
         write_csv(folder / "history.csv", [columns, *([row[column] for column in columns] for row in history)])
         write_csv(folder / "predictions.csv", csv_rows(predictions))
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "metrics.json", {"title": title, **metrics})
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
@@ -94,10 +97,6 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run."""
     if not any((folder / name).is_file() for name in WRITTEN_LAST):
         return False
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    if config != plain(identity):
+    if read_config(folder) != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
     return True

@@ -1,9 +1,12 @@
 """The epochs of a training: their columns, a line for the terminal, and what makes one the best."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+
+AfterEpoch = Callable[[dict[str, float]], None]
+"""What is called with each new row of a history."""
 
 
 def epoch_line(row: dict[str, float], epochs: int) -> str:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from headstart.runs.drawing import GREY, PALETTE, drawable, log_axis, picture
+from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, log_axis, picture
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 
@@ -33,8 +33,12 @@ TICKS = {"ms": "1 3 10 30", "s": "0.1 0.3 1 3 10 30", "min": "1 3 10 30", "h": "
 SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 TIME_TICKS = [(float(tick) * SECONDS[unit], f"{tick} {unit}") for unit in TICKS for tick in TICKS[unit].split()]
 """Seconds and their text, spread evenly on a log scale."""
-SHADES = ListedColormap([(0.184, 0.561, 0.816, alpha) for alpha in np.linspace(0, 1, 256)])
-"""From nothing to a blue that is seen on white and on black, and on which dark text can be read."""
+BLUE = (0.184, 0.561, 0.816)
+"""Seen on white and on black, and dark text can be read on it."""
+SHADES = ListedColormap([(*BLUE, alpha) for alpha in np.linspace(0, 1, 256)])
+"""From nothing to blue."""
+COUNTED_SHADES = ListedColormap([(*BLUE, 0), *((*BLUE, alpha) for alpha in np.linspace(0.08, 1, 255))])
+"""For cells with a number: each that is not empty has a colour."""
 
 
 def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -52,17 +56,17 @@ def curves(history: Sequence[Mapping[str, float]]) -> Sequence[Callable[[Axes], 
 
 
 def _losses(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
-    _curve(axes, history, "train_loss", color=PALETTE[0], label="training")
+    _curve(axes, history, "train_loss", color=SPLIT_COLOURS["train"], label="training")
     if any(math.isfinite(row["val_loss"]) for row in history):
-        _curve(axes, history, "val_loss", color=PALETTE[1], label="validation", linestyle="--")
+        _curve(axes, history, "val_loss", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
     axes.set(title="Loss", ylabel="cross entropy (nats)")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
 
 
 def _accuracies(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
-    _curve(axes, history, "val_accuracy", color=PALETTE[1], label="validation", linestyle="--")
+    _curve(axes, history, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
     best = history[int(np.nanargmax([row["val_accuracy"] for row in history]))]
-    axes.plot(best["epoch"], best["val_accuracy"], "o", color=PALETTE[1], markersize=9)
+    axes.plot(best["epoch"], best["val_accuracy"], "o", color=SPLIT_COLOURS["val"], markersize=9)
     title = f"Validation accuracy, best {best['val_accuracy']:.3f} in epoch {best['epoch']:.0f}"
     axes.set(title=title, ylabel="accuracy")
 
@@ -89,16 +93,21 @@ def confusion(predictions: Predictions, path: Path) -> None:
 
 
 def draw_confusion(predictions: Predictions, axes: Axes) -> None:
-    """Which class was taken for which: a row for each true class, coloured by the share of its images."""
+    """Which class was taken for which: a row for each true class, coloured by the share of its images.
+
+    Where each cell has a number the colour is in proportion to the share, so that twice the share looks like twice as
+    much. Where there is no room for numbers, the square root lifts rare confusions out of the white.
+    """
+    counted = len(predictions.classes) <= MAX_COUNTED_CLASSES
     merged = math.ceil(len(predictions.classes) / MAX_CELLS)
     counts = predictions.confusion(merged)
     shares, end = counts / counts.sum(axis=1, keepdims=True).clip(min=1), merged * len(counts) - 0.5
-    # The square root lifts rare confusions out of the white.
-    image = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 1), extent=(-0.5, end, end, -0.5))
+    shades, power = (COUNTED_SHADES, 1.0) if counted else (SHADES, 0.5)
+    image = axes.imshow(shares, cmap=shades, norm=PowerNorm(power, 0, 1), extent=(-0.5, end, end, -0.5))
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
-    ticks = [0, 0.01, 0.1, 0.25, 0.5, 1]
+    ticks = [0, 0.25, 0.5, 0.75, 1] if counted else [0, 0.01, 0.1, 0.25, 0.5, 1]
     axes.figure.colorbar(image, label="share of the true class", shrink=0.8, ticks=ticks).outline.set_visible(False)
 
 
@@ -117,11 +126,11 @@ def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
         axes = figure.subplots()
         axes.set_title("Accuracy against training time")
         draw_accuracy_against_time([(drawable(run.name, "?"), run) for run in runs], axes)
-        axes.set_xlabel("training time (log scale); the faint line adds the pass over the images")
+        axes.set_xlabel("training time (log scale); the faint line adds the extraction of the features")
 
 
 def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> None:
-    """Test accuracy with its 95% interval over training time; a faint line adds the pass over the images.
+    """Test accuracy with its 95% interval over training time; a faint line adds the extraction of the features.
 
     Draws the runs that are timed (`is_timed`) and, if there is room, the names of the first `MAX_NAMED_RUNS` of them.
     """
@@ -147,7 +156,7 @@ def is_timed(run: Run) -> bool:
 
 
 def _seconds(run: Run) -> tuple[float, float]:
-    """Training time alone and with the pass over the images; 0 has no logarithm."""
+    """Training time alone and with the extraction of the features; 0 has no logarithm."""
     train = max(run.train_seconds or 0.0, 1e-3)
     return train, train + (run.extract_seconds or 0.0)
 

@@ -100,10 +100,9 @@ class Run:
         """What was set for its training; of a sweep or probe, what was chosen. A RunError without config.json."""
         if self.best_setting:
             return dict(self.best_setting)
-        try:
-            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise RunError(f"{self.folder / 'config.json'} cannot be read. Train again.") from None
+        config = read_config(self.folder)
+        if config is None:
+            raise RunError(f"{self.folder / 'config.json'} cannot be read. Train again.")
         return {name: value for name, value in config.items() if not name.endswith("_digest")}
 
     def digest(self) -> str:
@@ -122,6 +121,15 @@ class Run:
         if self.train_seconds is not None:
             parts.append(f"trained in {duration(self.train_seconds)}")
         return "; ".join(parts)
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The settings in a run's config.json, and what else identifies it; None where it cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def load_run(folder: Path) -> Run:

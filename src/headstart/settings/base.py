@@ -13,12 +13,12 @@ FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 
-PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memory_gb"]) | frozenset(
+PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memory_gb", "tensorboard"]) | frozenset(
     ["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
 )
-"""Settings that only say where files are, how they are listed, and where to compute: they are not part of a run's
-identity, which has the listed images themselves. `memory_gb` can change the order of the rows in an epoch, but less
-free memory does not make another run."""
+"""Settings that only say where files are, how they are listed, where to compute and what to write beside the run: they
+are not part of a run's identity, which has the listed images themselves. `memory_gb` can change the order of the rows
+in an epoch, but less free memory does not make another run."""
 
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
@@ -68,6 +68,8 @@ class TrainingConfig(ComputeConfig):
 
     run: Path | None = None
     """Folder of the run; by default data/runs/<data set>/<program>-<8 hex digits of these settings>."""
+    tensorboard: bool = False
+    """Also write the epochs into the run's folder as an event file for TensorBoard (needs the extra tensorboard)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from headstart.settings.ranges import Compile, Count, CountOrZero, ImagePx, Prec
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig(ComputeConfig):
-    """Measure the pass and the cache against what people write by hand, in turn, round by round."""
+    """Measure extraction and the cache against what people write by hand, in turn, round by round."""
 
     data: str | None = None
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""

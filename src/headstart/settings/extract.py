@@ -38,7 +38,7 @@ class ExtractConfig(ImagesConfig):
     """Number format in which the backbone computes; auto: the fastest that does not change the features, checked on
     your images."""
     compile: Compile = "auto"
-    """torch.compile; auto: when the pass is so long that it saves more time than compiling takes."""
+    """torch.compile; auto: when extraction takes so long that it saves more time than compiling costs."""
     storage: Literal["float16", "float32"] = "float16"
     """Type of the stored features: 4 KiB or 8 KiB an image."""
     batch_size: Count = 32

@@ -135,7 +135,7 @@ def _widths(word: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig(FeaturesConfig):
-    """Measure features by the papers' protocols: logistic regression, ridge regression, nearest neighbours."""
+    """Measure features as papers do: logistic regression, ridge regression, nearest neighbours."""
 
     methods: Annotated[tuple[Method, ...], Range("at least one of logistic, ridge, knn", bool)] = (
         "logistic",
@@ -161,3 +161,4 @@ class LearningCurveConfig(HeadConfig):
         require(self, "fractions", bool(self.fractions), "at least one fraction")
         require(self, "fractions", all(0 < fraction <= 1 for fraction in self.fractions), "above 0 and at most 1")
         require(self, "tta", self.tta == 0, "left out: the curve is that of plain views")
+        require(self, "tensorboard", not self.tensorboard, "left out: the curve is a picture of its own")

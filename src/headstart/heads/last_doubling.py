@@ -1,0 +1,69 @@
+"""What a learning curve says about more images: how accuracy changed with the last doubling of the training images."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+SHORTEST_STEP = 1.5
+"""Factor between two numbers of training images; a smaller one says little about a doubling."""
+
+
+def sentence(points: Sequence[Mapping[str, Any]]) -> str:
+    """Whether more images would probably help, from the points of a curve: see `learning_curve`.
+
+    The change is that of each seed between the most images and about half of them, in points for a doubling. Its 95%
+    interval is Student's over the seeds: it holds their luck in images and weights, but not that of the split that all
+    of them were measured on. Test accuracy is taken where there are test images, else that of validation.
+    """
+    split = next(
+        (split for split in ("test", "val") if all(_known(point[f"{split}_accuracy"]) for point in points)), ""
+    )
+    sizes = _mean_images(points)
+    fewer = [fraction for fraction, images in sizes.items() if max(sizes.values()) >= SHORTEST_STEP * images]
+    if not split or not fewer:
+        return (
+            "Would more images help? This curve cannot tell: it needs parts of different sizes, and images to test on."
+        )
+    half = min(fewer, key=lambda fraction: abs(math.log(2 * sizes[fraction] / max(sizes.values()))))
+    gains = _gains(points, f"{split}_accuracy", half, max(sizes, key=lambda fraction: sizes[fraction]))
+    name = {"test": "test", "val": "validation"}[split]
+    step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images"
+    return _in_words(np.array(gains), f"{name} accuracy", step)
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _mean_images(points: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+    """Mean number of training images of each fraction."""
+    groups: dict[float, list[float]] = {}
+    for point in points:
+        groups.setdefault(point["fraction"], []).append(point["train_images"])
+    return {fraction: sum(images) / len(images) for fraction, images in groups.items()}
+
+
+def _gains(points: Sequence[Mapping[str, Any]], key: str, half: float, whole: float) -> list[float]:
+    """The change of each seed, in percentage points for a doubling."""
+    few, many = ({point["seed"]: point for point in points if point["fraction"] == part} for part in (half, whole))
+    return [
+        100 * (many[seed][key] - few[seed][key]) / math.log2(many[seed]["train_images"] / few[seed]["train_images"])
+        for seed in few.keys() & many.keys()
+    ]
+
+
+def _in_words(gains: Any, name: str, step: str) -> str:
+    seeds, change = len(gains), f"{step} {name} changed by {gains.mean():+.1f} points for a doubling"
+    if seeds < 2:
+        return f"Would more images help? One seed cannot tell: {change}; --seeds 3 shows how much of it is luck."
+    reach = float(student.ppf(0.975, seeds - 1) * gains.std(ddof=1) / math.sqrt(seeds))
+    low, high = gains.mean() - reach, gains.mean() + reach
+    measured = f"{change} (95% {low:+.1f} to {high:+.1f} over {seeds} seeds)"
+    if low > 0:
+        return f"More images would probably help: {measured}. Expect no more than that from the next doubling."
+    if high <= 0:
+        return f"More images like these would probably not help: {measured}."
+    return f"It is open whether more images would help: {measured}, so that the seeds show no clear change."

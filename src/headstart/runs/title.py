@@ -1,0 +1,118 @@
+"""What a run is, in a few words, beside the digest in the name of its folder: `head 256, lr 1e-3, 8 views`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunError
+from headstart.runs.run import Run
+from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
+
+PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
+FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer"}
+"""By `train_from`; other parts of the net are named."""
+RESIZED = {"crop": "cropped images", "squash": "squashed images"}
+METHODS = {"seed": "the seed's method", "lp-ft": "starting from a head"}
+INPUTS = ("weights", "image_px", "resize")
+"""What a net starts from and sees: in titles where runs differ in it."""
+ALREADY_SAID = PLACES | frozenset(
+    {"hidden", "lr", "backbone_lr", "train_from", "method", "init_head", "views", "tta", *INPUTS}
+    | {"methods", "seed", "precision", "compile"}
+)
+"""Settings that a title says in other words, and those that change next to nothing."""
+
+
+def title(run: Run) -> str:
+    """The title of a run by itself; see `title_of`."""
+    return title_of(run.kind, settings_of(run), run.metrics)
+
+
+def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Kind, hidden widths, learning rate, size of the sweep and views; then each setting that is not the default."""
+    rate, heads, views = _rate(kind, settings), metrics.get("heads"), metrics.get("views") or 0
+    parts = [
+        _kind(kind, settings),
+        f"lr {_number(rate)}" if rate else "",
+        f"sweep of {heads}" if heads else "",
+        f"{views} view{'s' if views > 1 else ''}" if views else "",
+        METHODS.get(metrics.get("method") or "", ""),
+        *_unusual(kind, settings),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def titles(runs: Sequence[Run]) -> list[str]:
+    """The title of each run; with its weights, pixels and way of resizing where these are not the same for all."""
+    seen = [inputs(run) for run in runs]
+    differ = [name for name in INPUTS if len({each[name] for each in seen if name in each}) > 1]
+    return [
+        ", ".join([title(run), *(input_in_words(name, each[name]) for name in differ if name in each)])
+        for run, each in zip(runs, seen, strict=True)
+    ]
+
+
+def inputs(run: Run) -> dict[str, Any]:
+    """Those of `INPUTS` that metrics.json knows."""
+    known = {**run.metrics, **(run.metrics.get("geometry") or {}), **(run.metrics.get("recipe") or {})}
+    return {name: known[name] for name in INPUTS if known.get(name) is not None}
+
+
+def input_in_words(name: str, value: Any) -> str:
+    """One of `INPUTS`: `random weights`, `224 px`, `squashed images`."""
+    if name == "weights":
+        return f"{Path(str(value)).name} weights"
+    return f"{value} px" if name == "image_px" else RESIZED.get(value, str(value))
+
+
+def has_random_weights(run: Run) -> bool:
+    """Whether its net started untrained: its figures say nothing about a pretrained one."""
+    return inputs(run).get("weights") == "random"
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """What was set for its training, or chosen by a sweep or a probe; nothing where config.json cannot be read."""
+    try:
+        return run.settings()
+    except RunError:
+        return {}
+
+
+def _kind(kind: str, settings: Mapping[str, Any]) -> str:
+    if kind == "finetune":
+        part = settings.get("train_from", "all")
+        return FINETUNED.get(part, f"fine-tuned from {part}")
+    if kind in PROBES or "hidden" not in settings:
+        return PROBES.get(kind, kind)
+    hidden = settings["hidden"]  # a word where a head or a sweep notes it, widths in a config.json
+    widths = hidden.split(",") if isinstance(hidden, str) else [str(width) for width in hidden]
+    return "linear" if widths in ([], ["none"]) else f"head {'-'.join(widths)}"
+
+
+def _rate(kind: str, settings: Mapping[str, Any]) -> float | None:
+    """The learning rate of most weights: fine-tuning has another one for pretrained layers."""
+    pretrained = settings.get("weights") != "random" and settings.get("method") == "strong"
+    whole = kind == "finetune" and settings.get("train_from") != "fc"
+    return settings.get("backbone_lr" if pretrained and whole else "lr")
+
+
+def _unusual(kind: str, settings: Mapping[str, Any]) -> list[str]:
+    """Settings that are not the default of the program: `dropout 0`, `optimizer adamw`, `freeze batchnorm`."""
+    config = FinetuneConfig if kind == "finetune" else ProbeConfig if kind in PROBES else HeadConfig
+    changed = {
+        field.name: settings[field.name]
+        for field in fields(config)
+        if field.name in settings and field.name not in ALREADY_SAID and settings[field.name] != field.default
+    }
+    if _kind(kind, settings) == "linear":
+        changed.pop("dropout", None)  # there is no hidden unit to drop
+    names = ((name.replace("_", " "), value) for name, value in changed.items())
+    return [name if value is True else f"{name} {_number(value)}" for name, value in names]
+
+
+def _number(value: Any) -> str:
+    """`1e-3`, `0.05`, `64`; words as they are."""
+    if not isinstance(value, float) or value == 0 or value >= 0.01:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    digits, exponent = f"{value:e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"

@@ -1,0 +1,70 @@
+"""What a run is, said in a few words from its config.json and metrics.json, also of runs of 0.1."""
+
+from pathlib import Path
+
+import pytest
+from helpers.runs import make_run
+
+from headstart.runs.run import list_runs
+from headstart.runs.title import has_random_weights, title, titles
+
+MADE_BY_0_1 = Path(__file__).parent.parent / "made_by_0_1/runs/photos"
+HEAD = {"hidden": "256", "dropout": 0.4, "lr": 1e-3, "epochs": 10, "batch_size": 32, "normalize": "standardize"}
+
+
+def test_runs_of_0_1_have_titles():
+    assert {run.name.split("-")[0]: title(run) for run in list_runs(MADE_BY_0_1)} == {
+        "finetune": "fine-tuned, lr 1e-3, epochs 1, batch size 4",
+        "head": "linear, lr 1e-3, 1 view, epochs 3",
+        "ridge": "ridge regression",
+        "sweep": "linear, lr 0.01, sweep of 4, epochs 2",
+    }
+    assert all(map(has_random_weights, list_runs(MADE_BY_0_1)))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({"best_setting": HEAD}, "head 256, lr 1e-3"),
+        ({"best_setting": HEAD, "views": 8}, "head 256, lr 1e-3, 8 views"),
+        ({"best_setting": {**HEAD, "hidden": "512,256", "lr": 2.5e-4}}, "head 512-256, lr 2.5e-4"),
+        ({"best_setting": {**HEAD, "hidden": "none", "dropout": 0.0}, "heads": 24}, "linear, lr 1e-3, sweep of 24"),
+        (
+            {"best_setting": {**HEAD, "dropout": 0.0, "optimizer": "adamw"}},
+            "head 256, lr 1e-3, dropout 0, optimizer adamw",
+        ),
+        ({"kind": "logistic", "best_setting": {"penalty": 1.0, "normalize": "none"}}, "logistic regression"),
+        ({"kind": "knn", "best_setting": {"neighbours": 5, "normalize": "l2"}}, "nearest neighbours, normalize l2"),
+        ({}, "head"),
+        ({"kind": "finetune"}, "fine-tuned"),
+        ({"kind": "something new"}, "something new"),
+    ],
+)
+def test_a_title_says_the_kind_and_what_is_not_the_default(metrics, words):
+    assert title(make_run("nowhere", **metrics)) == words
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"train_from": "layer4"}, "fine-tuned from layer4, lr 1e-4"),
+        ({"train_from": "all", "freeze_batchnorm": True}, "fine-tuned, lr 1e-4, freeze batchnorm"),
+        ({"train_from": "fc"}, "fine-tuned in the last layer, lr 1e-3"),
+        ({"weights": "random"}, "fine-tuned, lr 1e-3"),
+        ({"method": "seed"}, "fine-tuned, lr 1e-3, the seed's method"),
+    ],
+)
+def test_a_fine_tuned_run_says_its_part_and_the_rate_of_most_weights(tmp_path, config, words):
+    from headstart.support.files import write_json
+
+    method = config.get("method", "strong")
+    write_json(tmp_path / "config.json", {"lr": 1e-3, "backbone_lr": 1e-4, "method": method, **config})
+    assert title(make_run(tmp_path, kind="finetune", method=method)) == words
+
+
+def test_weights_and_pixels_are_said_where_runs_differ_in_them():
+    recipes = [{"weights": "IMAGENET1K_V2", "image_px": 224}, {"weights": "nets/mine.pth", "image_px": 224}]
+    runs = [make_run("a", recipe=recipe) for recipe in recipes]
+    assert titles(runs) == ["head, IMAGENET1K_V2 weights", "head, mine.pth weights"]
+    assert titles(runs[:1]) == ["head"]
+    assert titles([runs[0], make_run("b", recipe={**recipes[0], "image_px": 64})]) == ["head, 224 px", "head, 64 px"]
