@@ -22,7 +22,7 @@ from headstart.support.files import whole_file
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
-FORMAT = 2
+FORMAT = 3
 """Version of an index; changes with its content and with the rules for images and labels."""
 LABEL_KEYS = ("label", "cls", "class")
 """Where a .json may hold the label."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
 from headstart.datasets import archives, unlabelled
-from headstart.images.decoding import PASSING, REASONS
+from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.growing_csv import GrowingCsv
@@ -43,7 +43,7 @@ class Summary:
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
-        if line[-1] in PASSING and os.access(line[0], os.R_OK):
+        if line[-1] in passing_reasons() and os.access(line[0], os.R_OK):
             return False
         self.resumed += 1
         self.add(line)
