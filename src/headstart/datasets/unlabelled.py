@@ -1,6 +1,7 @@
-"""Images without labels, to be predicted: one, or those of a folder, a pattern, a CSV file or tar archives."""
+"""Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from glob import glob
@@ -15,9 +16,11 @@ from headstart.errors import DataError
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Yields paths of images, always in the same order; memory does not grow. Counts other files by suffix.
 
-    The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path,
-    relative to its own folder; tar archives (see `archives.archives_of`); or an image.
+    The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path, or a
+    .txt with a path on each line, relative to its own folder; tar archives (see `archives.archives_of`); or an image.
     """
+    if re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE):
+        raise DataError(f"{source} is a URL. Download the images first, and give the file or its folder.")
     left_out = Counter() if left_out is None else left_out
     try:
         if os.path.isdir(source):
@@ -26,7 +29,8 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
             for path in archives.archives_of(source):
                 yield from archives.members(path, left_out)
         elif os.path.isfile(source):
-            yield from list_paths(Path(source)) if source.lower().endswith(".csv") else [source]
+            paths_of = {".csv": list_paths, ".txt": _in_text}.get(Path(source).suffix.lower())
+            yield from paths_of(Path(source)) if paths_of else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
     except OSError as error:
@@ -41,13 +45,23 @@ def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
             left_out[suffix_of(path)] += 1
 
 
+def _in_text(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for line in file:
+            if "\0" in line:
+                raise DataError(f"{path} is not a text in UTF-8. Save it as one, with a path on each line.")
+            if line.strip():
+                yield os.path.join(path.parent, line.rstrip("\n"))
+
+
 def count(source: str) -> int:
     """How many images there are."""
     left_out: Counter[str] = Counter()
     images = sum(1 for _ in images_of(source, left_out))
     if not images:
         raise DataError(
-            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
+            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, "
+            "a .txt with a path on each line, or an image."
         )
     warn_of_other_files(Path(source), left_out)
     return images
