@@ -87,13 +87,22 @@ def test_the_pixel_scale_survives_a_checkpoint_around_it(tmp_path, state):
     assert load_resnet50(str(tmp_path / "net.pth"))[1] == ZERO_TO_ONE
 
 
-def test_of_two_nets_none_is_guessed_and_the_advice_works(tmp_path, body, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_of_two_nets_none_is_guessed_and_the_advice_works(tmp_path, body):
     other = {name: tensor + 1 for name, tensor in body.items()}
     message = refused(tmp_path / "net.pth", {"teacher": behind("m.", body), "student": behind("m.", other)})
     assert "holds 2 ResNet50s (under `teacher`, prefix `m.`; under `student`, prefix `m.`)" in message
-    exec(message.split("alone: ")[1], {"torch": torch})
-    assert find_resnet50(tmp_path / "one.pth").place == "under the prefix `m.`"
+    exec(message.split("for example: ")[1], {"torch": torch})
+    assert find_resnet50(tmp_path / "net-alone.pth").place == "under the prefix `m.`"
+
+
+def test_the_advice_works_for_safetensors_too(tmp_path, body):
+    safetensors = pytest.importorskip("safetensors")
+    torch_files = pytest.importorskip("safetensors.torch")
+    both = behind("a.", body) | behind("b.", {name: tensor + 1 for name, tensor in body.items()})
+    torch_files.save_file({name: tensor.contiguous() for name, tensor in both.items()}, tmp_path / "net.safetensors")
+    message = refused(tmp_path / "net.safetensors")
+    exec(message.split("for example: ")[1], {"safetensors": safetensors})
+    assert find_resnet50(tmp_path / "net-alone.safetensors").place == "under the prefix `b.`"
 
 
 def test_missing_tensors_are_counted_and_named_with_the_place_of_the_others(tmp_path, body):
@@ -127,7 +136,8 @@ def test_names_of_another_kind_of_net_are_shown(tmp_path):
 @pytest.mark.parametrize("extra", [argparse.Namespace(lr=1), argparse.ArgumentParser], ids=["settings", "a class"])
 def test_a_checkpoint_with_python_objects_is_refused_and_the_object_is_named(tmp_path, body, extra):
     message = refused(tmp_path / "net.pth", {"state_dict": body, "args": extra})
-    assert "it also holds Python objects (argparse." in message
+    assert "(it holds argparse." in message
+    assert "not loaded, since that could run code" in message
 
 
 def test_a_dict_that_contains_itself_ends(tmp_path, body):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstart.errors import WeightsError
 
+SAFETENSORS = ".safetensors"
 NAMED = 3
 """How many tensors an error names."""
 
@@ -64,7 +65,7 @@ def find_resnet50(path: Path) -> FoundWeights:
         nets = "; ".join(place.place or "without a prefix" for place in whole)
         raise WeightsError(
             f"{path} holds {len(whole)} ResNet50s ({nets}). "
-            f"Save the one that you want alone: {_command(path, whole[-1])}"
+            f"Save the one that you want alone, for example: {_command(path, whole[-1])}"
         )
     return whole[0]
 
@@ -81,7 +82,9 @@ def first_line(error: Exception) -> str:
     """The reason in an error of torch, without its advice to load the file unsafely."""
     if isinstance(error, pickle.UnpicklingError):
         found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-        return f"it also holds Python objects ({found[1]})" if found else "it is damaged, or holds more than tensors"
+        if found:
+            return f"it holds {found[1]} beside tensors, which is not loaded, since that could run code"
+        return "it is damaged, or holds more than tensors"
     if "TorchScript" in str(error):
         return "it is a TorchScript program"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -104,7 +107,7 @@ def _needed(tensors: Mapping[str, Tensor]) -> Shapes:
 def _read(path: Path) -> Any:
     """The content of the file: tensors in any nesting, and never code."""
     try:
-        if path.suffix.lower() != ".safetensors":
+        if path.suffix.lower() != SAFETENSORS:
             return torch.load(path, map_location="cpu", weights_only=True)
         from safetensors.torch import load_file
 
@@ -144,10 +147,13 @@ def _are_equal(one: FoundWeights, other: FoundWeights) -> bool:
 
 def _command(path: Path, found: FoundWeights) -> str:
     """The Python code that saves one of several nets alone."""
-    state = f"torch.load({str(path)!r}, weights_only=True)" + "".join(f"[{key!r}]" for key in found.keys)
+    load, save = f"torch.load({str(path)!r}, weights_only=True)", "torch.save"
+    if path.suffix.lower() == SAFETENSORS:
+        load, save = f"safetensors.torch.load_file({str(path)!r})", "safetensors.torch.save_file"
+    state = load + "".join(f"[{key!r}]" for key in found.keys)
     if found.prefix:
         state = f"{{name: t for name, t in {state}.items() if name.startswith({found.prefix!r})}}"
-    return f"torch.save({state}, 'one.pth')"
+    return f"{save}({state}, {str(path.with_stem(path.stem + '-alone'))!r})"
 
 
 def _difference(places: list[FoundWeights]) -> str:
