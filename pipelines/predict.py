@@ -14,7 +14,9 @@ def main(config: PredictConfig) -> int:
     from headstart.support.devices import pick_device
 
     if bool(config.images) == bool(config.cache):
-        raise SettingsError("Say what to predict: either --images (a folder, a pattern, a .csv) or --cache.")
+        raise SettingsError(
+            "Say what to predict: either --images (a folder, a pattern, a .csv, a .txt, an image) or --cache."
+        )
     run, device = loading.open_run(run_of(config)), pick_device(config.device)
     out = config.out or run.folder / f"predict-{predict.name_of(str(config.images or config.cache))}.csv"
     if config.cache:
@@ -31,6 +33,8 @@ def main(config: PredictConfig) -> int:
         summary = predict.predict_images(
             Classifier(parts), str(config.images), out, key, config.batch_size, config.workers, config.views
         )
+    if one := summary.of_one_image():
+        print(one)
     print(f"{out}: {summary.in_words()}")
     return summary.unreadable.report(summary.images, config.max_unreadable)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -373,6 +374,16 @@ def test_predictions_lie_in_the_run_under_the_name_of_the_images_where_no_other_
     assert said.startswith(f"{file}: 4 images: ")
 
 
+def test_of_one_image_the_classes_and_their_probabilities_are_printed(story, tmp_path):
+    out = tmp_path / "out.csv"
+    said = ran(
+        "predict", "--run", story.folder("head"), "--images", "photos/val/cat/0.png", "--out", out, cwd=story.cwd
+    )
+    first, second = said.out.splitlines()
+    assert re.fullmatch(r"photos/val/cat/0.png: (cat|dog) \(\d\.\d\d\)(, (cat|dog) \(0\.\d\d\))?", first)
+    assert second.startswith(f"{out}: 1 image: 1 ")
+
+
 def test_the_best_run_of_a_data_set_has_a_name(story, tmp_path):
     out = tmp_path / "out.csv"
     ran("predict", "--run", "data/runs/photos/best", "--images", "photos/val", "--out", out, cwd=story.cwd)
@@ -386,6 +397,7 @@ def test_what_to_predict_and_with_which_run_must_be_said(story):
         (("--images", "photos"), "No run is named: give --run"),
         (("--images", "photos", "--run", story.folder("knn")), "holds no weights to predict with"),
         (("--images", "nowhere", "--run", story.folder("head")), "nowhere names no images"),
+        (("--images", "https://a.org/b.jpg", "--run", story.folder("head")), "https://a.org/b.jpg is a URL. Download"),
         (("--images", "photos", "--run", story.folder("head"), "--out", "."), "is a folder: name a file"),
         (("--cache", "f.h5", "--precision", "bf16"), "--precision is bf16, but must be left out with --cache"),
     ):

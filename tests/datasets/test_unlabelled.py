@@ -45,13 +45,27 @@ def test_a_pipe_is_not_waited_for_and_a_link_to_nothing_is_listed(files):
 
 
 def test_one_image_means_itself_whatever_its_name(files):
-    (files / "new" / "photo.raw").touch()
-    assert list(images_of("new/photo.raw")) == ["new/photo.raw"]
+    (files / "new" / "photo.jpg_large").write_bytes(b"")
+    assert list(images_of("new/photo.jpg_large")) == ["new/photo.jpg_large"]
 
 
-def test_a_text_file_means_its_paths(files):
-    (files / "new" / "these.txt").write_text("b.jpg\ndeep/er/c.JPEG\n")
-    assert list(images_of("new/these.txt")) == ["new/b.jpg", "new/deep/er/c.JPEG"]
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_text_means_the_path_on_each_line_relative_to_its_own_folder(files, newline):
+    lines = ["b.jpg", "", "/elsewhere/x y.jpg", "deep/ü.png"]
+    (files / "new" / "list.TXT").write_bytes(newline.join(lines).encode("utf-8-sig"))
+    assert list(images_of("new/list.TXT")) == ["new/b.jpg", "/elsewhere/x y.jpg", "new/deep/ü.png"]
+
+
+def test_a_text_without_a_path_is_refused(files):
+    (files / "list.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"list\.txt names no images\. Give"):
+        count("list.txt")
+
+
+@pytest.mark.parametrize("source", ["https://a.org/b.jpg", "S3://bucket/x.tar.gz", "file:///a.jpg"])
+def test_a_url_is_refused_with_what_to_do(source):
+    with pytest.raises(DataError, match=r"is a URL\. Download the images first"):
+        count(source)
 
 
 def test_a_csv_means_its_column_path_relative_to_its_own_folder_also_from_a_spreadsheet(files):

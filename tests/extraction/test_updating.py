@@ -25,6 +25,7 @@ from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataWarning,
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.run import cache_identity
+from headstart.images import decoding
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import ExtractConfig
 
@@ -660,6 +661,24 @@ def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, set
     updating.bring_up_to_date(settings)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_heic_files_are_tried_again_once_the_extra_is_installed(photos, settings, monkeypatch, forwarded):
+    allowed = extractor.stream.__globals__["read"]
+
+    def needs_heic(file):
+        if file.name == "000.png":
+            raise UnreadableImage(decoding.NEEDS_HEIC)
+        return allowed(file)
+
+    monkeypatch.setattr(decoding, "reads_heic", lambda: False)
+    monkeypatch.setattr("headstart.images.loading.read", needs_heic)
+    assert len(updating.bring_up_to_date(settings).unreadable()) == 4
+    assert updating.bring_up_to_date(settings).pass_ is None
+    monkeypatch.setattr(decoding, "reads_heic", lambda: True)
+    monkeypatch.setattr("headstart.images.loading.read", allowed)
+    assert updating.bring_up_to_date(settings).pass_.forwarded == 4
+    assert_as_fresh(settings)
 
 
 def test_a_finished_cache_in_a_folder_that_may_not_be_written_is_reported(settings, monkeypatch):

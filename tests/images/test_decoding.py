@@ -16,7 +16,7 @@ import pytest
 from helpers.pictures import decoded, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from headstart.images import decoding
 from headstart.images.decoding import REASONS, Geometry, UnreadableImage
@@ -442,6 +442,72 @@ def test_a_reduced_decode_shows_the_same_photo():
 )
 def test_what_gives_no_picture_is_refused_with_the_reason(data, expected):
     assert reason(data) == expected
+
+
+def with_comments(long: bool) -> bytes:
+    """A PNG with comments before and behind the pixels; long ones, or short ones whose checksums are wrong."""
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("a", "x" * (2_000_000 if long else 20), zip=long)
+    data = encode(Image.fromarray(COLOURS), pnginfo=comment, icc_profile=bytes(2_000_000 if long else 20))
+    begin, end = data.index(b"zTXt" if long else b"tEXt") - 4, data.index(b"IDAT") - 4
+    data = data[:-12] + data[begin:end] + data[-12:]
+    return data if long else data.replace(b"xxx", b"xyx")
+
+
+@pytest.mark.parametrize("long", [True, False], ids=["long", "damaged"])
+def test_odd_comments_of_a_png_do_not_cost_its_pixels(long):
+    data = with_comments(long)
+    with pytest.raises(Exception, match=r"too large|checksum|cannot identify"):  # or the test would prove nothing
+        Image.open(io.BytesIO(data)).load()
+    assert np.array_equal(decoded(data, same_size(32)), COLOURS)
+    assert decoding.small(data, 32).size == (32, 32)
+
+
+def test_a_png_without_its_comments_is_still_turned_and_transparent():
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("a", "x" * 2_000_000, zip=True)
+    turned = encode(Image.fromarray(COLOURS), pnginfo=comment, exif=orientation(6))
+    assert np.array_equal(decoded(turned, same_size(32)), np.rot90(COLOURS, -1))
+    see_through = encode(Image.fromarray(np.zeros_like(COLOURS)), pnginfo=comment, transparency=(0, 0, 0))
+    assert (decoded(see_through, same_size(32)) == 255).all()
+
+
+@pytest.mark.parametrize("image", [Image.fromarray(COLOURS), palette_picture()[0]], ids=["RGB", "palette"])
+def test_damage_to_the_pixels_is_seen_behind_odd_comments(image):
+    """A flipped bit anywhere in the chunks of the pixels, the palette or the transparency; their names included."""
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("a", "x" * 2_000_000, zip=True)
+    options = {"transparency": 1} if image.mode == "P" else {}
+    plain, odd = encode(image, **options), encode(image, pnginfo=comment, **options)
+    at = odd.index(b"IDAT") - plain.index(b"IDAT")  # the comment lies before the pixels
+    start = plain.index(b"PLTE") if image.mode == "P" else plain.index(b"IDAT")
+    for place in range(start - 4, len(plain) - 12):
+        for bit in (1, 32):
+            damaged, in_odd = bytearray(plain), bytearray(odd)
+            damaged[place] ^= bit
+            in_odd[place + (at if place >= plain.index(b"IDAT") - 4 else odd.index(b"PLTE") - start)] ^= bit
+            expected, found = outcome(bytes(damaged), same_size(32)), outcome(bytes(in_odd), same_size(32))
+            assert isinstance(found, str) == isinstance(expected, str)
+            assert isinstance(found, str) or np.array_equal(found, expected)
+
+
+def test_without_the_extra_a_heic_is_named_as_such(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    decoding.reads_heic.cache_clear()
+    data = struct.pack(">I", 24) + b"ftypmif1" + bytes(4) + b"mif1heic" + bytes(100)
+    assert reason(data) == "HEIC, which needs an extra: .venv/bin/pip install 'headstart[heic]'"
+    assert decoding.passing_reasons() == decoding.PASSING
+    decoding.reads_heic.cache_clear()
+
+
+def test_with_the_extra_a_heic_is_read_upright():
+    heif = pytest.importorskip("pillow_heif")
+    smooth = Image.fromarray(COLOURS).resize((64, 64))
+    file = io.BytesIO()
+    heif.from_pillow(smooth).save(file, quality=-1, exif=orientation(6).tobytes())
+    assert grey_levels(decoded(file.getvalue(), same_size(64)), np.rot90(np.asarray(smooth), -1)) <= 12
+    assert decoding.NEEDS_HEIC in decoding.passing_reasons()
+    assert reason(file.getvalue()[:-500]) in ("truncated", "damaged")
 
 
 def test_postscript_is_never_run(monkeypatch):

@@ -1,7 +1,11 @@
 """An exported model is one file that any program runs: any number of images, the run's own probabilities, checked."""
 
 import io
+import json
 import sys
+import zipfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,25 +44,30 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (12, 3, PX, PX)).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
+def exported(classifier, pixels):
+    """A function that gives the exported model of a format, exported once."""
+    return cache(lambda form: export(classifier, pixels, form))
+
+
 def probabilities(classifier, pixels):
     with torch.inference_mode():
         return classifier(torch.from_numpy(pixels)).numpy()
 
 
-def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier, pixels):
-    exported = export(classifier, pixels, "pt2")
-    model = torch.export.load(io.BytesIO(exported.content)).module()
+def test_a_pt2_file_needs_torch_alone_and_takes_any_number_of_images(classifier, pixels, exported):
+    file = exported("pt2")
+    model = torch.export.load(io.BytesIO(file.content)).module()
     for count in (1, 2, 7, 12):
         found = model(torch.from_numpy(pixels[:count])).numpy()
         np.testing.assert_allclose(found, probabilities(classifier, pixels[:count]), atol=1e-5)
-    assert exported.difference <= 1e-5
-    np.testing.assert_allclose(exported.probabilities, probabilities(classifier, pixels), atol=1e-5)
+    assert file.difference <= 1e-5
+    np.testing.assert_allclose(file.probabilities, probabilities(classifier, pixels), atol=1e-5)
 
 
-def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(classifier, pixels):
+def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(classifier, pixels, exported):
     onnxruntime = pytest.importorskip("onnxruntime")
-    exported = export(classifier, pixels, "onnx")
-    session = onnxruntime.InferenceSession(exported.content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(exported("onnx").content, providers=["CPUExecutionProvider"])
     (given,), (found,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape[1:], found.name) == (
         "pixels",
@@ -69,6 +78,26 @@ def test_an_onnx_file_needs_onnxruntime_alone_and_takes_any_number_of_images(cla
     for count in (1, 5, 12):
         (own,) = session.run(None, {"pixels": pixels[:count]})
         np.testing.assert_allclose(own, probabilities(classifier, pixels[:count]), atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_an_exported_file_holds_no_path_of_this_machine(exported, form):
+    pytest.importorskip("onnxruntime")
+    content = exported(form).content
+    if form == "pt2":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            content = b"".join(archive.read(name) for name in archive.namelist())
+    for folder in (Path(exporting.__file__).parent, Path(torch.__file__).parent, Path.home()):
+        assert str(folder).encode() + b"/" not in content
+
+
+def test_an_onnx_file_names_its_classes_in_its_own_metadata(exported):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(exported("onnx").content)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == ["a", "b", "c"]
+    assert json.loads(about["image_px"]) == PX
+    assert session.get_inputs()[0].shape[0] == "batch"
 
 
 def test_a_file_that_says_something_else_is_not_written(classifier, pixels, monkeypatch):

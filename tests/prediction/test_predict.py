@@ -186,6 +186,22 @@ def test_the_summary_says_how_many_were_taken_for_which_class():
     assert many.in_words().endswith("91 c08, 90 c09 and 2 more classes")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["a b.jpg", "bees", "0.93", "ants", "0.051", ""], "a b.jpg: bees (0.93), ants (0.05)"),
+        (["a.jpg", "bees", "0.9999", "ants", "0.0001", ""], "a.jpg: bees (1.00)"),
+        (["a.jpg", "", "", "", "", "truncated"], ""),
+    ],
+)
+def test_of_one_image_the_summary_names_the_classes_with_their_probabilities(line, said):
+    summary = Summary()
+    summary.add(line)
+    assert summary.of_one_image() == said
+    summary.add(line)
+    assert summary.of_one_image() == ""
+
+
 def test_a_file_is_named_after_what_was_predicted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v1.2").mkdir()

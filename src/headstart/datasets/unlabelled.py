@@ -1,6 +1,7 @@
-"""Images without labels, to be predicted: one, or those of a folder, a pattern, a CSV file or tar archives."""
+"""Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from headstart.settings.base import LIST_SUFFIXES
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Yields paths of images, always in the same order; memory does not grow. Counts other files by suffix.
 
-    The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path,
-    relative to its own folder; tar archives (see `archives.archives_of`); or an image.
+    The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path, or a
+    .txt with a path on each line, relative to its own folder; tar archives (see `archives.archives_of`); or an image.
     """
+    if re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE):
+        raise DataError(f"{source} is a URL. Download the images first, and give the file or its folder.")
     left_out = Counter() if left_out is None else left_out
     try:
         if os.path.isdir(source):
@@ -49,7 +52,8 @@ def count(source: str) -> int:
     images = sum(1 for _ in images_of(source, left_out))
     if not images:
         raise DataError(
-            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, or an image."
+            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, "
+            "a .txt with a path on each line, or an image."
         )
     for note in other_files(left_out):
         warnings.warn(f"{source}: {note}.", DataWarning, stacklevel=2)

@@ -7,7 +7,12 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
-    for group in ("jpg jpeg jpe jfif jp2 j2k", "png apng webp avif gif", "tif tiff bmp dib tga ico", "ppm pgm pbm pnm")
+    for group in (
+        "jpg jpeg jpe jfif jp2 j2k",
+        "png apng webp avif heic heif gif",
+        "tif tiff bmp dib tga ico",
+        "ppm pgm pbm pnm",
+    )
     for suffix in group.split()
 )
 

@@ -16,7 +16,7 @@ from headstart.cache.rows import View
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest, Member, same_data, same_files, same_root
 from headstart.errors import CacheError, DataWarning
-from headstart.images.decoding import PASSING, REASONS, UnreadableImage
+from headstart.images.decoding import REASONS, UnreadableImage, passing_reasons
 from headstart.images.loading import content_digest, read
 from headstart.support.progress import bar
 from headstart.support.quantities import tolerated
@@ -171,7 +171,7 @@ def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
 
 def passing_again(view: View) -> NDArray[np.int64]:
     """Unreadable rows that may be readable now although their files are unchanged: a permission was given."""
-    may_pass = np.isin(view.reasons, [REASONS.index(reason) for reason in PASSING])
+    may_pass = np.isin(view.reasons, [REASONS.index(reason) for reason in passing_reasons()])
     rows = np.flatnonzero((view.status == UNREADABLE) & may_pass)
     places = [place for _, place in view.manifest.places(rows)]
     files = [place.archive if isinstance(place, Member) else place for place in places]

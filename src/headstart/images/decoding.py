@@ -8,11 +8,14 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from headstart.images.metadata import PNG, is_heic, without_metadata
 
 REASONS = (
     "",
@@ -25,9 +28,11 @@ REASONS = (
     "no permission",
     "the file vanished",
     "cannot be read",
+    "HEIC, which needs an extra: .venv/bin/pip install 'headstart[heic]'",
 )
-"""Why an image is unreadable; the cache stores the index."""
+"""Why an image is unreadable; the cache stores the index, so new ones are added at the end."""
 
+NEEDS_HEIC = REASONS[-1]
 PASSING = ("no permission", "the file vanished", "cannot be read")
 """Reasons that may end while the file stays unchanged."""
 
@@ -148,18 +153,59 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage("too many pixels")
+        with _open_png(data) if data.startswith(PNG) else _open(data) as image:
             yield image
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image") from None
+        raise UnreadableImage("damaged" if is_heic(data) else "not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise UnreadableImage("too many pixels") from None
     except Exception as error:  # Pillow's plugins raise any error of their parsers
         raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    heic = is_heic(data)
+    if heic and not reads_heic():
+        raise UnreadableImage(NEEDS_HEIC)
+    image = Image.open(io.BytesIO(data), formats=("HEIF",) if heic else FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage("too many pixels")
+    return image
+
+
+def _open_png(data: bytes) -> Image.Image:
+    """A PNG with its pixels. Pillow refuses a long or damaged comment, so it then gets the pixels alone.
+
+    Its switch for damaged files would also let damaged pixels pass, and would be on in all threads.
+    """
+    try:
+        image = _open(data)
+        image.load()
+        return image
+    except Exception:
+        if (pixels_alone := without_metadata(data)) == data:
+            raise
+        image = _open(pixels_alone)
+        image.load()
+        return image
+
+
+@cache
+def reads_heic() -> bool:
+    """Whether HEIC files can be read; Pillow then does so."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def passing_reasons() -> tuple[str, ...]:
+    """`PASSING`, and what the installed extras have ended."""
+    return (*PASSING, NEEDS_HEIC) if reads_heic() else PASSING
 
 
 def _upright(image: Image.Image) -> Image.Image:

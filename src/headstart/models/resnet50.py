@@ -4,8 +4,7 @@ import copy
 import dataclasses
 import hashlib
 import logging
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,10 @@ from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from headstart.errors import WeightsError
 from headstart.models.mlp import plain_head
+from headstart.models.weight_file import find_resnet50, first_line, refusal
 from headstart.models.weights import PUBLISHED
+from headstart.support.progress import say
+from headstart.support.team import is_leading
 
 METADATA = "headstart"
 """Key of the pixel scale in the metadata of a saved state_dict."""
@@ -58,8 +60,8 @@ Forward = Callable[[Tensor], Tensor]
 def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
     """A whole ResNet50 with its classifier `fc`, on the CPU, in training mode; and the scale of its pixels.
 
-    Besides the names in `known_weights`, `weights` may be a .pth file: a state_dict by torchvision or by finetune, with
-    any number of classes or without a classifier. `seed` is that of random weights.
+    Besides the names in `known_weights`, `weights` may be a file, see `find_resnet50`. Its classifier is kept if it is
+    a layer or an MLP head; any other is left out, and `fc` is an `nn.Identity`. `seed` is that of random weights.
     """
     if weights in PUBLISHED:
         return _download(weights), IMAGENET
@@ -79,7 +81,7 @@ def _download(weights: str) -> ResNet:
     except WeightsError:
         raise
     except Exception as error:  # of the network, of the disk, or of a parser on a damaged download
-        reason = getattr(error, "reason", _first_line(error))
+        reason = getattr(error, "reason", first_line(error))
         raise WeightsError(
             f"The weights {weights} could not be downloaded to {torch.hub.get_dir()} ({reason}). Connect to a network "
             "once, give a file with --weights file.pth, or try the pipeline with --weights random (untrained)."
@@ -98,33 +100,31 @@ def _refuse_other_bytes(weights: str) -> None:
 
 
 def _load_file(net: ResNet, path: Path) -> PixelScale:
+    found = find_resnet50(path)
+    if found.place and is_leading():
+        say(f"weights: {path}, {found.place}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        net.fc = _classifier_of(state)
-        net.load_state_dict(state)
-        metadata = getattr(state, "_metadata", {}).get(METADATA, dataclasses.asdict(IMAGENET))
+        net.fc = _classifier_of(found.tensors)
+        net.load_state_dict({name: found.tensors.get(name, own) for name, own in net.state_dict().items()})
+        metadata = found.metadata.get(METADATA, dataclasses.asdict(IMAGENET))
         return PixelScale(metadata["mean"], metadata["std"])
-    except Exception as error:  # torch's parsers raise many kinds of errors for damaged files
-        raise WeightsError(
-            f"{path} does not hold the state_dict of a ResNet50 ({_first_line(error)}). "
-            "Save one with torch.save(model.state_dict(), …)."
-        ) from None
+    except Exception as error:  # the tensors and the metadata may be of any type
+        raise refusal(path, first_line(error)) from None
 
 
-def _first_line(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):
-        return "it is damaged, or holds more than tensors"  # torch's own message advises to load it unsafely
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:200] or type(error).__name__
-
-
-def _classifier_of(state: dict[str, Tensor]) -> nn.Module:
-    """A layer or an MLP head with the shapes in the file, for any number of classes; or none."""
-    head = {name.removeprefix("fc."): tensor for name, tensor in state.items() if name.startswith("fc.")}
-    if "weight" not in head:
-        return plain_head(head) if head else nn.Identity()
-    classes, width = head["weight"].shape
-    return nn.Linear(width, classes)
+def _classifier_of(tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A layer or an MLP head, for any number of classes; none if the file has another kind of classifier, or none."""
+    head = {name.removeprefix("fc."): tensor for name, tensor in tensors.items() if name.startswith("fc.")}
+    try:
+        if "weight" in head:
+            classes, width = head["weight"].shape
+            classifier: nn.Module = nn.Linear(width, classes)
+        else:
+            classifier = plain_head(head)
+        classifier.load_state_dict(head)
+        return classifier
+    except (KeyError, ValueError, TypeError, RuntimeError):
+        return nn.Identity()
 
 
 def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run as one file for other programs, checked on real images. B images in a batch, C classes."""
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -82,10 +83,18 @@ def _example(classifier: Classifier) -> tuple[tuple[Tensor], dict[str, dict[int,
     return (torch.zeros((2, 3, side, side), dtype=torch.uint8),), {"pixels": {0: torch.export.Dim("batch", min=1)}}
 
 
-def _pt2(classifier: Classifier) -> bytes:
+def _traced(classifier: Classifier) -> torch.export.ExportedProgram:
+    """The classifier as a graph, without the stack traces that would carry paths of this machine into the file."""
     arguments, dynamic_shapes = _example(classifier)
+    program = torch.export.export(classifier, arguments, dynamic_shapes=dynamic_shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _pt2(classifier: Classifier) -> bytes:
     content = io.BytesIO()
-    torch.export.save(torch.export.export(classifier, arguments, dynamic_shapes=dynamic_shapes), content)
+    torch.export.save(_traced(classifier), content)
     return content.getvalue()
 
 
@@ -103,7 +112,7 @@ def _onnx(classifier: Classifier) -> bytes:
         ) from None
     arguments, dynamic_shapes = _example(classifier)
     program = torch.onnx.export(
-        classifier,
+        _traced(classifier),
         arguments,
         dynamo=True,
         dynamic_shapes=dynamic_shapes,
@@ -113,6 +122,8 @@ def _onnx(classifier: Classifier) -> bytes:
         verbose=False,
     )
     assert program is not None  # only a call that names a file gives nothing back
+    about = {"classes": classifier.classes, "image_px": classifier.geometry.image_px}
+    program.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     return bytes(program.model_proto.SerializeToString())
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
 from headstart.datasets import archives, unlabelled
-from headstart.images.decoding import PASSING, REASONS
+from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.growing_csv import GrowingCsv
@@ -27,6 +27,8 @@ MOST_PROBABLE = 5
 """Classes of each image in the CSV."""
 SHOWN = 10
 """Classes in the summary."""
+SMALLEST_SHOWN = 0.005
+"""Probability that is not rounded to 0.00."""
 
 Row = tuple[str, NDArray[np.float32] | None, str]
 """Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
@@ -40,10 +42,12 @@ class Summary:
     resumed: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
+    last: list[str] = field(default_factory=list)
+    """The line of the last image."""
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
-        if line[-1] in PASSING and os.access(line[0], os.R_OK):
+        if line[-1] in passing_reasons() and os.access(line[0], os.R_OK):
             return False
         self.resumed += 1
         self.add(line)
@@ -51,7 +55,7 @@ class Summary:
 
     def add(self, line: list[str]) -> None:
         """Counts a line of the file."""
-        self.images += 1
+        self.images, self.last = self.images + 1, line
         if line[-1]:
             self.unreadable.add(line[0], line[-1])
         else:
@@ -62,7 +66,16 @@ class Summary:
         named = [f"{count:,} {name}" for name, count in self.by_class.most_common(SHOWN)]
         rest = f" and {len(self.by_class) - SHOWN} more classes" if len(self.by_class) > SHOWN else ""
         before = f" ({self.resumed:,} of them before)" if self.resumed else ""
-        return f"{self.images:,} images{before}: {', '.join(named) or 'none of them readable'}{rest}"
+        images = "1 image" if self.images == 1 else f"{self.images:,} images"
+        return f"{images}{before}: {', '.join(named) or 'none of them readable'}{rest}"
+
+    def of_one_image(self) -> str:
+        """The most probable classes of the image, if there was only one and it is readable; otherwise empty."""
+        if self.images != 1 or self.unreadable:
+            return ""
+        path, *pairs, _ = self.last
+        probable = [(name, float(p)) for name, p in zip(pairs[::2], pairs[1::2], strict=True)]
+        return f"{path}: {', '.join(f'{name} ({p:.2f})' for name, p in probable if p >= SMALLEST_SHOWN)}"
 
 
 def predict_images(

@@ -79,7 +79,7 @@ class RunConfig(Config):
     run: Path | None = None
     """Folder of the run; data/runs/<data set>/best is the best by validation."""
     weights: str | None = None
-    """The .pth file of the backbone, when the features were made with a file."""
+    """The file of the backbone's weights, when the features were made with a file."""
 
 
 def dataset_name(data: str) -> str:

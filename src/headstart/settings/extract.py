@@ -26,7 +26,7 @@ class ExtractConfig(ImagesConfig):
     cache: Path | None = None
     """The HDF5 file; by default data/features/<name of the data>.h5."""
     weights: str = "IMAGENET1K_V1"
-    """IMAGENET1K_V1, IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth file."""
+    """IMAGENET1K_V1, IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth or .safetensors file."""
     image_px: ImagePx = 224
     """Side of the square that the backbone sees, in pixels, at least 32."""
     resize: Literal["crop", "squash"] = "crop"
@@ -72,4 +72,4 @@ class InspectConfig(CachedConfig):
     sample: Annotated[int | None, Range("0 or more", lambda value: value is None or value >= 0)] = None
     """Rows to extract again from their images and compare; by default 8 to describe a cache, none to verify it."""
     weights: str | None = None
-    """The .pth file of the backbone, for --sample, when the cache was made from a file."""
+    """The file of the backbone's weights, for --sample, when the cache was made from a file."""

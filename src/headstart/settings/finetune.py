@@ -21,7 +21,7 @@ class FinetuneConfig(TrainingConfig, ImagesConfig):
     """Train the whole ResNet50 end to end, for comparison."""
 
     weights: str = "IMAGENET1K_V1"
-    """Where training starts: IMAGENET1K_V1, IMAGENET1K_V2, random, or a .pth file."""
+    """Where training starts: IMAGENET1K_V1, IMAGENET1K_V2, random, or a .pth or .safetensors file."""
     init_head: Path | None = None
     """Folder of a run whose head replaces the new last layer at the start; give the --weights of its cache."""
     image_px: ImagePx = 224

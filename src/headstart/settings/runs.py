@@ -25,7 +25,8 @@ class PredictConfig(ComputeConfig, RunConfig):
     """Predict the classes of new images with a run: backbone and head as one model."""
 
     images: str | None = None
-    """A folder, a pattern in quotes ('new/**/*.jpg'), a .csv with a column path, or one image."""
+    """A folder, a pattern in quotes ('new/**/*.jpg'), a .csv with a column path, a .txt with a path
+    on each line, or one image."""
     cache: Path | None = None
     """An HDF5 file of features by the run's recipe, to predict its rows instead of images."""
     out: Path | None = None

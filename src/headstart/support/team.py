@@ -171,6 +171,11 @@ def _lost(sentence: str) -> ProcessLost:
     return ProcessLost(f"{sentence} What is finished is kept: the same command goes on.")
 
 
+def is_leading() -> bool:
+    """Whether this process leads its team, for what is said before it joins; see `Team.leads`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def local_size() -> int:
     """How many processes of the team share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -1,0 +1,183 @@
+"""A ResNet50's tensors in a file as people have it: inside a checkpoint, behind a prefix, with any classifier."""
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+from headstart.errors import WeightsError
+
+SAFETENSORS = ".safetensors"
+NAMED = 3
+"""How many tensors an error names."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """Tensors at one place in a file that are called like a ResNet50's."""
+
+    keys: tuple[str, ...]
+    """Keys of the nested dicts around them."""
+    prefix: str
+    """What their names begin with in the file; ends with a dot, or is empty."""
+    tensors: dict[str, Tensor]
+    """By their names without the prefix; the classifier is among them."""
+    metadata: Mapping[str, Any]
+    """What torch keeps beside a state_dict."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, in words; empty if the file is a plain state_dict."""
+        keys = " / ".join(f"`{key}`" for key in self.keys)
+        if not self.prefix:
+            return f"under {keys}" if keys else ""
+        return f"under {keys}, prefix `{self.prefix}`" if keys else f"under the prefix `{self.prefix}`"
+
+    @property
+    def backbone(self) -> Shapes:
+        """Shapes of the tensors in the parts that a ResNet has besides its classifier."""
+        parts = {name.split(".")[0] for name in backbone_of("resnet50")}
+        return _needed({name: tensor for name, tensor in self.tensors.items() if name.split(".")[0] in parts})
+
+
+def find_resnet50(path: Path) -> FoundWeights:
+    """The one ResNet50 in a .pth or .safetensors file, whatever dicts, prefixes and classifiers are around it.
+
+    Raises:
+        WeightsError: there is none, or there are several that differ; the message says what was found.
+    """
+    groups = list(_groups(_read(path), set()))
+    places = [place for group in groups for place in _places(group)]
+    whole = [place for place in places if place.backbone == backbone_of("resnet50")]
+    if not whole:
+        names = [name for group in groups for name in group.tensors]
+        raise refusal(path, _difference(places) if places else f"its tensors are {_named(names) or 'in no dict'}")
+    if not all(_are_equal(whole[0], other) for other in whole[1:]):
+        nets = "; ".join(place.place or "without a prefix" for place in whole)
+        raise WeightsError(
+            f"{path} holds {len(whole)} ResNet50s ({nets}). "
+            f"Save the one that you want alone, for example: {_command(path, whole[-1])}"
+        )
+    return whole[0]
+
+
+def refusal(path: Path, reason: str) -> WeightsError:
+    """The error for a file that holds no ResNet50."""
+    return WeightsError(
+        f"{path} does not hold the state_dict of a ResNet50 ({reason}). "
+        "Save one with torch.save(model.state_dict(), …)."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The reason in an error of torch, without its advice to load the file unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        if found:
+            return f"it holds {found[1]} beside tensors, which is not loaded, since that could run code"
+        return "it is damaged, or holds more than tensors"
+    if "TorchScript" in str(error):
+        return "it is a TorchScript program"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200] or type(error).__name__
+
+
+@cache
+def backbone_of(net: str) -> Shapes:
+    """Shapes of a torchvision ResNet's tensors but its classifier."""
+    with torch.device("meta"):
+        state = torchvision.models.get_model(net).state_dict()
+    return _needed({name: tensor for name, tensor in state.items() if not name.startswith("fc.")})
+
+
+def _needed(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Without the counts of batches: no forward pass reads them, and files by torch before 0.4.1 lack them."""
+    return {name: tuple(t.shape) for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
+
+
+def _read(path: Path) -> Any:
+    """The content of the file: tensors in any nesting, and never code."""
+    try:
+        if path.suffix.lower() != SAFETENSORS:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    except ImportError:
+        raise WeightsError(
+            f"{path} needs the package safetensors: .venv/bin/pip install 'headstart[safetensors]'"
+        ) from None
+    except Exception as error:  # parsers raise many kinds of errors for damaged files
+        raise refusal(path, first_line(error)) from None
+
+
+def _groups(content: Any, seen: set[int], *keys: str) -> Iterator[FoundWeights]:
+    """The tensors directly in each of the nested dicts; a dict that is there twice is given once."""
+    if not isinstance(content, Mapping) or id(content) in seen:
+        return
+    seen.add(id(content))
+    tensors = {name: t for name, t in content.items() if isinstance(name, str) and isinstance(t, Tensor)}
+    yield FoundWeights(keys, "", tensors, getattr(content, "_metadata", {}))
+    for key, inner in content.items():
+        yield from _groups(inner, seen, *keys, str(key))
+
+
+def _places(group: FoundWeights) -> Iterator[FoundWeights]:
+    """The tensors behind each prefix that stands before a name of a ResNet50's tensor."""
+    expected = backbone_of("resnet50")
+    words = [name.split(".") for name in group.tensors]
+    ends = {tuple(name[:end]) for name in words for end in range(len(name)) if ".".join(name[end:]) in expected}
+    for prefix in sorted("".join(f"{word}." for word in end) for end in ends):
+        behind = {name.removeprefix(prefix): t for name, t in group.tensors.items() if name.startswith(prefix)}
+        yield replace(group, prefix=prefix, tensors=behind)
+
+
+def _are_equal(one: FoundWeights, other: FoundWeights) -> bool:
+    return all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.backbone)
+
+
+def _command(path: Path, found: FoundWeights) -> str:
+    """The Python code that saves one of several nets alone."""
+    load, save = f"torch.load({str(path)!r}, weights_only=True)", "torch.save"
+    if path.suffix.lower() == SAFETENSORS:
+        load, save = f"safetensors.torch.load_file({str(path)!r})", "safetensors.torch.save_file"
+    state = load + "".join(f"[{key!r}]" for key in found.keys)
+    if found.prefix:
+        state = f"{{name: t for name, t in {state}.items() if name.startswith({found.prefix!r})}}"
+    return f"{save}({state}, {str(path.with_stem(path.stem + '-alone'))!r})"
+
+
+def _difference(places: list[FoundWeights]) -> str:
+    """How the tensors that come nearest to a ResNet50 differ from one."""
+    expected = backbone_of("resnet50")
+    found = max(places, key=lambda place: len(place.backbone.keys() & expected.keys()))
+    shapes = found.backbone
+    missing, surplus = (sorted(names) for names in (expected.keys() - shapes.keys(), shapes.keys() - expected.keys()))
+    differences = [f"{len(missing)} of {len(expected)} tensors are missing: {_named(missing)}"] if missing else []
+    differences += [f"{len(surplus)} tensors are none of a ResNet50's: {_named(surplus)}"] if surplus else []
+    for name in sorted(expected.keys() & shapes.keys()):
+        if shapes[name] != expected[name]:
+            differences.insert(0, f"{name} has the shape {shapes[name]}, not {expected[name]}")
+            break
+    if net := _torchvision_name(shapes):
+        differences = [f"this looks like a {net}, since {differences[0]}"]
+    return "; ".join([f"your weights are {found.place}"] * bool(found.place) + differences)
+
+
+def _torchvision_name(shapes: Shapes) -> str | None:
+    """The ResNet of torchvision that has these tensors."""
+    names = torchvision.models.list_models(torchvision.models, include=["*resne*"])
+    return next((name for name in names if backbone_of(name) == shapes), None)
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + ", …" * (len(names) > NAMED)
