@@ -1,6 +1,7 @@
 """The feature cache, one HDF5 file: opened and checked. Augmented views are groups of the file, with the same rows."""
 
 import json
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
 from headstart.settings import Views, ViewSplits
+from headstart.settings.wording import in_python
 
 
 class FeatureCache(View):
@@ -29,7 +31,8 @@ class FeatureCache(View):
         augmentation: what decided these; None where there are none.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    @in_python()
+    def __init__(self, path: str | PathLike[str]) -> None:
         """Opens a cache.
 
         Raises:
@@ -56,6 +59,10 @@ class FeatureCache(View):
         size_bytes = path.stat().st_size
         if size_bytes < max(column.end for view in self.views for column in view.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. Extract again with --overwrite.")
+
+    def __fspath__(self) -> str:
+        """The file: wherever a path to a cache is meant, the open cache will do."""
+        return str(self.path)
 
     def _load(self, path: Path, inode: int, attributes: h5py.AttributeManager, datasets: dict[str, Any]) -> None:
         names = sorted((name for name in datasets if name.startswith("view_")), key=lambda name: int(name[5:]))

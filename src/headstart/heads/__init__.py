@@ -11,6 +11,7 @@
     learning_curve.py  accuracy against the number of training images
     pictures.py        sweep.png and learning_curve.png
     run.py             from the settings to the folder of a run
+    programs.py        the same for sweep and learning curve
     estimator.py       the head as a scikit-learn estimator
 
 Never sees an image, never loads a backbone.

@@ -10,6 +10,7 @@
     mistakes.py    which images and classes models confuse
     figures.py     the charts of the page
     thumbnails.py  small pictures inside the page
+    writing.py     from the settings to all files of a comparison
 
 Reads runs and caches; never trains.
 """
