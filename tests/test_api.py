@@ -310,4 +310,4 @@ def test_every_setting_stands_in_the_signature_and_in_the_help(function):
 
 
 def test_editors_and_type_checkers_read_the_same_arguments():
-    assert stub.STUB.read_text() == stub.text(), "write it anew: PYTHONPATH=src .venv/bin/python tests/helpers/stub.py"
+    assert stub.STUB.read_text() == stub.text(), "write it anew: .venv/bin/python tests/helpers/stub.py"

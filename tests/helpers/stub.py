@@ -1,6 +1,6 @@
 """Writes `headstart/__init__.pyi`, which tells editors and type checkers the arguments of every function.
 
-PYTHONPATH=src .venv/bin/python tests/helpers/stub.py
+.venv/bin/python tests/helpers/stub.py
 """
 
 import inspect
