@@ -6,29 +6,9 @@ from headstart.settings import LearningCurveConfig
 
 def main(config: LearningCurveConfig) -> None:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
-    from headstart.cache.inspection import describe
-    from headstart.heads import last_doubling, learning_curve, pictures
-    from headstart.heads.run import CachedRun
-    from headstart.runs import folder  # torch loads here, after --help has answered
-    from headstart.support import files
+    from headstart.heads import programs  # torch loads here, after --help has answered
 
-    run = CachedRun.from_config("learning-curve", config)
-    print(describe(run.cache))
-    table = run.folder / "learning_curve.csv"
-    if folder.finished(run.folder, run.identity):
-        points = learning_curve.read(table)
-        print("\n".join(learning_curve.lines(points)))
-        print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
-        return
-
-    points = learning_curve.learning_curve(run.features(config.memory_gb), config)
-    print("\n".join(learning_curve.lines(points)))
-    with files.whole_file(run.folder / "learning_curve.png") as path:
-        pictures.accuracy_by_training_images(points, path)
-    files.write_json(run.folder / "config.json", run.identity)
-    files.write_table(table, points)
-    print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
-    print(last_doubling.sentence(points))
+    programs.learning_curve(config)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,47 @@
 """The programs as functions: the same settings give the same figures in the same places, and mistakes are named."""
 
+import csv
+import inspect
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import stub
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
 from helpers.pictures import picture
 from helpers.processes import ran
+from helpers.processes import run as run_program
 
-from headstart import Classifier, extract, finetune, load, train_head
+from headstart import (
+    Classifier,
+    compare,
+    export,
+    extract,
+    finetune,
+    learning_curve,
+    load,
+    predict,
+    probe,
+    sweep,
+    train_head,
+)
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import CacheDamaged, CacheError, SettingsError
+from headstart.errors import CacheError, RunError, SettingsError
 from headstart.runs.predictions import read_predictions
+from headstart.settings import (
+    CompareConfig,
+    ExportConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    HeadConfig,
+    LearningCurveConfig,
+    PredictConfig,
+    ProbeConfig,
+    SweepConfig,
+)
 
 TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root"}
 
@@ -101,14 +130,15 @@ def test_what_people_write_means_what_the_command_line_reads(tmp_path, monkeypat
     assert train_head(cache="f.h5", epochs=1, hidden=8, weight_decay=0, lr=1).name == run.name
 
 
-def test_a_value_of_another_type_is_refused():
-    with pytest.raises(SettingsError, match=r"One of .*lr='1e-3'.* is of the wrong type"):
-        train_head("photos", lr="1e-3")
+@pytest.mark.parametrize("changes", [{"lr": "1e-3"}, {"epochs": 2.5}, {"hidden": "256"}, {"memory_gb": None}], ids=str)
+def test_a_value_of_another_type_is_refused(changes):
+    with pytest.raises(SettingsError, match=r"^\w+=.* was given, but it must be a .*number"):
+        train_head("photos", **changes)
 
 
-def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(SettingsError, match=r"There is no setting learning_rate\. There are device, data, cache"):
-        train_head("photos", learning_rate=1e-3)
+def test_a_setting_that_does_not_exist_is_answered_with_the_nearest_and_all_that_do():
+    with pytest.raises(SettingsError, match=r"no setting epoch\. Did you mean epochs\? There are device, data, cache"):
+        train_head("photos", epoch=3)
     with pytest.raises(SettingsError, match="There is no setting config"):
         extract("photos", config="digits")
 
@@ -116,83 +146,168 @@ def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
 @pytest.mark.parametrize(
     ("function", "setting", "words"),
     [
-        (extract, {"precision": "fp8"}, "--precision is fp8, but must be one of auto, fp32, bf16, fp16"),
-        (finetune, {"method": "best"}, "--method is best, but must be one of strong, seed"),
-        (train_head, {"normalize": "l3"}, "--normalize is l3, but must be one of standardize, l2, none"),
-        (finetune, {"epochs": 0}, "--epochs is 0, but must be at least 1"),
+        (extract, {"precision": "fp8"}, "precision='fp8' was given, but it must be one of auto, fp32, bf16, fp16"),
+        (finetune, {"method": "best"}, "method='best' was given, but it must be one of strong, seed"),
+        (train_head, {"normalize": "l3"}, "normalize='l3' was given, but it must be one of standardize, l2, none"),
+        (finetune, {"epochs": 0}, "epochs=0 was given, but it must be at least 1"),
+        (finetune, {"method": "seed", "backbone_lr": 1}, "must be 0.0001 with method='seed', which does not use it"),
+        (sweep, {"hidden": ["8;8"]}, "hidden=.*is not a list of widths"),
     ],
 )
-def test_a_value_out_of_range_is_refused_as_on_the_command_line(function, setting, words):
-    with pytest.raises(SettingsError, match=words):
+def test_a_value_out_of_range_is_refused_in_the_words_of_python(function, setting, words):
+    with pytest.raises(SettingsError, match=words) as error:
         function("photos", **setting)
+    assert isinstance(error.value, ValueError)
 
 
-def test_without_data_and_cache_nothing_is_trained():
-    with pytest.raises(SettingsError, match="No data set is named"):
-        train_head()
+@pytest.mark.parametrize("function", [train_head, sweep, probe, learning_curve, compare])
+def test_without_data_and_cache_nothing_happens(function):
+    with pytest.raises(SettingsError, match=r"No data set is named: give data= \("):
+        function()
 
 
-# Cached features as numpy arrays
+def test_errors_of_what_a_function_uses_speak_python_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for missing in (lambda: train_head("photos"), lambda: load("f.h5"), lambda: FeatureCache("f.h5")):
+        with pytest.raises(CacheError, match=r"Make one with: headstart\.extract\(data=…\)$"):
+            missing()
+    with pytest.raises(RunError, match=r"headstart\.train_head\("):
+        compare("photos")
+    assert "make extract DATA=" in ran_badly("train_head", "--data", "photos", cwd=tmp_path)
 
 
-def test_every_split_has_its_features_and_the_names_of_its_classes(tmp_path):
-    labels, splits = [0, 1, 1, 0, 1, 0, 1], [TRAIN, VAL, TEST, TRAIN, TRAIN, TEST, VAL]
-    cache = make_cache(tmp_path / "f.h5", labels, splits)
-    loaded = load(cache.path)
-    assert list(loaded) == ["train", "val", "test"]
-    for number, (features, classes) in enumerate(loaded.values()):
-        own = np.flatnonzero(np.array(splits) == number)
-        np.testing.assert_array_equal(features, cache.features[own])
-        assert classes.tolist() == [("cat", "dog")[labels[row]] for row in own]
-        assert features.dtype == np.float32
-        assert features.shape == (len(own), 2048)
+def ran_badly(program, *flags, cwd):
+    result = run_program(program, *flags, cwd=cwd)
+    assert result.code == 2
+    return result.err
 
 
-def test_images_without_a_label_or_without_features_are_left_out(tmp_path):
-    """Unlabelled, unreadable, not yet extracted."""
-    labels, splits = [0, 1, -1, 0, 1, 0, 1, 0, -1], [TRAIN] * 5 + [VAL] * 2 + [TEST] * 2
-    cache = make_cache(tmp_path / "f.h5", labels, splits, unreadable=(1,), pending=(4, 5))
-    loaded = load(str(cache.path))
-    for split, rows in {"train": [0, 3], "val": [6], "test": [7]}.items():
-        features, classes = loaded[split]
-        np.testing.assert_array_equal(features, cache.features[rows])
-        assert np.isfinite(features).all()
-        assert classes.tolist() == [("cat", "dog")[labels[row]] for row in rows]
+# The other programs
 
 
-def test_a_split_without_images_is_empty_and_as_wide_as_the_others(tmp_path):
-    loaded = load(make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN]).path)
-    for split in ("val", "test"):
-        features, classes = loaded[split]
-        assert features.shape == (0, 2048)
-        assert classes.shape == (0,)
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Two classes in all splits; the cache of data that lie elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    return make_cache(tmp_path / "f.h5", [0, 1] * 20, [TRAIN] * 20 + [VAL] * 10 + [TEST] * 10)
 
 
-def test_the_arrays_are_the_callers_own(tmp_path):
-    """Whoever scales them in place changes neither the cache nor what is loaded next."""
-    path = make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN]).path
-    before = path.read_bytes()
-    features, classes = load(path)["train"]
-    features *= 0
-    classes[:] = "?"
-    again, names = load(path)["train"]
-    assert again.any()
-    assert names.tolist() == ["cat", "dog"]
-    assert path.read_bytes() == before
+QUICK = {"epochs": 2, "device": "cpu"}
 
 
-def test_scikit_learn_takes_them_as_they_are(tmp_path):
-    from sklearn.linear_model import LogisticRegression
+def test_a_sweep_is_the_same_from_both(cache, tmp_path):
+    """Shapes of heads as Python writes them are the words of the command line."""
+    flags = (
+        "--cache",
+        "f.h5",
+        "--hidden",
+        "none",
+        "8",
+        "8,4",
+        "--lr",
+        "1e-3",
+        "--epochs",
+        "2",
+        "--seed",
+        "0",
+        "1",
+        "--halving",
+        "off",
+    )
+    ran("sweep", *flags, "--device", "cpu", cwd=tmp_path)
+    (program,) = (tmp_path / "data/runs/made up").iterdir()
+    ours = sweep(cache, hidden=[(), 8, np.array([8, 4])], lr=1e-3, seed=range(2), halving="off", **QUICK)
+    assert ours.resolve() == program
+    again = sweep(cache=cache, hidden=["none", "8", "8,4"], lr=[1e-3], seed=(0, 1), halving="off", run="mine", **QUICK)
+    assert figures(again) == figures(program)
+    assert len((again / "sweep.csv").read_text().splitlines()) == 1 + 2 * (2 + 2 * 2 * 2)  # linear heads: no dropout
 
-    loaded = load(make_cache(tmp_path / "f.h5", [0, 1] * 10, [TRAIN] * 14 + [TEST] * 6).path)
-    assert LogisticRegression().fit(*loaded["train"]).score(*loaded["test"]) == 1
+
+def test_a_probe_and_a_learning_curve_write_what_the_programs_write(cache, tmp_path):
+    ran("probe", "--cache", "f.h5", "--methods", "knn", "ridge", "--device", "cpu", cwd=tmp_path)
+    runs = probe(cache, methods=["knn", "ridge"], device="cpu")
+    assert list(runs) == ["knn", "ridge"]
+    assert {folder.resolve() for folder in runs.values()} == set((tmp_path / "data/runs/made up").iterdir())
+    curve = learning_curve(cache, fractions=[0.5, 1], seeds=1, **QUICK)
+    ran(
+        "learning_curve",
+        "--cache",
+        "f.h5",
+        "--fractions",
+        "0.5",
+        "1",
+        "--seeds",
+        "1",
+        "--epochs",
+        "2",
+        "--device",
+        "cpu",
+        cwd=tmp_path,
+    )
+    assert [path.name for path in curve.parent.glob("learning-curve-*")] == [curve.name]
+    assert (curve / "learning_curve.csv").is_file()
 
 
-def test_a_cache_that_is_missing_or_damaged_is_an_error_in_words(tmp_path):
-    with pytest.raises(CacheError, match=r"no feature cache .*nowhere\.h5"):
-        load(tmp_path / "nowhere.h5")
-    cache = make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN])
-    column = cache.columns["features"]
-    np.memmap(cache.path, column.dtype, "r+", column.offset, column.shape)[1, 5] += 1
-    with pytest.raises(CacheDamaged):
-        load(cache.path)
+def test_compare_returns_the_rows_of_compare_json(cache):
+    for hidden in ((), 8):
+        train_head(cache, hidden=hidden, **QUICK)
+    rows = compare(runs="data/runs/made up", cache=cache)
+    folder = Path("data/runs/made up")
+    assert rows == json.loads((folder / "compare.json").read_text())["standings"]
+    assert {row["name"] for row in rows} == {path.name for path in folder.glob("head-*")}
+    assert (folder / "report.html").is_file()
+
+
+def test_predict_returns_the_csv_of_a_cache_or_of_images(two_places, monkeypatch):
+    _, function = two_places
+    monkeypatch.chdir(function)
+    cache = extract("photos", weights="random", image_px=32, compile="off")
+    run = train_head(cache, **QUICK)
+    of_rows = predict(run, cache=cache)
+    of_images = predict(run, "photos", out="mine.csv", device="cpu")
+    assert str(of_images) == "mine.csv"
+    predicted = [dict(read_table(path)) for path in (of_rows, of_images)]
+    assert len(predicted[1]) == 18
+    assert {f"photos/{path}": name for path, name in predicted[0].items()} == predicted[1]
+    with pytest.raises(SettingsError, match=r"either images= .* or cache="):
+        predict(run)
+
+
+def read_table(path):
+    """Path and predicted class of each line."""
+    return (line[:2] for line in csv.reader(path.read_text().splitlines()[1:]))
+
+
+# Signatures
+
+
+PROGRAMS = {
+    extract: ExtractConfig,
+    train_head: HeadConfig,
+    sweep: SweepConfig,
+    probe: ProbeConfig,
+    learning_curve: LearningCurveConfig,
+    finetune: FinetuneConfig,
+    compare: CompareConfig,
+    predict: PredictConfig,
+    export: ExportConfig,
+}
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda function: function.__name__)
+def test_every_setting_stands_in_the_signature_and_in_the_help(function):
+    """By its name, with its type, default and explanation; the dataclass of the program is where they come from."""
+    parameters = inspect.signature(function).parameters
+    settings = {field.name: field.default for field in fields(PROGRAMS[function]) if field.name != "config"}
+    assert parameters.keys() == settings.keys()
+    required = {"data", "run"} if function in (extract, finetune, predict, export) else set()
+    for name, parameter in parameters.items():
+        assert parameter.annotation
+        assert parameter.default == settings[name] or name in required, name
+        assert f"\n    {name}: " in inspect.getdoc(function)
+    assert "settings" not in parameters
+    assert "--" not in function.__doc__, "arguments, not flags"
+
+
+def test_editors_and_type_checkers_read_the_same_arguments():
+    assert stub.STUB.read_text() == stub.text(), "write it anew: .venv/bin/python tests/helpers/stub.py"

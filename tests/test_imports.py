@@ -26,10 +26,10 @@ ALLOWED = {
     "extraction": "errors support settings datasets images models cache",
     "heads": "errors support settings datasets models runs cache",
     "prediction": "errors support settings datasets images models runs cache",
-    "probes": "errors support datasets runs heads",
+    "probes": "errors support settings datasets runs cache heads",
     "report": "errors support settings datasets images runs cache heads",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
-    "api": "errors settings datasets cache finetuning extraction heads",
+    "api": "errors settings datasets cache finetuning extraction heads prediction probes report",
 }
 """Which folders (and modules beside them) each may import, anywhere in its modules, itself aside."""
 

@@ -37,6 +37,10 @@ def test_every_public_name_is_there_when_it_is_asked_for(name):
     assert found.__doc__
 
 
+def test_completion_shows_the_public_names_and_no_others():
+    assert {name for name in dir(headstart) if not name.startswith("__")} == set(headstart.__all__)
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error_that_names_it():
     with pytest.raises(AttributeError, match="'headstart' has no attribute 'Extractor'"):
         headstart.Extractor  # noqa: B018

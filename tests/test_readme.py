@@ -16,7 +16,7 @@ from helpers.pictures import picture
 from helpers.processes import ran
 
 import headstart
-from headstart.api import extract, finetune, train_head
+from headstart.api import extract, train_head
 from headstart.cli import PROGRAMS, parse, read_toml
 from headstart.prediction.classifier import Classifier
 
@@ -177,15 +177,9 @@ def test_the_format_of_a_cache_is_as_described(tmp_path):
 
 
 def test_the_public_names_in_the_readme_are_those_that_can_be_imported():
-    assert sorted(re.findall(r"^\| `headstart\.(\w+)` \|", README, re.MULTILINE)) == sorted(headstart.__all__)
+    first_column = "".join(re.findall(r"^\| .*? \|", README, re.MULTILINE))
+    assert sorted(re.findall(r"`headstart\.(\w+)`", first_column)) == sorted(headstart.__all__)
     assert set(re.findall(r"headstart\.(\w+)\(", ALL)) <= set(headstart.__all__)
-
-
-@pytest.mark.parametrize(("function", "program"), [(extract, "extract"), (train_head, "head"), (finetune, "finetune")])
-def test_settings_that_a_docstring_names_are_flags_of_the_program(function, program):
-    named = re.findall(r"(\w+)=", function.__doc__.partition("settings:")[2])
-    assert named
-    assert set(named) <= {field.name for field in dataclasses.fields(PROGRAMS[program])}
 
 
 @pytest.mark.parametrize("form", ["pt2", "onnx"])

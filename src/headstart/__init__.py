@@ -1,25 +1,25 @@
 """One pass through a frozen ResNet50, then as many heads as you like."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from headstart.api import extract, finetune, load, train_head
-    from headstart.cache.feature_cache import FeatureCache
-    from headstart.heads.estimator import HeadClassifier
-    from headstart.prediction.classifier import Classifier
-
-__all__ = ["Classifier", "FeatureCache", "HeadClassifier", "extract", "finetune", "load", "train_head"]
+from typing import Any
 
 _MODULES = {
     "Classifier": "prediction.classifier",
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",
+    "compare": "api",
+    "export": "api",
     "extract": "api",
     "finetune": "api",
-    "load": "api",
+    "learning_curve": "api",
+    "load": "cache.arrays",
+    "predict": "api",
+    "probe": "api",
+    "sweep": "api",
     "train_head": "api",
 }
+
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
@@ -27,3 +27,8 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
     return getattr(import_module(f"headstart.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion, and those that Python gives every module."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,24 +1,34 @@
 """The programs as functions, with the same settings and results. torch, which takes seconds, loads when needed."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from headstart.errors import SettingsError
-from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
+from headstart.settings import (
+    CompareConfig,
+    ExportConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    HeadConfig,
+    LearningCurveConfig,
+    PredictConfig,
+    ProbeConfig,
+    SweepConfig,
+)
+from headstart.settings.from_python import config_from
+from headstart.settings.signatures import with_settings
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from headstart.cache.feature_cache import FeatureCache
 
 
-def extract(data: str | Path, **settings: Any) -> "FeatureCache":
+@with_settings(ExtractConfig)
+def extract(data: "str | Path", **settings: Any) -> "FeatureCache":
     """Runs every image through a frozen ResNet50, once: `make extract`.
 
     Args:
         data: a folder `<class>/*.jpg` or `{train,val,test}/<class>/*.jpg`, or a .csv with path,label[,split].
-        settings: the flags of `make extract`, such as `cache="photos.h5"`, `image_px=160`, `weights="random"`.
+        settings: the flags of `make extract`.
 
     Returns:
         The cache, finished and open: N rows of 2048 features. Images that could not be read have no features; their
@@ -31,18 +41,19 @@ def extract(data: str | Path, **settings: Any) -> "FeatureCache":
         RecipeMismatch: the cache was made by another recipe.
         CacheError: the cache cannot be used, another process is filling it, or the disk is full.
     """
-    config = _config(ExtractConfig, data=str(data), **settings)
+    config = config_from(ExtractConfig, data=data, **settings)
     from headstart.extraction import updating
 
     return updating.bring_up_to_date(config).cache
 
 
-def train_head(data: str | Path | None = None, **settings: Any) -> Path:
+@with_settings(HeadConfig)
+def train_head(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> Path:
     """Trains an MLP head on cached features and tests it: `make train-head` without the extraction.
 
     Args:
-        data: the data set whose cache is used; or give `cache="photos.h5"`.
-        settings: the flags of `make train-head`, such as `hidden=(512, 256)`, `lr=3e-4`, `epochs=20`.
+        data: the data set whose cache is used, or an open cache; or give `cache="photos.h5"`.
+        settings: the flags of `make train-head`.
 
     Returns:
         The folder of the run, for `Classifier.load`.
@@ -53,18 +64,83 @@ def train_head(data: str | Path | None = None, **settings: Any) -> Path:
         RunError: the folder holds another run or cannot be written.
         TrainingFailed: the loss became infinite or NaN.
     """
-    config = _config(HeadConfig, data=None if data is None else str(data), **settings)
+    config = config_from(HeadConfig, data=data, **settings)
     from headstart.heads import run
 
     return run.train(config)
 
 
-def finetune(data: str | Path, **settings: Any) -> Path:
+@with_settings(SweepConfig)
+def sweep(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> Path:
+    """Trains a head for every combination of the values given and keeps the best by validation: `make sweep`.
+
+    `hidden=[(), (256,), (512, 256)]` are three shapes: without a hidden layer, with one, with two.
+
+    Args:
+        data: as for `train_head`.
+        settings: the flags of `make sweep`.
+
+    Returns:
+        The folder of the run, for `Classifier.load`; its sweep.csv has a line for each head.
+
+    Raises:
+        SettingsError, CacheError, RunError: as in `train_head`.
+        TrainingFailed: there is no validation image, or all heads failed.
+    """
+    config = config_from(SweepConfig, data=data, **settings)
+    from headstart.heads import programs
+
+    return programs.sweep(config)
+
+
+@with_settings(ProbeConfig)
+def probe(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> "dict[str, Path]":
+    """Measures features by logistic regression, ridge regression and nearest neighbours: `make probe`.
+
+    Args:
+        data: as for `train_head`.
+        settings: the flags of `make probe`.
+
+    Returns:
+        The folder of the run of each method.
+
+    Raises:
+        SettingsError, CacheError, RunError: as in `train_head`.
+        TrainingFailed: there is no validation image.
+    """
+    config = config_from(ProbeConfig, data=data, **settings)
+    from headstart.probes import run
+
+    return run.run(config)
+
+
+@with_settings(LearningCurveConfig)
+def learning_curve(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> Path:
+    """Trains heads on growing parts of the training images: `make learning-curve`.
+
+    Args:
+        data: as for `train_head`.
+        settings: the flags of `make learning-curve`.
+
+    Returns:
+        The folder with learning_curve.csv and learning_curve.png.
+
+    Raises:
+        SettingsError, CacheError, RunError, TrainingFailed: as in `train_head`.
+    """
+    config = config_from(LearningCurveConfig, data=data, **settings)
+    from headstart.heads import programs
+
+    return programs.learning_curve(config)
+
+
+@with_settings(FinetuneConfig)
+def finetune(data: "str | Path", **settings: Any) -> Path:
     """Trains a whole ResNet50 end to end and tests it: `make finetune`.
 
     Args:
         data: as for `extract`.
-        settings: the flags of `make finetune`, such as `epochs=5`, `train_from="layer4"`.
+        settings: the flags of `make finetune`.
 
     Returns:
         The folder of the run, for `Classifier.load`.
@@ -76,56 +152,79 @@ def finetune(data: str | Path, **settings: Any) -> Path:
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
-    config = _config(FinetuneConfig, data=str(data), **settings)
+    config = config_from(FinetuneConfig, data=data, **settings)
     from headstart.finetuning import run
 
     return run.train(config)
 
 
-def _config(config_type: type[Any], **settings: Any) -> Any:
-    types = get_type_hints(config_type)
-    del types["config"]
-    if unknown := sorted(settings.keys() - types.keys()):
-        raise SettingsError(f"There is no setting {', '.join(unknown)}. There are {', '.join(types)}.")
-    try:
-        return config_type(**{name: _as_declared(value, types[name]) for name, value in settings.items()})
-    except TypeError as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-        raise SettingsError(f"One of {given} is of the wrong type ({error}).") from None
-
-
-def _as_declared(value: Any, declared: Any) -> Any:
-    """Converts what the command line would: text to a path, 0 to 0.0, a list or a number to a tuple."""
-    if isinstance(value, str) and Path in get_args(declared):
-        return Path(value)
-    if get_origin(declared) is tuple:
-        return tuple(value) if isinstance(value, list | tuple) else (value,)
-    return float(value) if declared is float and isinstance(value, int) else value
-
-
-def load(cache: str | Path) -> "dict[str, tuple[NDArray[np.float32], NDArray[np.str_]]]":
-    """Features and class names of every split: `X, y = headstart.load("data/features/photos.h5")["train"]`.
+@with_settings(CompareConfig)
+def compare(data: "str | Path | None" = None, **settings: Any) -> "list[dict[str, Any]]":
+    """Puts all runs of a data set side by side, and writes compare.json and report.html beside them: `make compare`.
 
     Args:
-        cache: the HDF5 file.
+        data: the data set whose runs are meant; or give `runs="data/runs/photos"`.
+        settings: the flags of the program.
 
     Returns:
-        For train, val and test: X (n, D), and y (n,), the name of each image's class. Images without a label or without
-        features are left out.
+        An entry for each run, the best by validation first: name, kind, accuracies, costs, and the difference to the
+        best run on frozen features. compare.json holds the same under `standings`.
 
     Raises:
-        CacheError: there is no such cache.
-        CacheDamaged: a row is not what was written.
+        SettingsError: neither `data` nor `runs` is given.
+        RunError: there is no finished run, or one cannot be read.
+        CacheError: the cache that is named is missing or damaged.
     """
-    import numpy as np
+    config = config_from(CompareConfig, data=data, **settings)
+    from headstart.report import writing
 
-    from headstart.cache.feature_cache import FeatureCache
-    from headstart.datasets.manifest import SPLITS
+    rows: list[dict[str, Any]] = json.loads(writing.compare(config).read_text(encoding="utf-8"))["standings"]
+    return rows
 
-    opened = FeatureCache(Path(cache))
-    features, names = opened.read(), np.array(opened.manifest.classes)
-    arrays = {}
-    for split in SPLITS:
-        rows = opened.rows(split)
-        arrays[split] = features[rows].astype(np.float32), names[opened.manifest.labels[rows]]
-    return arrays
+
+@with_settings(PredictConfig)
+def predict(run: "str | Path", images: "str | Path | None" = None, **settings: Any) -> Path:
+    """Predicts the classes of new images, or of the rows of a cache, with a run: `make predict`.
+
+    `Classifier.load(run).predict(files)` gives arrays instead.
+
+    Args:
+        run: the folder of the run; `data/runs/<data set>/best` is the best by validation.
+        images: a folder, a pattern such as `new/**/*.jpg`, a .csv with a column path, or one image; or give `cache=`.
+        settings: the flags of `make predict`.
+
+    Returns:
+        The CSV: path, predicted, probability, the next classes, and why an image is unreadable.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+        DataError: there are no such images.
+        RunError: the run is missing or has no weights, or the CSV cannot be written.
+        WeightsError, CacheError: the weights of the backbone or the cache cannot be used.
+    """
+    config = config_from(PredictConfig, run=run, images=images, **settings)
+    from headstart.prediction import programs
+
+    return programs.predict(config)[0]
+
+
+@with_settings(ExportConfig)
+def export(run: "str | Path", **settings: Any) -> Path:
+    """Writes a run as one file that other programs run without this package: `make export`.
+
+    Args:
+        run: as for `predict`.
+        settings: the flags of `make export`.
+
+    Returns:
+        The file of the model; model_card.md beside it says how to serve it.
+
+    Raises:
+        SettingsError: a setting is unknown, or a package for the format is missing.
+        RunError, WeightsError, DataError: the run, its weights, or the images for the check cannot be used.
+        ExportFailed: the exported model does not predict what the run predicts.
+    """
+    config = config_from(ExportConfig, run=run, **settings)
+    from headstart.prediction import programs
+
+    return programs.export(config)

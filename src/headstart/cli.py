@@ -7,12 +7,14 @@ import tomllib
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 from headstart import settings
-from headstart.errors import DataWarning, HeadstartError, SettingsError
+from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
 
 SPIN_COUNT = "10000"
 """Checks that a thread makes while it waits for others, before it sleeps: some 100 µs. OpenMP's own value makes threads
@@ -68,7 +70,8 @@ def _print_error(error: HeadstartError) -> None:
     from headstart.support.team import first_to_say
 
     if first_to_say(error):
-        print(error if _rank() == "0" else f"process {_rank()}: {error}", file=sys.stderr)
+        message = error.on_command_line
+        print(message if _rank() == "0" else f"process {_rank()}: {message}", file=sys.stderr)
 
 
 def _set_up_process() -> None:
@@ -96,13 +99,27 @@ def _set_up_process() -> None:
 
 def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
     """The settings of one program, from its TOML file and its flags; SystemExit where a flag cannot be read."""
-    import tyro
-
     finder = ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config")
     name = finder.parse_known_args(list(arguments))[0].config
-    defaults = tyro.cli(config_type, args=read_toml(name, config_type)) if name else config_type()
-    return tyro.cli(config_type, args=list(arguments), default=defaults)
+    defaults = _from_flags(config_type, read_toml(name, config_type)) if name else config_type()
+    return _from_flags(config_type, list(arguments), default=defaults)
+
+
+def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> Config:
+    import tyro
+
+    parsed: Callable[[], Config] = partial(tyro.cli, config_type, args=flags, **default)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            return parsed()
+    except SystemExit as stopped:
+        error: BaseException | None = stopped
+        while error:
+            if isinstance(error, SettingsError):  # a ValueError, around which tyro prints a box
+                raise error from None
+            error = error.__context__
+    return parsed()  # again, to print help, or which flag cannot be read
 
 
 def read_toml(name: str, config_type: type) -> list[str]:
@@ -112,8 +129,11 @@ def read_toml(name: str, config_type: type) -> list[str]:
     """
     path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in CONFIG_FOLDER.glob("*.toml"))) or "none here"
-        raise SettingsError(f"There is no settings file {path}. Known names: {known}; or give a path ending in .toml.")
+        known = sorted(file.stem for file in CONFIG_FOLDER.glob("*.toml"))
+        raise SettingsError(
+            f"There is no settings file {path}. Known names: {', '.join(known) or 'none here'}; or give a path ending "
+            f"in .toml.{did_you_mean(name, known)}"
+        )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -136,12 +156,13 @@ def _refuse_unknown_keys(path: Path, content: dict[str, Any]) -> None:
     anywhere = {field for program in PROGRAMS.values() for field in _fields(program)}
     for key, value in content.items():
         if isinstance(value, dict) and key not in PROGRAMS:
-            raise SettingsError(f"{path}: unknown table [{key}]; there are {', '.join(PROGRAMS)}.")
+            tables = f"there are {', '.join(PROGRAMS)}.{did_you_mean(key, PROGRAMS)}"
+            raise SettingsError(f"{path}: unknown table [{key}]; {tables}")
         if not isinstance(value, dict) and key not in anywhere:
-            raise SettingsError(f"{path}: unknown setting {key!r}.")
+            raise SettingsError(f"{path}: unknown setting {key!r}.{did_you_mean(key, anywhere)}")
         for inner in value if isinstance(value, dict) else ():
-            if inner not in _fields(PROGRAMS[key]):
-                raise SettingsError(f"{path}: unknown setting {inner!r} in [{key}].")
+            if inner not in (known := _fields(PROGRAMS[key])):
+                raise SettingsError(f"{path}: unknown setting {inner!r} in [{key}].{did_you_mean(inner, known)}")
 
 
 def _fields(program: type) -> set[str]:

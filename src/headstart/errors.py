@@ -1,19 +1,32 @@
 """Errors that a user can cause. A program prints them as plain text, without a traceback, and exits with code 2."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class HeadstartError(Exception):
-    """An error that the user can correct; the message says what was found, where, and what to do."""
+    """An error that the user can correct; the message says what was found, where, and what to do.
+
+    Attributes:
+        on_command_line: the message as programs print it: `--lr`, `make extract`. What Python's functions raise says
+            `lr=` and `headstart.extract` instead; see `settings/wording.py`.
+    """
+
+    def __init__(self, message: str, *, in_python: str | None = None) -> None:
+        """Takes the message for the command line; `in_python` is that for Python, where it cannot be derived."""
+        super().__init__(message)
+        self.on_command_line, self.in_python = message, in_python
 
 
-class SettingsError(HeadstartError):
-    """A flag, or a key of a TOML file, that is unknown or out of range."""
+class SettingsError(HeadstartError, ValueError):
+    """A flag, an argument, or a key of a TOML file, that is unknown or out of range."""
 
 
-class DataError(HeadstartError):
+class DataError(HeadstartError, ValueError):
     """Images, folders or a CSV that cannot be used as a data set."""
 
 
-class WeightsError(HeadstartError):
+class WeightsError(HeadstartError, ValueError):
     """Weights that are missing, or not a ResNet50's."""
 
 
@@ -51,3 +64,9 @@ class ProcessLost(HeadstartError):
 
 class DataWarning(UserWarning):
     """A problem in the data that does not stop the program, but that a person should know."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean epochs?`, to end a message about an unknown word; empty if no known word is near."""
+    nearest = get_close_matches(word.lower(), known, n=1)
+    return f" Did you mean {nearest[0]}?" if nearest else ""

@@ -74,6 +74,24 @@ def test_targets_say_what_torchs_cross_entropy_makes_of_weights_and_smoothing(da
         torch.testing.assert_close(-(targets[head] * logits.log_softmax(-1)).sum(), expected, rtol=1e-4, atol=1e-5)
 
 
+@settings(deadline=None)
+@given(data=st.data(), smoothing=shares, size=st.integers(1, 4))
+def test_weights_of_rows_make_each_batchs_loss_a_weighted_mean(data, smoothing, size):
+    """Of the rows' losses, with weights of classes and rows multiplied."""
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=6)))
+    of_class = torch.tensor(data.draw(st.lists(st.floats(0.125, 8, width=16), min_size=3, max_size=3)))
+    of_row = torch.tensor(
+        data.draw(st.lists(st.floats(0.125, 8, width=16), min_size=len(labels), max_size=len(labels)))
+    )
+    logits = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(len(labels)))
+    targets = smoothed_targets(labels, size, of_class, per_head([smoothing]), of_row)[0]
+    losses = functional.cross_entropy(logits, labels, of_class, label_smoothing=smoothing, reduction="none")
+    for rows in torch.arange(len(labels)).split(size):
+        expected = (of_row * losses)[rows].sum() / (of_row * of_class[labels])[rows].sum()
+        found = -(targets * logits.log_softmax(-1))[rows].sum()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_targets_of_several_batches_are_those_of_each_the_last_may_be_short():
     labels, weights = torch.tensor([0, 1, 2, 2, 0, 1, 1]), torch.tensor([1.0, 2.0, 0.5])
     together = smoothed_targets(labels, 3, weights, per_head([0.1, 0.3]))

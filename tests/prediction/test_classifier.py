@@ -161,7 +161,7 @@ def test_a_name_with_a_nul_in_it_is_an_image_that_cannot_be_read():
 
 @pytest.mark.parametrize("word", [{"precision": "fp8"}, {"compile": "yes"}, {"compile": True}, {"device": "gpu"}])
 def test_words_that_mean_nothing_are_refused_with_those_that_do(word):
-    with pytest.raises(SettingsError, match="but must be one of auto, "):
+    with pytest.raises(SettingsError, match="but it must be one of auto, "):
         Classifier.load("nowhere", **word)
 
 
@@ -184,5 +184,5 @@ def test_with_views_the_answer_is_the_mean_over_the_plain_one_and_those_of_the_c
 
 
 def test_views_of_a_run_that_knows_none_are_refused_in_words(files):
-    with pytest.raises(SettingsError, match="--views 3: the run knows no views"):
+    with pytest.raises(SettingsError, match="views=3: the run knows no views"):
         Classifier(parts()).predict(files, views=3)

@@ -69,10 +69,12 @@ def test_a_shared_key_of_another_program_does_not_stop_this_one(toml):
     ("text", "message"),
     [
         ("learning_rate = 1", "unknown setting 'learning_rate'"),
-        ("lr = 1\n[heads]\nlr = 1", r"unknown table \[heads\]; there are .*head"),
+        ("epoch = 1", r"unknown setting 'epoch'\. Did you mean epochs\?"),
+        ("lr = 1\n[heads]\nlr = 1", r"unknown table \[heads\]; there are .*head.* Did you mean head\?"),
         ("[head]\nimage_px = 64", r"unknown setting 'image_px' in \[head\]"),
+        ("[head]\nbatchsize = 64", r"unknown setting 'batchsize' in \[head\]\. Did you mean batch_size\?"),
         ('config = "digits"', "unknown setting 'config'"),
-        ("image-px = 64", "unknown setting 'image-px'"),
+        ("image-px = 64", r"unknown setting 'image-px'\. Did you mean image_px\?"),
         ("head = 3", "unknown setting 'head'"),
         ("lr = ", "is not TOML"),
         ("lr = 1\nlr = 2", "is not TOML"),
@@ -94,6 +96,8 @@ def test_an_unknown_config_lists_the_known_ones(monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(SettingsError, match=r"nothing\.toml.*cifar10, digits"):
         parse(HeadConfig, ["--config", "nothing"])
+    with pytest.raises(SettingsError, match=r"Did you mean cifar10\?"):
+        parse(HeadConfig, ["--config", "cifar"])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,9 @@ def test_a_flag_that_cannot_be_read_ends_with_code_2_and_its_name(flags, capsys)
     with pytest.raises(SystemExit) as stopped:
         parse(HeadConfig, flags)
     assert stopped.value.code == 2
-    assert flags[0] in "".join(capsys.readouterr())
+    printed = "".join(capsys.readouterr())
+    assert flags[0] in printed
+    assert flags[0] != "--hiden" or "--hidden" in printed, "the nearest flag"
 
 
 @pytest.mark.parametrize(

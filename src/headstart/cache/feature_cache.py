@@ -2,6 +2,7 @@
 
 import json
 import os
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
 from headstart.settings import Views, ViewSplits
+from headstart.settings.wording import in_python
 
 
 class FeatureCache(View):
@@ -31,7 +33,8 @@ class FeatureCache(View):
         augmentation: what decided these; None where there are none.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    @in_python()
+    def __init__(self, path: str | PathLike[str]) -> None:
         """Opens a cache.
 
         Raises:
@@ -57,6 +60,10 @@ class FeatureCache(View):
         size_bytes = path.stat().st_size
         if size_bytes < max(column.end for view in self.views for column in view.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. Extract again with --overwrite.")
+
+    def __fspath__(self) -> str:
+        """The file: wherever a path to a cache is meant, the open cache will do."""
+        return str(self.path)
 
     def _load(self, path: Path, inode: int, file: h5py.File) -> None:
         """Looks up each of our datasets once, and nothing else: other programs may keep theirs in the file."""

@@ -39,6 +39,8 @@ class Features:
     classes: tuple[str, ...]
     offsets: Tensor | None = None
     """(V + 1, N), the row of `values` of each view, the plain one first, -1 if it is missing; None without views."""
+    row_weights: Tensor | None = None
+    """(N,) float32, how much each image counts in the loss, above 0 for training images; None: all the same."""
 
     @classmethod
     def load(
@@ -178,6 +180,10 @@ class Normalization:
             changes = spread > 1e-6 * exact_mean.abs().clamp(min=1e-6)
             mean, deviation = exact_mean.float(), torch.where(changes, spread, 1.0).float()
         return cls(kind == "l2", mean.to(device), deviation.to(device))
+
+    def to(self, device: torch.device | str) -> "Normalization":
+        """The same on another device."""
+        return replace(self, mean=self.mean.to(device), deviation=self.deviation.to(device))
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, D), as stored → (B, D) float32."""

@@ -17,16 +17,21 @@ def class_weights(features: Features, kind: ClassWeights) -> Tensor:
     return torch.where(counts > 0, len(labels) / (len(counts) * counts), 0.0)
 
 
-def smoothed_targets(labels: Tensor, size: int, class_weights: Tensor, label_smoothing: Tensor) -> Tensor:
+def smoothed_targets(
+    labels: Tensor, size: int, class_weights: Tensor, label_smoothing: Tensor, row_weights: Tensor | None = None
+) -> Tensor:
     """The targets (K or 1, n, C) for which `backpropagate` gives the loss of torch's cross_entropy in each batch.
 
-    Takes labels (n,) of several batches of `size` rows, weights (C,), and label smoothing (K or 1, 1, 1).
+    Takes labels (n,) of several batches of `size` rows, weights (C,), and label smoothing (K or 1, 1, 1). Weights of
+    rows (n,) multiply those of their classes: each batch's loss is the weighted mean of its rows.
     Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
     """
     truth = functional.one_hot(labels, len(class_weights)).float()
     spread = (1 - label_smoothing) * truth + label_smoothing / len(class_weights)
-    sums = torch.cat([weights.sum().expand(len(weights)) for weights in class_weights[labels].split(size)])
-    return spread * (class_weights / sums[:, None])
+    weights = class_weights[labels] if row_weights is None else class_weights[labels] * row_weights
+    sums = torch.cat([batch.sum().expand(len(batch)) for batch in weights.split(size)])
+    targets = spread * (class_weights / sums[:, None])
+    return targets if row_weights is None else targets * row_weights[:, None]
 
 
 def dropout_mask(noise: Tensor, dropout: Tensor) -> Tensor:

@@ -47,17 +47,45 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
         return fit_quietly(features, config, report)
 
 
-@kept_memory()
 def fit_quietly(features: Features, config: HeadConfig, after_epoch: AfterEpoch = lambda row: None) -> Fitted:
     """Trains one head; `after_epoch` is called with each row of the history. Same seed, same device: the same bits."""
-    trainer = Trainer(features, Normalization.fit(features, config.normalize), [config])
+    return trained(features, config, after_epoch).fitted(0)
+
+
+@kept_memory()
+def trained(
+    features: Features,
+    config: HeadConfig,
+    after_epoch: AfterEpoch = lambda row: None,
+    state: "TrainingState | None" = None,
+) -> "Trainer":
+    """The trainer of one head after its last epoch; with a `state` it goes on from there instead of from scratch."""
+    normalization = state.normalization if state else Normalization.fit(features, config.normalize)
+    trainer = Trainer(features, normalization.to(features.device), [config])
+    if state:
+        trainer.go_on(state)
     for _ in range(config.epochs):
         trainer.epoch()
         after_epoch(trainer.records[0].history[-1])
         if trainer.records[0].failure:
             reason = trainer.records[0].failure.capitalize()
             raise TrainingFailed(f"{reason}. Try a lower --lr, or --normalize standardize.")
-    return trainer.fitted(0)
+    return trainer
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What the training of one head needs to go on, on the CPU."""
+
+    heads: HeadStack
+    """A stack of one, as it is after the last step."""
+    normalization: Normalization
+    optimizer: list[Tensor]
+    """See `StackedAdam`."""
+    order: Tensor
+    noise: Tensor
+    """States of the generators of the rows' order, and of the dropout on a device of this type:"""
+    device: str
 
 
 @dataclass
@@ -135,6 +163,22 @@ class Trainer:
         self._take([self.records[head] for head in heads], stack, [part[heads] for part in self.optimizer.state])
         self.best = self.best[heads]
 
+    def state(self) -> TrainingState:
+        """The state of the first head, to go on from later."""
+        heads = HeadStack(self.heads.widths, self.heads.parameters[:1].cpu().clone())
+        optimizer = [part[:1].cpu().clone() for part in self.optimizer.state]
+        order, noise = self.order.get_state(), self.noise.get_state()
+        return TrainingState(heads, self.normalization.to("cpu"), optimizer, order, noise, self.noise.device.type)
+
+    def go_on(self, state: TrainingState) -> None:
+        """Continues one head as if the trainer that gave the `state` had gone on; both have the same shape."""
+        device = self.features.device
+        heads = HeadStack(state.heads.widths, state.heads.parameters.to(device, copy=True))
+        self._take(self.records, heads, [part.to(device, copy=True) for part in state.optimizer])
+        self.order.set_state(state.order)
+        if state.device == device.type:
+            self.noise.set_state(state.noise)
+
     @property
     def epochs(self) -> int:
         """How many epochs are finished."""
@@ -158,7 +202,9 @@ class Trainer:
         total, no_dropout = torch.zeros(len(self.heads), device=rows.device), [1.0] * len(self.shared.hidden)
         for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
-            targets = smoothed_targets(self.features.labels[chosen], size, self.class_weights, self.label_smoothing)
+            weights = None if self.features.row_weights is None else self.features.row_weights[chosen]
+            labels = self.features.labels[chosen]
+            targets = smoothed_targets(labels, size, self.class_weights, self.label_smoothing, weights)
             masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
             for batch, truth, *drops in zip(values.split(size), targets.split(size, 1), *masks, strict=True):
                 losses = backpropagate(self.heads, batch, truth, drops or no_dropout, self.gradients)

@@ -6,6 +6,7 @@
     growing_csv.py  a CSV that is continued after an interruption
     exporting.py    a run as one file for other programs, checked
     model_card.py   writes that file with its card, from model_card.md.jinja
+    programs.py     predict and export, from the settings to the file
 
 Never trains.
 """

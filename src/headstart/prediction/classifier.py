@@ -20,6 +20,7 @@ from headstart.images.loading import Batch, TransformsOf, batches, default_worke
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig
+from headstart.settings.wording import in_python
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
 from headstart.support.overlap import Launched, one_behind
@@ -57,6 +58,7 @@ class Classifier(nn.Module):
         self.eval()
 
     @classmethod
+    @in_python()
     def load(
         cls,
         run: str | Path,
@@ -104,6 +106,7 @@ class Classifier(nn.Module):
             features = functional.normalize(features, dim=1)
         return self.head(features).softmax(dim=1)  # type: ignore[no-any-return]
 
+    @in_python()
     def predict(self, images: Iterable[str | Path], views: int = 0) -> tuple[list[str | None], NDArray[np.float32]]:
         """Names the class of each image.
 

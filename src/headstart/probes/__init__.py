@@ -5,6 +5,7 @@
     ridge.py       ridge regression in closed form
     neighbours.py  weighted nearest neighbours
     moments.py     means and scatter of features, in one pass over them
+    run.py         from the settings to the folders of the runs
 
 Never sees an image, never loads a backbone.
 """

@@ -11,6 +11,7 @@
     figures.py     the charts of the page
     thumbnails.py  small pictures inside the page
     contact_sheet.py  one picture of a data set, for make data-check
+    writing.py     from the settings to all files of a comparison
 
 Reads runs and caches; never trains.
 """

@@ -2,14 +2,17 @@
 
 It loads nothing slow: `--help` must respond at once.
 
-    base.py       what the settings of several programs share, and the folders, cache and data set that they name
-    ranges.py     types of settings, with the values that they allow
-    listing.py    which data set is read, and what its folders and columns mean
-    extract.py    prepare data, extract features, inspect a cache
-    heads.py      head, sweep, probe, learning curve
-    finetune.py   fine-tuning
-    runs.py       compare, predict, export
-    benchmark.py  the benchmark
+    base.py         what the settings of several programs share, and the folders, cache and data set that they name
+    ranges.py       types of settings, with the values that they allow
+    listing.py      which data set is read, and what its folders and columns mean
+    extract.py      prepare data, extract features, inspect a cache
+    heads.py        head, sweep, probe, learning curve
+    finetune.py     fine-tuning
+    runs.py         compare, predict, export
+    benchmark.py    the benchmark
+    from_python.py  arguments of Python functions → settings
+    signatures.py   signature and help of such functions, from the settings
+    wording.py      messages about flags, as Python says them
 
 Imports nothing of the package but `errors`, and no numpy, torch, h5py. Unlike the other folders it hands its names on,
 since nearly every module needs one of them.

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from headstart.errors import SettingsError
 from headstart.settings.ranges import Device
@@ -22,9 +22,17 @@ in an epoch, but less free memory does not make another run."""
 
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
-    """Raises a SettingsError that names the flag, its value and what was expected, unless the condition holds."""
+    """Raises a SettingsError that names the setting, its value and what was expected, unless the condition holds."""
     if not holds:
-        raise SettingsError(f"--{field.replace('_', '-')} is {getattr(config, field)}, but must be {expected}.")
+        refuse(field, getattr(config, field), expected)
+
+
+def refuse(field: str, value: Any, expected: str) -> NoReturn:
+    """Raises a SettingsError that names the setting, its value and what was expected."""
+    flag, argument = f"--{field.replace('_', '-')} is {value}", f"{field}={value!r}"
+    raise SettingsError(
+        f"{flag}, but must be {expected}.", in_python=f"{argument} was given, but it must be {expected}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,5 +116,8 @@ def run_of(config: Any) -> Path:
 def data_of(config: Any) -> str:
     """The data set to use; a SettingsError if none is named."""
     if not config.data:
-        raise SettingsError("No data set is named: give --data (a folder or a .csv), or --config digits to try it out.")
+        raise SettingsError(
+            "No data set is named: give --data (a folder or a .csv), or --config digits to try it out.",
+            in_python="No data set is named: give data= (a folder or a .csv) or, if features are used, cache=.",
+        )
     return str(config.data)

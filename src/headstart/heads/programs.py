@@ -1,0 +1,62 @@
+"""The programs that train many heads, from the settings to the folder of the run."""
+
+from pathlib import Path
+
+from headstart.cache.inspection import describe
+from headstart.heads import last_doubling, leaderboard, pictures
+from headstart.heads import learning_curve as curves
+from headstart.heads import sweep as sweeps
+from headstart.heads.run import CachedRun
+from headstart.runs import folder
+from headstart.settings import LearningCurveConfig, SweepConfig
+from headstart.support import files
+
+
+def sweep(config: SweepConfig) -> Path:
+    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
+    run = CachedRun.from_config("sweep", config)
+    print(describe(run.cache))
+    if run.is_reported():
+        return run.folder
+
+    features, heads = run.features(config.memory_gb), config.heads()
+    swept = sweeps.sweep(features, heads, config.halves())
+    settings = swept.settings
+    print("\n".join(leaderboard.lines(settings)))
+    print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
+    run.save_head(
+        swept.best,
+        settings[0].best.config,
+        features,
+        files={
+            "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
+            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.trials_and_winner(settings), path),
+        },
+        train_seconds=swept.seconds,
+        heads=len(heads),
+        images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
+        head_epochs=swept.head_epochs,
+    )
+    return run.folder
+
+
+def learning_curve(config: LearningCurveConfig) -> Path:
+    """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
+    run = CachedRun.from_config("learning-curve", config)
+    print(describe(run.cache))
+    table = run.folder / "learning_curve.csv"
+    if folder.finished(run.folder, run.identity):
+        points = curves.read(table)
+        print("\n".join(curves.lines(points)))
+        print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
+        return run.folder
+
+    points = curves.learning_curve(run.features(config.memory_gb), config)
+    print("\n".join(curves.lines(points)))
+    with files.whole_file(run.folder / "learning_curve.png") as path:
+        pictures.accuracy_by_training_images(points, path)
+    files.write_json(run.folder / "config.json", run.identity)
+    files.write_table(table, points)
+    print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
+    print(last_doubling.sentence(points))
+    return run.folder

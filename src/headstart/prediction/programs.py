@@ -1,0 +1,55 @@
+"""The programs that use a finished run, from the settings to the file that they write."""
+
+from pathlib import Path
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.inspection import describe
+from headstart.errors import SettingsError
+from headstart.prediction import exporting, loading, model_card
+from headstart.prediction import predict as predictions
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.predict import Summary
+from headstart.settings import ExportConfig, PredictConfig, run_of
+from headstart.support.devices import pick_device
+
+
+def predict(config: PredictConfig) -> tuple[Path, Summary]:
+    """Writes the CSV with the class of each image, and prints a summary."""
+    if bool(config.images) == bool(config.cache):
+        raise SettingsError(
+            "Say what to predict: either --images (a folder, a pattern, a .csv, a .txt, an image) or --cache."
+        )
+    run, device = loading.open_run(run_of(config)), pick_device(config.device)
+    out = config.out or run.folder / f"predict-{predictions.name_of(str(config.images or config.cache))}.csv"
+    if config.cache:
+        cache = FeatureCache(config.cache)
+        print(describe(cache))
+        if run.classes != cache.manifest.classes:
+            print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
+        summary = predictions.predict_cache(
+            Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.digest(), config.views
+        )
+    else:
+        parts = loading.parts_of(run, config.weights, device, config.precision, config.compile)
+        key = f"{run.digest()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
+        summary = predictions.predict_images(
+            Classifier(parts), str(config.images), out, key, config.batch_size, config.workers, config.views
+        )
+    if one := summary.of_one_image():
+        print(one)
+    print(f"{out}: {summary.in_words()}")
+    return out, summary
+
+
+def export(config: ExportConfig) -> Path:
+    """Exports, checks, and describes the model; returns its file."""
+    run = loading.open_run(run_of(config))
+    folder = config.out or run.folder / config.format
+    checks = model_card.checks_of(run, config.images)
+    exported = exporting.export(exporting.plain_classifier(run, config.weights), checks.pixels, config.format)
+    model = model_card.write(run, exported, checks.stored, folder)
+    print(
+        f"{model}: {len(exported.content) / 1e6:.1f} MB, checked on {len(checks.pixels)} images: largest difference to "
+        f"the run in fp32 {exported.difference:.1g}. How to serve it: {folder / 'model_card.md'}"
+    )
+    return model

@@ -1,0 +1,103 @@
+"""Messages for Python: `--lr` becomes `lr=`, `make extract DATA=…` becomes `headstart.extract(data=…)`."""
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from headstart.errors import HeadstartError
+from headstart.settings.extract import ExtractConfig, InspectConfig
+from headstart.settings.finetune import FinetuneConfig
+from headstart.settings.heads import LearningCurveConfig, ProbeConfig, SweepConfig
+from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
+
+CONFIGS: tuple[type, ...] = (
+    *(ExtractConfig, InspectConfig, LearningCurveConfig, SweepConfig, ProbeConfig),
+    *(FinetuneConfig, CompareConfig, PredictConfig, ExportConfig),
+)
+TARGETS = "extract|train-head|sweep|probe|learning-curve|finetune|compare|predict|export"
+"""Targets of make that are functions, too."""
+VALUE = r'(?:"[^"]*"|[^\s",;]*[^\s",;.:)])'
+COMMAND = re.compile(rf"\bmake ({TARGETS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
+FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS=({VALUE})")
+VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
+FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ([\w./+-]*\w)(?=[.,;:)]*(?:\s|$)))?")
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Rewords the errors that leave it; around a function (`@in_python()`), all that the function raises."""
+    try:
+        yield
+    except HeadstartError as error:
+        error.args = (for_python(error.in_python or error.on_command_line),)
+        raise
+
+
+def for_python(message: str) -> str:
+    """A message with names of arguments and functions in place of flags and commands."""
+    message = COMMAND.sub(_call, message)
+    message = FLAGS_VARIABLE.sub(lambda match: ", ".join(_arguments(match[1].strip('"'))), message)
+    message = VARIABLE.sub(lambda match: f"{match[1].lower()}=", message)
+    return FLAG.sub(_argument, message)
+
+
+def _call(command: re.Match[str]) -> str:
+    arguments = []
+    for name, value in re.findall(rf"([A-Z_]+)=({VALUE})", command[2]):
+        value = value.strip('"')
+        arguments += _arguments(value) if name.endswith("_ARGS") else [f"{name.lower()}={_literal(value)}"]
+    return f"headstart.{command[1].replace('-', '_')}({', '.join(arguments) or '…'})"
+
+
+def _arguments(flags: str) -> list[str]:
+    """`--image-px 64 --overwrite` → `image_px=64`, `overwrite=True`."""
+    given: list[tuple[str, list[str]]] = []
+    for word in shlex.split(flags):
+        if word.startswith("--"):
+            given.append((word[2:].replace("-", "_"), []))
+        elif given:
+            given[-1][1].append(_literal(word))
+    joined = {name: ", ".join(values) for name, values in given}
+    return [f"{name}={f'[{joined[name]}]' if values[1:] else joined[name] or True}" for name, values in given]
+
+
+def _argument(flag: re.Match[str]) -> str:
+    """The flag, and its value if the next word is one."""
+    name, word = flag[2].replace("-", "_"), flag[3] or ""
+    rest = f" {word}" if word else ""
+    if bool in _types(name):
+        return f"{name}={not flag[1]}{rest}"
+    is_value = word in _words(name) or bool(re.search(r"\w[./]\w", word)) or _is_number(word)
+    return f"{name}={_literal(word)}" if is_value else f"{name}={rest}"
+
+
+def _literal(value: str) -> str:
+    return value if value == "…" or _is_number(value) else repr(value)
+
+
+def _is_number(word: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", word))
+
+
+def _types(name: str) -> set[Any]:
+    """What a setting may be, in any program; of unions and tuples their parts."""
+    return _all_types()[name]
+
+
+def _words(name: str) -> set[str]:
+    """The words that a setting may be."""
+    weights = {"random", "IMAGENET1K_V1", "IMAGENET1K_V2"} if name == "weights" else set()
+    return weights.union(*(get_args(kind) for kind in _types(name) if get_origin(kind) is Literal))
+
+
+@cache
+def _all_types() -> dict[str, set[Any]]:
+    types: dict[str, set[Any]] = defaultdict(set)
+    for config in CONFIGS:
+        for name, declared in get_type_hints(config).items():
+            types[name] |= {declared} if get_origin(declared) is Literal else {declared, *get_args(declared)}
+    return types
