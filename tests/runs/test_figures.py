@@ -27,6 +27,13 @@ PLACES = {
     "run": Path("here"),
     "device": "cpu",
     "tensorboard": True,
+    "columns": "label=name",
+    "root": Path("images"),
+    "layout": "splits",
+    "class_level": "leaf",
+    "ignore_case": True,
+    "suffixes": ("jpg",),
+    "max_missing": 0.1,
 }
 
 

@@ -168,8 +168,8 @@ class _Update:
         if not self.config.prune:
             growth.refuse_other_data()
         views = self._views(cache)
-        print(describe_data(self.manifest))
-        print(f"changed: {changes(cache.manifest, self.manifest)}")
+        if not same_data(self.manifest, cache.manifest):
+            print(f"{describe_data(self.manifest)}\nchanged: {changes(cache.manifest, self.manifest)}")
         if not growth.goes_on(views):
             _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)
