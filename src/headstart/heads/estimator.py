@@ -104,7 +104,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes is {classes!r}, but the head has learned the classes {self.classes_}.")
-        elif config.hidden != (hidden := state.heads.widths[1:-1]):
+        elif config.hidden != (hidden := state.widths[1:-1]):
             refuse("hidden", self.hidden, f"{hidden}, as in the calls before; or start again with fit")
         self._learn(self._features(X, y, sample_weight), config, state)
         return self

@@ -77,8 +77,9 @@ def trained(
 class TrainingState:
     """What the training of one head needs to go on, on the CPU."""
 
-    heads: HeadStack
-    """A stack of one, as it is after the last step."""
+    widths: tuple[int, ...]
+    parameters: Tensor
+    """(1, P), as they are after the last step; with `widths` a `HeadStack`, which pickled would hold them twice."""
     normalization: Normalization
     optimizer: list[Tensor]
     """See `StackedAdam`."""
@@ -165,15 +166,16 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """The state of the first head, to go on from later."""
-        heads = HeadStack(self.heads.widths, self.heads.parameters[:1].cpu().clone())
+        parameters = self.heads.parameters[:1].cpu().clone()
         optimizer = [part[:1].cpu().clone() for part in self.optimizer.state]
         order, noise = self.order.get_state(), self.noise.get_state()
-        return TrainingState(heads, self.normalization.to("cpu"), optimizer, order, noise, self.noise.device.type)
+        normalization, device = self.normalization.to("cpu"), self.noise.device.type
+        return TrainingState(self.heads.widths, parameters, normalization, optimizer, order, noise, device)
 
     def go_on(self, state: TrainingState) -> None:
         """Continues one head as if the trainer that gave the `state` had gone on; both have the same shape."""
         device = self.features.device
-        heads = HeadStack(state.heads.widths, state.heads.parameters.to(device, copy=True))
+        heads = HeadStack(state.widths, state.parameters.to(device, copy=True))
         self._take(self.records, heads, [part.to(device, copy=True) for part in state.optimizer])
         self.order.set_state(state.order)
         if state.device == device.type:
