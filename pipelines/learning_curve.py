@@ -22,6 +22,7 @@ def main(config: LearningCurveConfig) -> None:
 
     points = learning_curve.learning_curve(run.features(config.memory_gb), config)
     print("\n".join(learning_curve.lines(points)))
+    run.folder.mkdir(parents=True, exist_ok=True)
     with files.whole_file(run.folder / "learning_curve.png") as path:
         pictures.accuracy_by_training_images(points, path)
     files.write_json(run.folder / "config.json", run.identity)

@@ -5,6 +5,7 @@
     views.py          what decides augmented views
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
+    finding.py        which file holds the features of a data set
     creation.py       a cache whose rows are all pending
     writing.py        finished rows, in an order that no kill can break
     locking.py        one writer at a time

@@ -140,6 +140,8 @@ def _attributes(
         "classes": json.dumps(manifest.classes),
         "data_set": os.fsencode(manifest.name),
         "data_root": os.fsencode(manifest.root),
+        "data_source": os.fsencode(manifest.source or manifest.root),
+        "seed": manifest.seed,
         "reason_texts": json.dumps(REASONS),
         "notes": json.dumps(dict(notes)),
         "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),

@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from headstart.cache.layout import DONE, FEATURES, Column, adjacent
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
+from headstart.settings.command import command
 
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
 READ_THREADS = 2
+
+MOVE_AWAY = "Move the file away, then extract again: all its images are computed anew."
 
 
 class View:
@@ -148,7 +151,7 @@ class View:
         while buffer:
             count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
             if not count:
-                raise CacheDamaged(f"{self.path} was cut meanwhile. Extract again with --overwrite.")
+                raise CacheDamaged(f"{self.path} was cut meanwhile. {MOVE_AWAY}")
             buffer, offset = buffer[count:], offset + count
 
     def _refuse_damaged(self, rows: NDArray[np.int64], features: NDArray[Any]) -> None:
@@ -157,7 +160,8 @@ class View:
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(
                 f"{self.path}: the features of {len(damaged)} images{of} are not what was written: {names}. "
-                "The disk or a copy has damaged the file; EXTRACT_ARGS=--check-bytes computes these rows again."
+                "The disk or a copy has damaged the file. Compute these rows again with: "
+                + command("extract", self.manifest.source, self.path, flags=["--check-bytes"])
             )
 
 

@@ -3,6 +3,7 @@
 Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second.
 """
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def _joined(data: str, parts: list[Manifest]) -> Manifest:
         if any(Path(data).glob("*.tar")):
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
-    manifest = join(dataset_name(data), parts)
+    manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data))
     if len(manifest.classes) < 2:
         what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"
         raise DataError(f"{data} has {what}; a classifier needs at least two classes.")
@@ -66,7 +67,7 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
     """Draws the splits that the data lacks, and checks that every class can be trained on."""
     missing = {VAL, TEST} - set(np.unique(manifest.splits).tolist())
     splits = draw_splits(manifest.paths, manifest.splits, missing, seed)
-    manifest = replace(manifest, splits=splits)
+    manifest = replace(manifest, splits=splits, seed=seed)
     counts = count_by_class(manifest)
     for label in np.flatnonzero(counts[TRAIN] == 0):
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))

@@ -58,6 +58,10 @@ class Manifest:
     """(N,) time of the file's last change, nanoseconds since 1970; of a member the archive's."""
     offsets: NDArray[np.int64] | None = None
     """(N,) where members of archives begin; None where images are files of their own."""
+    source: str = ""
+    """The absolute path of the folder, list or archives that were given as the data set; empty for a part."""
+    seed: int = 0
+    """It drew the splits that the data does not name."""
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -16,6 +16,7 @@ from headstart.datasets.manifest import Manifest, Member, same_data, same_files
 from headstart.errors import CacheError
 from headstart.images.decoding import PASSING, REASONS, UnreadableImage
 from headstart.images.loading import content_digest, read
+from headstart.settings.command import beside, command
 from headstart.support.progress import bar
 
 COPY_ROWS = 4096
@@ -76,7 +77,8 @@ class Growth:
     def refuse_other_data(self) -> None:
         """Raises CacheError if the cache is of another folder, or many of its images are gone."""
         cache, root = self.cache, self.manifest.root
-        ways_on = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
+        elsewhere = command("extract", self.manifest.source, beside(cache.path, "new"))
+        ways_on = f"Extract into another file: {elsewhere}; or accept with --prune that their features are discarded."
         if cache.manifest.root != root:
             raise CacheError(
                 f"{cache.path} holds features of {cache.manifest.root}, this run asks for {root}. {ways_on}"

@@ -1,13 +1,14 @@
 """A run folder: settings, figures, predictions, pictures. Every kind of training ends here.
 
-    run.py          a finished run: its figures, the runs of a data set, their order
-    folder.py       the folder of a run: its name, and writing its files
-    predictions.py  the predicted classes of a split
-    figures.py      from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
-    calibration.py  temperature and calibration error
-    history.py      the epochs of a training
-    pictures.py     charts of runs: curves.png, confusion.png, compare.png
-    drawing.py      the style of all charts; PNG files and SVG text
+    run.py           a finished run: its figures, the runs of a data set, their order
+    one_data_set.py  which runs may be compared with each other
+    folder.py        the folder of a run: its name, and writing its files
+    predictions.py   the predicted classes of a split
+    figures.py       from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
+    calibration.py   temperature and calibration error
+    history.py       the epochs of a training
+    pictures.py      charts of runs: curves.png, confusion.png, compare.png
+    drawing.py       the style of all charts; PNG files and SVG text
 
 Loads without torch; never imports a net, a cache or a training.
 """

@@ -9,20 +9,32 @@ It loads nothing slow: `--help` must respond at once.
     finetune.py   fine-tuning
     runs.py       compare, predict, export
     benchmark.py  the benchmark
+    command.py    commands in messages, with the user's data and flags
 
 Imports nothing of the package but `errors`, and no numpy, torch, h5py. Unlike the other folders it hands its names on,
 since nearly every module needs one of them.
 """
 
-from headstart.settings.base import PLACES, RUNS_FOLDER, cache_path, data_of, dataset_name, require, run_of
+from headstart.settings.base import (
+    FEATURES_FOLDER,
+    PLACES,
+    RUNS_FOLDER,
+    data_of,
+    dataset_name,
+    holder,
+    require,
+    run_of,
+)
 from headstart.settings.benchmark import BenchmarkConfig
-from headstart.settings.extract import ExtractConfig, InspectConfig, PrepareConfig
+from headstart.settings.extract import DEFAULTS, ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
 
 __all__ = [
+    "DEFAULTS",
+    "FEATURES_FOLDER",
     "PLACES",
     "RUNS_FOLDER",
     "BenchmarkConfig",
@@ -42,9 +54,9 @@ __all__ = [
     "ViewKind",
     "ViewSplits",
     "Views",
-    "cache_path",
     "data_of",
     "dataset_name",
+    "holder",
     "require",
     "run_of",
 ]
