@@ -14,7 +14,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheDamaged, CacheError, SettingsError
 from headstart.runs.predictions import read_predictions
 
-TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root"}
+TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root", "data_source"}
 
 
 @pytest.fixture

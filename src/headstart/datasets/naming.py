@@ -80,7 +80,7 @@ def _compare(source: str, root: str, data: str) -> Owner:
         return _owner_by_root(root, data)
     if os.path.realpath(source) == os.path.realpath(data):
         return "same"
-    return "other" if os.path.exists(source) or (set(source) & set("*?[{") and os.path.exists(root)) else "gone"
+    return "other" if is_there(source) or (set(source) & set("*?[{") and is_there(root)) else "gone"
 
 
 def _owner_by_root(root: str, data: str) -> Owner:
@@ -89,4 +89,9 @@ def _owner_by_root(root: str, data: str) -> Owner:
     is_folder = here.suffix.lower() not in (".csv", ".tar") or here.is_dir()
     if here == there or (not is_folder and there.is_relative_to(os.path.realpath(holder(data)))):
         return "same"
-    return "other" if there.exists() else "gone"
+    return "other" if is_there(there) else "gone"
+
+
+def is_there(place: str | Path) -> bool:
+    """Whether a data set is still where it was."""
+    return os.path.exists(place)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
 
 
+NO_FLAGS = ("config", "data", "cache", "views", "overwrite", "prune")
+"""Settings that are no flags of the command in a message: they are in other variables, or left out."""
+
+
 @dataclass
 class Asked:
     """What was given, and what comes of it together with the cache that is there.
@@ -81,9 +85,7 @@ class Asked:
         if adopted.precision != cache.recipe.precision:
             others["precision"] = adopted.precision
         suffix = "-".join(_word(name, value) for name, value in others.items()) or adopted.digest()[:8]
-        flags = given_flags(
-            replace(self.given, **self._adopted()), leave_out=("config", "data", "cache", "views", "overwrite", "prune")
-        )
+        flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
         return command("extract", data_of(self.given), beside(self.path, suffix), self.given.views, flags)
 
 

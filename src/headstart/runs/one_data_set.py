@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from headstart.datasets.naming import owner_of_run
+from headstart.datasets.naming import is_there, owner_of_run
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 
@@ -43,7 +42,7 @@ def _difference(run: Run, reference: Run) -> str | None:
     root, other = run.metrics.get("data_root"), reference.metrics.get("data_root")
     if not root or not other or os.path.realpath(root) == os.path.realpath(other):
         return None
-    if Path(root).exists() and Path(other).exists():
+    if is_there(root) and is_there(other):
         return f"it learned from {root}, {reference.name} from {other}"
     return None if _share_images(run, reference) else f"it was tested on none of the images of {reference.name}"
 
