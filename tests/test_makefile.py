@@ -5,98 +5,37 @@ No program is run: in the place of Python stands a script that writes down what 
 
 import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.clones import bare_clone, calls_of, ready_clone, shell
 
 ROOT = Path(__file__).parents[1]
-OURS = (
-    "MAKE",
-    "MFLAGS",
-    "DATA",
-    "CONFIG",
-    "CACHE",
-    "EXTRACT_ARGS",
-    "HEAD_ARGS",
-    "SWEEP_ARGS",
-    "PROBE_ARGS",
-    "CURVE_ARGS",
-    "FINETUNE_ARGS",
-    "PREDICT_ARGS",
-    "EXPORT_ARGS",
-    "RUN",
-    "IMAGES",
-    "FORMAT",
-    "INFO_ARGS",
-    "VERIFY_ARGS",
-    "BENCHMARK_ARGS",
-    "NPROC",
-    "VIEWS",
-    "FORCE",
-    "PYTHON",
-    "PIP_ARGS",
-)
-
 ON_FEATURES = {"train-head": "train_head", "sweep": "sweep", "probe": "probe", "learning-curve": "learning_curve"}
 """Targets and programs that learn from a cache."""
 
 
-RECORDER = """#!/bin/sh
-if [ "$1" = -m ] && [ "$2" = headstart.make_words ]; then exec {python} "$@"; fi
-printf '%s\\0' "$@" '' >> calls
-"""
-
-
 def make(*arguments: str, folder: Path = ROOT, code: int = 0) -> str:
-    """What make prints; `make test CONFIG=…` around these tests has no part in it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    done = subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    """What make prints."""
+    done = shell(["make", "--no-print-directory", *arguments], folder)
     assert done.returncode == code, done.stdout
     return done.stdout
 
 
 @pytest.fixture
 def bare(tmp_path) -> Path:
-    """A fresh clone: no .venv."""
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "src").symlink_to(ROOT / "src")
-    return tmp_path
+    return bare_clone(tmp_path)
 
 
 @pytest.fixture
-def clone(bare) -> Path:
-    """A clone whose .venv is ready, and writes down the calls of its programs."""
-    (bare / ".venv/bin").mkdir(parents=True)
-    for name in ("python", "torchrun"):
-        (bare / ".venv/bin" / name).write_text(RECORDER.format(python=sys.executable))
-        (bare / ".venv/bin" / name).chmod(0o755)
-    (bare / ".venv/ready").touch()
-    return bare
+def clone(tmp_path) -> Path:
+    return ready_clone(tmp_path)
 
 
 @pytest.fixture
 def calls(clone):
     """From the words of a make command to its programs in their order, each with its name and its flags."""
-
-    def called(*arguments: str) -> list[tuple[str, list[str]]]:
-        (clone / "calls").unlink(missing_ok=True)
-        make(*arguments, folder=clone)
-        found = [call.split("\0") for call in (clone / "calls").read_text().split("\0\0")[:-1]]
-        return [(Path(words[0]).stem, words[1:]) for words in found]
-
-    return called
+    return lambda *arguments: calls_of(["make", "--no-print-directory", *arguments], clone)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def make_cache(
     classes: tuple[str, ...] = ("cat", "dog"),
     views: int = 0,
     root: Path | None = None,
+    name: str = "made up",
 ) -> FeatureCache:
     """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it.
 
@@ -37,7 +38,7 @@ def make_cache(
     """
     count = len(np.asarray(labels))
     manifest = Manifest(
-        name="made up",
+        name=name,
         root=root or path.parent,
         classes=classes,
         paths=np.array([f"{row:04}.png".encode() for row in range(count)]),
