@@ -1,22 +1,40 @@
 # Headstart: one pass through a frozen ResNet50, then as many heads as you like. `make help` lists what there is.
 
+TARGETS   = help setup data extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
+NAMES     = DATA CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+
+# A variable or a target that does not exist ends make with the nearest one that does.
+GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+MISTAKES := $(addsuffix =,$(filter-out $(VARIABLES) SHELL MAKE%,$(GIVEN))) $(filter-out $(TARGETS) .venv/ready,$(MAKECMDGOALS))
+quoted    = '$(subst ','\'',$(1))'
+meant     = $(shell PYTHONPATH=src $(or $(wildcard .venv/bin/python),$(PYTHON)) -m headstart.make_words $(VARIABLES:=\=) $(TARGETS) -- $(foreach word,$(MISTAKES),$(call quoted,$(word))) 2>/dev/null)
+
 PYTHON   ?= python3
 PIP_ARGS ?=
-CONFIG   ?= $(if $(DATA),,digits)
 
-PY     := .venv/bin/python
-SOURCE  = $(if $(CONFIG),--config $(CONFIG)) $(if $(DATA),--data "$(DATA)")
-CACHED  = $(SOURCE) $(if $(CACHE),--cache "$(CACHE)")
+$(if $(strip $(MISTAKES)),$(error $(or $(meant),$(strip $(MISTAKES)): no such variable or target; make help lists them)))
+
+# Names reach the programs through the environment, as they are: a folder may be called $$(reboot).
+$(foreach name,$(NAMES),$(eval override $(name) := $$(value $(name))))
+CONFIG   ?= $(if $(DATA)$(CACHE),,digits)
+export $(NAMES) CONFIG
+
+PY       := .venv/bin/python
+SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
+CACHED    = $(SOURCE) $(if $(CACHE),--cache="$$CACHE")
+# A cache that is named alone is used as it is.
+FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
-.PHONY: help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean
+.PHONY: $(TARGETS)
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  CACHE=file.h5  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'
+	@echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'
 	@echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
@@ -36,18 +54,18 @@ data-check: .venv/ready  ## what a data set is taken for, and a picture of some 
 	@$(PY) pipelines/data_check.py $(SOURCE) $(CHECK_ARGS)
 
 extract: data  ## images -> features in one HDF5 file: one pass, resumed and brought up to date
-	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views $(VIEWS)) $(EXTRACT_ARGS)
+	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views="$$VIEWS") $(EXTRACT_ARGS)
 
-train-head: extract  ## features -> a head, in seconds
+train-head: $(FEATURES)  ## features -> a head, in seconds
 	@$(PY) pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
 
-sweep: extract  ## features -> heads for many settings at once, the best by validation kept
+sweep: $(FEATURES)  ## features -> heads for many settings at once, the best by validation kept
 	@$(PY) pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
 
-probe: extract  ## features -> logistic regression, ridge and nearest neighbours, as papers measure features
+probe: $(FEATURES)  ## features -> logistic regression, ridge and nearest neighbours, as papers measure features
 	@$(PY) pipelines/probe.py $(CACHED) $(PROBE_ARGS)
 
-learning-curve: extract  ## features -> accuracy against the number of training images
+learning-curve: $(FEATURES)  ## features -> accuracy against the number of training images
 	@$(PY) pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
 
 finetune: data  ## images -> ResNet50 trained end to end, for comparison
@@ -63,10 +81,10 @@ compare: .venv/ready  ## what all runs of a data set are worth and took, and whe
 	@$(PY) pipelines/compare.py $(CACHED)
 
 predict: .venv/ready  ## a run and IMAGES=… (or CACHE=…) -> a CSV with the class of each image
-	@$(PY) pipelines/predict.py $(if $(RUN),--run "$(RUN)") $(if $(IMAGES),--images "$(IMAGES)") $(if $(CACHE),--cache "$(CACHE)") $(PREDICT_ARGS)
+	@$(PY) pipelines/predict.py $(if $(RUN),--run="$$RUN") $(if $(IMAGES),--images="$$IMAGES") $(if $(CACHE),--cache="$$CACHE") $(PREDICT_ARGS)
 
 export: .venv/ready  ## a run -> one file for other programs, FORMAT=pt2 or onnx, checked, with a card
-	@$(PY) pipelines/export.py $(if $(RUN),--run "$(RUN)") $(if $(FORMAT),--format $(FORMAT)) $(if $(IMAGES),--images "$(IMAGES)") $(EXPORT_ARGS)
+	@$(PY) pipelines/export.py $(if $(RUN),--run="$$RUN") $(if $(FORMAT),--format="$$FORMAT") $(if $(IMAGES),--images="$$IMAGES") $(EXPORT_ARGS)
 
 demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
@@ -75,7 +93,7 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
 
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
-	@$(PY) pipelines/benchmark.py $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
+	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(BENCHMARK_ARGS)
 
 test: .venv/ready  ## the tests, but for the slow ones: about 5 minutes
 	@$(PY) -m pytest -q -m "not slow"
@@ -90,5 +108,17 @@ types: .venv/ready  ## static types
 check: lint types  ## what must pass before a change lands: style, types and all tests
 	@$(PY) -m pytest -q
 
-clean:  ## remove what the programs made, but not .venv
-	rm -rf data/features data/runs data/indexes data/digits
+clean:  ## remove indexes, temporary files and what checks leave; caches, runs and downloads stay
+	@rm -rf data/indexes data/digits.new data/cifar10.new build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@$(if $(STORES),find $(STORES) -type f \( -name '.*.tmp' -o -name '*.h5.new' \) -mmin +60 -delete)
+
+# Temporary files of the last hour may be in use.
+STORES = $(wildcard data/features data/runs)
+MADE   = $(wildcard data/features data/runs data/indexes data/digits data/cifar10 data/benchmark.json)
+
+clean-all:  ## remove all that the programs made, caches and runs too, after a question; FORCE=1 asks nothing
+	@[ -z "$(MADE)" ] || { echo 'This removes for good all features, trained runs and prepared data sets:'; du -sh $(MADE); }
+	@[ -z "$(MADE)" ] || [ "$$FORCE" = 1 ] || [ -t 0 ] || { echo 'Nothing was removed: give FORCE=1 to do it without a question.'; exit 1; }
+	@[ -z "$(MADE)" ] || [ "$$FORCE" = 1 ] || { printf 'Go on? [y/N] '; read -r answer; [ "$$answer" = y ]; } || { echo 'Nothing was removed.'; exit 1; }
+	@rm -rf $(MADE)
+	@$(MAKE) --no-print-directory clean

@@ -6,10 +6,11 @@ from headstart.settings import DataCheckConfig, check_path, data_of
 
 def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
-    from headstart.datasets import description, labelled
+    from headstart.datasets import description, labelled, naming
     from headstart.report import contact_sheet
 
-    manifest = labelled.load(data_of(config), config.seed, config)
+    how = config.with_listing(naming.listing_kept(data_of(config)))
+    manifest = labelled.load(data_of(config), config.seed, how)
     print(description.describe(manifest))
     path = check_path(config)
     for line in contact_sheet.draw(manifest, path):

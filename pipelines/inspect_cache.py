@@ -1,16 +1,16 @@
 """A feature cache → what it holds and how healthy it is, or whether it is still what was written."""
 
 from headstart import cli
-from headstart.settings import InspectConfig, cache_path
+from headstart.settings import InspectConfig
 
 
 def main(config: InspectConfig) -> int:
     """Describes a cache or, with --verify, checks it. Exit code 1 when a row is not what it should be."""
     from headstart.cache import inspection
-    from headstart.cache.feature_cache import FeatureCache
+    from headstart.cache.finding import open_cache
     from headstart.extraction import verification
 
-    cache = FeatureCache(cache_path(config))
+    cache = open_cache(config)
     if not config.verify:
         print("\n".join(inspection.contents(cache)))
         print("\n".join(inspection.describe_health(cache)))

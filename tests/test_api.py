@@ -43,7 +43,7 @@ from headstart.settings import (
     SweepConfig,
 )
 
-TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root"}
+TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root", "data_source"}
 
 
 @pytest.fixture

@@ -1,105 +1,87 @@
-"""The Makefile passes on what was asked for, to the program it was meant for, in the right order. Nothing is run."""
+"""The Makefile passes on what was asked for, to the program it was meant for, in the right order.
+
+No program is run: in the place of Python stands a script that writes down what it was called with.
+"""
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.clones import bare_clone, calls_of, ready_clone, shell
 
 ROOT = Path(__file__).parents[1]
-OURS = (
-    "MAKE",
-    "MFLAGS",
-    "DATA",
-    "CONFIG",
-    "CACHE",
-    "EXTRACT_ARGS",
-    "HEAD_ARGS",
-    "SWEEP_ARGS",
-    "PROBE_ARGS",
-    "CURVE_ARGS",
-    "FINETUNE_ARGS",
-    "PREDICT_ARGS",
-    "EXPORT_ARGS",
-    "RUN",
-    "IMAGES",
-    "FORMAT",
-    "INFO_ARGS",
-    "VERIFY_ARGS",
-    "BENCHMARK_ARGS",
-    "PYTHON",
-    "PIP_ARGS",
-)
-
 ON_FEATURES = {"train-head": "train_head", "sweep": "sweep", "probe": "probe", "learning-curve": "learning_curve"}
 """Targets and programs that learn from a cache."""
 
 
-def make(*arguments: str, folder: Path = ROOT) -> str:
-    """What make prints; `make test CONFIG=…` around these tests has no part in it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-def programs(*arguments: str) -> dict[str, str]:
-    """The programs of a dry run in their order, each with its flags."""
-    return dict(re.findall(r"pipelines/(\w+)\.py ?(.*)", make("-n", *arguments)))
+def make(*arguments: str, folder: Path = ROOT, code: int = 0) -> str:
+    """What make prints."""
+    done = shell(["make", "--no-print-directory", *arguments], folder)
+    assert done.returncode == code, done.stdout
+    return done.stdout
 
 
 @pytest.fixture
 def bare(tmp_path) -> Path:
-    """A fresh clone: no .venv."""
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    return tmp_path
+    return bare_clone(tmp_path)
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    return ready_clone(tmp_path)
+
+
+@pytest.fixture
+def calls(clone):
+    """From the words of a make command to its programs in their order, each with its name and its flags."""
+    return lambda *arguments: calls_of(["make", "--no-print-directory", *arguments], clone)
+
+
+@pytest.fixture
+def programs(calls):
+    """The same by the names of the programs, for commands that call each once."""
+    return lambda *arguments: dict(calls(*arguments))
 
 
 def targets() -> set[str]:
-    phony = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert phony
-    return set(phony[1].split())
+    listed = re.search(r"^TARGETS += (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listed
+    return set(listed[1].split())
 
 
 @pytest.mark.parametrize("target", ["extract", *ON_FEATURES, "finetune", "compare"])
-def test_your_own_data_is_passed_on_without_the_settings_of_the_digits(target):
+def test_your_own_data_is_passed_on_without_the_settings_of_the_digits(target, programs):
     for flags in programs(target, "DATA=photos/").values():
-        assert '--data "photos/"' in flags
-        assert "--config" not in flags
+        assert "--data=photos/" in flags
+        assert not any("--config" in flag for flag in flags)
 
 
 @pytest.mark.parametrize("target", ["data", "extract", *ON_FEATURES, "finetune", "compare"])
-def test_without_arguments_the_digits_are_used(target):
+def test_without_arguments_the_digits_are_used(target, programs):
     found = programs(target)
     assert found
-    assert all("--config digits" in flags and "--data" not in flags for flags in found.values())
+    for flags in found.values():
+        assert "--config=digits" in flags
+        assert not any("--data" in flag for flag in flags)
 
 
-def test_a_config_and_data_can_be_given_together():
+def test_a_config_and_data_can_be_given_together(programs):
     flags = programs("train-head", "CONFIG=cifar10", "DATA=my cifar")
-    assert flags["extract"].startswith('--config cifar10 --data "my cifar"')
-    assert flags["train_head"].startswith('--config cifar10 --data "my cifar"')
+    assert flags["extract"] == flags["train_head"] == ["--config=cifar10", "--data=my cifar"]
 
 
 @pytest.mark.parametrize(("target", "program"), ON_FEATURES.items())
-def test_what_learns_from_features_brings_the_cache_up_to_date_first(target, program):
+def test_what_learns_from_features_brings_the_cache_up_to_date_first(target, program, programs):
     assert list(programs(target)) == ["prepare_data", "extract", program]
     assert list(programs(target, "DATA=photos/")) == ["extract", program]
 
 
-def test_fine_tuning_needs_the_data_but_no_cache():
+def test_fine_tuning_needs_the_data_but_no_cache(programs):
     assert list(programs("finetune")) == ["prepare_data", "finetune"]
 
 
-def test_flags_reach_the_program_they_are_meant_for_and_no_other():
+def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
     meant = {
         "EXTRACT": ("--image-px 96", "extract"),
         "HEAD": ("--lr 1e-4", "train_head"),
@@ -111,33 +93,88 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other():
         "EXPORT": ("--weights w.pth", "export"),
     }
     targets = (*ON_FEATURES, "finetune", "predict", "export")
-    found = programs(*targets, *(f"{name}_ARGS={flag}" for name, (flag, _) in meant.items()))
+    given = (f"{name}_ARGS={flag}" for name, (flag, _) in meant.items())
+    found = programs(*targets, *given)
     assert len(found) == 9
     for flag, program in meant.values():
-        assert [name for name, flags in found.items() if flag in flags] == [program]
+        assert [name for name, flags in found.items() if flag in " ".join(flags)] == [program]
 
 
-def test_a_named_cache_is_written_and_read():
+def test_a_named_cache_is_written_and_read(programs):
     found = programs(*ON_FEATURES, "DATA=photos/", "CACHE=my features.h5")
-    assert all('--cache "my features.h5"' in found[program] for program in ("extract", *ON_FEATURES.values()))
-    assert "--cache" not in programs("finetune", "DATA=photos/", "CACHE=f.h5")["finetune"]
+    assert all("--cache=my features.h5" in found[program] for program in ("extract", *ON_FEATURES.values()))
+    assert programs("finetune", "DATA=photos/", "CACHE=f.h5")["finetune"] == ["--data=photos/"]
 
 
-def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it():
+@pytest.mark.parametrize(("target", "program"), ON_FEATURES.items())
+def test_a_cache_that_is_named_alone_is_used_as_it_is(target, program, programs):
+    """Neither the digits nor anything else is extracted into it."""
+    assert programs(target, "CACHE=mine.h5") == {program: ["--cache=mine.h5"]}
+    assert "extract" in programs(target, "CACHE=mine.h5", "CONFIG=digits")
+
+
+@pytest.mark.parametrize("target", ["info", "verify", "compare"])
+def test_a_cache_that_is_named_alone_is_looked_at(target, programs):
+    (flags,) = programs(target, "CACHE=mine.h5").values()
+    assert flags[0] == "--cache=mine.h5"
+
+
+NAMES = ["a b", "a'b", 'a"b', "a$b", "$(reboot)", "a`touch RAN`b", 'x"; touch RAN; "y', "a\nb", "-dash", "#a", "a*b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_arrives_as_it_is_and_the_shell_runs_none_of_it(name, programs, clone):
+    found = programs("train-head", "predict", f"DATA={name}", f"CACHE={name}.h5", f"RUN={name}", f"IMAGES={name}")
+    assert found["extract"] == found["train_head"] == [f"--data={name}", f"--cache={name}.h5"]
+    assert found["predict"] == [f"--run={name}", f"--images={name}", f"--cache={name}.h5"]
+    assert not (clone / "RAN").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["train-head", "data=photos/"], "There is no variable data: write DATA=… instead"),
+        (["train-head", "HEAD_ARG=--lr 1"], "There is no variable HEAD_ARG: write HEAD_ARGS=… instead"),
+        (["extract", "IMAGE_PX=160"], 'There is no variable IMAGE_PX: write EXTRACT_ARGS="--image-px …" or FINETUNE'),
+        (["extract", "qqqq=160"], "There is no variable qqqq: there are DATA CACHE "),
+        (["train_head"], "There is no target train_head: make train-head is the nearest"),
+        (["train-head", "DATA=photos/", "other/"], "other/ is no target: write a name with spaces"),
+        (["help", "IMAGE=a"], "There is no variable IMAGE: write IMAGES=… instead"),
+        (["help", "x$(touch RAN)=a"], "There is no variable"),
+    ],
+)
+def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, answer, clone):
+    assert answer in make(*words, folder=clone, code=2)
+    assert not (clone / "calls").exists()
+    assert not (clone / "RAN").exists()
+
+
+def test_a_word_that_make_does_not_know_is_refused_without_an_environment(bare):
+    assert "data=: no such variable or target" in make("data=1", "PYTHON=nowhere", folder=bare, code=2)
+
+
+def test_the_makefile_knows_the_variables_that_it_uses_and_uses_those_that_it_knows():
+    text = (ROOT / "Makefile").read_text()
+    names, others = re.findall(r"^(?:NAMES += |VARIABLES = \$\(NAMES\) )(.*)", text, re.MULTILINE)
+    used = set(re.findall(r"\$\(([A-Z]+_ARGS)\)", text)) | set(re.findall(r'"\$\$([A-Z]+)"', text))
+    known = set(f"{names} {others}".split())
+    assert used <= known
+    assert known <= set(re.findall(r"\$[($]([A-Z_]+)", text))
+
+
+def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it(programs):
     named = ("RUN=data/runs/my photos/best", "IMAGES=new pictures/*.jpg", "FORMAT=onnx")
-    predicted = programs("predict", *named)["predict"]
-    assert predicted.startswith('--run "data/runs/my photos/best" --images "new pictures/*.jpg"')
-    exported = programs("export", *named)["export"]
-    assert '--run "data/runs/my photos/best" --format onnx --images "new pictures/*.jpg"' in exported
-    assert '--cache "f.h5"' in programs("predict", "RUN=r", "CACHE=f.h5")["predict"]
+    run, images = "--run=data/runs/my photos/best", "--images=new pictures/*.jpg"
+    assert programs("predict", *named)["predict"] == [run, images]
+    assert programs("export", *named)["export"] == [run, "--format=onnx", images]
+    assert programs("predict", "RUN=r", "CACHE=f.h5")["predict"] == ["--run=r", "--cache=f.h5"]
     assert list(programs("predict", "export", *named)) == ["predict", "export"]
 
 
-def test_the_demo_is_the_whole_story_on_the_digits_whatever_data_is_named():
-    printed = make("-n", "demo", "DATA=photos/", "CACHE=f.h5")
-    story = re.findall(r"pipelines/(\w+)\.py (.*)", printed)
+def test_the_demo_is_the_whole_story_on_the_digits_whatever_data_is_named(calls):
+    story = calls("demo", "DATA=photos/", "CACHE=f.h5")
     assert [name for name, _ in story if name != "prepare_data"] == ["extract", "train_head", "finetune", "compare"]
-    assert all("--config digits" in flags and "photos" not in flags and "f.h5" not in flags for _, flags in story)
+    assert all(flags == ["--config=digits"] for _, flags in story)
 
 
 def test_help_lists_every_target():
@@ -149,7 +186,7 @@ def test_make_alone_only_helps():
     assert make() == make("help")
 
 
-@pytest.mark.parametrize("target", sorted(targets() - {"help", "clean"}))
+@pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "clean-all"}))
 def test_every_target_makes_the_environment_where_there_is_none(target, bare):
     printed = make("-n", target, folder=bare)
     assert "-m venv .venv" in printed
@@ -182,7 +219,46 @@ def test_ci_runs_style_types_and_tests():
     assert '-m pytest -q -m "not slow"' in make("-n", "test")
 
 
-def test_clean_takes_nothing_that_was_not_made_here():
-    """Neither the environment nor the README of data/, nor photos somebody put beside them."""
-    removed = make("-n", "clean").replace("rm -rf ", "").split()
-    assert set(removed) <= {"data/features", "data/runs", "data/indexes", "data/digits"}
+@pytest.fixture
+def worked(clone) -> Path:
+    """A clone in which somebody has worked."""
+    kept = ["data/README.md", "data/my photos/a.jpg", "data/features/a.h5", "data/features/a.h5.growing"]
+    kept += ["data/runs/a/head-1/head.pth", "data/cifar10/train/cat/1.png"]
+    left = ["data/indexes/i.npz", "data/features/b.h5.new", "data/runs/a/head-1/.metrics.json.12.tmp", ".ruff_cache/a"]
+    for name in [*kept, *left]:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).touch()
+        os.utime(clone / name, (1, 1))
+    (clone / "data/features/c.h5.new").touch()
+    return clone
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in (folder / "data").rglob("*") if path.is_file()}
+
+
+def test_clean_keeps_caches_runs_downloads_and_what_a_pass_is_writing(worked):
+    before = files_in(worked)
+    make("clean", folder=worked)
+    gone = {"data/indexes/i.npz", "data/features/b.h5.new", "data/runs/a/head-1/.metrics.json.12.tmp"}
+    assert before - files_in(worked) == gone
+    assert not (worked / ".ruff_cache").exists()
+    assert (worked / ".venv/ready").exists()
+
+
+def test_clean_works_where_nothing_was_made(clone):
+    make("clean", folder=clone)
+    assert make("clean-all", folder=clone) == ""
+
+
+def test_clean_all_removes_nothing_without_a_yes(worked):
+    before = files_in(worked)
+    printed = make("clean-all", folder=worked, code=2)
+    assert "FORCE=1" in printed
+    assert all(f"data/{name}" in printed for name in ("features", "runs", "cifar10"))
+    assert files_in(worked) == before
+
+
+def test_clean_all_takes_nothing_that_was_not_made_here(worked):
+    make("clean-all", "FORCE=1", folder=worked)
+    assert files_in(worked) == {"data/README.md", "data/my photos/a.jpg"}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
+from headstart.settings.command import as_flag
 
 SPIN_COUNT = "10000"
 """Checks that a thread makes while it waits for others, before it sleeps: some 100 µs. OpenMP's own value makes threads
@@ -109,7 +110,7 @@ def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
 def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> Config:
     import tyro
 
-    parsed: Callable[[], Config] = partial(tyro.cli, config_type, args=flags, **default)
+    parsed: Callable[[], Config] = partial(tyro.cli, config_type, args=_switches(config_type, flags), **default)
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             return parsed()
@@ -120,6 +121,13 @@ def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> 
                 raise error from None
             error = error.__context__
     return parsed()  # again, to print help, or which flag cannot be read
+
+
+def _switches(config_type: type, words: Sequence[str]) -> list[str]:
+    """Spells out `--x` and `--no-x` where a switch may also be left open, for which tyro takes a value."""
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
+    spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
+    return [spelled.get(word, word) for word in words]
 
 
 def read_toml(name: str, config_type: type) -> list[str]:
@@ -143,13 +151,7 @@ def read_toml(name: str, config_type: type) -> list[str]:
     # Programs that use a finished run take no settings from its data set.
     shared = {key: value for key, value in content.items() if "data" in fields and key in fields}
     merged = {**shared, **content.get(table, {})}
-    return [word for key, value in merged.items() for word in _as_flag(key.replace("_", "-"), value)]
-
-
-def _as_flag(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return [word for key, value in merged.items() for word in as_flag(key, value)]
 
 
 def _refuse_unknown_keys(path: Path, content: dict[str, Any]) -> None:

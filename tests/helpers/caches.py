@@ -29,6 +29,8 @@ def make_cache(
     pending: Sequence[int] = (),
     classes: tuple[str, ...] = ("cat", "dog"),
     views: int = 0,
+    root: Path | None = None,
+    name: str = "made up",
 ) -> FeatureCache:
     """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it.
 
@@ -36,8 +38,8 @@ def make_cache(
     """
     count = len(np.asarray(labels))
     manifest = Manifest(
-        name="made up",
-        root=path.parent,
+        name=name,
+        root=root or path.parent,
         classes=classes,
         paths=np.array([f"{row:04}.png".encode() for row in range(count)]),
         labels=np.asarray(labels, np.int64),

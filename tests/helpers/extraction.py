@@ -43,7 +43,9 @@ def config(data: Path | str, **changes) -> ExtractConfig:
 def begin(path: Path, settings: ExtractConfig) -> Path:
     """A cache of a data set in which every row is pending."""
     with creation.appearing(path) as temporary:
-        creation.create(temporary, labelled.load(settings.data, settings.seed), recipe.from_config(settings))
+        creation.create(
+            temporary, labelled.load(settings.data, settings.completed().seed), recipe.from_config(settings)
+        )
     return path
 
 

@@ -65,7 +65,7 @@ def test_best_means_the_best_by_validation_of_those_with_weights(run):
 
 
 def test_best_of_nothing_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"holds no finished run with weights\. Make one with"):
+    with pytest.raises(RunError, match=r"holds no finished run with weights: train one"):
         open_run(tmp_path / "best")
 
 

@@ -294,13 +294,20 @@ def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_
     assert sentence_on(make, 170, train_images=100).endswith("training time, trained on 100 images against 1,437.")
 
 
-def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make):
-    assert compare([make("head-1")]).sentence == "No fine-tuned run to compare with yet: make finetune trains one."
+def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compare([make("head-1")]).sentence == "No fine-tuned run to compare with yet."
+    made = {"weights": "random", "image_px": 224, "resize": "squash"}
+    sentence = compare([make("head-2", data_source="my photos", recipe=made)]).sentence
+    assert sentence.startswith("No fine-tuned run to compare with yet. Train one with: ")
+    assert sentence.endswith("/finetune.py '--data=my photos' --weights random --resize squash")
 
 
-def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make):
-    comparison = compare([make("finetune-1", "finetune")])
-    assert comparison.sentence == "No run on frozen features to compare with yet: make train-head trains one."
+def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comparison = compare([make("finetune-1", "finetune", data_source="photos")])
+    assert comparison.sentence.startswith("No run on frozen features to compare with yet. Train one with: ")
+    assert comparison.sentence.endswith("/train_head.py --data=photos")
     assert comparison.reference is None
 
 

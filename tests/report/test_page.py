@@ -328,7 +328,7 @@ def test_the_cache_and_the_images_are_found_by_the_name_of_the_data(root, tmp_pa
     (tmp_path / "data/features").mkdir(parents=True)
     (tmp_path / "pets.csv").write_text("path,label\n")
     assert sources(CompareConfig(data="pets.csv")) == (None, Path())
-    make_cache(tmp_path / "data/features/pets.h5", LABELS, SPLITS)
+    make_cache(tmp_path / "data/features/pets.h5", LABELS, SPLITS, root=tmp_path / "gone/pets")
     cache, images = sources(CompareConfig(data="gone/pets"))
     assert cache.path == Path("data/features/pets.h5")
     assert images == cache.manifest.root

@@ -162,7 +162,9 @@ def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_
     (tmp_path / "file").write_text("in the way")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(RunError, match="cannot be made"):
-            runs.make_folder(folder)
-    runs.make_folder(tmp_path / "new" / "run")
-    runs.make_folder(tmp_path / "new" / "run")
-    assert (tmp_path / "new" / "run").is_dir()
+            runs.check_folder(folder)
+    runs.check_folder(tmp_path / "new" / "run")
+    assert not (tmp_path / "new" / "run").exists(), "a training that fails leaves no folder"
+    (tmp_path / "new" / "old run").mkdir()
+    runs.check_folder(tmp_path / "new" / "old run")
+    assert (tmp_path / "new" / "old run").is_dir()

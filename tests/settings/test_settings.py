@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headstart.cache.finding import cache_path
 from headstart.cli import PROGRAMS, parse
 from headstart.errors import SettingsError
 from headstart.runs.folder import identity, run_folder
@@ -28,7 +29,7 @@ from headstart.settings import (
     ProbeConfig,
     SweepConfig,
 )
-from headstart.settings.base import cache_path, dataset_name
+from headstart.settings.base import dataset_name
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "pipelines/configs").glob("*.toml"))

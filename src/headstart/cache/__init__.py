@@ -7,6 +7,7 @@
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
     arrays.py         a cache as numpy arrays, for other libraries
+    finding.py        which file holds the features of a data set
     creation.py       a cache whose rows are all pending
     foreign.py        what other programs keep in the file follows it when it grows
     writing.py        finished rows, in an order that no kill can break

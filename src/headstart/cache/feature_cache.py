@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from headstart.cache.layout import COLUMNS, GROWN_FROM, PENDING, ROW_COLUMNS, UNREADABLE, refuse_foreign, view_groups
 from headstart.cache.recipe import Recipe
-from headstart.cache.rows import View, trained_on
+from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
 from headstart.settings import Views, ViewSplits
+from headstart.settings.command import command
 from headstart.settings.wording import in_python
 
 
@@ -43,9 +44,9 @@ class FeatureCache(View):
         """
         path = Path(os.path.expanduser(path))
         if path.is_dir():
-            raise CacheError(f"{path} is a folder, not a feature cache. Name a file with CACHE=…")
+            raise CacheError(f"{path} is a folder, not a feature cache. Name a file.")
         if not path.is_file():
-            raise CacheError(f"There is no feature cache {path}. Make one with: make extract DATA=…")
+            raise CacheError(f"There is no feature cache {path}. Extract images into it first, or name another file.")
         inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:
@@ -53,13 +54,11 @@ class FeatureCache(View):
                 self._load(path, inode, file)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
-            raise CacheDamaged(
-                f"{path} cannot be read as a feature cache ({reason}). Extract again with --overwrite."
-            ) from None
+            raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None
         self._refuse_changed_columns()
         size_bytes = path.stat().st_size
         if size_bytes < max(column.end for view in self.views for column in view.columns.values()):
-            raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. Extract again with --overwrite.")
+            raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. {MOVE_AWAY}")
 
     def __fspath__(self) -> str:
         """The file: wherever a path to a cache is meant, the open cache will do."""
@@ -76,6 +75,9 @@ class FeatureCache(View):
             classes=tuple(json.loads(attributes["classes"])),
             **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,
+            source=str(attributes.get("data_source", "")) or _likely_source(attributes),
+            seed=int(attributes.get("seed", 0)),
+            listing=json.loads(attributes.get("listing", "{}")),
         )
         super().__init__(path, inode, 0, manifest, datasets)
         self.augmented = tuple(
@@ -100,7 +102,7 @@ class FeatureCache(View):
         if not (as_written and in_range):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
-                "The disk or a copy has damaged the file; extract again with --overwrite."
+                f"The disk or a copy has damaged the file. {MOVE_AWAY}"
             )
 
     @property
@@ -112,6 +114,15 @@ class FeatureCache(View):
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
         return all(view.columns[name].offset is not None for view in self.views for name in ROW_COLUMNS)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of extract that made it; of the weights only the name where they are a file."""
+        names = ("weights", "image_px", "resize", "reduced_decode", "storage")
+        settings = {name: getattr(self.recipe, name) for name in names}
+        if self.augmentation:
+            settings["view_kind"] = self.augmentation.kind
+        drawn = self.recipe.weights_digest if self.recipe.weights == "random" else ""
+        return {**settings, "seed": int(drawn.removeprefix("seed ") or self.manifest.seed)}
 
     def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
         """(V + 1, N) which rows of each view are still to be computed; of augmented views only those of the splits."""
@@ -126,7 +137,7 @@ class FeatureCache(View):
         if count > len(self.augmented):
             raise CacheError(
                 f"{self.path} has {len(self.augmented)} augmented views of the images, not {count}. "
-                f"Add to them with: make extract VIEWS={count}"
+                f"Add to them with: {command('extract', self.manifest.source, self.path, count)}"
             )
         return count
 
@@ -135,3 +146,11 @@ class FeatureCache(View):
         if self.augmentation is None or view == 0:
             return self.recipe.geometry
         return self.augmentation.transform_of(self.recipe.geometry, view, digest)
+
+
+def _likely_source(attributes: h5py.AttributeManager) -> str:
+    """Of a cache that does not name it: the list that lies in the folder of the images, or the folder."""
+    root, name = Path(attributes["data_root"]), str(attributes["data_set"])
+    return next(
+        (str(root / f"{name}{end}") for end in (".csv", ".tar") if (root / f"{name}{end}").is_file()), str(root)
+    )

@@ -15,6 +15,7 @@ from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 from headstart.models.weights import describe_weights
+from headstart.settings.command import command
 
 EXAMPLES = 5
 
@@ -28,7 +29,8 @@ def describe(cache: FeatureCache) -> str:
         describe_weights(cache.recipe.weights),
     ]
     if pending:
-        lines.append(f"{pending:,} images are not extracted yet; make extract goes on with them.")
+        go_on = command("extract", cache.manifest.source, cache.path)
+        lines.append(f"{pending:,} images are not extracted yet. Go on with: {go_on}")
     return "\n".join([*lines, *_views(cache)])
 
 

@@ -85,18 +85,27 @@ class Recipe(Parameters):
         return self.adopting(stored).differences_from(stored, "the cache has")
 
 
-def from_config(config: ExtractConfig) -> Recipe:
-    """The recipe that a run of extract asks for; `auto` settings are still open."""
+def from_config(config: ExtractConfig, with_weights_of: Recipe | None = None) -> Recipe:
+    """The recipe that a run of extract asks for; `auto` settings are still open.
+
+    `with_weights_of` has the weights to go on with, which may be a file that is not there.
+    """
+    full = config.completed()
+    if with_weights_of:
+        weights, digest = with_weights_of.weights, with_weights_of.weights_digest
+    else:
+        weights = full.weights if full.weights in known_weights() else Path(full.weights).name
+        digest = weights_digest(full.weights, full.seed)
     return Recipe(
-        weights=config.weights if config.weights in known_weights() else Path(config.weights).name,
-        weights_digest=weights_digest(config.weights, config.seed),
-        image_px=config.image_px,
-        resize=config.resize,
-        reduced_decode=config.reduced_decode,
-        shorter_px=shorter_px(config.image_px, config.weights),
+        weights=weights,
+        weights_digest=digest,
+        image_px=full.image_px,
+        resize=full.resize,
+        reduced_decode=full.reduced_decode,
+        shorter_px=shorter_px(full.image_px, weights),
         precision=config.precision,
         compiled={"auto": None, "on": True, "off": False}[config.compile],
-        storage=config.storage,
+        storage=full.storage,
     )
 
 

@@ -19,10 +19,13 @@ from headstart.cache.layout import DONE, FEATURES, Column, adjacent
 from headstart.cache.reading import Read, reader, reopened
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged
+from headstart.settings.command import command
 
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
 READ_THREADS = 2
+
+MOVE_AWAY = "Move the file away, then extract again: all its images are computed anew."
 
 
 class View:
@@ -149,7 +152,8 @@ class View:
             names = ", ".join(f"row {row} ({self.manifest.relative_path(row)})" for row in damaged[:3])
             raise CacheDamaged(
                 f"{self.path}: the features of {len(damaged)} images{of} are not what was written: {names}. "
-                "The disk or a copy has damaged the file; EXTRACT_ARGS=--check-bytes computes these rows again."
+                "The disk or a copy has damaged the file. Compute these rows again with: "
+                + command("extract", self.manifest.source, self.path, flags=["--check-bytes"])
             )
 
 

@@ -13,9 +13,10 @@
     archives.py    tar archives in WebDataset's layout
     tar_index.py   where each member of an archive lies
     splits.py      splits where the data has none; rows of a split; stratified parts
+    naming.py      the name of a data set here, which no other one has
     unlabelled.py  images without labels, to be predicted
     description.py what a data set holds, and what has changed, in words
     examples.py    data sets of libraries, written once as folders
 
-Loads without torch; never opens an image or a cache.
+Loads without torch; never opens an image, and of a cache reads only whose it is.
 """

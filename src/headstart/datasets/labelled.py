@@ -67,7 +67,7 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
         if any(Path(data).glob("*.tar")):
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
-    manifest = join(dataset_name(data), parts)
+    manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data), listing=how.listing())
     if not how.suffixes:
         _ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
@@ -138,7 +138,7 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
                 f"{' and '.join(SPLITS[split] for split in sorted(empty))}. Name the splits in a column, or take other "
                 "groups."
             )
-    manifest = replace(manifest, splits=splits)
+    manifest = replace(manifest, splits=splits, seed=seed)
     counts = count_by_class(manifest)
     for label in np.flatnonzero(counts[TRAIN] == 0):
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))

@@ -5,10 +5,11 @@ N images, C classes.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,12 @@ class Manifest:
     """(N,) the person, video or place that an image belongs to, if the data says it: drawn splits keep it together."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the data was read: where the splits come from, what was left out and why."""
+    source: str = ""
+    """The absolute path of the folder, list or archives that were given as the data set; empty for a part."""
+    listing: Mapping[str, Any] = field(default_factory=dict)
+    """What the user said of folders and columns, see `Listing`."""
+    seed: int = 0
+    """It drew the splits that the data does not name."""
 
     def __len__(self) -> int:
         return len(self.paths)

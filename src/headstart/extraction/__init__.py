@@ -1,5 +1,6 @@
 """The one pass through the frozen backbone, and bringing a cache up to date.
 
+    asked.py         what a run asks for: what was given and, for the rest, what the cache has
     updating.py      decides what a cache needs: nothing, go on, grow, start anew
     growing.py       a cache that grows, with the finished rows of the old one
     extractor.py     the loaded backbone; finished rows computed again; a pass over pending rows

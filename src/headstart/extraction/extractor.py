@@ -17,7 +17,8 @@ from headstart.extraction.one_pass import Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
-from headstart.settings import ExtractConfig
+from headstart.settings import PLACES, ExtractConfig
+from headstart.settings.command import beside, command, given_flags
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
 from headstart.support.team import Team
@@ -55,7 +56,8 @@ class Extractor:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.config.device)
-        net, self.scale = load_resnet50(self.config.weights, self.config.seed)
+        config = self.config.completed()
+        net, self.scale = load_resnet50(config.weights, config.seed)
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
@@ -138,6 +140,10 @@ class Extractor:
         if not again.difference <= again.tolerance:
             raise CacheError(
                 f"{cache.path}: {again.compared} finished rows, computed again, differ by {again.difference:.2g} of "
-                "the largest value: another processor or library version computes other features. Extract again with "
-                "--overwrite, or go on where the cache was begun."
+                "the largest value: another processor or library version computes other features. Go on where the "
+                "cache was begun, or extract all images here into another file: "
+                + command("extract", cache.manifest.source, beside(cache.path, "here"), flags=self._own_flags())
             )
+
+    def _own_flags(self) -> list[str]:
+        return given_flags(self.config, leave_out=(*PLACES, "overwrite", "prune", "check_bytes"))

@@ -18,13 +18,13 @@ from headstart.datasets.manifest import Manifest, Member, same_data, same_files,
 from headstart.errors import CacheError, DataWarning
 from headstart.images.decoding import REASONS, UnreadableImage, passing_reasons
 from headstart.images.loading import content_digest, read
+from headstart.settings.command import beside, command
 from headstart.support.progress import bar
 from headstart.support.quantities import tolerated
 
 COPY_ROWS = 4096
 VANISHED = 0.01
 """Fraction of finished rows whose images may be gone without a question; up to 3 may, see `tolerated`."""
-WAYS_ON = "Name another cache with CACHE=…, or accept it with EXTRACT_ARGS=--prune."
 
 
 class Growth:
@@ -107,7 +107,8 @@ class Growth:
         if len(gone) > allowed:
             raise CacheError(
                 f"{cache.path} has {len(done)} finished images, of which {len(gone)} are no longer in "
-                f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? {WAYS_ON}"
+                f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? "
+                + self._ways_on()
             )
 
     def _refuse_other_images(self, done: NDArray[np.int64]) -> None:
@@ -119,9 +120,13 @@ class Growth:
         if names_differ or len(self._of_other_bytes(done)) > tolerated(VANISHED, len(done)):
             raise CacheError(
                 f"{path} holds features of {before.root}, this run asks for {now.root}, which has other images. "
-                f"{WAYS_ON}"
+                + self._ways_on()
             )
         print(f"{path}: the images of {before.root} are now those of {now.root}; their features are kept.")
+
+    def _ways_on(self) -> str:
+        elsewhere = command("extract", self.manifest.source, beside(self.cache.path, "new"))
+        return f"Extract into another file: {elsewhere}; or accept with --prune that their features are discarded."
 
     def _of_other_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those rows of the cache whose bytes no image has here, whatever its name."""

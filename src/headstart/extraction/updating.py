@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache import creation, foreign, recipe
+from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, UNREADABLE
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
-from headstart.cache.views import Augmentation
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
 from headstart.datasets.manifest import Manifest, same_data
-from headstart.errors import RecipeMismatch
+from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.growing import Growth, passing_again
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.settings import ExtractConfig, cache_path, data_of
+from headstart.settings import ExtractConfig, data_of
 from headstart.support.files import put_in_place
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
@@ -71,8 +70,10 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
-    asked = recipe.from_config(config)
-    update = _Update(config, labelled.load(data_of(config), config.seed, config), asked, team or Team())
+    asked = Asked(config)
+    manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name())
+    asked.say()
+    update = _Update(asked, manifest, team or Team())
     if report := update.nothing_to_do():
         update.team.broadcast(NOTHING)
         return report
@@ -82,29 +83,23 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
     """The part of the other processes of a team: they compute pending rows, if there are any."""
-    from headstart.extraction.extractor import Extractor
-
     path = team.receive()
     if path != NOTHING:
-        Extractor(config).fill(Path(path), team)
+        extractor_for(config, FeatureCache(Path(path))).fill(Path(path), team)
 
 
 @dataclass
 class _Update:
-    config: ExtractConfig
+    asked: Asked
     manifest: Manifest
-    asked: Recipe
     team: Team
 
     def __post_init__(self) -> None:
-        self.path = cache_path(self.config)
-        self.augmentation = Augmentation(self.config.view_kind, self.config.seed)
+        self.path, self.config = self.asked.path, self.asked.config
 
     @cached_property
     def extractor(self) -> "Extractor":
-        from headstart.extraction.extractor import Extractor
-
-        return Extractor(self.config)
+        return extractor_for(self.asked.given, self.asked.stored)
 
     def nothing_to_do(self) -> Report | None:
         """The report of a complete cache, else None."""
@@ -134,15 +129,7 @@ class _Update:
     def _opened(self) -> tuple[FeatureCache, Growth]:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         cache = FeatureCache(self.path)
-        differences = self.asked.differences(cache.recipe)
-        if self.config.views and cache.augmentation:
-            differences += self.augmentation.differences(cache.augmentation)
-        if differences:
-            raise RecipeMismatch(
-                f"{cache.path} was made by another recipe:\n"
-                + "".join(f"  {difference}\n" for difference in differences)
-                + "Extract again with EXTRACT_ARGS=--overwrite, or name another file with CACHE=…"
-            )
+        self.asked.refuse_differences(cache)
         return cache, Growth(cache, self.manifest, self.config.check_bytes)
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
@@ -152,9 +139,9 @@ class _Update:
     def _start_anew(self) -> Report:
         print(describe_data(self.manifest))
         views = self._views(None)
-        _say_size(views, self.asked, "")
+        _say_size(views, self.asked.recipe, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
-        resolved, notes = self.extractor.resolve(self.asked, self.manifest, images)
+        resolved, notes = self.extractor.resolve(self.asked.recipe, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views)
@@ -185,7 +172,7 @@ class _Update:
         train_only = self.config.view_splits == "train"
         wanted = np.count_nonzero(trained_on(self.manifest)) if train_only else len(self.manifest)
         rows = max([int(wanted), *map(_done, augmented)])
-        augmentation = (cache and cache.augmentation) or self.augmentation
+        augmentation = (cache and cache.augmentation) or self.asked.augmentation
         return creation.AugmentedViews(augmentation, count, rows) if count else None
 
     def _compute_pending(self, path: Path) -> Report:

@@ -27,6 +27,7 @@ class Checkpoint:
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces the last checkpoint; the state is made of tensors, numbers, texts, dictionaries and lists."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as path:
                 torch.save({"identity": self._words(), "state": dict(state)}, path)
         except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk

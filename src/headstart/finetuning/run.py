@@ -8,6 +8,7 @@ import torch
 
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
+from headstart.datasets.naming import listing_kept, name_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
@@ -32,7 +33,9 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     if config.tensorboard:
         event_files.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
-    manifest = labelled.load(data_of(config), config.seed, config)
+    how = config.with_listing(listing_kept(data_of(config)))
+    manifest = labelled.load(data_of(config), config.seed, how)
+    manifest = dataclasses.replace(manifest, name=name_of(manifest.source))
     identity = runs.identity(
         config,
         weights_digest=weights_digest(config.weights, config.seed),
@@ -54,8 +57,8 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
 def _train(
     manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint, team: Team
 ) -> None:
-    runs.make_folder(checkpoint.folder)
     if team.leads:
+        runs.check_folder(checkpoint.folder)
         print(describe_weights(config.weights))
     writes_events = config.tensorboard and team.leads
     with group_of(team, device) as group, event_files.writer(checkpoint.folder, writes_events) as after_epoch:
@@ -101,6 +104,7 @@ def _metrics(manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, 
         "method": "lp-ft" if config.init_head else config.method,
         "dataset": manifest.name,
         "data_root": str(manifest.root),
+        "data_source": manifest.source,
         "classes": manifest.classes,
         "best_epoch": tuned.best_epoch,
         "train_seconds": tuned.train_seconds,

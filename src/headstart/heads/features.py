@@ -19,6 +19,7 @@ from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.settings import Views
+from headstart.settings.command import command
 from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
 
@@ -53,7 +54,8 @@ class Features:
         """
         rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
-            raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: make extract DATA=…")
+            go_on = command("extract", cache.manifest.source, cache.path)
+            raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: {go_on}")
         sources = cache.views[: max(views, tta) + 1]
         wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
         row_bytes = cache.columns["features"].row_bytes

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.finding import data_set_of, open_cache
 from headstart.cache.inspection import describe, warning_of_copies
 from headstart.cache.layout import DONE
 from headstart.errors import CacheError
@@ -26,7 +27,8 @@ from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
-from headstart.settings import RUNS_FOLDER, HeadConfig, Views, cache_path
+from headstart.settings import RUNS_FOLDER, HeadConfig, Views
+from headstart.settings.command import command
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import human_bytes
 
@@ -56,14 +58,14 @@ class CachedRun:
         """The run that the settings of a program describe."""
         if tensorboard := getattr(config, "tensorboard", False):
             event_files.require_tensorboard()
-        device, cache = pick_device(config.device), FeatureCache(cache_path(config))
+        device, cache = pick_device(config.device), open_cache(config)
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
-        folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, cache.manifest.name, kind, identity)
+        folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity)
         return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard)
 
     def is_reported(self) -> bool:
@@ -79,7 +81,7 @@ class CachedRun:
     def features(self, memory_gb: float, copies: int = 2) -> Features:
         """Reads the cache, at most `memory_gb` of it into memory; 0: as much as fits `copies` times into what is free.
 
-        Makes the folder, too: if it cannot be made, that is an error before the training, not after.
+        A folder of the run that cannot be made is an error here, before the training.
         """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
@@ -89,20 +91,23 @@ class CachedRun:
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         print(f"{size} of features are {storage}: up to {human_bytes(memory_bytes)} may be held in memory.")
-        runs.make_folder(self.folder)
+        runs.check_folder(self.folder)
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:
         if self.tta and not features.has_views("test"):
             raise CacheError(
                 f"{self.cache.path} has no augmented views of test images, which --tta needs. "
-                'Add them with: make extract EXTRACT_ARGS="--view-splits all"'
+                f"Add them with: {self._extract('--view-splits', 'all')}"
             )
         if self.views and not features.has_views("train"):
             raise CacheError(
-                f"{self.cache.path}: the augmented views are not extracted yet. Finish them with make extract, or "
-                "learn only from the plain views with --views 0."
+                f"{self.cache.path}: the augmented views are not extracted yet. Learn only from the plain views with "
+                f"--views 0, or finish them with: {self._extract()}"
             )
+
+    def _extract(self, *flags: str) -> str:
+        return command("extract", self.cache.manifest.source, self.cache.path, flags=flags)
 
     def save_head(self, fitted: Fitted, config: HeadConfig, features: Features, **more: Any) -> None:
         """Tests a trained head and saves its run; `more` is passed to `save`."""
@@ -169,8 +174,9 @@ class CachedRun:
             views["tta"] = {"views": self.tta, **tta}
         return {
             "kind": self.kind,
-            "dataset": cache.manifest.name,
+            "dataset": data_set_of(cache),
             "data_root": str(cache.manifest.root),
+            "data_source": cache.manifest.source,
             "classes": cache.manifest.classes,
             **figures,
             "extract_seconds": sum(view.seconds for view in cache.views[: max(self.views, self.tta) + 1]),

@@ -1,5 +1,6 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D = 2048 features."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from torch import nn
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
-from headstart.errors import RecipeMismatch, RunError, SettingsError
+from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.resnet50 import fast_module, frozen, load_resnet50
+from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 
 BEST = "best"
@@ -42,9 +44,12 @@ class Parts:
 def open_run(folder: Path) -> Run:
     """The run in a folder, or the best one with weights (see `BEST`); a RunError if it cannot predict."""
     if folder.name == BEST and not folder.is_dir():
-        runs = ranked([run for run in list_runs(folder.parent) if run.weights_file.is_file()])
+        runs, left_out = of_one_data_set(list_runs(folder.parent))
+        for sentence in left_out:
+            warnings.warn(sentence, DataWarning, stacklevel=2)
+        runs = ranked([run for run in runs if run.weights_file.is_file()])
         if not runs:
-            raise RunError(f"{folder.parent} holds no finished run with weights. Make one with: make train-head DATA=…")
+            raise RunError(f"{folder.parent} holds no finished run with weights: train one on the data set first.")
         run = runs[0]
     else:
         run = load_run(folder)

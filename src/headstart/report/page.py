@@ -8,11 +8,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.finding import cache_path
+from headstart.datasets.naming import owner_of_cache
+from headstart.errors import CacheError
 from headstart.report import figures, sections
 from headstart.report.thumbnails import Thumbnails
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights, titles
-from headstart.settings import CompareConfig, cache_path
+from headstart.settings import CompareConfig
+from headstart.settings.command import command
 from headstart.support.quantities import duration
 
 MAX_LISTED_RUNS = 100
@@ -59,6 +63,8 @@ def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
     """The cache, if it exists (a CacheError if it was named and does not), and the folder of the images, if known."""
     path = cache_path(config) if config.cache or config.data else None
     cache = FeatureCache(path) if path and (config.cache or path.is_file()) else None
+    if cache and config.data and owner_of_cache(cache.path, config.data) == "other":
+        raise CacheError(f"{cache.path} holds features of {cache.manifest.root}, not of {config.data}: leave one out.")
     if config.data and (data := Path(config.data)).exists():
         return cache, data if data.is_dir() else data.parent
     return cache, cache.manifest.root if cache else None
@@ -74,7 +80,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"share": _share, "percent": _percent, "short": _short}
     environment.filters |= {"duration": duration, "thousands": "{:,}".format}
-    environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
+    environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD, "command": command}
     return environment
 
 

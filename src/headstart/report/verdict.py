@@ -1,16 +1,20 @@
 """The result of a comparison in one sentence: what fine-tuning gains, and for how much training time."""
 
+from pathlib import Path
+
 from headstart.report.paired import Difference
 from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
+from headstart.settings import FinetuneConfig
+from headstart.settings.command import command, given_flags
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
     """What fine-tuning gains, or why the runs cannot tell; see `Comparison` and `ComparedRun` for the arguments."""
     if finetuned is None:
-        return "No fine-tuned run to compare with yet: make finetune trains one."
+        return "No fine-tuned run to compare with yet." + _way_on("finetune", reference)
     if reference is None:
-        return "No run on frozen features to compare with yet: make train-head trains one."
+        return "No run on frozen features to compare with yet." + _way_on("train-head", finetuned)
     untested = " and ".join(run.name for run in (finetuned, reference) if not run.test_images)
     if untested:
         return f"No test images of {untested}, so that nothing says what fine-tuning gains."
@@ -22,6 +26,22 @@ def sentence(reference: Run | None, finetuned: Run | None, difference: Differenc
     verdict = f"{_gain(difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
     settings = _other_settings(reference, finetuned)
     return f"{verdict} The fine-tuned run also differs in its settings: {'; '.join(settings)}." if settings else verdict
+
+
+def _way_on(target: str, run: Run | None) -> str:
+    """How to train what is missing beside a run."""
+    if not run or not run.data:
+        return ""
+    return f" Train one with: {command(target, run.data, flags=_same_images(run) if target == 'finetune' else ())}"
+
+
+def _same_images(run: Run) -> list[str]:
+    """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
+    made = run.metrics.get("recipe", {})
+    same = {name: made[name] for name in ("weights", "image_px", "resize") if name in made}
+    if Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
+        del same["weights"]
+    return given_flags(FinetuneConfig(**same))
 
 
 def _gain(difference: Difference) -> str:

@@ -2,23 +2,31 @@
 
 from pathlib import Path
 
+from headstart.cache.finding import data_set_of
 from headstart.cache.inspection import warning_of_copies
+from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
 from headstart.runs import pictures
+from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import list_runs, ranked
-from headstart.settings import RUNS_FOLDER, CompareConfig, data_of, dataset_name
+from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
+from headstart.settings.command import command
 from headstart.support import files
 
 
 def compare(config: CompareConfig) -> Path:
     """Prints three tables and a sentence, writes them as JSON, as a picture and as a page; returns the JSON file."""
-    folder = config.runs or RUNS_FOLDER / dataset_name(data_of(config))
-    runs = ranked(list_runs(folder))
-    if not runs:
-        raise RunError(f"{folder} holds no finished run: train one with make train-head or make finetune.")
-    compared = comparison.compare(runs)
     cache, images = page.sources(config)
+    name = name_of(config.data) if config.data else cache and data_set_of(cache)
+    folder = config.runs or RUNS_FOLDER / (name or data_of(config))
+    runs, left_out = of_one_data_set(list_runs(folder), config.data or (cache.manifest.source if cache else None))
+    if not runs:
+        way_on = f"Train one with: {command('train-head', config.data, config.cache)}" if config.data else ""
+        raise RunError(f"{folder} holds no finished run. {way_on}".rstrip())
+    print("".join(f"{sentence}\n" for sentence in left_out), end="")
+    runs = ranked(runs)
+    compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if cache and (warning := warning_of_copies(cache)):
         print(warning)

@@ -1,15 +1,16 @@
 """A run folder: settings, figures, predictions, pictures. Every kind of training ends here.
 
-    run.py          a finished run: its figures, the runs of a data set, their order
-    title.py        what a run is, in a few words: kind, widths, learning rate, views
-    folder.py       the folder of a run: its name, and writing its files
-    predictions.py  the predicted classes of a split
-    figures.py      from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
-    calibration.py  temperature and calibration error
-    history.py      the epochs of a training
-    event_files.py  the same for TensorBoard
-    pictures.py     charts of runs: curves.png, confusion.png, compare.png
-    drawing.py      the style of all charts; PNG files and SVG text
+    run.py           a finished run: its figures, the runs of a data set, their order
+    title.py         what a run is, in a few words: kind, widths, learning rate, views
+    one_data_set.py  which runs may be compared with each other
+    folder.py        the folder of a run: its name, and writing its files
+    predictions.py   the predicted classes of a split
+    figures.py       from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
+    calibration.py   temperature and calibration error
+    history.py       the epochs of a training
+    event_files.py   the same for TensorBoard
+    pictures.py      charts of runs: curves.png, confusion.png, compare.png
+    drawing.py       the style of all charts; PNG files and SVG text
 
 Loads without torch; never imports a net, a cache or a training.
 """

@@ -41,10 +41,13 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
     return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a run before the training, so that its result can be saved."""
+def check_folder(folder: Path) -> None:
+    """A RunError before the training if the folder of a run cannot be made. A new one is removed: training may fail."""
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            folder.rmdir()
     except OSError as error:
         message = f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
         raise RunError(message) from None

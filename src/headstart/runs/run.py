@@ -72,6 +72,11 @@ class Run:
         return self.folder.name
 
     @property
+    def data(self) -> str | None:
+        """The data set that it learned from, as far as it says so."""
+        return self.metrics.get("data_source") or self.metrics.get("data_root")
+
+    @property
     def is_frozen(self) -> bool:
         """Whether it learned from cached features of a frozen backbone."""
         return self.kind != "finetune"

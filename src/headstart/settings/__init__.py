@@ -10,6 +10,7 @@ It loads nothing slow: `--help` must respond at once.
     finetune.py     fine-tuning
     runs.py         compare, predict, export
     benchmark.py    the benchmark
+    command.py      commands in messages, with the user's data and flags
     from_python.py  arguments of Python functions → settings
     signatures.py   signature and help of such functions, from the settings
     wording.py      messages about flags, as Python says them
@@ -18,9 +19,18 @@ Imports nothing of the package but `errors`, and no numpy, torch, h5py. Unlike t
 since nearly every module needs one of them.
 """
 
-from headstart.settings.base import PLACES, RUNS_FOLDER, cache_path, data_of, dataset_name, require, run_of
+from headstart.settings.base import (
+    FEATURES_FOLDER,
+    PLACES,
+    RUNS_FOLDER,
+    data_of,
+    dataset_name,
+    holder,
+    require,
+    run_of,
+)
 from headstart.settings.benchmark import BenchmarkConfig
-from headstart.settings.extract import ExtractConfig, InspectConfig, PrepareConfig
+from headstart.settings.extract import DEFAULTS, ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 from headstart.settings.listing import DataCheckConfig, Listing, check_path
@@ -28,6 +38,8 @@ from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, Vie
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
 
 __all__ = [
+    "DEFAULTS",
+    "FEATURES_FOLDER",
     "PLACES",
     "RUNS_FOLDER",
     "BenchmarkConfig",
@@ -49,10 +61,10 @@ __all__ = [
     "ViewKind",
     "ViewSplits",
     "Views",
-    "cache_path",
     "check_path",
     "data_of",
     "dataset_name",
+    "holder",
     "require",
     "run_of",
 ]

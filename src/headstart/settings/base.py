@@ -4,7 +4,8 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from headstart.errors import SettingsError
 from headstart.settings.ranges import Device
@@ -12,6 +13,8 @@ from headstart.settings.ranges import Device
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
+PATTERN = frozenset("*?[{")
+"""Characters of a name that stands for several archives or lists."""
 
 PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memory_gb", "tensorboard"]) | frozenset(
     ["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
@@ -44,11 +47,15 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if get_origin(field.type) is Literal:  # Python code may pass any word
-                words = get_args(field.type)
+            value, declared = getattr(self, field.name), field.type
+            if get_origin(declared) in (Union, UnionType) and type(None) in get_args(declared):
+                if value is None:
+                    continue
+                declared = next(part for part in get_args(declared) if part is not type(None))
+            if get_origin(declared) is Literal:  # Python code may pass any word
+                words = get_args(declared)
                 require(self, field.name, value in words, f"one of {', '.join(words)}")
-            for allowed in getattr(field.type, "__metadata__", ()):
+            for allowed in getattr(declared, "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
 
 
@@ -96,14 +103,21 @@ def dataset_name(data: str) -> str:
     Several archives or lists (`shards/train-{000..099}.tar`) are named after the folder that holds them.
     """
     path = Path(os.path.abspath(data))
-    if path.suffix in (".tar", *LIST_SUFFIXES) and set(data) & set("*?[{"):
-        return next((folder.name for folder in path.parents if not set(str(folder)) & set("*?[{")), "") or "shards"
+    if _is_pattern(data):
+        return next(folder for folder in path.parents if not set(str(folder)) & PATTERN).name or "shards"
     return path.stem if path.suffix.lower() in (".tar", *LIST_SUFFIXES) else path.name
 
 
-def cache_path(config: Any) -> Path:
-    """The cache to read or write; a SettingsError if neither it nor a data set is named."""
-    return Path(config.cache or FEATURES_FOLDER / f"{dataset_name(data_of(config))}.h5")
+def holder(data: str) -> Path:
+    """The folder that holds a data set, which for several archives is the parent of the folder that names them."""
+    path = Path(os.path.abspath(data))
+    if _is_pattern(data):
+        return next(folder for folder in path.parents if not set(str(folder)) & PATTERN).parent
+    return path.parent
+
+
+def _is_pattern(data: str) -> bool:
+    return Path(data).suffix in (".tar", *LIST_SUFFIXES) and bool(set(data) & PATTERN)
 
 
 def run_of(config: Any) -> Path:

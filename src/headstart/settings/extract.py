@@ -1,12 +1,25 @@
 """Settings of the programs that prepare data, extract features and inspect a cache."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from headstart.settings.base import CachedConfig, Config
 from headstart.settings.listing import ImagesConfig
 from headstart.settings.ranges import Compile, Count, ImagePx, Precision, Range, Seed, Share, ViewKind, ViewSplits
+
+DEFAULTS: Mapping[str, Any] = {
+    "weights": "IMAGENET1K_V1",
+    "image_px": 224,
+    "resize": "crop",
+    "reduced_decode": False,
+    "storage": "float16",
+    "view_kind": "crop-flip",
+    "seed": 0,
+}
+"""Settings of extract that a cache keeps: left out, they are those of the cache, or these where there is none yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,37 +34,45 @@ class PrepareConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig(ImagesConfig):
-    """Run every image through a frozen ResNet50, once, and keep its 2048 features."""
+    """Run every image through a frozen ResNet50, once, and keep its 2048 features.
+
+    Settings that are left out are those that the cache was made with; where there is none yet, those of `DEFAULTS`.
+    """
 
     cache: Path | None = None
     """The HDF5 file; by default data/features/<name of the data>.h5."""
-    weights: str = "IMAGENET1K_V1"
-    """IMAGENET1K_V1, IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth or .safetensors file."""
-    image_px: ImagePx = 224
-    """Side of the square that the backbone sees, in pixels, at least 32."""
-    resize: Literal["crop", "squash"] = "crop"
-    """crop: shorter side to image_px * 256 / 224, then the centre; squash: the whole picture, proportions lost."""
-    reduced_decode: bool = False
+    weights: str | None = None
+    """IMAGENET1K_V1, IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth or .safetensors file; by default
+    those of the cache, IMAGENET1K_V1 for a new one."""
+    image_px: ImagePx | None = None
+    """Side of the square that the backbone sees, in pixels, at least 32; by default that of the cache, 224 for a new
+    one."""
+    resize: Literal["crop", "squash"] | None = None
+    """crop: shorter side to image_px * 256 / 224, then the centre; squash: the whole picture, proportions lost. By
+    default that of the cache, crop for a new one."""
+    reduced_decode: bool | None = None
     """Decode JPEG files at 1/2, 1/4 or 1/8 where that is still twice the size needed: faster for large photos, but
-    another filter, and so other features."""
+    another filter, and so other features. By default as the cache, no for a new one."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: the fastest that does not change the features, checked on
     your images."""
     compile: Compile = "auto"
     """torch.compile; auto: when extraction takes so long that it saves more time than compiling costs."""
-    storage: Literal["float16", "float32"] = "float16"
-    """Type of the stored features: 4 KiB or 8 KiB an image."""
+    storage: Literal["float16", "float32"] | None = None
+    """Type of the stored features: 4 KiB or 8 KiB an image; by default that of the cache, float16 for a new one."""
     batch_size: Count = 32
     """Images in one forward pass."""
     views: Annotated[int, Range("between 0 and 1,000", lambda value: 0 <= value <= 1000)] = 0
     """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept, except
     with --overwrite."""
-    view_kind: ViewKind = "crop-flip"
-    """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter."""
+    view_kind: ViewKind | None = None
+    """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter. By default
+    that of the cache, crop-flip for its first views."""
     view_splits: ViewSplits = "train"
     """Which images get augmented views: those that heads learn from, or all, for predictions averaged over views."""
-    seed: Seed = 0
-    """Seed of the splits (where the data has none), of random weights and of the views."""
+    seed: Seed | None = None
+    """Seed of the splits (where the data has none), of random weights and of the views; by default that of the cache,
+    0 for a new one."""
     max_unreadable: Share = 0.01
     """Fraction of unreadable images above which the exit code is 1; the cache is kept. Up to 3 images, if they are at
     most a tenth, are no failure either; 0 allows none."""
@@ -61,6 +82,12 @@ class ExtractConfig(ImagesConfig):
     """Read every file to see whether it changed; by default its size and time of change tell."""
     prune: bool = False
     """Accept that many finished rows are gone from the data, or that it is another folder with other images."""
+
+    def completed(self, stored: Mapping[str, Any] | None = None) -> Any:
+        """The same with the settings that were left out: those in `stored`, else the defaults; none of them is None."""
+        values = {**DEFAULTS, **(stored or {})}
+        left_out = {name: value for name, value in values.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **left_out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,11 @@
 """Settings that say which data set is read, and what its folders and columns mean."""
 
+import dataclasses
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from headstart.settings.base import ComputeConfig, Config, data_of, dataset_name
 from headstart.settings.ranges import CountOrZero, Seed, Share
@@ -27,6 +30,26 @@ class Listing(Config):
     """Which files are the images, such as jpg, where masks or copies of another kind lie beside them; default: all."""
     max_missing: Share = 0.0
     """Fraction of a list's files that may be missing; such lines are left out."""
+
+    def listing(self) -> dict[str, Any]:
+        """What was said of the data: these settings where they differ from their defaults, to be kept as JSON."""
+        names = [field.name for field in dataclasses.fields(Listing) if field.name != "config"]
+        values = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Listing, name)}
+        return {name: _plain(value) for name, value in values.items()}
+
+    def with_listing(self, kept: Mapping[str, Any]) -> Self:
+        """The same with what was said of the data before, where nothing else is said now."""
+        said = self.listing()
+        types = {"root": Path, "suffixes": tuple}
+        return dataclasses.replace(
+            self, **{name: types.get(name, lambda value: value)(kept[name]) for name in kept.keys() - said.keys()}
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return os.path.abspath(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)

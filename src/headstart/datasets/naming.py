@@ -1,0 +1,107 @@
+"""The name under which the features and runs of a data set are kept: its folder's, unless another data set has it.
+
+Read are only the attributes of a cache, and the metrics.json of a run.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+
+from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
+from headstart.settings.base import LIST_SUFFIXES
+
+Owner = Literal["same", "other", "gone", "unknown"]
+"""Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
+
+
+def name_of(data: str, name: str | None = None) -> str:
+    """The name of a data set: `photos`, or where another one has that name here, `holidays-photos`, after its parent.
+
+    A data set keeps the name that its features or runs have. Where the one that has the name is no longer in its
+    place, it may have been moved to this one: whoever reads or writes the features decides. `name` is what it has been
+    called before, if not after its folder.
+    """
+    owners = {candidate: _owner(candidate, data) for candidate in _candidates(data, name or dataset_name(data))}
+    kept = [candidate for candidate, owner in owners.items() if owner == "same"]
+    return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
+
+
+def owner_of_cache(path: Path, data: str) -> Owner:
+    """Whose features a file holds; unknown if there is no such file, or it cannot be read as a cache."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            source, root = file.attrs.get("data_source"), str(file.attrs["data_root"])
+    except (OSError, KeyError):
+        return "unknown"
+    return _compare(str(source or ""), root, data)
+
+
+def listing_kept(data: str) -> dict[str, Any]:
+    """What was said of a data set when its features were extracted, for programs that read its images."""
+    try:
+        with h5py.File(FEATURES_FOLDER / f"{name_of(data)}.h5", "r", locking=False) as file:
+            return dict(json.loads(file.attrs.get("listing", "{}")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:
+    """Whose run this is, by what its metrics.json says; unknown if it does not say it."""
+    root = metrics.get("data_root")
+    return _compare(str(metrics.get("data_source", "")), str(root), data) if root else "unknown"
+
+
+def _candidates(data: str, name: str) -> Iterator[str]:
+    """The names that a data set may have, the shortest first."""
+    folder = holder(data)
+    yield name
+    for parent in (folder, *folder.parents):
+        if parent.name:
+            name = f"{parent.name}-{name}"
+            yield name
+    yield f"{name}-{blake2b(os.fsencode(os.path.abspath(data)), digest_size=4).hexdigest()}"
+
+
+def _owner(name: str, data: str) -> Owner:
+    """Whose name this is; features decide before runs."""
+    owner = owner_of_cache(FEATURES_FOLDER / f"{name}.h5", data)
+    return owner if owner != "unknown" else _owner_of_runs(RUNS_FOLDER / name, data)
+
+
+def _owner_of_runs(folder: Path, data: str) -> Owner:
+    for path in sorted(folder.glob("*/metrics.json")):
+        try:
+            owner = owner_of_run(json.loads(path.read_text(encoding="utf-8")), data)
+        except (OSError, ValueError, AttributeError):
+            continue
+        if owner != "unknown":
+            return owner
+    return "unknown"
+
+
+def _compare(source: str, root: str, data: str) -> Owner:
+    """By what was given as the data set, or without that by the folder of the images."""
+    if not source:
+        return _owner_by_root(root, data)
+    if os.path.realpath(source) == os.path.realpath(data):
+        return "same"
+    return "other" if is_there(source) or (set(source) & set("*?[{") and is_there(root)) else "gone"
+
+
+def _owner_by_root(root: str, data: str) -> Owner:
+    """By the folder of the images alone: a list, or a pattern, lies in it or above it."""
+    here, there = Path(os.path.realpath(data)), Path(os.path.realpath(root))
+    is_folder = here.suffix.lower() not in (".tar", *LIST_SUFFIXES) or here.is_dir()
+    if here == there or (not is_folder and there.is_relative_to(os.path.realpath(holder(data)))):
+        return "same"
+    return "other" if is_there(there) else "gone"
+
+
+def is_there(place: str | Path) -> bool:
+    """Whether a data set is still where it was."""
+    return os.path.exists(place)

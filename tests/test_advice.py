@@ -1,0 +1,143 @@
+"""Every command in a message works as it stands, and none loses a finished row or a trained run.
+
+Each is given to a shell, which starts the real make; the programs that make calls are then run in this process.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.caches import make_cache
+from helpers.clones import calls_of, ready_clone
+from helpers.extraction import flip
+from helpers.features import TRAIN
+from helpers.pictures import picture
+from helpers.processes import ran, run
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE
+
+SMALL = ("--weights", "random", "--image-px", "32", "--compile", "off", "--precision", "fp32", "--workers", "1")
+NAME = "my $photos"
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """Two folders of one name, of which the first is extracted and trained on."""
+    ready_clone(tmp_path)
+    for parent, first in (("a", 0), ("b", 500)):
+        for number in range(12):
+            split = ("train", "train", "val", "test")[number // 2 % 4]
+            folder = tmp_path / parent / NAME / split / ("cat", "dog")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            picture(first + number).save(folder / f"{number}.png")
+    ran("extract", "--data", f"a/{NAME}", *SMALL, cwd=tmp_path)
+    ran("train_head", "--data", f"a/{NAME}", "--epochs", "1", cwd=tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_lost(clone):
+    """After the test every row is there that was finished before it, and every run is as it was."""
+    path = clone / f"data/features/{NAME}.h5"
+    cache, runs = FeatureCache(path), files_of(clone / "data/runs")
+    before = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
+    yield
+    cache = FeatureCache(path)
+    after = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
+    assert after.items() >= before.items()
+    assert files_of(clone / "data/runs").items() >= runs.items()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*.pth")}
+
+
+def follow(said: str, clone: Path, lines: int = 1) -> str:
+    """Does what a message says; returns what the programs print."""
+    commands = re.findall(r"make [a-z-]+(?: [A-Z_]+=(?:'[^']*'|[^\s';]+)+)+", said)
+    assert len(commands) == lines, said
+    calls = [call for command in commands for call in calls_of(command, clone)]
+    return "".join(ran(program, *flags, cwd=clone).out for program, flags in calls)
+
+
+def refused(clone: Path, program: str, *flags: object) -> str:
+    result = run(program, *flags, cwd=clone)
+    assert result.code == 2, result.out
+    return result.err
+
+
+def test_other_settings_go_into_another_file_with_the_rest_of_the_settings(clone):
+    said = refused(clone, "extract", "--data", f"a/{NAME}", "--image-px", 48)
+    assert "12 of 12 images" in follow(said, clone)
+    made = FeatureCache(clone / f"data/features/{NAME}-48px.h5").recipe
+    assert (made.image_px, made.weights) == (48, "random")
+
+
+def test_the_same_command_without_flags_goes_on_with_the_settings_of_the_cache(clone):
+    (call,) = calls_of(f"make extract DATA='a/{NAME}'", clone)
+    said = ran(call[0], *call[1], cwd=clone).out
+    assert "goes on with the settings that it was made with: --weights random --image-px 32" in said
+    assert "Up to date" in said
+
+
+def test_a_data_set_that_is_not_extracted_yet(clone):
+    said = refused(clone, "train_head", "--data", f"b/{NAME}")
+    (command,) = re.findall("make .*", said)
+    follow(f"{command} EXTRACT_ARGS='{' '.join(SMALL)}'", clone)  # the default weights would need a network
+    assert "/b/" in FeatureCache(clone / f"data/features/b-{NAME}.h5").manifest.source
+    ran("train_head", "--data", f"b/{NAME}", "--epochs", "1", cwd=clone)
+    assert len(list(clone.glob("data/runs/*/head-*"))) == 2
+
+
+def test_views_that_are_missing(clone):
+    follow(refused(clone, "train_head", "--data", f"a/{NAME}", "--views", 1), clone)
+    follow(refused(clone, "train_head", "--data", f"a/{NAME}", "--tta", 1), clone)
+    assert FeatureCache(clone / f"data/features/{NAME}.h5").augmented[0].status.all()
+
+
+def test_a_damaged_row(clone):
+    path = clone / f"data/features/{NAME}.h5"
+    before = FeatureCache(path).read()
+    flip(path, int(FeatureCache(path).rows("train")[0]))
+    follow(refused(clone, "train_head", "--data", f"a/{NAME}", "--epochs", 2), clone)
+    assert np.array_equal(FeatureCache(path).read(), before)
+
+
+def test_rows_that_are_pending(clone):
+    make_cache(clone / "begun.h5", [0, 1], [TRAIN] * 2, pending=(1,), root=clone / "b" / NAME)
+    said = ran("inspect_cache", "--cache", "begun.h5", "--sample", 0, cwd=clone).out
+    assert "make" not in said
+    said = ran("train_head", "--cache", "begun.h5", "--epochs", 1, cwd=clone).out
+    assert f"Go on with: make extract DATA='b/{NAME}' CACHE=begun.h5" in said
+
+
+def test_images_that_are_gone_are_not_thrown_out_by_the_way_on(clone):
+    for number in (0, 2, 8):
+        (clone / "a" / NAME / "train/cat" / f"{number}.png").rename(clone / f"{number}.png")
+    said = refused(clone, "extract", "--data", f"a/{NAME}")
+    (command,) = re.findall("make [^;]*", said)
+    follow(f"{command} EXTRACT_ARGS='{' '.join(SMALL)}'", clone)
+    assert len(FeatureCache(clone / f"data/features/{NAME}-new.h5")) == 9
+
+
+def test_a_comparison_without_a_fine_tuned_run(clone):
+    said = ran("compare", "--data", f"a/{NAME}", cwd=clone).out
+    (command,) = re.findall("make finetune .*", said)
+    ((program, flags),) = calls_of(command, clone)
+    assert (program, flags) == ("finetune", [f"--data=a/{NAME}", "--weights", "random", "--image-px", "32"])
+
+
+def test_a_comparison_without_any_run(clone):
+    said = refused(clone, "compare", "--data", f"b/{NAME}")
+    (command,) = re.findall("make train-head .*", said)
+    assert [program for program, _ in calls_of(command, clone)] == ["extract", "train_head"]
+
+
+def test_a_training_that_fails_leaves_no_folder(clone):
+    before = set((clone / "data/runs").rglob("*"))
+    refused(clone, "train_head", "--data", f"a/{NAME}", "--lr", 1e30)
+    refused(clone, "sweep", "--data", f"a/{NAME}", "--hidden", 8, "--lr", 1e30, "--seed", 0, "--epochs", 1)
+    refused(clone, "learning_curve", "--data", f"a/{NAME}", "--lr", 1e30)
+    assert set((clone / "data/runs").rglob("*")) == before
