@@ -41,12 +41,16 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a run before the training, so that its result can be saved."""
+    """Makes the folder of a run before the training, so that its result can be saved; says where a new one is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
     except OSError as error:
+        if folder.is_dir():
+            return
         message = f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
         raise RunError(message) from None
+    if not folder.is_absolute():
+        print(f"New folder of the run: {folder.absolute()}")
 
 
 def save(

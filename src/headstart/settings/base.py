@@ -16,6 +16,9 @@ PLACES = frozenset({"config", "data", "cache", "run", "device", "workers", "memo
 """Settings that only say where files are and where to compute: they are not part of a run's identity. `memory_gb` can
 change the order of the rows in an epoch, but less free memory does not make another run."""
 
+TEXT_PATHS = frozenset({"data", "images", "weights"})
+"""Settings that are text but may be paths."""
+
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
     """Raises a SettingsError that names the flag, its value and what was expected, unless the condition holds."""
@@ -33,6 +36,8 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, Path) or (field.name in TEXT_PATHS and isinstance(value, str)):
+                object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))  # ~ is the home folder
             if get_origin(field.type) is Literal:  # Python code may pass any word
                 words = get_args(field.type)
                 require(self, field.name, value in words, f"one of {', '.join(words)}")
