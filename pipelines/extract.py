@@ -1,7 +1,7 @@
 """Images → one pass through a frozen ResNet50 → features in one HDF5 file."""
 
 from headstart import cli
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, cache_path
 
 
 def main(config: ExtractConfig) -> int:
@@ -18,5 +18,14 @@ def main(config: ExtractConfig) -> int:
     return report.unreadable().report(len(report.cache), config.max_unreadable)
 
 
+def way_on(config: ExtractConfig) -> str:
+    """What a pass that was stopped has left, and how to go on."""
+    cache = cache_path(config)
+    if not any(file.exists() for file in (cache, cache.with_name(cache.name + ".growing"))):
+        return "No image was finished: the same command starts again."
+    command = "the same command without --overwrite" if config.overwrite else "the same command"
+    return f"Finished images are kept: {command} goes on where it was."
+
+
 if __name__ == "__main__":
-    cli.run(main, ExtractConfig, "Finished images are kept: the same command goes on where it was.")
+    cli.run(main, ExtractConfig, way_on)

@@ -14,4 +14,4 @@ def main(config: FinetuneConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, FinetuneConfig, "Finished epochs are kept: the same command goes on after them.")
+    cli.run(main, FinetuneConfig, "Epochs that were finished are kept: the same command goes on after them.")

@@ -13,4 +13,4 @@ def main(config: PredictConfig) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, PredictConfig, "Finished lines are kept: the same command goes on after them.")
+    cli.run(main, PredictConfig, "Lines that were finished are kept: the same command goes on after them.")

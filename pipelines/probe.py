@@ -12,4 +12,4 @@ def main(config: ProbeConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, ProbeConfig, "Finished methods are saved: the same command goes on with the next.")
+    cli.run(main, ProbeConfig, "Methods that were finished are saved: the same command goes on with the next.")

@@ -64,6 +64,10 @@ def test_ctrl_c_stops_with_code_130_and_says_how_to_go_on(run):
     code, out, err = run(main, on_interrupt="The same command goes on.")
     assert (code, out, err) == (130, "", "\nStopped. The same command goes on.\n")
     assert run(main) == (130, "", "\nStopped.\n")
+    assert (
+        run(main, "--data", "pets", on_interrupt=lambda config: f"{config.data} is kept.")[2]
+        == "\nStopped. pets is kept.\n"
+    )
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, None), (0, 0), (1, 1)])
@@ -137,3 +141,63 @@ def test_a_warning_about_the_data_loads_nothing_heavy():
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from headstart import cli
+from headstart.settings import CompareConfig
+
+def main(config):
+    for number in range(10_000):
+        print("line", number, flush=number % 100 == 0)
+        print("progress", file=sys.stderr)
+    Path(config.data).write_text("finished")
+    print("end")
+    return 1
+
+cli.run(main, CompareConfig)
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("pipe", ["| head -2", "2>&1 | head -2", "| true", "2>&1 | true"])
+def test_a_reader_that_has_enough_ends_no_program_and_sees_no_traceback(tmp_path, flags, pipe):
+    """`make train-head | head` still saves its run; the exit code is the program's own."""
+    script, out = tmp_path / "program.py", tmp_path / "out"
+    script.write_text(WRITER)
+    command = f"{sys.executable} {' '.join(flags)} {script} --data {out} {pipe}; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert out.read_text() == "finished"
+    assert done.stdout.splitlines()[-1] == "1"
+    assert set(done.stderr.split()) <= {"progress"}
+    assert "Traceback" not in done.stdout
+
+
+SPEAKER = r"""
+from headstart import cli
+from headstart.errors import DataError
+from headstart.settings import CompareConfig
+
+def main(config):
+    print("\u732b: 3 caf\udce9")
+    raise DataError("No image in \u732b\u2026")
+
+cli.run(main, CompareConfig)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_characters_that_the_output_cannot_hold_are_replaced(tmp_path, encoding):
+    """Bytes of file names that are not UTF-8 stay as they are."""
+    script = tmp_path / "program.py"
+    script.write_text(SPEAKER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True)
+    cat = "\u732b" if encoding == "utf-8" else "\\u732b"
+    assert done.returncode == 2
+    assert done.stdout == f"{cat}: 3 caf".encode() + b"\xe9\n"
+    assert done.stderr.startswith(f"No image in {cat}".encode())
+    assert b"Traceback" not in done.stderr

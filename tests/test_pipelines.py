@@ -26,6 +26,7 @@ from torchvision.models import resnet50
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
+from headstart.extraction import updating
 from headstart.heads import training
 from headstart.support.quantities import duration
 
@@ -502,7 +503,9 @@ def test_a_probe_leaves_all_that_it_tried_and_says_what_it_chose(story, kind, na
 def test_methods_of_a_probe_that_are_there_are_reported_and_the_others_follow(story, copied):
     there = story.folder("ridge").relative_to(story.cwd)
     shutil.copytree(story.cwd / there, copied / there)
-    *_, reported, _, done = ran("probe", "--data", "photos", "--methods", "ridge", "knn", cwd=copied).out.splitlines()
+    *_, reported, _, _, done = ran(
+        "probe", "--data", "photos", "--methods", "ridge", "knn", cwd=copied
+    ).out.splitlines()
     assert reported.startswith(f"{there} is there already: test accuracy")
     assert done.startswith("data/runs/photos/knn-")
     assert "is there already" not in done
@@ -643,12 +646,13 @@ def test_a_run_that_was_killed_before_its_end_is_trained_again(copied):
 @pytest.mark.parametrize(("limit", "code"), [("0.01", 1), ("0.2", 0)])
 def test_more_unreadable_images_than_accepted_are_exit_code_1_and_the_cache_is_kept(tmp_path, limit, code):
     root = photos(tmp_path / "photos", train=4, val=1, test=1)
-    (root / "train/dog/2.png").write_bytes(b"not a picture")
+    for number in (1, 2):
+        (root / f"train/dog/{number}.png").write_bytes(b"not a picture")
     result = run("extract", "--data", "photos", *EXTRACT, "--max-unreadable", limit, cwd=tmp_path)
     assert result.code == code
     assert "unreadable: train/dog/2.png: not an image" in result.out
     status = FeatureCache(tmp_path / "data/features/photos.h5").status.tolist()
-    assert (status.count(DONE), status.count(UNREADABLE)) == (11, 1)
+    assert (status.count(DONE), status.count(UNREADABLE)) == (10, 2)
 
 
 # --- what a person gets wrong ---
@@ -805,6 +809,34 @@ def test_another_recipe_is_refused_with_the_difference_in_words(copied):
     assert result.code == 2
     assert "image_px: the cache has 32, this run asks for 48" in result.err
     assert "--overwrite" in result.err
+
+
+@pytest.mark.parametrize(
+    ("begun", "flags", "words"),
+    [
+        (False, (), "No image was finished: the same command starts again."),
+        (True, (), "Finished images are kept: the same command goes on where it was."),
+        (
+            True,
+            ("--overwrite",),
+            "Finished images are kept: the same command without --overwrite goes on where it was.",
+        ),
+    ],
+)
+def test_ctrl_c_says_what_is_kept_of_a_pass(copied, monkeypatch, begun, flags, words):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    if not begun:
+        shutil.rmtree(copied / "data/features")
+    monkeypatch.setattr(updating, "bring_up_to_date", interrupted)
+    result = run("extract", "--data", "photos", *EXTRACT, *flags, cwd=copied)
+    assert (result.code, result.err) == (130, f"\nStopped. {words}\n")
+
+
+def test_programs_say_where_a_folder_is_that_they_make_where_one_stands(story):
+    assert f"New cache: {story.cache}" in story.said["extract"]
+    assert f"New folder of the run: {story.folder('head')}" in story.said["train_head"]
 
 
 def test_ctrl_c_stops_with_a_word_on_how_to_go_on(copied, monkeypatch):

@@ -9,13 +9,14 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from io import StringIO, TextIOWrapper
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
 from headstart.settings.command import as_flag
+from headstart.support import output
 
 SPIN_COUNT = "10000"
 """Checks that a thread makes while it waits for others, before it sleeps: some 100 µs. OpenMP's own value makes threads
@@ -44,20 +45,27 @@ PROGRAMS: dict[str, type] = {
 """The tables of a TOML file, each with the settings of its program."""
 
 
-def run(main: Callable[[Config], int | None], config_type: type[Config], on_interrupt: str = "") -> None:
+def run(
+    main: Callable[[Config], int | None],
+    config_type: type[Config],
+    on_interrupt: str | Callable[[Config], str] = "",
+) -> None:
     """Runs a program and exits: 0 or what `main` returns, 2 for a user's error, 130 after Ctrl-C.
 
-    After Ctrl-C it prints `on_interrupt`, which says how to go on.
+    After Ctrl-C it prints `on_interrupt`, which says how to go on; a function sees what is there by then.
     """
     _set_up_process()
+    config = None
     try:
-        sys.exit(main(parse(config_type, sys.argv[1:])))
+        config = parse(config_type, sys.argv[1:])
+        sys.exit(main(config))
     except HeadstartError as error:
         _print_error(error)
         sys.exit(2)
     except KeyboardInterrupt:
         if _rank() == "0":  # one of several processes is enough
-            print(f"\nStopped. {on_interrupt}".rstrip(), file=sys.stderr)
+            way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
+            print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(130)
 
 
@@ -80,9 +88,7 @@ def _set_up_process() -> None:
 
     A warning about the data is one line, printed by the first process only; Pillow's about metadata are not printed.
     """
-    for stream in (sys.stdout, sys.stderr):  # file names can hold any bytes
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+    output.prepare()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # we report a lost connection
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when torch loads
@@ -135,7 +141,7 @@ def read_toml(name: str, config_type: type) -> list[str]:
 
     `name` is one in pipelines/configs, or a path that ends in .toml; `config_type` is one of `PROGRAMS`.
     """
-    path = Path(name) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
+    path = Path(os.path.expanduser(name)) if name.endswith(".toml") else CONFIG_FOLDER / f"{name}.toml"
     if not path.is_file():
         known = sorted(file.stem for file in CONFIG_FOLDER.glob("*.toml"))
         raise SettingsError(

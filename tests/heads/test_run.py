@@ -54,7 +54,7 @@ def test_a_run_that_is_there_is_reported_and_one_that_is_not_is_not(config, caps
     run = saved(config)
     said = capsys.readouterr().out
     assert "held in memory" in said.splitlines()[0]
-    said = said.splitlines(keepends=True)[1]
+    said = said.splitlines(keepends=True)[-1]
     assert said.startswith(f"{run.folder}: test accuracy ")
     assert CachedRun.from_config("head", config).is_reported()
     assert capsys.readouterr().out == said.replace(": ", " is there already: ", 1)

@@ -52,6 +52,18 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(toml):
     assert (config.lr, config.dropout, config.epochs) == (0.125, 0.25, 10)
 
 
+def test_a_tilde_is_the_home_folder_in_every_path(toml, monkeypatch):
+    """On the command line (`--data=~/photos`, which no shell expands), in TOML files and in Python."""
+    monkeypatch.setenv("HOME", "/home/me")
+    flags = toml('data = "~/photos"\ncache = "~/a.h5"')
+    assert parse(ExtractConfig, flags).data == "/home/me/photos"
+    assert parse(ExtractConfig, [*flags, "--data=~/pets", "--weights", "~/w.pth"]).data == "/home/me/pets"
+    assert parse(ExtractConfig, flags).cache == Path("/home/me/a.h5")
+    assert CompareConfig(runs=Path("~/runs")).runs == Path("/home/me/runs")
+    assert FinetuneConfig(weights="~/w.pth", init_head=Path("~/run")).weights == "/home/me/w.pth"
+    assert ExtractConfig(data="photos/~/x~").data == "photos/~/x~"
+
+
 def test_a_programs_own_table_wins_over_shared_keys_wherever_it_stands(toml):
     flags = toml("epochs = 3\nlr = 0.5\n[head]\nepochs = 7\n[finetune]\nepochs = 9")
     assert parse(HeadConfig, flags).epochs == 7

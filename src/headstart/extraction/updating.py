@@ -137,6 +137,8 @@ class _Update:
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> Report:
+        if not self.path.exists() and not self.path.is_absolute():
+            print(f"New cache: {self.path.absolute()}")
         print(describe_data(self.manifest))
         views = self._views(None)
         _say_size(views, self.asked.recipe, "")

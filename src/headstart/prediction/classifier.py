@@ -19,7 +19,7 @@ from headstart.images.decoding import Transform
 from headstart.images.loading import Batch, TransformsOf, batches, default_workers, stream
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
-from headstart.settings import PredictConfig
+from headstart.settings import PredictConfig, run_of
 from headstart.settings.wording import in_python
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
@@ -87,8 +87,8 @@ class Classifier(nn.Module):
             SettingsError: a word is none of these, or there is no such device or no compiler.
         """
         settings: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
-        PredictConfig(**settings)  # refuses other words
-        return cls(parts_of(open_run(Path(run)), weights, pick_device(device), precision, compile))
+        config = PredictConfig(run=Path(run), weights=weights, **settings)  # refuses other words
+        return cls(parts_of(open_run(run_of(config)), config.weights, pick_device(device), precision, compile))
 
     @property
     def device(self) -> torch.device:

@@ -42,7 +42,10 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def check_folder(folder: Path) -> None:
-    """A RunError before the training if the folder of a run cannot be made. A new one is removed: training may fail."""
+    """A RunError before the training if the folder of a run cannot be made; says where a new one will be.
+
+    A new one is removed again: training may fail.
+    """
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,8 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         message = f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
         raise RunError(message) from None
+    if is_new and not folder.is_absolute():
+        print(f"New folder of the run: {folder.absolute()}")
 
 
 def save(

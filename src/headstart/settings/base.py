@@ -23,6 +23,9 @@ PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memo
 are not part of a run's identity, which has the listed images themselves. `memory_gb` can change the order of the rows
 in an epoch, but less free memory does not make another run."""
 
+TEXT_PATHS = frozenset({"data", "images", "weights"})
+"""Settings that are text but may be paths."""
+
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
     """Raises a SettingsError that names the setting, its value and what was expected, unless the condition holds."""
@@ -48,6 +51,8 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, declared = getattr(self, field.name), field.type
+            if isinstance(value, Path) or (field.name in TEXT_PATHS and isinstance(value, str)):
+                object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))  # ~ is the home folder
             if get_origin(declared) in (Union, UnionType) and type(None) in get_args(declared):
                 if value is None:
                     continue
