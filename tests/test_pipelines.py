@@ -259,10 +259,11 @@ def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
     assert FeatureCache(story.cwd / "tuned.h5").recipe != FeatureCache(story.cache).recipe
 
 
-def test_compare_puts_all_runs_into_a_table_of_accuracies_one_of_costs_and_a_picture(story):
+def test_compare_puts_all_runs_into_a_table_of_titles_one_of_accuracies_one_of_costs_and_a_picture(story):
     lines = story.said["compare"].splitlines()
     for kind in TESTED:
-        accuracy, cost = [line for line in lines if line.startswith(story.folder(kind).name)]
+        name, accuracy, cost = [line for line in lines if line.startswith(story.folder(kind).name)]
+        assert story.metrics(kind)["title"] in name
         assert f"{story.metrics(kind)['test']['accuracy']:.3f} (" in accuracy
         assert duration(story.metrics(kind)["train_seconds"]) in cost
     assert str(Path("data/runs/photos/compare.png")) in story.said["compare"]
@@ -516,15 +517,18 @@ def test_a_learning_curve_has_a_row_for_every_part_and_seed_and_the_person_saw_t
     assert [(row["fraction"], row["seed"]) for row in rows] == [("0.5", "0"), ("0.5", "1"), ("1.0", "0"), ("1.0", "1")]
     assert rows[-1]["train_images"] == "11"
     said = story.said["learning_curve"].splitlines()
-    assert "train images" in said[-4]
-    assert said[-2].split()[0] == "11"
-    assert said[-1].endswith("learning_curve.png")
+    assert "train images" in said[-5]
+    assert said[-3].split()[0] == "11"
+    assert said[-2].endswith("learning_curve.png")
+    assert "from 6 to 11 training images" in said[-1]
 
 
 def test_a_curve_that_is_there_shows_the_same_figures_again(story):
     again = ran("learning_curve", "--data", "photos", *CURVE, cwd=story.cwd).out.splitlines()
-    assert again[-4:-1] == story.said["learning_curve"].splitlines()[-4:-1]
-    assert again[-1].endswith("is there already.")
+    before = story.said["learning_curve"].splitlines()
+    assert again[-5:-2] == before[-5:-2]
+    assert again[-2].endswith("is there already.")
+    assert again[-1] == before[-1]
 
 
 def test_a_curve_that_was_killed_before_its_end_is_computed_again(copied):

@@ -137,7 +137,7 @@ def test_every_section_is_there_and_filled_where_its_data_is(everything):
         "runs": "head-00000001",
         "time": "fine-tuned",
         "training": "best 0.600 in epoch 1",
-        "images": "One seed cannot tell: from 20 to 30 training images",
+        "images": "One seed cannot tell: from 20 to 30 training images,",
         "classes": "precision",
         "mistakes": "disagree on",
         "map": "20 test images",

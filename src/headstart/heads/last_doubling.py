@@ -30,7 +30,7 @@ def sentence(points: Sequence[Mapping[str, Any]]) -> str:
     half = min(fewer, key=lambda fraction: abs(math.log(2 * sizes[fraction] / max(sizes.values()))))
     gains = _gains(points, f"{split}_accuracy", half, max(sizes, key=lambda fraction: sizes[fraction]))
     name = {"test": "test", "val": "validation"}[split]
-    step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images"
+    step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images,"
     return _in_words(np.array(gains), f"{name} accuracy", step)
 
 
