@@ -1,7 +1,7 @@
 """Images → one pass through a frozen ResNet50 → features in one HDF5 file."""
 
 from headstart import cli
-from headstart.settings import ExtractConfig, cache_path
+from headstart.settings import ExtractConfig
 
 
 def main(config: ExtractConfig) -> int:
@@ -20,6 +20,8 @@ def main(config: ExtractConfig) -> int:
 
 def way_on(config: ExtractConfig) -> str:
     """What a pass that was stopped has left, and how to go on."""
+    from headstart.cache.finding import cache_path
+
     cache = cache_path(config)
     if not any(file.exists() for file in (cache, cache.with_name(cache.name + ".growing"))):
         return "No image was finished: the same command starts again."
