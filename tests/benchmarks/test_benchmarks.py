@@ -90,7 +90,7 @@ def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_ro
     config = ExtractConfig(weights="random", image_px=32, compile="off", device="cpu")
     extraction = passing.Extraction(manifest, config, tmp_path)
     assert extraction.recipe.precision == "bf16"
-    assert extraction.describe() == "ours: bf16, eager, as auto chooses for a pass over 1,000,000 images"
+    assert extraction.describe() == "ours: bf16, eager, as auto chooses for 1,000,000 images"
 
 
 def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path, make_photos):

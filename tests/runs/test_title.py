@@ -68,3 +68,9 @@ def test_weights_and_pixels_are_said_where_runs_differ_in_them():
     assert titles(runs) == ["head, IMAGENET1K_V2 weights", "head, mine.pth weights"]
     assert titles(runs[:1]) == ["head"]
     assert titles([runs[0], make_run("b", recipe={**recipes[0], "image_px": 64})]) == ["head, 224 px", "head, 64 px"]
+
+
+def test_the_backbone_is_said_where_runs_have_different_ones():
+    runs = [make_run("a", recipe={"backbone": name}) for name in ("resnet50", "convnext_tiny")]
+    assert titles(runs) == ["head, resnet50", "head, convnext_tiny"]
+    assert titles([runs[0], make_run("b", kind="finetune")]) == ["head", "fine-tuned"]

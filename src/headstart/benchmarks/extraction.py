@@ -44,7 +44,7 @@ class Extraction:
     def describe(self) -> str:
         """The precision of our backbone and who chose it, in a line."""
         auto = "auto" in (self.config.precision, self.config.compile)
-        chosen = f", as auto chooses for a pass over {LONG_PASS:,} images" if auto else ""
+        chosen = f", as auto chooses for {LONG_PASS:,} images" if auto else ""
         return f"ours: {self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
 
     def ours(self) -> float:

@@ -95,7 +95,7 @@ def warning_of_copies(cache: FeatureCache) -> str:
     if not copies:
         return ""
     which = f"{copies:,} of {len(test):,} test images {'is a copy' if copies == 1 else 'are copies'}"
-    return f"Warning: {which} of training images: the test accuracy is too high. make info lists them."
+    return f"Warning: {which} of training images: the test accuracy may be too high. make info lists them."
 
 
 def _as_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:

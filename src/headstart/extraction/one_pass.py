@@ -52,7 +52,7 @@ class PassReport:
         slowest = (
             "decoding sets the speed: more cores would help" if decode > forward else "the backbone sets the speed"
         )
-        return f"Time of each step, all at once: {shares}; {slowest}."
+        return f"Time of each step (they overlap): {shares}; {slowest}."
 
 
 def load_views(

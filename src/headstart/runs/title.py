@@ -14,7 +14,7 @@ FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer"}
 """By `train_from`; other parts of the net are named."""
 RESIZED = {"crop": "cropped images", "squash": "squashed images"}
 METHODS = {"seed": "the seed's method", "lp-ft": "starting from a head"}
-INPUTS = ("weights", "image_px", "resize")
+INPUTS = ("backbone", "weights", "image_px", "resize")
 """What a net starts from and sees: in titles where runs differ in it."""
 ALREADY_SAID = PLACES | frozenset(
     {"hidden", "lr", "backbone_lr", "train_from", "method", "init_head", "views", "tta", *INPUTS}

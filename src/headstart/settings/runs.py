@@ -33,7 +33,7 @@ class PredictConfig(ComputeConfig, RunConfig):
     """The CSV that is written; by default <run>/predict-<name of the images>.csv."""
     views: CountOrZero = 0
     """Test-time augmentation: predict the mean over the plain view and this many augmented ones, made like those that
-    the run learned from; with --cache, those in the cache. Every view of an image costs one more pass."""
+    the run learned from; with --cache, those in the cache. Every view of an image goes through the net once more."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: that of the run's features, or of the fine-tuned net's
     test."""
