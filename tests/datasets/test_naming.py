@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_link_and_a_way_round_lead_to_the_same_data_set():
     cached("photos", "a/photos")
     os.symlink("a", "c")
     assert name_of("c/photos") == name_of("b/../a/photos/.") == "photos"
+
+
+def test_a_data_set_that_was_moved_or_copied_as_a_whole_is_the_same():
+    for number in range(2):
+        Path(f"a/photos/{number:04}.png").write_bytes(b"1")
+        os.utime(f"a/photos/{number:04}.png", ns=(1, 1))
+    cached("photos", "a/photos")
+    shutil.copytree("a/photos", "c/photos")
+    assert name_of("c/photos") == "photos"
+    Path("c/photos/0001.png").write_bytes(b"2")
+    assert name_of("c/photos") == "c-photos"
 
 
 def test_a_data_set_that_is_gone_may_be_the_one_that_was_moved_here():

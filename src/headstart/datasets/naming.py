@@ -17,6 +17,9 @@ from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holde
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
 
+SAMPLE = 30
+"""Files that are looked at to see whether a data set was moved or copied."""
+
 
 def name_of(data: str, name: str | None = None) -> str:
     """The name of a data set: `photos`, or where another one has that name here, `holidays-photos`, after its parent.
@@ -34,10 +37,29 @@ def owner_of_cache(path: Path, data: str) -> Owner:
     """Whose features a file holds; unknown if there is no such file, or it cannot be read as a cache."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            source, root = file.attrs.get("data_source"), str(file.attrs["data_root"])
+            source, root = str(file.attrs.get("data_source", "")), str(file.attrs["data_root"])
+            owner = _compare(source, root, data)
+            return "same" if owner != "same" and _has_the_files(file, data) else owner
     except (OSError, KeyError):
         return "unknown"
-    return _compare(str(source or ""), root, data)
+
+
+def _has_the_files(cache: h5py.File, data: str) -> bool:
+    """Whether files of a cache, spread over all, are below the data as they were: it was moved or copied as a whole."""
+    root = data if os.path.isdir(data) else holder(data)
+    count = len(cache["paths"])
+    if not count:
+        return False
+    rows = sorted({number * (count - 1) // SAMPLE for number in range(SAMPLE + 1)})
+    columns = (cache[name][rows].tolist() for name in ("paths", "sizes", "mtimes_ns"))
+    try:
+        for path, size, mtime_ns in zip(*columns, strict=True):
+            status = os.stat(os.path.join(root, os.fsdecode(path)))
+            if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+                return False
+    except OSError:
+        return False
+    return True
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:

@@ -40,8 +40,9 @@ class Asked:
         self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
         self.kept = self.stored.settings() if self.stored else {}
         self.config = self.given.completed(self.kept)
-        same_weights = self.stored.recipe if self.stored and self.given.weights is None else None
-        self.recipe = recipe.from_config(self.config, same_weights)
+        made = self.stored.recipe if self.stored else None
+        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
+        self.recipe = recipe.from_config(self.config, made if keeps_weights else None)
         views = self.stored.augmentation if self.stored else None
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
