@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -110,6 +111,8 @@ def copied(story, tmp_path) -> Path:
     """Photos and cache of the story, to do something to."""
     shutil.copytree(story.cwd / "data/features", tmp_path / "data/features")
     shutil.copytree(story.cwd / "photos", tmp_path / "photos")
+    with h5py.File(tmp_path / "data/features/photos.h5", "r+") as file:  # as if it had been extracted here
+        file.attrs["data_root"] = file.attrs["data_source"] = str(tmp_path / "photos")
     return tmp_path
 
 

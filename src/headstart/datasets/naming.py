@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
 
@@ -18,7 +19,9 @@ Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
 
 SAMPLE = 30
-"""Files that are looked at to see whether a data set was moved or copied."""
+"""Files that are read to see whether a data set was moved."""
+DONE = 1
+"""State of a row in a cache whose features are there; `cache.layout` holds the format."""
 
 
 def name_of(data: str, name: str | None = None) -> str:
@@ -39,27 +42,22 @@ def owner_of_cache(path: Path, data: str) -> Owner:
         with h5py.File(path, "r", locking=False) as file:
             source, root = str(file.attrs.get("data_source", "")), str(file.attrs["data_root"])
             owner = _compare(source, root, data)
-            return "same" if owner != "same" and _has_the_files(file, data) else owner
+            return "same" if owner == "gone" and _was_moved(file, data) else owner
     except (OSError, KeyError):
         return "unknown"
 
 
-def _has_the_files(cache: h5py.File, data: str) -> bool:
-    """Whether files of a cache, spread over all, are below the data as they were: it was moved or copied as a whole."""
-    root = data if os.path.isdir(data) else holder(data)
-    count = len(cache["paths"])
-    if not count:
-        return False
-    rows = sorted({number * (count - 1) // SAMPLE for number in range(SAMPLE + 1)})
-    columns = (cache[name][rows].tolist() for name in ("paths", "sizes", "mtimes_ns"))
+def _was_moved(cache: h5py.File, data: str) -> bool:
+    """Whether finished images of a cache, spread over all, lie below the data with the bytes that they had."""
+    root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
+    rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
     try:
-        for path, size, mtime_ns in zip(*columns, strict=True):
-            status = os.stat(os.path.join(root, os.fsdecode(path)))
-            if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
-                return False
+        return len(rows) > 0 and all(
+            blake2b(Path(root, os.fsdecode(path)).read_bytes(), digest_size=16).digest() == bytes(digest)
+            for path, digest in zip(cache["paths"][rows], cache["digests"][rows], strict=True)
+        )
     except OSError:
         return False
-    return True
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,5 +148,5 @@ class Extractor:
 
     def _own_flags(self) -> list[str]:
         """The settings that are not the defaults, as flags."""
-        usual = {name: None for name, value in DEFAULTS.items() if getattr(self.config, name) == value}
+        usual: dict[str, Any] = {name: None for name, value in DEFAULTS.items() if getattr(self.config, name) == value}
         return given_flags(replace(self.config, **usual), leave_out=(*PLACES, "overwrite", "prune", "check_bytes"))
