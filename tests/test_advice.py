@@ -113,6 +113,13 @@ def test_rows_that_are_pending(clone):
     assert f"Go on with: make extract DATA='b/{NAME}' CACHE=begun.h5" in said
 
 
+def test_a_cache_of_another_data_set(clone):
+    said = refused(clone, "extract", "--data", f"b/{NAME}", "--cache", f"data/features/{NAME}.h5", *SMALL)
+    assert "holds features of" in said
+    follow(said, clone)
+    assert len(list(clone.glob("data/features/*.h5"))) == 2
+
+
 def test_images_that_are_gone_are_not_thrown_out_by_the_way_on(clone):
     for number in (0, 2, 8):
         (clone / "a" / NAME / "train/cat" / f"{number}.png").rename(clone / f"{number}.png")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -112,6 +113,8 @@ def copied(story, tmp_path) -> Path:
     """Photos and cache of the story, to do something to."""
     shutil.copytree(story.cwd / "data/features", tmp_path / "data/features")
     shutil.copytree(story.cwd / "photos", tmp_path / "photos")
+    with h5py.File(tmp_path / "data/features/photos.h5", "r+") as file:  # as if it had been extracted here
+        file.attrs["data_root"] = file.attrs["data_source"] = str(tmp_path / "photos")
     return tmp_path
 
 
@@ -636,7 +639,7 @@ def test_a_half_finished_cache_trains_on_what_it_has_and_says_so(tmp_path):
     assert (metrics["train_images"], metrics["best_epoch"]) == (5, 10)  # nothing to choose by: the last
     assert "nan" in (tmp_path / "run/history.csv").read_text()
     shutil.copytree(tmp_path / "run", tmp_path / "runs/run")
-    assert "make finetune trains one" in ran("compare", "--runs", "runs", cwd=tmp_path).out
+    assert "No fine-tuned run to compare with yet" in ran("compare", "--runs", "runs", cwd=tmp_path).out
 
 
 def test_a_run_that_was_killed_before_its_end_is_trained_again(copied):
@@ -812,7 +815,7 @@ def test_another_recipe_is_refused_with_the_difference_in_words(copied):
     result = run("extract", "--data", "photos", *EXTRACT, "--image-px", 48, cwd=copied)
     assert result.code == 2
     assert "image_px: the cache has 32, this run asks for 48" in result.err
-    assert "--overwrite" in result.err
+    assert "extract into another file: " in result.err
 
 
 @pytest.mark.parametrize(

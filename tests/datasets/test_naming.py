@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
+from hashlib import blake2b
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from helpers.caches import make_cache
 from helpers.features import TRAIN
@@ -76,6 +80,21 @@ def test_a_link_and_a_way_round_lead_to_the_same_data_set():
     cached("photos", "a/photos")
     os.symlink("a", "c")
     assert name_of("c/photos") == name_of("b/../a/photos/.") == "photos"
+
+
+def test_a_data_set_that_was_moved_is_the_same_and_a_copy_of_it_is_another():
+    cached("photos", "a/photos")
+    with h5py.File("data/features/photos.h5", "r+") as file:
+        for row, path in enumerate(file["paths"][...]):
+            Path("a/photos", path.decode()).write_bytes(path)
+            file["digests"][row] = np.frombuffer(blake2b(path, digest_size=16).digest(), np.uint8)
+    cache = Path("data/features/photos.h5")
+    shutil.copytree("a/photos", "copy/photos")
+    assert (name_of("copy/photos"), owner_of_cache(cache, "copy/photos")) == ("copy-photos", "other")
+    os.rename("a", "c")
+    assert (name_of("c/photos"), owner_of_cache(cache, "c/photos")) == ("photos", "same")
+    Path("c/photos/0001.png").write_bytes(b"another picture of the same size"[:8])
+    assert owner_of_cache(cache, "c/photos") == "gone"
 
 
 def test_a_data_set_that_is_gone_may_be_the_one_that_was_moved_here():

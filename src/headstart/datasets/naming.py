@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
 from headstart.settings.base import LIST_SUFFIXES
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
+
+SAMPLE = 30
+"""Files that are read to see whether a data set was moved."""
+DONE = 1
+"""State of a row in a cache whose features are there; `cache.layout` holds the format."""
 
 
 def name_of(data: str, name: str | None = None) -> str:
@@ -35,10 +41,24 @@ def owner_of_cache(path: Path, data: str) -> Owner:
     """Whose features a file holds; unknown if there is no such file, or it cannot be read as a cache."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            source, root = file.attrs.get("data_source"), str(file.attrs["data_root"])
+            source, root = str(file.attrs.get("data_source", "")), str(file.attrs["data_root"])
+            owner = _compare(source, root, data)
+            return "same" if owner == "gone" and _was_moved(file, data) else owner
     except (OSError, KeyError):
         return "unknown"
-    return _compare(str(source or ""), root, data)
+
+
+def _was_moved(cache: h5py.File, data: str) -> bool:
+    """Whether finished images of a cache, spread over all, lie below the data with the bytes that they had."""
+    root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
+    rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
+    try:
+        return len(rows) > 0 and all(
+            blake2b(Path(root, os.fsdecode(path)).read_bytes(), digest_size=16).digest() == bytes(digest)
+            for path, digest in zip(cache["paths"][rows], cache["digests"][rows], strict=True)
+        )
+    except OSError:
+        return False
 
 
 def listing_kept(data: str) -> dict[str, Any]:

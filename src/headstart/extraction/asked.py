@@ -8,8 +8,8 @@ from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
 from headstart.cache.views import Augmentation
-from headstart.datasets.naming import name_of
-from headstart.errors import RecipeMismatch
+from headstart.datasets.naming import name_of, owner_of_cache
+from headstart.errors import CacheError, RecipeMismatch
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
 
@@ -38,11 +38,14 @@ class Asked:
     def __post_init__(self) -> None:
         self.path = cache_path(self.given)
         self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
+        if self.stored and not self.given.prune:
+            self._refuse_another_data_set(self.stored)
         self.kept = self.stored.settings() if self.stored else {}
         self.listing = self.stored.manifest.listing if self.stored else {}
         self.config = self.given.completed(self.kept).with_listing(self.listing)
-        same_weights = self.stored.recipe if self.stored and self.given.weights is None else None
-        self.recipe = recipe.from_config(self.config, same_weights)
+        made = self.stored.recipe if self.stored else None
+        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
+        self.recipe = recipe.from_config(self.config, made if keeps_weights else None)
         views = self.stored.augmentation if self.stored else None
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
@@ -60,6 +63,16 @@ class Asked:
         if self.name() != own and not self.given.cache:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
+
+    def _refuse_another_data_set(self, cache: FeatureCache) -> None:
+        """Raises CacheError if the cache is that of another data set, which is still where it was."""
+        data = data_of(self.given)
+        if owner_of_cache(cache.path, data) == "other":
+            elsewhere = command("extract", data, flags=given_flags(self.given, leave_out=NO_FLAGS))
+            raise CacheError(
+                f"{cache.path} holds features of {cache.manifest.root}, this run asks for {data}. Extract them into "
+                f"another file: {elsewhere}"
+            )
 
     def _adopted(self) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the defaults."""

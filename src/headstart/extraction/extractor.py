@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from headstart.extraction.one_pass import Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
-from headstart.settings import PLACES, ExtractConfig
+from headstart.settings import DEFAULTS, PLACES, ExtractConfig
 from headstart.settings.command import beside, command, given_flags
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
@@ -146,4 +147,6 @@ class Extractor:
             )
 
     def _own_flags(self) -> list[str]:
-        return given_flags(self.config, leave_out=(*PLACES, "overwrite", "prune", "check_bytes"))
+        """The settings that are not the defaults, as flags."""
+        usual: dict[str, Any] = {name: None for name, value in DEFAULTS.items() if getattr(self.config, name) == value}
+        return given_flags(replace(self.config, **usual), leave_out=(*PLACES, "overwrite", "prune", "check_bytes"))

@@ -17,6 +17,8 @@ def of_one_data_set(runs: Sequence[Run], data: str | None = None) -> tuple[list[
     They have the classes and the images of the last run that was trained; of the last one on `data`, if it is named.
     """
     others = [run for run in runs if data and owner_of_run(run.metrics, data) == "other"]
+    if len(others) == len(runs):  # a copy of all that was made elsewhere
+        others = []
     reference = max((run for run in runs if run not in others), key=_time, default=None)
     reasons = {run.name: f"it learned from {run.metrics['data_root']}" for run in others}
     for run in runs:

@@ -36,7 +36,7 @@ class PrepareConfig(Config):
 class ExtractConfig(ImagesConfig):
     """Run every image through a frozen ResNet50, once, and keep its 2048 features.
 
-    Settings that are left out are those that the cache was made with; where there is none yet, those of `DEFAULTS`.
+    Settings that are left out are those that the cache was made with.
     """
 
     cache: Path | None = None

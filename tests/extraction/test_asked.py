@@ -1,0 +1,99 @@
+"""Settings that were left out are those of the cache; those that were given, by a flag or a file, must be its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.extraction import shared_net
+from helpers.pictures import picture
+
+from headstart import api, cli
+from headstart.cache.feature_cache import FeatureCache
+from headstart.errors import RecipeMismatch, WeightsError
+from headstart.extraction import updating
+from headstart.extraction.asked import Asked
+from headstart.settings import ExtractConfig
+
+pytestmark = [pytest.mark.usefixtures("one_net"), pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")]
+
+GIVEN = {
+    "weights": "random",
+    "image_px": 32,
+    "resize": "squash",
+    "storage": "float32",
+    "reduced_decode": True,
+    "seed": 3,
+}
+CACHE = Path("data/features/photos.h5")
+
+
+@pytest.fixture(autouse=True)
+def extracted(make_photos, tmp_path, monkeypatch) -> FeatureCache:
+    """The cache of photos/, made with settings that are not the defaults, for images whose splits were drawn."""
+    monkeypatch.chdir(tmp_path)
+    make_photos({"cat": 12, "dog": 12})
+    updating.bring_up_to_date(asking(**GIVEN, views=1, view_kind="crop"))
+    return FeatureCache(CACHE)
+
+
+def asking(**settings) -> ExtractConfig:
+    return ExtractConfig(**{"data": "photos", "precision": "fp32", "compile": "off", "device": "cpu", **settings})
+
+
+def test_without_settings_a_pass_goes_on_with_those_of_the_cache(extracted, capsys):
+    capsys.readouterr()
+    assert updating.bring_up_to_date(asking()).pass_ is None
+    said = capsys.readouterr().out.strip()
+    assert said.startswith(f"{CACHE} goes on with the settings that it was made with: --weights random --image-px 32")
+    assert said.endswith("--resize squash --reduced-decode --storage float32 --view-kind crop --seed 3")
+    assert np.array_equal(FeatureCache(CACHE).manifest.splits, extracted.manifest.splits)
+
+
+def test_new_images_and_views_are_made_like_the_others(extracted):
+    picture(77).save("photos/cat/new.png")
+    updating.bring_up_to_date(asking(views=2))
+    grown = FeatureCache(CACHE)
+    assert (grown.recipe, grown.augmentation, grown.manifest.seed) == (extracted.recipe, extracted.augmentation, 3)
+    assert (len(grown), len(grown.augmented)) == (25, 2)
+
+
+@pytest.mark.parametrize("name", ["image_px", "resize", "storage", "reduced_decode", "weights", "seed"])
+def test_a_setting_that_was_given_is_never_overruled_even_if_it_is_the_default(name):
+    default = ExtractConfig().completed()
+    with pytest.raises(RecipeMismatch, match="was made by another recipe"):
+        Asked(asking(**{name: getattr(default, name)})).refuse_differences(FeatureCache(CACHE))
+
+
+def test_flags_and_files_count_as_given(tmp_path):
+    Path("px.toml").write_text("image_px = 224\nreduced_decode = false\n")
+    parsed = cli.parse(ExtractConfig, ["--config", "px.toml", "--resize", "crop"])
+    assert (parsed.image_px, parsed.reduced_decode, parsed.resize) == (224, False, "crop")
+    assert (parsed.weights, parsed.storage) == (None, None)
+    assert cli.parse(ExtractConfig, ["--config", "px.toml", "--reduced-decode"]).reduced_decode is True
+    assert cli.parse(ExtractConfig, ["--no-reduced-decode"]).reduced_decode is False
+    assert cli.parse(ExtractConfig, []).reduced_decode is None
+
+
+def test_python_code_leaves_settings_out_in_the_same_way():
+    assert api.extract("photos", device="cpu").recipe.image_px == 32
+    with pytest.raises(RecipeMismatch, match="image_px: the cache has 32, this run asks for 224"):
+        api.extract("photos", image_px=224)
+
+
+def test_overwrite_starts_with_the_defaults():
+    assert Asked(asking(overwrite=True, weights="random")).recipe.image_px == 224
+
+
+def test_a_file_of_weights_is_needed_only_for_new_images(tmp_path, extracted):
+    """The cache knows its name and its digest, but not where it lies."""
+    net, _ = shared_net("random", 5)
+    torch.save(net.state_dict(), tmp_path / "mine.pth")
+    file = asking(data="photos", cache=Path("mine.h5"), image_px=32)
+    updating.bring_up_to_date(replace(file, weights=str(tmp_path / "mine.pth")))
+    (tmp_path / "mine.pth").rename(tmp_path / "moved.pth")
+    assert updating.bring_up_to_date(file).pass_ is None
+    picture(78).save("photos/cat/new.png")
+    with pytest.raises(WeightsError, match=r"made with mine\.pth: say where it lies with --weights"):
+        updating.bring_up_to_date(file)
