@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen ResNet50, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
 NAMES     = DATA CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # A variable or a target that does not exist ends make with the nearest one that does.
 GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))

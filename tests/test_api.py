@@ -168,12 +168,15 @@ def test_without_data_and_cache_nothing_happens(function):
 
 def test_errors_of_what_a_function_uses_speak_python_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for missing in (lambda: train_head("photos"), lambda: load("f.h5"), lambda: FeatureCache("f.h5")):
-        with pytest.raises(CacheError, match=r"Make one with: headstart\.extract\(data=…\)$"):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(CacheError, match=r"Make it with: headstart\.extract\(data='photos'\)$"):
+        train_head("photos")
+    for missing in (lambda: load("f.h5"), lambda: FeatureCache("f.h5")):
+        with pytest.raises(CacheError, match=r"There is no feature cache f\.h5\. Extract images into it first"):
             missing()
-    with pytest.raises(RunError, match=r"headstart\.train_head\("):
+    with pytest.raises(RunError, match=r"headstart\.train_head\(data='photos'\)$"):
         compare("photos")
-    assert "make extract DATA=" in ran_badly("train_head", "--data", "photos", cwd=tmp_path)
+    assert "extract.py --data=photos" in ran_badly("train_head", "--data", "photos", cwd=tmp_path)
 
 
 def ran_badly(program, *flags, cwd):

@@ -690,11 +690,15 @@ def wrong(tmp_path_factory) -> Path:
 MISTAKES = [
     ("extract", ["--data", "nowhere"], "nowhere does not exist"),
     ("extract", [], "No data set is named"),
-    ("extract", ["--data", "no label.csv"], "no label.csv lacks the column label; it has path, tag"),
-    ("extract", ["--data", "no file.csv"], "nowhere.png: No such file"),
+    (
+        "extract",
+        ["--data", "no label.csv"],
+        "no label.csv has no column that is known to hold the label. Its first line has path, tag",
+    ),
+    ("extract", ["--data", "no file.csv"], "1 of 2 files of no file.csv are not in .: nowhere.png (line 2)"),
     ("extract", ["--data", "empty class"], "train/cow holds no images"),
     ("extract", ["--data", "one class"], "only the class 'cat'"),
-    ("extract", ["--data", "text.pth"], "neither a folder nor a .csv"),
+    ("extract", ["--data", "text.pth"], "neither a folder nor a list"),
     ("extract", ["--config", "nonsense"], "no settings file pipelines/configs/nonsense.toml"),
     ("extract", ["--config", "nowhere.toml"], "no settings file nowhere.toml"),
     ("extract", ["--config", "unknown key.toml"], "unknown setting 'colour'"),

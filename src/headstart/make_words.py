@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from headstart.cli import PROGRAMS
 
 FLAGS_OF = {
+    "data_check": "CHECK_ARGS",
     "extract": "EXTRACT_ARGS",
     "head": "HEAD_ARGS",
     "sweep": "SWEEP_ARGS",

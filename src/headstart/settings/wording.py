@@ -22,6 +22,8 @@ TARGETS = "extract|train-head|sweep|probe|learning-curve|finetune|compare|predic
 """Targets of make that are functions, too."""
 VALUE = r'(?:"[^"]*"|[^\s",;]*[^\s",;.:)])'
 COMMAND = re.compile(rf"\bmake ({TARGETS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
+PROGRAM = re.compile(r"(?:'[^']*'|\S)*python[\d.]* (?:'[^']*'|\S)*pipelines/(\w+)\.py((?: (?:'[^']*'|[^\s';])+)*)")
+"""A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS=({VALUE})")
 VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ([\w./+-]*\w)(?=[.,;:)]*(?:\s|$)))?")
@@ -39,7 +41,7 @@ def in_python() -> Iterator[None]:
 
 def for_python(message: str) -> str:
     """A message with names of arguments and functions in place of flags and commands."""
-    message = COMMAND.sub(_call, message)
+    message = PROGRAM.sub(_program_call, COMMAND.sub(_call, message))
     message = FLAGS_VARIABLE.sub(lambda match: ", ".join(_arguments(match[1].strip('"'))), message)
     message = VARIABLE.sub(lambda match: f"{match[1].lower()}=", message)
     return FLAG.sub(_argument, message)
@@ -51,6 +53,11 @@ def _call(command: re.Match[str]) -> str:
         value = value.strip('"')
         arguments += _arguments(value) if name.endswith("_ARGS") else [f"{name.lower()}={_literal(value)}"]
     return f"headstart.{command[1].replace('-', '_')}({', '.join(arguments) or '…'})"
+
+
+def _program_call(command: re.Match[str]) -> str:
+    flags = re.sub(r"(--[a-z-]+)=", r"\1 ", command[2])
+    return f"headstart.{command[1]}({', '.join(_arguments(flags)) or '…'})"
 
 
 def _arguments(flags: str) -> list[str]:
