@@ -8,8 +8,8 @@ from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
 from headstart.cache.views import Augmentation
-from headstart.datasets.naming import name_of, owner_of_cache
-from headstart.errors import CacheError, RecipeMismatch
+from headstart.datasets.naming import name_of
+from headstart.errors import RecipeMismatch
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
 
@@ -38,8 +38,6 @@ class Asked:
     def __post_init__(self) -> None:
         self.path = cache_path(self.given)
         self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
-        if self.stored and not self.given.prune:
-            self._refuse_another_data_set(self.stored)
         self.kept = self.stored.settings() if self.stored else {}
         self.listing = self.stored.manifest.listing if self.stored else {}
         self.config = self.given.completed(self.kept).with_listing(self.listing)
@@ -64,15 +62,10 @@ class Asked:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
-    def _refuse_another_data_set(self, cache: FeatureCache) -> None:
-        """Raises CacheError if the cache is that of another data set, which is still where it was."""
-        data = data_of(self.given)
-        if owner_of_cache(cache.path, data) == "other":
-            elsewhere = command("extract", data, flags=given_flags(self.given, leave_out=NO_FLAGS))
-            raise CacheError(
-                f"{cache.path} holds features of {cache.manifest.root}, this run asks for {data}. Extract them into "
-                f"another file: {elsewhere}"
-            )
+    def into_new_file(self) -> str:
+        """The command that extracts these images with these settings into another file."""
+        flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
+        return command("extract", data_of(self.given), beside(self.path, "new"), self.given.views, flags)
 
     def _adopted(self) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the defaults."""

@@ -18,7 +18,6 @@ from headstart.datasets.manifest import Manifest, Member, same_data, same_files,
 from headstart.errors import CacheError, DataWarning
 from headstart.images.decoding import REASONS, UnreadableImage, passing_reasons
 from headstart.images.loading import content_digest, read
-from headstart.settings.command import beside, command
 from headstart.support.progress import bar
 from headstart.support.quantities import tolerated
 
@@ -35,8 +34,13 @@ class Growth:
         begun: what a killed growth by the same recipe has left there, or None.
     """
 
-    def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool) -> None:
-        """Changes nothing yet; `check_bytes` reads all images, also those of unchanged size and time."""
+    def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, into_new_file: str) -> None:
+        """Changes nothing yet.
+
+        `check_bytes` reads all images, also those of unchanged size and time; `into_new_file` is the command for those
+        who mean other images.
+        """
+        self._ways_on = f"Extract into another file: {into_new_file}; or accept with --prune that rows are discarded."
         self.cache, self.manifest, self.check_bytes = cache, manifest, check_bytes
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
@@ -108,7 +112,7 @@ class Growth:
             raise CacheError(
                 f"{cache.path} has {len(done)} finished images, of which {len(gone)} are no longer in "
                 f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? "
-                + self._ways_on()
+                + self._ways_on
             )
 
     def _refuse_other_images(self, done: NDArray[np.int64]) -> None:
@@ -120,13 +124,9 @@ class Growth:
         if names_differ or len(self._of_other_bytes(done)) > tolerated(VANISHED, len(done)):
             raise CacheError(
                 f"{path} holds features of {before.root}, this run asks for {now.root}, which has other images. "
-                + self._ways_on()
+                + self._ways_on
             )
         print(f"{path}: the images of {before.root} are now those of {now.root}; their features are kept.")
-
-    def _ways_on(self) -> str:
-        elsewhere = command("extract", self.manifest.source, beside(self.cache.path, "new"))
-        return f"Extract into another file: {elsewhere}; or accept with --prune that their features are discarded."
 
     def _of_other_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those rows of the cache whose bytes no image has here, whatever its name."""

@@ -130,7 +130,7 @@ class _Update:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         cache = FeatureCache(self.path)
         self.asked.refuse_differences(cache)
-        return cache, Growth(cache, self.manifest, self.config.check_bytes)
+        return cache, Growth(cache, self.manifest, self.config.check_bytes, self.asked.into_new_file())
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from headstart.datasets import labelled
+from headstart.datasets.description import describe
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import listing_kept, name_of
 from headstart.datasets.splits import rows_of
@@ -59,7 +60,7 @@ def _train(
 ) -> None:
     if team.leads:
         runs.check_folder(checkpoint.folder)
-        print(describe_weights(config.weights))
+        print(f"{describe(manifest)}\n{describe_weights(config.weights)}")
     writes_events = config.tensorboard and team.leads
     with group_of(team, device) as group, event_files.writer(checkpoint.folder, writes_events) as after_epoch:
         tuned = training.finetune(manifest, config, device, checkpoint, group, after_epoch)

@@ -72,8 +72,7 @@ def save(
     Args:
         files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
         config: see `identity`.
-        metrics: the figures, with at least kind, dataset, test and val; test is `{"images": 0}` without test images.
-            The title of the run is added.
+        metrics: the figures, with at least kind, dataset, test and val; the title of the run is added.
         history: empty where nothing was trained in epochs.
         predictions: on the test split, with their probabilities.
     """
