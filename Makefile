@@ -114,7 +114,7 @@ clean:  ## remove indexes, temporary files and what checks leave; caches, runs a
 
 # Temporary files of the last hour may be in use.
 STORES = $(wildcard data/features data/runs)
-MADE   = $(wildcard data/features data/runs data/indexes data/digits data/cifar10 data/benchmark.json)
+MADE   = $(wildcard data/features data/runs data/indexes data/checks data/digits data/cifar10 data/benchmark.json)
 
 clean-all:  ## remove all that the programs made, caches and runs too, after a question; FORCE=1 asks nothing
 	@[ -z "$(MADE)" ] || { echo 'This removes for good all features, trained runs and prepared data sets:'; du -sh $(MADE); }

@@ -1,7 +1,9 @@
 """Images → what the program takes them for, and a picture of some of each class; nothing is computed."""
 
+from pathlib import Path
+
 from headstart import cli
-from headstart.settings import DataCheckConfig, check_path, data_of
+from headstart.settings import DataCheckConfig, data_of
 
 
 def main(config: DataCheckConfig) -> None:
@@ -12,10 +14,12 @@ def main(config: DataCheckConfig) -> None:
     how = config.with_listing(naming.listing_kept(data_of(config)))
     manifest = labelled.load(data_of(config), config.seed, how)
     print(description.describe(manifest))
-    path = check_path(config)
-    for line in contact_sheet.draw(manifest, path):
-        print(f"unreadable: {line}")
-    print(f"Some images of each class: {path}")
+    path = config.out or Path("data/checks") / f"{naming.name_of(data_of(config))}.png"
+    unreadable = contact_sheet.draw(manifest, path)
+    print(f"Some images of each class: {path.absolute()}")
+    if unreadable:
+        print("Of the images in it these cannot be read (extract tries all images, and lists all that cannot be read):")
+        print("\n".join(f"  {line}" for line in unreadable))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Images → one pass through a frozen ResNet50 → features in one HDF5 file."""
 
+from pathlib import Path
+
 from headstart import cli
 from headstart.settings import ExtractConfig
 
@@ -23,10 +25,21 @@ def way_on(config: ExtractConfig) -> str:
     from headstart.cache.finding import cache_path
 
     cache = cache_path(config)
-    if not any(file.exists() for file in (cache, cache.with_name(cache.name + ".growing"))):
+    if not any(map(_has_rows, (cache, cache.with_name(cache.name + ".growing")))):
         return "No image was finished: the same command starts again."
     command = "the same command without --overwrite" if config.overwrite else "the same command"
     return f"Finished images are kept: {command} goes on where it was."
+
+
+def _has_rows(path: Path) -> bool:
+    from headstart.cache.feature_cache import FeatureCache
+    from headstart.cache.layout import DONE
+    from headstart.errors import CacheError
+
+    try:
+        return bool((FeatureCache(path).status == DONE).any())
+    except CacheError:
+        return False
 
 
 if __name__ == "__main__":

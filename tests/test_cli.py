@@ -201,3 +201,13 @@ def test_characters_that_the_output_cannot_hold_are_replaced(tmp_path, encoding)
     assert done.stdout == f"{cat}: 3 caf".encode() + b"\xe9\n"
     assert done.stderr.startswith(f"No image in {cat}".encode())
     assert b"Traceback" not in done.stderr
+
+
+def test_no_hidden_layer_is_the_word_none_for_one_head_too():
+    assert cli.parse(HeadConfig, ["--hidden", "none", "--lr", "1e-4"]).hidden == ()
+
+
+def test_several_values_for_one_head_point_to_the_sweep():
+    with pytest.raises(SettingsError, match=r"--lr takes one value here.*make sweep SWEEP_ARGS=\"--lr 1e-3 1e-4\""):
+        cli.parse(HeadConfig, ["--lr", "1e-3", "1e-4"])
+    assert cli.parse(HeadConfig, ["--hidden", "512", "256"]).hidden == (512, 256)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import sys
 import tomllib
 import warnings
@@ -11,7 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
@@ -131,9 +132,28 @@ def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> 
 
 def _switches(config_type: type, words: Sequence[str]) -> list[str]:
     """Spells out `--x` and `--no-x` where a switch may also be left open, for which tyro takes a value."""
+    _refuse_several(config_type, words)
     names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
     spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
-    return [spelled.get(word, word) for word in words]
+    is_head = issubclass(config_type, settings.HeadConfig)
+    pairs = zip(["", *words], words, strict=False)
+    return [
+        spelled.get(word, word) for before, word in pairs if not (is_head and (before, word) == ("--hidden", "none"))
+    ]
+
+
+def _refuse_several(config_type: type, words: Sequence[str]) -> None:
+    """Points to the sweep where one head is given several values of a setting."""
+    if not issubclass(config_type, settings.HeadConfig):
+        return
+    single = {field.name for field in dataclasses.fields(config_type) if get_origin(field.type) is not tuple}
+    for flag, *values in re.findall(r"(--\S+)((?: (?!--)\S+)*)", " ".join(words)):
+        name, several = flag[2:].replace("-", "_"), values[0].split()
+        if name in single & _fields(settings.SweepConfig) and name != "hidden" and len(several) > 1:
+            raise SettingsError(
+                f"{flag} takes one value here, and {len(several)} are given. To compare several: "
+                f'make sweep SWEEP_ARGS="{flag}{values[0]}"'
+            )
 
 
 def read_toml(name: str, config_type: type) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class HeadstartError(Exception):
+class HeadstartError(ValueError):
     """An error that the user can correct; the message says what was found, where, and what to do.
 
     Attributes:
@@ -18,15 +18,15 @@ class HeadstartError(Exception):
         self.on_command_line, self.in_python = message, in_python
 
 
-class SettingsError(HeadstartError, ValueError):
+class SettingsError(HeadstartError):
     """A flag, an argument, or a key of a TOML file, that is unknown or out of range."""
 
 
-class DataError(HeadstartError, ValueError):
+class DataError(HeadstartError):
     """Images, folders or a CSV that cannot be used as a data set."""
 
 
-class WeightsError(HeadstartError, ValueError):
+class WeightsError(HeadstartError):
     """Weights that are missing, or not a ResNet50's."""
 
 

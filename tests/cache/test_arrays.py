@@ -7,7 +7,7 @@ import pytest
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
 
-from headstart import load
+from headstart import extract, load
 from headstart.errors import CacheDamaged, CacheError, SettingsError
 
 
@@ -96,3 +96,22 @@ def test_an_open_cache_is_taken_wherever_its_file_is(tmp_path):
     cache = make_cache(tmp_path / "f.h5", [0, 1], [TRAIN, TRAIN])
     np.testing.assert_array_equal(load(cache)["train"][0], load(tmp_path / "f.h5")["train"][0])
     assert Path(cache).read_bytes()[:4] == b"\x89HDF"
+
+
+def test_groups_come_with_the_features_where_the_data_named_them(make_photos, tmp_path):
+    photos = make_photos({"cat": 20, "dog": 20})
+    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+    lines = "".join(
+        f"{name},{name[:3]},p{number // 2},{('train', 'train', 'train', 'val', 'test')[number // 2 % 5]}\n"
+        for number, name in enumerate(names)
+    )
+    (photos / "l.csv").write_text(f"path,label,group,split\n{lines}")
+    cache = tmp_path / "f.h5"
+    extract(photos / "l.csv", cache=cache, weights="random", image_px=32, precision="fp32", compile="off")
+    features, _, paths, groups = load(cache, also=["paths", "groups"])["train"]
+    expected = {name: f"p{number // 2}" for number, name in enumerate(names)}
+    assert groups.tolist() == [expected[path] for path in paths.tolist()]
+    assert len(features) == len(groups) > 10
+    make_cache(tmp_path / "none.h5", [0, 1], [0, 0])
+    with pytest.raises(SettingsError, match="has no groups"):
+        load(tmp_path / "none.h5", also=["groups"])

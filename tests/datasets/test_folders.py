@@ -199,7 +199,9 @@ def test_folders_of_the_system_are_passed_over_like_hidden_ones(files):
     root = files("cat/1.jpg", "dog/2.jpg", "__MACOSX/cat/._1.jpg", "cat/@eaDir/1.jpg/SYNO.jpg", "$RECYCLE.BIN/3.jpg",
                  "cat/Thumbs.db", "cat/.ipynb_checkpoints/1-checkpoint.jpg")  # fmt: skip
     (root / "lost+found").mkdir()
-    assert set(labels(load(str(root)))) == {"cat/1.jpg", "dog/2.jpg"}
+    manifest = load(str(root))
+    assert set(labels(manifest)) == {"cat/1.jpg", "dog/2.jpg"}
+    assert "passed over, as the system's own: $RECYCLE.BIN, __MACOSX, lost+found" in manifest.notes
 
 
 def test_files_of_one_name_and_two_kinds_are_asked_for_and_a_flag_answers(files):
@@ -217,7 +219,29 @@ def test_folders_of_masks_beside_the_images_are_left_out_and_said(files):
     root = files("crack/images/1.jpg", "crack/masks/1.png", "free/images/2.jpg", "free/masks/2.png", "mask/3.jpg")
     manifest = load(str(root))
     assert set(labels(manifest).values()) == {"crack", "free", "mask"}
-    assert "left out (in folders of masks): 2 x .png" in manifest.notes
+    assert "left out (masks by their names): 2 x .png" in manifest.notes
+
+
+def test_masks_beside_their_images_are_left_out_and_said(files):
+    root = files(
+        "benign/a (1).png", "benign/a (1)_mask.png", "benign/a (1)_mask_1.png", "normal/b.jpg", "normal/face_mask.jpg"
+    )
+    manifest = load(str(root))
+    assert set(labels(manifest)) == {"benign/a (1).png", "normal/b.jpg", "normal/face_mask.jpg"}
+    assert "left out (masks by their names): 2 x .png" in manifest.notes
+
+
+def test_a_test_folder_without_class_folders_is_left_out_and_said(files):
+    root = files(*(f"train/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(30)), "test/1.jpg", "test/2.jpg")
+    manifest = load(str(root))
+    assert not any(path.startswith("test") for path in labels(manifest))
+    assert "left out: 2 images in test that lie in no class folder, so have no label" in manifest.notes
+
+
+def test_a_folder_that_is_no_data_set_is_answered_with_the_one_inside_it(files):
+    root = files("code/main.py", "data/photos/cat/1.jpg", "data/photos/dog/2.jpg")
+    with pytest.raises(DataError, match=rf"code holds no images.* Did you mean {root}/data/photos\?"):
+        load(str(root))
 
 
 def test_classes_that_differ_by_case_or_spaces_are_warned_of_and_a_flag_makes_them_one(files):

@@ -61,6 +61,15 @@ def test_data_that_is_not_there_is_refused_with_what_to_give(files, data, messag
         load(str(root / data))
 
 
+def test_a_misspelt_folder_is_answered_with_the_nearest_and_several_names_with_what_to_give(files, monkeypatch):
+    root = files("photos/cat/1.jpg", "more/dog/2.jpg")
+    with pytest.raises(DataError, match=r"photo does not exist .* Did you mean photos\?"):
+        load(str(root / "photo"))
+    monkeypatch.chdir(root)
+    with pytest.raises(DataError, match=r"photos more are 2 names\. Give one folder"):
+        load("photos more")
+
+
 def test_adding_images_and_classes_to_a_folder_moves_none(files):
     root = files(*(f"{name}/{n}.jpg" for name in ("cat", "dog") for n in range(60)))
     before = listed(load(str(root)))

@@ -232,3 +232,21 @@ def test_a_csv_that_names_a_folder_is_told_so(make_photos, tmp_path):
     (tmp_path / "photos.csv").write_text("path,label\nphotos/cat,cat\nphotos/dog/000.png,dog\n")
     with pytest.raises(DataError, match=r"line 2.*is not a file"):
         load(tmp_path / "photos.csv")
+
+
+def test_groups_that_given_splits_divide_are_warned_of(table):
+    lines = ("a.jpg,cat,1,train", "b.jpg,dog,1,test", "c.jpg,cat,2,train", "d.jpg,dog,3,train", "e.jpg,dog,3,val")
+    text = "\n".join(["path,label,group,split", *lines])
+    with pytest.warns(DataWarning, match=r"2 groups have images in more than one split \(1, 3\)"):
+        load(table(text))
+
+
+def test_a_split_that_is_misspelt_is_answered_with_the_nearest(table):
+    with pytest.raises(DataError, match=r"the split is 'tarin'.*Did you mean train"):
+        load(table("path,label,split\na.jpg,cat,tarin\nb.jpg,dog,train\n"))
+
+
+def test_a_list_that_was_written_on_windows_is_read(files):
+    root = files("cat/a.jpg", "dog/b.jpg")
+    (root / "l.csv").write_text("path,label\ncat\\a.jpg,cat\ndog\\b.jpg,dog\n")
+    assert labels(load(str(root / "l.csv"))) == {"cat/a.jpg": "cat", "dog/b.jpg": "dog"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import SettingsError
 from headstart.runs.folder import identity
-from headstart.settings import ExtractConfig, HeadConfig, SweepConfig
+from headstart.settings import ExtractConfig, HeadConfig, ProbeConfig, SweepConfig
 from headstart.settings.from_python import config_from
 
 PLAIN = {
@@ -97,3 +97,28 @@ def test_whatever_is_given_is_taken_or_refused_as_a_setting(value, name):
     except SettingsError:
         return
     assert isinstance(getattr(config, name), int | float | str | tuple | Path | None)
+
+
+def test_a_cache_is_taken_where_the_data_is_meant():
+    config = config_from(HeadConfig, data="photos.h5")
+    assert (config.data, config.cache) == (None, Path("photos.h5"))
+
+
+def test_columns_may_be_a_dictionary_and_no_hidden_layer_the_word_none():
+    assert (
+        config_from(ExtractConfig, columns={"path": "image", "label": "emotion"}).columns == "path=image,label=emotion"
+    )
+    assert config_from(HeadConfig, hidden="none").hidden == ()
+
+
+@pytest.mark.parametrize(
+    ("config_type", "name", "value", "nearest"),
+    [
+        (ProbeConfig, "methods", "kn", "knn"),
+        (HeadConfig, "optimizer", "adm", "adam"),
+        (SweepConfig, "optimizer", "adm", "adam"),
+    ],
+)
+def test_a_word_that_does_not_exist_is_answered_with_the_nearest(config_type, name, value, nearest):
+    with pytest.raises(SettingsError, match=f"Did you mean {nearest}"):
+        config_from(config_type, **{name: value})

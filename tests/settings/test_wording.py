@@ -3,6 +3,7 @@
 import pytest
 
 from headstart.errors import CacheError, DataError, HeadstartError, SettingsError, TrainingFailed, WeightsError
+from headstart.settings.command import command
 from headstart.settings.wording import for_python, in_python
 
 
@@ -48,8 +49,26 @@ def test_an_error_says_one_thing_in_python_and_keeps_the_other_for_programs():
         assert caught.value.on_command_line == "Use --storage float32."
 
 
-def test_wrong_arguments_and_data_are_value_errors_and_all_errors_have_one_root():
-    for kind in (SettingsError, DataError, WeightsError):
-        assert issubclass(kind, ValueError)
+def test_all_errors_have_one_root_and_are_value_errors():
+    for kind in (SettingsError, DataError, WeightsError, CacheError, TrainingFailed):
         assert issubclass(kind, HeadstartError)
-    assert not issubclass(TrainingFailed, ValueError)
+        assert issubclass(kind, ValueError)
+
+
+@pytest.mark.parametrize("data", ["my photos", "it's", 'a "b"', "x; y", "$(z)", "plain"])
+@pytest.mark.parametrize("here", [True, False])
+def test_commands_with_any_name_become_calls(tmp_path, monkeypatch, data, here):
+    """As `command` quotes them, with a Makefile at hand and without one."""
+    monkeypatch.chdir(tmp_path)
+    if here:
+        (tmp_path / "Makefile").touch()
+        (tmp_path / "pipelines").mkdir()
+    said = for_python(f"Not there. Make it with: {command('extract', data, flags=['--image-px', '48'])}")
+    assert said.startswith("Not there. Make it with: headstart.extract(data=")
+    assert "image_px=48" in said
+    assert repr(data) in said
+
+
+@pytest.mark.parametrize("text", ["say 'it", 'HEAD_ARGS="--lr', "make extract DATA='x", "EXTRACT_ARGS='--root it''s'"])
+def test_quotes_without_their_other_half_do_no_harm(text):
+    assert for_python(text)

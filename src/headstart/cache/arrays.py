@@ -1,5 +1,6 @@
 """A cache as numpy arrays, for other libraries."""
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,7 +13,7 @@ from headstart.datasets.manifest import SPLITS
 from headstart.errors import SettingsError, did_you_mean
 from headstart.settings.wording import in_python
 
-FURTHER_ARRAYS = ("paths", "rows")
+FURTHER_ARRAYS = ("paths", "rows", "groups")
 
 
 @in_python()
@@ -25,7 +26,8 @@ def load(
         cache: the HDF5 file, or an open cache.
         also: further arrays, in the order named: `X, y, paths = headstart.load(cache, also=["paths"])["train"]`.
             paths: the name of each image as in predictions.csv, relative to the folder of the data set;
-            rows: its number in the cache, as in `FeatureCache.features` and `FeatureCache.status`.
+            rows: its number in the cache, as in `FeatureCache.features` and `FeatureCache.status`;
+            groups: the person, video or place that it belongs to, if the data set says it (for GroupKFold).
 
     Returns:
         For train, val and test: X (n, D) float32, and y (n,), the name of each image's class; then what `also` names,
@@ -51,4 +53,11 @@ def load(
 
 
 def _further_array(name: str, cache: FeatureCache, rows: NDArray[np.int64]) -> NDArray[Any]:
-    return rows if name == "rows" else np.array([cache.manifest.relative_path(row) for row in rows.tolist()], np.str_)
+    if name == "rows":
+        return rows
+    values = cache.manifest.paths if name == "paths" else cache.manifest.groups
+    if values is None:
+        raise SettingsError(
+            f"{cache.path} has no groups: its data set did not name any (a list with --columns group=…)."
+        )
+    return np.array([os.fsdecode(value) for value in values[rows].tolist()], np.str_)

@@ -104,12 +104,17 @@ def _columns(manifest: Manifest) -> Columns:
     return {
         "labels": manifest.labels,
         "splits": manifest.splits,
-        "paths": manifest.paths.astype(h5py.string_dtype("utf-8", manifest.paths.itemsize)),
+        "paths": _texts(manifest.paths),
         "sizes": manifest.sizes,
         "mtimes_ns": manifest.mtimes_ns,
         **({} if manifest.offsets is None else {"offsets": manifest.offsets}),
+        **({} if manifest.groups is None else {"groups": _texts(manifest.groups)}),
         **_row_columns(len(manifest)),
     }
+
+
+def _texts(values: NDArray[np.bytes_]) -> NDArray[Any]:
+    return values.astype(h5py.string_dtype("utf-8", values.itemsize))
 
 
 def _row_columns(count: int) -> Columns:

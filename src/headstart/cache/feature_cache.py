@@ -52,6 +52,8 @@ class FeatureCache(View):
             with h5py.File(path, "r", locking=False) as file:
                 refuse_foreign(path, file.attrs)
                 self._load(path, inode, file)
+        except CacheError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None
@@ -75,6 +77,7 @@ class FeatureCache(View):
             classes=tuple(json.loads(attributes["classes"])),
             **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,
+            groups=datasets["groups"][...] if "groups" in datasets else None,
             source=str(attributes.get("data_source", "")) or _likely_source(attributes),
             seed=int(attributes.get("seed", 0)),
             listing=json.loads(attributes.get("listing", "{}")),

@@ -24,7 +24,7 @@ def open_cache(config: Any) -> FeatureCache:
         raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config.data)}")
     if owner_of_cache(path, config.data) in ("other", "gone"):
         root = FeatureCache(path).manifest.root
-        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(path, config.data)}")
+        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config.data)}")
     return FeatureCache(path)
 
 
@@ -41,7 +41,7 @@ def _beside(path: Path, data: str) -> str:
     return f"; {plain} holds features of {FeatureCache(plain).manifest.root}"
 
 
-def _ways_on(path: Path, data: str) -> str:
+def _ways_on(path: Path | None, data: str) -> str:
     if not Path(data).exists() and not set(data) & set("*?[{"):
         return f"{data} does not exist either: name the data set as it is, or a cache alone, without the data set."
     return f"Make it with: {command('extract', data, path)}"

@@ -80,6 +80,8 @@ def _datasets(item: h5py.Dataset | h5py.Group | None) -> Iterator[h5py.Dataset]:
 def _explaining(path: str, what: str) -> Iterator[None]:
     try:
         yield
+    except CacheError:
+        raise
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise CacheError(

@@ -37,6 +37,7 @@ COLUMNS = {
     "sizes": "bytes of each image's file",
     "mtimes_ns": "last change of each image's file, nanoseconds since 1970",
     "offsets": "where each image begins in its archive, in bytes",
+    "groups": "the person, video or place of each image: images of one are not independent",
     **ROW_COLUMNS,
 }
 """The same for the whole file."""

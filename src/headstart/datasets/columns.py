@@ -107,10 +107,11 @@ def _refuse_missing(file: Path, first: list[str], columns: Columns, needed: tupl
     if missing:
         free = [cell.strip() for number, cell in enumerate(first) if number not in columns.values()]
         taken = "".join(f"; {first[number].strip()} is taken for the {name}" for name, number in columns.items())
-        example = ",".join(f"{name}={word}" for name, word in zip(missing, free[::-1], strict=False))
+        words = free if len(free) == len(missing) else ["…"] * len(missing)
+        example = ",".join(f"{name}={word}" for name, word in zip(missing, words, strict=True))
         raise DataError(
             f"{file} has no column that is known to hold the {' and the '.join(missing)}. Its first line has "
-            f"{_in_words(first)}{taken}. Say which, such as --columns {example or 'path=1,label=2'}"
+            f"{_in_words(first)}{taken}. Say which with --columns {example}"
         )
 
 

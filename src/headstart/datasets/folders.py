@@ -1,6 +1,7 @@
 """Folders of images, one for each class, perhaps below one for each split."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -8,12 +9,24 @@ from pathlib import Path
 
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.split_names import split_in
-from headstart.datasets.walking import entries, identity, is_image, other_files, suffix_of, walk
+from headstart.datasets.walking import (
+    entries,
+    identity,
+    is_image,
+    is_passed_over,
+    other_files,
+    suffix_of,
+    system_files,
+    walk,
+)
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
 
 MASKS = frozenset(("mask", "masks"))
 """Folders beside the images of a class that hold outlines of what they show."""
+MASK_ENDING = re.compile(r"[ _-]masks?([ _-]?\d+)?$", re.IGNORECASE)
+FOLDERS_SEARCHED = 200
+"""For a folder that the user may have meant."""
 
 
 def list_folder(root: Path, how: Listing) -> list[Manifest]:
@@ -26,15 +39,20 @@ def list_folder(root: Path, how: Listing) -> list[Manifest]:
     parts = []
     for name, split in splits.items() or [("", None)]:
         folder = _only_folder(root, os.path.join(inside, name)) if name else inside
+        if split in ("val", "test") and (count := _images_alone(root / folder)):
+            notes = (*notes, f"left out: {count:,} images in {folder} that lie in no class folder, so have no label")
+            continue
         found = _list_classes(root, folder, split, how, deeper)
         if name and not any(map(len, found)):
             raise DataError(
                 f"{root / inside / name} holds no image. Fill it; or remove it, and images for it are drawn from train."
             )
-        parts += [replace(part, notes=notes + part.notes) for part in found]
+        parts += found
     if how.class_level == "first":
         _warn_of_merged(root, deeper)
-    return parts
+    if own := system_files(root):
+        notes = (*notes, f"passed over, as the system's own: {', '.join(own)}")
+    return [replace(part, notes=notes + part.notes) for part in parts]
 
 
 def _only_folder(root: Path, folder: str) -> str:
@@ -47,6 +65,12 @@ def _only_folder(root: Path, folder: str) -> str:
     inner_folders = any(is_folder for _, is_folder in entries(root / inner))
     again = below[0] == os.path.basename(folder)
     return _only_folder(root, inner) if inner_folders and (again or not split_in(below[0])) else folder
+
+
+def _images_alone(folder: Path) -> int:
+    """How many images a folder holds that has no folders for classes."""
+    inside = entries(folder)
+    return 0 if any(is_folder for _, is_folder in inside) else sum(is_image(name) for name, _ in inside)
 
 
 def _split_folders(top: Path, how: Listing) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -108,10 +132,11 @@ def _list_classes(
             left_out.append(name)
             continue
         files = list(walk(str(top / name), os.path.join(folder, name), above))
-        images = [path for path in files if _is_wanted(path, folder, how)]
-        left_out += [path for path in files if not _is_wanted(path, folder, how)]
+        masks = _masks(files)
+        images = [path for path in files if path not in masks and _is_wanted(path, folder, how)]
+        left_out += sorted(set(files) - set(images))
         if not images and split in (None, "train"):
-            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.")
+            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.{_hint(root)}")
         labels = [_class_of(os.path.relpath(path, folder or "."), how) for path in images]
         deeper.setdefault(name, set()).update(os.path.relpath(os.path.dirname(path), folder or ".") for path in images)
         status = [_status(root / path) for path in images]
@@ -143,6 +168,25 @@ def _is_wanted(path: str, folder: str, how: Listing) -> bool:
     return is_image(path) and (not suffixes or suffix in suffixes) and not MASKS.intersection(deeper)
 
 
+def _masks(files: list[str]) -> set[str]:
+    """Files that are called as another one with `mask` behind it: `a_mask.png` beside `a.png`."""
+    stems = {os.path.splitext(path)[0] for path in files}
+    named = ((path, MASK_ENDING.sub("", os.path.splitext(path)[0])) for path in files)
+    return {path for path, stem in named if stem != os.path.splitext(path)[0] and stem in stems}
+
+
+def _hint(root: Path) -> str:
+    """A folder below that looks like a data set, for a message that the whole is none."""
+    for number, (folder, below, _) in enumerate(os.walk(root)):
+        below.sort()
+        classes = [name for name in below if not is_passed_over(name) and _images_alone(Path(folder, name))]
+        if len(classes) > 1 and Path(folder) != root:
+            return f" Did you mean {folder}?"
+        if number > FOLDERS_SEARCHED:
+            break
+    return ""
+
+
 def _class_of(path: str, how: Listing) -> str:
     """The class of an image: the first folder of its path, or with leaf all of them, which `leaf_names` shortens."""
     return path.split(os.sep)[0] if how.class_level == "first" else os.path.dirname(path)
@@ -163,7 +207,7 @@ def _left_out(top: Path, left_out: list[str], how: Listing) -> tuple[str, ...]:
         notes.append(f"{top}: {outside} images lie in no class folder and are left out")
     images = Counter(suffix_of(path) for path in left_out if is_image(path) and os.sep in path)
     if images:
-        why = f"not {', '.join(how.suffixes)}" if how.suffixes else "in folders of masks"
+        why = f"not {', '.join(how.suffixes)}" if how.suffixes else "masks by their names"
         notes.append(f"left out ({why}): {', '.join(f'{count:,} x {name}' for name, count in images.items())}")
     return (*notes, *other_files(Counter(suffix_of(path) for path in left_out if not is_image(path))))
 

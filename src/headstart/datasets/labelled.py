@@ -17,7 +17,7 @@ from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.splits import draw_splits, hash_fractions
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
 
 PAIRED = 0.5
@@ -56,8 +56,28 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
             return list_archives(data)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
-    what = "is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file" if path.exists() else "does not exist"
-    raise DataError(f"{data} {what}. Give a folder of images, <class>/*.jpg, or a list with the columns path,label.")
+    if not path.exists():
+        raise DataError(_missing(path))
+    raise DataError(
+        f"{data} is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file. Give a folder of images, "
+        "<class>/*.jpg, or a list with the columns path,label."
+    )
+
+
+def _missing(path: Path) -> str:
+    """What to say of data that are not there: where they were looked for, and what has a name like it."""
+    words = str(path).split()
+    if len(words) > 1 and all(map(os.path.exists, words)):
+        return f"{path} are {len(words)} names. Give one folder that holds all, or a list of the images."
+    try:
+        beside = os.listdir(path.parent)
+    except OSError:
+        beside = []
+    guess = did_you_mean(path.name, beside)
+    return (
+        f"{path} does not exist ({os.path.abspath(path)}).{guess} Give a folder of images, <class>/*.jpg, or a list "
+        "with the columns path,label."
+    )
 
 
 def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
@@ -131,7 +151,8 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
     if missing:
         names = " and ".join(SPLITS[split] for split in sorted(missing))
         whole = "by group" if manifest.groups is not None else "by path"
-        manifest = replace(manifest, notes=(*manifest.notes, f"{names} drawn from train, a tenth each, {whole}"))
+        share = "a tenth each" if len(missing) > 1 else "a tenth"
+        manifest = replace(manifest, notes=(*manifest.notes, f"{names} drawn from train, {share}, {whole}"))
         if manifest.groups is not None and (empty := missing - set(np.unique(splits).tolist())):
             raise DataError(
                 f"{len(np.unique(keys))} groups are too few to draw splits from: none was drawn for "
@@ -139,6 +160,7 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
                 "groups."
             )
     manifest = replace(manifest, splits=splits, seed=seed)
+    _warn_of_divided_groups(manifest)
     counts = count_by_class(manifest)
     for label in np.flatnonzero(counts[TRAIN] == 0):
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))
@@ -152,6 +174,20 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
         splits[(keys == keys[chosen]) & np.isin(splits, list(missing))] = TRAIN
     _warn_of_missing_classes(manifest)
     return manifest
+
+
+def _warn_of_divided_groups(manifest: Manifest) -> None:
+    if manifest.groups is None:
+        return
+    pairs = np.unique(np.stack([manifest.groups, manifest.splits.astype(manifest.groups.dtype)]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    if divided := [os.fsdecode(bytes(name)) for name in names[counts > 1]]:
+        warnings.warn(
+            f"{len(divided)} groups have images in more than one split ({', '.join(divided[:3])}): test images then "
+            "resemble training images, and the accuracy is too high for new groups.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_missing_classes(manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ from headstart.datasets.manifest import Manifest, Member, end_of_archive, from_f
 from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import split_called
 from headstart.datasets.walking import IMAGE_SUFFIXES, is_image
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES
 
@@ -169,12 +169,15 @@ class _Listed:
         if not (split := split_called(line.split)):
             raise DataError(
                 f"{self.file}, line {line.number}: the split is {line.split!r}; expected train, val or test."
+                + did_you_mean(line.split, ("train", "val", "test"))
             )
         return split
 
     def _found(self, line: Line) -> tuple[str, os.stat_result | Member] | None:
         """Path relative to the root, with size and time of the file or its place in an archive; None if missing."""
         name = line.path if is_image(line.path) else self._with_suffix(line.path)
+        if "\\" in name and not os.path.exists(os.path.join(self._folder(), name)):
+            name = name.replace("\\", "/")  # a list that was written on Windows
         path = os.path.normpath(os.path.relpath(os.path.join(self._folder(), name), self.root))
         path = os.path.normpath(name) if os.path.isabs(name) else path
         at = os.path.join(self.root, path)

@@ -121,7 +121,7 @@ def end_of_archive(path: str) -> int:
 
 def same_data(one: Manifest, other: Manifest) -> bool:
     """Whether two manifests list the same files (by path, size, time and offset), labels and splits."""
-    columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets")
+    columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
     return (
         one.classes == other.classes
         and same_root(one, other)
@@ -188,7 +188,7 @@ def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     offsets = [part.offsets for part in parts if part.offsets is not None]
     return Manifest(
         name=name,
-        root=parts[0].root.absolute(),
+        root=Path(os.path.abspath(parts[0].root)),
         classes=classes,
         paths=paths[order],
         labels=np.concatenate(labels)[order],

@@ -35,6 +35,11 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
+def system_files(folder: str | Path) -> list[str]:
+    """The names in a folder that are the system's own and not hidden."""
+    return sorted(name for name in os.listdir(folder) if name.lower() in SYSTEM)
+
+
 def suffix_of(path: str) -> str:
     """The suffix of a file's name, in words where it has none."""
     return os.path.splitext(path)[1] or "no suffix"

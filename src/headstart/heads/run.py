@@ -90,7 +90,7 @@ class CachedRun:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
-        print(f"{size} of features are {storage}: up to {human_bytes(memory_bytes)} may be held in memory.")
+        print(f"{size} of features are {storage} (the limit is {human_bytes(memory_bytes)}, see --memory-gb).")
         runs.check_folder(self.folder)
         return features
 

@@ -3,7 +3,7 @@
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from headstart.errors import WeightsError
+from headstart.errors import WeightsError, did_you_mean
 
 PUBLISHED = {"IMAGENET1K_V1": "0676ba61", "IMAGENET1K_V2": "11ad3fa6"}
 """First digits of the SHA-256 of torchvision's own weight files, as their names carry it."""
@@ -30,7 +30,8 @@ def weights_digest(weights: str, seed: int) -> str:
         return f"seed {seed}"
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f"--weights {weights} is neither a file nor one of {', '.join(known_weights())}.")
+        guess = did_you_mean(weights, known_weights()) or did_you_mean(weights.upper(), known_weights())
+        raise WeightsError(f"--weights {weights} is neither a file nor one of {', '.join(known_weights())}.{guess}")
     with path.open("rb") as file:
         return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
 

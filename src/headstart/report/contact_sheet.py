@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from headstart.datasets.manifest import Manifest, Place
+from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
 from headstart.images.loading import read
 from headstart.support.files import whole_file
@@ -34,9 +35,12 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
                 unreadable.append(f"{manifest.relative_path(row)}: {reason}")
                 pen.rectangle((*corner, corner[0] + CELL_PX, top + CELL_PX), outline="red")
                 pen.text((corner[0] + GAP_PX, top + GAP_PX), "unreadable", fill="red", font=font)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        sheet.save(temporary, "PNG")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            sheet.save(temporary, "PNG")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}. Name another file with --out.") from None
     return unreadable
 
 

@@ -1,5 +1,6 @@
 """All runs of a data set side by side, from the settings to the files beside the runs."""
 
+import os
 from pathlib import Path
 
 from headstart.cache.finding import data_set_of
@@ -9,8 +10,9 @@ from headstart.errors import RunError
 from headstart.report import comparison, page, tables
 from headstart.runs import pictures
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import list_runs, ranked
+from headstart.runs.run import Run, list_runs, ranked
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
+from headstart.settings.base import PATTERN
 from headstart.settings.command import command
 from headstart.support import files
 
@@ -22,21 +24,38 @@ def compare(config: CompareConfig) -> Path:
     folder = config.runs or RUNS_FOLDER / (name or data_of(config))
     runs, left_out = of_one_data_set(list_runs(folder), config.data or (cache.manifest.source if cache else None))
     if not runs:
-        way_on = f"Train one with: {command('train-head', config.data, config.cache)}" if config.data else ""
-        raise RunError(f"{folder} holds no finished run. {way_on}".rstrip())
+        raise RunError(f"{folder} holds no finished run. {_way_on(config)}".rstrip())
     print("".join(f"{sentence}\n" for sentence in left_out), end="")
     runs = ranked(runs)
     compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if cache and (warning := warning_of_copies(cache)):
         print(warning)
-    files.write_json(folder / "compare.json", compared.to_json())
-    with files.whole_file(folder / "compare.png") as path:
-        pictures.accuracy_against_time(runs, path)
-    with files.whole_file(folder / "report.html") as path:
-        report = page.render(folder, compared.sentence, runs, cache, images)
-        path.write_text(report, encoding="utf-8")
+    try:
+        _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images))
+    except OSError as error:
+        print(f"\n{compared.sentence}")
+        raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None
     print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
     print(f"All of it on one page: {folder / 'report.html'}")
     print(f"\n{compared.sentence}")
     return folder / "compare.json"
+
+
+def _write(folder: Path, compared: comparison.Comparison, runs: list[Run], report: str) -> None:
+    files.write_json(folder / "compare.json", compared.to_json())
+    with files.whole_file(folder / "compare.png") as path:
+        pictures.accuracy_against_time(runs, path)
+    with files.whole_file(folder / "report.html") as path:
+        path.write_text(report, encoding="utf-8")
+
+
+def _way_on(config: CompareConfig) -> str:
+    """The command that trains a first run, where there is something to train on."""
+    if config.config and not config.cache:
+        return f"Train one with: {command('train-head', settings_file=config.config)}"
+    if not config.data:
+        return ""
+    if not os.path.exists(config.data) and not set(config.data) & PATTERN:
+        return f"{config.data} does not exist, either."
+    return f"Train one with: {command('train-head', config.data, config.cache)}"

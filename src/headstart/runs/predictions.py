@@ -98,6 +98,8 @@ def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], Iterator[list[str]]
         if header[:3] != COLUMNS:
             raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
         yield tuple(name.removeprefix("p_") for name in header[3:]), lines
+    except RunError:
+        raise
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None

@@ -144,6 +144,8 @@ def load_run(folder: Path) -> Run:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
+    except RunError:
+        raise
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
     except (LookupError, TypeError, AttributeError):

@@ -33,7 +33,7 @@ from headstart.settings.benchmark import BenchmarkConfig
 from headstart.settings.extract import DEFAULTS, ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
-from headstart.settings.listing import DataCheckConfig, Listing, check_path
+from headstart.settings.listing import DataCheckConfig, Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
 
@@ -61,7 +61,6 @@ __all__ = [
     "ViewKind",
     "ViewSplits",
     "Views",
-    "check_path",
     "data_of",
     "dataset_name",
     "holder",

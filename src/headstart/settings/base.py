@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, did_you_mean
 from headstart.settings.ranges import Device
 
 FEATURES_FOLDER = Path("data/features")
@@ -59,7 +59,13 @@ class Config:
                 declared = next(part for part in get_args(declared) if part is not type(None))
             if get_origin(declared) is Literal:  # Python code may pass any word
                 words = get_args(declared)
-                require(self, field.name, value in words, f"one of {', '.join(words)}")
+                require(self, field.name, value in words, f"one of {', '.join(words)}{did_you_mean(str(value), words)}")
+            inner = get_args(get_args(declared)[0] if get_origin(declared) is Annotated else declared)
+            if isinstance(value, tuple) and inner and get_origin(inner[0]) is Literal:
+                words = get_args(inner[0])
+                wrong = next((word for word in value if word not in words), None)
+                guess = did_you_mean(str(wrong), words)
+                require(self, field.name, wrong is None, f"of the words {', '.join(words)}{guess}")
             for allowed in getattr(declared, "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
 

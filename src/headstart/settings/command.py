@@ -21,7 +21,14 @@ TARGETS = {
 """Targets of make that messages name: the program of each, and the variable for its flags."""
 
 
-def command(target: str, data: object = None, cache: object = None, views: int = 0, flags: Sequence[str] = ()) -> str:
+def command(
+    target: str,
+    data: object = None,
+    cache: object = None,
+    views: int = 0,
+    flags: Sequence[str] = (),
+    settings_file: str | None = None,
+) -> str:
     """`make extract DATA=photos/ EXTRACT_ARGS="--image-px 160"`, quoted for the shell.
 
     Where the project's Makefile is not at hand, it is a call of the program itself. A cache that has the name of its
@@ -31,11 +38,11 @@ def command(target: str, data: object = None, cache: object = None, views: int =
     if data and cache and Path(str(cache)) == FEATURES_FOLDER / f"{dataset_name(str(data))}.h5":
         cache = None
     if not Path("Makefile").is_file() or not Path("pipelines").is_dir():
-        named = [("--data", data), ("--cache", cache), ("--views", views)]
+        named = [("--config", settings_file), ("--data", data), ("--cache", cache), ("--views", views)]
         words = [f"{flag}={_short(value)}" for flag, value in named if value]
         return shlex.join([sys.executable, str(PIPELINES / f"{program}.py"), *words, *flags])
     for_make = shlex.join(flags).replace("$", "$$")  # make puts these into a line of the shell
-    values = {"DATA": data, "CACHE": cache, "VIEWS": views, variable: for_make}
+    values = {"CONFIG": settings_file, "DATA": data, "CACHE": cache, "VIEWS": views, variable: for_make}
     return " ".join(
         ["make", target, *(f"{name}={shlex.quote(_short(value))}" for name, value in values.items() if value)]
     )

@@ -6,7 +6,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from headstart.errors import SettingsError, did_you_mean
-from headstart.settings.base import CachedConfig, refuse
+from headstart.settings.base import refuse
+from headstart.settings.extract import ExtractConfig
 
 Settings = TypeVar("Settings")
 
@@ -27,9 +28,16 @@ def config_from(config_type: type[Settings], **settings: Any) -> Settings:
         guess = did_you_mean(unknown[0], types)
         raise SettingsError(f"There is no setting {', '.join(unknown)}.{guess} There are {', '.join(types)}.")
     data = settings.get("data")
-    if issubclass(config_type, CachedConfig) and isinstance(data, os.PathLike) and not isinstance(data, PurePath):
+    reads_caches = "cache" in types and not issubclass(config_type, ExtractConfig)
+    if reads_caches and not settings.get("cache") and _is_cache(data):
         settings |= {"data": None, "cache": data}
     return config_type(**{name: _as_declared(name, value, types[name]) for name, value in settings.items()})
+
+
+def _is_cache(data: Any) -> bool:
+    """Whether what is given as data is a cache: an open one, or its file."""
+    is_open = isinstance(data, os.PathLike) and not isinstance(data, PurePath)
+    return is_open or str(data).lower().endswith((".h5", ".hdf5"))
 
 
 def settings_of(config_type: type) -> dict[str, Any]:
@@ -41,6 +49,8 @@ def settings_of(config_type: type) -> dict[str, Any]:
 
 def _as_declared(name: str, value: Any, declared: Any) -> Any:
     value = _plain(value)
+    if name == "columns" and isinstance(value, dict):
+        value = ",".join(f"{what}={column}" for what, column in value.items())
     try:
         return _converted(value, declared)
     except (TypeError, ValueError, OverflowError):  # int(nan), int(inf)
@@ -57,6 +67,8 @@ def _converted(value: Any, declared: Any) -> Any:
     """The value as the declared type; a TypeError if it is none. Words and ranges are checked by the settings."""
     parts = get_args(declared)
     if get_origin(declared) is tuple:
+        if value == "none" and parts[0] is int:  # the sweep's word for a head without hidden layers
+            return ()
         values = value if isinstance(value, tuple) else (value,)
         return tuple(_converted(_widths(each) if parts[0] is str else each, parts[0]) for each in values)
     if get_origin(declared) in (Union, UnionType):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from headstart.settings.base import ComputeConfig, Config, data_of, dataset_name
+from headstart.settings.base import ComputeConfig, Config
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
 
@@ -73,8 +73,3 @@ class DataCheckConfig(Listing):
     """The picture, a PNG file; by default data/checks/<name of the data>.png."""
     seed: Seed = 0
     """Seed of the splits, where the data has none."""
-
-
-def check_path(config: DataCheckConfig) -> Path:
-    """The picture to write."""
-    return config.out or Path("data/checks") / f"{dataset_name(data_of(config))}.png"

@@ -20,9 +20,13 @@ CONFIGS: tuple[type, ...] = (
 )
 TARGETS = "extract|train-head|sweep|probe|learning-curve|finetune|compare|predict|export"
 """Targets of make that are functions, too."""
-VALUE = r'(?:"[^"]*"|[^\s",;]*[^\s",;.:)])'
+PIECE = r"""'[^']*'|"[^"]*"|"""
+"""A part of a shell's word that is in quotes, or else one character of those that follow."""
+VALUE = rf"(?:{PIECE}[^\s'\",;])+(?<![.,:)])"
 COMMAND = re.compile(rf"\bmake ({TARGETS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
-PROGRAM = re.compile(r"(?:'[^']*'|\S)*python[\d.]* (?:'[^']*'|\S)*pipelines/(\w+)\.py((?: (?:'[^']*'|[^\s';])+)*)")
+PROGRAM = re.compile(
+    rf"(?:{PIECE}[^\s'\"])*python[\d.]* (?:{PIECE}[^\s'\"])*pipelines/(\w+)\.py((?: (?:{PIECE}[^\s'\";])+)*)"
+)
 """A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS=({VALUE})")
 VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
@@ -42,7 +46,7 @@ def in_python() -> Iterator[None]:
 def for_python(message: str) -> str:
     """A message with names of arguments and functions in place of flags and commands."""
     message = PROGRAM.sub(_program_call, COMMAND.sub(_call, message))
-    message = FLAGS_VARIABLE.sub(lambda match: ", ".join(_arguments(match[1].strip('"'))), message)
+    message = FLAGS_VARIABLE.sub(lambda match: ", ".join(_arguments(" ".join(_words_in(match[1])))), message)
     message = VARIABLE.sub(lambda match: f"{match[1].lower()}=", message)
     return FLAG.sub(_argument, message)
 
@@ -50,22 +54,33 @@ def for_python(message: str) -> str:
 def _call(command: re.Match[str]) -> str:
     arguments = []
     for name, value in re.findall(rf"([A-Z_]+)=({VALUE})", command[2]):
-        value = value.strip('"')
-        arguments += _arguments(value) if name.endswith("_ARGS") else [f"{name.lower()}={_literal(value)}"]
+        words = _words_in(value)
+        given = (
+            _arguments(" ".join(words)) if name.endswith("_ARGS") else [f"{name.lower()}={_literal(' '.join(words))}"]
+        )
+        arguments += given
     return f"headstart.{command[1].replace('-', '_')}({', '.join(arguments) or '…'})"
 
 
 def _program_call(command: re.Match[str]) -> str:
-    flags = re.sub(r"(--[a-z-]+)=", r"\1 ", command[2])
-    return f"headstart.{command[1]}({', '.join(_arguments(flags)) or '…'})"
+    return f"headstart.{command[1]}({', '.join(_arguments(command[2])) or '…'})"
+
+
+def _words_in(text: str) -> list[str]:
+    """As a shell reads it; as it stands where a quote lacks its other half."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _arguments(flags: str) -> list[str]:
     """`--image-px 64 --overwrite` → `image_px=64`, `overwrite=True`."""
     given: list[tuple[str, list[str]]] = []
-    for word in shlex.split(flags):
+    for word in _words_in(flags):
         if word.startswith("--"):
-            given.append((word[2:].replace("-", "_"), []))
+            name, _, value = word[2:].partition("=")
+            given.append((name.replace("-", "_"), [_literal(value)] if value else []))
         elif given:
             given[-1][1].append(_literal(word))
     joined = {name: ", ".join(values) for name, values in given}
