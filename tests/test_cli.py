@@ -210,4 +210,5 @@ def test_no_hidden_layer_is_the_word_none_for_one_head_too():
 def test_several_values_for_one_head_point_to_the_sweep():
     with pytest.raises(SettingsError, match=r"--lr takes one value here.*make sweep SWEEP_ARGS=\"--lr 1e-3 1e-4\""):
         cli.parse(HeadConfig, ["--lr", "1e-3", "1e-4"])
-    assert cli.parse(HeadConfig, ["--hidden", "512", "256"]).hidden == (512, 256)
+    config = cli.parse(HeadConfig, ["--hidden", "512", "256", "--data", "my photos"])
+    assert (config.hidden, config.data) == ((512, 256), "my photos")

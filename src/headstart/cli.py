@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import sys
 import tomllib
 import warnings
@@ -147,12 +146,18 @@ def _refuse_several(config_type: type, words: Sequence[str]) -> None:
     if not issubclass(config_type, settings.HeadConfig):
         return
     single = {field.name for field in dataclasses.fields(config_type) if get_origin(field.type) is not tuple}
-    for flag, *values in re.findall(r"(--\S+)((?: (?!--)\S+)*)", " ".join(words)):
-        name, several = flag[2:].replace("-", "_"), values[0].split()
-        if name in single & _fields(settings.SweepConfig) and name != "hidden" and len(several) > 1:
+    compared = single & _fields(settings.SweepConfig) - settings.PLACES
+    given: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            given.append((word, []))
+        elif given:
+            given[-1][1].append(word)
+    for flag, values in given:
+        if flag[2:].replace("-", "_") in compared and len(values) > 1:
             raise SettingsError(
-                f"{flag} takes one value here, and {len(several)} are given. To compare several: "
-                f'make sweep SWEEP_ARGS="{flag}{values[0]}"'
+                f"{flag} takes one value here, and {len(values)} are given. To compare several: "
+                f'make sweep SWEEP_ARGS="{flag} {" ".join(values)}"'
             )
 
 
