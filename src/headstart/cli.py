@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
@@ -145,7 +145,7 @@ def _refuse_several(config_type: type, words: Sequence[str]) -> None:
     """Points to the sweep where one head is given several values of a setting."""
     if not issubclass(config_type, settings.HeadConfig):
         return
-    single = {field.name for field in dataclasses.fields(config_type) if get_origin(field.type) is not tuple}
+    single = {field.name for field in dataclasses.fields(config_type) if not isinstance(field.default, tuple)}
     compared = single & _fields(settings.SweepConfig) - settings.PLACES
     given: list[tuple[str, list[str]]] = []
     for word in words:
