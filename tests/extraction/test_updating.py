@@ -20,7 +20,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import COLUMNS, DONE, FEATURES, FORMAT_VERSION
 from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
-from headstart.datasets import labelled
+from headstart.datasets import labelled, naming
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataWarning, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.extractor import CANARIES
@@ -769,3 +769,18 @@ def test_a_pass_goes_on_in_a_file_that_another_program_has_stored_in_another_lay
     assert (report.taken_over, report.pass_.forwarded, forwarded.images) == (12, 12, 12 + CANARIES)
     assert FeatureCache(settings.cache).is_writable
     assert_as_fresh(settings)
+
+
+def test_what_was_said_of_a_list_is_kept_and_need_not_be_said_again(make_photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photos = make_photos({"cat": 20, "dog": 20})
+    lines = "".join(f"{path.name},{path.parent.name.upper()}\n" for path in sorted((photos / "cat").glob("*.png")))
+    lines += "".join(f"../dog/{path.name},{path.parent.name}\n" for path in sorted((photos / "dog").glob("*.png")))
+    (tmp_path / "list.csv").write_text(f"image,kind of animal\n{lines}")
+    said = config("list.csv", columns="label=kind of animal", root=photos / "cat")
+    before = updating.bring_up_to_date(said).cache
+    again = updating.bring_up_to_date(replace(said, columns=None, root=None))
+    assert again.pass_ is None
+    assert again.cache.manifest.classes == before.manifest.classes == ("CAT", "dog")
+    assert f"--columns label=kind of animal --root {photos / 'cat'}" in capsys.readouterr().out
+    assert naming.listing_kept("list.csv") == {"columns": "label=kind of animal", "root": str(photos / "cat")}

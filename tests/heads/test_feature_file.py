@@ -130,6 +130,7 @@ def test_one_seed_gives_one_head_from_the_file_too(cache):
     assert torch.equal(*heads)
 
 
+@pytest.mark.slow
 def test_what_does_not_depend_on_an_order_is_the_same_to_the_bit(from_file, in_memory):
     for kind in ("standardize", "l2", "none"):
         one, other = (Normalization.fit(features, kind) for features in (from_file, in_memory))
@@ -141,6 +142,7 @@ def test_what_does_not_depend_on_an_order_is_the_same_to_the_bit(from_file, in_m
         np.testing.assert_array_equal(one.test, other.test)
 
 
+@pytest.mark.slow
 def test_logistic_regression_from_the_file_is_that_from_memory_and_leaves_no_file(
     from_file, in_memory, cache, monkeypatch
 ):

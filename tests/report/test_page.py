@@ -293,6 +293,7 @@ def test_speed_and_memory_are_told_where_a_run_has_them(everything):
     assert "images/s" not in Page(render(root, sentence, found[:1], cache, images)).text("runs")
 
 
+@pytest.mark.slow
 def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_megabytes(root, tmp_path):
     """The images are noise, which JPEG cannot make small."""
     names = tuple(f"class {number:04} {'x' * 20}" for number in range(1000))
