@@ -17,6 +17,8 @@ from headstart.errors import DataError
 from headstart.extraction import precision as tuning
 from headstart.settings import ExtractConfig, FinetuneConfig
 
+pytestmark = pytest.mark.slow
+
 
 def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
     source = make_photos({"cat": 1, "dog": 1}, suffix=".jpg")

@@ -24,6 +24,8 @@ from headstart.prediction.exporting import export, plain_classifier
 from headstart.prediction.loading import Parts, open_run
 from headstart.settings import ExtractConfig, HeadConfig
 
+pytestmark = pytest.mark.slow
+
 PX = 32
 RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
 
