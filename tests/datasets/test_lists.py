@@ -250,3 +250,13 @@ def test_a_list_that_was_written_on_windows_is_read(files):
     root = files("cat/a.jpg", "dog/b.jpg")
     (root / "l.csv").write_text("path,label\ncat\\a.jpg,cat\ndog\\b.jpg,dog\n")
     assert labels(load(str(root / "l.csv"))) == {"cat/a.jpg": "cat", "dog/b.jpg": "dog"}
+
+
+def test_a_list_without_images_of_the_kind_or_without_lines_is_refused(files):
+    root = files("a.jpg", "b.jpg")
+    (root / "train.csv").write_text("path,label\na.jpg,cat\nb.jpg,dog\n")
+    (root / "more.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"names no png file: see --suffixes"):
+        load(str(root / "train.csv"), how=Listing(suffixes=("png",)))
+    with pytest.raises(DataError, match=r"more\.csv is one of several lists, but its name is no split"):
+        load(f"{root}/{{train,more}}.csv")

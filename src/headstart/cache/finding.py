@@ -7,6 +7,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.naming import name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
+from headstart.settings.base import PATTERN
 from headstart.settings.command import command
 
 
@@ -42,6 +43,6 @@ def _beside(path: Path, data: str) -> str:
 
 
 def _ways_on(path: Path | None, data: str) -> str:
-    if not Path(data).exists() and not set(data) & set("*?[{"):
+    if not Path(data).exists() and not set(data) & PATTERN:
         return f"{data} does not exist either: name the data set as it is, or a cache alone, without the data set."
     return f"Make it with: {command('extract', data, path)}"

@@ -11,9 +11,11 @@ from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.split_names import split_in
 from headstart.datasets.walking import (
     entries,
+    folders_below,
     identity,
     is_image,
     is_passed_over,
+    of_kinds,
     other_files,
     suffix_of,
     system_files,
@@ -131,16 +133,17 @@ def _list_classes(
         if not is_folder:
             left_out.append(name)
             continue
-        files = list(walk(str(top / name), os.path.join(folder, name), above))
-        masks = _masks(files)
-        images = [path for path in files if path not in masks and _is_wanted(path, folder, how)]
-        left_out += sorted(set(files) - set(images))
+        files = list(walk(str(top / name), "", above))
+        images = _images(files, how)
+        left_out += [os.path.join(name, path) for path in sorted({*files} - {*images})]
         if not images and split in (None, "train"):
             raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.{_hint(root)}")
-        labels = [_class_of(os.path.relpath(path, folder or "."), how) for path in images]
-        deeper.setdefault(name, set()).update(os.path.relpath(os.path.dirname(path), folder or ".") for path in images)
-        status = [_status(root / path) for path in images]
-        parts.append(from_files(root, images, labels, [split] * len(images), status))
+        folders = [os.path.join(name, os.path.dirname(path)).rstrip(os.sep) for path in images]
+        deeper.setdefault(name, set()).update(folders)
+        labels = [name] * len(images) if how.class_level == "first" else folders  # `_leaves` shortens them
+        paths = [os.path.join(folder, name, path) for path in images]
+        status = [_status(root / path) for path in paths]
+        parts.append(from_files(root, paths, labels, [split] * len(images), status))
     _refuse_images_alone(top, left_out, parts)
     notes = _left_out(top, left_out, how)
     return [replace(part, notes=notes) for part in parts]
@@ -160,36 +163,32 @@ def _warn_of_merged(root: Path, deeper: dict[str, set[str]]) -> None:
         )
 
 
-def _is_wanted(path: str, folder: str, how: Listing) -> bool:
-    """Whether a file is an image of the data set, and no mask."""
-    suffix = os.path.splitext(path)[1].lower()
-    suffixes = {f".{name.lower().lstrip('.')}" for name in how.suffixes}
-    deeper = os.path.relpath(path, folder or ".").lower().split(os.sep)[1:-1]
-    return is_image(path) and (not suffixes or suffix in suffixes) and not MASKS.intersection(deeper)
+def _images(files: list[str], how: Listing) -> list[str]:
+    """The images among the files of a class, without masks."""
+    is_kind, masks = of_kinds(how.suffixes), _masks(files)
+    return [path for path in files if is_image(path) and is_kind(path) and path not in masks]
 
 
 def _masks(files: list[str]) -> set[str]:
-    """Files that are called as another one with `mask` behind it: `a_mask.png` beside `a.png`."""
-    stems = {os.path.splitext(path)[0] for path in files}
-    named = ((path, MASK_ENDING.sub("", os.path.splitext(path)[0])) for path in files)
-    return {path for path, stem in named if stem != os.path.splitext(path)[0] and stem in stems}
+    """Files in folders of masks, and those called as another with `mask` behind it: `a_mask.png` beside `a.png`."""
+    named = [path for path in files if "mask" in path.lower()]  # few: the rest takes time for each file
+    stems = {os.path.splitext(path)[0] for path in files} if named else set()
+    found = set()
+    for path in named:
+        stem = os.path.splitext(path)[0]
+        original = MASK_ENDING.sub("", stem)
+        if (original != stem and original in stems) or MASKS.intersection(path.lower().split(os.sep)[:-1]):
+            found.add(path)
+    return found
 
 
 def _hint(root: Path) -> str:
     """A folder below that looks like a data set, for a message that the whole is none."""
-    for number, (folder, below, _) in enumerate(os.walk(root)):
-        below.sort()
+    for folder, below in folders_below(root, FOLDERS_SEARCHED):
         classes = [name for name in below if not is_passed_over(name) and _images_alone(Path(folder, name))]
         if len(classes) > 1 and Path(folder) != root:
             return f" Did you mean {folder}?"
-        if number > FOLDERS_SEARCHED:
-            break
     return ""
-
-
-def _class_of(path: str, how: Listing) -> str:
-    """The class of an image: the first folder of its path, or with leaf all of them, which `leaf_names` shortens."""
-    return path.split(os.sep)[0] if how.class_level == "first" else os.path.dirname(path)
 
 
 def _refuse_images_alone(top: Path, left_out: list[str], parts: list[Manifest]) -> None:

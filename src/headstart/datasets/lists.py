@@ -5,17 +5,19 @@ import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from headstart.datasets import archives, tables
 from headstart.datasets.class_names import clean
-from headstart.datasets.columns import choose
+from headstart.datasets.columns import Columns, choose
 from headstart.datasets.manifest import Manifest, Member, end_of_archive, from_files
 from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import split_called
-from headstart.datasets.walking import IMAGE_SUFFIXES, is_image
+from headstart.datasets.walking import IMAGE_SUFFIXES, folders_below, is_image, of_kinds
 from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES
@@ -54,7 +56,7 @@ def list_lists(files: list[str], how: Listing) -> list[Manifest]:
     for file in files:
         lines = list(_lines(Path(file), how.columns))
         split = split_called(Path(file).stem) if len(files) > 1 else None
-        if len(files) > 1 and not split and not lines[0].split:
+        if len(files) > 1 and not split and not (lines and lines[0].split):
             raise DataError(f"{file} is one of several lists, but its name is no split: call them train, val and test.")
         parts.append(_Listed(Path(file), root, how, split).manifest(lines))
     return parts
@@ -62,27 +64,28 @@ def list_lists(files: list[str], how: Listing) -> list[Manifest]:
 
 def list_paths(path: Path) -> Iterator[str]:
     """Yields the paths in a list, relative to its folder; memory does not grow."""
-    columns = None
-    for number, cells in tables.rows(path, errors="surrogateescape"):
-        if columns is None:
-            columns, has_names = choose(path, cells, None, ("path",))
-            width = len(cells)
-            if has_names:
-                continue
+    for number, width, columns, cells in _cells(path, None, ("path",), "surrogateescape"):
         if len(cells) != width:
             raise DataError(f"{path}, line {number}: expected {width} columns, as in the first line.")
         yield os.path.join(path.parent, cells[columns["path"]])
 
 
+def _cells(
+    file: Path, asked: str | None, needed: tuple[str, ...], errors: str = "strict"
+) -> Iterator[tuple[int, int, Columns, list[str]]]:
+    """Each line with its number, the number of columns that the first one has, and which column holds what."""
+    rows = tables.rows(file, errors)
+    first = next(rows, None)
+    if first is None:
+        return
+    columns, has_names = choose(file, first[1], asked, needed)
+    for number, cells in rows if has_names else chain([first], rows):
+        yield number, len(first[1]), columns, cells
+
+
 def _lines(file: Path, asked: str | None) -> Iterator[Line]:
     """Every line of a list that is not empty."""
-    columns, width = None, 0
-    for number, cells in tables.rows(file):
-        if columns is None:
-            columns, has_names = choose(file, cells, asked, ("path", "label"))
-            width = len(cells)
-            if has_names:
-                continue
+    for number, width, columns, cells in _cells(file, asked, ("path", "label")):
         if any(cell.strip() for cell in cells[width:]):
             raise DataError(
                 f"{file}, line {number} has {len(cells)} columns, but the first line {width}. Text with a "
@@ -117,7 +120,10 @@ class _Listed:
         """The images; raises a DataError where files are missing, or a path has two labels."""
         if not lines:
             raise DataError(f"{self.file} names no images: there is nothing below its first line.")
-        lines = self._once([line for line in lines if self._is_wanted(line)])
+        is_kind = of_kinds(self.how.suffixes)
+        lines = self._once([line for line in lines if is_kind(line.path)])
+        if not lines:
+            raise DataError(f"{self.file} names no {' or '.join(self.how.suffixes)} file: see --suffixes.")
         found = [self._found(line) for line in lines]
         self._refuse_missing([line for line, entry in zip(lines, found, strict=True) if entry is None], len(lines))
         entries = [(line, *entry) for line, entry in zip(lines, found, strict=True) if entry]
@@ -135,10 +141,6 @@ class _Listed:
         if lines[0].group is not None:
             groups = np.array([os.fsencode(line.group or line.path) for line, _, _ in entries], np.bytes_)
         return replace(manifest, groups=groups, notes=tuple(self.notes))
-
-    def _is_wanted(self, line: Line) -> bool:
-        suffixes = {f".{name.lower().lstrip('.')}" for name in self.how.suffixes}
-        return not suffixes or os.path.splitext(line.path)[1].lower() in suffixes
 
     def _once(self, lines: list[Line]) -> list[Line]:
         """Each path once; one with two labels, or splits, is left out, and many such are an error."""
@@ -178,8 +180,7 @@ class _Listed:
         name = line.path if is_image(line.path) else self._with_suffix(line.path)
         if "\\" in name and not os.path.exists(os.path.join(self._folder(), name)):
             name = name.replace("\\", "/")  # a list that was written on Windows
-        path = os.path.normpath(os.path.relpath(os.path.join(self._folder(), name), self.root))
-        path = os.path.normpath(name) if os.path.isabs(name) else path
+        path = os.path.normpath(os.path.join(self._below_root, name))
         at = os.path.join(self.root, path)
         if end_of_archive(at):
             place = archives.place_of(at)
@@ -194,6 +195,11 @@ class _Listed:
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{self.file}, line {line.number}: {at} is not a file.")
         return path, status
+
+    @cached_property
+    def _below_root(self) -> str:
+        """The folder of the paths as seen from the root."""
+        return os.path.relpath(self._folder(), self.root)
 
     def _folder(self) -> Path:
         """What the paths in the list are relative to."""
@@ -222,10 +228,7 @@ class _Listed:
     def _hint(self, name: str) -> str:
         """Where the first missing file may be, for `--root`."""
         start = Path(os.path.abspath(self.file)).parent
-        for number, (folder, below, _) in enumerate(os.walk(start.parent)):
-            below.sort()
+        for folder, _ in folders_below(start.parent, FOLDERS_SEARCHED):
             if os.path.isfile(os.path.join(folder, name)):
                 return f" The first is in {folder}: add --root {min(folder, os.path.relpath(folder), key=len)}"
-            if number > FOLDERS_SEARCHED:
-                break
         return " Say what the paths are relative to with --root."

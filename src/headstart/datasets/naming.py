@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
-from headstart.settings.base import LIST_SUFFIXES
+from headstart.settings.base import LIST_SUFFIXES, PATTERN
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -110,7 +110,7 @@ def _compare(source: str, root: str, data: str) -> Owner:
         return _owner_by_root(root, data)
     if os.path.realpath(source) == os.path.realpath(data):
         return "same"
-    return "other" if is_there(source) or (set(source) & set("*?[{") and is_there(root)) else "gone"
+    return "other" if is_there(source) or (set(source) & PATTERN and is_there(root)) else "gone"
 
 
 def _owner_by_root(root: str, data: str) -> Owner:

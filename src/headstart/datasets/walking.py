@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
@@ -28,6 +29,12 @@ SYSTEM = frozenset(
 def is_image(path: str) -> bool:
     """Whether the name of a file is that of an image."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
+
+def of_kinds(suffixes: Sequence[str]) -> Callable[[str], bool]:
+    """Tells files by their suffix, such as jpg, in either case; without suffixes all of them."""
+    wanted = {f".{suffix.lower().lstrip('.')}" for suffix in suffixes}
+    return lambda path: not wanted or os.path.splitext(path)[1].lower() in wanted
 
 
 def is_passed_over(name: str) -> bool:
@@ -84,6 +91,13 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file, a link to one, or a broken link, which is reported later; reading a pipe would hang."""
     linked = entry.is_symlink() and (os.path.isfile(entry.path) or not os.path.exists(entry.path))
     return entry.is_file(follow_symlinks=False) or linked
+
+
+def folders_below(start: str | Path, most: int) -> Iterator[tuple[str, list[str]]]:
+    """Yields a folder and each below it, by name, with the names of the folders in it; `most` of them."""
+    for folder, below, _ in islice(os.walk(start), most):
+        below.sort()
+        yield folder, below
 
 
 def identity(folder: str | Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.growing_csv import GrowingCsv
+from headstart.settings.base import PATTERN
 from headstart.support.progress import bar
 
 MOST_PROBABLE = 5
@@ -133,7 +134,7 @@ def name_of(source: str) -> str:
     """A name for a source of images: that of the folder or file, or `images`, and 8 digits of a digest of its path."""
     path = os.path.abspath(source)
     name = Path(path).stem if os.path.isfile(source) else Path(path).name
-    word = "images" if set(name) & set("*?[{") else name
+    word = "images" if set(name) & PATTERN else name
     return f"{word}-{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
 
 
