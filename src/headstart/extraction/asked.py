@@ -1,6 +1,7 @@
 """What a run of extract asks for: the settings that were given and, for the rest, those of the cache."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Asked:
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
 
+    @cached_property
     def name(self) -> str:
         """The name of the data set."""
         return name_of(data_of(self.given))
@@ -58,14 +60,14 @@ class Asked:
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
             print(f"{self.path} goes on with the settings that it was made with: {flags}")
         own = dataset_name(data_of(self.given))
-        if self.name() != own and not self.given.cache:
+        if self.name != own and not self.given.cache:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
-    def into_new_file(self) -> str:
-        """The command that extracts these images with these settings into another file."""
+    def into_new_file(self, word: str = "new") -> str:
+        """The command that extracts these images with these settings into another file, with a word in its name."""
         flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
-        return command("extract", data_of(self.given), beside(self.path, "new"), self.given.views, flags)
+        return command("extract", data_of(self.given), beside(self.path, word), self.given.views, flags)
 
     def _adopted(self) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the defaults."""
@@ -93,9 +95,7 @@ class Asked:
         adopted = self.recipe.adopting(cache.recipe)
         if adopted.precision != cache.recipe.precision:
             others["precision"] = adopted.precision
-        suffix = "-".join(_word(name, value) for name, value in others.items()) or adopted.digest()[:8]
-        flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
-        return command("extract", data_of(self.given), beside(self.path, suffix), self.given.views, flags)
+        return self.into_new_file("-".join(_word(*item) for item in others.items()) or adopted.digest()[:8])
 
 
 def extractor_for(given: ExtractConfig, cache: FeatureCache | None) -> "Extractor":

@@ -71,7 +71,7 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
     asked = Asked(config)
-    manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name())
+    manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
     asked.say()
     update = _Update(asked, manifest, team or Team())
     if report := update.nothing_to_do():
@@ -103,9 +103,9 @@ class _Update:
 
     def nothing_to_do(self) -> Report | None:
         """The report of a complete cache, else None."""
-        if self._starts_anew() or self.config.check_bytes:
+        if self.asked.stored is None or self.config.check_bytes:
             return None
-        cache, growth = self._opened()
+        cache, growth = self._compared(self.asked.stored)
         if not self._is_of_this_data(cache) or (growth.path.exists() and not growth.waits()):
             return None
         if cache.pending(self.config.view_splits).any() or any(len(passing_again(view)) for view in cache.views):
@@ -114,21 +114,17 @@ class _Update:
 
     def run(self) -> Report:
         """Starts anew, goes on or grows; the caller holds the lock."""
-        if self._starts_anew():
+        if self.config.overwrite or not self.path.exists():
             return self._start_anew()
-        cache, growth = self._opened()
+        cache, growth = self._compared(FeatureCache(self.path))  # again, now that nobody else writes
         if self._is_of_this_data(cache) and not self.config.check_bytes and cache.is_writable:
             if not growth.waits():
                 growth.path.unlink(missing_ok=True)
             return self._compute_pending(self.path)
         return self._grow(cache, growth)
 
-    def _starts_anew(self) -> bool:
-        return self.config.overwrite or not self.path.exists()
-
-    def _opened(self) -> tuple[FeatureCache, Growth]:
+    def _compared(self, cache: FeatureCache) -> tuple[FeatureCache, Growth]:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
-        cache = FeatureCache(self.path)
         self.asked.refuse_differences(cache)
         return cache, Growth(cache, self.manifest, self.config.check_bytes, self.asked.into_new_file())
 
