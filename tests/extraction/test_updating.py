@@ -32,6 +32,17 @@ from headstart.settings import ExtractConfig
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 
+def begin_growth(photos, settings, monkeypatch, images, batches):
+    """A cache that began to grow by so many images, and was stopped after so many batches."""
+    updating.bring_up_to_date(settings)
+    for number in range(images):
+        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, batches)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+
+
 def eye(*_):
     """A backbone that sees the upper part of a picture as it is: what changes in the data is no matter of the net."""
     return lambda pixels: pixels.flatten(1)[:, :FEATURES].float()
@@ -312,13 +323,7 @@ def test_ctrl_c_during_growth_leaves_the_old_cache_whole_and_the_same_command_go
 def test_growth_that_was_stopped_serves_the_next_even_if_the_data_changes_again(
     photos, settings, monkeypatch, forwarded
 ):
-    updating.bring_up_to_date(settings)
-    for number in range(8):
-        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
-    with monkeypatch.context() as interrupted:
-        stop_after(interrupted, 1)
-        with pytest.raises(KeyboardInterrupt):
-            updating.bring_up_to_date(settings)
+    begin_growth(photos, settings, monkeypatch, 8, 1)
     picture(6000).save(photos / "train/dog/late.png")
     forwarded.images = 0
     report = updating.bring_up_to_date(settings)
@@ -728,13 +733,7 @@ def test_rows_of_other_programs_still_fit_where_only_views_are_added(settings):
 
 
 def test_what_is_added_while_a_growth_is_stopped_survives_too(photos, settings, monkeypatch, forwarded):
-    updating.bring_up_to_date(settings)
-    for number in range(14):
-        picture(5000 + number).save(photos / "train/cat" / f"new {number:02}.png")
-    with monkeypatch.context() as interrupted:
-        stop_after(interrupted, 2)
-        with pytest.raises(KeyboardInterrupt):
-            updating.bring_up_to_date(settings)
+    begin_growth(photos, settings, monkeypatch, 14, 2)
     add(settings.cache, umap=np.zeros((24, 2)))
     forwarded.images = 0
     assert updating.bring_up_to_date(settings).pass_.forwarded == 6
