@@ -50,6 +50,12 @@ def splits_in(name: str) -> list[str]:
     return sorted({WORDS[word] for word in _words(name) if word in WORDS})
 
 
+def is_word_for_data(name: str) -> bool:
+    """Whether a name says only that it is data: `Dataset`, `all_data`, `images`."""
+    words = {word for word in _words(name) if word not in WORDS}
+    return bool(words & {"data", "dataset"}) or (bool(words) and words <= FILLERS)
+
+
 def _words(name: str) -> list[str]:
     """Its words in small letters: parts between capitals, digits and signs."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", name)]
