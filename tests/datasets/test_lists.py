@@ -1,6 +1,7 @@
 """Lists of images as people have them: CSV, tabs, semicolons, with names of columns or without."""
 
 import csv
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,12 @@ def test_a_list_without_images_of_the_kind_or_without_lines_is_refused(files):
         load(str(root / "train.csv"), how=Listing(suffixes=("png",)))
     with pytest.raises(DataError, match=r"more\.csv is one of several lists, but its name is no split"):
         load(f"{root}/{{train,more}}.csv")
+
+
+def test_a_list_that_is_no_utf8_is_refused_with_its_line_and_a_command_that_converts_it(table):
+    data = table("path,label\na.jpg,Hund\nb.jpg,gr\xfcn \xe9l\xe9phant\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 3 has the byte fc\..*'b\.jpg,grün éléphant'") as error:
+        load(data)
+    command, _, new = str(error.value).partition("convert the list: ")[2].partition("; then give DATA=")
+    subprocess.run(command, shell=True, check=True)
+    assert load(new).classes == ("Hund", "grün éléphant")
