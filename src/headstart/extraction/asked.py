@@ -68,8 +68,9 @@ class Asked:
         if adopted := self._adopted():
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
             print(f"{self.path} goes on with the settings that it was made with: {flags}")
-        own = dataset_name(data_of(self.given))
-        if self.name != own and not self.given.cache:
+        data = data_of(self.given)
+        own, linked = dataset_name(data), dataset_name(os.path.realpath(data))
+        if self.name not in (own, linked) and not self.given.cache:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
