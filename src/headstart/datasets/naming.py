@@ -28,9 +28,9 @@ DONE = 1
 def name_of(data: str, name: str | None = None) -> str:
     """The name of a data set: `photos`, or where another one has that name here, `holidays-photos`, after its parent.
 
-    A data set keeps the name that its features or runs have, also when a link leads to it. Where the one that has the name is no longer in its
-    place, it may have been moved to this one: whoever reads or writes the features decides. `name` is what it has been
-    called before, if not after its folder.
+    A data set keeps the name that its features or runs have, also when a link leads to it. Where the one that has the
+    name is no longer in its place, it may have been moved to this one: whoever reads or writes the features decides.
+    `name` is what it has been called before, if not after its folder.
     """
     owners = {candidate: _owner(candidate, data) for candidate in _candidates(data, name or dataset_name(data))}
     kept = [candidate for candidate, owner in owners.items() if owner == "same"]
