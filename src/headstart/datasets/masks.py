@@ -41,11 +41,8 @@ def masks_among(files: Sequence[str]) -> set[str]:
     found = {path for path in files if os.path.dirname(path) in masks} if masks else set()
     named = [path for path in files if "mask" in path.lower()]  # few: the rest takes time for each file
     stems = {os.path.splitext(path)[0] for path in files} if named else set()
-    for path in named:
-        stem = os.path.splitext(path)[0]
-        if (original := ENDING.sub("", stem)) != stem and original in stems:
-            found.add(path)
-    return found
+    originals = {path: ENDING.sub("", os.path.splitext(path)[0]) for path in named}
+    return found | {path for path, stem in originals.items() if not path.startswith(f"{stem}.") and stem in stems}
 
 
 def _holds_masks(folder: str, folders: set[str]) -> bool:

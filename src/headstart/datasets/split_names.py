@@ -11,20 +11,8 @@ WORDS = {
 
 FILLERS = frozenset(
     [
-        "set",
-        "sets",
-        "data",
-        "dataset",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "picture",
-        "pictures",
-        "photo",
-        "photos",
-        "split",
-        "samples",
+        *("set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"),
+        *("split", "samples"),
     ]
 )
 """Words that say nothing about a split: `train_images`, `Test Set`."""

@@ -101,4 +101,4 @@ class InspectConfig(CachedConfig):
     sample: Annotated[int | None, Range("0 or more", lambda value: value is None or value >= 0)] = None
     """Rows to extract again from their images and compare; by default 8 to describe a cache, none to verify it."""
     weights: str | None = None
-    """The file of the backbone's weights, for --sample, when the cache was made from a file."""
+    """The file of the backbone's weights, for --sample, when the cache was made from a file that is elsewhere now."""
