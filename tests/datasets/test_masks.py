@@ -37,6 +37,8 @@ def test_images_and_masks_without_classes_are_refused_with_what_was_found(files)
 def test_classes_that_have_such_names_are_classes_without_images_beside_them_or_by_a_flag(files):
     assert load(str(files("a/mask/1.jpg", "a/no_mask/2.jpg") / "a")).classes == ("mask", "no_mask")
     assert load(str(files("b/labels/1.jpg", "b/stamps/2.jpg") / "b")).classes == ("labels", "stamps")
+    names = ("labels", "maps", "photos")
+    assert load(str(files(*(f"d/{name}/1.jpg" for name in names)) / "d")).classes == names
     root = files("c/images/1.jpg", "c/masks/2.jpg") / "c"
     assert load(str(root), how=Listing(layout="classes")).classes == ("images", "masks")
 

@@ -26,10 +26,11 @@ PAIRED = 0.5
 
 
 def mask_folders(folders: Iterable[str]) -> list[str]:
-    """Of the folders in one folder, those of masks: `masks` beside `images`."""
-    names = list(folders)
-    beside = any(name.lower() in IMAGES for name in names)
-    return [name for name in names if beside and name.lower() in BESIDE_IMAGES]
+    """Of the folders in one folder, those of masks: `masks` beside `images`, or `labels` if there is nothing else."""
+    names = {name: name.lower() for name in folders}
+    others = set(names.values()) - IMAGES - BESIDE_IMAGES  # then `labels` may be a class beside `photos` and `maps`
+    masks = ALWAYS if others else BESIDE_IMAGES
+    return [name for name, small in names.items() if small in masks and not IMAGES.isdisjoint(names.values())]
 
 
 def masks_among(files: Sequence[str]) -> set[str]:
