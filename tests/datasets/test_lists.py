@@ -217,7 +217,8 @@ def test_no_group_crosses_drawn_splits_and_too_few_groups_are_refused(files):
         ("path,label\na.jpg,cat\nb.jpg,cat\n", "only the class 'cat'"),
         ("path,label\na.jpg,\nb.jpg,\n", "has no labels"),
         ("path,label,split\na.jpg,cat,train\nb.jpg,dog,test\n", "'dog' has images in test"),
-        (b"path,label\na.jpg,Hund \xfc\n", "cannot be read as a UTF-8 list"),
+        (b"path,label\na.jpg,Hund \xfc\n", "cannot be read as a UTF-8 list: line 2 has the byte fc"),
+        (b"\xff\xfep\0a", "cannot be read as a UTF-8 list: (?!line)"),
         ("path,label\n" + "a" * 300 + ".jpg,cat\n", "line 2: .*File name too long"),
     ],
 )

@@ -56,9 +56,7 @@ class _Folder:
             self._warn_of_merged()
         if own := system_files(self.root):
             self.notes.append(f"passed over, as the system's own: {', '.join(own)}")
-        self.notes += [
-            f"lists there are not used; to read them: DATA={shlex.quote(name)}" for name in lists_in(self.root)
-        ]
+        self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in lists_in(self.root)]
         return [replace(part, notes=(*self.notes, *part.notes)) for part in parts]
 
     def _inside(self, folder: str) -> tuple[list[str], list[str]]:

@@ -37,7 +37,9 @@ def _encoding(path: Path) -> str:
 
 
 def _not_utf8(path: Path) -> str:
-    """The first line that is no UTF-8, and the command that converts the list; empty where all lines are."""
+    """The first line that is no UTF-8, and the command that converts the list; empty where it is something else."""
+    if _encoding(path) == "utf-16":
+        return ""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
