@@ -20,7 +20,7 @@ ALLOWED = {
     "datasets": "errors support settings",
     "cli": "errors support settings",
     "make_words": "cli",
-    "images": "support datasets",
+    "images": "errors support datasets",
     "runs": "errors support settings datasets",
     "cache": "errors support settings datasets images models",
     "finetuning": "errors support settings datasets images models runs",

@@ -67,15 +67,17 @@ def create(
     recipe: Recipe,
     notes: Mapping[str, Any] | None = None,
     views: AugmentedViews | None = None,
+    weights_file: str = "",
 ) -> None:
     """Creates a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
 
     Precision and compilation of the recipe are resolved; `notes` say what was measured for that. Features of augmented
-    views take no space on the disk yet: see `reserve_rows`.
+    views take no space on the disk yet: see `reserve_rows`. `weights_file` is where a file of weights lies.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
     columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
+    attributes |= {"weights_file": os.fsencode(weights_file)} if weights_file else {}
     view_count, view_rows = (views.count, views.rows) if views else (0, 0)
     groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + view_count)}
     feature_rows = len(manifest) + view_count * view_rows

@@ -1,10 +1,11 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.datasets.naming import name_of, owner_of_cache
+from headstart.datasets.naming import is_there, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
 from headstart.settings.base import PATTERN
@@ -27,6 +28,13 @@ def open_cache(config: Any) -> FeatureCache:
         root = FeatureCache(path).manifest.root
         raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config.data)}")
     return FeatureCache(path)
+
+
+def moved_caches(data: str) -> Iterator[Path]:
+    """Caches under other names that hold features of these images, which were at a place that is no longer there."""
+    for path in sorted(FEATURES_FOLDER.glob("*.h5")):
+        if owner_of_cache(path, data) == "same" and not is_there(FeatureCache(path).manifest.source):
+            yield path
 
 
 def data_set_of(cache: FeatureCache) -> str:

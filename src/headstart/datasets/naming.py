@@ -28,12 +28,15 @@ DONE = 1
 def name_of(data: str, name: str | None = None) -> str:
     """The name of a data set: `photos`, or where another one has that name here, `holidays-photos`, after its parent.
 
-    A data set keeps the name that its features or runs have. Where the one that has the name is no longer in its
-    place, it may have been moved to this one: whoever reads or writes the features decides. `name` is what it has been
-    called before, if not after its folder.
+    A data set keeps the name that its features or runs have, also when a link leads to it. Where the one that has the
+    name is no longer in its place, it may have been moved to this one: whoever reads or writes the features decides.
+    `name` is what it has been called before, if not after its folder.
     """
     owners = {candidate: _owner(candidate, data) for candidate in _candidates(data, name or dataset_name(data))}
     kept = [candidate for candidate, owner in owners.items() if owner == "same"]
+    real = os.path.realpath(data)
+    if not kept and dataset_name(real) != dataset_name(data) and _owner(dataset_name(real), real) == "same":
+        return dataset_name(real)
     return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
 
 

@@ -1,5 +1,6 @@
 """What a run of extract asks for: the settings that were given and, for the rest, those of the cache."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from headstart.cache.finding import cache_path
 from headstart.cache.views import Augmentation
 from headstart.datasets.naming import name_of
 from headstart.errors import RecipeMismatch
+from headstart.models.weights import known_weights
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
 
@@ -54,13 +56,21 @@ class Asked:
         """The name of the data set."""
         return name_of(data_of(self.given))
 
+    @property
+    def weights_file(self) -> str:
+        """Where the file of weights lies, that was given or that the cache knows; empty if they are no file."""
+        if self.given.weights is None:
+            return self.stored.weights_file if self.stored else ""
+        return "" if self.given.weights in known_weights() else os.path.abspath(self.given.weights)
+
     def say(self) -> None:
         """Says which settings are the cache's because none were given, and if the name is not the data set's own."""
         if adopted := self._adopted():
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
             print(f"{self.path} goes on with the settings that it was made with: {flags}")
-        own = dataset_name(data_of(self.given))
-        if self.name != own and not self.given.cache:
+        data = data_of(self.given)
+        own, linked = dataset_name(data), dataset_name(os.path.realpath(data))
+        if self.name not in (own, linked) and not self.given.cache:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
@@ -101,13 +111,13 @@ class Asked:
 def extractor_for(given: ExtractConfig, cache: FeatureCache | None) -> "Extractor":
     """The backbone for the settings that were given and, for the rest, those of the cache.
 
-    A WeightsError where these are a file, since the cache does not say where it lies.
+    A WeightsError where these are a file that is no longer where it was.
     """
     from headstart.extraction.extractor import Extractor
 
     config = given.completed(cache.settings() if cache else None)
     if cache and given.weights is None:
-        config = replace(config, weights=recipe.weights_of(cache.recipe, None)[0])
+        config = replace(config, weights=recipe.weights_of(cache.recipe, None, cache.weights_file)[0])
     return Extractor(config)
 
 

@@ -57,7 +57,7 @@ class Extractor:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.config.device)
-        config = self.config.completed()
+        self.config = config = self.config.completed()
         net, self.scale = load_resnet50(config.weights, config.seed)
         self.net = frozen(net)
         self.workers = default_workers(self.config.workers)
@@ -86,7 +86,7 @@ class Extractor:
         """
         cache, team = FeatureCache(path), team or Team()
         self._check_canaries(cache)
-        pending, size = cache.pending(self.config.view_splits), self.batch_size(cache.recipe)
+        pending, size = cache.pending(self.config.view_splits or "train"), self.batch_size(cache.recipe)
         under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         return under_way.run()

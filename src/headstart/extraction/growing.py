@@ -34,14 +34,16 @@ class Growth:
         begun: what a killed growth by the same recipe has left there, or None.
     """
 
-    def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, into_new_file: str) -> None:
+    def __init__(
+        self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, weights_file: str, into_new_file: str
+    ) -> None:
         """Changes nothing yet.
 
-        `check_bytes` reads all images, also those of unchanged size and time; `into_new_file` is the command for those
-        who mean other images.
+        `check_bytes` reads all images, also those of unchanged size and time; `weights_file` is where a file of weights
+        lies; `into_new_file` is the command for those who mean other images.
         """
         self._ways_on = f"Extract into another file: {into_new_file}; or accept with --prune that rows are discarded."
-        self.cache, self.manifest, self.check_bytes = cache, manifest, check_bytes
+        self.cache, self.manifest, self.check_bytes, self.weights_file = cache, manifest, check_bytes, weights_file
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
         with suppress(CacheError):
@@ -61,6 +63,8 @@ class Growth:
         begun = self.begun
         if begun is None or self.check_bytes or not same_data(self.manifest, begun.manifest):
             return False
+        if begun.weights_file != self.weights_file:
+            return False
         if begun.grown_from != foreign.version_of(self.cache.path):  # something was written to the old file meanwhile
             return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
@@ -69,7 +73,7 @@ class Growth:
         """Creates the new file, with the finished rows of the cache and of the file that was begun."""
         sources = [source for source in (self.cache, self.begun) if source]
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views)
+            creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file)
             self._keep_foreign(temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:

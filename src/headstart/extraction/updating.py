@@ -11,13 +11,14 @@ grow            images changed, views are added, --check-bytes, or rows are pend
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.finding import moved_caches
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, UNREADABLE
 from headstart.cache.locking import lock
@@ -32,7 +33,8 @@ from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.growing import Growth, passing_again
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.settings import ExtractConfig, data_of
+from headstart.settings import ExtractConfig, ViewSplits, data_of
+from headstart.settings.command import command
 from headstart.support.files import put_in_place
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
 
 NOTHING = ""
-"""Sent to the team instead of the path of a cache when there is nothing to compute."""
+"""Sent to the team, instead of which images get views and the path of a cache, if there is nothing to compute."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
     """The part of the other processes of a team: they compute pending rows, if there are any."""
-    path = team.receive()
-    if path != NOTHING:
+    said = team.receive()
+    if said != NOTHING:
+        view_splits, _, path = said.partition(" ")
+        config = replace(config, view_splits=cast(ViewSplits, view_splits))
         extractor_for(config, FeatureCache(Path(path))).fill(Path(path), team)
 
 
@@ -126,7 +130,8 @@ class _Update:
     def _compared(self, cache: FeatureCache) -> tuple[FeatureCache, Growth]:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         self.asked.refuse_differences(cache)
-        return cache, Growth(cache, self.manifest, self.config.check_bytes, self.asked.into_new_file())
+        asked = self.asked
+        return cache, Growth(cache, self.manifest, self.config.check_bytes, asked.weights_file, asked.into_new_file())
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
@@ -135,6 +140,9 @@ class _Update:
     def _start_anew(self) -> Report:
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
+        for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
+            go_on = command("extract", data_of(self.config), moved)
+            print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         print(describe_data(self.manifest))
         views = self._views(None)
         _say_size(views, self.asked.recipe, "")
@@ -142,7 +150,7 @@ class _Update:
         resolved, notes = self.extractor.resolve(self.asked.recipe, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, resolved, notes, views)
+            creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file)
         if discarded:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
@@ -181,7 +189,7 @@ class _Update:
         cache = FeatureCache(path)
         pending, taken_over = cache.pending(self.config.view_splits), _done(cache)
         _reserve(cache, pending)
-        self.team.broadcast(str(path) if pending.any() else NOTHING)
+        self.team.broadcast(f"{self.config.view_splits} {path}" if pending.any() else NOTHING)
         if not pending.any():
             return Report(cache, taken_over, None)
         filled = self.extractor.fill(path, self.team)

@@ -30,7 +30,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> "Ag
     """Extracts `count` rows, spread over all views, again; `config` names the device, and a file of weights if any."""
     from headstart.extraction.extractor import Extractor
 
-    weights, seed = recipe.weights_of(cache.recipe, config.weights)
+    weights, seed = recipe.weights_of(cache.recipe, config.weights, cache.weights_file)
     return Extractor(ExtractConfig(weights=weights, seed=seed, device=config.device)).again(cache, count)
 
 

@@ -5,6 +5,7 @@ pixels are the same, bit for bit.
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from headstart.errors import DataWarning
+from headstart.images.endings import with_end_mark
 from headstart.images.metadata import PNG, is_heic, without_metadata
 
 REASONS = (
@@ -153,7 +156,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with _open_png(data) if data.startswith(PNG) else _open(data) as image:
+        with _open_png(data) if data.startswith(PNG) else _open(with_end_mark(data)) as image:
             yield image
     except UnreadableImage:
         raise
@@ -237,4 +240,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
         raise UnreadableImage("pixels without a defined range")
+    if values.size and 0 < values.max() < 4096:
+        warnings.warn(
+            "A 16-bit picture has no value above 4,095, as from a camera of 12 bits, and becomes nearly black, since "
+            "65,535 is white. Multiply the values of such pictures, or save them with 8 bits.",
+            DataWarning,
+            stacklevel=2,
+        )  # the same text from the same line is printed once
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

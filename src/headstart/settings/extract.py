@@ -17,6 +17,7 @@ DEFAULTS: Mapping[str, Any] = {
     "reduced_decode": False,
     "storage": "float16",
     "view_kind": "crop-flip",
+    "view_splits": "train",
     "seed": 0,
 }
 """Settings of extract that a cache keeps: left out, they are those of the cache, or these where there is none yet."""
@@ -68,8 +69,9 @@ class ExtractConfig(ImagesConfig):
     view_kind: ViewKind | None = None
     """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter. By default
     that of the cache, crop-flip for its first views."""
-    view_splits: ViewSplits = "train"
-    """Which images get augmented views: those that heads learn from, or all, for predictions averaged over views."""
+    view_splits: ViewSplits | None = None
+    """Which images get augmented views: train, those that heads learn from, or all, for predictions averaged over
+    views. By default as the cache, train for a new one."""
     seed: Seed | None = None
     """Seed of the splits (where the data has none), of random weights and of the views; by default that of the cache,
     0 for a new one."""
@@ -99,4 +101,4 @@ class InspectConfig(CachedConfig):
     sample: Annotated[int | None, Range("0 or more", lambda value: value is None or value >= 0)] = None
     """Rows to extract again from their images and compare; by default 8 to describe a cache, none to verify it."""
     weights: str | None = None
-    """The file of the backbone's weights, for --sample, when the cache was made from a file."""
+    """The file of the backbone's weights, for --sample, when the cache was made from a file that is elsewhere now."""
