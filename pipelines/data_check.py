@@ -1,13 +1,14 @@
 """Images → what the program takes them for, and a picture of some of each class; nothing is computed."""
 
-from pathlib import Path
-
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import DataCheckConfig, data_of
 
 
 def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
+    from pathlib import Path
+
     from headstart.datasets import description, labelled, naming
     from headstart.report import contact_sheet
 
