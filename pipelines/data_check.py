@@ -9,11 +9,10 @@ def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
     from pathlib import Path
 
-    from headstart.datasets import description, labelled, naming
+    from headstart.datasets import description, naming
     from headstart.report import contact_sheet
 
-    how = config.with_listing(naming.listing_kept(data_of(config)))
-    manifest = labelled.load(data_of(config), config.seed, how)
+    manifest = naming.load_as_before(config)
     print(description.describe(manifest))
     path = config.out or Path("data/checks") / f"{naming.name_of(data_of(config))}.png"
     unreadable = contact_sheet.draw(manifest, path)

@@ -13,6 +13,7 @@ from headstart.settings.base import FEATURES_FOLDER, Config, dataset_name
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
 TARGETS = {
+    "data": ("prepare_data", ""),
     "extract": ("extract", "EXTRACT_ARGS"),
     "train-head": ("train_head", "HEAD_ARGS"),
     "learning-curve": ("learning_curve", "CURVE_ARGS"),
