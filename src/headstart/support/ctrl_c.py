@@ -22,10 +22,12 @@ def may_be_caught() -> None:
 def _stop(_: int, frame: FrameType | None) -> None:
     if _may_raise and not _is_importing(frame):
         raise KeyboardInterrupt
-    if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
+    try:
         sys.stdout.flush()
-        os.write(2, b"\nStopped.\n")
-    os._exit(STOPPED)
+        if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
+            os.write(2, b"\nStopped.\n")
+    finally:  # even if nobody reads any more
+        os._exit(STOPPED)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
