@@ -18,6 +18,7 @@ from headstart.cache.layout import (
     ROW_COLUMNS,
     UNREADABLE,
     refuse_foreign,
+    refuse_other_file,
     view_groups,
 )
 from headstart.cache.recipe import Recipe
@@ -54,7 +55,7 @@ class FeatureCache(View):
         """
         path = Path(os.path.expanduser(path))
         if path.is_dir():
-            raise CacheError(f"{path} is a folder, not a feature cache. Name a file.")
+            raise CacheError(f"{path} is a folder, not a feature cache. Name a file; images belong in DATA=…")
         if not path.is_file():
             raise CacheError(f"There is no feature cache {path}. Extract images into it first, or name another file.")
         inode = path.stat().st_ino
@@ -65,6 +66,7 @@ class FeatureCache(View):
         except CacheError:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            refuse_other_file(path)
             reason = str(error).splitlines()[0]
             raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None
         self._refuse_changed_columns()

@@ -8,7 +8,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.naming import is_there, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
-from headstart.settings.base import PATTERN
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
 
 
@@ -23,10 +23,10 @@ def open_cache(config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():
-        raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config.data)}")
+        raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config)}")
     if owner_of_cache(path, config.data) in ("other", "gone"):
         root = FeatureCache(path).manifest.root
-        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config.data)}")
+        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config)}")
     return FeatureCache(path)
 
 
@@ -50,7 +50,8 @@ def _beside(path: Path, data: str) -> str:
     return f"; {plain} holds features of {FeatureCache(plain).manifest.root}"
 
 
-def _ways_on(path: Path | None, data: str) -> str:
-    if not Path(data).exists() and not set(data) & PATTERN:
-        return f"{data} does not exist either: name the data set as it is, or a cache alone, without the data set."
-    return f"Make it with: {command('extract', data, path)}"
+def _ways_on(path: Path | None, config: Any) -> str:
+    data = None if is_missing(config.data) else config.data
+    if data or config.config:  # make writes the data set of a settings file first
+        return f"Make it with: {command('extract', data, path if data else config.cache, settings_file=config.config)}"
+    return f"{config.data} does not exist either: name the data set as it is, or a cache alone, without the data set."

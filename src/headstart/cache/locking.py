@@ -47,7 +47,7 @@ def _opened(path: Path) -> BufferedRandom:
             return path.open("a+b")
         raise CacheLocked(
             f"{path.with_suffix('')} is being filled by {holder or 'another process'}. "
-            f"Wait for it, or stop it (if it is gone, remove {path.name}), or name another with CACHE=…"
+            f"Wait for it, or stop it (if it is gone, remove {path}), or name another with CACHE=…"
         ) from None
 
 

@@ -20,6 +20,7 @@ from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
+from headstart.settings.command import command
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -55,14 +56,14 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
     if not path.exists():
-        raise DataError(_missing(path))
+        raise DataError(_missing(path, how.config))
     raise DataError(
         f"{data} is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file. Give a folder of images, "
         "<class>/*.jpg, or a list with the columns path,label."
     )
 
 
-def _missing(path: Path) -> str:
+def _missing(path: Path, settings_file: str | None) -> str:
     """What to say of data that are not there: where they were looked for, and what has a name like it."""
     words = str(path).split()
     if len(words) > 1 and all(map(os.path.exists, words)):
@@ -72,6 +73,9 @@ def _missing(path: Path) -> str:
     except OSError:
         beside = []
     guess = did_you_mean(path.name, beside)
+    if settings_file:
+        ways_on = f"If it comes from a library, write it with: {command('data', settings_file=settings_file)}"
+        return f"{path} does not exist ({os.path.abspath(path)}).{guess} {ways_on}"
     return (
         f"{path} does not exist ({os.path.abspath(path)}).{guess} Give a folder of images, <class>/*.jpg, or a list "
         "with the columns path,label."

@@ -13,8 +13,11 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
+from headstart.datasets import labelled
+from headstart.datasets.manifest import Manifest
+from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
 from headstart.settings.base import LIST_SUFFIXES, PATTERN
+from headstart.settings.listing import naming_what_is_kept
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -71,6 +74,14 @@ def listing_kept(data: str) -> dict[str, Any]:
             return dict(json.loads(file.attrs.get("listing", "{}")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def load_as_before(config: Any) -> Manifest:
+    """Lists the data set of a program that reads images and no features, as it was listed for its features."""
+    data = data_of(config)
+    kept = listing_kept(data)
+    with naming_what_is_kept(config, kept, FEATURES_FOLDER / f"{name_of(data)}.h5"):
+        return labelled.load(data, config.seed, config.with_listing(kept))
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections import Counter
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,15 @@ class Growth:
                         _copy(writer, source, self.digests)
                     writer.commit(same_views[0].seconds if same_views else 0.0)
 
+    def taken_over(self) -> tuple[int, int]:
+        """How many of the new file's finished rows were there before, and how many are copies of such rows."""
+        before = Counter[bytes]()
+        for source in filter(None, (self.cache, self.begun)):
+            before |= _finished(source)
+        grown = _finished(FeatureCache(self.path))
+        same = (before & grown).total()
+        return same, grown.total() - same
+
     def _keep_foreign(self, new: Path) -> None:
         of_rows, before = foreign.copy_foreign(self.cache.path, new), self.cache.manifest.paths
         if of_rows and not np.array_equal(before, self.manifest.paths):
@@ -159,6 +169,11 @@ class Growth:
                     digests[row] = b""
                 progress.update()
         return digests
+
+
+def _finished(view: View) -> Counter[bytes]:
+    """The contents of the finished images, each with the number of its rows."""
+    return Counter(map(bytes, view.digests[view.status == DONE]))
 
 
 def _rows_of(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import moved_caches
 from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, FEATURES, UNREADABLE
+from headstart.cache.layout import DONE, FEATURES, UNREADABLE, refuse_other_file
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
@@ -35,6 +35,7 @@ from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
 from headstart.settings import ExtractConfig, ViewSplits, data_of
 from headstart.settings.command import command
+from headstart.settings.listing import naming_what_is_kept
 from headstart.support.files import put_in_place
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
@@ -53,9 +54,11 @@ class Report:
 
     cache: FeatureCache
     taken_over: int
-    """Finished rows that were there before."""
+    """Finished rows whose features were there before."""
     pass_: "PassReport | None"
     """None when there was nothing to compute."""
+    copied: int = 0
+    """Rows of new images whose bytes a finished row had, when the cache grew."""
 
     def unreadable(self) -> Unreadable:
         """The images without features in at least one view."""
@@ -73,7 +76,8 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
     asked = Asked(config)
-    manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
+    with naming_what_is_kept(config, asked.listing, asked.path):
+        manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
     asked.say()
     update = _Update(asked, manifest, team or Team())
     if report := update.nothing_to_do():
@@ -138,6 +142,8 @@ class _Update:
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> Report:
+        if self.path.exists():
+            refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
         for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
@@ -166,7 +172,8 @@ class _Update:
         if not growth.goes_on(views):
             _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)
-        report = self._compute_pending(growth.path)
+        taken_over, copied = growth.taken_over()
+        report = replace(self._compute_pending(growth.path), taken_over=taken_over, copied=copied)
         with creation.explaining(self.path):
             put_in_place(growth.path, self.path)
         return replace(report, cache=FeatureCache(self.path))
@@ -218,13 +225,16 @@ def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
 
 def summary(report: Report) -> str:
     """What the cache holds and what this run did, for a terminal."""
+    before = f"{report.taken_over:,} images were there already"
     if report.pass_ is None:
-        return f"{describe(report.cache)}\nUp to date: nothing to do."
+        if not report.copied:
+            return f"{report.cache.path} is up to date: nothing to do."
+        return f"{describe(report.cache)}\n{before}, {report.copied:,} got the features of an identical image"
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
     unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
     done = (
         f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
-        f"({rate:.1f} a second); {report.taken_over:,} images were there already, "
-        f"{report.pass_.copied:,} got the features of an identical image"
+        f"({rate:.1f} a second); {before}, "
+        f"{report.pass_.copied + report.copied:,} got the features of an identical image"
     )
     return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])

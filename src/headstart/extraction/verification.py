@@ -9,6 +9,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import FEATURES
 from headstart.errors import WeightsError
 from headstart.settings import ExtractConfig, InspectConfig
+from headstart.settings.wording import for_make
 from headstart.support.progress import bar
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:
     try:
         again = extract_again(cache, 8 if config.sample is None else config.sample, config)
     except WeightsError as error:
-        return f"{line}; what it costs was not measured: {error}"
+        return f"{line}; what it costs was not measured: {for_make(str(error), {'inspect': {'weights'}})}"
     if not again.compared:
         return f"{line}; what it costs was not measured: the images are not there as they were"
     return (

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from headstart.datasets import labelled
 from headstart.datasets.description import describe
 from headstart.datasets.manifest import Manifest
-from headstart.datasets.naming import listing_kept, name_of
+from headstart.datasets.naming import load_as_before, name_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
@@ -21,7 +20,7 @@ from headstart.runs import event_files, figures
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import load_run
-from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
+from headstart.settings import RUNS_FOLDER, FinetuneConfig
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
 
@@ -34,8 +33,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     if config.tensorboard:
         event_files.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
-    how = config.with_listing(listing_kept(data_of(config)))
-    manifest = labelled.load(data_of(config), config.seed, how)
+    manifest = load_as_before(config)
     manifest = dataclasses.replace(manifest, name=name_of(manifest.source))
     identity = runs.identity(
         config,

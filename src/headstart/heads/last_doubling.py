@@ -58,7 +58,8 @@ def _gains(points: Sequence[Mapping[str, Any]], key: str, half: float, whole: fl
 def _in_words(gains: Any, name: str, step: str) -> str:
     seeds, change = len(gains), f"{step} {name} changed by {gains.mean():+.1f} points for a doubling"
     if seeds < 2:
-        return f"Would more images help? One seed cannot tell: {change}; --seeds 3 shows how much of it is luck."
+        more_seeds = '--seeds 3 (with make: CURVE_ARGS="--seeds 3")'
+        return f"Would more images help? One seed cannot tell: {change}; {more_seeds} shows how much of it is luck."
     reach = float(student.ppf(0.975, seeds - 1) * gains.std(ddof=1) / math.sqrt(seeds))
     low, high = gains.mean() - reach, gains.mean() + reach
     measured = f"{change} (95% {low:+.1f} to {high:+.1f} over {seeds} seeds)"

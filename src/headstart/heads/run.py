@@ -90,7 +90,8 @@ class CachedRun:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
-        print(f"{size} of features are {storage} (the limit is {human_bytes(memory_bytes)}, see --memory-gb).")
+        limit = f"the limit is {human_bytes(memory_bytes)}, see --memory-gb, with make in HEAD_ARGS and the like"
+        print(f"{size} of features are {storage} ({limit}).")
         runs.check_folder(self.folder)
         return features
 

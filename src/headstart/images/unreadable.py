@@ -38,5 +38,6 @@ class Unreadable:
             print(f"  … and {len(self) - SHOWN} more ({counts})")
         too_many = len(self) > tolerated(allowed, images)
         if too_many:
-            print(f"More than --max-unreadable {allowed:.1%} are unreadable: repair them or allow more.")
+            allow_more = "allow more with --max-unreadable (with make: in EXTRACT_ARGS or PREDICT_ARGS)"
+            print(f"More than {allowed:.1%} are unreadable: repair them, or {allow_more}.")
         return int(too_many)

@@ -1,6 +1,5 @@
 """All runs of a data set side by side, from the settings to the files beside the runs."""
 
-import os
 from pathlib import Path
 
 from headstart.cache.finding import data_set_of
@@ -12,7 +11,7 @@ from headstart.runs import pictures
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, ranked
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
-from headstart.settings.base import PATTERN
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.support import files
 
@@ -56,6 +55,6 @@ def _way_on(config: CompareConfig) -> str:
         return f"Train one with: {command('train-head', settings_file=config.config)}"
     if not config.data:
         return ""
-    if not os.path.exists(config.data) and not set(config.data) & PATTERN:
+    if is_missing(config.data):
         return f"{config.data} does not exist, either."
     return f"Train one with: {command('train-head', config.data, config.cache)}"

@@ -143,7 +143,9 @@ def load_run(folder: Path) -> Run:
     try:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
+        are_below = any(folder.glob("*/metrics.json"))
+        more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
+        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except RunError:
         raise
     except (OSError, ValueError) as error:

@@ -131,6 +131,11 @@ def _is_pattern(data: str) -> bool:
     return Path(data).suffix in (".tar", *LIST_SUFFIXES) and bool(set(data) & PATTERN)
 
 
+def is_missing(data: str) -> bool:
+    """Whether a data set does not exist; of a pattern for several archives or lists nothing is known."""
+    return not os.path.exists(data) and not set(data) & PATTERN
+
+
 def run_of(config: Any) -> Path:
     """The folder of the run to use; a SettingsError if none is named."""
     if not config.run:

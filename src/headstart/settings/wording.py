@@ -1,14 +1,16 @@
-"""Messages for Python: `--lr` becomes `lr=`, `make extract DATA=…` becomes `headstart.extract(data=…)`."""
+"""Messages in other words: for Python `--lr` becomes `lr=`, and `make extract DATA=…` `headstart.extract(data=…)`; for
+users of make, who give flags through variables, these are added."""
 
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from headstart.errors import HeadstartError
+from headstart.settings.command import FLAGS_OF, make_is_at_hand
 from headstart.settings.extract import ExtractConfig, InspectConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import LearningCurveConfig, ProbeConfig, SweepConfig
@@ -32,6 +34,9 @@ FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS=({VALUE})")
 VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ([\w./+-]*\w)(?=[.,;:)]*(?:\s|$)))?")
 
+NAMED = ("data", "cache", "config", "run", "images", "format")
+"""Settings that have a variable of their own in make, in all programs."""
+
 
 @contextmanager
 def in_python() -> Iterator[None]:
@@ -49,6 +54,35 @@ def for_python(message: str) -> str:
     message = FLAGS_VARIABLE.sub(lambda match: ", ".join(_arguments(" ".join(_words_in(match[1])))), message)
     message = VARIABLE.sub(lambda match: f"{match[1].lower()}=", message)
     return FLAG.sub(_argument, message)
+
+
+def for_make(message: str, fields: Mapping[str, Collection[str]], given: Collection[str] = ()) -> str:
+    """A message, and in a line below it how make takes the flags in it, where make is at hand.
+
+    Args:
+        message: for the command line.
+        fields: the settings of each program in `FLAGS_OF` that the flags may be of, the likeliest first.
+        given: flags that the user has given, and so knows how to give.
+    """
+    free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
+    ways = []
+    for flag in FLAG.finditer(free) if make_is_at_hand() else ():
+        name = flag[2].replace("-", "_")
+        program = next((program for program, names in fields.items() if name in names), None)
+        if name in NAMED or (name, program) == ("views", "extract"):
+            ways.append(f"{name.upper()}={_value(flag) or '…'}")
+        elif program and f"--{flag[2]}" not in given:
+            variable = "VERIFY_ARGS" if program == "inspect" and "--verify" in given else FLAGS_OF[program]
+            ways.append(f'{variable}="{flag[0].split()[0]} {_value(flag)}'.rstrip() + '"')
+    return f"{message}\nWith make: {' or '.join(dict.fromkeys(ways))}" if ways else message
+
+
+def _value(flag: re.Match[str]) -> str:
+    """The value of a flag in a message; nothing if it takes none."""
+    name, word = flag[2].replace("-", "_"), flag[3] or ""
+    if bool in _types(name):
+        return ""
+    return word if _is_value(name, word) else "…"
 
 
 def _call(command: re.Match[str]) -> str:
@@ -93,8 +127,12 @@ def _argument(flag: re.Match[str]) -> str:
     rest = f" {word}" if word else ""
     if bool in _types(name):
         return f"{name}={not flag[1]}{rest}"
-    is_value = word in _words(name) or bool(re.search(r"\w[./]\w", word)) or _is_number(word)
-    return f"{name}={_literal(word)}" if is_value else f"{name}={rest}"
+    return f"{name}={_literal(word)}" if _is_value(name, word) else f"{name}={rest}"
+
+
+def _is_value(name: str, word: str) -> bool:
+    """Whether the word after a flag is its value, and not the next word of the sentence."""
+    return word in _words(name) or bool(re.search(r"\w[./]\w", word)) or _is_number(word)
 
 
 def _literal(value: str) -> str:
