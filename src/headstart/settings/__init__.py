@@ -11,8 +11,7 @@ It loads nothing slow: `--help` must respond at once.
     runs.py         compare, predict, export
     benchmark.py    the benchmark
     command.py      commands in messages, with the user's data and flags
-    from_python.py  arguments of Python functions → settings
-    signatures.py   signature and help of such functions, from the settings
+    from_python.py  Python functions with settings as arguments: signature, help, values
     wording.py      messages about flags, as Python says them
 
 Imports nothing of the package but `errors`, and no numpy, torch, h5py. Unlike the other folders it hands its names on,
