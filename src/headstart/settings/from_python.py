@@ -35,9 +35,6 @@ def config_from(config_type: type[Settings], **settings: Any) -> Settings:
 
     Numbers, tuples and words may come from numpy; a list is a tuple, a number a tuple of one, text a path, 10.0 a whole
     number. An open FeatureCache is taken for its file, also where the data of a cache is meant.
-
-    Raises:
-        SettingsError: a setting is unknown, of another type, or out of range.
     """
     types = settings_of(config_type)
     if unknown := sorted(settings.keys() - types.keys()):
