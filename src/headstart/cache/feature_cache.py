@@ -28,7 +28,6 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
 from headstart.settings import Views, ViewSplits
-from headstart.settings.command import command
 from headstart.settings.wording import in_python
 
 
@@ -160,7 +159,7 @@ class FeatureCache(View):
         if count > len(self.augmented):
             raise CacheError(
                 f"{self.path} has {len(self.augmented)} augmented views of the images, not {count}. "
-                f"Add to them with: {command('extract', self.manifest.source, self.path, count)}"
+                f"Add to them with: {self.extract_command(views=count)}"
             )
         return count
 

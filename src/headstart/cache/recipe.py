@@ -51,8 +51,7 @@ class Recipe(Parameters):
     """With one recipe, the same bytes give the same features."""
 
     backbone: str = "resnet50"
-    weights: str
-    """IMAGENET1K_V1, IMAGENET1K_V2, random, or the name of a file."""
+    weights: str  # IMAGENET1K_V1, IMAGENET1K_V2, random, or the name of a file
     weights_digest: str
     """Of the file; for torchvision's weights their published hash, for random ones the seed."""
     image_px: int
@@ -61,10 +60,8 @@ class Recipe(Parameters):
     reduced_decode: bool
     pixels: str = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
     """How bytes become pixels; changes when images/decoding.py does."""
-    precision: Precision
-    """Arithmetic of the pass; auto only until the first pass decides."""
-    compiled: bool | None
-    """By torch.compile; None only until the first pass decides."""
+    precision: Precision  # arithmetic of the pass; auto only until the first pass decides
+    compiled: bool | None  # by torch.compile; None only until the first pass decides
     storage: Literal["float16", "float32"]
 
     @property
@@ -93,10 +90,7 @@ class Recipe(Parameters):
 
 
 def from_config(config: ExtractConfig, with_weights_of: Recipe | None = None) -> Recipe:
-    """The recipe that a run of extract asks for; `auto` settings are still open.
-
-    `with_weights_of` has the weights to go on with, which may be a file that is not there.
-    """
+    """The recipe that a run of extract asks for, `auto` still open; `with_weights_of` names weights to go on with."""
     full = config.completed()
     if with_weights_of:
         weights, digest = with_weights_of.weights, with_weights_of.weights_digest

@@ -86,8 +86,7 @@ class Geometry:
     image_px: int
     resize: Literal["crop", "squash"]
     """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
-    shorter_px: int
-    """Only for crop."""
+    shorter_px: int  # only for crop
     reduced_decode: bool
     """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
 

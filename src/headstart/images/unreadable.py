@@ -27,10 +27,7 @@ class Unreadable:
             self.first.append((path, reason))
 
     def report(self, images: int, allowed: float) -> int:
-        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction of all `images`.
-
-        A few are no failure, see `tolerated`.
-        """
+        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction, see `tolerated`."""
         for path, reason in self.first:
             print(f"  unreadable: {path}: {reason}")
         if len(self) > SHOWN:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from headstart.cache.finding import data_set_of
-from headstart.cache.inspection import warning_of_copies
+from headstart.cache.inspection import warn_of_copies
 from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
@@ -28,8 +28,8 @@ def compare(config: CompareConfig) -> Path:
     runs = ranked(runs)
     compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
-    if cache and (warning := warning_of_copies(cache)):
-        print(warning)
+    if cache:
+        warn_of_copies(cache)
     try:
         _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images))
     except OSError as error:
