@@ -135,7 +135,7 @@ def test_a_thumbnail_is_the_whole_picture_made_small_never_large(tmp_path, size,
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "I;16"])
 def test_pictures_of_any_mode_become_colours(tmp_path, mode):
     source = (
-        Image.fromarray(np.full((50, 60), 300, np.uint16)) if mode == "I;16" else picture(0, (60, 50)).convert(mode)
+        Image.fromarray(np.full((50, 60), 30_000, np.uint16)) if mode == "I;16" else picture(0, (60, 50)).convert(mode)
     )
     source.save(tmp_path / "a.tif")
     assert opened(Thumbnails(tmp_path).of("a.tif")).mode == "RGB"
