@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Backbone": "models.backbone",
     "Classifier": "prediction.classifier",
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",

@@ -88,8 +88,8 @@ def test_overwrite_starts_with_the_defaults():
 
 def test_a_file_of_weights_is_needed_only_for_new_images(tmp_path, extracted):
     """The cache knows its name and its digest, but not where it lies."""
-    net, _ = shared_net("random", 5)
-    torch.save(net.state_dict(), tmp_path / "mine.pth")
+    loaded, _ = shared_net("resnet50", "random", 5)
+    torch.save(loaded.net.state_dict(), tmp_path / "mine.pth")
     file = asking(data="photos", cache=Path("mine.h5"), image_px=32)
     updating.bring_up_to_date(replace(file, weights=str(tmp_path / "mine.pth")))
     (tmp_path / "mine.pth").rename(tmp_path / "moved.pth")

@@ -120,8 +120,13 @@ class FeatureCache(View):
 
     def settings(self) -> dict[str, Any]:
         """The settings of extract that made it; of the weights only the name where they are a file."""
-        names = ("weights", "image_px", "resize", "reduced_decode", "storage")
-        settings = {name: getattr(self.recipe, name) for name in names}
+        names = ("image_px", "resize", "reduced_decode", "storage")
+        settings = {
+            "backbone": self.recipe.backbone,
+            "pool": self.recipe.pool,
+            "weights": self.recipe.weights_setting,
+            **{name: getattr(self.recipe, name) for name in names},
+        }
         if self.augmentation:
             settings["view_kind"] = self.augmentation.kind
         drawn = self.recipe.weights_digest if self.recipe.weights == "random" else ""

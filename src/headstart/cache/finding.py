@@ -7,13 +7,13 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.naming import name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
-from headstart.settings.base import PATTERN
+from headstart.settings.base import PATTERN, cache_file
 from headstart.settings.command import command
 
 
 def cache_path(config: Any) -> Path:
     """The cache to write or read; a SettingsError if neither it nor a data set is named."""
-    return Path(config.cache or FEATURES_FOLDER / f"{name_of(data_of(config))}.h5")
+    return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
 
 
 def open_cache(config: Any) -> FeatureCache:
@@ -22,10 +22,10 @@ def open_cache(config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():
-        raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config.data)}")
+        raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config)}")
     if owner_of_cache(path, config.data) in ("other", "gone"):
         root = FeatureCache(path).manifest.root
-        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config.data)}")
+        raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config)}")
     return FeatureCache(path)
 
 
@@ -42,7 +42,8 @@ def _beside(path: Path, data: str) -> str:
     return f"; {plain} holds features of {FeatureCache(plain).manifest.root}"
 
 
-def _ways_on(path: Path | None, data: str) -> str:
+def _ways_on(path: Path | None, config: Any) -> str:
+    data = str(config.data)
     if not Path(data).exists() and not set(data) & PATTERN:
         return f"{data} does not exist either: name the data set as it is, or a cache alone, without the data set."
-    return f"Make it with: {command('extract', data, path)}"
+    return f"Make it with: {command('extract', data, path, backbone=config.backbone)}"

@@ -1,6 +1,6 @@
 """Reads features from the file: at their offset or, where another program has stored them anew, through HDF5.
 
-D = 2048 features.
+D features.
 """
 
 import os

@@ -1,6 +1,6 @@
 """One view of the images in a cache: the state of every row, and its features, read and verified.
 
-N images, D = 2048 features.
+N images, D features.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, FEATURES, Column, adjacent
+from headstart.cache.layout import DONE, Column, adjacent
 from headstart.cache.reading import Read, reader, reopened
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged
@@ -57,6 +57,11 @@ class View:
 
     def __len__(self) -> int:
         return len(self.status)
+
+    @property
+    def feature_count(self) -> int:
+        """D, the numbers in a row."""
+        return int(self.columns["features"].shape[1])
 
     def digest(self, row: int) -> bytes:
         """BLAKE2b of the bytes that the image of a done row had."""
@@ -133,7 +138,7 @@ class View:
         return damaged
 
     def _empty(self, count: int) -> NDArray[Any]:
-        return np.empty((count, FEATURES), self.columns["features"].dtype)
+        return np.empty((count, self.feature_count), self.columns["features"].dtype)
 
     def _reader(self) -> AbstractContextManager[Read]:
         return reader(self.path, self._inode, self.columns["features"])

@@ -4,7 +4,7 @@ HDF5's own bytes no longer change: pwrite puts rows at the offsets that HDF5 tol
 HDF5 reader can open the file at any moment. Features, digest and checksum of a row are written, then synced, and only
 then its status says done.
 
-B rows in a batch, D = 2048 features.
+B rows in a batch, D features.
 """
 
 import os

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
+from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
 from headstart.datasets.naming import name_of
 from headstart.errors import RecipeMismatch
+from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
 
 
-NO_FLAGS = ("config", "data", "cache", "views", "overwrite", "prune")
+NO_FLAGS = ("config", "data", "backbone", "cache", "views", "overwrite", "prune")
 """Settings that are no flags of the command in a message: they are in other variables, or left out."""
 
 
@@ -30,7 +32,8 @@ class Asked:
         path: the cache.
         stored: the cache as it was at the start; None where there is none, or with --overwrite.
         config: the settings; those that were left out are those of the cache.
-        recipe: that of the settings, in which `auto` is still open.
+        recipe: that of the settings, in which `auto` is still open; None for a new cache of another backbone than
+            resnet50, which must be loaded to know it.
         augmentation: of new views.
     """
 
@@ -42,12 +45,18 @@ class Asked:
         self.kept = self.stored.settings() if self.stored else {}
         self.listing = self.stored.manifest.listing if self.stored else {}
         self.config = self.given.completed(self.kept).with_listing(self.listing)
-        made = self.stored.recipe if self.stored else None
-        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
-        self.recipe = recipe.from_config(self.config, made if keeps_weights else None)
+        self.recipe = self._recipe(self.stored.recipe if self.stored else None)
         views = self.stored.augmentation if self.stored else None
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
+
+    def _recipe(self, made: Recipe | None) -> Recipe | None:
+        if made and made.backbone != self.config.backbone:
+            return replace(made, backbone=self.config.backbone)  # which is refused, whatever else differs
+        if self.config.backbone != RESNET50:
+            return made and recipe.from_stored(self.config, made)
+        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
+        return recipe.from_config(self.config, made if keeps_weights else None)
 
     @cached_property
     def name(self) -> str:
@@ -67,17 +76,30 @@ class Asked:
     def into_new_file(self, word: str = "new") -> str:
         """The command that extracts these images with these settings into another file, with a word in its name."""
         flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
-        return command("extract", data_of(self.given), beside(self.path, word), self.given.views, flags)
+        return command(
+            "extract",
+            data_of(self.given),
+            beside(self.path, word),
+            self.given.views,
+            flags,
+            backbone=self.config.backbone,
+        )
 
     def _adopted(self) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the defaults."""
         open_ = {name: value for name, value in self.kept.items() if getattr(self.given, name) is None}
         said = self.given.listing()
         listed = {name: value for name, value in self.listing.items() if name not in said}
-        return {name: value for name, value in open_.items() if value != DEFAULTS[name]} | listed
+        return {name: value for name, value in open_.items() if value not in (None, DEFAULTS[name])} | listed
 
     def refuse_differences(self, cache: FeatureCache) -> None:
         """Raises RecipeMismatch if settings that were given, or their defaults, are not those of the cache."""
+        assert self.recipe is not None  # with a cache, it is known
+        if self.recipe.source_digest != cache.recipe.source_digest and self.recipe.backbone == cache.recipe.backbone:
+            raise RecipeMismatch(
+                f"{self.config.backbone} has been changed since {cache.path} was made, so its features may be others. "
+                f"Undo the change to go on, or extract into another file: {self._elsewhere(cache)}"
+            )
         differences = self.recipe.differences(cache.recipe)
         if self.config.views and cache.augmentation:
             differences += self.augmentation.differences(cache.augmentation)
@@ -92,7 +114,7 @@ class Asked:
         """The command that was given, with another cache, which says in its name what is different."""
         kept = cache.settings()
         others = {name: value for name in kept if (value := getattr(self.config, name)) != kept[name]}
-        adopted = self.recipe.adopting(cache.recipe)
+        adopted = self.recipe.adopting(cache.recipe) if self.recipe else cache.recipe
         if adopted.precision != cache.recipe.precision:
             others["precision"] = adopted.precision
         return self.into_new_file("-".join(_word(*item) for item in others.items()) or adopted.digest()[:8])

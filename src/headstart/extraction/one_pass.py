@@ -16,7 +16,7 @@ from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
 from headstart.images.decoding import Transform
 from headstart.images.loading import Loaded, batches, stream
-from headstart.models.resnet50 import Forward
+from headstart.models.backbone import Forward
 from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
 from headstart.support.team import Team

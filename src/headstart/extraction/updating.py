@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, FEATURES, UNREADABLE
+from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
@@ -136,10 +136,10 @@ class _Update:
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
         print(describe_data(self.manifest))
-        views = self._views(None)
-        _say_size(views, self.asked.recipe, "")
+        views, asked = self._views(None), self.asked.recipe or self.extractor.recipe()
+        _say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
-        resolved, notes = self.extractor.resolve(self.asked.recipe, self.manifest, images)
+        resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views)
@@ -195,7 +195,7 @@ def _done(view: View) -> int:
 def _say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
     """Says how much of the disk the augmented views of the next file will need."""
     if views:
-        size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
+        size = human_bytes(views.count * views.rows * made.features * np.dtype(made.storage).itemsize)
         print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 

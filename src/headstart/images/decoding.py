@@ -53,8 +53,8 @@ UPRIGHT = {
 }
 """The turn that sets a picture upright, by its EXIF orientation."""
 
-BILINEAR = Image.Resampling.BILINEAR
-"""Antialiased in Pillow, at any scale."""
+FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
+"""Pillow's filters by name, antialiased at any scale (but `nearest`)."""
 EXTREME = 4
 """A picture whose longer side would be this many times `image_px` after scaling is cut before it is resized."""
 
@@ -87,6 +87,8 @@ class Geometry:
     """Only for crop."""
     reduced_decode: bool
     """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
+    interpolation: str = "bilinear"
+    """The filter, one of `FILTERS`."""
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after resizing, before cropping: torchvision's rounding (the longer side is cut off)."""
@@ -117,11 +119,11 @@ class Geometry:
 
         Extreme shapes would grow without bound, so they are cropped first; Pillow may then round differently.
         """
-        scaled = self.scaled_size(*image.size)
+        scaled, filter_ = self.scaled_size(*image.size), FILTERS[self.interpolation]
         if max(scaled) > EXTREME * self.image_px:
-            return image.resize((self.image_px, self.image_px), BILINEAR, box=self.box(*image.size))
+            return image.resize((self.image_px, self.image_px), filter_, box=self.box(*image.size))
         left, top = self.corner(*image.size)
-        return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
+        return image.resize(scaled, filter_).crop((left, top, left + self.image_px, top + self.image_px))
 
 
 def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""A run as one model, from image files to class names. B images in a batch, C classes, D = 2048 features."""
+"""A run as one model, from image files to class names. B images in a batch, C classes, D features."""
 
 import os
 from collections.abc import Iterable, Iterator
