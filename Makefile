@@ -20,22 +20,34 @@ $(foreach name,$(NAMES),$(eval override $(name) := $$(value $(name))))
 CONFIG   ?= $(if $(DATA)$(CACHE),,digits)
 export $(NAMES) CONFIG
 
+# An empty NPROC= on the command line is a mistake, too.
+$(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) in (''|0*|*[!0-9]*) echo wrong;; esac),$(error NPROC=$(NPROC) is no number of processes: give 1 or more, such as NPROC=4, or leave it out)))
+
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
+ON_FEATURES = train-head sweep probe learning-curve
+
+train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
+sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+probe          = pipelines/probe.py $(CACHED) $(PROBE_ARGS)
+learning-curve = pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
-.PHONY: $(TARGETS)
+# What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
+READ_FIRST = $(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS))))
 
+.PHONY: $(TARGETS) $(READ_FIRST)
+
+# A reader that has enough, such as head, is no error.
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'
-	@echo
-	@echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'
-	@echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"'
+	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -47,7 +59,10 @@ setup: .venv/ready  ## make .venv with everything; every other target does it fi
 	$(PY) -c 'import torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__)'
 	@touch $@
 
-data: .venv/ready  ## write the data set of a CONFIG as a folder of PNG files, once
+$(READ_FIRST): settings-of-%: .venv/ready
+	@HEADSTART_ONLY_READ_SETTINGS=1 $(PY) $($*)
+
+data: .venv/ready $(READ_FIRST)  ## write the data set of a CONFIG as a folder of PNG files, once
 	$(if $(CONFIG),@$(PY) pipelines/prepare_data.py $(SOURCE))
 
 data-check: .venv/ready  ## what a data set is taken for, and a picture of some images of each class
@@ -57,16 +72,16 @@ extract: data  ## images -> features in one HDF5 file: one pass, resumed and bro
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views="$$VIEWS") $(EXTRACT_ARGS)
 
 train-head: $(FEATURES)  ## features -> a head, in seconds
-	@$(PY) pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
+	@$(PY) $(train-head)
 
 sweep: $(FEATURES)  ## features -> heads for many settings at once, the best by validation kept
-	@$(PY) pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+	@$(PY) $(sweep)
 
 probe: $(FEATURES)  ## features -> logistic regression, ridge and nearest neighbours, as papers measure features
-	@$(PY) pipelines/probe.py $(CACHED) $(PROBE_ARGS)
+	@$(PY) $(probe)
 
 learning-curve: $(FEATURES)  ## features -> accuracy against the number of training images
-	@$(PY) pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
+	@$(PY) $(learning-curve)
 
 finetune: data  ## images -> ResNet50 trained end to end, for comparison
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
@@ -90,7 +105,7 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
 	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
 	@$(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
-	@echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png'
+	@( echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png' ) 2>/dev/null || true
 
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
 	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(BENCHMARK_ARGS)

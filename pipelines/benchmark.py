@@ -1,13 +1,14 @@
 """How fast pass, cache and heads are, compared with what people write by hand, in turn on this machine."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import BenchmarkConfig, ExtractConfig, FinetuneConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headstart.benchmarks.extraction import Extraction
     from headstart.benchmarks.heads import Heads
     from headstart.benchmarks.rounds import Contestant
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 def main(config: BenchmarkConfig) -> None:
     """Measures, prints a table, and writes the figures as JSON."""
     import statistics
+    import tempfile
+    from pathlib import Path
 
     from headstart.benchmarks import heads, photos, rounds, tables
     from headstart.benchmarks.extraction import Extraction
@@ -66,7 +69,7 @@ def finetune_config(config: BenchmarkConfig, images: int) -> FinetuneConfig:
 
 
 def contestants(
-    config: BenchmarkConfig, manifest: "Manifest", folder: Path, extraction: "Extraction", training: "Heads"
+    config: BenchmarkConfig, manifest: "Manifest", folder: "Path", extraction: "Extraction", training: "Heads"
 ) -> dict[str, "Contestant"]:
     """All contestants, in the order of the table; what compiles has compiled."""
     from functools import partial

@@ -1,5 +1,6 @@
 """Puts all runs of a data set side by side: what each is worth, what it took, and whether fine-tuning pays."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import CompareConfig
 

@@ -1,18 +1,18 @@
 """Images → what the program takes them for, and a picture of some of each class; nothing is computed."""
 
-from pathlib import Path
-
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import DataCheckConfig, data_of
 
 
 def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
-    from headstart.datasets import description, labelled, naming
+    from pathlib import Path
+
+    from headstart.datasets import description, naming
     from headstart.report import contact_sheet
 
-    how = config.with_listing(naming.listing_kept(data_of(config)))
-    manifest = labelled.load(data_of(config), config.seed, how)
+    manifest = naming.load_as_before(config)
     print(description.describe(manifest))
     path = config.out or Path("data/checks") / f"{naming.name_of(data_of(config))}.png"
     unreadable = contact_sheet.draw(manifest, path)

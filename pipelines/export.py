@@ -1,5 +1,6 @@
 """A run → one file that other programs run without this package, checked on real images, with a card."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import ExportConfig
 

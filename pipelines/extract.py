@@ -1,7 +1,6 @@
 """Images → one pass through a frozen ResNet50 → features in one HDF5 file."""
 
-from pathlib import Path
-
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import ExtractConfig
 
@@ -25,13 +24,13 @@ def way_on(config: ExtractConfig) -> str:
     from headstart.cache.finding import cache_path
 
     cache = cache_path(config)
-    if not any(map(_has_rows, (cache, cache.with_name(cache.name + ".growing")))):
+    if not any(map(_has_rows, (str(cache), f"{cache}.growing"))):
         return "No image was finished: the same command starts again."
     command = "the same command without --overwrite" if config.overwrite else "the same command"
     return f"Finished images are kept: {command} goes on where it was."
 
 
-def _has_rows(path: Path) -> bool:
+def _has_rows(path: str) -> bool:
     from headstart.cache.feature_cache import FeatureCache
     from headstart.cache.layout import DONE
     from headstart.errors import CacheError

@@ -1,5 +1,6 @@
 """Images → the whole ResNet50 trained end to end: the slow way, for comparison."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import FinetuneConfig
 

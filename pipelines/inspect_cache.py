@@ -1,5 +1,6 @@
 """A feature cache → what it holds and how healthy it is, or whether it is still what was written."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import InspectConfig
 

@@ -1,5 +1,6 @@
 """Cached features → accuracy against the number of training images: would more images help?"""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import LearningCurveConfig
 

@@ -1,5 +1,6 @@
 """A run and new images → a CSV with the class of each: backbone and head as one model."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import PredictConfig
 

@@ -1,5 +1,6 @@
 """Data sets that come from a library → a folder of PNG files, once."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import PrepareConfig
 

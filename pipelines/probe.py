@@ -1,5 +1,6 @@
 """Cached features → how good they are, measured as papers do: logistic regression, ridge, nearest neighbours."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import ProbeConfig
 

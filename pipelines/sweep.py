@@ -1,5 +1,6 @@
 """Cached features → a head for every combination of settings, all at once; the best by validation becomes the run."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import SweepConfig
 

@@ -1,5 +1,6 @@
 """Cached features → an MLP head, in seconds."""
 
+import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.settings import HeadConfig
 

@@ -79,7 +79,7 @@ def test_the_same_command_without_flags_goes_on_with_the_settings_of_the_cache(c
     (call,) = calls_of(f"make extract DATA='a/{NAME}'", clone)
     said = ran(call[0], *call[1], cwd=clone).out
     assert "goes on with the settings that it was made with: --weights random --image-px 32" in said
-    assert "Up to date" in said
+    assert "is up to date" in said
 
 
 def test_a_data_set_that_is_not_extracted_yet(clone):

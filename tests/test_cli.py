@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headstart import cli
-from headstart.errors import DataError, HeadstartError, SettingsError
+from headstart.errors import DataError, DataWarning, HeadstartError, SettingsError
 from headstart.settings import CompareConfig, HeadConfig
 
 
@@ -212,3 +212,24 @@ def test_several_values_for_one_head_point_to_the_sweep():
         cli.parse(HeadConfig, ["--lr", "1e-3", "1e-4"])
     config = cli.parse(HeadConfig, ["--hidden", "512", "256", "--data", "my photos"])
     assert (config.hidden, config.data) == ((512, 256), "my photos")
+
+
+def test_an_error_and_a_warning_say_how_make_takes_the_flags_that_they_name(run, monkeypatch, tmp_path):
+    (tmp_path / "Makefile").touch()
+    (tmp_path / "pipelines").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def main(config):
+        print(warnings.formatwarning("Merged: add --class-level leaf.", DataWarning, "file", 1))
+        raise DataError("Try a lower --lr.")
+
+    _, out, err = run(main, config_type=HeadConfig)
+    assert err == 'Try a lower --lr.\nWith make: HEAD_ARGS="--lr …"\n'
+    assert out == 'warning: Merged: add --class-level leaf.\nWith make: EXTRACT_ARGS="--class-level leaf"\n\n'
+    assert run(raising(DataError("Try a lower --lr.")), "--lr", "3", config_type=HeadConfig)[2].count("\n") == 1
+
+
+def test_settings_can_be_read_alone(run, monkeypatch):
+    monkeypatch.setenv(cli.ONLY_READ, "1")
+    assert run(raising(AssertionError("not reached"))) == (0, "", "")
+    assert run(raising(AssertionError("not reached")), "--dropout", "2", config_type=HeadConfig)[0] == 2

@@ -119,6 +119,47 @@ def test_a_cache_that_is_named_alone_is_looked_at(target, programs):
     assert flags[0] == "--cache=mine.h5"
 
 
+@pytest.mark.parametrize("target", ON_FEATURES)
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [
+        ("--leraning-rate 3", "--leraning-rate"),
+        ("--normalize l3", "l3"),
+        ("--memory-gb -1", "--memory-gb is -1.0, but must be 0 or more."),
+    ],
+)
+def test_a_mistake_in_flags_is_answered_before_the_pass(target, flags, answer, clone):
+    variables = ("HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS")
+    given = dict(zip(ON_FEATURES, variables, strict=True))[target]
+    for source in ("DATA=photos/", "CONFIG=digits"):
+        assert answer in make("-j4", target, source, f"{given}={flags}", folder=clone, code=2)
+        assert not (clone / "calls").exists(), "no program has begun"
+
+
+def test_a_mistake_in_a_settings_file_is_answered_before_the_pass(clone):
+    (clone / "my.toml").write_text('data = "photos"\n[head]\ndropout = 2\n')
+    assert "--dropout is 2.0" in make("train-head", "CONFIG=my.toml", folder=clone, code=2)
+    assert not (clone / "calls").exists()
+
+
+@pytest.mark.parametrize("number", ["x", "0", "-1", "", "07", "2'", "$(touch RAN)"])
+def test_a_number_of_processes_that_is_none_is_refused(number, clone):
+    said = make("extract", f"NPROC={number}", folder=clone, code=2)
+    assert f"NPROC={number} is no number of processes: give 1 or more" in said
+    assert sorted(path.name for path in clone.iterdir() if path.name in ("calls", "RAN")) == []
+
+
+def test_several_processes_are_started_by_torchrun(calls):
+    assert [name for name, _ in calls("extract", "DATA=a", "NPROC=2")] == ["--standalone"]
+    assert [name for name, _ in calls("extract", "DATA=a", "NPROC=16")] == ["--standalone"]
+
+
+@pytest.mark.parametrize("pipe", ["| head -1", "| true", "2>&1 | true"])
+def test_a_reader_that_has_enough_of_the_help_is_no_error(pipe):
+    done = shell(["bash", "-c", f"make help {pipe}; echo ${{PIPESTATUS[0]}}"], ROOT)
+    assert done.stdout.replace("make help            list the targets\n", "") == "0\n"
+
+
 NAMES = ["a b", "a'b", 'a"b', "a$b", "$(reboot)", "a`touch RAN`b", 'x"; touch RAN; "y', "a\nb", "-dash", "#a", "a*b"]
 
 

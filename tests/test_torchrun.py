@@ -96,7 +96,7 @@ def test_several_processes_make_the_same_cache_to_the_bit_and_one_of_them_speaks
 def test_nothing_to_do_is_soon_found_out_by_all(photos, alone, started):
     said, _ = (ran := started(photos, alone.path, "--standalone", "--nproc-per-node=2")).communicate(timeout=120)
     assert ran.returncode == 0, said
-    assert said.count("Up to date: nothing to do.") == 1
+    assert said.count("is up to date: nothing to do.") == 1
 
 
 def finished_rows(path):

@@ -1,7 +1,6 @@
 """One pass through a frozen ResNet50, then as many heads as you like."""
 
 from importlib import import_module
-from typing import Any
 
 _MODULES = {
     "Backbone": "models.backbone",
@@ -23,7 +22,7 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports a public name when it is first used: torch and scikit-learn take seconds to load."""
     if name not in _MODULES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")

@@ -68,7 +68,7 @@ def extract(
     batch_size: int = 32,
     views: int = 0,
     view_kind: Literal["crop", "crop-flip", "crop-flip-jitter"] | None = None,
-    view_splits: Literal["train", "all"] = "train",
+    view_splits: Literal["train", "all"] | None = None,
     seed: int | None = None,
     max_unreadable: float = 0.01,
     overwrite: bool = False,

@@ -15,8 +15,7 @@ from headstart.settings import (
     ProbeConfig,
     SweepConfig,
 )
-from headstart.settings.from_python import config_from
-from headstart.settings.signatures import with_settings
+from headstart.settings.from_python import config_from, with_settings
 
 if TYPE_CHECKING:
     from headstart.cache.feature_cache import FeatureCache

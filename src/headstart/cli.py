@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
-from headstart.settings.command import as_flag
+from headstart.settings.command import FLAGS_OF, as_flag
 from headstart.support import output
 
 SPIN_COUNT = "10000"
@@ -24,6 +24,10 @@ check for milliseconds, and beside other programs a head then trains 5 times slo
 speed when nothing else runs; 10,000 cost nothing that could be measured (AMD Zen 4, 2 cores)."""
 
 CONFIG_FOLDER = Path("pipelines/configs")
+
+ONLY_READ = "HEADSTART_ONLY_READ_SETTINGS"
+"""Variable of the environment with which a program ends once its settings are read: make reads those of the programs
+that follow a pass before the pass."""
 
 Config = TypeVar("Config")
 
@@ -54,19 +58,22 @@ def run(
 
     After Ctrl-C it prints `on_interrupt`, which says how to go on; a function sees what is there by then.
     """
-    _set_up_process()
+    from headstart.support import ctrl_c  # a program has it already; elsewhere it would change what Ctrl-C does
+
+    _set_up_process(config_type)
     config = None
     try:
+        ctrl_c.may_be_caught()
         config = parse(config_type, sys.argv[1:])
-        sys.exit(main(config))
+        sys.exit(0 if ONLY_READ in os.environ else main(config))
     except HeadstartError as error:
-        _print_error(error)
+        _print_error(error, config_type)
         sys.exit(2)
     except KeyboardInterrupt:
         if _rank() == "0":  # one of several processes is enough
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
-        sys.exit(130)
+        sys.exit(ctrl_c.STOPPED)
 
 
 def _rank() -> str:
@@ -74,16 +81,25 @@ def _rank() -> str:
     return os.environ.get("RANK", "0")
 
 
-def _print_error(error: HeadstartError) -> None:
+def _print_error(error: HeadstartError, config_type: type) -> None:
     """Prints the error; where several processes on one machine have the same, only the first prints it."""
     from headstart.support.team import first_to_say
 
     if first_to_say(error):
-        message = error.on_command_line
+        message = _for_make(error.on_command_line, config_type)
         print(message if _rank() == "0" else f"process {_rank()}: {message}", file=sys.stderr)
 
 
-def _set_up_process() -> None:
+def _for_make(message: str, config_type: type) -> str:
+    """A message of a program, with what users of make must know; see `wording.for_make`."""
+    from headstart.settings.wording import for_make
+
+    own = [name for name in FLAGS_OF if PROGRAMS[name] is config_type]
+    fields = {name: _fields(PROGRAMS[name]) for name in [*own, *FLAGS_OF]}
+    return for_make(message, fields, {word.partition("=")[0] for word in sys.argv[1:]})
+
+
+def _set_up_process(config_type: type) -> None:
     """Prepares output and threads; it changes the whole process, so it comes first.
 
     A warning about the data is one line, printed by the first process only; Pillow's about metadata are not printed.
@@ -96,7 +112,11 @@ def _set_up_process() -> None:
 
     def one_line(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> str:
         plain = issubclass(category, DataWarning)
-        return f"warning: {message}\n" if plain else default_format(message, category, *details, **more)
+        return (
+            f"warning: {_for_make(str(message), config_type)}\n"
+            if plain
+            else default_format(message, category, *details, **more)
+        )
 
     warnings.formatwarning = one_line
     warnings.filterwarnings("ignore", module=r"PIL\.")

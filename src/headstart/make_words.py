@@ -10,21 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from headstart.cli import PROGRAMS
-
-FLAGS_OF = {
-    "data_check": "CHECK_ARGS",
-    "extract": "EXTRACT_ARGS",
-    "head": "HEAD_ARGS",
-    "sweep": "SWEEP_ARGS",
-    "probe": "PROBE_ARGS",
-    "learning_curve": "CURVE_ARGS",
-    "finetune": "FINETUNE_ARGS",
-    "predict": "PREDICT_ARGS",
-    "export": "EXPORT_ARGS",
-    "inspect": "INFO_ARGS",
-    "benchmark": "BENCHMARK_ARGS",
-}
-"""The variable that takes the flags of a program."""
+from headstart.settings.command import FLAGS_OF
 
 
 def answers(known: Sequence[str], words: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import textwrap
 import zlib
 from dataclasses import replace
@@ -528,3 +529,20 @@ def test_a_damaged_row_in_a_later_block_is_named_too(tmp_path, monkeypatch):
     with pytest.raises(CacheDamaged, match=r"row 32 \(00032\.jpg\)"):
         opened.read()
     assert len(opened.read(verify=False)) == 33
+
+
+def test_a_file_that_is_no_cache_is_not_called_a_damaged_one(tmp_path):
+    """To move an archive of images away would be bad advice."""
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+    (tmp_path / "list.csv").write_text("path,label\n")
+    (tmp_path / "notes.doc").write_text("features")
+    (tmp_path / "broken.h5").write_text("features")
+    for name, kind in (("shard.tar", "an archive"), ("list.csv", "a list")):
+        with pytest.raises(CacheError, match=f"it looks like {kind} of images, which belongs in data=") as error:
+            FeatureCache(tmp_path / name)
+        assert f"headstart.extract(data='{tmp_path / name}')" in str(error.value)
+    with pytest.raises(CacheError, match=r"notes\.doc is no feature cache, nor any other HDF5 file: name another with"):
+        FeatureCache(tmp_path / "notes.doc")
+    with pytest.raises(CacheDamaged, match="Move the file away"):
+        FeatureCache(tmp_path / "broken.h5")

@@ -58,3 +58,12 @@ def test_runs_have_the_name_of_the_data_set_whatever_the_cache_is_called():
     assert data_set_of(open_cache(HeadConfig(cache=Path("mine.h5")))) == "b-photos"
     assert data_set_of(open_cache(HeadConfig(data="a/photos"))) == "made up"
     assert cache_path(HeadConfig(data="b/photos")) == Path("data/features/b-photos.h5")
+
+
+def test_what_a_settings_file_describes_is_made_with_it():
+    """The data set may have to be written, too, which make does first."""
+    made = refused(config="digits", data="data/digits")
+    assert made.endswith("/extract.py --config=digits")
+    assert refused(config="my.toml", data="b/photos").endswith(
+        "/extract.py --config=my.toml --data=b/photos --cache=data/features/b-photos.h5"
+    )

@@ -54,7 +54,8 @@ def lock_file(cache):
 
 def test_a_second_process_is_refused_and_told_which_one_holds_the_cache(cache, lock_file):
     with another_process_holding(cache) as holder:
-        expected = rf"pets\.h5 is being filled by process {holder.pid} on {socket.gethostname()}\. Wait for it, or stop"
+        ways_on = rf"Wait for it, or stop it \(if it is gone, remove {lock_file}\)"
+        expected = rf"pets\.h5 is being filled by process {holder.pid} on {socket.gethostname()}\. {ways_on}"
         with pytest.raises(CacheLocked, match=expected), lock(cache):
             pytest.fail("two writers at once")
         assert lock_file.exists(), "the one who was refused must not take the holder's lock file away"

@@ -1,5 +1,8 @@
 """What a data set holds, and what has changed, in words."""
 
+import io
+import tarfile
+
 import pytest
 
 from headstart.datasets.description import changes, describe
@@ -43,3 +46,13 @@ def test_another_label_of_the_same_path_is_relabelled(files):
     before = load(str(root / "l.csv"))
     (root / "l.csv").write_text("path,label,split\na.jpg,dog,train\nb.jpg,dog,train\nc.jpg,cat,train\n")
     assert "1 relabelled" in changes(before, load(str(root / "l.csv")))
+
+
+def test_archives_are_named_and_not_their_folder(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "shard-000.tar", "w") as tar:
+        for name, text in (("1.jpg", "x"), ("1.cls", "cat"), ("2.jpg", "y"), ("2.cls", "dog")):
+            member = tarfile.TarInfo(name)
+            member.size = 1 if name.endswith("jpg") else 3
+            tar.addfile(member, io.BytesIO(text.encode()))
+    monkeypatch.chdir(tmp_path)
+    assert f"data: 2 images of {tmp_path}/shard-000.tar\n" in describe(load("shard-000.tar"))

@@ -12,6 +12,7 @@ from headstart.datasets.labelled import load
 from headstart.datasets.manifest import TEST, TRAIN, VAL, count_by_class
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning
+from headstart.settings import Listing
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
@@ -99,3 +100,11 @@ def test_every_class_can_be_trained_on_however_small(tmp_path_factory, counts, s
         for number in range(count):
             (root / name / f"{number}.jpg").touch()
     assert (count_by_class(load(str(root), seed))[TRAIN] > 0).all()
+
+
+def test_data_of_a_settings_file_that_are_not_there_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=r"data/digits does not exist .*write it with: .*prepare_data.py --config=digits"
+    ):
+        load("data/digits", 0, Listing(config="digits"))

@@ -1,6 +1,7 @@
 """Lists of images as people have them: CSV, tabs, semicolons, with names of columns or without."""
 
 import csv
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -216,7 +217,8 @@ def test_no_group_crosses_drawn_splits_and_too_few_groups_are_refused(files):
         ("path,label\na.jpg,cat\nb.jpg,cat\n", "only the class 'cat'"),
         ("path,label\na.jpg,\nb.jpg,\n", "has no labels"),
         ("path,label,split\na.jpg,cat,train\nb.jpg,dog,test\n", "'dog' has images in test"),
-        (b"path,label\na.jpg,Hund \xfc\n", "cannot be read as a UTF-8 list"),
+        (b"path,label\na.jpg,Hund \xfc\n", "cannot be read as a UTF-8 list: line 2 has the byte fc"),
+        (b"\xff\xfep\0a", "cannot be read as a UTF-8 list: (?!line)"),
         ("path,label\n" + "a" * 300 + ".jpg,cat\n", "line 2: .*File name too long"),
     ],
 )
@@ -260,3 +262,12 @@ def test_a_list_without_images_of_the_kind_or_without_lines_is_refused(files):
         load(str(root / "train.csv"), how=Listing(suffixes=("png",)))
     with pytest.raises(DataError, match=r"more\.csv is one of several lists, but its name is no split"):
         load(f"{root}/{{train,more}}.csv")
+
+
+def test_a_list_that_is_no_utf8_is_refused_with_its_line_and_a_command_that_converts_it(table):
+    data = table("path,label\na.jpg,Hund\nb.jpg,gr\xfcn \xe9l\xe9phant\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 3 has the byte fc\..*'b\.jpg,grün éléphant'") as error:
+        load(data)
+    command, _, new = str(error.value).partition("convert the list: ")[2].partition("; then give DATA=")
+    subprocess.run(command, shell=True, check=True)
+    assert load(new).classes == ("Hund", "grün éléphant")

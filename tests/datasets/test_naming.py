@@ -79,7 +79,10 @@ def test_a_list_and_a_folder_of_one_name_are_two_data_sets():
 def test_a_link_and_a_way_round_lead_to_the_same_data_set():
     cached("photos", "a/photos")
     os.symlink("a", "c")
-    assert name_of("c/photos") == name_of("b/../a/photos/.") == "photos"
+    os.symlink("a/photos", "pets")
+    assert name_of("c/photos") == name_of("b/../a/photos/.") == name_of("pets") == "photos"
+    os.symlink("b/photos", "birds")
+    assert name_of("birds") == "birds"
 
 
 def test_a_data_set_that_was_moved_is_the_same_and_a_copy_of_it_is_another():

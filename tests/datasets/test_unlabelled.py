@@ -94,3 +94,12 @@ def test_what_names_no_image_is_refused_with_what_it_could_be(files, source):
     (files / "empty").mkdir()
     with pytest.raises(DataError, match=r"names no images\. Give a folder, a pattern in quotes"):
         count(source)
+
+
+def test_files_that_a_list_names_and_that_do_not_exist_are_said_before_anything_is_predicted(files):
+    (files / "new" / "list.txt").write_text("b.jpg\ngone.jpg\n/elsewhere/x.jpg\n")
+    with pytest.warns(DataWarning, match=r"2 of 3 files that it names do not exist: new/gone\.jpg, /elsewhere/x\.jpg"):
+        assert count("new/list.txt") == 3
+    (files / "list.csv").write_text("path\na.jpg\nb.jpg\n")
+    with pytest.raises(DataError, match=r"None of the 2 files that list\.csv names exists: \./a\.jpg, \./b\.jpg"):
+        count("list.csv")

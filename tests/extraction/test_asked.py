@@ -86,14 +86,55 @@ def test_overwrite_starts_with_the_defaults():
     assert Asked(asking(overwrite=True, weights="random")).recipe.image_px == 224
 
 
-def test_a_file_of_weights_is_needed_only_for_new_images(tmp_path, extracted):
-    """The cache knows its name and its digest, but not where it lies."""
+def test_a_file_of_weights_is_found_again_where_it_was_and_needed_only_for_new_images(tmp_path, extracted, capsys):
+    """The cache knows where it lay and its digest."""
     loaded, _ = shared_net("resnet50", "random", 5)
     torch.save(loaded.net.state_dict(), tmp_path / "mine.pth")
     file = asking(data="photos", cache=Path("mine.h5"), image_px=32)
     updating.bring_up_to_date(replace(file, weights=str(tmp_path / "mine.pth")))
+    picture(78).save("photos/cat/new.png")
+    assert updating.bring_up_to_date(file).pass_.forwarded == 1
+    assert f"--weights {tmp_path / 'mine.pth'}" in capsys.readouterr().out
     (tmp_path / "mine.pth").rename(tmp_path / "moved.pth")
     assert updating.bring_up_to_date(file).pass_ is None
-    picture(78).save("photos/cat/new.png")
-    with pytest.raises(WeightsError, match=r"made with mine\.pth: say where it lies with --weights"):
+    picture(79).save("photos/cat/newer.png")
+    with pytest.raises(
+        WeightsError, match=r"made with mine\.pth, but .*mine\.pth is no longer there: say where it lies"
+    ):
         updating.bring_up_to_date(file)
+    (tmp_path / "mine.pth").write_bytes(b"other weights")
+    with pytest.raises(WeightsError, match=r"mine\.pth has other bytes now: say where it lies with --weights"):
+        updating.bring_up_to_date(file)
+    assert updating.bring_up_to_date(replace(file, weights=str(tmp_path / "moved.pth"))).pass_.forwarded == 1
+    assert FeatureCache("mine.h5").weights_file == str(tmp_path / "moved.pth")
+
+
+def test_images_that_have_views_keep_them_whatever_split_they_are_in(extracted):
+    """--view-splits all is the cache's, too: a later command without it gives new images their views."""
+    updating.bring_up_to_date(asking(view_splits="all"))
+    for number in range(20):
+        picture(100 + number).save(f"photos/cat/new{number}.png")
+    assert Asked(asking()).config.view_splits == "all"
+    updating.bring_up_to_date(asking())
+    grown = FeatureCache(CACHE)
+    assert not grown.pending("all").any()
+    assert updating.bring_up_to_date(asking(view_splits="train")).pass_ is None
+
+
+def test_a_cache_of_images_that_were_moved_and_renamed_is_offered_with_a_command_that_goes_on_with_it(capsys):
+    Path("photos").rename("pets")
+    capsys.readouterr()
+    updating.bring_up_to_date(asking(data="pets", weights="random", image_px=32))
+    said = capsys.readouterr().out
+    assert f"{CACHE} holds features of these images, from another place. To go on with it instead: " in said
+    assert f"--data=pets --cache={CACHE}" in said
+    assert updating.bring_up_to_date(asking(data="pets", cache=CACHE)).pass_ is None
+    Path("other").mkdir()
+    for name in ("cat", "dog"):
+        Path("other", name).mkdir()
+        for number in range(4):
+            picture(200 + number).save(f"other/{name}/{number:03}.png")
+    Path("pets").rename("elsewhere")
+    capsys.readouterr()
+    updating.bring_up_to_date(asking(data="other", weights="random", image_px=32))
+    assert "from another place" not in capsys.readouterr().out

@@ -22,7 +22,7 @@ from headstart.cache.layout import COLUMNS, DONE
 from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled, naming
-from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataWarning, RecipeMismatch, WeightsError
+from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, DataWarning, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.run import cache_identity
@@ -620,7 +620,7 @@ def test_the_summary_says_what_was_done(photos, settings):
     summary = updating.summary(updating.bring_up_to_date(settings))
     assert "28 of 28 images, 2 classes" in summary
     assert "1 images through the backbone" in summary
-    assert "25 images were there already, 2 got the features of an identical image" in summary
+    assert "24 images were there already, 3 got the features of an identical image" in summary
     assert "untrained" in summary  # random weights are never silent
 
 
@@ -782,4 +782,55 @@ def test_what_was_said_of_a_list_is_kept_and_need_not_be_said_again(make_photos,
     assert again.pass_ is None
     assert again.cache.manifest.classes == before.manifest.classes == ("CAT", "dog")
     assert f"--columns label=kind of animal --root {photos / 'cat'}" in capsys.readouterr().out
-    assert naming.listing_kept("list.csv") == {"columns": "label=kind of animal", "root": str(photos / "cat")}
+    assert naming.kept_for("list.csv")[0] == {"columns": "label=kind of animal", "root": str(photos / "cat")}
+
+
+def test_copies_of_images_do_not_count_as_images_that_were_there(photos, settings, monkeypatch):
+    """Neither in the first pass, nor where all that is new are copies, nor where a growth was stopped."""
+    for number in range(5):
+        shutil.copy(photos / "train/cat/000.png", photos / f"train/dog/first {number}.png")
+    first = updating.summary(updating.bring_up_to_date(settings))
+    assert "0 images were there already, 5 got the features of an identical image" in first
+    shutil.copy(photos / "train/cat/001.png", photos / "train/dog/second.png")
+    (photos / "train/cat/002.png").rename(photos / "train/cat/renamed.png")
+    second = updating.summary(updating.bring_up_to_date(settings))
+    assert second.endswith("29 images were there already, 1 got the features of an identical image")
+    begin_growth(photos, settings, monkeypatch, images=12, batches=2)
+    third = updating.bring_up_to_date(settings)
+    assert (third.taken_over + third.pass_.forwarded, third.copied) == (30 + 12, 0)
+
+
+def test_what_is_up_to_date_is_said_in_one_line(settings):
+    """`make train-head` describes the cache below it."""
+    updating.bring_up_to_date(settings)
+    said = updating.summary(updating.bring_up_to_date(settings))
+    assert said == f"{settings.cache} is up to date: nothing to do."
+
+
+@pytest.mark.parametrize("name", ["shard.tar", "list.csv", "photo.jpg"])
+def test_overwrite_spares_a_file_that_is_no_cache(name, settings, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"path,label")
+    for overwrite in (False, True):
+        with pytest.raises(CacheError, match="is no feature cache, nor any other HDF5 file"):
+            updating.bring_up_to_date(replace(settings, cache=path, overwrite=overwrite))
+    assert path.read_bytes() == b"path,label"
+
+
+def test_a_setting_that_the_cache_keeps_and_that_fits_no_more_is_named(make_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_photos({"cat": 12, "dog": 12})
+    lines = "".join(f"photos/{name}/{number:03}.png,{name}\n" for name in ("cat", "dog") for number in range(12))
+    (tmp_path / "list.csv").write_text(f"path,Klasse\n{lines}")
+    said = config("list.csv", columns="label=Klasse")
+    updating.bring_up_to_date(said)
+    (tmp_path / "list.csv").write_text(f"path,Gattung\n{lines}")
+    left_out = replace(said, columns=None)
+    sentence = "has no column 'Klasse'.* data/features/list.h5 keeps --columns label=Klasse from an earlier command"
+    for load in (updating.bring_up_to_date, naming.load_as_before):
+        with pytest.raises(DataError, match=sentence):
+            load(left_out.completed())
+    with pytest.raises(DataError) as error:
+        updating.bring_up_to_date(said)
+    assert "keeps" not in str(error.value), "it was given"
+    assert updating.bring_up_to_date(replace(said, columns="label=Gattung")).pass_ is None

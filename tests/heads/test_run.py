@@ -18,7 +18,7 @@ from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError, RunError, SettingsError
 from headstart.heads import run as head_run
 from headstart.heads.run import CachedRun
-from headstart.runs import event_files
+from headstart.runs import history as epochs
 from headstart.settings import HeadConfig, ProbeConfig
 
 LABELS, SPLITS = [0, 1] * 5, [TRAIN] * 4 + [VAL] * 2 + [TEST] * 4
@@ -86,7 +86,7 @@ def test_tensorboard_gets_the_epochs_whether_the_run_is_new_or_there_already(con
 
 
 def test_without_tensorboard_the_flag_is_refused_before_anything_is_read(config, monkeypatch):
-    monkeypatch.setattr(event_files, "find_spec", lambda name: None)
+    monkeypatch.setattr(epochs, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="pip install tensorboard"):
         CachedRun.from_config("head", replace(config, tensorboard=True, cache=Path("nowhere.h5")))
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 RECORDER = """#!/bin/sh
 if [ "$1" = -m ] && [ "$2" = headstart.make_words ]; then exec {python} "$@"; fi
+if [ -n "$HEADSTART_ONLY_READ_SETTINGS" ]; then PYTHONPATH=src exec {python} "$@"; fi
 printf '%s\\0' "$@" '' >> calls
 """
 

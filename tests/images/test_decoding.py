@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, features
 
+from headstart.errors import DataWarning
 from headstart.images import decoding
 from headstart.images.decoding import REASONS, Geometry, UnreadableImage
 
@@ -591,3 +592,11 @@ def test_2000_damaged_files_are_each_decoded_or_refused_with_a_reason():
     assert shapes == {((32, 32, 3), np.dtype(np.uint8))}
     assert min(reasons["truncated"], reasons["damaged"], reasons["not an image"], 2000 - reasons.total()) > 100
     assert not heard
+
+
+def test_pictures_of_12_bits_in_16_are_said_to_become_black():
+    values = np.arange(0, 4096, 4).astype(np.uint16).reshape(32, 32)
+    with pytest.warns(
+        DataWarning, match=r"no value above 4,095, as from a camera of 12 bits, and becomes nearly black"
+    ):
+        decoded(encode(Image.fromarray(values)), same_size(32))

@@ -30,7 +30,8 @@ def test_more_than_are_allowed_end_with_exit_code_1_and_say_which_setting_allows
     assert unreadable.report(images=1000, allowed=0.01) == 0
     assert unreadable.report(images=999, allowed=0.01) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "More than --max-unreadable 1.0% are unreadable: repair them or allow more."
+        "More than 1.0% are unreadable: repair them, or allow more with --max-unreadable "
+        "(with make: in EXTRACT_ARGS or PREDICT_ARGS)."
     )
 
 

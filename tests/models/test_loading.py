@@ -1,4 +1,4 @@
-"""Nets by name: with the pixels of their own presets and weights as people have them; a sentence where there is none."""
+"""Nets by name, with the pixels of their own presets and weights as people have them."""
 
 import sys
 

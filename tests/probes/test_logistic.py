@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.heads.features import Normalization
 from headstart.probes import logistic
-from headstart.probes.moments import Moments
+from headstart.probes.ridge import Moments
 
 SOME = (1e4, 1e2, 10.0, 1.0, 0.1)
 """Penalties at which both searches end at the minimum."""

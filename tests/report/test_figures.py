@@ -92,8 +92,12 @@ def test_a_large_confusion_matrix_becomes_a_picture_with_words_around_it():
 def test_the_map_keeps_proportions_and_has_every_point_once(figures):
     plane = np.random.default_rng(0).normal(size=(50, 2)) * [10, 1]
     shown = charts.feature_map(plane, np.arange(50) % 4, ("a", "b", "c", "d", "nobody"), np.array([0.9, 0.1]))
-    assert ([panel.name for panel in shown.panels], shown.coloured, shown.images) == (["a", "b", "c", "d"], True, 50)
-    assert sum(svg_panel.images for svg_panel in shown.panels) == shown.svg.count("<use") == 50
+    assert ([panel["name"] for panel in shown["panels"]], shown["coloured"], shown["images"]) == (
+        ["a", "b", "c", "d"],
+        True,
+        50,
+    )
+    assert sum(svg_panel["images"] for svg_panel in shown["panels"]) == shown["svg"].count("<use") == 50
     axes = figures[-1].axes[0]
     scales = np.abs(np.diff(axes.transData.transform([[0, 0], [1, 1]]), axis=0))[0]
     assert scales[0] == pytest.approx(scales[1], rel=0.01)
@@ -104,15 +108,15 @@ def test_many_classes_get_panels_for_the_largest_instead_of_colours():
     labels = np.concatenate([np.arange(100), np.repeat(90, 5)])
     plane = np.random.default_rng(0).normal(size=(105, 2))
     shown = charts.feature_map(plane, labels, tuple(map(str, range(100))), np.array([0.5, 0.3]))
-    assert not shown.coloured
-    assert len(shown.panels) == MAX_PANELS
-    assert ("90", 6) in {(panel.name, panel.images) for panel in shown.panels}
+    assert not shown["coloured"]
+    assert len(shown["panels"]) == MAX_PANELS
+    assert ("90", 6) in {(panel["name"], panel["images"]) for panel in shown["panels"]}
 
 
 def test_the_charts_of_a_page_share_no_id():
     plane, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
     shown = charts.feature_map(plane, labels, ("a", "b", "c"), np.array([0.5, 0.3]))
-    svgs = [shown.svg, *(panel.svg for panel in shown.panels)]
+    svgs = [shown["svg"], *(panel["svg"] for panel in shown["panels"])]
     ids = [name for svg in svgs for name in re.findall(r' id="([^"]*)"', svg)]
     assert ids
     assert len(ids) == len(set(ids))

@@ -1,9 +1,103 @@
-"""The table of classes, counted by hand."""
+"""What is said about single images and classes: against the definitions, written out."""
+
+import base64
+import io
 
 import numpy as np
+import pytest
+from helpers.pictures import picture
+from PIL import Image
 
-from headstart.report.gallery import class_rows
+from headstart.report.gallery import (
+    LONGEST_PX,
+    Thumbnails,
+    class_rows,
+    disagreement,
+    frequent_confusions,
+    surest_mistakes,
+)
 from headstart.runs.predictions import Predictions
+
+
+def some_predictions(images=200, classes=5, seed=0):
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(classes), images).astype(np.float32)
+    labels = np.where(
+        generator.random(images) < 0.6, probabilities.argmax(axis=1), generator.integers(0, classes, images)
+    )
+    paths = [f"{number}.png" for number in generator.permutation(images)]
+    return Predictions.from_probabilities(
+        paths, labels, probabilities, tuple(f"class {label}" for label in range(classes))
+    )
+
+
+def test_the_surest_mistakes_are_the_wrong_predictions_with_the_highest_probability():
+    predictions = some_predictions()
+    found = surest_mistakes(predictions, 10)
+    wrong = [place for place in range(200) if predictions.labels[place] != predictions.predicted[place]]
+    assert found.tolist() == sorted(wrong, key=lambda place: -predictions.confidence[place])[:10]
+    assert len(surest_mistakes(predictions, 1000)) == len(wrong)
+
+
+def test_a_model_without_a_mistake_has_none():
+    predictions = some_predictions()
+    perfect = Predictions(
+        predictions.paths, predictions.predicted, predictions.predicted, predictions.confidence, predictions.classes
+    )
+    assert not len(surest_mistakes(perfect, 10))
+    assert frequent_confusions(perfect, 5) == []
+
+
+@pytest.mark.parametrize("merged", [1, 2, 3])
+def test_the_confusion_matrix_counts_images_in_blocks_of_classes(merged):
+    predictions = some_predictions()
+    counts = np.zeros((-(-5 // merged),) * 2, int)
+    for label, predicted in zip(predictions.labels, predictions.predicted, strict=True):
+        counts[label // merged, predicted // merged] += 1
+    assert predictions.confusion(merged).tolist() == counts.tolist()
+
+
+def test_the_most_frequent_confusions_are_those_of_the_matrix():
+    predictions = some_predictions()
+    counts = predictions.confusion()
+    np.fill_diagonal(counts, 0)
+    found = frequent_confusions(predictions, 4)
+    assert [images for _, _, images in found] == sorted(counts.flatten(), reverse=True)[:4]
+    assert all(counts[truth, said] == images for truth, said, images in found)
+
+
+def test_what_was_confused_once_is_not_frequent():
+    predictions = Predictions(["a", "b"], np.array([0, 0]), np.array([1, 2]), np.array([0.9, 0.9]), ("x", "y", "z"))
+    assert frequent_confusions(predictions, 5) == []
+
+
+def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_their_order():
+    one, other = some_predictions(seed=1), some_predictions(seed=2)
+    renamed = Predictions(  # the same predictions, written down in another order, with classes in another order
+        other.paths[::-1],
+        4 - other.labels[::-1],
+        4 - other.predicted[::-1],
+        other.confidence[::-1],
+        other.classes[::-1],
+    )
+    for second in (other, renamed):
+        compared, of_one, of_second = disagreement(one, second)
+        assert compared == 200
+        said = {path: second.classes[label] for path, label in zip(second.paths, second.predicted, strict=True)}
+        expected = {
+            path for path, label in zip(one.paths, one.predicted, strict=True) if said[path] != one.classes[label]
+        }
+        assert {one.paths[place] for place in of_one} == expected
+        assert [one.paths[place] for place in of_one] == [second.paths[place] for place in of_second]
+        surety = np.minimum(one.confidence[of_one], second.confidence[of_second])
+        assert (np.diff(surety) <= 0).all()
+
+
+def test_models_tested_on_different_images_are_compared_on_what_they_share():
+    one, other = some_predictions(images=50), some_predictions(images=80)
+    assert disagreement(one, other)[0] == 50
+    strangers = Predictions([f"x{path}" for path in one.paths], one.labels, one.predicted, one.confidence, one.classes)
+    assert disagreement(strangers, other)[0] == 0
 
 
 def test_figures_of_classes_and_none_where_there_is_nothing_to_divide_by():
@@ -17,3 +111,57 @@ def test_figures_of_classes_and_none_where_there_is_nothing_to_divide_by():
     assert [(row.name, row.images) for row in (harder, easier)] == [("x", 2), ("y", 3)]
     np.testing.assert_array_equal(harder.figures, [(1 / 2, 1 / 2, 1 / 2), (np.nan, 0, 0)])
     np.testing.assert_array_equal(easier.figures, [(2 / 3, 2 / 3, 2 / 3), (3 / 5, 1, 3 / 4)])
+
+
+# --- thumbnails ---
+
+
+def opened(uri):
+    head, data = uri.split(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((400, 200), (LONGEST_PX, LONGEST_PX // 2)), ((8, 8), (8, 8)), ((3, 3000), (1, LONGEST_PX))],
+)
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_thumbnail_is_the_whole_picture_made_small_never_large(tmp_path, size, expected, suffix):
+    picture(0, size).save(tmp_path / f"a.{suffix}")
+    assert opened(Thumbnails(tmp_path).of(f"a.{suffix}")).size == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "I;16"])
+def test_pictures_of_any_mode_become_colours(tmp_path, mode):
+    source = (
+        Image.fromarray(np.full((50, 60), 300, np.uint16)) if mode == "I;16" else picture(0, (60, 50)).convert(mode)
+    )
+    source.save(tmp_path / "a.tif")
+    assert opened(Thumbnails(tmp_path).of("a.tif")).mode == "RGB"
+
+
+def test_a_large_photo_takes_few_bytes(tmp_path):
+    picture(0, (1600, 1200)).save(tmp_path / "a.jpg", quality=95)
+    assert len(Thumbnails(tmp_path).of("a.jpg")) < 12_000
+
+
+def test_what_cannot_be_read_has_no_thumbnail_and_is_counted_once(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    thumbnails = Thumbnails(tmp_path)
+    assert [thumbnails.of(name) for name in ("text.png", "nowhere.png", "nowhere.png")] == [None] * 3
+    assert thumbnails.missing == 2
+
+
+def test_without_a_folder_no_image_is_found(tmp_path):
+    thumbnails = Thumbnails(None)
+    assert thumbnails.of("a.png") is None
+    assert thumbnails.missing == 1
+
+
+def test_an_image_that_is_shown_twice_is_read_once(tmp_path):
+    picture(0).save(tmp_path / "a.png")
+    thumbnails = Thumbnails(tmp_path)
+    first = thumbnails.of("a.png")
+    (tmp_path / "a.png").unlink()
+    assert thumbnails.of("a.png") == first

@@ -88,9 +88,3 @@ def test_the_interval_covers_the_truth_and_seldom_sees_what_is_not_there(images)
     assert min(covered) >= 0.928
     assert 0.96 <= np.mean(covered) <= 0.995
     assert max(alarms) <= 0.051
-
-
-@pytest.mark.parametrize(("right", "reference"), [([], []), ([True], [True, False])])
-def test_what_cannot_be_compared_is_refused_in_words(right, reference):
-    with pytest.raises(ValueError, match="the same images, at least one"):
-        difference(np.array(right, bool), np.array(reference, bool))

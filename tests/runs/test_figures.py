@@ -357,21 +357,6 @@ def test_a_perfect_model_scores_1_with_more_classes_than_images():
     assert figures["accuracy_ci95"][1] == 1
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "message"),
-    [
-        (np.zeros((0, 3)), np.array([], int), "at least one image"),
-        (np.zeros((2, 3)), np.array([0, 1, 2]), r"\(2, 3\), \(3,\)"),
-        (np.zeros(3), np.array([0, 1, 2]), r"\(N, C\)"),
-        (np.zeros((2, 3)), np.array([0, -1]), "labels in 0..2"),
-        (np.zeros((2, 3)), np.array([0, 3]), "labels in 0..2"),
-    ],
-)
-def test_what_cannot_be_evaluated_is_refused_in_words(probabilities, labels, message):
-    with pytest.raises(ValueError, match=message):
-        evaluate(probabilities, labels)
-
-
 # --- the bootstrap ---
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30).map(np.array)

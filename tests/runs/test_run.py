@@ -45,3 +45,12 @@ def test_only_fine_tuned_runs_have_a_method_and_early_ones_had_seed():
     assert [run.kind_in_words for run in (head, early, strong)] == ["head", "finetune seed", "finetune strong"]
     assert [run.is_frozen for run in (head, early, strong)] == [True, False, False]
     assert [run.weights_file.name for run in (head, strong)] == ["head.pth", "finetuned_resnet50.pth"]
+
+
+def test_the_folder_of_a_data_set_is_no_run_but_the_best_of_its_runs_can_be_named(tmp_path):
+    (tmp_path / "photos/head-1").mkdir(parents=True)
+    (tmp_path / "photos/head-1/metrics.json").write_text("{}")
+    with pytest.raises(RunError, match=f"holds the runs of a data set: name one of them, or {tmp_path}/photos/best"):
+        load_run(tmp_path / "photos")
+    with pytest.raises(RunError, match=r"no metrics.json in it\.$"):
+        load_run(tmp_path)

@@ -6,14 +6,14 @@ import pytest
 from helpers.runs import make_run
 
 from headstart.runs.run import list_runs
-from headstart.runs.title import has_random_weights, title, titles
+from headstart.runs.title import has_random_weights, titles
 
 MADE_BY_0_1 = Path(__file__).parent.parent / "made_by_0_1/runs/photos"
 HEAD = {"hidden": "256", "dropout": 0.4, "lr": 1e-3, "epochs": 10, "batch_size": 32, "normalize": "standardize"}
 
 
 def test_runs_of_0_1_have_titles():
-    assert {run.name.split("-")[0]: title(run) for run in list_runs(MADE_BY_0_1)} == {
+    assert {run.name.split("-")[0]: titles([run])[0] for run in list_runs(MADE_BY_0_1)} == {
         "finetune": "fine-tuned, lr 1e-3, epochs 1, batch size 4",
         "head": "linear, lr 1e-3, 1 view, epochs 3",
         "ridge": "ridge regression",
@@ -41,7 +41,7 @@ def test_runs_of_0_1_have_titles():
     ],
 )
 def test_a_title_says_the_kind_and_what_is_not_the_default(metrics, words):
-    assert title(make_run("nowhere", **metrics)) == words
+    assert titles([make_run("nowhere", **metrics)]) == [words]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_fine_tuned_run_says_its_part_and_the_rate_of_most_weights(tmp_path, c
 
     method = config.get("method", "strong")
     write_json(tmp_path / "config.json", {"lr": 1e-3, "backbone_lr": 1e-4, "method": method, **config})
-    assert title(make_run(tmp_path, kind="finetune", method=method)) == words
+    assert titles([make_run(tmp_path, kind="finetune", method=method)]) == [words]
 
 
 def test_weights_and_pixels_are_said_where_runs_differ_in_them():

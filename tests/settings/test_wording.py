@@ -4,7 +4,7 @@ import pytest
 
 from headstart.errors import CacheError, DataError, HeadstartError, SettingsError, TrainingFailed, WeightsError
 from headstart.settings.command import command
-from headstart.settings.wording import for_python, in_python
+from headstart.settings.wording import for_make, for_python, in_python
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,54 @@ def test_commands_with_any_name_become_calls(tmp_path, monkeypatch, data, here):
 @pytest.mark.parametrize("text", ["say 'it", 'HEAD_ARGS="--lr', "make extract DATA='x", "EXTRACT_ARGS='--root it''s'"])
 def test_quotes_without_their_other_half_do_no_harm(text):
     assert for_python(text)
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder with the project's Makefile."""
+    (tmp_path / "Makefile").touch()
+    (tmp_path / "pipelines").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FIELDS = {
+    "head": {"lr", "views", "tta"},
+    "extract": {"prune", "views", "layout", "columns", "storage", "weights", "lr"},
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "ways"),
+    [
+        ("Accept with --prune that rows are discarded.", 'EXTRACT_ARGS="--prune"'),
+        ("Try a lower --lr.", 'HEAD_ARGS="--lr …"'),
+        (
+            "If they are splits, add --layout splits; else --layout classes.",
+            'EXTRACT_ARGS="--layout splits" or EXTRACT_A',
+        ),
+        ("Say which with --columns path=…,label=…", 'EXTRACT_ARGS="--columns …"'),
+        ("Use --storage float32.", 'EXTRACT_ARGS="--storage float32"'),
+        ("Learn from --views 0.", 'HEAD_ARGS="--views 0"'),
+        ("Give --data (a folder), or --config digits to try it.", "DATA=… or CONFIG=…"),
+        ("Say --weights a/b.pth or --weights a/b.pth", 'EXTRACT_ARGS="--weights a/b.pth"'),
+        ("Add them: make extract DATA=a EXTRACT_ARGS='--views 8 --prune'", ""),
+        ("Add them: python pipelines/extract.py --data=a --prune", ""),
+        ("There is no --such flag.", ""),
+        ("Leave --tta out.", ""),
+    ],
+)
+def test_users_of_make_read_which_variable_takes_a_flag(message, ways, clone):
+    lines = for_make(message, FIELDS, given={"--tta"}).split("\n")
+    assert lines[0] == message
+    assert lines[1:] == [] if not ways else lines[1].startswith(f"With make: {ways}")
+
+
+def test_flags_of_verify_have_a_variable_of_their_own(clone):
+    said = [for_make("Say --weights.", {"inspect": {"weights"}}, given) for given in ((), ("--verify",))]
+    assert [line.partition("make: ")[2] for line in said] == ['INFO_ARGS="--weights …"', 'VERIFY_ARGS="--weights …"']
+
+
+def test_where_there_is_no_makefile_a_message_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert for_make("Accept with --prune.", FIELDS) == "Accept with --prune."

@@ -14,10 +14,7 @@ from headstart.errors import DataError, DataWarning
 
 
 def gather(source: Path | None, folder: Path, count: int) -> Manifest:
-    """A data set of `count` photos in `folder`, each with other bytes, so that none is recognised as a copy.
-
-    They come from the folder `source`; None generates pictures of 500 x 400 pixels.
-    """
+    """A data set of `count` photos from `source` (None: generated), each with other bytes, so that none is a copy."""
     if source:
         files = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
         originals = [path.read_bytes() for path in files if path.is_file()]

@@ -3,7 +3,7 @@
 import statistics
 
 from headstart.benchmarks.rounds import Rates, ratio
-from headstart.support.quantities import duration
+from headstart.support.quantities import counted, duration
 
 BASELINES = {
     "ours": "plain",
@@ -66,6 +66,5 @@ def costs(rates: Rates, images: int) -> list[str]:
     lines = [f"{f'{EPOCHS} epochs on {images:,} images':32}{'backbone each epoch':>20}{'ours':>14}{'ratio':>10}"]
     for count in (1, 10, 100):
         slow, fast = count * again, images / once + count * further
-        name = f"{count} experiment{'s' * (count > 1)}"
-        lines.append(f"{name:32}{duration(slow):>20}{duration(fast):>14}{slow / fast:>10,.0f}")
+        lines.append(f"{counted(count, 'experiment'):32}{duration(slow):>20}{duration(fast):>14}{slow / fast:>10,.0f}")
     return [*lines, f"{'every further one':32}{duration(again):>20}{duration(further):>14}{again / further:>10,.0f}"]

@@ -3,7 +3,6 @@
     layout.py         format, states of a row, where the bytes of a dataset lie
     recipe.py         everything beside an image's bytes that decides its features: JSON, digest, differences
     views.py          what decides augmented views
-    reading.py        features from the file, at their offset or through HDF5
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
     arrays.py         a cache as numpy arrays, for other libraries

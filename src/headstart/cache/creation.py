@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50
-from headstart.support.files import reserve, whole_file
+from headstart.support.files import FULL_DISK, in_words, reserve, whole_file
 
 PAGE_BYTES = 4096
 METADATA_BYTES = 2**16
@@ -40,16 +40,10 @@ def appearing(path: Path) -> Iterator[Path]:
             yield temporary
 
 
-@contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def explaining(path: Path) -> AbstractContextManager[None]:
     """Turns an OSError while a cache is written into a CacheError."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"{path} cannot be written: {error.strerror}. Finished rows are kept: mend that, and the same command "
-            "goes on."
-        ) from None
+    advice = "Finished rows are kept: mend that, and the same command goes on."
+    return in_words(CacheError, f"{path} cannot be written", advice)
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,7 @@ class AugmentedViews:
 
     augmentation: Augmentation
     count: int
-    rows: int
-    """Images of which each view is wanted: the disk must have space for them."""
+    rows: int  # images of which each view is wanted: the disk must have space for them
 
 
 def create(
@@ -68,32 +61,29 @@ def create(
     recipe: Recipe,
     notes: Mapping[str, Any] | None = None,
     views: AugmentedViews | None = None,
+    weights_file: str = "",
 ) -> None:
-    """Creates a cache in which every row is pending. Use it inside `appearing`, so that nobody sees half of it.
+    """Creates a cache in which every row is pending, inside of `appearing`, so that nobody sees half of it.
 
-    Precision and compilation of the recipe are resolved; `notes` say what was measured for that. Features of augmented
-    views take no space on the disk yet: see `reserve_rows`.
+    `notes` say what was measured for the recipe. Features of augmented views take no space yet: see `reserve_rows`.
+    `weights_file` is where a file of weights lies.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
     columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
+    attributes |= {"weights_file": os.fsencode(weights_file)} if weights_file else {}
     view_count, view_rows = (views.count, views.rows) if views else (0, 0)
     groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + view_count)}
     feature_rows = len(manifest) + view_count * view_rows
-    needed = feature_rows * recipe.features * np.dtype(recipe.storage).itemsize + _size_beside(
-        columns, groups, attributes
-    )
-    try:
+    needed = feature_rows * recipe.features * np.dtype(recipe.storage).itemsize
+    needed += _size_beside(columns, groups, attributes)
+    advice = f"It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
+    with in_words(CacheError, f"{path} cannot be created", advice, FULL_DISK):
         with path.open("ab") as file:
             reserve(file.fileno(), needed)  # before HDF5 writes: a disk that fills up meanwhile can crash it
         end = _write_metadata(path, columns, groups, attributes, recipe)
         with path.open("ab") as file:
             reserve(file.fileno(), end or path.stat().st_size)  # again, since HDF5 has cut the file to 0 bytes
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise CacheError(
-            f"{path} cannot be created: {reason}. It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
-        ) from None
 
 
 def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: Attributes) -> int:

@@ -10,7 +10,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import COLUMNS, GROWN_FROM, PENDING, ROW_COLUMNS, UNREADABLE, refuse_foreign, view_groups
+from headstart.cache.layout import (
+    COLUMNS,
+    DONE,
+    GROWN_FROM,
+    PENDING,
+    ROW_COLUMNS,
+    UNREADABLE,
+    refuse_foreign,
+    refuse_other_file,
+    view_groups,
+)
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
@@ -18,7 +28,6 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS, Transform
 from headstart.settings import Views, ViewSplits
-from headstart.settings.command import command
 from headstart.settings.wording import in_python
 
 
@@ -29,6 +38,7 @@ class FeatureCache(View):
         recipe: what decided the features.
         notes: what was measured when the recipe was resolved.
         manifest_digest: of the images' names, labels, splits and sizes.
+        weights_file: where the backbone's weights lay, if they were a file; empty if that is not known.
         grown_from: which file it grew from, see `foreign.version_of`; empty for a first one.
         augmented: the augmented views 1, 2, 3, …
         augmentation: what decided these; None where there are none.
@@ -44,7 +54,7 @@ class FeatureCache(View):
         """
         path = Path(os.path.expanduser(path))
         if path.is_dir():
-            raise CacheError(f"{path} is a folder, not a feature cache. Name a file.")
+            raise CacheError(f"{path} is a folder, not a feature cache. Name a file; images belong in DATA=…")
         if not path.is_file():
             raise CacheError(f"There is no feature cache {path}. Extract images into it first, or name another file.")
         inode = path.stat().st_ino
@@ -55,6 +65,7 @@ class FeatureCache(View):
         except CacheError:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            refuse_other_file(path)
             reason = str(error).splitlines()[0]
             raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None
         self._refuse_changed_columns()
@@ -91,6 +102,7 @@ class FeatureCache(View):
         self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
         self.manifest_digest = str(attributes["manifest_digest"])
+        self.weights_file = str(attributes.get("weights_file", ""))
         self.grown_from = str(attributes.get(GROWN_FROM, ""))
         self._digests_written = attributes["recipe_digest"], attributes.get("augmentation_digest", "")
 
@@ -119,18 +131,24 @@ class FeatureCache(View):
         return all(view.columns[name].offset is not None for view in self.views for name in ROW_COLUMNS)
 
     def settings(self) -> dict[str, Any]:
-        """The settings of extract that made it; of the weights only the name where they are a file."""
+        """The settings of extract that made it; of weights in a file where it lay, or only the name."""
         names = ("image_px", "resize", "reduced_decode", "storage")
         settings = {
             "backbone": self.recipe.backbone,
             "pool": self.recipe.pool,
-            "weights": self.recipe.weights_setting,
+            "weights": self.weights_file or self.recipe.weights_setting,
             **{name: getattr(self.recipe, name) for name in names},
         }
         if self.augmentation:
             settings["view_kind"] = self.augmentation.kind
+            settings["view_splits"] = "all" if self._has_views_of_all() else "train"
         drawn = self.recipe.weights_digest if self.recipe.weights == "random" else ""
         return {**settings, "seed": int(drawn.removeprefix("seed ") or self.manifest.seed)}
+
+    def _has_views_of_all(self) -> bool:
+        """Whether most images that heads do not learn from have views; a few have moved from one split to another."""
+        others = (self.status == DONE) & ~trained_on(self.manifest)
+        return bool(2 * np.count_nonzero(self.augmented[0].status[others] == DONE) > np.count_nonzero(others))
 
     def pending(self, view_splits: ViewSplits) -> NDArray[np.bool_]:
         """(V + 1, N) which rows of each view are still to be computed; of augmented views only those of the splits."""
@@ -145,7 +163,7 @@ class FeatureCache(View):
         if count > len(self.augmented):
             raise CacheError(
                 f"{self.path} has {len(self.augmented)} augmented views of the images, not {count}. "
-                f"Add to them with: {command('extract', self.manifest.source, self.path, count)}"
+                f"Add to them with: {self.extract_command(views=count)}"
             )
         return count
 

@@ -1,13 +1,14 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.datasets.naming import name_of, owner_of_cache
+from headstart.datasets.naming import is_there, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
-from headstart.settings.base import PATTERN, cache_file
+from headstart.settings.base import cache_file, is_missing
 from headstart.settings.command import command
 
 
@@ -29,6 +30,13 @@ def open_cache(config: Any) -> FeatureCache:
     return FeatureCache(path)
 
 
+def moved_caches(data: str) -> Iterator[Path]:
+    """Caches under other names that hold features of these images, which were at a place that is no longer there."""
+    for path in sorted(FEATURES_FOLDER.glob("*.h5")):
+        if owner_of_cache(path, data) == "same" and not is_there(FeatureCache(path).manifest.source):
+            yield path
+
+
 def data_set_of(cache: FeatureCache) -> str:
     """The name under which runs on a cache are kept."""
     return name_of(cache.manifest.source, cache.manifest.name)
@@ -43,7 +51,8 @@ def _beside(path: Path, data: str) -> str:
 
 
 def _ways_on(path: Path | None, config: Any) -> str:
-    data = str(config.data)
-    if not Path(data).exists() and not set(data) & PATTERN:
-        return f"{data} does not exist either: name the data set as it is, or a cache alone, without the data set."
-    return f"Make it with: {command('extract', data, path, backbone=config.backbone)}"
+    data = None if is_missing(config.data) else config.data
+    if data or config.config:  # make writes the data set of a settings file first
+        where = {"settings_file": config.config, "backbone": config.backbone}
+        return f"Make it with: {command('extract', data, path if data else config.cache, **where)}"
+    return f"{config.data} does not exist either: name the data set as it is, or a cache alone, without the data set."

@@ -28,14 +28,9 @@ def foreign_members(path: Path) -> list[str]:
 
 
 def copy_foreign(old: Path, new: Path) -> list[str]:
-    """Copies what other programs keep in a cache into a new one, which nobody else sees yet.
+    """Copies what other programs keep in a cache into a new one, but for attributes that refer to other objects.
 
-    Returns:
-        Datasets with a row for each image of the old cache: name and number of rows. Attributes that refer to other
-        objects of the old file cannot be copied and are left out.
-
-    Raises:
-        CacheError: something cannot be copied, such as for lack of space.
+    Returns the names of datasets with a row for each image of the old cache, whose rows no longer match.
     """
     with h5py.File(old, "r", locking=False) as source:
         names = _members(source)
@@ -80,8 +75,6 @@ def _datasets(item: h5py.Dataset | h5py.Group | None) -> Iterator[h5py.Dataset]:
 def _explaining(path: str, what: str) -> Iterator[None]:
     try:
         yield
-    except CacheError:
-        raise
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise CacheError(

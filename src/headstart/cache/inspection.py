@@ -15,7 +15,6 @@ from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50, describe_weights
-from headstart.settings.command import command
 
 EXAMPLES = 5
 
@@ -29,8 +28,7 @@ def describe(cache: FeatureCache) -> str:
         describe_weights(cache.recipe.weights),
     ]
     if pending:
-        go_on = command("extract", cache.manifest.source, cache.path)
-        lines.append(f"{pending:,} images are not extracted yet. Go on with: {go_on}")
+        lines.append(f"{pending:,} images are not extracted yet. Go on with: {cache.extract_command()}")
     return "\n".join([*lines, *_views(cache)])
 
 
@@ -94,19 +92,13 @@ def _unreadable(cache: FeatureCache) -> Iterator[str]:
         yield f"  {cache.manifest.relative_path(int(row))}: {REASONS[cache.reasons[row]]}"
 
 
-def warning_of_copies(cache: FeatureCache) -> str:
-    """A line where test images have the bytes of training images; empty where none do. Only digests are compared."""
-    train, test = (_as_keys(cache.digests[cache.rows(split)]) for split in ("train", "test"))
+def warn_of_copies(cache: FeatureCache) -> None:
+    """Prints a line where test images have the bytes of training images. Only digests are compared."""
+    train, test = (cache.digests[cache.rows(split)].view("V16").ravel() for split in ("train", "test"))
     copies = int(np.isin(test, train).sum())
-    if not copies:
-        return ""
-    which = f"{copies:,} of {len(test):,} test images {'is a copy' if copies == 1 else 'are copies'}"
-    return f"Warning: {which} of training images: the test accuracy may be too high. make info lists them."
-
-
-def _as_keys(digests: NDArray[np.uint8]) -> NDArray[np.void]:
-    """One value for each row of bytes."""
-    return np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
+    if copies:
+        which = f"{copies:,} of {len(test):,} test images {'is a copy' if copies == 1 else 'are copies'}"
+        print(f"Warning: {which} of training images: the test accuracy may be too high. make info lists them.")
 
 
 def leaks(cache: FeatureCache) -> list[tuple[int, int]]:

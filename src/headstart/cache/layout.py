@@ -1,5 +1,6 @@
 """The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import CacheError
+from headstart.settings.base import LIST_SUFFIXES
+from headstart.settings.command import command
 
 FORMAT = "headstart features"
 
@@ -76,6 +79,19 @@ def view_groups(file: h5py.File) -> list[h5py.Group]:
     while isinstance(group := file.get(f"view_{len(groups) + 1}"), h5py.Group) and group.keys() >= ROW_COLUMNS.keys():
         groups.append(group)
     return groups
+
+
+def refuse_other_file(path: Path) -> None:
+    """Raises CacheError for a file that is no HDF5 file, unless its name says that it was one."""
+    if path.suffix.lower() in (".h5", ".hdf5") or h5py.is_hdf5(path):
+        return
+    kind = "a list" if path.suffix.lower() in LIST_SUFFIXES else "an archive" if tarfile.is_tarfile(path) else ""
+    ways_on = (
+        f"it looks like {kind} of images, which belongs in DATA=… (of predict: IMAGES=…): {command('extract', path)}"
+        if kind
+        else "name another with CACHE=…"
+    )
+    raise CacheError(f"{path} is no feature cache, nor any other HDF5 file: {ways_on}") from None
 
 
 def refuse_foreign(path: Path, attributes: h5py.AttributeManager) -> None:

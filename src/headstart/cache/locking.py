@@ -9,7 +9,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from headstart.errors import CacheError, CacheLocked
-from headstart.support.files import open_locked
+from headstart.support.files import in_words, open_locked
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks (some NFS); there the file says which process holds it."""
@@ -19,11 +19,9 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 def lock(cache: Path) -> Iterator[None]:
     """Holds `<cache>.lock` while the body runs; the system releases it when the process ends, also by a kill."""
     path = cache.with_name(cache.name + ".lock")
-    try:
+    with in_words(CacheError, f"{path} cannot be written", "Name another cache with CACHE=…"):
         cache.parent.mkdir(parents=True, exist_ok=True)
         file = _opened(path)
-    except OSError as error:
-        raise CacheError(f"{path} cannot be written: {error.strerror}. Name another cache with CACHE=…") from None
     with file:
         try:
             with suppress(OSError):  # on a full disk the lock works, but does not say who holds it
@@ -47,7 +45,7 @@ def _opened(path: Path) -> BufferedRandom:
             return path.open("a+b")
         raise CacheLocked(
             f"{path.with_suffix('')} is being filled by {holder or 'another process'}. "
-            f"Wait for it, or stop it (if it is gone, remove {path.name}), or name another with CACHE=…"
+            f"Wait for it, or stop it (if it is gone, remove {path}), or name another with CACHE=…"
         ) from None
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.manifest import SPLITS
-from headstart.support import neighbours
 
 NEIGHBOURS = 5
 NEIGHBOUR_ROWS = 8192
@@ -32,13 +31,10 @@ Array = NDArray[np.float32]
 class Nearest:
     """The most similar training image of each test image that was compared."""
 
-    test_rows: NDArray[np.int64]
-    """(n,), as are the two others."""
+    test_rows: NDArray[np.int64]  # (n,), as are the two others
     train_rows: NDArray[np.int64]
-    cosines: Array
-    """Of the centred features, in [-1, 1]."""
-    close_pairs: int
-    """Pairs of a test and a training image above `THRESHOLD`, of all n x M."""
+    cosines: Array  # of the centred features, in [-1, 1]
+    close_pairs: int  # pairs of a test and a training image above `THRESHOLD`, of all n x M
 
     def found(self) -> NDArray[np.int64]:
         """Indices of the test images that have a near-duplicate, the most similar first."""
@@ -47,31 +43,30 @@ class Nearest:
 
 
 def nearest(cache: FeatureCache) -> Nearest | None:
-    """Compares test images with all training images; None where the cache has no finished row of either.
+    """Compares test images, or a sample of many, with all training images; None without finished rows of both.
 
-    The mean training feature is subtracted first: features of one net share a large mean, so that their cosines are
-    near 1. Of more test images than the limits above allow, a fixed random sample is compared.
+    The mean training feature is subtracted first: features of one net share it, so that their cosines are near 1.
     """
     train = cache.rows("train")
-    test = _sample(cache.rows("test"), min(MOST_TEST_ROWS, max(1, MOST_PAIRS // max(1, len(train)))))
+    test = sample(cache.rows("test"), min(MOST_TEST_ROWS, max(1, MOST_PAIRS // max(1, len(train)))))
     if not len(train) or not len(test):
         return None
     sums = [cache.gather(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(train)]
     mean, close_pairs = (np.sum(sums, axis=0) / len(train)).astype(np.float32), 0
     queries = np.concatenate([_directions(cache.gather(rows), mean) for rows in _blocks(test)])
+    nearest_rows, highest = np.empty_like(test), np.full(len(test), -np.inf, np.float32)
+    for rows in _blocks(train):
+        cosines = queries @ _directions(cache.gather(rows), mean).T
+        close_pairs += int((cosines > THRESHOLD).sum())
+        best = cosines.argmax(axis=1)
+        of_best = cosines[np.arange(len(test)), best]
+        nearer = of_best > highest
+        nearest_rows[nearer], highest[nearer] = rows[best[nearer]], of_best[nearer]
+    return Nearest(test, nearest_rows, highest, close_pairs)
 
-    def cosines() -> Iterator[Array]:
-        nonlocal close_pairs
-        for rows in _blocks(train):
-            block = queries @ _directions(cache.gather(rows), mean).T
-            close_pairs += int((block > THRESHOLD).sum())
-            yield block
 
-    best, positions = neighbours.nearest(cosines(), 1)
-    return Nearest(test, train[positions[:, 0]], best[:, 0], close_pairs)
-
-
-def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows (n,), or a fixed random part of them where they are more than `most`; ascending."""
     return rows if len(rows) <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
@@ -88,7 +83,7 @@ def _directions(features: NDArray[np.floating], mean: Array) -> Array:
 
 def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
     """How many images were compared, and those whose nearest neighbours all have one other class: row, class."""
-    rows = _sample(np.concatenate([cache.rows(split) for split in SPLITS]), NEIGHBOUR_ROWS)
+    rows = sample(np.concatenate([cache.rows(split) for split in SPLITS]), NEIGHBOUR_ROWS)
     if len(rows) <= NEIGHBOURS:
         return len(rows), []
     features = cache.gather(rows).astype(np.float32)
@@ -97,7 +92,7 @@ def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
     for queries in _blocks(np.arange(len(rows))):
         cosines = directions[queries] @ directions.T
         cosines[np.arange(len(queries)), queries] = -np.inf  # no image is its own neighbour
-        classes = labels[neighbours.nearest([cosines], NEIGHBOURS)[1]]
+        classes = labels[np.argpartition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]]
         suspicious = (classes == classes[:, :1]).all(axis=1) & (classes[:, 0] != labels[queries])
         suspected += [
             (int(rows[query]), cache.manifest.classes[label])

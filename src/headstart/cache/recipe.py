@@ -99,10 +99,8 @@ class Recipe(Parameters):
     reduced_decode: bool
     pixels: str = PIXELS
     """How bytes become pixels; changes when images/decoding.py does."""
-    precision: Precision
-    """Arithmetic of the pass; auto only until the first pass decides."""
-    compiled: bool | None
-    """By torch.compile; None only until the first pass decides."""
+    precision: Precision  # arithmetic of the pass; auto only until the first pass decides
+    compiled: bool | None  # by torch.compile; None only until the first pass decides
     storage: Literal["float16", "float32"]
 
     @property
@@ -111,9 +109,16 @@ class Recipe(Parameters):
         return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode, self.interpolation)
 
     def adopting(self, stored: "Recipe") -> "Recipe":
-        """This recipe, with what it leaves open (`auto`) taken from the recipe of a cache."""
+        """This recipe, with what it leaves open (`auto`) taken from the recipe of a cache.
+
+        A file of weights of the same bytes has the name that it has there: it may have been renamed.
+        """
+        same_file = self.weights_digest == stored.weights_digest and not {self.weights, stored.weights} & {
+            *known_weights()
+        }
         return replace(
             self,
+            weights=stored.weights if same_file else self.weights,
             precision=stored.precision if self.precision == "auto" else self.precision,
             compiled=stored.compiled if self.compiled is None else self.compiled,
         )
@@ -141,10 +146,7 @@ class Recipe(Parameters):
 
 
 def from_config(config: ExtractConfig, with_weights_of: Recipe | None = None) -> Recipe:
-    """The recipe that a run of extract with resnet50 asks for; `auto` settings are still open.
-
-    `with_weights_of` has the weights to go on with, which may be a file that is not there.
-    """
+    """The recipe that a run of extract with resnet50 asks for, `auto` still open; `with_weights_of` names weights."""
     full = config.completed()
     if with_weights_of:
         weights, digest = with_weights_of.weights, with_weights_of.weights_digest
@@ -200,14 +202,20 @@ def _settings(config: Any) -> dict[str, Any]:
     }
 
 
-def weights_of(recipe: Recipe, given: str | None) -> tuple[str | None, int]:
-    """What loads a recipe's weights again: the value of `--weights`, and the seed. A file of weights must be given."""
-    seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
+def weights_of(recipe: Recipe, given: str | None, kept: str = "") -> tuple[str | None, int]:
+    """What loads a recipe's weights again: the value of `--weights`, and the seed.
+
+    A file of weights must be given, or still be where it was `kept`.
+    """
     if given is None and not recipe.weights_digest:
         return recipe.weights_setting, 0
-    weights = given or recipe.weights
-    if weights not in known_weights() and given is None:
-        raise WeightsError(f"The features were made with {recipe.weights}: say where it lies with --weights.")
-    if (digest := weights_digest(weights, seed)) != recipe.weights_digest:
+    seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
+    is_kept = given is None and recipe.weights not in known_weights()
+    weights = given or (kept if is_kept else recipe.weights)
+    digest = "" if is_kept and not Path(kept).is_file() else weights_digest(weights, seed)
+    if is_kept and digest != recipe.weights_digest:
+        why = f", but {kept} {'has other bytes now' if digest else 'is no longer there'}" if kept else ""
+        raise WeightsError(f"The features were made with {recipe.weights}{why}: say where it lies with --weights.")
+    if digest != recipe.weights_digest:
         raise WeightsError(f"--weights {weights} is {digest}, but the features were made with {recipe.weights_digest}.")
     return weights, seed

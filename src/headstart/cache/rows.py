@@ -1,12 +1,16 @@
 """One view of the images in a cache: the state of every row, and its features, read and verified.
 
+Features are read at their offset or, where another program has stored them anew, through HDF5.
+
 N images, D features.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cached_property, partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -16,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.layout import DONE, Column, adjacent
-from headstart.cache.reading import Read, reader, reopened
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
-from headstart.errors import CacheDamaged
+from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
 
 READ_ROWS = 4096
@@ -26,6 +29,9 @@ READ_ROWS = 4096
 READ_THREADS = 2
 
 MOVE_AWAY = "Move the file away, then extract again: all its images are computed anew."
+
+Read = Callable[[int, NDArray[Any]], None]
+"""Fills a block (n, D) with the features from a row on."""
 
 
 class View:
@@ -91,14 +97,13 @@ class View:
         column = self.columns["features"]
         if column.offset is None:
             return self.read(verify=False)
-        with reopened(self.path, self._inode) as file:
+        with self._reopened() as file:
             return np.memmap(file, column.dtype, "r", column.offset, column.shape)
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """All features, a block at a time: row numbers (n,), and features (n, D) as stored.
 
-        Args:
-            verify: compare every done row with its checksum; CacheDamaged names those that differ.
+        `verify` compares every done row with its checksum; CacheDamaged names those that differ.
         """
         with self._reader() as read:
             for begin in range(0, len(self), READ_ROWS):
@@ -131,6 +136,10 @@ class View:
             self._refuse_damaged(rows, features)
         return features
 
+    def extract_command(self, *flags: str, views: int = 0) -> str:
+        """The command that extracts images into this cache."""
+        return command("extract", self.manifest.source, self.path, views, flags)
+
     def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
         """Which of the rows (n,) are done, but whose features (n, D), as stored, do not match their checksum."""
         checksums = np.fromiter(map(crc32, features), np.uint32, len(rows))
@@ -140,8 +149,24 @@ class View:
     def _empty(self, count: int) -> NDArray[Any]:
         return np.empty((count, self.feature_count), self.columns["features"].dtype)
 
-    def _reader(self) -> AbstractContextManager[Read]:
-        return reader(self.path, self._inode, self.columns["features"])
+    @contextmanager
+    def _reader(self) -> Iterator[Read]:
+        """Yields a function that reads features; several threads may call it."""
+        column = self.columns["features"]
+        with self._reopened() as file:
+            if column.offset is not None:
+                yield partial(_read_at, file, self.path, column.offset, column.row_bytes)
+                return
+            with h5py.File(self.path, "r", locking=False) as hdf5:
+                yield partial(_read_through_hdf5, hdf5[column.name], self.path)
+
+    def _reopened(self) -> BufferedReader:
+        """The file whose columns were read; a cache that has grown since is another file."""
+        file = self.path.open("rb")
+        if os.fstat(file.fileno()).st_ino != self._inode:
+            file.close()
+            raise CacheError(f"{self.path} was replaced by another process meanwhile. Give the same command again.")
+        return file
 
     def _read_block(self, read: Read, begin: int, block: NDArray[Any], verify: bool) -> NDArray[np.int64]:
         """Fills a block with the features from row `begin` on; returns its row numbers."""
@@ -158,7 +183,7 @@ class View:
             raise CacheDamaged(
                 f"{self.path}: the features of {len(damaged)} images{of} are not what was written: {names}. "
                 "The disk or a copy has damaged the file. Compute these rows again with: "
-                + command("extract", self.manifest.source, self.path, flags=["--check-bytes"])
+                + self.extract_command("--check-bytes")
             )
 
 
@@ -166,3 +191,22 @@ def trained_on(manifest: Manifest) -> NDArray[np.bool_]:
     """(N,) which images heads learn from."""
     trained: NDArray[np.bool_] = (manifest.splits == TRAIN) & (manifest.labels >= 0)
     return trained
+
+
+def _read_at(
+    file: BufferedReader, path: Path, column_offset: int, row_bytes: int, begin: int, block: NDArray[Any]
+) -> None:
+    buffer, offset = block.data.cast("B"), column_offset + begin * row_bytes
+    while buffer:
+        count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
+        if not count:
+            raise CacheDamaged(f"{path} was cut meanwhile. Extract again with --overwrite.")
+        buffer, offset = buffer[count:], offset + count
+
+
+def _read_through_hdf5(dataset: h5py.Dataset, path: Path, begin: int, block: NDArray[Any]) -> None:
+    try:
+        dataset.read_direct(block, slice(begin, begin + len(block)))
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise CacheDamaged(f"{path}: features cannot be read ({reason}). Extract again with --overwrite.") from None

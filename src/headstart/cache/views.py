@@ -17,8 +17,7 @@ see parts: on CIFAR-10 validation and test were 1 to 3 points better."""
 class Augmentation(Parameters):
     """What decides the augmented views of an image; stored in the cache, whose other views are refused."""
 
-    kind: ViewKind
-    """crop; crop-flip: half of them also mirrored; crop-flip-jitter: colours also changed."""
+    kind: ViewKind  # crop; crop-flip: half of them also mirrored; crop-flip-jitter: colours also changed
     seed: int
     scale: tuple[float, float] = SCALE
     ratio: tuple[float, float] = augmentation.RATIO

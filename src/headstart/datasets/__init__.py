@@ -3,6 +3,8 @@
     manifest.py    the columns of a data set: paths, labels, splits, sizes, times
     labelled.py    a data set by its name on the command line: the entrance
     folders.py     `<class>/*.jpg` and `{train,val,test}/<class>/*.jpg`
+    masks.py       masks beside images, which belong to no class
+    guesses.py     what a folder that is no data set may have meant
     walking.py     files below a folder, without those of the system
     split_names.py which split a name means: Training, test_set, dev
     class_names.py names of classes: cleaned, in order, or from a file

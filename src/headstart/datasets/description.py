@@ -14,7 +14,8 @@ def describe(manifest: Manifest) -> str:
     in_splits = [f"{count:,} {split}" for split, count in zip(SPLITS, counts.sum(axis=1).tolist(), strict=True)]
     unlabelled = int(np.count_nonzero(manifest.labels == UNLABELLED))
     groups = 0 if manifest.groups is None else len(np.unique(manifest.groups))
-    images = f"{len(manifest):,} image{'s' * (len(manifest) != 1)} of {manifest.root}"
+    place = manifest.root if manifest.offsets is None else manifest.source  # archives are named, not their folder
+    images = f"{len(manifest):,} image{'s' * (len(manifest) != 1)} of {place}"
     lines = [
         f"data: {images}{f', {unlabelled:,} without a label' if unlabelled else ''}"
         f"{f', in {groups:,} groups' if groups else ''}",

@@ -1,110 +1,194 @@
 """Folders of images, one for each class, perhaps below one for each split."""
 
 import os
-import re
+import shlex
 import warnings
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from headstart.datasets.guesses import data_set_in, hint, images_alone, lists_hint, lists_in
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
-from headstart.datasets.split_names import split_in
-from headstart.datasets.walking import (
-    entries,
-    folders_below,
-    identity,
-    is_image,
-    is_passed_over,
-    of_kinds,
-    other_files,
-    suffix_of,
-    system_files,
-    walk,
-)
+from headstart.datasets.masks import IMAGES, mask_folders, masks_among
+from headstart.datasets.split_names import is_word_for_data, split_in
+from headstart.datasets.walking import entries, identity, is_image, of_kinds, other_files, suffix_of, system_files, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
-
-MASKS = frozenset(("mask", "masks"))
-"""Folders beside the images of a class that hold outlines of what they show."""
-MASK_ENDING = re.compile(r"[ _-]masks?([ _-]?\d+)?$", re.IGNORECASE)
-FOLDERS_SEARCHED = 200
-"""For a folder that the user may have meant."""
 
 
 def list_folder(root: Path, how: Listing) -> list[Manifest]:
     """Images below `<class>/` or below `<split>/<class>/`, a part for each class."""
-    inside = _only_folder(root, "")
-    splits, notes = _split_folders(root / inside, how)
-    if inside:
-        notes = (f"{root} holds only the folder {inside}, and is read from there", *notes)
-    deeper: dict[str, set[str]] = {}
-    parts = []
-    for name, split in splits.items() or [("", None)]:
-        folder = _only_folder(root, os.path.join(inside, name)) if name else inside
-        if split in ("val", "test") and (count := _images_alone(root / folder)):
-            notes = (*notes, f"left out: {count:,} images in {folder} that lie in no class folder, so have no label")
-            continue
-        found = _list_classes(root, folder, split, how, deeper)
-        if name and not any(map(len, found)):
+    return _Folder(root, how).parts()
+
+
+@dataclass
+class _Folder:
+    """What is found below the folder of a data set; folders are named by their paths from there."""
+
+    root: Path
+    how: Listing
+    notes: list[str] = field(default_factory=list)
+    """What was left out beside the classes and why, in words."""
+    deeper: dict[str, set[str]] = field(default_factory=dict)
+    """The folders of images below each class folder, and itself if it holds images."""
+
+    def parts(self) -> list[Manifest]:
+        """The images of each split and class."""
+        inside = self._only_folder("")
+        if inside:
+            self.notes.insert(0, f"{self.root} holds only the folder {inside}, and is read from there")
+        parts = []
+        for name, split in self._splits(inside).items() or [("", None)]:
+            folder = self._only_folder(os.path.join(inside, name)) if name else inside
+            if split in ("val", "test") and (count := images_alone(self.root / folder)):
+                self.notes.append(
+                    f"left out: {count:,} images in {folder} that lie in no class folder, so have no label"
+                )
+                continue
+            found = self._classes(folder, split)
+            if name and not any(map(len, found)):
+                raise DataError(
+                    f"{self.root / inside / name} holds no image. Fill it; or remove it, and images for it are drawn "
+                    "from train."
+                )
+            parts += found
+        if self.how.class_level == "first":
+            self._warn_of_merged()
+        if own := system_files(self.root):
+            self.notes.append(f"passed over, as the system's own: {', '.join(own)}")
+        self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in lists_in(self.root)]
+        return [replace(part, notes=(*self.notes, *part.notes)) for part in parts]
+
+    def _inside(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the folders in a folder, without those of masks, and of the files."""
+        inside = entries(self.root / folder)
+        folders, files = ([name for name, is_folder in inside if is_folder == kind] for kind in (True, False))
+        masks = [] if self.how.layout == "classes" else mask_folders(folders)
+        note = f"left out, as masks beside images: {', '.join(str(self.root / folder / name) for name in masks)}"
+        if masks and note not in self.notes:
+            self.notes.append(note)
+        return [name for name in folders if name not in masks], files
+
+    def _only_folder(self, folder: str) -> str:
+        """The folder to begin with: `photos/photos` where `photos` holds nothing but that folder of folders."""
+        below, files = self._inside(folder)
+        if len(below) != 1 or any(map(is_image, files)):
+            return folder
+        inner = os.path.join(folder, below[0])
+        again = below[0] == os.path.basename(folder)
+        return self._only_folder(inner) if self._inside(inner)[0] and (again or not split_in(below[0])) else folder
+
+    def _splits(self, folder: str) -> dict[str, str]:
+        """The split that each folder is; none where each folder is a class."""
+        top, (folders, files) = self.root / folder, self._inside(folder)
+        found = {name: split for name in folders if (split := split_in(name))}
+        others = [name for name in folders if name not in found]
+        splits = {name: split for name, (split, _) in found.items()}
+        if self.how.layout == "classes" or not found:
+            return {}
+        if self.how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
+            if not {"train"} < set(splits.values()) and not any(_holds_folders(top / name) for name in found):
+                return {}  # images lie in them directly: trains beside cars
+            _ask_for_layout(top, splits, others)
+        _refuse_wrong_splits(top, splits)
+        splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
+        self.notes.append(f"splits from the folders {', '.join(splits)}")
+        if others:
+            self.notes.append(f"left out beside the splits: the folders {', '.join(others[:5])}")
+        self.notes += self._left_out(top, files)
+        return splits
+
+    def _classes(self, folder: str, split: str | None) -> list[Manifest]:
+        """Every image below `folder/<class>/`, a part for each class."""
+        top, (names, left_out) = self.root / folder, self._inside(folder)
+        if not names and any(map(is_image, left_out)):
+            self._refuse_images_alone(top)
+        if len(names) == 1 and names[0].lower() in IMAGES and images_alone(top / names[0]):
+            self._refuse_images_alone(top / names[0])
+        parts = [self._class(folder, name, split, left_out) for name in names]
+        if not split:
+            self._ask_whether_classes(top)
+        notes = self._left_out(top, left_out)
+        return [replace(part, notes=notes) for part in parts]
+
+    def _class(self, folder: str, name: str, split: str | None, left_out: list[str]) -> Manifest:
+        """The images of a class; other files, and masks, are added to `left_out`."""
+        top = self.root / folder
+        files = list(walk(str(top / name), "", frozenset({identity(self.root), identity(top)})))
+        is_kind, masks = of_kinds(self.how.suffixes), masks_among(files)
+        images = [path for path in files if is_image(path) and is_kind(path) and path not in masks]
+        left_out += [os.path.join(name, path) for path in sorted({*files} - {*images})]
+        if not images and split in (None, "train"):
+            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.{hint(self.root)}")
+        folders = [os.path.join(name, os.path.dirname(path)).rstrip(os.sep) for path in images]
+        self.deeper.setdefault(name, set()).update(folders)
+        labels = [name] * len(images) if self.how.class_level == "first" else folders  # `_leaves` shortens them
+        paths = [os.path.join(folder, name, path) for path in images]
+        status = [_status(self.root / path) for path in paths]
+        return from_files(self.root, paths, labels, [split] * len(images), status)
+
+    def _refuse_images_alone(self, folder: Path) -> None:
+        masks = "".join(f" ({note})" for note in self.notes if "masks beside" in note)
+        raise DataError(
+            f"{folder} holds images, but no folder for each class{masks}. Sort them into {folder}/<class>/, or give a "
+            f"list with their classes, and this folder as --root {folder}.{lists_hint(self.root)}"
+        )
+
+    def _ask_whether_classes(self, top: Path) -> None:
+        """Refuses to take a whole data set beside other folders for a class."""
+        sets = [name for name, folders in self.deeper.items() if _is_data_set(name, folders)]
+        others = [name for name in self.deeper if name not in sets]
+        if sets and others and (self.how.layout, self.how.class_level) == ("auto", "first"):
             raise DataError(
-                f"{root / inside / name} holds no image. Fill it; or remove it, and images for it are drawn from train."
+                f"{top / sets[0]} looks like a data set, not like a class beside {', '.join(others[:5])}. Give "
+                f"DATA={shlex.quote(str(top / sets[0]))}; or, if each folder of {top} is a class, add "
+                f"--layout classes.{lists_hint(self.root)}"
             )
-        parts += found
-    if how.class_level == "first":
-        _warn_of_merged(root, deeper)
-    if own := system_files(root):
-        notes = (*notes, f"passed over, as the system's own: {', '.join(own)}")
-    return [replace(part, notes=notes + part.notes) for part in parts]
+
+    def _warn_of_merged(self) -> None:
+        """Warns where folders of images below a class count as one class: `--class-level leaf` is the other way."""
+        merged = {name: folders for name, folders in self.deeper.items() if len(folders) > 1}
+        if merged and any(name not in folders for name, folders in merged.items()):
+            count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
+            warnings.warn(
+                f"{self.root}: {count} folders of images count as {len(merged)} class{'es' * (len(merged) > 1)} "
+                f"({names}{', …' * (len(merged) > 3)}), since the first folder is the class. If each of them is a "
+                "class, add --class-level leaf.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def _left_out(self, top: Path, left_out: list[str]) -> tuple[str, ...]:
+        """In words, the files that were not taken and why."""
+        notes = []
+        if outside := sum(is_image(path) and os.sep not in path for path in left_out):
+            notes.append(f"{top}: {outside} images lie in no class folder and are left out")
+        images = Counter(suffix_of(path) for path in left_out if is_image(path) and os.sep in path)
+        if images:
+            why = f"not {', '.join(self.how.suffixes)}" if self.how.suffixes else "masks by their names"
+            notes.append(f"left out ({why}): {', '.join(f'{count:,} x {name}' for name, count in images.items())}")
+        return (*notes, *other_files(Counter(suffix_of(path) for path in left_out if not is_image(path))))
 
 
-def _only_folder(root: Path, folder: str) -> str:
-    """The folder to begin with: `photos/photos` where `photos` holds nothing but that folder of folders."""
-    found = entries(root / folder)
-    below = [name for name, is_folder in found if is_folder]
-    if len(below) != 1 or any(is_image(name) for name, _ in found):
-        return folder
-    inner = os.path.join(folder, below[0])
-    inner_folders = any(is_folder for _, is_folder in entries(root / inner))
-    again = below[0] == os.path.basename(folder)
-    return _only_folder(root, inner) if inner_folders and (again or not split_in(below[0])) else folder
-
-
-def _images_alone(folder: Path) -> int:
-    """How many images a folder holds that has no folders for classes."""
-    inside = entries(folder)
-    return 0 if any(is_folder for _, is_folder in inside) else sum(is_image(name) for name, _ in inside)
-
-
-def _split_folders(top: Path, how: Listing) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The split that each folder is, and what was left out beside them; none where each folder is a class."""
-    inside = entries(top)
-    folders, files = ([name for name, is_folder in inside if is_folder == kind] for kind in (True, False))
-    found = {name: split for name in folders if (split := split_in(name))}
-    others = [name for name in folders if name not in found]
-    splits = {name: split for name, (split, _) in found.items()}
-    if how.layout == "classes" or not found:
-        return {}, ()
-    if how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
-        if not {"train"} < set(splits.values()) and not any(_folders_of_images(top / name) for name in found):
-            return {}, ()  # images lie in them directly: trains beside cars
-        _ask_for_layout(top, list(found), others)
-    _refuse_wrong_splits(top, splits)
-    left = f"left out beside the splits: the folders {', '.join(others[:5])}"
-    splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
-    named = f"splits from the folders {', '.join(splits)}"
-    return splits, (named, *([left] if others else []), *_left_out(top, files, how))
-
-
-def _folders_of_images(folder: Path) -> bool:
+def _holds_folders(folder: Path) -> bool:
     return any(is_folder for _, is_folder in entries(folder))
 
 
-def _ask_for_layout(top: Path, found: list[str], others: list[str]) -> None:
+def _ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> None:
+    """Asks whether folders are splits or classes; names only the answers that are possible."""
+    inside = data_set_in(top)
+    if "train" in splits.values() and len(set(splits.values())) == len(splits):
+        left = " (the other folders are then left out)" if others else ""
+        answers = [f"if they are splits, add --layout splits{left}"]
+    else:
+        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"] if inside else []
+    if all(any(map(is_image, walk(str(top / name)))) for name in (*splits, *others)):
+        answers.append("if each folder is a class, add --layout classes")
     beside = f", beside {', '.join(others[:5])}" if others else ""
+    what = "; ".join(answers) or "sort the images into train/<class>/ and test/<class>/, or give a folder of classes"
     raise DataError(
-        f"{top} holds folders whose names look like splits ({', '.join(found[:5])}){beside}. If they are splits, add "
-        f"--layout splits{' (the other folders are then left out)' if others else ''}; if each folder is a class, "
-        "add --layout classes."
+        f"{top} holds folders whose names look like splits ({', '.join(list(splits)[:5])}){beside}. "
+        f"{what[0].upper()}{what[1:]}.{lists_hint(top)}"
     )
 
 
@@ -122,93 +206,11 @@ def _refuse_wrong_splits(top: Path, splits: dict[str, str]) -> None:
         )
 
 
-def _list_classes(
-    root: Path, folder: str, split: str | None, how: Listing, deeper: dict[str, set[str]]
-) -> list[Manifest]:
-    """Every image below `root/folder/<class>/`; notes in `deeper` the folders of images below each class folder."""
-    top = root / folder
-    above = frozenset({identity(root), identity(top)})
-    parts, left_out = [], []
-    for name, is_folder in entries(top):
-        if not is_folder:
-            left_out.append(name)
-            continue
-        files = list(walk(str(top / name), "", above))
-        images = _images(files, how)
-        left_out += [os.path.join(name, path) for path in sorted({*files} - {*images})]
-        if not images and split in (None, "train"):
-            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.{_hint(root)}")
-        folders = [os.path.join(name, os.path.dirname(path)).rstrip(os.sep) for path in images]
-        deeper.setdefault(name, set()).update(folders)
-        labels = [name] * len(images) if how.class_level == "first" else folders  # `_leaves` shortens them
-        paths = [os.path.join(folder, name, path) for path in images]
-        status = [_status(root / path) for path in paths]
-        parts.append(from_files(root, paths, labels, [split] * len(images), status))
-    _refuse_images_alone(top, left_out, parts)
-    notes = _left_out(top, left_out, how)
-    return [replace(part, notes=notes) for part in parts]
-
-
-def _warn_of_merged(root: Path, deeper: dict[str, set[str]]) -> None:
-    """Warns where folders of images below a class folder count as one class: `--class-level leaf` is the other way."""
-    merged = {name: folders for name, folders in deeper.items() if len(folders) > 1}
-    if merged and any(name not in folders for name, folders in merged.items()):
-        count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
-        warnings.warn(
-            f"{root}: {count} folders of images count as {len(merged)} class{'es' * (len(merged) > 1)} "
-            f"({names}{', …' * (len(merged) > 3)}), since the first folder is the class. If each of them is a "
-            "class, add --class-level leaf.",
-            DataWarning,
-            stacklevel=2,
-        )
-
-
-def _images(files: list[str], how: Listing) -> list[str]:
-    """The images among the files of a class, without masks."""
-    is_kind, masks = of_kinds(how.suffixes), _masks(files)
-    return [path for path in files if is_image(path) and is_kind(path) and path not in masks]
-
-
-def _masks(files: list[str]) -> set[str]:
-    """Files in folders of masks, and those called as another with `mask` behind it: `a_mask.png` beside `a.png`."""
-    named = [path for path in files if "mask" in path.lower()]  # few: the rest takes time for each file
-    stems = {os.path.splitext(path)[0] for path in files} if named else set()
-    found = set()
-    for path in named:
-        stem = os.path.splitext(path)[0]
-        original = MASK_ENDING.sub("", stem)
-        if (original != stem and original in stems) or MASKS.intersection(path.lower().split(os.sep)[:-1]):
-            found.add(path)
-    return found
-
-
-def _hint(root: Path) -> str:
-    """A folder below that looks like a data set, for a message that the whole is none."""
-    for folder, below in folders_below(root, FOLDERS_SEARCHED):
-        classes = [name for name in below if not is_passed_over(name) and _images_alone(Path(folder, name))]
-        if len(classes) > 1 and Path(folder) != root:
-            return f" Did you mean {folder}?"
-    return ""
-
-
-def _refuse_images_alone(top: Path, left_out: list[str], parts: list[Manifest]) -> None:
-    if not parts and any(map(is_image, left_out)):
-        raise DataError(
-            f"{top} holds images, but no folder for each class. Sort them into {top}/<class>/, or give a list with "
-            f"their classes, and this folder as --root {top}."
-        )
-
-
-def _left_out(top: Path, left_out: list[str], how: Listing) -> tuple[str, ...]:
-    """In words, the files that were not taken and why."""
-    notes = []
-    if outside := sum(is_image(path) and os.sep not in path for path in left_out):
-        notes.append(f"{top}: {outside} images lie in no class folder and are left out")
-    images = Counter(suffix_of(path) for path in left_out if is_image(path) and os.sep in path)
-    if images:
-        why = f"not {', '.join(how.suffixes)}" if how.suffixes else "masks by their names"
-        notes.append(f"left out ({why}): {', '.join(f'{count:,} x {name}' for name, count in images.items())}")
-    return (*notes, *other_files(Counter(suffix_of(path) for path in left_out if not is_image(path))))
+def _is_data_set(name: str, folders: set[str]) -> bool:
+    """Whether a folder among the classes holds splits, or is called `dataset` and holds folders of images alone."""
+    below = {path.split(os.sep)[1] for path in folders if os.sep in path}
+    splits = {split[0] for folder in below if (split := split_in(folder))}
+    return {"train"} < splits or (is_word_for_data(name) and len(below) > 1 and name not in folders)
 
 
 def _status(path: Path) -> os.stat_result:

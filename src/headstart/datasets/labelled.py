@@ -16,12 +16,11 @@ from headstart.datasets.archives import are_archives, list_archives
 from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
+from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
-
-PAIRED = 0.5
-"""Share of images beside one of the same name and another suffix from which on one of the two may be masks."""
+from headstart.settings.command import command
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -57,14 +56,14 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
     if not path.exists():
-        raise DataError(_missing(path))
+        raise DataError(_missing(path, how.config))
     raise DataError(
         f"{data} is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file. Give a folder of images, "
         "<class>/*.jpg, or a list with the columns path,label."
     )
 
 
-def _missing(path: Path) -> str:
+def _missing(path: Path, settings_file: str | None) -> str:
     """What to say of data that are not there: where they were looked for, and what has a name like it."""
     words = str(path).split()
     if len(words) > 1 and all(map(os.path.exists, words)):
@@ -74,6 +73,9 @@ def _missing(path: Path) -> str:
     except OSError:
         beside = []
     guess = did_you_mean(path.name, beside)
+    if settings_file:
+        ways_on = f"If it comes from a library, write it with: {command('data', settings_file=settings_file)}"
+        return f"{path} does not exist ({os.path.abspath(path)}).{guess} {ways_on}"
     return (
         f"{path} does not exist ({os.path.abspath(path)}).{guess} Give a folder of images, <class>/*.jpg, or a list "
         "with the columns path,label."
@@ -89,27 +91,11 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
     manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data), listing=how.listing())
     if not how.suffixes:
-        _ask_for_suffixes(data, manifest)
+        ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
         what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"
         raise DataError(f"{data} has {what}; a classifier needs at least two classes.")
     return manifest
-
-
-def _ask_for_suffixes(data: str, manifest: Manifest) -> None:
-    """Refuses to guess whether one of `a.jpg` and `a.png` is a mask, where most images come in such pairs."""
-    names = [os.path.splitext(path) for path in manifest.paths.tolist()]
-    count = Counter(stem for stem, _ in names)
-    if len(names) - len(count) < PAIRED * len(count):
-        return
-    kinds = Counter(os.fsdecode(suffix) for stem, suffix in names if count[stem] > 1)
-    if len({kind.lower() for kind in kinds}) > 1:
-        found = " and ".join(f"{number:,} x {kind}" for kind, number in kinds.most_common(3))
-        first = kinds.most_common(1)[0][0].lstrip(".")
-        raise DataError(
-            f"{data}: most images lie beside another of the same name and another kind ({found}). If one kind are "
-            f"masks or copies, say which are the images, such as --suffixes {first}; if all are images, name all kinds."
-        )
 
 
 def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
@@ -166,9 +152,12 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))
         if not len(drawn):
             present = [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
+            name = manifest.classes[label]
+            alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
+            same = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case." if alike else ""
             raise DataError(
-                f"Class {manifest.classes[label]!r} has images in {' and '.join(present)} of {manifest.root}, "
-                "but none in train. Add some to train, or take the class out."
+                f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. "
+                f"Add some to train, or take the class out.{same}"
             )
         chosen = drawn[np.argmin(hash_fractions(keys[drawn], seed))]
         splits[(keys == keys[chosen]) & np.isin(splits, list(missing))] = TRAIN

@@ -3,6 +3,7 @@
 Read are only the attributes of a cache, and the metrics.json of a run.
 """
 
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,11 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, dataset_name, holder
+from headstart.datasets import labelled
+from headstart.datasets.manifest import Manifest
+from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
 from headstart.settings.base import LIST_SUFFIXES, PATTERN
+from headstart.settings.listing import naming_what_is_kept
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -28,12 +32,15 @@ DONE = 1
 def name_of(data: str, name: str | None = None) -> str:
     """The name of a data set: `photos`, or where another one has that name here, `holidays-photos`, after its parent.
 
-    A data set keeps the name that its features or runs have. Where the one that has the name is no longer in its
-    place, it may have been moved to this one: whoever reads or writes the features decides. `name` is what it has been
-    called before, if not after its folder.
+    A data set keeps the name that its features or runs have, also when a link leads to it. Where the one that has the
+    name is no longer in its place, it may have been moved to this one: whoever reads or writes the features decides.
+    `name` is what it has been called before, if not after its folder.
     """
     owners = {candidate: _owner(candidate, data) for candidate in _candidates(data, name or dataset_name(data))}
     kept = [candidate for candidate, owner in owners.items() if owner == "same"]
+    real = os.path.realpath(data)
+    if not kept and dataset_name(real) != dataset_name(data) and _owner(dataset_name(real), real) == "same":
+        return dataset_name(real)
     return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
 
 
@@ -61,13 +68,25 @@ def _was_moved(cache: h5py.File, data: str) -> bool:
         return False
 
 
-def listing_kept(data: str) -> dict[str, Any]:
-    """What was said of a data set when its features were extracted, for programs that read its images."""
+def kept_for(data: str) -> tuple[dict[str, Any], int | None, Path]:
+    """What was said of a data set when its features were extracted with any backbone, for others that list its images.
+
+    These are the settings of its listing, the seed of its splits, and the cache that says so; None without one.
+    """
+    path = next((path for path in caches_of(name_of(data)) if path.exists()), FEATURES_FOLDER)
     try:
-        with h5py.File(FEATURES_FOLDER / f"{name_of(data)}.h5", "r", locking=False) as file:
-            return dict(json.loads(file.attrs.get("listing", "{}")))
+        with h5py.File(path, "r", locking=False) as file:
+            return dict(json.loads(file.attrs.get("listing", "{}"))), int(file.attrs.get("seed", 0)), path
     except (OSError, ValueError, TypeError):
-        return {}
+        return {}, None, path
+
+
+def load_as_before(config: Any) -> Manifest:
+    """Lists the data set of a program that reads images and no features, as it was listed for its features."""
+    data = data_of(config)
+    kept, _, path = kept_for(data)
+    with naming_what_is_kept(config, kept, path):
+        return labelled.load(data, config.seed, config.with_listing(kept))
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:
@@ -89,8 +108,15 @@ def _candidates(data: str, name: str) -> Iterator[str]:
 
 def _owner(name: str, data: str) -> Owner:
     """Whose name this is; features decide before runs."""
-    owner = owner_of_cache(FEATURES_FOLDER / f"{name}.h5", data)
-    return owner if owner != "unknown" else _owner_of_runs(RUNS_FOLDER / name, data)
+    owners = (owner_of_cache(path, data) for path in caches_of(name))
+    known = next((owner for owner in owners if owner != "unknown"), None)
+    return known or _owner_of_runs(RUNS_FOLDER / name, data)
+
+
+def caches_of(name: str) -> list[Path]:
+    """The caches of a data set, by backbone: that of resnet50 first; there may be no such file."""
+    others = FEATURES_FOLDER.glob(f"{glob.escape(name)}@*.h5")
+    return [FEATURES_FOLDER / f"{name}.h5", *sorted(others)]
 
 
 def _owner_of_runs(folder: Path, data: str) -> Owner:

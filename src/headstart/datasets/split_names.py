@@ -11,20 +11,8 @@ WORDS = {
 
 FILLERS = frozenset(
     [
-        "set",
-        "sets",
-        "data",
-        "dataset",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "picture",
-        "pictures",
-        "photo",
-        "photos",
-        "split",
-        "samples",
+        *("set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"),
+        *("split", "samples"),
     ]
 )
 """Words that say nothing about a split: `train_images`, `Test Set`."""
@@ -48,6 +36,12 @@ def split_in(name: str) -> tuple[str, str] | None:
 def splits_in(name: str) -> list[str]:
     """All splits that are words of a name, sorted."""
     return sorted({WORDS[word] for word in _words(name) if word in WORDS})
+
+
+def is_word_for_data(name: str) -> bool:
+    """Whether a name says only that it is data: `Dataset`, `all_data`, `images`."""
+    words = {word for word in _words(name) if word not in WORDS}
+    return bool(words & {"data", "dataset"}) or (bool(words) and words <= FILLERS)
 
 
 def _words(name: str) -> list[str]:

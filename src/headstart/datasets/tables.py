@@ -2,12 +2,15 @@
 
 import csv
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.datasets.walking import is_image
 from headstart.errors import DataError
 
+NEARBY_BYTES = 12
+"""Shown on each side of a byte that cannot be read."""
 UNUSED = "\x1f"
 """A separator that no line has: then all of it is one column."""
 
@@ -24,13 +27,32 @@ def rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, cells
     except (UnicodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a UTF-8 list: {error}.") from None
+        raise DataError(_not_utf8(path) or f"{path} cannot be read as a UTF-8 list: {error}.") from None
 
 
 def _encoding(path: Path) -> str:
     """UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write it."""
     with path.open("rb") as file:
         return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _not_utf8(path: Path) -> str:
+    """The first line that is no UTF-8, and the command that converts the list; empty where it is something else."""
+    if _encoding(path) == "utf-16":
+        return ""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                found = line[max(0, error.start - NEARBY_BYTES) : error.start + NEARBY_BYTES].decode("latin-1").strip()
+                old, new = (shlex.quote(str(file)) for file in (path, path.with_stem(f"{path.stem}-utf8")))
+                return (
+                    f"{path} cannot be read as a UTF-8 list: line {number} has the byte {line[error.start]:02x}. As "
+                    f"Latin-1 it says {found!r}. If that is right, convert the list: iconv -f latin1 -t utf-8 {old} > "
+                    f"{new}; then give DATA={new}"
+                )
+    return ""
 
 
 def _separator(first: str) -> str:

@@ -14,6 +14,9 @@ from headstart.datasets.walking import is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings.base import LIST_SUFFIXES
 
+NAMED = 5
+"""Missing files in a message."""
+
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Yields paths of images, always in the same order; memory does not grow. Counts other files by suffix.
@@ -47,14 +50,25 @@ def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
 
 
 def count(source: str) -> int:
-    """How many images there are."""
-    left_out: Counter[str] = Counter()
-    images = sum(1 for _ in images_of(source, left_out))
+    """How many images there are; warns of what is left out, and of files that a list names and that do not exist."""
+    left_out, images, missing, examples = Counter[str](), 0, 0, list[str]()
+    is_list = os.path.isfile(source) and source.lower().endswith(LIST_SUFFIXES)
+    for path in images_of(source, left_out):
+        images += 1
+        if is_list and not os.path.lexists(path) and isinstance(archives.place_of(path), Path):
+            missing += 1
+            examples += [path] * (len(examples) < NAMED)
     if not images:
         raise DataError(
             f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, "
             "a .txt with a path on each line, or an image."
         )
-    for note in other_files(left_out):
+    named = ", ".join(examples) + ", …" * (missing > NAMED)
+    if missing == images:
+        raise DataError(
+            f"None of the {images:,} files that {source} names exists: {named}. Its paths count from its own folder."
+        )
+    notes = [f"{missing:,} of {images:,} files that it names do not exist: {named}"] if missing else []
+    for note in (*notes, *other_files(left_out)):
         warnings.warn(f"{source}: {note}.", DataWarning, stacklevel=2)
     return images

@@ -96,7 +96,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def folders_below(start: str | Path, most: int) -> Iterator[tuple[str, list[str]]]:
     """Yields a folder and each below it, by name, with the names of the folders in it; `most` of them."""
     for folder, below, _ in islice(os.walk(start), most):
-        below.sort()
+        below[:] = sorted(name for name in below if not is_passed_over(name))
         yield folder, below
 
 

@@ -1,5 +1,6 @@
 """What a run of extract asks for: the settings that were given and, for the rest, those of the cache."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
 from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
-from headstart.datasets.naming import name_of
+from headstart.datasets.naming import kept_for, name_of
 from headstart.errors import RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
@@ -42,13 +43,21 @@ class Asked:
     def __post_init__(self) -> None:
         self.path = cache_path(self.given)
         self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
-        self.kept = self.stored.settings() if self.stored else {}
-        self.listing = self.stored.manifest.listing if self.stored else {}
+        self.kept, self.listing = self._kept()
         self.config = self.given.completed(self.kept).with_listing(self.listing)
         self.recipe = self._recipe(self.stored.recipe if self.stored else None)
         views = self.stored.augmentation if self.stored else None
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
+
+    def _kept(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings of the cache; of a new one the seed of the splits, and the listing, of another backbone's."""
+        if self.stored:
+            return self.stored.settings(), dict(self.stored.manifest.listing)
+        if self.given.overwrite or self.given.cache or not self.given.data:
+            return {}, {}
+        listing, seed, _ = kept_for(self.given.data)
+        return {} if seed is None else {"seed": seed}, listing
 
     def _recipe(self, made: Recipe | None) -> Recipe | None:
         if made and made.backbone != self.config.backbone:
@@ -63,13 +72,23 @@ class Asked:
         """The name of the data set."""
         return name_of(data_of(self.given))
 
+    @property
+    def weights_file(self) -> str:
+        """Where the file of weights lies, that was given or that the cache knows; empty if they are no file."""
+        if self.given.weights is None:
+            return self.stored.weights_file if self.stored else ""
+        return os.path.abspath(self.given.weights) if Path(self.given.weights).is_file() else ""
+
     def say(self) -> None:
         """Says which settings are the cache's because none were given, and if the name is not the data set's own."""
         if adopted := self._adopted():
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
-            print(f"{self.path} goes on with the settings that it was made with: {flags}")
-        own = dataset_name(data_of(self.given))
-        if self.name != own and not self.given.cache:
+            of_another = "gets the images and splits of the other backbones' features"
+            how = "goes on with the settings that it was made with" if self.stored else of_another
+            print(f"{self.path} {how}: {flags}")
+        data = data_of(self.given)
+        own, linked = dataset_name(data), dataset_name(os.path.realpath(data))
+        if self.name not in (own, linked) and not self.given.cache:
             owner = FEATURES_FOLDER / f"{own}.h5"
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
@@ -123,13 +142,13 @@ class Asked:
 def extractor_for(given: ExtractConfig, cache: FeatureCache | None) -> "Extractor":
     """The backbone for the settings that were given and, for the rest, those of the cache.
 
-    A WeightsError where these are a file, since the cache does not say where it lies.
+    A WeightsError where these are a file that is no longer where it was.
     """
     from headstart.extraction.extractor import Extractor
 
     config = given.completed(cache.settings() if cache else None)
     if cache and given.weights is None:
-        config = replace(config, weights=recipe.weights_of(cache.recipe, None)[0])
+        config = replace(config, weights=recipe.weights_of(cache.recipe, None, cache.weights_file)[0])
     return Extractor(config)
 
 

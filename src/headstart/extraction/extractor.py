@@ -66,7 +66,7 @@ class Extractor:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.config.device)
-        config = self.config.completed()
+        self.config = config = self.config.completed()
         self.loaded, self.weights = load_frozen(
             config.backbone, config.weights, config.seed, config.image_px, config.pool
         )
@@ -76,11 +76,11 @@ class Extractor:
         self._watches: dict[tuple[str, bool], Watch] = {}
         self._sizes = BatchSizes()
 
-    def recipe(self) -> Recipe:
-        """The recipe for a new cache of another backbone than resnet50, with its own pixels where none were given."""
-        config, own = self.config.completed(), self.loaded.made
+    def recipe(self, given: ExtractConfig) -> Recipe:
+        """The recipe for a new cache of another backbone than resnet50: its own pixels where none were given."""
+        config, own = self.config, self.loaded.made
         px, storage = config.image_px or own.image_px, config.storage
-        if self.config.storage is None and not FLOAT16[0] < self.loaded.largest < FLOAT16[1]:
+        if given.storage is None and not FLOAT16[0] < self.loaded.largest < FLOAT16[1]:
             storage = "float32"
             say(
                 f"storage: float32, since features of {config.backbone} are as large as {self.loaded.largest:.2g}, "
@@ -117,7 +117,7 @@ class Extractor:
         cache, team = FeatureCache(path), team or Team()
         self._refuse_other_net(cache.recipe)
         self._check_canaries(cache)
-        pending, size = cache.pending(self.config.view_splits), self.batch_size(cache.recipe)
+        pending, size = cache.pending(self.config.view_splits or "train"), self.batch_size(cache.recipe)
         under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
         team.barrier("all have seen which rows are pending")
         report = under_way.run()

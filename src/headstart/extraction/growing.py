@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections import Counter
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -34,14 +35,16 @@ class Growth:
         begun: what a killed growth by the same recipe has left there, or None.
     """
 
-    def __init__(self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, into_new_file: str) -> None:
+    def __init__(
+        self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, weights_file: str, into_new_file: str
+    ) -> None:
         """Changes nothing yet.
 
-        `check_bytes` reads all images, also those of unchanged size and time; `into_new_file` is the command for those
-        who mean other images.
+        `check_bytes` reads all images, also those of unchanged size and time; `weights_file` is where a file of weights
+        lies; `into_new_file` is the command for those who mean other images.
         """
         self._ways_on = f"Extract into another file: {into_new_file}; or accept with --prune that rows are discarded."
-        self.cache, self.manifest, self.check_bytes = cache, manifest, check_bytes
+        self.cache, self.manifest, self.check_bytes, self.weights_file = cache, manifest, check_bytes, weights_file
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
         with suppress(CacheError):
@@ -61,6 +64,8 @@ class Growth:
         begun = self.begun
         if begun is None or self.check_bytes or not same_data(self.manifest, begun.manifest):
             return False
+        if begun.weights_file != self.weights_file:
+            return False
         if begun.grown_from != foreign.version_of(self.cache.path):  # something was written to the old file meanwhile
             return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
@@ -69,7 +74,7 @@ class Growth:
         """Creates the new file, with the finished rows of the cache and of the file that was begun."""
         sources = [source for source in (self.cache, self.begun) if source]
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views)
+            creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file)
             self._keep_foreign(temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:
@@ -83,6 +88,15 @@ class Growth:
                     for source in same_views:
                         _copy(writer, source, self.digests)
                     writer.commit(same_views[0].seconds if same_views else 0.0)
+
+    def taken_over(self) -> tuple[int, int]:
+        """How many of the new file's finished rows were there before, and how many are copies of such rows."""
+        before = Counter[bytes]()
+        for source in filter(None, (self.cache, self.begun)):
+            before |= _finished(source)
+        grown = _finished(FeatureCache(self.path))
+        same = (before & grown).total()
+        return same, grown.total() - same
 
     def _keep_foreign(self, new: Path) -> None:
         of_rows, before = foreign.copy_foreign(self.cache.path, new), self.cache.manifest.paths
@@ -155,6 +169,11 @@ class Growth:
                     digests[row] = b""
                 progress.update()
         return digests
+
+
+def _finished(view: View) -> Counter[bytes]:
+    """The contents of the finished images, each with the number of its rows."""
+    return Counter(map(bytes, view.digests[view.status == DONE]))
 
 
 def _rows_of(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:

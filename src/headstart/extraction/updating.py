@@ -11,15 +11,16 @@ grow            images changed, views are added, --check-bytes, or rows are pend
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.finding import moved_caches
 from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, UNREADABLE
+from headstart.cache.layout import DONE, UNREADABLE, refuse_other_file
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
@@ -32,7 +33,9 @@ from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.growing import Growth, passing_again
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.settings import ExtractConfig, data_of
+from headstart.settings import ExtractConfig, ViewSplits, data_of
+from headstart.settings.command import command
+from headstart.settings.listing import naming_what_is_kept
 from headstart.support.files import put_in_place
 from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
 
 NOTHING = ""
-"""Sent to the team instead of the path of a cache when there is nothing to compute."""
+"""Sent to the team, instead of which images get views and the path of a cache, if there is nothing to compute."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ class Report:
 
     cache: FeatureCache
     taken_over: int
-    """Finished rows that were there before."""
+    """Finished rows whose features were there before."""
     pass_: "PassReport | None"
     """None when there was nothing to compute."""
+    copied: int = 0
+    """Rows of new images whose bytes a finished row had, when the cache grew."""
 
     def unreadable(self) -> Unreadable:
         """The images without features in at least one view."""
@@ -71,7 +76,8 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
     asked = Asked(config)
-    manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
+    with naming_what_is_kept(config, asked.listing, asked.path):
+        manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
     asked.say()
     update = _Update(asked, manifest, team or Team())
     if report := update.nothing_to_do():
@@ -83,8 +89,10 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
     """The part of the other processes of a team: they compute pending rows, if there are any."""
-    path = team.receive()
-    if path != NOTHING:
+    said = team.receive()
+    if said != NOTHING:
+        view_splits, _, path = said.partition(" ")
+        config = replace(config, view_splits=cast(ViewSplits, view_splits))
         extractor_for(config, FeatureCache(Path(path))).fill(Path(path), team)
 
 
@@ -126,23 +134,29 @@ class _Update:
     def _compared(self, cache: FeatureCache) -> tuple[FeatureCache, Growth]:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         self.asked.refuse_differences(cache)
-        return cache, Growth(cache, self.manifest, self.config.check_bytes, self.asked.into_new_file())
+        asked = self.asked
+        return cache, Growth(cache, self.manifest, self.config.check_bytes, asked.weights_file, asked.into_new_file())
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> Report:
+        if self.path.exists():
+            refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
+        for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
+            go_on = command("extract", data_of(self.config), moved)
+            print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         print(describe_data(self.manifest))
-        views, asked = self._views(None), self.asked.recipe or self.extractor.recipe()
+        views, asked = self._views(None), self.asked.recipe or self.extractor.recipe(self.asked.given)
         _say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, resolved, notes, views)
+            creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file)
         if discarded:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
@@ -158,7 +172,8 @@ class _Update:
         if not growth.goes_on(views):
             _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)
-        report = self._compute_pending(growth.path)
+        taken_over, copied = growth.taken_over()
+        report = replace(self._compute_pending(growth.path), taken_over=taken_over, copied=copied)
         with creation.explaining(self.path):
             put_in_place(growth.path, self.path)
         return replace(report, cache=FeatureCache(self.path))
@@ -181,7 +196,7 @@ class _Update:
         cache = FeatureCache(path)
         pending, taken_over = cache.pending(self.config.view_splits), _done(cache)
         _reserve(cache, pending)
-        self.team.broadcast(str(path) if pending.any() else NOTHING)
+        self.team.broadcast(f"{self.config.view_splits} {path}" if pending.any() else NOTHING)
         if not pending.any():
             return Report(cache, taken_over, None)
         filled = self.extractor.fill(path, self.team)
@@ -210,13 +225,16 @@ def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
 
 def summary(report: Report) -> str:
     """What the cache holds and what this run did, for a terminal."""
+    before = f"{report.taken_over:,} images were there already"
     if report.pass_ is None:
-        return f"{describe(report.cache)}\nUp to date: nothing to do."
+        if not report.copied:
+            return f"{report.cache.path} is up to date: nothing to do."
+        return f"{describe(report.cache)}\n{before}, {report.copied:,} got the features of an identical image"
     rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
     unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
     done = (
         f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
-        f"({rate:.1f} a second); {report.taken_over:,} images were there already, "
-        f"{report.pass_.copied:,} got the features of an identical image"
+        f"({rate:.1f} a second); {before}, "
+        f"{report.pass_.copied + report.copied:,} got the features of an identical image"
     )
     return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])

@@ -8,6 +8,7 @@ from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import WeightsError
 from headstart.settings import ExtractConfig, InspectConfig
+from headstart.settings.wording import for_make
 from headstart.support.progress import bar
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> "Ag
     """Extracts `count` rows, spread over all views, again; `config` names the device, and a file of weights if any."""
     from headstart.extraction.extractor import Extractor
 
-    weights, seed = recipe.weights_of(cache.recipe, config.weights)
+    weights, seed = recipe.weights_of(cache.recipe, config.weights, cache.weights_file)
     net = {name: getattr(cache.recipe, name) for name in ("backbone", "pool", "image_px")}
     return Extractor(ExtractConfig(**net, weights=weights, seed=seed, device=config.device)).again(cache, count)
 
@@ -41,7 +42,7 @@ def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:
     try:
         again = extract_again(cache, 8 if config.sample is None else config.sample, config)
     except WeightsError as error:
-        return f"{line}; what it costs was not measured: {error}"
+        return f"{line}; what it costs was not measured: {for_make(str(error), {'inspect': {'weights'}})}"
     if not again.compared:
         return f"{line}; what it costs was not measured: the images are not there as they were"
     return (

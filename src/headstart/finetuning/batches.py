@@ -69,10 +69,7 @@ def predict(
     device: torch.device,
     group: Group | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The readable ones (n,) of `rows`, in order, and their probabilities (n, classes) by a net in eval mode, in fp32.
-
-    Each process of a group predicts its share, and all get all probabilities.
-    """
+    """The readable ones (n,) of `rows`, in order, and their probabilities (n, C) in fp32; a group shares the work."""
     net.eval()
     group, predicted = group or Group(), []
     share = group.share(rows)

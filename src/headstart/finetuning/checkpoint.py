@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from headstart.errors import RunError
-from headstart.support.files import plain, whole_file
+from headstart.support.files import FULL_DISK, in_words, plain, whole_file
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,11 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces the last checkpoint; the state is made of tensors, numbers, texts, dictionaries and lists."""
-        try:
+        failure = f"The checkpoint {self.path} cannot be written"
+        with in_words(RunError, failure, "The last one is kept.", FULL_DISK):
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as path:
                 torch.save({"identity": self._words(), "state": dict(state)}, path)
-        except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
-            reason = getattr(error, "strerror", None) or error
-            raise RunError(f"The checkpoint {self.path} cannot be written: {reason}. The last one is kept.") from error
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last; None if this run has none, or it cannot be read."""

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from headstart.datasets import labelled
 from headstart.datasets.description import describe
 from headstart.datasets.manifest import Manifest
-from headstart.datasets.naming import listing_kept, name_of
+from headstart.datasets.naming import load_as_before, name_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
@@ -17,25 +16,21 @@ from headstart.finetuning.data_parallel import Group, group_of
 from headstart.models.mlp import trainable_parameters
 from headstart.models.resnet50 import how_to_load, save_resnet50
 from headstart.models.weights import describe_weights, weights_digest
-from headstart.runs import event_files, figures
+from headstart.runs import figures, history
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import load_run
-from headstart.settings import RUNS_FOLDER, FinetuneConfig, data_of
+from headstart.settings import RUNS_FOLDER, FinetuneConfig
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
 
 
 def train(config: FinetuneConfig, team: Team | None = None) -> Path:
-    """Trains, tests once, and saves the run into the folder that is returned; a finished run is only reported.
-
-    The processes of a team train together, each in a call of its own; the one that leads reports and saves.
-    """
+    """Trains as one of a team, tests once, and saves the run; a finished one is only reported. Returns its folder."""
     if config.tensorboard:
-        event_files.require_tensorboard()
+        history.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
-    how = config.with_listing(listing_kept(data_of(config)))
-    manifest = labelled.load(data_of(config), config.seed, how)
+    manifest = load_as_before(config)
     manifest = dataclasses.replace(manifest, name=name_of(manifest.source))
     identity = runs.identity(
         config,
@@ -50,7 +45,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
         _train(manifest, config, device, Checkpoint(folder, identity), team)
     elif team.leads:
         if config.tensorboard:
-            event_files.write(folder)
+            history.write_events(folder)
         print(f"{folder} is there already: {load_run(folder).summary()}")
     return folder
 
@@ -62,7 +57,7 @@ def _train(
         runs.check_folder(checkpoint.folder)
         print(f"{describe(manifest)}\n{describe_weights(config.weights)}")
     writes_events = config.tensorboard and team.leads
-    with group_of(team, device) as group, event_files.writer(checkpoint.folder, writes_events) as after_epoch:
+    with group_of(team, device) as group, history.event_writer(checkpoint.folder, writes_events) as after_epoch:
         tuned = training.finetune(manifest, config, device, checkpoint, group, after_epoch)
         val, test, unreadable = _predictions(manifest, config, tuned, device, group)
     if not team.leads:

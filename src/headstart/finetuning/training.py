@@ -42,10 +42,8 @@ class Tuned:
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
     best_epoch: int
     train_seconds: float
-    images_per_second: float
-    """Without validation, whose time is in `train_seconds`."""
-    train_images: int
-    """Readable images in an epoch."""
+    images_per_second: float  # without validation, whose time is in `train_seconds`
+    train_images: int  # readable images in an epoch
     unreadable: frozenset[int]
     precision: str
 

@@ -18,10 +18,7 @@ DEFAULTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximi
 
 
 class StackedAdam:
-    """An optimiser with a learning rate and a weight decay for each head.
-
-    `state` holds running means of the gradients (K, P) and of their squares (K, P), and the steps so far (K,).
-    """
+    """An optimiser with a learning rate and a weight decay for each head."""
 
     def __init__(
         self, parameters: Tensor, gradients: Tensor, configs: Sequence[HeadConfig], state: Sequence[Tensor] = ()
@@ -30,7 +27,7 @@ class StackedAdam:
         zeros, steps = torch.zeros_like(parameters), torch.zeros(len(parameters), device=parameters.device)
         self.parameters, self.gradients, self.kernel = parameters, gradients, KERNELS[configs[0].optimizer]
         self.state = state or (zeros, zeros.clone(), steps)
-        means, squares, steps = self.state
+        means, squares, steps = self.state  # running means of gradients and of their squares, (K, P); (K,)
         groups = defaultdict(list)
         for head, config in enumerate(configs):
             groups[config.lr, config.weight_decay].append(head)

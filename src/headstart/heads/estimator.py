@@ -136,12 +136,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         require(self, "random_state", seed >= 0, "0 or more")
         return config_from(HeadConfig, **settings, seed=seed)
 
-    @torch.inference_mode()
     def _logits(self, X: ArrayLike) -> torch.Tensor:  # noqa: N803
         """(N, C)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)  # noqa: N806
-        return torch.cat([self.head_(rows) for rows in _tensor(X).split(BLOCK_ROWS)])
+        with torch.inference_mode():
+            return torch.cat([self.head_(rows) for rows in _tensor(X).split(BLOCK_ROWS)])
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """How far each row of X (N, D) is on the side of a class: logits (N, C), columns in the order of `classes_`.
@@ -151,7 +151,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError: `fit` was not called.
         """
-        logits: NDArray[np.float32] = self._logits(X).numpy()
+        logits = self._logits(X).numpy()
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
@@ -160,13 +160,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError: `fit` was not called.
         """
-        probabilities: NDArray[np.float32] = self._logits(X).softmax(dim=1).numpy()
-        return probabilities
+        return self._logits(X).softmax(dim=1).numpy()
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Logarithms (N, C) of the probabilities, exact where these are too small for fp32. See `predict_proba`."""
-        logarithms: NDArray[np.float32] = self._logits(X).log_softmax(dim=1).numpy()
-        return logarithms
+        return self._logits(X).log_softmax(dim=1).numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each row: (N,), as in `classes_`. See `predict_proba`."""

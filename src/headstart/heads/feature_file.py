@@ -55,10 +55,9 @@ class FeatureFile:
         order: torch.Generator,
         offsets_of: Callable[[Tensor, Tensor], Tensor] = lambda rows, runs: rows,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Offsets (B,) and features (B, D) of ascending rows (n,), each once; only the last block may be shorter.
+        """Blocks as of `Features.shuffled`: runs of neighbours in random order, shuffled within a window.
 
-        Runs of neighbours come in random order and are shuffled within a window. `offsets_of` chooses a view of each
-        row: from rows (n,) and the number of each row's run (n,) to offsets (n,).
+        `offsets_of` chooses a view of each row: from rows (n,) and the number of each row's run (n,) to offsets (n,).
         """
         runs = torch.randperm(-(-len(rows) // RUN_ROWS), generator=order)
         within = (runs[:, None] * RUN_ROWS + torch.arange(RUN_ROWS)).flatten()

@@ -18,7 +18,6 @@ from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.settings import Views
-from headstart.settings.command import command
 from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
 
@@ -32,8 +31,7 @@ class Features:
 
     values: Tensor | FeatureFile
     """(M, D), as stored: those of the N images, then those of their augmented views."""
-    labels: Tensor
-    """(N,) int64."""
+    labels: Tensor  # (N,) int64
     rows: dict[str, Tensor]
     """Numbers of the images in each split, ascending; images whose features are not done are in none."""
     classes: tuple[str, ...]
@@ -53,8 +51,9 @@ class Features:
         """
         rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
-            go_on = command("extract", cache.manifest.source, cache.path)
-            raise CacheError(f"{cache.path} has no finished training row yet. Finish it with: {go_on}")
+            raise CacheError(
+                f"{cache.path} has no finished training row yet. Finish it with: {cache.extract_command()}"
+            )
         sources = cache.views[: max(views, tta) + 1]
         wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
         row_bytes = cache.columns["features"].row_bytes

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ def sentence(points: Sequence[Mapping[str, Any]]) -> str:
     interval is Student's over the seeds: it holds their luck in images and weights, but not that of the split that all
     of them were measured on. Test accuracy is taken where there are test images, else that of validation.
     """
-    split = next(
-        (split for split in ("test", "val") if all(_known(point[f"{split}_accuracy"]) for point in points)), ""
-    )
-    sizes = _mean_images(points)
+    known = {name: np.array([point[f"{name}_accuracy"] for point in points], float) for name in ("test", "val")}
+    split = next((name for name, accuracies in known.items() if np.isfinite(accuracies).all()), "")
+    fractions = dict.fromkeys(point["fraction"] for point in points)
+    sizes = {part: fmean(point["train_images"] for point in points if point["fraction"] == part) for part in fractions}
     fewer = [fraction for fraction, images in sizes.items() if max(sizes.values()) >= SHORTEST_STEP * images]
     if not split or not fewer:
         return (
@@ -32,18 +33,6 @@ def sentence(points: Sequence[Mapping[str, Any]]) -> str:
     name = {"test": "test", "val": "validation"}[split]
     step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images,"
     return _in_words(np.array(gains), f"{name} accuracy", step)
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _mean_images(points: Sequence[Mapping[str, Any]]) -> dict[float, float]:
-    """Mean number of training images of each fraction."""
-    groups: dict[float, list[float]] = {}
-    for point in points:
-        groups.setdefault(point["fraction"], []).append(point["train_images"])
-    return {fraction: sum(images) / len(images) for fraction, images in groups.items()}
 
 
 def _gains(points: Sequence[Mapping[str, Any]], key: str, half: float, whole: float) -> list[float]:
@@ -58,7 +47,8 @@ def _gains(points: Sequence[Mapping[str, Any]], key: str, half: float, whole: fl
 def _in_words(gains: Any, name: str, step: str) -> str:
     seeds, change = len(gains), f"{step} {name} changed by {gains.mean():+.1f} points for a doubling"
     if seeds < 2:
-        return f"Would more images help? One seed cannot tell: {change}; --seeds 3 shows how much of it is luck."
+        more_seeds = '--seeds 3 (with make: CURVE_ARGS="--seeds 3")'
+        return f"Would more images help? One seed cannot tell: {change}; {more_seeds} shows how much of it is luck."
     reach = float(student.ppf(0.975, seeds - 1) * gains.std(ddof=1) / math.sqrt(seeds))
     low, high = gains.mean() - reach, gains.mean() + reach
     measured = f"{change} (95% {low:+.1f} to {high:+.1f} over {seeds} seeds)"

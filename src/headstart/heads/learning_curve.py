@@ -23,10 +23,7 @@ and what the curve showed would be the lack of steps, not of images."""
 
 
 def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict[str, Any]]:
-    """Trains a head for every fraction and seed; each seed draws its own images. Returns a row for each head.
-
-    An accuracy is NaN where there is no such split.
-    """
+    """A row for each fraction and seed, which draws its own images; an accuracy is NaN where there is no such split."""
     values = {field.name: getattr(config, field.name) for field in fields(HeadConfig)}
     parts = [
         (fraction, _part(features, fraction, seed), HeadConfig(**{**values, "seed": seed}))

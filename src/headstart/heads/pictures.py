@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, log_axis, picture
-from headstart.support.quantities import human_count
+from headstart.support.quantities import counted, human_count
 
 MAX_COLUMNS = 3
 FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})
@@ -59,10 +59,7 @@ def accuracy_by_training_images(points: Sequence[Mapping[str, Any]], path: Path)
 
 
 def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: Axes) -> None:
-    """Validation and test accuracy against the number of training images: the mean over seeds, and their deviation.
-
-    Each point has train_images, val_accuracy and test_accuracy: None or NaN where there is no such split.
-    """
+    """Mean accuracies over the seeds (None or NaN without such a split), and deviation, against training images."""
     axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation (band)")
     _curve_over_seeds(axes, points, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
     _curve_over_seeds(axes, points, "test_accuracy", color=SPLIT_COLOURS["test"], label="test", linestyle="-")
@@ -133,7 +130,7 @@ def _title(trials: Sequence[Mapping[str, Any]]) -> str:
     texts = {status: text for status, _, text in reversed(STATUSES)} | {"failed": "failed (not shown)"}
     statuses = [trial["status"] for trial in trials]
     counts = [f"{statuses.count(status):,} {text}" for status, text in texts.items() if status in statuses]
-    total = f"{len(trials):,} {'head' if len(trials) == 1 else 'heads'}"
+    total = counted(len(trials), "head")
     return f"{total}: {', '.join(counts)}" if len(counts) > 1 else total
 
 

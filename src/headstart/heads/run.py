@@ -15,20 +15,19 @@ from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import data_set_of, open_cache
-from headstart.cache.inspection import describe, warning_of_copies
+from headstart.cache.inspection import describe, warn_of_copies
 from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
-from headstart.runs import event_files
 from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
+from headstart.runs import history as epochs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
-from headstart.settings.command import command
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import human_bytes
 
@@ -40,24 +39,20 @@ Probabilities = Callable[[str], NDArray[np.floating]]
 class CachedRun:
     """Where a run lies, what identifies it, and what it learns from."""
 
-    kind: str
-    """head, sweep, learning-curve, logistic, ridge or knn."""
+    kind: str  # head, sweep, learning-curve, logistic, ridge or knn
     cache: FeatureCache
     device: torch.device
     folder: Path
     identity: Mapping[str, Any]
-    views: int = 0
-    """How many augmented views to learn from."""
-    tta: int = 0
-    """How many augmented views to average over in the test, beside the plain one."""
-    tensorboard: bool = False
-    """Whether to write the epochs for TensorBoard, too."""
+    views: int = 0  # how many augmented views to learn from
+    tta: int = 0  # how many augmented views to average over in the test, beside the plain one
+    tensorboard: bool = False  # whether to write the epochs for TensorBoard, too
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
         """The run that the settings of a program describe."""
         if tensorboard := getattr(config, "tensorboard", False):
-            event_files.require_tensorboard()
+            epochs.require_tensorboard()
         device, cache = pick_device(config.device), open_cache(config)
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
@@ -73,16 +68,13 @@ class CachedRun:
         if not runs.finished(self.folder, self.identity):
             return False
         if self.tensorboard:
-            event_files.write(self.folder)
+            epochs.write_events(self.folder)
         print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
-        self._warn_of_copies()
+        warn_of_copies(self.cache)
         return True
 
     def features(self, memory_gb: float, copies: int = 2) -> Features:
-        """Reads the cache, at most `memory_gb` of it into memory; 0: as much as fits `copies` times into what is free.
-
-        A folder of the run that cannot be made is an error here, before the training.
-        """
+        """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `copies` times into what is free."""
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
         self._refuse_missing_views(features)
@@ -90,24 +82,22 @@ class CachedRun:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")
         size = human_bytes(self.cache.columns["features"].row_bytes * features.values.shape[0])
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
-        print(f"{size} of features are {storage} (the limit is {human_bytes(memory_bytes)}, see --memory-gb).")
-        runs.check_folder(self.folder)
+        limit = f"the limit is {human_bytes(memory_bytes)}, see --memory-gb, with make in HEAD_ARGS and the like"
+        print(f"{size} of features are {storage} ({limit}).")
+        runs.check_folder(self.folder)  # an error now, before the training
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:
         if self.tta and not features.has_views("test"):
             raise CacheError(
                 f"{self.cache.path} has no augmented views of test images, which --tta needs. "
-                f"Add them with: {self._extract('--view-splits', 'all')}"
+                f"Add them with: {self.cache.extract_command('--view-splits', 'all')}"
             )
         if self.views and not features.has_views("train"):
             raise CacheError(
                 f"{self.cache.path}: the augmented views are not extracted yet. Learn only from the plain views with "
-                f"--views 0, or finish them with: {self._extract()}"
+                f"--views 0, or finish them with: {self.cache.extract_command()}"
             )
-
-    def _extract(self, *flags: str) -> str:
-        return command("extract", self.cache.manifest.source, self.cache.path, flags=flags)
 
     def save_head(self, fitted: Fitted, config: HeadConfig, features: Features, **more: Any) -> None:
         """Tests a trained head and saves its run; `more` is passed to `save`."""
@@ -147,16 +137,12 @@ class CachedRun:
             self.folder, files=files, config=self.identity, metrics=metrics, history=history, predictions=test
         )
         if self.tensorboard:
-            event_files.write(self.folder)
+            epochs.write_events(self.folder)
         print(f"{self.folder}: {run.summary()}")
         if tta:
             run = Run.from_metrics(self.folder, {**metrics, **tta, "train_seconds": None})
             print(f"As means over {self.tta + 1} views: {run.summary()}")
-        self._warn_of_copies()
-
-    def _warn_of_copies(self) -> None:
-        if warning := warning_of_copies(self.cache):
-            print(warning)
+        warn_of_copies(self.cache)
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
         """Of the validation and of the test images."""

@@ -17,10 +17,8 @@ from headstart.models.mlp import plain_head
 class HeadStack:
     """K heads of one shape; a row of `parameters` holds one head."""
 
-    widths: tuple[int, ...]
-    """D, the hidden layers', C."""
-    parameters: Tensor
-    """(K, P): for each layer its weights, then its biases."""
+    widths: tuple[int, ...]  # D, the hidden layers', C
+    parameters: Tensor  # (K, P): for each layer its weights, then its biases
     layers: list[tuple[Tensor, Tensor]] = field(init=False, repr=False)
     """Weights (K, in, out) and biases (K, 1, out), views of `parameters`."""
 
@@ -90,8 +88,7 @@ class Head:
         def of_block(values: Tensor) -> Tensor:
             return self.stack.logits(self.normalization(values))[0].softmax(dim=-1)
 
-        probabilities: NDArray[np.float32] = features.mean_over_views(features.rows[split], of_block).cpu().numpy()
-        return probabilities
+        return features.mean_over_views(features.rows[split], of_block).cpu().numpy()
 
     def sequential(self) -> nn.Sequential:
         """The head as plain torch; see `HeadStack.sequential`."""

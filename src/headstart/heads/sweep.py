@@ -27,12 +27,10 @@ COPIES = 5
 class Sweep:
     """The result of a sweep."""
 
-    settings: list[Setting]
-    """Best first; see `leaderboard.ranked`."""
+    settings: list[Setting]  # best first; see `leaderboard.ranked`
     best: Fitted
     seconds: float
-    head_epochs: int
-    """Epochs that were trained, summed over all heads."""
+    head_epochs: int  # epochs that were trained, summed over all heads
 
 
 @kept_memory()

@@ -81,8 +81,7 @@ class TrainingState:
     parameters: Tensor
     """(1, P), as they are after the last step; with `widths` a `HeadStack`, which pickled would hold them twice."""
     normalization: Normalization
-    optimizer: list[Tensor]
-    """See `StackedAdam`."""
+    optimizer: list[Tensor]  # the `state` of a StackedAdam
     order: Tensor
     noise: Tensor
     """States of the generators of the rows' order, and of the dropout on a device of this type:"""
@@ -98,8 +97,7 @@ class Record:
     """A row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack, from the start)."""
     best_epoch: int = 0
     """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
-    failure: str = ""
-    """Why training should stop; empty if it should not."""
+    failure: str = ""  # why training should stop; empty if it should not
 
     def add(self, row: dict[str, float]) -> bool:
         """Adds an epoch; returns whether it is the best so far."""

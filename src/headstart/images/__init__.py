@@ -1,6 +1,7 @@
 """Image files become squares of pixels, in threads.
 
     metadata.py      what a file holds beside its pixels
+    endings.py       JPEG files that lack only their end mark
     decoding.py      bytes → upright RGB → a square of pixels
     unreadable.py    a report of the images that cannot be read
     loading.py       many images at once: threads, order, batches

@@ -30,12 +30,9 @@ class RandomCrop:
     """How a training picture becomes a square, another one for each key."""
 
     image_px: int
-    mirrored: bool
-    """Whether every second picture, at random, is mirrored."""
-    key: tuple[int, ...]
-    """Seed of the randomness."""
-    jittered: bool = False
-    """Whether the colours change."""
+    mirrored: bool  # whether every second picture, at random, is mirrored
+    key: tuple[int, ...]  # seed of the randomness
+    jittered: bool = False  # whether the colours change
     scale: tuple[float, float] = SCALE
     decoded_for: Geometry | None = None
     """The plain view that is made from the same decoded picture; it decides the filter, and at what size the picture

@@ -5,6 +5,7 @@ pixels are the same, bit for bit.
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from headstart.errors import DataWarning
+from headstart.images.endings import with_end_mark
 from headstart.images.metadata import PNG, is_heic, without_metadata
 
 REASONS = (
@@ -83,8 +86,7 @@ class Geometry:
     image_px: int
     resize: Literal["crop", "squash"]
     """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
-    shorter_px: int
-    """Only for crop."""
+    shorter_px: int  # only for crop
     reduced_decode: bool
     """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
     interpolation: str = "bilinear"
@@ -155,7 +157,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with _open_png(data) if data.startswith(PNG) else _open(data) as image:
+        with _open_png(data) if data.startswith(PNG) else _open(with_end_mark(data)) as image:
             yield image
     except UnreadableImage:
         raise
@@ -239,4 +241,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
         raise UnreadableImage("pixels without a defined range")
+    if values.size and 0 < values.max() < 4096:
+        warnings.warn(
+            "A 16-bit picture has no value above 4,095, as from a camera of 12 bits, and becomes nearly black, since "
+            "65,535 is white. Multiply the values of such pictures, or save them with 8 bits.",
+            DataWarning,
+            stacklevel=2,
+        )  # the same text from the same line is printed once
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

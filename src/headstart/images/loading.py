@@ -30,12 +30,9 @@ class Loaded:
 
     row: int
     view: int
-    digest: bytes
-    """BLAKE2b of the file's bytes; empty if they could not be read."""
-    pixels: NDArray[np.uint8] | None
-    """(image_px, image_px, 3), None if unreadable."""
-    reason: str
-    """One of `decoding.REASONS`; empty if readable."""
+    digest: bytes  # BLAKE2b of the file's bytes; empty if they could not be read
+    pixels: NDArray[np.uint8] | None  # (image_px, image_px, 3), None if unreadable
+    reason: str  # one of `decoding.REASONS`; empty if readable
     seconds: float
     """Time that one thread spent on all views of the image; 0 except for the first of them."""
 
@@ -126,12 +123,10 @@ def content_digest(data: bytes) -> bytes:
 class Batch:
     """Images for one forward pass, filled up to one shape, so that one compiled net serves all batches."""
 
-    rows: NDArray[np.int64]
-    """(n,) rows of the n ≤ B readable images."""
+    rows: NDArray[np.int64]  # (n,) rows of the n ≤ B readable images
     views: NDArray[np.int64]  # (n,)
     digests: NDArray[np.uint8]  # (n, 16)
-    pixels: NDArray[np.uint8]
-    """(B, image_px, image_px, 3); black after the first n."""
+    pixels: NDArray[np.uint8]  # (B, image_px, image_px, 3); black after the first n
     reasons: list[str]
     """Of all images in the batch, in order: why each is unreadable; empty for the readable ones."""
 

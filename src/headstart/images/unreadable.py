@@ -27,10 +27,7 @@ class Unreadable:
             self.first.append((path, reason))
 
     def report(self, images: int, allowed: float) -> int:
-        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction of all `images`.
-
-        A few are no failure, see `tolerated`.
-        """
+        """Prints the unreadable images; exit code 1 if they are more than the `allowed` fraction, see `tolerated`."""
         for path, reason in self.first:
             print(f"  unreadable: {path}: {reason}")
         if len(self) > SHOWN:
@@ -38,5 +35,6 @@ class Unreadable:
             print(f"  … and {len(self) - SHOWN} more ({counts})")
         too_many = len(self) > tolerated(allowed, images)
         if too_many:
-            print(f"More than --max-unreadable {allowed:.1%} are unreadable: repair them or allow more.")
+            allow_more = "allow more with --max-unreadable (with make: in EXTRACT_ARGS or PREDICT_ARGS)"
+            print(f"More than {allowed:.1%} are unreadable: repair them, or {allow_more}.")
         return int(too_many)

@@ -16,7 +16,7 @@ from headstart.datasets.archives import place_of
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
 from headstart.images.decoding import Transform
-from headstart.images.loading import Batch, TransformsOf, batches, default_workers, stream
+from headstart.images.loading import TransformsOf, batches, default_workers, stream
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig, run_of
@@ -32,8 +32,7 @@ class ImagePrediction(NamedTuple):
     """What a classifier predicts for one image: probabilities (C,), or why it is unreadable."""
 
     probabilities: NDArray[np.float32] | None
-    reason: str
-    """One of `decoding.REASONS`; empty if the image is readable."""
+    reason: str  # one of `decoding.REASONS`; empty if the image is readable
 
 
 class Classifier(nn.Module):
@@ -165,13 +164,13 @@ class Classifier(nn.Module):
         batch_size = self._sizes.fitting("", self._of_pixels, batch_size, image_px, self.device)
         loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // (views + 1)))
         with kept_memory():
-            for batch, launched in one_behind(batches(loaded, batch_size, image_px), self._launch):
+            for batch, launched in one_behind(
+                batches(loaded, batch_size, image_px),
+                lambda b: Launched(self._of_pixels, b.pixels if self.one_shape else b.readable_pixels, self.device),
+            ):
                 probabilities = iter(launched.result())
                 for reason in batch.reasons:
                     yield ImagePrediction(None if reason else next(probabilities), reason)
-
-    def _launch(self, batch: Batch) -> Launched:
-        return Launched(self._of_pixels, batch.pixels if self.one_shape else batch.readable_pixels, self.device)
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: Tensor) -> Tensor:

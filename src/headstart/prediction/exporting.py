@@ -45,10 +45,7 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
 
 def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
-    """Writes a `plain_classifier` into one file that takes any number of images, and checks the file.
-
-    The check needs `pixels` (n, 3, image_px, image_px) of n >= 1 real images, resized and cropped.
-    """
+    """Writes a `plain_classifier` into one file, checked with `pixels` (n, 3, image_px, image_px) of real images."""
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
     content = write(classifier)
     probabilities = _in_batches(serve(content), pixels)
@@ -71,8 +68,7 @@ def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _serve(module: torch.nn.Module) -> Serve:
     @torch.inference_mode()
     def serve(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
-        return probabilities
+        return np.asarray(module(torch.from_numpy(pixels)))
 
     return serve
 

@@ -3,22 +3,18 @@
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from hashlib import blake2b
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
 
 from headstart.errors import RunError
-from headstart.support.files import open_locked
+from headstart.support.files import in_words, open_locked
 
 
 class GrowingCsv:
-    """A context manager: `resume`, then `write` line by line. Leaving it without an error completes the file.
-
-    Until then `part` holds the lines. A RunError if another process writes the file, or it cannot be written.
-    """
+    """A context manager: `resume`, then `write` each line into `part`. Leaving it without an error ends the file."""
 
     def __init__(self, path: Path, key: str, header: Sequence[str]) -> None:
         """`key` identifies what decides the lines: with another one, another part is started. Writes nothing yet."""
@@ -39,9 +35,7 @@ class GrowingCsv:
         self._lines = csv.writer(self._text)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._in_words():
             try:
                 self._text.flush()
@@ -82,12 +76,6 @@ class GrowingCsv:
         with self._in_words():
             self._lines.writerow(line)
 
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be written: {error.strerror}. What is there is kept: make room, or name another "
-                "place with --out, and give the same command again."
-            ) from error
+    def _in_words(self) -> AbstractContextManager[None]:
+        advice = "What is there is kept: make room, or name another place with --out, and give the same command again."
+        return in_words(RunError, f"{self.path} cannot be written", advice)

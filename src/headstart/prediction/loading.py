@@ -31,19 +31,14 @@ BEST = "best"
 class Parts:
     """The parts of a trained classifier of images."""
 
-    backbone: nn.Module
-    """(B, H, W, 3) uint8 → (B, D) float32."""
-    head: nn.Module
-    """(B, D) → (B, C) logits."""
+    backbone: nn.Module  # (B, H, W, 3) uint8 → (B, D) float32
+    head: nn.Module  # (B, D) → (B, C) logits
     classes: tuple[str, ...]
-    recipe: Recipe
-    """How images become pixels, and features what is stored, before the head takes them."""
-    unit_length: bool
-    """Whether the head takes rows of length 1."""
+    recipe: Recipe  # how images become pixels, and features what is stored, before the head takes them
+    unit_length: bool  # whether the head takes rows of length 1
     one_shape: bool
     """Whether the backbone is compiled for one batch size, so that short batches must be filled up."""
-    augmentation: Augmentation | None = None
-    """Of the run's augmented views, if it has any."""
+    augmentation: Augmentation | None = None  # of the run's augmented views, if it has any
 
 
 def open_run(folder: Path) -> Run:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
@@ -16,7 +16,7 @@ from headstart.prediction.exporting import Exported
 from headstart.prediction.loading import recipe_of
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
-from headstart.support.files import whole_file, write_json
+from headstart.support.files import in_words, whole_file, write_json
 from headstart.support.quantities import duration
 
 CHECKED = 64
@@ -25,17 +25,11 @@ NAMED = 50
 """The most classes that the card names; model.json has all."""
 
 
-class Checks(NamedTuple):
-    """Real images to check a model with."""
+def checks_of(run: Run, source: str | None) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images.
 
-    pixels: NDArray[np.uint8]
-    """(n, 3, image_px, image_px)."""
-    stored: NDArray[np.float32] | None
-    """(n, C), the run's probabilities for them; None for images that it was not tested on."""
-
-
-def checks_of(run: Run, source: str | None) -> Checks:
-    """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images."""
+    Returns their pixels (n, 3, image_px, image_px) and, of test images, the run's probabilities (n, C).
+    """
     tested = None if source else read_predictions(run.folder, probabilities=True)
     root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
     paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
@@ -46,24 +40,20 @@ def checks_of(run: Run, source: str | None) -> Checks:
     if not pixels:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return Checks(np.stack(list(pixels.values())), None if stored is None else stored[list(pixels)])
+    return np.stack(list(pixels.values())), None if stored is None else stored[list(pixels)]
 
 
 def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
-    """Writes model.json, model_card.md and, last of all, the model, whose path it returns; `stored`: see `Checks`."""
+    """Writes model.json, model_card.md and, last of all, the model, whose path it returns; see `checks_of`."""
     model = folder / f"model.{exported.form}"
     facts = _facts(run, exported, stored)
     text = card(facts, run).encode(errors="surrogateescape")
-    try:
+    with in_words(RunError, f"The model cannot be written to {folder}", "Name another folder with --out."):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
         for path, content in ((folder / "model_card.md", text), (model, exported.content)):
             with whole_file(path) as temporary:
                 temporary.write_bytes(content)
-    except OSError as error:
-        raise RunError(
-            f"The model cannot be written to {folder}: {error.strerror}. Name another folder with --out."
-        ) from None
     return model
 
 

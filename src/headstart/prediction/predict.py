@@ -23,6 +23,7 @@ from headstart.prediction.classifier import Classifier
 from headstart.prediction.growing_csv import GrowingCsv
 from headstart.settings.base import PATTERN
 from headstart.support.progress import bar
+from headstart.support.quantities import counted
 
 MOST_PROBABLE = 5
 """Classes of each image in the CSV."""
@@ -43,8 +44,7 @@ class Summary:
     resumed: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
-    last: list[str] = field(default_factory=list)
-    """The line of the last image."""
+    last: list[str] = field(default_factory=list)  # the line of the last image
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
@@ -67,8 +67,7 @@ class Summary:
         named = [f"{count:,} {name}" for name, count in self.by_class.most_common(SHOWN)]
         rest = f" and {len(self.by_class) - SHOWN} more classes" if len(self.by_class) > SHOWN else ""
         before = f" ({self.resumed:,} of them before)" if self.resumed else ""
-        images = "1 image" if self.images == 1 else f"{self.images:,} images"
-        return f"{images}{before}: {', '.join(named) or 'none of them readable'}{rest}"
+        return f"{counted(self.images, 'image')}{before}: {', '.join(named) or 'none of them readable'}{rest}"
 
     def of_one_image(self) -> str:
         """The most probable classes of the image, if there was only one and it is readable; otherwise empty."""
@@ -82,10 +81,7 @@ class Summary:
 def predict_images(
     classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
 ) -> Summary:
-    """Predicts the classes of images into a CSV; with the same `key`, an interrupted one is continued.
-
-    For `source` see `unlabelled.images_of`; `key` identifies the model and its settings.
-    """
+    """Predicts images (see `unlabelled.images_of`) into a CSV; `key` says what decides it, to go on with one."""
     count, summary = unlabelled.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.heads.features import BLOCK_ROWS, Features, Normalization
-from headstart.probes.moments import Moments
+from headstart.probes.ridge import Moments
 from headstart.support.matmul import fast_products
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(5, -6, 45))

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ from headstart.errors import TrainingFailed
 from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import Head, HeadStack, evaluate
 from headstart.probes import logistic, neighbours, ridge
-from headstart.probes.moments import Moments
+from headstart.probes.ridge import Moments
 from headstart.runs.calibration import best_temperature
+from headstart.settings.heads import Method, Normalize
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 
-Method = Literal["logistic", "ridge", "knn"]
 Model = tuple[Tensor, Tensor]
 """Weights (D, C) and biases (C,) of a linear model."""
 MODELS_TOGETHER = 8
@@ -31,12 +30,9 @@ MODELS_TOGETHER = 8
 class Probed:
     """What a method chose on validation, and its predictions."""
 
-    chosen: dict[str, float]
-    """The penalty or the number of neighbours, by its name."""
-    candidates: list[dict[str, float]]
-    """All that were tried: penalty or neighbours, and val_accuracy."""
-    val: NDArray[np.float32]
-    """(n, C) probabilities for the validation images, learned from train alone."""
+    chosen: dict[str, float]  # the penalty or the number of neighbours, by its name
+    candidates: list[dict[str, float]]  # all that were tried: penalty or neighbours, and val_accuracy
+    val: NDArray[np.float32]  # (n, C) probabilities for the validation images, learned from train alone
     test: NDArray[np.float32]
     """(n, C) probabilities for the test images, learned from train and validation."""
     head: Head | None = None
@@ -44,7 +40,7 @@ class Probed:
 
 
 @kept_memory()
-def probe(features: Features, method: Method, normalize: Literal["standardize", "l2", "none"]) -> Probed:
+def probe(features: Features, method: Method, normalize: Normalize) -> Probed:
     """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together."""
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
@@ -60,17 +56,15 @@ def _logistic(features: Features, normalization: Normalization) -> Probed:
     penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
     problem = logistic.Problem(features, normalization, moments, _train_and_val(features))
     problem.start_from(*model)
-    after = _head(next(problem.path([penalty])), normalization)
-    return _probed(features, penalty, candidates, _head(model, normalization), after)
+    return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
 
 
 def _ridge(features: Features, normalization: Normalization) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
     penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
-    sharpness = _sharpness(features, _head(model, normalization))
-    models = model, ridge.solve(train + val, penalty)
-    before, after = (_head((sharpness * weight, sharpness * bias), normalization) for weight, bias in models)
-    return _probed(features, penalty, candidates, before, after)
+    sharpness, models = _sharpness(features, normalization, model), (model, ridge.solve(train + val, penalty))
+    before, after = ((sharpness * weight, sharpness * bias) for weight, bias in models)
+    return _probed(features, normalization, penalty, candidates, before, after)
 
 
 def _best(
@@ -92,25 +86,26 @@ def _best(
     return *best, candidates
 
 
-def _head(model: Model, normalization: Normalization) -> Head:
-    return Head(HeadStack.linear([model]), normalization)
-
-
 def _probed(
-    features: Features, penalty: float, candidates: list[dict[str, float]], before: Head, after: Head
+    features: Features,
+    normalization: Normalization,
+    penalty: float,
+    candidates: list[dict[str, float]],
+    *models: Model,
 ) -> Probed:
-    """From the heads before and after they learned from validation."""
+    """From the models before and after they learned from validation."""
+    before, after = (Head(HeadStack.linear([model]), normalization) for model in models)
     val, test = before.probabilities(features, "val"), after.probabilities(features, "test")
     return Probed({"penalty": penalty}, candidates, val, test, after)
 
 
-def _sharpness(features: Features, head: Head) -> float:
+def _sharpness(features: Features, normalization: Normalization, model: Model) -> float:
     """What scores of least squares are multiplied by to serve as logits: they were fitted to 0 and 1, not to a softmax.
 
     It gives the validation images the least log loss; where they are too few to tell, the scores get a deviation of 1.
     """
-    blocks = features.blocks(features.rows["val"])
-    scores = torch.cat([head.stack.logits(head.normalization(values))[0] for _, values in blocks])
+    stack, blocks = HeadStack.linear([model]), features.blocks(features.rows["val"])
+    scores = torch.cat([stack.logits(normalization(values))[0] for _, values in blocks])
     scale = 1 / max(float(scores.std(unbiased=False)), 1e-6)
     labels = features.labels[features.rows["val"]].cpu().numpy()
     return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)

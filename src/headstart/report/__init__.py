@@ -6,10 +6,8 @@
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja
     sections.py    the values of its sections
-    gallery.py     mistakes and near-duplicates with their pictures
-    mistakes.py    which images and classes models confuse
+    gallery.py     which images and classes models confuse, with pictures; near-duplicates
     figures.py     the charts of the page
-    thumbnails.py  small pictures inside the page
     contact_sheet.py  one picture of a data set, for make data-check
     writing.py     from the settings to all files of a comparison
 

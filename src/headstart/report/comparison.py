@@ -25,12 +25,9 @@ class ComparedRun:
     """A run and how it compares with the reference; difference and pays_after are None for the reference itself."""
 
     run: Run
-    title: str
-    """See `titles`."""
-    difference: Difference | None
-    """None where the test images differ."""
-    pays_after: int | None
-    """Of a fine-tuned run: after how many experiments the reference is cheaper."""
+    title: str  # see `titles`
+    difference: Difference | None  # None where the test images differ
+    pays_after: int | None  # of a fine-tuned run: after how many experiments the reference is cheaper
 
     def to_json(self) -> dict[str, Any]:
         """An entry of compare.json."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from headstart.cache.nearest import sample
 from headstart.datasets.manifest import Manifest, Place
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
 from headstart.images.loading import read
-from headstart.support.files import whole_file
+from headstart.support.files import in_words, whole_file
 
 CLASSES, IMAGES = 24, 10
 """Rows and columns at most; of more classes, as many are shown from the largest to the smallest."""
@@ -28,19 +29,16 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
         top = GAP_PX + number * (CELL_PX + GAP_PX)
         name = "\n".join(_wrapped(manifest.classes[label], font))
         pen.multiline_text((GAP_PX, top), f"{name}\n{len(rows):,} images", fill="black", font=font)
-        shown = rows if len(rows) <= IMAGES else np.sort(np.random.default_rng(0).choice(rows, IMAGES, replace=False))
-        for column, row in enumerate(shown.tolist()):
+        for column, row in enumerate(sample(rows, IMAGES).tolist()):
             corner = (NAME_PX + column * (CELL_PX + GAP_PX), top)
             if reason := _paste(sheet, corner, manifest.place(row)):
                 unreadable.append(f"{manifest.relative_path(row)}: {reason}")
                 pen.rectangle((*corner, corner[0] + CELL_PX, top + CELL_PX), outline="red")
                 pen.text((corner[0] + GAP_PX, top + GAP_PX), "unreadable", fill="red", font=font)
-    try:
+    with in_words(DataError, f"{path} cannot be written", "Name another file with --out."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
             sheet.save(temporary, "PNG")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}. Name another file with --out.") from None
     return unreadable
 
 

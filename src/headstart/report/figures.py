@@ -1,7 +1,6 @@
 """The charts of the page, as SVG text. N images, C classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -63,40 +62,24 @@ def calibration(rank: int, predictions: Predictions) -> str:
     return svg(draw, f"Accuracy of run {rank} against probability, in bins")
 
 
-@dataclass(frozen=True)
-class ClassMap:
-    """Where the images of one class lie; `style` is which of the `MAX_COLOURS` colours and forms its points have."""
+def feature_map(plane: Array, labels: npt.NDArray[np.integer], names: Sequence[str], shares: Array) -> dict[str, Any]:
+    """Test images as points (N, 2) in the plane of their features, by class: labels (N,) in 0..C-1 and names (C,).
 
-    name: str
-    images: int
-    style: int
-    svg: str
-
-
-@dataclass(frozen=True)
-class FeatureMap:
-    """N test images of C classes in the plane of their features; `shares` of the variance lie along its axes."""
-
-    svg: str
-    images: int
-    classes: int
-    coloured: bool
-    """Whether the classes are few enough for a colour each."""
-    panels: list[ClassMap]
-    """Of all classes that have images where they have colours, else of the largest."""
-    shares: tuple[float, float]
-
-
-def feature_map(plane: Array, labels: npt.NDArray[np.integer], names: Sequence[str], shares: Array) -> FeatureMap:
-    """Draws points (N, 2) by class, with labels (N,) in 0..C-1 and names (C,); for `shares` (2,) see `FeatureMap`."""
+    `shares` (2,) of the variance lie along its axes. Each class has a colour and form of its own (`style`) if they are
+    few enough; there are small maps of all that have images, otherwise of the largest.
+    """
     images, coloured = np.bincount(labels, minlength=len(names)), len(names) <= MAX_COLOURS
     largest = np.argsort(-images, kind="stable")[: len(names) if coloured else MAX_PANELS]
     styles = {int(label): int(label) if coloured else 0 for label in sorted(largest) if images[label]}
     maps = {label: _map(plane, {style: labels == label}, f"Images of class {label}") for label, style in styles.items()}
-    panels = [ClassMap(names[label], int(images[label]), styles[label], maps[label]) for label in styles]
     groups = {style: labels == label for label, style in styles.items()} if coloured else {}
     everything = _map(plane, groups, "Map of the test images by their features", width_inches=5.6, cloud=not coloured)
-    return FeatureMap(everything, len(labels), len(names), coloured, panels, (float(shares[0]), float(shares[1])))
+    panels = [
+        {"name": names[label], "images": int(images[label]), "style": style, "svg": maps[label]}
+        for label, style in styles.items()
+    ]
+    numbers = {"images": len(labels), "classes": len(names), "shares": shares.tolist()}
+    return {"svg": everything, "coloured": coloured, "panels": panels, **numbers}
 
 
 def _map(

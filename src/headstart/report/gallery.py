@@ -1,21 +1,63 @@
-"""Images with their classes and predictions, and the table of the classes: which ones the page shows."""
+"""Which images and classes models confuse, with their pictures, and the table of the classes. N images, C classes."""
 
+import base64
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.nearest import Nearest
-from headstart.report.mistakes import disagreement, surest_mistakes
-from headstart.report.thumbnails import Thumbnails
+from headstart.datasets.archives import place_of
+from headstart.errors import DataError
+from headstart.images.decoding import UnreadableImage, small
+from headstart.images.loading import read
 from headstart.runs.predictions import Predictions
 
 MISTAKES = 16
 """Thumbnails of the best run."""
 DISAGREEMENTS = 12
 PAIRS = 12
+LONGEST_PX = 112
+"""Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""
+QUALITY = 80
+
+Rows = npt.NDArray[np.int64]
+
+
+class Thumbnails:
+    """Makes thumbnails of the images of a data set, each once."""
+
+    def __init__(self, root: Path | None) -> None:
+        """Takes the folder that paths are relative to; None where it is not known, and then no image can be read."""
+        self._root = root
+        self._uris: dict[str, str | None] = {}
+
+    def of(self, path: str) -> str | None:
+        """A JPEG as a data URI, or None where the image cannot be read."""
+        if path not in self._uris:
+            self._uris[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
+        return self._uris[path]
+
+    @property
+    def missing(self) -> int:
+        """Images asked for that could not be read."""
+        return sum(uri is None for uri in self._uris.values())
+
+
+def _data_uri(path: str) -> str | None:
+    try:
+        picture, buffer = small(read(place_of(path)), LONGEST_PX), io.BytesIO()
+    except (UnreadableImage, DataError):
+        return None
+    picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @dataclass(frozen=True)
@@ -38,27 +80,6 @@ class Card:
 
 
 @dataclass(frozen=True)
-class DuplicatePair:
-    """A test image and the training image most similar to it."""
-
-    test: Card
-    train: Card
-    cosine: float
-    same_bytes: bool
-
-
-@dataclass(frozen=True)
-class Disagreements:
-    """Where two models predicted different classes: how often, which was right, and examples."""
-
-    compared: int
-    images: int
-    first_right: int
-    second_right: int
-    cards: list[Card]
-
-
-@dataclass(frozen=True)
 class ClassRow:
     """A line of the table of classes."""
 
@@ -68,20 +89,55 @@ class ClassRow:
     """Precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
+def surest_mistakes(predictions: Predictions, count: int) -> Rows:
+    """The images whose predicted class is wrong, the most confident first, at most so many: their numbers, 0..N-1."""
+    wrong = np.flatnonzero(~predictions.right)
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+
+
+def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
+    """True class, predicted class and images of the most frequent mistakes, at most so many, made twice or more."""
+    wrong = ~predictions.right
+    mistakes = np.stack([predictions.labels[wrong], predictions.predicted[wrong]], axis=1)
+    pairs, images = np.unique(mistakes, axis=0, return_counts=True)
+    order = np.argsort(-images, kind="stable")[:count]
+    return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
+
+
 def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     """The most confident mistakes of a model."""
     return [_card(row, predictions, thumbnails) for row in surest_mistakes(predictions, MISTAKES)]
 
 
-def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> Disagreements:
-    """What two models predict for the images on which they differ."""
+def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
+    """How many images two models share; and those that they predict differently, as numbers in `one` and in `other`.
+
+    The first are those where the less sure of both is surest. Images and classes are matched by name: each model may
+    have others, or another order.
+    """
+    numbers = {path: number for number, path in enumerate(other.paths)}
+    shared = [(number, numbers[path]) for number, path in enumerate(one.paths) if path in numbers]
+    first, second = np.array(shared, np.int64).reshape(-1, 2).T
+    names = np.array(one.classes)[one.predicted[first]], np.array(other.classes)[other.predicted[second]]
+    first, second = first[names[0] != names[1]], second[names[0] != names[1]]
+    order = np.argsort(-np.minimum(one.confidence[first], other.confidence[second]), kind="stable")
+    return len(shared), first[order], second[order]
+
+
+def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Where two models predicted different classes: how often, which was right, and examples."""
     compared, first, second = disagreement(one, other)
     shown = zip(first[:DISAGREEMENTS], second, strict=False)
-    cards = [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown]
-    return Disagreements(compared, len(first), int(one.right[first].sum()), int(other.right[second].sum()), cards)
+    return {
+        "compared": compared,
+        "images": len(first),
+        "first_right": int(one.right[first].sum()),
+        "second_right": int(other.right[second].sum()),
+        "cards": [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown],
+    }
 
 
-def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list[DuplicatePair]:
+def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list[dict[str, Any]]:
     """The most similar pairs of a test and a training image, among those that count as near-duplicates."""
 
     def card(row: int) -> Card:
@@ -91,8 +147,8 @@ def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnail
     pairs = []
     for index in nearest.found()[:PAIRS]:
         test, train = int(nearest.test_rows[index]), int(nearest.train_rows[index])
-        same_bytes = cache.digest(test) == cache.digest(train)
-        pairs.append(DuplicatePair(card(test), card(train), float(nearest.cosines[index]), same_bytes))
+        cosine, same_bytes = float(nearest.cosines[index]), cache.digest(test) == cache.digest(train)
+        pairs.append({"test": card(test), "train": card(train), "cosine": cosine, "same_bytes": same_bytes})
     return pairs
 
 

@@ -12,7 +12,7 @@ from headstart.cache.finding import cache_path
 from headstart.datasets.naming import owner_of_cache
 from headstart.errors import CacheError
 from headstart.report import figures, sections
-from headstart.report.thumbnails import Thumbnails
+from headstart.report.gallery import Thumbnails
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights, titles
 from headstart.settings import CompareConfig
@@ -24,16 +24,8 @@ MAX_CLASS_ROWS = 40
 
 
 def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
-    """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself.
-
-    Args:
-        folder: of the data set's runs; learning curves are read from it.
-        sentence: the verdict.
-        ranked: the runs, the best first; at least one.
-        cache, images: see `sources`.
-    """
-    thumbnails = Thumbnails(images)
-    named = titles(ranked)
+    """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
+    thumbnails, named = Thumbnails(images), titles(ranked)
     details = sections.detailed_runs(ranked, named)
     values = {
         "name": ranked[0].dataset,

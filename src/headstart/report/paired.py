@@ -19,20 +19,15 @@ class Difference:
     """Accuracy of one classifier minus that of a reference, in percentage points; p after McNemar's exact test."""
 
     images: int
-    gained: int
-    """Images that the classifier has right and the reference wrong."""
-    lost: int
-    """Images that the classifier has wrong and the reference right."""
+    gained: int  # images that the classifier has right and the reference wrong
+    lost: int  # images that the classifier has wrong and the reference right
     points: float
-    points_ci95: tuple[float, float]
-    """If it contains 0, these images show no difference."""
+    points_ci95: tuple[float, float]  # if it contains 0, these images show no difference
     p: float
 
 
 def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_]) -> Difference:
-    """Compares two classifiers by which images (N,) each has right, in the same order."""
-    if right.shape != reference_right.shape or not right.size:
-        raise ValueError(f"expected the same images, at least one; got {right.shape} and {reference_right.shape}")
+    """Compares two classifiers by which of the same images (N,), N at least 1, each has right."""
     images, gained, lost = len(right), int((right & ~reference_right).sum()), int((~right & reference_right).sum())
     low, high = interval(gained, lost, images)
     points = 100 * (gained - lost) / images

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,8 @@ from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
 from headstart.heads import last_doubling
-from headstart.report import figures, gallery, mistakes
-from headstart.report.figures import FeatureMap
-from headstart.report.gallery import Card, ClassRow, Disagreements, DuplicatePair
-from headstart.report.thumbnails import Thumbnails
+from headstart.report import figures, gallery
+from headstart.report.gallery import Card, ClassRow, Thumbnails
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, read_config
 from headstart.runs.title import title_of
@@ -37,12 +36,9 @@ class DetailedRun:
 
     rank: int
     run: Run
-    title: str
-    """See `titles`."""
-    curves: list[str]
-    """Empty where nothing was trained in epochs."""
-    tested: "Tested | None"
-    """None where nothing was tested, or the predictions cannot be read."""
+    title: str  # see `titles`
+    curves: list[str]  # empty where nothing was trained in epochs
+    tested: "Tested | None"  # None where nothing was tested, or the predictions cannot be read
 
 
 @dataclass(frozen=True)
@@ -54,26 +50,7 @@ class Tested:
     confusion: NDArray[np.int64] | None
     """(C, C), see `Predictions.confusion`; None where there is a picture."""
     confusion_picture: str | None
-    frequent: list[tuple[int, int, int]]
-    """See `mistakes.frequent_confusions`."""
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """Near-duplicates between test and train."""
-
-    images: int
-    """Test images that have one; of these, `same_bytes` and `same_class` count those that share it with the nearest."""
-    same_bytes: int
-    same_class: int
-    pairs: int
-    """All pairs above the threshold."""
-    compared: int
-    """Test images that were compared with the training images, of `total`."""
-    total: int
-    median: float
-    """Of the cosines of the compared test images to their nearest training images."""
-    shown: list[DuplicatePair]
+    frequent: list[tuple[int, int, int]]  # see `gallery.frequent_confusions`
 
 
 def detailed_runs(ranked: Sequence[Run], titles: Sequence[str]) -> list[DetailedRun]:
@@ -101,7 +78,7 @@ def _tested(rank: int, predictions: Predictions) -> Tested:
         figures.calibration(rank, predictions),
         predictions.confusion() if in_table else None,
         None if in_table else figures.confusion(rank, predictions),
-        mistakes.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
+        gallery.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
     )
 
 
@@ -115,28 +92,22 @@ def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
         return []
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """A learning curve: its folder, what was trained, the chart, and what it says about more images."""
-
-    name: str
-    title: str
-    chart: str
-    sentence: str
-
-
-def learning_curves(folder: Path) -> list[LearningCurve]:
+def learning_curves(folder: Path) -> list[dict[str, str]]:
     """The learning curves beside the runs, at most `MAX_LEARNING_CURVES`."""
     tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]
     curves = ((path.parent, _numbers(path, LEARNING_CURVE)) for path in tables)
     return [_learning_curve(path, points) for path, points in curves if points]
 
 
-def _learning_curve(folder: Path, points: list[dict[str, float]]) -> LearningCurve:
+def _learning_curve(folder: Path, points: list[dict[str, float]]) -> dict[str, str]:
+    """Its folder, what was trained, the chart, and what it says about more images."""
     config = read_config(folder) or {}
-    views = {"views": max(config.get("views", [0]))}
-    chart, sentence = figures.learning_curve(folder.name, points), last_doubling.sentence(points)
-    return LearningCurve(folder.name, title_of("learning-curve", config, views), chart, sentence)
+    return {
+        "name": folder.name,
+        "title": title_of("learning-curve", config, {"views": max(config.get("views", [0]))}),
+        "chart": figures.learning_curve(folder.name, points),
+        "sentence": last_doubling.sentence(points),
+    }
 
 
 def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Predictions] | None:
@@ -154,7 +125,7 @@ def class_table(runs: Sequence[DetailedRun]) -> tuple[list[DetailedRun], list[Cl
 
 def disagreements(
     runs: Sequence[DetailedRun], thumbnails: Thumbnails
-) -> tuple[DetailedRun, DetailedRun, Disagreements] | None:
+) -> tuple[DetailedRun, DetailedRun, dict[str, Any]] | None:
     """The best frozen and the best fine-tuned run, else the two best, and where they differ; None of a single run."""
     pair = [best for frozen in (True, False) if (best := _best(runs, frozen))]
     if len(pair) < 2:
@@ -171,42 +142,38 @@ def mistakes_of_best(runs: Sequence[DetailedRun], thumbnails: Thumbnails) -> tup
     return (best[0], gallery.mistakes(best[1], thumbnails)) if best else None
 
 
-def feature_map(cache: FeatureCache) -> FeatureMap | None:
+def feature_map(cache: FeatureCache) -> dict[str, Any] | None:
     """Test images in the plane, a fixed random part of them where there are many; None for fewer than three."""
-    rows = cache.rows("test")
+    rows = near_duplicates.sample(cache.rows("test"), MAX_MAP_POINTS)
     if len(rows) < 3:
         return None
-    if len(rows) > MAX_MAP_POINTS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_MAP_POINTS, replace=False))
     plane, shares = principal_plane(cache.gather(rows))
     return figures.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
 
 
-def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> Duplicates | None:
+def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> dict[str, Any] | None:
     """What test and train share; None where there is nothing to compare."""
     nearest = near_duplicates.nearest(cache)
     if not nearest:
         return None
     close = nearest.found()
     test, train = nearest.test_rows[close], nearest.train_rows[close]
-    return Duplicates(
-        images=len(close),
-        same_bytes=int((cache.digests[test] == cache.digests[train]).all(axis=1).sum()),
-        same_class=int((cache.manifest.labels[test] == cache.manifest.labels[train]).sum()),
-        pairs=nearest.close_pairs,
-        compared=len(nearest.test_rows),
-        total=len(cache.rows("test")),
-        median=float(np.median(nearest.cosines)),
-        shown=gallery.duplicate_pairs(cache, nearest, thumbnails),
-    )
+    return {
+        "images": len(close),  # of the test; of these:
+        "same_bytes": int((cache.digests[test] == cache.digests[train]).all(axis=1).sum()),
+        "same_class": int((cache.manifest.labels[test] == cache.manifest.labels[train]).sum()),
+        "pairs": nearest.close_pairs,
+        "compared": len(nearest.test_rows),
+        "total": len(cache.rows("test")),
+        "median": float(np.median(nearest.cosines)),
+        "shown": gallery.duplicate_pairs(cache, nearest, thumbnails),
+    }
 
 
 def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The first two principal components of features (n, D), n and D at least 3.
+    """Features (n, D), n and D at least 3, along their first two principal components, and the variance's shares (2,).
 
-    Returns:
-        (n, 2) coordinates, each column with mean 0 and its largest value positive, so that the map does not flip; and
-        (2,) each column's share of the whole variance, in [0, 1] (0 where nothing varies).
+    Of the coordinates (n, 2) the largest in each column is positive, so that the map does not flip.
     """
     from sklearn.decomposition import PCA  # takes a second to load
 

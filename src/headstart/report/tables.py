@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from headstart.report.comparison import ComparedRun, Comparison
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights
-from headstart.support.quantities import duration, human_bytes, human_count
+from headstart.support.quantities import counted, duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 COST = (
@@ -86,12 +86,8 @@ def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
         _or_dash(human_bytes, run.peak_memory_bytes),
         _or_dash(duration, run.extract_seconds),
         _or_dash(duration, run.train_seconds),
-        _or_dash(_trainings, compared.pays_after),
+        "-" if compared.pays_after is None else counted(compared.pays_after, "training"),
     )
-
-
-def _trainings(count: float) -> str:
-    return f"{count:,} training{'s' if count > 1 else ''}"
 
 
 def _share(value: float | None) -> str:

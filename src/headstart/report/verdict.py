@@ -7,6 +7,7 @@ from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 from headstart.settings import FinetuneConfig
 from headstart.settings.command import command, given_flags
+from headstart.support.quantities import counted
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
@@ -82,13 +83,9 @@ def _other_settings(reference: Run, finetuned: Run) -> list[str]:
     pairs = [(input_in_words(name, ours[name]), input_in_words(name, others[name])) for name in names]
     tuned, frozen = settings_of(finetuned), settings_of(reference)
     if "epochs" in tuned and "epochs" in frozen and tuned["epochs"] != frozen["epochs"]:
-        pairs.append((_epochs(tuned["epochs"]), _epochs(frozen["epochs"])))
+        pairs.append((counted(tuned["epochs"], "epoch"), counted(frozen["epochs"], "epoch")))
     augmented, views = tuned.get("augment"), reference.metrics.get("views") or 0
     if augmented and (augmented != "none" or views):
         crops = "no augmentation" if augmented == "none" else f"new random views ({augmented}) in each epoch"
-        pairs.append((crops, f"{views} stored view{'s' if views > 1 else ''}" if views else "plain images"))
+        pairs.append((crops, counted(views, "stored view") if views else "plain images"))
     return [f"{one} against {other}" for one, other in pairs]
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count > 1 else ''}"

@@ -1,10 +1,9 @@
 """All runs of a data set side by side, from the settings to the files beside the runs."""
 
-import os
 from pathlib import Path
 
 from headstart.cache.finding import data_set_of
-from headstart.cache.inspection import warning_of_copies
+from headstart.cache.inspection import warn_of_copies
 from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
@@ -12,7 +11,7 @@ from headstart.runs import pictures
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, ranked
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
-from headstart.settings.base import PATTERN
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.support import files
 
@@ -29,8 +28,8 @@ def compare(config: CompareConfig) -> Path:
     runs = ranked(runs)
     compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
-    if cache and (warning := warning_of_copies(cache)):
-        print(warning)
+    if cache:
+        warn_of_copies(cache)
     try:
         _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images))
     except OSError as error:
@@ -56,6 +55,6 @@ def _way_on(config: CompareConfig) -> str:
         return f"Train one with: {command('train-head', settings_file=config.config)}"
     if not config.data:
         return ""
-    if not os.path.exists(config.data) and not set(config.data) & PATTERN:
+    if is_missing(config.data):
         return f"{config.data} does not exist, either."
     return f"Train one with: {command('train-head', config.data, config.cache)}"

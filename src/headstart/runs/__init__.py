@@ -7,8 +7,7 @@
     predictions.py   the predicted classes of a split
     figures.py       from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
     calibration.py   temperature and calibration error
-    history.py       the epochs of a training
-    event_files.py   the same for TensorBoard
+    history.py       the epochs of a training, also as an event file for TensorBoard
     pictures.py      charts of runs: curves.png, confusion.png, compare.png
     drawing.py       the style of all charts; PNG files and SVG text
 

@@ -44,8 +44,7 @@ class Reliability(NamedTuple):
     """Accuracy and probability in each of the `BINS` bins; NaN in a bin without images."""
 
     images: npt.NDArray[np.int64]
-    confidence: npt.NDArray[np.float64]
-    """Mean probability of the predictions, in [0, 1]."""
+    confidence: npt.NDArray[np.float64]  # mean probability of the predictions, in [0, 1]
     accuracy: npt.NDArray[np.float64]
 
 

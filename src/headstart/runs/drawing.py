@@ -72,9 +72,7 @@ def picture(path: Path, width_inches: float, height_inches: float) -> Iterator[F
 def svg(draw: Callable[[Axes], None], label: str, width_inches: float = 5.6, height_inches: float = 3.9) -> str:
     """A chart as an SVG element for an HTML page, in the colours that the page sets (`CSS_VARIABLES`).
 
-    Args:
-        label: what the chart shows, for readers who do not see it. No two charts of a page may have the same label,
-            since the ids inside of the SVG are made from it.
+    `label` says what it shows to readers who do not see it. The ids inside are made from it: each chart has another.
     """
     buffer = io.StringIO()
     with _figure(width_inches, height_inches, 72, {"svg.fonttype": "none", "svg.hashsalt": label}) as figure:

@@ -66,7 +66,6 @@ def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
         after Wilson, balanced_accuracy_ci95, macro_f1_ci95 and log_loss_ci95 from the bootstrap. There is none for
         the calibration error, which resampling inflates.
     """
-    _check(probabilities, labels)
     (images, class_count), correct = probabilities.shape, int((probabilities.argmax(axis=1) == labels).sum())
     return {
         "images": images,
@@ -76,17 +75,6 @@ def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
         **_bootstrapped(probabilities, labels),
         "calibration_error": calibration.calibration_error(probabilities, labels),
     }
-
-
-def _check(probabilities: Probabilities, labels: Labels) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(f"expected probabilities (N, C) and labels (N,); got {probabilities.shape}, {labels.shape}")
-    if not len(labels):
-        raise ValueError("expected at least one image to evaluate on; got none")
-    if not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
-        raise ValueError(
-            f"expected labels in 0..{probabilities.shape[1] - 1}; got {labels.min()} to {labels.max()} among them"
-        )
 
 
 def _class_averages(labels: Labels, predicted: Labels, class_count: int) -> tuple[float, float]:
@@ -111,7 +99,7 @@ def _top_accuracy(probabilities: Probabilities, labels: Labels, places: int) -> 
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share, valid for small counts (`total` at least 1) and for shares near 0 and 1.
+    """The 95% interval of a share, valid for small counts (at least 1) and shares near 0 and 1.
 
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; recommended by Brown, Cai and DasGupta 2001,
     doi:10.1214/ss/1009213286, section 3.1.1.

@@ -24,7 +24,7 @@ from headstart.runs.predictions import Predictions, csv_rows
 from headstart.runs.run import Run, load_run, read_config
 from headstart.runs.title import title_of
 from headstart.settings import PLACES
-from headstart.support.files import plain, whole_file, write_csv, write_json
+from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
 
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 
@@ -42,18 +42,12 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def check_folder(folder: Path) -> None:
-    """A RunError before the training if the folder of a run cannot be made; says where a new one will be.
-
-    A new one is removed again: training may fail.
-    """
+    """A RunError before the training if the folder of a run cannot be made; says where a new one will be."""
     is_new = not folder.exists()
-    try:
+    with in_words(RunError, f"The folder of the run, {folder}, cannot be made", "Name another with --run."):
         folder.mkdir(parents=True, exist_ok=True)
         if is_new:
-            folder.rmdir()
-    except OSError as error:
-        message = f"The folder of the run, {folder}, cannot be made: {error.strerror}. Name another with --run."
-        raise RunError(message) from None
+            folder.rmdir()  # training may fail
     if is_new and not folder.is_absolute():
         print(f"New folder of the run: {folder.absolute()}")
 
@@ -69,12 +63,8 @@ def save(
 ) -> Run:
     """Writes all files of a run, each whole or not at all; a run that is in the folder is replaced.
 
-    Args:
-        files: weights, tables and pictures of this kind of run: for each its name, and what writes it.
-        config: see `identity`.
-        metrics: the figures, with at least kind, dataset, test and val; the title of the run is added.
-        history: empty where nothing was trained in epochs.
-        predictions: on the test split, with their probabilities.
+    `files` are weights, tables and pictures of this kind of run: the name of each, and what writes it. `config` is its
+    `identity`; `metrics` have at least kind, dataset, test and val; `predictions` are those of the test images.
     """
     from headstart.runs import pictures  # matplotlib takes a while to load
 
@@ -82,7 +72,7 @@ def save(
     writers: dict[str, Callable[[Path], None]] = {**files, "confusion.png": partial(pictures.confusion, predictions)}
     if history:
         writers["curves.png"] = partial(pictures.training_curves, history)
-    try:
+    with in_words(RunError, f"The run cannot be written to {folder}", errors=FULL_DISK):
         folder.mkdir(parents=True, exist_ok=True)
         # Without metrics.json the run does not count as complete while its files are replaced.
         (folder / "metrics.json").unlink(missing_ok=True)
@@ -94,9 +84,6 @@ def save(
         write_csv(folder / "history.csv", [columns, *([row[column] for column in columns] for row in history)])
         write_csv(folder / "predictions.csv", csv_rows(predictions))
         write_json(folder / "metrics.json", {"title": title, **metrics})
-    except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save reports a full disk
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"The run cannot be written to {folder}: {reason}.") from error
     return load_run(folder)
 
 

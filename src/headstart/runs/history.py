@@ -1,12 +1,21 @@
-"""The epochs of a training: their columns, a line for the terminal, and what makes one the best."""
+"""The epochs of a training: their columns, a line for the terminal, what makes one the best, and TensorBoard's file."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from headstart.errors import SettingsError
+from headstart.support.files import read_csv
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
 AfterEpoch = Callable[[dict[str, float]], None]
 """What is called with each new row of a history."""
+
+TAGS = {"train_loss": "loss/train", "val_loss": "loss/validation", "val_accuracy": "accuracy/validation"}
+"""What TensorBoard calls the columns of a history; one chart for each word before the slash."""
 
 
 def epoch_line(row: dict[str, float], epochs: int) -> str:
@@ -20,3 +29,42 @@ def epoch_line(row: dict[str, float], epochs: int) -> str:
 def score(row: Mapping[str, float]) -> tuple[float, float]:
     """What the best epoch and head have most of: validation accuracy, then the lowest validation loss."""
     return (0.0, 0.0) if math.isnan(row["val_accuracy"]) else (row["val_accuracy"], -row["val_loss"])
+
+
+def require_tensorboard() -> None:
+    """Raises a SettingsError where the package is missing: before a training, not after."""
+    if find_spec("tensorboard") is None:
+        raise SettingsError(
+            "--tensorboard needs the package tensorboard, which is not installed: "
+            ".venv/bin/python -m pip install tensorboard"
+        )
+
+
+def write_events(folder: Path) -> None:
+    """Writes the epochs in a run's history.csv; nothing where it has none, or its event file is there already."""
+    header, *rows = read_csv(folder / "history.csv")
+    if not rows or any(folder.glob("events.out.tfevents.*")):
+        return
+    with event_writer(folder) as add:
+        for row in rows:
+            values = dict(zip(header, row, strict=True))
+            add({name: float(values[name] or "nan") for name in HISTORY})
+
+
+@contextmanager
+def event_writer(folder: Path, wanted: bool = True) -> Iterator[AfterEpoch]:
+    """What adds one epoch after the other to a new event file; or does nothing, where none is wanted."""
+    if not wanted:
+        yield lambda row: None
+        return
+    from torch.utils.tensorboard import SummaryWriter  # loads torch
+
+    with SummaryWriter(str(folder)) as events:
+
+        def add(row: Mapping[str, float]) -> None:
+            for name, tag in TAGS.items():
+                if math.isfinite(row[name]):
+                    events.add_scalar(tag, row[name], int(row["epoch"]))
+            events.flush()
+
+        yield add

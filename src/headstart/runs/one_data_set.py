@@ -19,21 +19,13 @@ def of_one_data_set(runs: Sequence[Run], data: str | None = None) -> tuple[list[
     others = [run for run in runs if data and owner_of_run(run.metrics, data) == "other"]
     if len(others) == len(runs):  # a copy of all that was made elsewhere
         others = []
-    reference = max((run for run in runs if run not in others), key=_time, default=None)
+    reference = max((run for run in runs if run not in others), key=Run.saved_at, default=None)
     reasons = {run.name: f"it learned from {run.metrics['data_root']}" for run in others}
     for run in runs:
         if reference and run not in others and (reason := _difference(run, reference)):
             reasons[run.name] = reason
     left_out = [f"{name} is left out: {reason}." for name, reason in reasons.items()]
     return [run for run in runs if run.name not in reasons], left_out
-
-
-def _time(run: Run) -> float:
-    """When a run was saved."""
-    try:
-        return (run.folder / "metrics.json").stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _difference(run: Run, reference: Run) -> str | None:

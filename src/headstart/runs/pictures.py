@@ -130,10 +130,7 @@ def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
 
 
 def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> None:
-    """Test accuracy with its 95% interval over training time; a faint line adds the extraction of the features.
-
-    Draws the runs that are timed (`is_timed`) and, if there is room, the names of the first `MAX_NAMED_RUNS` of them.
-    """
+    """Test accuracy of timed runs with its 95% interval over training time; a faint line adds the extraction."""
     timed = [(name, run) for name, run in runs if is_timed(run)]
     styles = _styles([run for _, run in timed])
     for _, run in timed:

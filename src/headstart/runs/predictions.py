@@ -21,16 +21,11 @@ COLUMNS = ["path", "label", "predicted"]
 class Predictions:
     """The most probable class of every image of a split, and the true one."""
 
-    paths: list[str]
-    """(N,), relative to the data."""
-    labels: npt.NDArray[np.int64]
-    """(N,), the true classes, each in 0..C-1."""
-    predicted: npt.NDArray[np.int64]
-    """(N,), each in 0..C-1."""
-    confidence: npt.NDArray[np.float64]
-    """(N,), the probability of the predicted class, in [0, 1]."""
-    classes: tuple[str, ...]
-    """(C,) names, all different."""
+    paths: list[str]  # (N,), relative to the data
+    labels: npt.NDArray[np.int64]  # (N,), the true classes, each in 0..C-1
+    predicted: npt.NDArray[np.int64]  # (N,), each in 0..C-1
+    confidence: npt.NDArray[np.float64]  # (N,), the probability of the predicted class, in [0, 1]
+    classes: tuple[str, ...]  # (C,) names, all different
     probabilities: npt.NDArray[np.floating] | None = None
     """(N, C), rows that sum to 1; None where they were not read: they can be a thousand numbers an image."""
 
@@ -98,8 +93,6 @@ def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], Iterator[list[str]]
         if header[:3] != COLUMNS:
             raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
         yield tuple(name.removeprefix("p_") for name in header[3:]), lines
-    except RunError:
-        raise
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None

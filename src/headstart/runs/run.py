@@ -16,16 +16,11 @@ from headstart.support.quantities import duration
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; None where its metrics.json lacks a figure.
-
-    Shares are in [0, 1]; balanced_accuracy and macro_f1 are those of the test images.
-    """
+    """A finished run; None where its metrics.json lacks a figure. Shares are in [0, 1]."""
 
     folder: Path
-    metrics: Mapping[str, Any]
-    """All of metrics.json, for what only some runs have."""
-    kind: str
-    """head, sweep, logistic, ridge, knn or finetune."""
+    metrics: Mapping[str, Any]  # all of metrics.json, for what only some runs have
+    kind: str  # head, sweep, logistic, ridge, knn or finetune
     dataset: str
     device: str | None
     train_images: int | None
@@ -34,18 +29,15 @@ class Run:
     test_digest: str | None
     test_accuracy: float | None
     test_accuracy_ci95: tuple[float, float] | None
-    balanced_accuracy: float | None
+    balanced_accuracy: float | None  # of the test images, as is macro_f1
     macro_f1: float | None
     trainable_parameters: int | None
     images_per_second: float | None
     peak_memory_bytes: int | None
-    extract_seconds: float | None
-    """Of the pass over the images that made the cache."""
+    extract_seconds: float | None  # of the pass over the images that made the cache
     train_seconds: float | None
-    temperature: float | None
-    """See `figures.figures`."""
-    best_setting: Mapping[str, Any] | None
-    """What a sweep or a probe chose."""
+    temperature: float | None  # see `figures.figures`
+    best_setting: Mapping[str, Any] | None  # what a sweep or a probe chose
 
     @classmethod
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
@@ -114,6 +106,10 @@ class Run:
         """What identifies the run; another training in the same folder has another one."""
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
 
+    def saved_at(self) -> float:
+        """When it was saved."""
+        return (self.folder / "metrics.json").stat().st_mtime
+
     def summary(self) -> str:
         """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`."""
         parts = ["no test images"]
@@ -143,9 +139,9 @@ def load_run(folder: Path) -> Run:
     try:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.") from None
-    except RunError:
-        raise
+        are_below = any(folder.glob("*/metrics.json"))
+        more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
+        raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
     except (LookupError, TypeError, AttributeError):

@@ -8,6 +8,7 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.run import Run
 from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
+from headstart.support.quantities import counted
 
 PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
 FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer"}
@@ -23,11 +24,6 @@ ALREADY_SAID = PLACES | frozenset(
 """Settings that a title says in other words, and those that change next to nothing."""
 
 
-def title(run: Run) -> str:
-    """The title of a run by itself; see `title_of`."""
-    return title_of(run.kind, settings_of(run), run.metrics)
-
-
 def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Kind, hidden widths, learning rate, size of the sweep and views; then each setting that is not the default."""
     rate, heads, views = _rate(kind, settings), metrics.get("heads"), metrics.get("views") or 0
@@ -35,7 +31,7 @@ def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any])
         _kind(kind, settings),
         f"lr {_number(rate)}" if rate else "",
         f"sweep of {heads}" if heads else "",
-        f"{views} view{'s' if views > 1 else ''}" if views else "",
+        counted(views, "view") if views else "",
         METHODS.get(metrics.get("method") or "", ""),
         *_unusual(kind, settings),
     ]
@@ -46,10 +42,9 @@ def titles(runs: Sequence[Run]) -> list[str]:
     """The title of each run; with its weights, pixels and way of resizing where these are not the same for all."""
     seen = [inputs(run) for run in runs]
     differ = [name for name in INPUTS if len({each[name] for each in seen if name in each}) > 1]
-    return [
-        ", ".join([title(run), *(input_in_words(name, each[name]) for name in differ if name in each)])
-        for run, each in zip(runs, seen, strict=True)
-    ]
+    own = [title_of(run.kind, settings_of(run), run.metrics) for run in runs]
+    more = [[input_in_words(name, each[name]) for name in differ if name in each] for each in seen]
+    return [", ".join([title, *words]) for title, words in zip(own, more, strict=True)]
 
 
 def inputs(run: Run) -> dict[str, Any]:

@@ -5,14 +5,12 @@ It loads nothing slow: `--help` must respond at once.
     base.py         what the settings of several programs share, and the folders, cache and data set that they name
     ranges.py       types of settings, with the values that they allow
     listing.py      which data set is read, and what its folders and columns mean
-    extract.py      prepare data, extract features, inspect a cache
+    extract.py      prepare data, extract features, inspect a cache, benchmark
     heads.py        head, sweep, probe, learning curve
     finetune.py     fine-tuning
     runs.py         compare, predict, export
-    benchmark.py    the benchmark
     command.py      commands in messages, with the user's data and flags
-    from_python.py  arguments of Python functions → settings
-    signatures.py   signature and help of such functions, from the settings
+    from_python.py  Python functions with settings as arguments: signature, help, values
     wording.py      messages about flags, as Python says them
 
 Imports nothing of the package but `errors`, and no numpy, torch, h5py. Unlike the other folders it hands its names on,
@@ -29,8 +27,7 @@ from headstart.settings.base import (
     require,
     run_of,
 )
-from headstart.settings.benchmark import BenchmarkConfig
-from headstart.settings.extract import DEFAULTS, ExtractConfig, InspectConfig, PrepareConfig
+from headstart.settings.extract import DEFAULTS, BenchmarkConfig, ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 from headstart.settings.listing import DataCheckConfig, Listing

@@ -123,22 +123,27 @@ def dataset_name(data: str) -> str:
 
     Several archives or lists (`shards/train-{000..099}.tar`) are named after the folder that holds them.
     """
+    if folder := _folder_of_several(data):
+        return folder.name or "shards"
     path = Path(os.path.abspath(data))
-    if _is_pattern(data):
-        return next(folder for folder in path.parents if not set(str(folder)) & PATTERN).name or "shards"
     return path.stem if path.suffix.lower() in (".tar", *LIST_SUFFIXES) else path.name
 
 
 def holder(data: str) -> Path:
     """The folder that holds a data set, which for several archives is the parent of the folder that names them."""
-    path = Path(os.path.abspath(data))
-    if _is_pattern(data):
-        return next(folder for folder in path.parents if not set(str(folder)) & PATTERN).parent
-    return path.parent
+    return (_folder_of_several(data) or Path(os.path.abspath(data))).parent
 
 
-def _is_pattern(data: str) -> bool:
-    return Path(data).suffix in (".tar", *LIST_SUFFIXES) and bool(set(data) & PATTERN)
+def _folder_of_several(data: str) -> Path | None:
+    """The folder that names several archives or lists, where a pattern stands for them."""
+    if Path(data).suffix not in (".tar", *LIST_SUFFIXES) or not set(data) & PATTERN:
+        return None
+    return next(folder for folder in Path(os.path.abspath(data)).parents if not set(str(folder)) & PATTERN)
+
+
+def is_missing(data: str) -> bool:
+    """Whether a data set does not exist; of a pattern for several archives or lists nothing is known."""
+    return not os.path.exists(data) and not set(data) & PATTERN
 
 
 def run_of(config: Any) -> Path:

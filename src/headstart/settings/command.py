@@ -13,12 +13,33 @@ from headstart.settings.base import Config, cache_file, dataset_name
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
 TARGETS = {
+    "data": ("prepare_data", ""),
     "extract": ("extract", "EXTRACT_ARGS"),
     "train-head": ("train_head", "HEAD_ARGS"),
     "learning-curve": ("learning_curve", "CURVE_ARGS"),
     "finetune": ("finetune", "FINETUNE_ARGS"),
 }
 """Targets of make that messages name: the program of each, and the variable for its flags."""
+
+FLAGS_OF = {
+    "extract": "EXTRACT_ARGS",
+    "data_check": "CHECK_ARGS",
+    "head": "HEAD_ARGS",
+    "sweep": "SWEEP_ARGS",
+    "probe": "PROBE_ARGS",
+    "learning_curve": "CURVE_ARGS",
+    "finetune": "FINETUNE_ARGS",
+    "predict": "PREDICT_ARGS",
+    "export": "EXPORT_ARGS",
+    "inspect": "INFO_ARGS",
+    "benchmark": "BENCHMARK_ARGS",
+}
+"""The variable of make that takes the flags of a program, by the program's table in a TOML file."""
+
+
+def make_is_at_hand() -> bool:
+    """Whether the project's Makefile is in this folder."""
+    return Path("Makefile").is_file() and Path("pipelines").is_dir()
 
 
 def command(
@@ -40,7 +61,7 @@ def command(
         cache = None
     if backbone == "resnet50":
         backbone = None
-    if not Path("Makefile").is_file() or not Path("pipelines").is_dir():
+    if not make_is_at_hand():
         named = [
             ("--config", settings_file),
             ("--data", data),

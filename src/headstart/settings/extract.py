@@ -1,4 +1,4 @@
-"""Settings of the programs that prepare data, extract features and inspect a cache."""
+"""Settings of the programs that prepare data, extract features, inspect a cache, and measure all of that."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,9 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from headstart.settings.base import CachedConfig, Config
+from headstart.settings.base import CachedConfig, ComputeConfig, Config
 from headstart.settings.listing import ImagesConfig
-from headstart.settings.ranges import Compile, Count, ImagePx, Pool, Precision, Range, Seed, Share, ViewKind, ViewSplits
+from headstart.settings.ranges import (
+    Compile,
+    Count,
+    CountOrZero,
+    ImagePx,
+    Pool,
+    Precision,
+    Range,
+    Seed,
+    Share,
+    ViewKind,
+    ViewSplits,
+)
 
 DEFAULTS: Mapping[str, Any] = {
     "backbone": "resnet50",
@@ -19,6 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "reduced_decode": False,
     "storage": "float16",
     "view_kind": "crop-flip",
+    "view_splits": "train",
     "seed": 0,
 }
 """Settings of extract that a cache keeps: left out, they are those of the cache, or these where there is none yet."""
@@ -80,8 +93,9 @@ class ExtractConfig(ImagesConfig):
     view_kind: ViewKind | None = None
     """Random resized crops, also mirrored, also of other colours; crop alone where left and right matter. By default
     that of the cache, crop-flip for its first views."""
-    view_splits: ViewSplits = "train"
-    """Which images get augmented views: those that heads learn from, or all, for predictions averaged over views."""
+    view_splits: ViewSplits | None = None
+    """Which images get augmented views: train, those that heads learn from, or all, for predictions averaged over
+    views. By default as the cache, train for a new one."""
     seed: Seed | None = None
     """Seed of the splits (where the data has none), of random weights and of the views; by default that of the cache,
     0 for a new one."""
@@ -116,4 +130,30 @@ class InspectConfig(CachedConfig):
     sample: Annotated[int | None, Range("0 or more", lambda value: value is None or value >= 0)] = None
     """Rows to extract again from their images and compare; by default 8 to describe a cache, none to verify it."""
     weights: str | None = None
-    """The file of the backbone's weights, for --sample, when the cache was made from a file."""
+    """The file of the backbone's weights, for --sample, when the cache was made from a file that is elsewhere now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(ComputeConfig):
+    """Measure extraction and the cache against what people write by hand, in turn, round by round."""
+
+    data: str | None = None
+    """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""
+    images: Count = 256
+    """Photos in one round; those of --data are used again as often as needed."""
+    rows: Count = 50_000
+    """Rows of features in one round of writing, reading and checking."""
+    rounds: Count = 5
+    """How often each method runs; the median counts."""
+    image_px: ImagePx = 224
+    """Side of the square that the backbone sees, in pixels."""
+    precision: Precision = "auto"
+    """Number format in which our backbone computes, as in extract."""
+    compile: Compile = "on"
+    """torch.compile for our backbone, as in extract."""
+    batch_size: Count = 32
+    """Images in one forward pass, for all methods."""
+    workers: CountOrZero = 0
+    """Decoding threads, or processes where the code by hand uses them; 0: one for each core."""
+    out: Path = Path("data/benchmark.json")
+    """Where the figures are written."""

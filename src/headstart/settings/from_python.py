@@ -1,15 +1,31 @@
-"""Arguments of Python functions → the settings of a program, with the types that the command line would give them."""
+"""Python functions whose arguments are the settings of a program: their signature, their help, and their values.
 
+Values get the types that the command line would give them.
+"""
+
+import ast
+import inspect
+import json
 import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache
+from itertools import pairwise
 from pathlib import Path, PurePath
+from textwrap import fill
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from headstart.errors import SettingsError, did_you_mean
 from headstart.settings.base import refuse
 from headstart.settings.extract import ExtractConfig
+from headstart.settings.wording import for_python, in_python
 
 Settings = TypeVar("Settings")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "a path", NoneType: "None"}
 
@@ -19,9 +35,6 @@ def config_from(config_type: type[Settings], **settings: Any) -> Settings:
 
     Numbers, tuples and words may come from numpy; a list is a tuple, a number a tuple of one, text a path, 10.0 a whole
     number. An open FeatureCache is taken for its file, also where the data of a cache is meant.
-
-    Raises:
-        SettingsError: a setting is unknown, of another type, or out of range.
     """
     types = settings_of(config_type)
     if unknown := sorted(settings.keys() - types.keys()):
@@ -104,3 +117,80 @@ def _expected(declared: Any) -> list[str]:
     if get_origin(declared) in (Union, UnionType):
         return [word for part in get_args(declared) for word in _expected(part)]
     return [WORDS[declared]]
+
+
+class Spelled(str):
+    """An annotation as text; help shows it without quotation marks."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def with_settings(config_type: type) -> Callable[[Function], Function]:
+    """Names the settings of a program in the signature and the docstring of a function, in place of its `**settings`.
+
+    The docstring has a line `settings:` that the settings replace. Errors of the function speak of arguments.
+    """
+
+    def decorate(function: Function) -> Function:
+        documented = in_python()(function)
+        signature = _signature(function, config_type)
+        documented.__signature__ = signature  # type: ignore[attr-defined]
+        documented.__doc__ = _docstring(function, config_type, signature)
+        return documented
+
+    return decorate
+
+
+def _signature(function: Callable[..., Any], config_type: type) -> inspect.Signature:
+    """Types are those that an argument may be given in: more than the setting's, see `config_from`."""
+    own = inspect.signature(function)
+    defaults = {field.name: field.default for field in fields(config_type)}
+    named = [p.replace(annotation=Spelled(p.annotation)) for name, p in own.parameters.items() if name != "settings"]
+    for name, declared in settings_of(config_type).items():
+        if name not in own.parameters:
+            type_ = Spelled("FeatureCache | " * (name == "cache") + _type(declared))
+            more = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=type_)
+            named.append(more)
+    returned = Spelled(getattr(own.return_annotation, "__name__", own.return_annotation))
+    return own.replace(parameters=named, return_annotation=returned)
+
+
+def _type(declared: Any) -> str:
+    parts = get_args(declared)
+    if get_origin(declared) is tuple:
+        inner = "str | int | Sequence[int]" if parts[0] is str else _type(parts[0])
+        return f"Sequence[{inner}] | {inner.removesuffix(' | Sequence[int]')}"
+    if get_origin(declared) in (Union, UnionType):
+        return " | ".join(map(_type, parts))
+    if get_origin(declared) is Literal:
+        return f"Literal[{', '.join(map(json.dumps, parts))}]"
+    return {NoneType: "None", Path: "str | Path"}.get(declared) or str(declared.__name__)
+
+
+def _docstring(function: Callable[..., Any], config_type: type, signature: inspect.Signature) -> str:
+    texts = help_texts(config_type)
+    entries = [
+        fill(f"{name}: {for_python(texts.get(name, ''))}", 120, initial_indent=8 * " ", subsequent_indent=12 * " ")
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    return re.sub(r"^ +settings: .*$", lambda line: "\n".join(entries), function.__doc__ or "", flags=re.MULTILINE)
+
+
+def help_texts(config_type: type) -> dict[str, str]:
+    """The docstring below each field; nothing where Python's files came without their source."""
+    texts: dict[str, str] = {}
+    for declaring in reversed(config_type.__mro__[:-1]):
+        for line, below in pairwise(_bodies(declaring.__module__).get(declaring.__name__, ())):
+            if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(line.target, ast.Name):
+                texts[line.target.id] = " ".join(ast.literal_eval(below.value).split())
+    return texts
+
+
+@cache
+def _bodies(module: str) -> dict[str, list[ast.stmt]]:
+    with suppress(OSError):
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+        return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {}

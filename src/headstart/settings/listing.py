@@ -2,12 +2,15 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from headstart.errors import DataError
 from headstart.settings.base import ComputeConfig, Config
+from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
 
@@ -44,6 +47,19 @@ class Listing(Config):
         return dataclasses.replace(
             self, **{name: types.get(name, lambda value: value)(kept[name]) for name in kept.keys() - said.keys()}
         )
+
+
+@contextmanager
+def naming_what_is_kept(given: Listing, kept: Mapping[str, Any], cache: Path) -> Iterator[None]:
+    """Adds to a DataError what was said of the data before and is not given now, and which cache keeps it."""
+    try:
+        yield
+    except DataError as error:
+        adopted = {name: value for name, value in kept.items() if name not in given.listing()}
+        if not adopted:
+            raise
+        flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
+        raise DataError(f"{error} {cache} keeps {flags} from an earlier command: give another if it changed.") from None
 
 
 def _plain(value: Any) -> Any:

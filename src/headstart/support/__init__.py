@@ -1,13 +1,13 @@
 """What every program needs and no other folder owns: files, progress, devices, memory.
 
     files.py       files that appear whole, or that one process writes; CSV and JSON
+    ctrl_c.py      a program that is stopped while it loads ends without a traceback
     output.py      a closed pipe and characters that the output lacks are no error
     progress.py    a progress bar, and lines where there is no terminal
     quantities.py  bytes and time spans as people write them
     devices.py     which device, and how much memory it has
     memory.py      freed memory that is kept for the next batch (glibc)
     matmul.py      products of matrices in fp32 at full speed
-    neighbours.py  exact nearest neighbours, block by block
     overlap.py     a batch that is computed while the next is prepared
     team.py        the processes that torchrun starts, and what they tell each other
     heartbeat.py   signs of life between these processes

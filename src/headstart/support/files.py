@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.errors import HeadstartError
+
 
 @contextmanager
 def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
@@ -63,6 +65,22 @@ def open_locked(path: Path) -> BufferedRandom:
             file.close()
             raise
         file.close()  # the other process removed or renamed it between our open and our lock: try the new one
+
+
+FULL_DISK = (OSError, RuntimeError)
+"""How torch.save and HDF5 report one."""
+
+
+@contextmanager
+def in_words(
+    kind: type[HeadstartError], failure: str, advice: str = "", errors: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
+    """Turns an error of the disk into one for the user: `<failure>: <reason>. <advice>`."""
+    try:
+        yield
+    except errors as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise kind(f"{failure}: {reason}. {advice}".rstrip()) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -20,14 +20,11 @@ _ENDED = -(2**40)
 
 
 class Heartbeat:
-    """A thread that shows that this process is alive, and watches the next one; use it as a context manager.
-
-    `lost` is a sentence on the process that has ended too early; empty while there is none.
-    """
+    """A thread that shows that this process is alive, and watches the next one; use it as a context manager."""
 
     def __init__(self, store: Any, rank: int, size: int, node: int) -> None:
         """Does not beat yet. A clone of the store is used, since a client serves one thread at a time."""
-        self.lost = ""
+        self.lost = ""  # a sentence on the process that has ended too early
         self._store, self._rank, self._size, self._node = store.clone(), rank, size, node
         self._next, self._count, self._silent = (rank + 1) % size, 0, 0
         self._stopped = threading.Event()

@@ -3,6 +3,7 @@
 import codecs
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
+from itertools import repeat
 from typing import Any
 
 ESCAPING = "headstart.escaping"
@@ -47,9 +48,5 @@ def _escape(error: UnicodeError) -> tuple[bytes, int]:
     """Names of files keep their bytes, whatever they are; other characters become `\\u732b`."""
     assert isinstance(error, UnicodeEncodeError)
     characters = error.object[error.start : error.end]
-    return b"".join(map(_escape_character, characters)), error.end
-
-
-def _escape_character(character: str) -> bytes:
-    number = ord(character)
-    return bytes([number - 0xDC00]) if 0xDC80 <= number <= 0xDCFF else character.encode("ascii", "backslashreplace")
+    handlers = ("surrogateescape" if "\udc80" <= each <= "\udcff" else "backslashreplace" for each in characters)
+    return b"".join(map(str.encode, characters, repeat("ascii"), handlers)), error.end

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from itertools import chain, pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,7 @@ Pending = TypeVar("Pending")
 
 
 class Launched:
-    """A forward pass of (B, H, W, 3) pixels under way; on CUDA the copies run beside it.
-
-    Attributes:
-        seconds: the time that this thread has spent on it so far.
-    """
+    """A forward pass of (B, H, W, 3) pixels, and its `seconds` in this thread; on CUDA the copies run beside it."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8], device: torch.device) -> None:
         begin, on_cuda = time.perf_counter(), device.type == "cuda"
@@ -41,11 +38,7 @@ class Launched:
 
 def one_behind(items: Iterable[Item], launch: Callable[[Item], Pending]) -> Iterator[tuple[Item, Pending]]:
     """Each item with what was launched for it, after the next one has been launched."""
-    before: tuple[Item, Pending] | None = None
-    for item in items:
-        launched = launch(item)
-        if before:
-            yield before
-        before = item, launched
-    if before:
+    end: Any = None
+    launched = ((item, launch(item)) for item in items)
+    for before, _ in pairwise(chain(launched, [end])):
         yield before

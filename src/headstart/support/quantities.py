@@ -10,6 +10,11 @@ def human_count(count: float) -> str:
     return _three_digits(count, ("", "k", "M", "B"))
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 view`, `2 views`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def human_bytes(count: float) -> str:
     """A size in bytes, 0 or more: `512 B`, `1.02 GB`."""
     return _three_digits(count, (" B", " kB", " MB", " GB"))

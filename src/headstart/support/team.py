@@ -30,23 +30,15 @@ LONGEST_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Team:
-    """This process among those that work together.
-
-    Attributes:
-        rank: number of this process, 0 for the one that leads.
-        size: how many there are.
-        node: number of the machine.
-        heartbeat: knows whether one of them is lost; then waiting for another, or claiming rows, raises ProcessLost.
-    """
+    """This process among those that work together; ProcessLost is raised where one waits after another is lost."""
 
     rank: int = 0
     size: int = 1
-    node: int = 0
+    node: int = 0  # number of the machine
     store: Any = None
     heartbeat: Heartbeat | None = None
     _said: list[str] = field(default_factory=list)
-    _counts: Counter[str] = field(default_factory=Counter)
-    """Of a team of one."""
+    _counts: Counter[str] = field(default_factory=Counter)  # of a team of one
 
     @property
     def leads(self) -> bool:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from headstart.errors import SettingsError
-from headstart.runs import event_files
+from headstart.runs import history
 from headstart.support.files import write_csv
 
 HEADER = ["epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
@@ -21,8 +21,8 @@ def scalars(folder):
 
 def test_the_epochs_of_a_run_are_written_once(tmp_path):
     write_csv(tmp_path / "history.csv", [HEADER, [1, 2.0, 1.5, 0.25, 0.1], [2, 1.0, 0.5, 0.75, 0.2]])
-    event_files.write(tmp_path)
-    event_files.write(tmp_path)
+    history.write_events(tmp_path)
+    history.write_events(tmp_path)
     assert len(list(tmp_path.glob("events.*"))) == 1
     assert scalars(tmp_path) == {
         "loss/train": [(1, 2.0), (2, 1.0)],
@@ -32,21 +32,21 @@ def test_the_epochs_of_a_run_are_written_once(tmp_path):
 
 
 def test_what_is_no_number_has_no_point(tmp_path):
-    with event_files.writer(tmp_path) as add:
+    with history.event_writer(tmp_path) as add:
         add({"epoch": 1, "train_loss": 2.0, "val_loss": math.nan, "val_accuracy": math.nan, "seconds": 1.0})
     assert scalars(tmp_path) == {"loss/train": [(1, 2.0)]}
 
 
 def test_a_run_without_epochs_has_no_event_file(tmp_path):
     write_csv(tmp_path / "history.csv", [HEADER])
-    event_files.write(tmp_path)
-    with event_files.writer(tmp_path / "none", wanted=False) as add:
+    history.write_events(tmp_path)
+    with history.event_writer(tmp_path / "none", wanted=False) as add:
         add({"epoch": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
 
 
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
-    event_files.require_tensorboard()
-    monkeypatch.setattr(event_files, "find_spec", lambda name: None)
+    history.require_tensorboard()
+    monkeypatch.setattr(history, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"--tensorboard needs .* pip install tensorboard"):
-        event_files.require_tensorboard()
+        history.require_tensorboard()
