@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headstart.cache import recipe
 from headstart.cache.recipe import Recipe, from_config
 from headstart.errors import WeightsError
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.models.weights import PUBLISHED, describe_weights
 from headstart.settings import ExtractConfig
 

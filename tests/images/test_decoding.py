@@ -20,7 +20,8 @@ from PIL import Image, PngImagePlugin, features
 
 from headstart.errors import DataWarning
 from headstart.images import decoding
-from headstart.images.decoding import REASONS, Geometry, UnreadableImage
+from headstart.images.decoding import REASONS, UnreadableImage
+from headstart.images.geometry import Geometry
 
 # As in every program (see cli.py): Pillow may complain of metadata, which is no reason to refuse the pixels.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")

@@ -10,7 +10,7 @@ from torchvision import models
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from headstart.errors import BackboneError, WeightsError
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.models import loading, timm_nets
 from headstart.models.frozen import digest_of
 from headstart.models.loading import load_backbone, load_frozen

@@ -26,7 +26,8 @@ from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images.decoding import REASONS, Transform
+from headstart.images.decoding import REASONS
+from headstart.images.geometry import Transform
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from headstart.errors import WeightsError
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.models.weights import (
     OWN,
     RESNET50,

@@ -1,6 +1,7 @@
 """The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.extraction import precision
-from headstart.extraction.one_pass import Pass, PassReport, load_views
+from headstart.extraction.one_pass import Filling, Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.backbone import Forward
 from headstart.models.fast import Watch, fast_form
@@ -55,6 +56,18 @@ class Again:
     def agrees(self) -> bool:
         """Whether the images still give the features in the cache."""
         return self.difference <= self.tolerance and not self.changed
+
+
+@kept_memory()
+def fill(parts: "Sequence[tuple[Extractor, Path]]", team: Team | None = None) -> list[PassReport]:
+    """Computes every pending row of several caches of the same images in one pass; see `Extractor.fill`."""
+    team, first = team or Team(), parts[0][0]
+    under_way = Pass([extractor.filling(path) for extractor, path in parts], first.workers, first.device, team)
+    team.barrier("all have seen which rows are pending")
+    reports = under_way.run()
+    for extractor, _ in parts:
+        extractor.refuse_changes()
+    return reports
 
 
 @dataclass
@@ -108,22 +121,25 @@ class Extractor:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
 
-    @kept_memory()
     def fill(self, path: Path, team: Team | None = None) -> PassReport:
         """Computes every pending row of a cache; after a stop, the same call continues.
 
         Each process of a team makes its own call, which returns when all rows are done.
         """
-        cache, team = FeatureCache(path), team or Team()
+        return fill([(self, path)], team)[0]
+
+    def filling(self, path: Path) -> Filling:
+        """What a pass is to do for a cache, once its net has been seen to be the one that made it."""
+        cache = FeatureCache(path)
         self._refuse_other_net(cache.recipe)
         self._check_canaries(cache)
-        pending, size = cache.pending(self.config.view_splits or "train"), self.batch_size(cache.recipe)
-        under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
-        team.barrier("all have seen which rows are pending")
-        report = under_way.run()
+        pending = cache.pending(self.config.view_splits or "train")
+        return Filling(cache, pending, self.forward(cache.recipe), self.batch_size(cache.recipe))
+
+    def refuse_changes(self) -> None:
+        """Raises BackboneError if the net has changed while it ran."""
         for watch in self._watches.values():
-            watch.refuse_changes(cache.recipe.backbone)
-        return report
+            watch.refuse_changes(str(self.config.backbone))
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once."""
@@ -145,7 +161,8 @@ class Extractor:
     ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
         """Computes the wanted (V + 1, N) done rows again: those of unchanged images, and their features (m, D)."""
         size = self.batch_size(cache.recipe)
-        loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
+        again = Filling(cache, wanted, self.forward(cache.recipe), size)
+        loaded = load_views([again], np.flatnonzero(wanted.any(axis=0)).tolist(), self.workers)
         same = [
             image
             for image in loaded
@@ -153,7 +170,7 @@ class Extractor:
         ]
         parts = [np.empty((0, cache.recipe.features), np.float32)]
         for batch in batches(same, size, cache.recipe.image_px):
-            features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
+            features = again.forward(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 

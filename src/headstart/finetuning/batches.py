@@ -12,7 +12,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
 from headstart.images.augmentation import RandomCrop
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
 from headstart.models.backbone import PixelScale
 from headstart.models.weights import shorter_px

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.decoding import FILTERS, Box, Geometry
+from headstart.images.geometry import FILTERS, Box, Geometry
 
 SCALE = (0.08, 1.0)
 """Share of the picture's area. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, with RATIO."""

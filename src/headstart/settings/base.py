@@ -118,6 +118,21 @@ def cache_file(name: str, backbone: str | None) -> Path:
     return FEATURES_FOLDER / f"{name}{suffix}.h5"
 
 
+def each_backbone(config: Any) -> list[Any]:
+    """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
+
+    Raises:
+        SettingsError: several are named together with one cache or one run.
+    """
+    names = list(dict.fromkeys((config.backbone or "").split()))
+    if len(names) < 2:
+        return [config]
+    for field in ("cache", "run"):
+        if getattr(config, field, None):
+            raise SettingsError(f"--{field} is one file or folder, but {len(names)} backbones are named: leave it out.")
+    return [dataclasses.replace(config, backbone=name) for name in names]
+
+
 def dataset_name(data: str) -> str:
     """The name under which features and runs of a data set are kept: its folder's, or its file's without suffix.
 
