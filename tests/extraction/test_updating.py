@@ -106,7 +106,7 @@ def test_a_second_run_does_nothing_and_touches_nothing(settings):
     after = settings.cache.stat()
     assert second.pass_ is None
     assert second.taken_over == 24
-    assert "nothing to do" in updating.summary(second)
+    assert "nothing to do" in updating.summary([second])
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
     assert settings.cache.read_bytes() == bytes_before
     assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "photos"}
@@ -617,7 +617,7 @@ def test_the_summary_says_what_was_done(photos, settings):
     shutil.copy(photos / "train/cat/003.png", photos / "train/cat/copy.png")
     for number in range(3):
         picture(6000).save(photos / "train/dog" / f"new {number}.png")
-    summary = updating.summary(updating.bring_up_to_date(settings))
+    summary = updating.summary([updating.bring_up_to_date(settings)])
     assert "28 of 28 images, 2 classes" in summary
     assert "1 images through the backbone" in summary
     assert "24 images were there already, 3 got the features of an identical image" in summary
@@ -789,11 +789,11 @@ def test_copies_of_images_do_not_count_as_images_that_were_there(photos, setting
     """Neither in the first pass, nor where all that is new are copies, nor where a growth was stopped."""
     for number in range(5):
         shutil.copy(photos / "train/cat/000.png", photos / f"train/dog/first {number}.png")
-    first = updating.summary(updating.bring_up_to_date(settings))
+    first = updating.summary([updating.bring_up_to_date(settings)])
     assert "0 images were there already, 5 got the features of an identical image" in first
     shutil.copy(photos / "train/cat/001.png", photos / "train/dog/second.png")
     (photos / "train/cat/002.png").rename(photos / "train/cat/renamed.png")
-    second = updating.summary(updating.bring_up_to_date(settings))
+    second = updating.summary([updating.bring_up_to_date(settings)])
     assert second.endswith("29 images were there already, 1 got the features of an identical image")
     begin_growth(photos, settings, monkeypatch, images=12, batches=2)
     third = updating.bring_up_to_date(settings)
@@ -803,7 +803,7 @@ def test_copies_of_images_do_not_count_as_images_that_were_there(photos, setting
 def test_what_is_up_to_date_is_said_in_one_line(settings):
     """`make train-head` describes the cache below it."""
     updating.bring_up_to_date(settings)
-    said = updating.summary(updating.bring_up_to_date(settings))
+    said = updating.summary([updating.bring_up_to_date(settings)])
     assert said == f"{settings.cache} is up to date: nothing to do."
 
 

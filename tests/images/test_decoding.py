@@ -352,7 +352,8 @@ def test_extreme_shapes_give_their_middle(size, resize):
 
 MEMORY = """
 import resource, sys
-from headstart.images.decoding import Geometry, UnreadableImage, decode
+from headstart.images.decoding import UnreadableImage, decode
+from headstart.images.geometry import Geometry
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "linux" else 1024)
