@@ -2,6 +2,7 @@
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
+from headstart.cli import nothing_saved
 from headstart.settings import HeadConfig, each_backbone
 
 
@@ -14,4 +15,4 @@ def main(config: HeadConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, HeadConfig, "Nothing of this run was saved: the same command starts again.")
+    cli.run(main, HeadConfig, nothing_saved)

@@ -292,9 +292,8 @@ def _summary(report: Report) -> str:
     several = report.pass_.backbones > 1
     seconds = report.pass_.own_seconds if several else report.pass_.wall_seconds
     rate = report.pass_.forwarded / max(seconds, 1e-9)
+    net = report.cache.recipe.backbone if several else "the backbone"
     unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
-    return (
-        f"{describe(report.cache)}\n{report.pass_.forwarded:,} {unit} through {report.cache.recipe.backbone if several else 'the backbone'} in "
-        f"{seconds:.1f} s ({rate:.1f} a second); {before}, "
-        f"{report.pass_.copied + report.copied:,} got the features of an identical image"
-    )
+    copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
+    through = f"{report.pass_.forwarded:,} {unit} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
+    return f"{describe(report.cache)}\n{through}; {before}, {copied}"
