@@ -1,7 +1,7 @@
 # Headstart: one pass through a frozen ResNet50, then as many heads as you like. `make help` lists what there is.
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
-NAMES     = DATA CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
 VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # A variable or a target that does not exist ends make with the nearest one that does.
@@ -25,7 +25,7 @@ $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) 
 
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
-CACHED    = $(SOURCE) $(if $(CACHE),--cache="$$CACHE")
+CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
 ON_FEATURES = train-head sweep probe learning-curve
@@ -46,7 +46,7 @@ READ_FIRST = $(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed

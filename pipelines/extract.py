@@ -2,7 +2,7 @@
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, each_backbone
 
 
 def main(config: ExtractConfig) -> int:
@@ -14,17 +14,17 @@ def main(config: ExtractConfig) -> int:
         if not team.leads:  # one of several processes that torchrun started
             updating.help_filling(config, team)
             return 0
-        report = updating.bring_up_to_date(config, team)
-    print(updating.summary(report))
-    return report.unreadable().report(len(report.cache), config.max_unreadable)
+        reports = updating.bring_all_up_to_date(each_backbone(config), team)
+    print(updating.summary(reports))
+    return max(report.unreadable().report(len(report.cache), config.max_unreadable) for report in reports)
 
 
 def way_on(config: ExtractConfig) -> str:
     """What a pass that was stopped has left, and how to go on."""
     from headstart.cache.finding import cache_path
 
-    cache = cache_path(config)
-    if not any(map(_has_rows, (str(cache), f"{cache}.growing"))):
+    caches = [str(cache_path(each)) for each in each_backbone(config)]
+    if not any(map(_has_rows, [file for cache in caches for file in (cache, f"{cache}.growing")])):
         return "No image was finished: the same command starts again."
     command = "the same command without --overwrite" if config.overwrite else "the same command"
     return f"Finished images are kept: {command} goes on where it was."

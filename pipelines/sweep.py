@@ -2,15 +2,17 @@
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
-from headstart.settings import SweepConfig
+from headstart.cli import nothing_saved
+from headstart.settings import SweepConfig, each_backbone
 
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     from headstart.heads import programs  # torch loads here, after --help has answered
 
-    programs.sweep(config)
+    for each in each_backbone(config):
+        programs.sweep(each)
 
 
 if __name__ == "__main__":
-    cli.run(main, SweepConfig, "Nothing was saved: the same command starts again.")
+    cli.run(main, SweepConfig, nothing_saved)

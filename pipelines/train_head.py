@@ -2,15 +2,17 @@
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
-from headstart.settings import HeadConfig
+from headstart.cli import nothing_saved
+from headstart.settings import HeadConfig, each_backbone
 
 
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart.heads import run  # torch loads here, after --help has answered
 
-    run.train(config)
+    for each in each_backbone(config):
+        run.train(each)
 
 
 if __name__ == "__main__":
-    cli.run(main, HeadConfig, "Nothing was saved: the same command starts again.")
+    cli.run(main, HeadConfig, nothing_saved)

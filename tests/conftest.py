@@ -30,7 +30,7 @@ def one_net() -> Iterator[None]:
     from headstart.extraction import extractor
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "load_resnet50", shared_net)
+        patch.setattr(extractor, "load_frozen", shared_net)
         yield
 
 

@@ -137,7 +137,9 @@ def test_a_value_of_another_type_is_refused(changes):
 
 
 def test_a_setting_that_does_not_exist_is_answered_with_the_nearest_and_all_that_do():
-    with pytest.raises(SettingsError, match=r"no setting epoch\. Did you mean epochs\? There are device, data, cache"):
+    with pytest.raises(
+        SettingsError, match=r"no setting epoch\. Did you mean epochs\? There are device, data, backbone, cache"
+    ):
         train_head("photos", epoch=3)
     with pytest.raises(SettingsError, match="There is no setting config"):
         extract("photos", config="digits")

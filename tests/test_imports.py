@@ -16,7 +16,7 @@ ALLOWED = {
     "errors": "",
     "support": "errors",
     "settings": "errors",
-    "models": "errors support",
+    "models": "errors support settings",
     "datasets": "errors support settings",
     "cli": "errors support settings",
     "make_words": "cli settings",

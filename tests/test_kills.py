@@ -79,7 +79,7 @@ class Laboratory:
 
         from headstart.extraction import extractor as extraction
         from headstart.extraction import one_pass, updating
-        from headstart.models import resnet50
+        from headstart.models import loading
         from headstart.settings import ExtractConfig
 
         torch.set_num_threads(1)
@@ -98,9 +98,9 @@ class Laboratory:
             device="cpu",
             workers=1,
         )
-        net, scale = resnet50.load_resnet50("random")
-        forward = resnet50.fast_form(resnet50.frozen(net), scale, "fp32", False, torch.device("cpu"))
-        extraction.load_resnet50 = lambda *_: (net, scale)
+        loaded, weights = loading.load_frozen("resnet50", "random")
+        forward = extraction.fast_form(loaded.folded, loaded.made.scale, "fp32", False, torch.device("cpu"))
+        extraction.load_frozen = lambda *_: (loaded, weights)
         extraction.fast_form = lambda *_: forward
         one_pass.COMMIT_SECONDS = 0.02
         self._log_computed_rows(one_pass, extraction)

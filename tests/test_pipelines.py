@@ -796,7 +796,7 @@ def test_without_a_network_the_three_ways_on_are_named(wrong, tmp_path, monkeypa
     assert result.code == 2
     assert time.perf_counter() - start < 5
     message = result.err.splitlines()[-1]
-    assert "IMAGENET1K_V1 could not be downloaded" in message
+    assert "IMAGENET1K_V1 of resnet50 could not be downloaded" in message
     assert "Name or service not known" in message
     assert all(way in message for way in ("Connect to a network", "--weights file.pth", "--weights random"))
     assert not list((wrong / "data/features").glob("*.h5*"))
@@ -840,7 +840,7 @@ def test_ctrl_c_says_what_is_kept_of_a_pass(copied, monkeypatch, begun, flags, w
 
     if not begun:
         shutil.rmtree(copied / "data/features")
-    monkeypatch.setattr(updating, "bring_up_to_date", interrupted)
+    monkeypatch.setattr(updating, "bring_all_up_to_date", interrupted)
     result = run("extract", "--data", "photos", *EXTRACT, *flags, cwd=copied)
     assert (result.code, result.err) == (130, f"\nStopped. {words}\n")
 

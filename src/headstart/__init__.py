@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "Backbone": "models.backbone",
     "Classifier": "prediction.classifier",
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",

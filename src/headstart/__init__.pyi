@@ -13,6 +13,7 @@ from headstart.models.backbone import Backbone as Backbone
 from headstart.prediction.classifier import Classifier as Classifier
 
 __all__ = [
+    "Backbone",
     "Classifier",
     "FeatureCache",
     "HeadClassifier",
@@ -32,6 +33,7 @@ def compare(
     data: str | Path | None = None,
     *,
     runs: str | Path | None = None,
+    backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
 ) -> list[dict[str, Any]]: ...
 def export(
@@ -55,6 +57,8 @@ def extract(
     max_missing: float = 0.0,
     workers: int = 0,
     cache: FeatureCache | str | Path | None = None,
+    backbone: str | None = None,
+    pool: Literal["head", "avg", "cls", "cls+avg"] | None = None,
     weights: str | None = None,
     image_px: int | None = None,
     resize: Literal["crop", "squash"] | None = None,
@@ -109,6 +113,7 @@ def learning_curve(
     data: FeatureCache | str | Path | None = None,
     *,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,
@@ -154,6 +159,7 @@ def probe(
     data: FeatureCache | str | Path | None = None,
     *,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     methods: Sequence[Literal["logistic", "ridge", "knn"]] | Literal["logistic", "ridge", "knn"] = ("logistic", "ridge", "knn"),
@@ -163,6 +169,7 @@ def sweep(
     data: FeatureCache | str | Path | None = None,
     *,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,
@@ -188,6 +195,7 @@ def train_head(
     data: FeatureCache | str | Path | None = None,
     *,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,

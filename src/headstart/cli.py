@@ -49,6 +49,13 @@ PROGRAMS: dict[str, type] = {
 """The tables of a TOML file, each with the settings of its program."""
 
 
+def nothing_saved(config: Any) -> str:
+    """What a training that was stopped has left."""
+    if len((config.backbone or "").split()) > 1:
+        return "Runs that were finished are kept: the same command goes on with the next backbone."
+    return "Nothing was saved: the same command starts again."
+
+
 def run(
     main: Callable[[Config], int | None],
     config_type: type[Config],

@@ -27,7 +27,11 @@ class DataError(HeadstartError):
 
 
 class WeightsError(HeadstartError):
-    """Weights that are missing, or not a ResNet50's."""
+    """Weights that are missing, or not those of the backbone."""
+
+
+class BackboneError(HeadstartError):
+    """A backbone that there is not, or whose features cannot be used."""
 
 
 class CacheError(HeadstartError):
@@ -68,5 +72,6 @@ class DataWarning(UserWarning):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean epochs?`, to end a message about an unknown word; empty if no known word is near."""
-    nearest = get_close_matches(word.lower(), known, n=1)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
+    names = {name.lower(): name for name in known}
+    nearest = get_close_matches(word.lower(), names, n=1)
+    return f" Did you mean {names[nearest[0]]}?" if nearest else ""

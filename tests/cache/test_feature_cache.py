@@ -15,12 +15,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers.caches import RECIPE, fill, make, manifest, random_features, some_digests
+from helpers.caches import FEATURES, RECIPE, fill, make, manifest, random_features, some_digests
 
 from headstart.cache import creation, writing
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.recipe import Recipe
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
@@ -306,7 +306,7 @@ def _write_other_hdf5(path: Path) -> None:
 
 def _write_newer(path: Path) -> None:
     with h5py.File(make(path), "r+") as file:
-        file.attrs["format_version"] = 3
+        file.attrs["format_version"] = 4
 
 
 def _write_without_status(path: Path) -> None:
@@ -322,7 +322,7 @@ def _write_without_status(path: Path) -> None:
         (Path.touch, "cannot be read as a feature cache"),
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
-        (_write_newer, "format version 3; this headstart reads up to 2. Install a newer headstart"),
+        (_write_newer, "format version 4; this headstart reads up to 3. Install a newer headstart"),
         (_write_without_status, "cannot be read as a feature cache"),
     ],
     ids=["missing", "a folder", "empty", "text", "other HDF5", "newer", "no status"],

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.caches import fill, make, manifest, some_digests
+from helpers.caches import FEATURES, fill, make, manifest, some_digests
 
 from headstart.cache import inspection
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
 from headstart.cache.nearest import suspects
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged

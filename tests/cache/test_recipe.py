@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headstart.cache import recipe
 from headstart.cache.recipe import Recipe, from_config
 from headstart.errors import WeightsError
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.models.weights import PUBLISHED, describe_weights
 from headstart.settings import ExtractConfig
 
@@ -38,6 +38,14 @@ OTHERS = {
     "precision": "fp32",
     "compiled": False,
     "storage": "float32",
+    "state_digest": "0" * 32,
+    "source_digest": "1" * 32,
+    "package": "torchvision 0.26",
+    "pool": "avg",
+    "features": 512,
+    "interpolation": "bicubic",
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.2, 0.2, 0.2),
 }
 RECIPES = st.builds(
     replace,
@@ -50,7 +58,7 @@ RECIPES = st.builds(
 
 
 def in_words(value):
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return {"True": "yes", "False": "no", "None": "auto"}.get(str(value), str(value))
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
@@ -63,7 +71,13 @@ def test_each_field_changed_alone_is_noticed_in_words_that_name_both_values(fiel
 
 
 def test_all_changes_are_told_at_once():
-    assert len(replace(MADE, **OTHERS).differences(MADE)) == len(fields(Recipe))
+    others = {**OTHERS, "backbone": MADE.backbone}
+    assert len(replace(MADE, **others).differences(MADE)) == len(fields(Recipe)) - 1
+
+
+def test_another_backbone_is_told_alone_since_the_rest_follows_from_it():
+    [difference] = replace(MADE, **OTHERS).differences(MADE)
+    assert difference == "backbone: the cache has resnet50, this run asks for resnet18"
 
 
 def test_the_same_recipe_differs_in_nothing():

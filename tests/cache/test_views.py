@@ -26,7 +26,8 @@ from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_pass, updating, verification
 from headstart.heads.run import views_identity
 from headstart.images import loading
-from headstart.images.decoding import Geometry, UnreadableImage
+from headstart.images.decoding import UnreadableImage
+from headstart.images.geometry import Geometry
 from headstart.settings import ExtractConfig, InspectConfig
 
 EXTRACT = Path(__file__).parents[2] / "pipelines" / "extract.py"

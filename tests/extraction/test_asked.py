@@ -88,8 +88,8 @@ def test_overwrite_starts_with_the_defaults():
 
 def test_a_file_of_weights_is_found_again_where_it_was_and_needed_only_for_new_images(tmp_path, extracted, capsys):
     """The cache knows where it lay and its digest."""
-    net, _ = shared_net("random", 5)
-    torch.save(net.state_dict(), tmp_path / "mine.pth")
+    loaded, _ = shared_net("resnet50", "random", 5)
+    torch.save(loaded.net.state_dict(), tmp_path / "mine.pth")
     file = asking(data="photos", cache=Path("mine.h5"), image_px=32)
     updating.bring_up_to_date(replace(file, weights=str(tmp_path / "mine.pth")))
     picture(78).save("photos/cat/new.png")

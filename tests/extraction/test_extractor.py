@@ -30,7 +30,8 @@ from headstart.extraction import extractor as extraction
 from headstart.extraction import one_pass
 from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.images import decoding, loading
-from headstart.models.resnet50 import IMAGENET, load_resnet50
+from headstart.models.backbone import IMAGENET
+from headstart.models.resnet50 import load_resnet50
 from headstart.settings import ExtractConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
@@ -119,10 +120,10 @@ def test_features_from_files_are_those_of_torchvisions_own_preset(tmp_path):
 def test_the_backbone_is_bit_for_bit_the_same_after_a_pass(make_photos, tmp_path):
     settings = config(make_photos({"cat": 3, "dog": 3}))
     extractor = Extractor(settings)
-    before = {name: tensor.clone() for name, tensor in extractor.net.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in extractor.loaded.net.state_dict().items()}
     extractor.fill(begin(tmp_path / "pets.h5", settings))
     assert sum("running" in name for name in before) == 2 * 53
-    assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.net.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.loaded.net.state_dict().items())
 
 
 def test_the_number_of_workers_changes_no_bit_and_the_batch_size_only_rounding(make_photos, tmp_path):

@@ -28,7 +28,8 @@ from headstart.finetuning.batches import Images, geometry_of, predict
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.net import initial_net as initial_net_of
 from headstart.finetuning.training import Tuned
-from headstart.models.resnet50 import IMAGENET, ZERO_TO_ONE, load_resnet50, save_resnet50
+from headstart.models.backbone import IMAGENET, ZERO_TO_ONE
+from headstart.models.resnet50 import load_resnet50, save_resnet50
 from headstart.settings import ExtractConfig, FinetuneConfig
 
 CPU = torch.device("cpu")

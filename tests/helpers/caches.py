@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
 from headstart.cache.recipe import from_config
 from headstart.cache.views import Augmentation
 from headstart.cache.writing import CacheWriter
@@ -19,6 +18,7 @@ from headstart.settings import ExtractConfig
 from helpers.features import TRAIN
 
 RECIPE = recipe.from_config(ExtractConfig(weights="random", image_px=32, precision="fp32", compile="off"))
+FEATURES = RECIPE.features
 
 
 def make_cache(

@@ -8,14 +8,14 @@ from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets import labelled
 from headstart.extraction import extractor, one_pass
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.loading import load_frozen
 from headstart.settings import ExtractConfig
 
 
 @functools.cache
-def shared_net(weights: str, seed: int):
+def shared_net(*asked):
     """A net is built once for all tests: nothing changes it, as the tests of the backbone prove."""
-    return load_resnet50(weights, seed)
+    return load_frozen(*asked)
 
 
 class Watch:

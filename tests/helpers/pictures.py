@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headstart.images.decoding import Transform, decode
+from headstart.images.decoding import decode
+from headstart.images.geometry import Transform
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:

@@ -20,7 +20,8 @@ from PIL import Image, PngImagePlugin, features
 
 from headstart.errors import DataWarning
 from headstart.images import decoding
-from headstart.images.decoding import REASONS, Geometry, UnreadableImage
+from headstart.images.decoding import REASONS, UnreadableImage
+from headstart.images.geometry import Geometry
 
 # As in every program (see cli.py): Pillow may complain of metadata, which is no reason to refuse the pixels.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
@@ -351,7 +352,8 @@ def test_extreme_shapes_give_their_middle(size, resize):
 
 MEMORY = """
 import resource, sys
-from headstart.images.decoding import Geometry, UnreadableImage, decode
+from headstart.images.decoding import UnreadableImage, decode
+from headstart.images.geometry import Geometry
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "linux" else 1024)

@@ -7,8 +7,9 @@ import pytest
 from helpers.pictures import picture
 from PIL import Image
 
-from headstart.images.decoding import Geometry, UnreadableImage, decode, small
+from headstart.images.decoding import UnreadableImage, decode, small
 from headstart.images.endings import with_end_mark
+from headstart.images.geometry import Geometry
 
 GEOMETRY = Geometry(32, "crop", 37, False)
 

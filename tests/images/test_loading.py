@@ -13,7 +13,8 @@ from helpers.pictures import decoded, picture
 
 from headstart.datasets import labelled
 from headstart.images import loading
-from headstart.images.decoding import Geometry, UnreadableImage
+from headstart.images.decoding import UnreadableImage
+from headstart.images.geometry import Geometry
 from headstart.images.loading import Loaded, batches, readable, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")

@@ -9,20 +9,15 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet50
+from torchvision.models import ResNet50_Weights, resnet50
 
 from headstart.errors import WeightsError
 from headstart.models import resnet50 as backbone
+from headstart.models.backbone import IMAGENET, ZERO_TO_ONE, Backbone, PixelScale
+from headstart.models.fast import fast_form
+from headstart.models.frozen import features_of
 from headstart.models.mlp import trainable_parameters
-from headstart.models.resnet50 import (
-    IMAGENET,
-    ZERO_TO_ONE,
-    PixelScale,
-    fast_form,
-    fold_batchnorm,
-    frozen,
-    load_resnet50,
-)
+from headstart.models.resnet50 import frozen, load_resnet50
 
 CPU = torch.device("cpu")
 
@@ -56,6 +51,11 @@ def net(state):
 
 
 @pytest.fixture(scope="module")
+def folded(net):
+    return features_of(Backbone(net), "resnet50", 64).folded
+
+
+@pytest.fixture(scope="module")
 def pixels():
     return torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -72,18 +72,18 @@ def torchvisions(state, pixels, scale=IMAGENET):
 
 
 @pytest.mark.parametrize("scale", [IMAGENET, ZERO_TO_ONE])
-def test_features_equal_torchvisions_own(state, net, pixels, scale):
+def test_features_equal_torchvisions_own(state, folded, pixels, scale):
     reference = torchvisions(state, pixels, scale)
-    features = fast_form(net, scale, "fp32", False, CPU)(pixels)
+    features = fast_form(folded, scale, "fp32", False, CPU)(pixels)
     assert features.shape == (6, 2048)
     assert features.dtype == torch.float32
     assert (features - reference).abs().max() <= 1e-5 * reference.abs().max()
 
 
-def test_the_net_is_bit_for_bit_the_same_after_a_pass(state, net, pixels):
+def test_the_net_is_bit_for_bit_the_same_after_a_pass(state, net, folded, pixels):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     assert any(name.endswith("running_mean") for name in before)
-    forward = fast_form(net, IMAGENET, "fp32", False, CPU)
+    forward = fast_form(folded, IMAGENET, "fp32", False, CPU)
     forward(pixels)
     forward(pixels)
     after = net.state_dict()
@@ -101,8 +101,7 @@ def test_a_frozen_net_does_not_drift_even_when_it_is_called_directly(net, pixels
     assert trainable_parameters(net) == 0
 
 
-def test_folding_leaves_the_net_itself_untouched(net):
-    folded = fold_batchnorm(net)
+def test_folding_leaves_the_net_itself_untouched(net, folded):
     assert isinstance(net.bn1, nn.BatchNorm2d)
     assert net.conv1.bias is None
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -112,8 +111,8 @@ def test_folding_leaves_the_net_itself_untouched(net):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_rows_bits_depend_neither_on_its_place_nor_on_its_neighbours(net, pixels, precision):
-    forward = fast_form(net, IMAGENET, precision, False, CPU)
+def test_a_rows_bits_depend_neither_on_its_place_nor_on_its_neighbours(folded, pixels, precision):
+    forward = fast_form(folded, IMAGENET, precision, False, CPU)
     together = forward(pixels)
     order = torch.tensor([4, 2, 0, 5, 1, 3])
     assert torch.equal(forward(pixels[order]), together[order])
@@ -122,8 +121,8 @@ def test_a_rows_bits_depend_neither_on_its_place_nor_on_its_neighbours(net, pixe
     assert torch.equal(forward(alone)[3], together[1])
 
 
-def test_reduced_precision_is_near_fp32_but_not_the_same(net, pixels):
-    fp32, bf16 = (fast_form(net, IMAGENET, precision, False, CPU)(pixels) for precision in ("fp32", "bf16"))
+def test_reduced_precision_is_near_fp32_but_not_the_same(folded, pixels):
+    fp32, bf16 = (fast_form(folded, IMAGENET, precision, False, CPU)(pixels) for precision in ("fp32", "bf16"))
     difference = (bf16 - fp32).abs().max() / fp32.abs().max()
     assert 0 < difference < 0.1
 
@@ -278,7 +277,9 @@ def test_downloaded_weights_are_the_nets(tmp_path, monkeypatch, state):
     folder.mkdir(parents=True)
     torch.save(state, folder / "resnet50-0676ba61.pth")
     content = (folder / "resnet50-0676ba61.pth").read_bytes()
-    monkeypatch.setitem(backbone.PUBLISHED, "IMAGENET1K_V1", hashlib.sha256(content).hexdigest()[:8])
+    (folder / "resnet50-0676ba61.pth").rename(folder / f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth")
+    published = ResNet50_Weights.IMAGENET1K_V1.value
+    monkeypatch.setattr(published, "url", f"https://127.0.0.1/resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth")
     net, scale = load_resnet50("IMAGENET1K_V1")
     assert scale == IMAGENET
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())

@@ -8,7 +8,8 @@ import torch
 from torchvision import models
 
 from headstart.errors import WeightsError
-from headstart.models.resnet50 import ZERO_TO_ONE, load_resnet50, save_resnet50
+from headstart.models.backbone import ZERO_TO_ONE
+from headstart.models.resnet50 import load_resnet50, save_resnet50
 from headstart.models.weight_file import find_resnet50
 
 
@@ -90,7 +91,7 @@ def test_the_pixel_scale_survives_a_checkpoint_around_it(tmp_path, state):
 def test_of_two_nets_none_is_guessed_and_the_advice_works(tmp_path, body):
     other = {name: tensor + 1 for name, tensor in body.items()}
     message = refused(tmp_path / "net.pth", {"teacher": behind("m.", body), "student": behind("m.", other)})
-    assert "holds 2 ResNet50s (under `teacher`, prefix `m.`; under `student`, prefix `m.`)" in message
+    assert "holds a ResNet50 2 times (under `teacher`, prefix `m.`; under `student`, prefix `m.`)" in message
     exec(message.split("for example: ")[1], {"torch": torch})
     assert find_resnet50(tmp_path / "net-alone.pth").place == "under the prefix `m.`"
 

@@ -12,7 +12,7 @@ from torch import nn
 from headstart.cache.recipe import from_config
 from headstart.cache.views import Augmentation
 from headstart.errors import DataError, SettingsError
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.images.loading import content_digest
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import Parts

@@ -17,7 +17,9 @@ from torch import nn
 from headstart.cache.recipe import from_config
 from headstart.errors import ExportFailed, SettingsError
 from headstart.heads.run import train
-from headstart.models.resnet50 import IMAGENET, fast_module, frozen, load_resnet50
+from headstart.models.backbone import IMAGENET
+from headstart.models.fast import fast_module
+from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.prediction import exporting
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain_classifier

@@ -23,6 +23,7 @@ INTERVALS = {"accuracy_ci95", "balanced_accuracy_ci95", "macro_f1_ci95", "log_lo
 PLACES = {
     "config": "digits.toml",
     "data": "elsewhere",
+    "backbone": "resnet18",
     "cache": Path("other.h5"),
     "run": Path("here"),
     "device": "cpu",

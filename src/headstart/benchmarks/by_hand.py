@@ -10,11 +10,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.models import ResNet50_Weights
 
-from headstart.cache.layout import FEATURES
 from headstart.datasets.manifest import Manifest
 from headstart.images.loading import default_workers
 from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.support.devices import pick_device
+
+FEATURES = 2048
+"""D of ResNet50, which people write this with."""
 
 
 def seed_head(classes: int) -> nn.Sequential:

@@ -17,7 +17,7 @@ from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction.extractor import Extractor
 from headstart.finetuning.training import finetune
 from headstart.images.loading import stream
-from headstart.models.resnet50 import fast_module
+from headstart.models.fast import fast_module
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import Parts
 from headstart.prediction.predict import predict_images
@@ -61,7 +61,9 @@ class Extraction:
     def classifier(self) -> Classifier:
         """The same backbone with a head, warmed up."""
         extractor, compiled = self.extractor, bool(self.recipe.compiled)
-        backbone = fast_module(extractor.net, extractor.scale, self.recipe.precision, compiled, extractor.device)
+        backbone = fast_module(
+            extractor.loaded.folded, extractor.scale, self.recipe.precision, compiled, extractor.device
+        )
         classes = tuple(map(str, range(CLASSES)))
         head = seed_head(CLASSES).to(extractor.device)
         classifier = Classifier(Parts(backbone, head, classes, self.recipe, unit_length=False, one_shape=compiled))

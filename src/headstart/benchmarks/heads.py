@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.benchmarks.by_hand import epoch_rate, seed_head
-from headstart.cache.layout import FEATURES
+from headstart.benchmarks.by_hand import FEATURES, epoch_rate, seed_head
 from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import evaluate
 from headstart.heads.sweep import stacks, sweep

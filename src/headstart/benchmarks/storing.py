@@ -12,7 +12,6 @@ import numpy as np
 from headstart.benchmarks.rounds import Contestant
 from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
 from headstart.cache.recipe import Recipe
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
@@ -32,7 +31,7 @@ class Storage:
     def __post_init__(self) -> None:
         generator = np.random.default_rng(0)
         self.manifest = _imaginary(self.rows)
-        self.features = generator.random((self.rows, FEATURES), np.float32).astype(self.recipe.storage)
+        self.features = generator.random((self.rows, self.recipe.features), np.float32).astype(self.recipe.storage)
         self.path, self.raw = self.folder / "storage.h5", self.folder / "storage.raw"
         self.write()
         self.tofile()

@@ -13,13 +13,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import COLUMNS, DESCRIPTION, FEATURES, FORMAT, FORMAT_VERSION, GROWN_FROM, adjacent
+from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, FORMAT_VERSION, GROWN_FROM, adjacent
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
+from headstart.models.weights import RESNET50
 from headstart.support.files import FULL_DISK, in_words, reserve, whole_file
 
 PAGE_BYTES = 4096
@@ -74,7 +75,8 @@ def create(
     view_count, view_rows = (views.count, views.rows) if views else (0, 0)
     groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + view_count)}
     feature_rows = len(manifest) + view_count * view_rows
-    needed = feature_rows * FEATURES * np.dtype(recipe.storage).itemsize + _size_beside(columns, groups, attributes)
+    needed = feature_rows * recipe.features * np.dtype(recipe.storage).itemsize
+    needed += _size_beside(columns, groups, attributes)
     advice = f"It needs {needed / 1e9:.3f} GB; name another with CACHE=…"
     with in_words(CacheError, f"{path} cannot be created", advice, FULL_DISK):
         with path.open("ab") as file:
@@ -128,7 +130,7 @@ def _attributes(
     }
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION if views else 1,
+        "format_version": FORMAT_VERSION if recipe.backbone != RESNET50 else 2 if views else 1,
         **(about_views or {}),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
@@ -177,7 +179,7 @@ def _make_features(group: h5py.Group, count: int, recipe: Recipe) -> int:
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     type_ = h5py.h5t.py_create(np.dtype(recipe.storage))
-    shape = h5py.h5s.create_simple((count, FEATURES))
+    shape = h5py.h5s.create_simple((count, recipe.features))
     return int(h5py.h5d.create(group.id, b"features", type_, shape, dcpl=early).get_offset())
 
 

@@ -26,7 +26,8 @@ from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheDamaged, CacheError
-from headstart.images.decoding import REASONS, Transform
+from headstart.images.decoding import REASONS
+from headstart.images.geometry import Transform
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 
@@ -132,9 +133,13 @@ class FeatureCache(View):
 
     def settings(self) -> dict[str, Any]:
         """The settings of extract that made it; of weights in a file where it lay, or only the name."""
-        names = ("weights", "image_px", "resize", "reduced_decode", "storage")
-        settings = {name: getattr(self.recipe, name) for name in names}
-        settings["weights"] = self.weights_file or self.recipe.weights
+        names = ("image_px", "resize", "reduced_decode", "storage")
+        settings = {
+            "backbone": self.recipe.backbone,
+            "pool": self.recipe.pool,
+            "weights": self.weights_file or self.recipe.weights_setting,
+            **{name: getattr(self.recipe, name) for name in names},
+        }
         if self.augmentation:
             settings["view_kind"] = self.augmentation.kind
             settings["view_splits"] = "all" if self._has_views_of_all() else "train"

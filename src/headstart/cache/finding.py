@@ -8,13 +8,13 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.naming import is_there, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
-from headstart.settings.base import is_missing
+from headstart.settings.base import cache_file, is_missing
 from headstart.settings.command import command
 
 
 def cache_path(config: Any) -> Path:
     """The cache to write or read; a SettingsError if neither it nor a data set is named."""
-    return Path(config.cache or FEATURES_FOLDER / f"{name_of(data_of(config))}.h5")
+    return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
 
 
 def open_cache(config: Any) -> FeatureCache:
@@ -53,5 +53,6 @@ def _beside(path: Path, data: str) -> str:
 def _ways_on(path: Path | None, config: Any) -> str:
     data = None if is_missing(config.data) else config.data
     if data or config.config:  # make writes the data set of a settings file first
-        return f"Make it with: {command('extract', data, path if data else config.cache, settings_file=config.config)}"
+        where = {"settings_file": config.config, "backbone": config.backbone}
+        return f"Make it with: {command('extract', data, path if data else config.cache, **where)}"
     return f"{config.data} does not exist either: name the data set as it is, or a cache alone, without the data set."

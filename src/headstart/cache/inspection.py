@@ -1,6 +1,6 @@
 """What a feature cache holds and how healthy it is. Reads in blocks: memory does not grow with the cache.
 
-N images, D = 2048 features, C classes.
+N images, D features, C classes.
 """
 
 from collections import Counter
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, FEATURES, PENDING, UNREADABLE
+from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
-from headstart.models.weights import describe_weights
+from headstart.models.weights import RESNET50, describe_weights
 
 EXAMPLES = 5
 
@@ -24,12 +24,18 @@ def describe(cache: FeatureCache) -> str:
     done, pending, _ = _count_states(cache)
     lines = [
         f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
-        f"{cache.path.stat().st_size / 1e6:,.1f} MB, {cache.recipe.image_px} px, {cache.recipe.precision}",
+        f"{cache.path.stat().st_size / 1e6:,.1f} MB, {_net(cache)}{cache.recipe.image_px} px, {cache.recipe.precision}",
         describe_weights(cache.recipe.weights),
     ]
     if pending:
         lines.append(f"{pending:,} images are not extracted yet. Go on with: {cache.extract_command()}")
     return "\n".join([*lines, *_views(cache)])
+
+
+def _net(cache: FeatureCache) -> str:
+    """The backbone and its D, where it is not resnet50."""
+    net = cache.recipe.backbone
+    return "" if net == RESNET50 else f"{cache.feature_count:,} features of {net}, "
 
 
 def _views(cache: FeatureCache) -> list[str]:
@@ -105,7 +111,7 @@ def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
 
 def describe_health(cache: FeatureCache) -> list[str]:
     """Counts what can be wrong with the features of all done rows, in one pass; as lines."""
-    lowest, highest, not_finite = np.full(FEATURES, np.inf), np.full(FEATURES, -np.inf), 0
+    lowest, highest, not_finite = np.full(cache.feature_count, np.inf), np.full(cache.feature_count, -np.inf), 0
     norms: list[NDArray[np.float32]] = []
     for rows, block in cache.blocks():
         values = block[cache.status[rows] == DONE].astype(np.float32)
@@ -120,7 +126,7 @@ def describe_health(cache: FeatureCache) -> list[str]:
     constant = np.count_nonzero(values_of_constant)
     return [
         f"features: {not_finite} values not finite, "
-        f"{len(values_of_constant) - constant} of {FEATURES} dead (always 0), {constant} constant",
+        f"{len(values_of_constant) - constant} of {cache.feature_count} dead (always 0), {constant} constant",
         f"  length of a row: {lengths.min():.4g} to {lengths.max():.4g}, mean {lengths.mean():.4g}",
     ]
 

@@ -17,15 +17,13 @@ from headstart.settings.command import command
 
 FORMAT = "headstart features"
 
-FORMAT_VERSION = 2
-"""1 where there are no augmented views."""
-
-FEATURES = 2048
+FORMAT_VERSION = 3
+"""2 for features of resnet50 with augmented views, 1 without: older versions read those, too."""
 
 PENDING, DONE, UNREADABLE = range(3)
 
 ROW_COLUMNS = {
-    "features": "ResNet50's 2048 pooled features of each image; a row means something only where status is 1",
+    "features": "the backbone's features of each image, see recipe; a row means something only where status is 1",
     "status": "0 pending, 1 done, 2 unreadable",
     "digests": "BLAKE2b, 16 bytes, of the bytes of each image that is done",
     "checksums": "CRC-32 of each row of features, as stored",

@@ -1,6 +1,6 @@
 """Nearest neighbours by centred cosine: test images that resemble a training image, and labels that may be wrong.
 
-n test rows, M training rows, D = 2048 features.
+n test rows, M training rows, D features.
 """
 
 from collections.abc import Iterator

@@ -1,17 +1,31 @@
 """The recipe: everything beside an image's bytes that decides its features."""
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from headstart.errors import WeightsError
-from headstart.images.decoding import Geometry
-from headstart.models.weights import known_weights, shorter_px, weights_digest
+from headstart.images.geometry import Geometry
+from headstart.models.weights import (
+    OWN,
+    RESNET50,
+    TIMM,
+    is_file_or_random,
+    known_weights,
+    shorter_px,
+    source_digest,
+    weights_digest,
+)
 from headstart.settings import ExtractConfig
+from headstart.settings.ranges import Interpolation, Pool
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+PIXELS = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
 
 
 @dataclass(frozen=True)
@@ -23,13 +37,19 @@ class Parameters:
         return blake2b(self.to_json().encode(), digest_size=16).hexdigest()
 
     def to_json(self) -> str:
-        """Every field, in alphabetical order."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """The fields in alphabetical order; those that a later version added only where they are not the default."""
+        usual = {field.name: field.default for field in fields(self) if field.metadata == ADDED}
+        said = {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
+        return json.dumps(said, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """What `to_json` wrote; TypeError if a field is missing or unknown."""
-        values: dict[str, Any] = json.loads(text)
+        return cls.from_values(json.loads(text))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The same from the fields by name, as JSON has them."""
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def differences_from(self, stored: Self, owner: str) -> list[str]:
@@ -46,19 +66,38 @@ def _words(value: object) -> str:
     return {"None": "auto", "True": "yes", "False": "no"}.get(str(value), str(value))
 
 
+ADDED = {"added": "format version 3"}
+"""Marks a field that is not in the JSON while it has its default, so that digests of older caches stay as they are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Parameters):
-    """With one recipe, the same bytes give the same features."""
+    """With one recipe, the same bytes give the same features. For resnet50 the added fields have their defaults."""
 
-    backbone: str = "resnet50"
-    weights: str  # IMAGENET1K_V1, IMAGENET1K_V2, random, or the name of a file
+    backbone: str = RESNET50
+    """resnet50, another net of torchvision, timm:NAME, or package.module:function."""
+    weights: str
+    """A name of torchvision's or timm's, random, the name of a file, or "its own": what one's own function loads."""
     weights_digest: str
-    """Of the file; for torchvision's weights their published hash, for random ones the seed."""
+    """Of the file; for ResNet50's published weights their hash, for random ones the seed; empty for others."""
+    state_digest: str = field(default="", metadata=ADDED)
+    """Of the loaded weights and buffers without the classifier."""
+    source_digest: str = field(default="", metadata=ADDED)
+    """Of the text of one's own function."""
+    package: str = field(default="", metadata=ADDED)
+    """The package that the net is from, and its version; of one's own function the module and its version."""
+    pool: Pool = field(default="head", metadata=ADDED)
+    features: int = field(default=2048, metadata=ADDED)
+    """D."""
+    interpolation: Interpolation = field(default="bilinear", metadata=ADDED)
+    mean: tuple[float, float, float] | None = field(default=None, metadata=ADDED)
+    """Of the net's pixels in [0, 1], for each of R, G, B; None: as ResNet50's weights say."""
+    std: tuple[float, float, float] | None = field(default=None, metadata=ADDED)
     image_px: int
     resize: Literal["crop", "squash"]
     shorter_px: int
     reduced_decode: bool
-    pixels: str = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
+    pixels: str = PIXELS
     """How bytes become pixels; changes when images/decoding.py does."""
     precision: Precision  # arithmetic of the pass; auto only until the first pass decides
     compiled: bool | None  # by torch.compile; None only until the first pass decides
@@ -67,7 +106,7 @@ class Recipe(Parameters):
     @property
     def geometry(self) -> Geometry:
         """How an image becomes a square."""
-        return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode)
+        return Geometry(self.image_px, self.resize, self.shorter_px, self.reduced_decode, self.interpolation)
 
     def adopting(self, stored: "Recipe") -> "Recipe":
         """This recipe, with what it leaves open (`auto`) taken from the recipe of a cache.
@@ -86,11 +125,28 @@ class Recipe(Parameters):
 
     def differences(self, stored: "Recipe") -> list[str]:
         """Each field in which a cache's recipe differs from this one, in words; `auto` differs from nothing."""
-        return self.adopting(stored).differences_from(stored, "the cache has")
+        differences = self.adopting(stored).differences_from(stored, "the cache has")
+        return differences if self.backbone == stored.backbone else differences[:1]  # the rest follows from it
+
+    @property
+    def weights_setting(self) -> str | None:
+        """The value of `--weights`, of a file only its name; None where the name of the backbone says it."""
+        by_name = self.backbone.startswith(TIMM) or ":" in self.backbone
+        return None if by_name and self.weights_digest == "" else self.weights
+
+    def refuse_other_net(self, facts: Mapping[str, Any]) -> None:
+        """Raises WeightsError if a net that was loaded is not the one of this recipe; see `models.loading.facts`."""
+        for name, now in facts.items():
+            is_compared = name != "package" or self.weights == OWN  # another version of torchvision may be the same net
+            if is_compared and (made := getattr(self, name)) != now:
+                raise WeightsError(
+                    f"The backbone {self.backbone} is not the one that made the features: its {name} is {now}, theirs "
+                    f"{made}. Use the version of {self.package or 'its package'} and the weights of that time."
+                )
 
 
 def from_config(config: ExtractConfig, with_weights_of: Recipe | None = None) -> Recipe:
-    """The recipe that a run of extract asks for, `auto` still open; `with_weights_of` names weights to go on with."""
+    """The recipe that a run of extract with resnet50 asks for, `auto` still open; `with_weights_of` names weights."""
     full = config.completed()
     if with_weights_of:
         weights, digest = with_weights_of.weights, with_weights_of.weights_digest
@@ -100,21 +156,59 @@ def from_config(config: ExtractConfig, with_weights_of: Recipe | None = None) ->
     return Recipe(
         weights=weights,
         weights_digest=digest,
-        image_px=full.image_px,
-        resize=full.resize,
-        reduced_decode=full.reduced_decode,
         shorter_px=shorter_px(full.image_px, weights),
-        precision=config.precision,
-        compiled={"auto": None, "on": True, "off": False}[config.compile],
-        storage=full.storage,
+        **_settings(full),
     )
 
 
-def weights_of(recipe: Recipe, given: str | None, kept: str = "") -> tuple[str, int]:
+def from_stored(config: Any, stored: Recipe) -> Recipe:
+    """What a run asks for that goes on with a cache of another backbone than resnet50, without loading the net.
+
+    `config` is completed with the settings of the cache.
+    """
+    asked = replace(stored, **_settings(config), source_digest=source_digest(config.backbone))
+    if config.image_px != stored.image_px:
+        asked = replace(asked, shorter_px=round(config.image_px * stored.shorter_px / stored.image_px))
+    if config.weights != stored.weights_setting or stored.weights == "random":
+        digest = weights_digest(config.weights, config.seed) if is_file_or_random(config.weights) else ""
+        asked = replace(asked, weights=Path(config.weights).name, weights_digest=digest)
+    return asked
+
+
+def of_net(config: Any, weights: str, facts: Mapping[str, Any]) -> Recipe:
+    """The recipe for a new cache of another backbone than resnet50; `weights` and `facts` are those of the loaded net.
+
+    `config` has the pixels of the net where none were given.
+    """
+    digest = weights_digest(config.weights, config.seed) if is_file_or_random(config.weights) else ""
+    pixels = PIXELS.replace("bilinear", facts["interpolation"])
+    return Recipe(
+        backbone=config.backbone,
+        weights=weights,
+        weights_digest=digest,
+        pixels=pixels,
+        source_digest=source_digest(config.backbone),
+        **_settings(config),
+        **facts,
+    )
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """The fields of a recipe that settings say."""
+    return {
+        **{name: getattr(config, name) for name in ("image_px", "resize", "reduced_decode", "storage", "pool")},
+        "precision": config.precision,
+        "compiled": {"auto": None, "on": True, "off": False}[config.compile],
+    }
+
+
+def weights_of(recipe: Recipe, given: str | None, kept: str = "") -> tuple[str | None, int]:
     """What loads a recipe's weights again: the value of `--weights`, and the seed.
 
     A file of weights must be given, or still be where it was `kept`.
     """
+    if given is None and not recipe.weights_digest:
+        return recipe.weights_setting, 0
     seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
     is_kept = given is None and recipe.weights not in known_weights()
     weights = given or (kept if is_kept else recipe.weights)

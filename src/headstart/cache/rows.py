@@ -2,7 +2,7 @@
 
 Features are read at their offset or, where another program has stored them anew, through HDF5.
 
-N images, D = 2048 features.
+N images, D features.
 """
 
 import os
@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, FEATURES, Column, adjacent
+from headstart.cache.layout import DONE, Column, adjacent
 from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
@@ -63,6 +63,11 @@ class View:
 
     def __len__(self) -> int:
         return len(self.status)
+
+    @property
+    def feature_count(self) -> int:
+        """D, the numbers in a row."""
+        return int(self.columns["features"].shape[1])
 
     def digest(self, row: int) -> bytes:
         """BLAKE2b of the bytes that the image of a done row had."""
@@ -142,7 +147,7 @@ class View:
         return damaged
 
     def _empty(self, count: int) -> NDArray[Any]:
-        return np.empty((count, FEATURES), self.columns["features"].dtype)
+        return np.empty((count, self.feature_count), self.columns["features"].dtype)
 
     @contextmanager
     def _reader(self) -> Iterator[Read]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from headstart.cache.recipe import Parameters
 from headstart.images import augmentation
 from headstart.images.augmentation import RandomCrop
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.settings import ViewKind
 
 SCALE = (0.5, 1.0)

@@ -4,7 +4,7 @@ HDF5's own bytes no longer change: pwrite puts rows at the offsets that HDF5 tol
 HDF5 reader can open the file at any moment. Features, digest and checksum of a row are written, then synced, and only
 then its status says done.
 
-B rows in a batch, D = 2048 features.
+B rows in a batch, D features.
 """
 
 import os
@@ -108,9 +108,14 @@ def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
 class BackgroundWriter:
     """Writes in a thread, in order; commits every `commit_seconds` and at the end, also after Ctrl-C."""
 
-    def __init__(self, writers: Sequence[CacheWriter], commit_seconds: float) -> None:
-        """Starts the thread; `writers` are those of a cache's views, by their numbers."""
-        self.busy_seconds = 0.0
+    def __init__(
+        self, writers: Sequence[CacheWriter], commit_seconds: float, share: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        """Starts the thread; `writers` are those of a cache's views, by their numbers.
+
+        `share` says how much of the time that passes counts for this cache.
+        """
+        self.busy_seconds, self._share = 0.0, share
         self._writers, self._commit_seconds = writers, commit_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._last: Future[None] | None = None
@@ -161,5 +166,5 @@ class BackgroundWriter:
 
     def _commit(self) -> None:
         now = time.perf_counter()
-        commit_all(self._writers, now - self._committed_at)
+        commit_all(self._writers, (now - self._committed_at) * self._share())
         self._committed_at = now

@@ -3,6 +3,7 @@
 Read are only the attributes of a cache, and the metrics.json of a run.
 """
 
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -67,20 +68,24 @@ def _was_moved(cache: h5py.File, data: str) -> bool:
         return False
 
 
-def listing_kept(data: str) -> dict[str, Any]:
-    """What was said of a data set when its features were extracted, for programs that read its images."""
+def kept_for(data: str) -> tuple[dict[str, Any], int | None, Path]:
+    """What was said of a data set when its features were extracted with any backbone, for others that list its images.
+
+    These are the settings of its listing, the seed of its splits, and the cache that says so; None without one.
+    """
+    path = next((path for path in caches_of(name_of(data)) if path.exists()), FEATURES_FOLDER)
     try:
-        with h5py.File(FEATURES_FOLDER / f"{name_of(data)}.h5", "r", locking=False) as file:
-            return dict(json.loads(file.attrs.get("listing", "{}")))
+        with h5py.File(path, "r", locking=False) as file:
+            return dict(json.loads(file.attrs.get("listing", "{}"))), int(file.attrs.get("seed", 0)), path
     except (OSError, ValueError, TypeError):
-        return {}
+        return {}, None, path
 
 
 def load_as_before(config: Any) -> Manifest:
     """Lists the data set of a program that reads images and no features, as it was listed for its features."""
     data = data_of(config)
-    kept = listing_kept(data)
-    with naming_what_is_kept(config, kept, FEATURES_FOLDER / f"{name_of(data)}.h5"):
+    kept, _, path = kept_for(data)
+    with naming_what_is_kept(config, kept, path):
         return labelled.load(data, config.seed, config.with_listing(kept))
 
 
@@ -103,8 +108,15 @@ def _candidates(data: str, name: str) -> Iterator[str]:
 
 def _owner(name: str, data: str) -> Owner:
     """Whose name this is; features decide before runs."""
-    owner = owner_of_cache(FEATURES_FOLDER / f"{name}.h5", data)
-    return owner if owner != "unknown" else _owner_of_runs(RUNS_FOLDER / name, data)
+    owners = (owner_of_cache(path, data) for path in caches_of(name))
+    known = next((owner for owner in owners if owner != "unknown"), None)
+    return known or _owner_of_runs(RUNS_FOLDER / name, data)
+
+
+def caches_of(name: str) -> list[Path]:
+    """The caches of a data set, by backbone: that of resnet50 first; there may be no such file."""
+    others = FEATURES_FOLDER.glob(f"{glob.escape(name)}@*.h5")
+    return [FEATURES_FOLDER / f"{name}.h5", *sorted(others)]
 
 
 def _owner_of_runs(folder: Path, data: str) -> Owner:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
+from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
-from headstart.datasets.naming import name_of
+from headstart.datasets.naming import kept_for, name_of
 from headstart.errors import RecipeMismatch
-from headstart.models.weights import known_weights
+from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
 
 
-NO_FLAGS = ("config", "data", "cache", "views", "overwrite", "prune")
+NO_FLAGS = ("config", "data", "backbone", "cache", "views", "overwrite", "prune")
 """Settings that are no flags of the command in a message: they are in other variables, or left out."""
 
 
@@ -32,7 +33,8 @@ class Asked:
         path: the cache.
         stored: the cache as it was at the start; None where there is none, or with --overwrite.
         config: the settings; those that were left out are those of the cache.
-        recipe: that of the settings, in which `auto` is still open.
+        recipe: that of the settings, in which `auto` is still open; None for a new cache of another backbone than
+            resnet50, which must be loaded to know it.
         augmentation: of new views.
     """
 
@@ -41,15 +43,29 @@ class Asked:
     def __post_init__(self) -> None:
         self.path = cache_path(self.given)
         self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
-        self.kept = self.stored.settings() if self.stored else {}
-        self.listing = self.stored.manifest.listing if self.stored else {}
+        self.kept, self.listing = self._kept()
         self.config = self.given.completed(self.kept).with_listing(self.listing)
-        made = self.stored.recipe if self.stored else None
-        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
-        self.recipe = recipe.from_config(self.config, made if keeps_weights else None)
+        self.recipe = self._recipe(self.stored.recipe if self.stored else None)
         views = self.stored.augmentation if self.stored else None
         seed = views.seed if views and self.given.seed is None else self.config.seed
         self.augmentation = Augmentation(self.config.view_kind, seed)
+
+    def _kept(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings of the cache; of a new one the seed of the splits, and the listing, of another backbone's."""
+        if self.stored:
+            return self.stored.settings(), dict(self.stored.manifest.listing)
+        if self.given.overwrite or self.given.cache or not self.given.data:
+            return {}, {}
+        listing, seed, _ = kept_for(self.given.data)
+        return {} if seed is None else {"seed": seed}, listing
+
+    def _recipe(self, made: Recipe | None) -> Recipe | None:
+        if made and made.backbone != self.config.backbone:
+            return replace(made, backbone=self.config.backbone)  # which is refused, whatever else differs
+        if self.config.backbone != RESNET50:
+            return made and recipe.from_stored(self.config, made)
+        keeps_weights = self.given.weights is None and made and made.weights != "random"  # those are the seed's
+        return recipe.from_config(self.config, made if keeps_weights else None)
 
     @cached_property
     def name(self) -> str:
@@ -61,13 +77,15 @@ class Asked:
         """Where the file of weights lies, that was given or that the cache knows; empty if they are no file."""
         if self.given.weights is None:
             return self.stored.weights_file if self.stored else ""
-        return "" if self.given.weights in known_weights() else os.path.abspath(self.given.weights)
+        return os.path.abspath(self.given.weights) if Path(self.given.weights).is_file() else ""
 
     def say(self) -> None:
         """Says which settings are the cache's because none were given, and if the name is not the data set's own."""
         if adopted := self._adopted():
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
-            print(f"{self.path} goes on with the settings that it was made with: {flags}")
+            of_another = "gets the images and splits of the other backbones' features"
+            how = "goes on with the settings that it was made with" if self.stored else of_another
+            print(f"{self.path} {how}: {flags}")
         data = data_of(self.given)
         own, linked = dataset_name(data), dataset_name(os.path.realpath(data))
         if self.name not in (own, linked) and not self.given.cache:
@@ -77,17 +95,30 @@ class Asked:
     def into_new_file(self, word: str = "new") -> str:
         """The command that extracts these images with these settings into another file, with a word in its name."""
         flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
-        return command("extract", data_of(self.given), beside(self.path, word), self.given.views, flags)
+        return command(
+            "extract",
+            data_of(self.given),
+            beside(self.path, word),
+            self.given.views,
+            flags,
+            backbone=self.config.backbone,
+        )
 
     def _adopted(self) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the defaults."""
         open_ = {name: value for name, value in self.kept.items() if getattr(self.given, name) is None}
         said = self.given.listing()
         listed = {name: value for name, value in self.listing.items() if name not in said}
-        return {name: value for name, value in open_.items() if value != DEFAULTS[name]} | listed
+        return {name: value for name, value in open_.items() if value not in (None, DEFAULTS[name])} | listed
 
     def refuse_differences(self, cache: FeatureCache) -> None:
         """Raises RecipeMismatch if settings that were given, or their defaults, are not those of the cache."""
+        assert self.recipe is not None  # with a cache, it is known
+        if self.recipe.source_digest != cache.recipe.source_digest and self.recipe.backbone == cache.recipe.backbone:
+            raise RecipeMismatch(
+                f"{self.config.backbone} has been changed since {cache.path} was made, so its features may be others. "
+                f"Undo the change to go on, or extract into another file: {self._elsewhere(cache)}"
+            )
         differences = self.recipe.differences(cache.recipe)
         if self.config.views and cache.augmentation:
             differences += self.augmentation.differences(cache.augmentation)
@@ -102,7 +133,7 @@ class Asked:
         """The command that was given, with another cache, which says in its name what is different."""
         kept = cache.settings()
         others = {name: value for name in kept if (value := getattr(self.config, name)) != kept[name]}
-        adopted = self.recipe.adopting(cache.recipe)
+        adopted = self.recipe.adopting(cache.recipe) if self.recipe else cache.recipe
         if adopted.precision != cache.recipe.precision:
             others["precision"] = adopted.precision
         return self.into_new_file("-".join(_word(*item) for item in others.items()) or adopted.digest()[:8])

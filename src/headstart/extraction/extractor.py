@@ -1,5 +1,7 @@
 """The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
 
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,23 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, FEATURES
-from headstart.cache.recipe import Recipe
+from headstart.cache.layout import DONE
+from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.extraction import precision
-from headstart.extraction.one_pass import Pass, PassReport, load_views
+from headstart.extraction.one_pass import Filling, Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
+from headstart.models.backbone import Forward
+from headstart.models.fast import Watch, fast_form
+from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
-from headstart.models.resnet50 import Forward, fast_form, frozen, load_resnet50
+from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, PLACES, ExtractConfig
 from headstart.settings.command import beside, command, given_flags
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
+from headstart.support.progress import say
 from headstart.support.team import Team
 
 CANARIES = 8
@@ -29,6 +35,10 @@ CANARIES = 8
 CANARY_TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
 """Largest difference, relative to the largest value, between a finished row and the same image's row computed now.
 float16 storage alone costs 5e-4; the rest is the difference between devices and library versions of one precision."""
+
+
+FLOAT16 = (1e-2, 1e4)
+"""Between these, the largest features are held by float16 with all of its digits, and small ones beside them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,18 @@ class Again:
         return self.difference <= self.tolerance and not self.changed
 
 
+@kept_memory()
+def fill(parts: "Sequence[tuple[Extractor, Path]]", team: Team | None = None) -> list[PassReport]:
+    """Computes every pending row of several caches of the same images in one pass; see `Extractor.fill`."""
+    team, first = team or Team(), parts[0][0]
+    under_way = Pass([extractor.filling(path) for extractor, path in parts], first.workers, first.device, team)
+    team.barrier("all have seen which rows are pending")
+    reports = under_way.run()
+    for extractor, _ in parts:
+        extractor.refuse_changes()
+    return reports
+
+
 @dataclass
 class Extractor:
     """A backbone, loaded and frozen once for all that goes through it."""
@@ -58,17 +80,38 @@ class Extractor:
     def __post_init__(self) -> None:
         self.device = pick_device(self.config.device)
         self.config = config = self.config.completed()
-        net, self.scale = load_resnet50(config.weights, config.seed)
-        self.net = frozen(net)
+        self.loaded, self.weights = load_frozen(
+            config.backbone, config.weights, config.seed, config.image_px, config.pool
+        )
+        self.scale = self.loaded.made.scale
         self.workers = default_workers(self.config.workers)
         self._forms: dict[tuple[str, bool], Forward] = {}
+        self._watches: dict[tuple[str, bool], Watch] = {}
         self._sizes = BatchSizes()
+
+    def recipe(self, given: ExtractConfig) -> Recipe:
+        """The recipe for a new cache of another backbone than resnet50: its own pixels where none were given."""
+        config, own = self.config, self.loaded.made
+        px, storage = config.image_px or own.image_px, config.storage
+        if given.storage is None and not FLOAT16[0] < self.loaded.largest < FLOAT16[1]:
+            storage = "float32"
+            say(
+                f"storage: float32, since features of {config.backbone} are as large as {self.loaded.largest:.2g}, "
+                "which float16 cannot hold well."
+            )
+        config = replace(config, image_px=px, resize=config.resize or own.resize, storage=storage)
+        return of_net(config, self.weights, facts(self.loaded, px))
+
+    def _refuse_other_net(self, made: Recipe) -> None:
+        """Raises WeightsError if features were made by another net than the one that is loaded."""
+        if made.backbone != RESNET50:
+            made.refuse_other_net(facts(self.loaded, made.image_px))
 
     def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
         is_open = asked.precision == "auto" or asked.compiled is None
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
-        return precision.resolve(asked, self.net, self.scale, sample, images or len(manifest), self.device)
+        return precision.resolve(asked, self.loaded.folded, self.scale, sample, images or len(manifest), self.device)
 
     def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
         size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
@@ -78,18 +121,25 @@ class Extractor:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
 
-    @kept_memory()
     def fill(self, path: Path, team: Team | None = None) -> PassReport:
         """Computes every pending row of a cache; after a stop, the same call continues.
 
         Each process of a team makes its own call, which returns when all rows are done.
         """
-        cache, team = FeatureCache(path), team or Team()
+        return fill([(self, path)], team)[0]
+
+    def filling(self, path: Path) -> Filling:
+        """What a pass is to do for a cache, once its net has been seen to be the one that made it."""
+        cache = FeatureCache(path)
+        self._refuse_other_net(cache.recipe)
         self._check_canaries(cache)
-        pending, size = cache.pending(self.config.view_splits or "train"), self.batch_size(cache.recipe)
-        under_way = Pass(cache, pending, self.forward(cache.recipe), size, self.workers, self.device, team)
-        team.barrier("all have seen which rows are pending")
-        return under_way.run()
+        pending = cache.pending(self.config.view_splits or "train")
+        return Filling(cache, pending, self.forward(cache.recipe), self.batch_size(cache.recipe))
+
+    def refuse_changes(self) -> None:
+        """Raises BackboneError if the net has changed while it ran."""
+        for watch in self._watches.values():
+            watch.refuse_changes(str(self.config.backbone))
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once."""
@@ -97,7 +147,8 @@ class Extractor:
         if form not in self._forms:
             if made.compiled:
                 require_compiler(self.device)
-            self._forms[form] = fast_form(self.net, self.scale, *form, self.device)
+            self._forms[form] = fast_form(self.loaded.folded, self.scale, *form, self.device)
+            self._watches[form] = Watch(inspect.unwrap(self._forms[form]))
         return self._forms[form]
 
     def batch_size(self, made: Recipe) -> int:
@@ -110,20 +161,22 @@ class Extractor:
     ) -> tuple[list[tuple[int, int]], NDArray[np.float32]]:
         """Computes the wanted (V + 1, N) done rows again: those of unchanged images, and their features (m, D)."""
         size = self.batch_size(cache.recipe)
-        loaded = load_views(cache, wanted, np.flatnonzero(wanted.any(axis=0)).tolist(), size, self.workers)
+        again = Filling(cache, wanted, self.forward(cache.recipe), size)
+        loaded = load_views([again], np.flatnonzero(wanted.any(axis=0)).tolist(), self.workers)
         same = [
             image
             for image in loaded
             if image.pixels is not None and image.digest == cache.views[image.view].digest(image.row)
         ]
-        parts = [np.empty((0, FEATURES), np.float32)]
+        parts = [np.empty((0, cache.recipe.features), np.float32)]
         for batch in batches(same, size, cache.recipe.image_px):
-            features = self.forward(cache.recipe)(torch.from_numpy(batch.pixels).to(self.device))
+            features = again.forward(torch.from_numpy(batch.pixels).to(self.device))
             parts.append(features[: len(batch.rows)].cpu().numpy())
         return [(image.view, image.row) for image in same], np.concatenate(parts)
 
     def again(self, cache: FeatureCache, count: int) -> Again:
         """Computes at most `count` done rows, spread over all views, again and compares them with the cache."""
+        self._refuse_other_net(cache.recipe)
         done = np.stack([view.status == DONE for view in cache.views])
         cells = np.flatnonzero(done)
         chosen = cells[np.linspace(0, len(cells) - 1, min(count, len(cells)), dtype=np.int64)]

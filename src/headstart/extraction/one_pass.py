@@ -1,9 +1,9 @@
-"""One pass over the pending rows of a cache: some threads decode, this one feeds the backbone, another writes."""
+"""One pass over the pending rows of caches: some threads decode, this one feeds the backbones, others write."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import numpy as np
@@ -14,25 +14,25 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
-from headstart.images.decoding import Transform
-from headstart.images.loading import Loaded, batches, stream
-from headstart.models.resnet50 import Forward
+from headstart.images.geometry import Transform
+from headstart.images.loading import Batch, Loaded, batch_of, stream
+from headstart.models.backbone import Forward
 from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
 from headstart.support.team import Team
 
 COMMIT_SECONDS = 2.0
 """Time between two commits: what a kill costs at most, beside the batches under way."""
-COUNTED = ("decoded", "forwarded", "copied", "unreadable")
-"""Figures that the processes of a team add up."""
+COUNTED = ("forwarded", "copied", "unreadable")
+"""Figures of a cache that the processes of a team add up."""
 
 
 @dataclass
 class PassReport:
-    """What a pass did, and what limited its speed; seconds of parallel threads are added up."""
+    """What a pass did for one cache, and what limited its speed; seconds of parallel threads are added up."""
 
     decoded: int = 0
-    """Images read and decoded, once for all of their views."""
+    """Images read and decoded, once for all of their views and all caches."""
     forwarded: int = 0
     """Views of images that went through the backbone, without canaries."""
     copied: int = 0
@@ -43,104 +43,83 @@ class PassReport:
     forward_seconds: float = 0.0
     write_seconds: float = 0.0
     workers: int = 1
+    backbones: int = 1
+    """Caches that the pass filled; `forward_seconds` and `write_seconds` are those of all."""
+    own_seconds: float = 0.0
+    """Of `forward_seconds`, those of the backbone of this cache."""
 
     def bottleneck(self) -> str:
         """The share of the time that each stage took, in a line; they run at once."""
         wall = max(self.wall_seconds, 1e-9)
         decode, forward = self.decode_seconds / self.workers / wall, self.forward_seconds / wall
-        shares = f"decoding {decode:.0%}, backbone {forward:.0%}, writing {self.write_seconds / wall:.1%}"
+        name = "backbone" if self.backbones == 1 else "backbones"
+        shares = f"decoding {decode:.0%}, {name} {forward:.0%}, writing {self.write_seconds / wall:.1%}"
+        verb = "sets" if self.backbones == 1 else "set"
         slowest = (
-            "decoding sets the speed: more cores would help" if decode > forward else "the backbone sets the speed"
+            "decoding sets the speed: more cores would help" if decode > forward else f"the {name} {verb} the speed"
         )
         return f"Time of each step (they overlap): {shares}; {slowest}."
 
 
-def load_views(
-    cache: FeatureCache, wanted: NDArray[np.bool_], rows: Iterable[int], batch_size: int, workers: int
-) -> Iterator[Loaded]:
-    """Loads the wanted (V + 1, N) views of these rows: two batches ahead, or an image for each decoding thread."""
-
-    def transforms(row: int, digest: bytes) -> dict[int, Transform]:
-        return {view: cache.transform_of(view, digest) for view in np.flatnonzero(wanted[:, row]).tolist()}
-
-    ahead = max(workers, 2 * batch_size // len(cache.views))
-    return stream(cache.manifest.places(rows), transforms, workers, ahead)
-
-
 @dataclass
-class Pass:
+class Filling:
+    """A cache in a pass, and the backbone that fills it."""
+
     cache: FeatureCache
     pending: NDArray[np.bool_]
     """(V + 1, N) what is to be computed."""
     forward: Forward
     batch_size: int
-    workers: int
-    device: torch.device
-    team: Team
+    first: int = 0
+    """The number of its plain view among the views of all caches in the pass."""
+    forward_seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
 
     def __post_init__(self) -> None:
-        self.report, self.views = PassReport(workers=self.workers), self.cache.views
+        self.views = self.cache.views
         self.first_with = [
             {view.digest(row): row for row in np.flatnonzero(view.status == DONE).tolist()} for view in self.views
         ]
         """For each view: content → the row whose features all rows of that content get."""
         self.twins: list[Loaded] = []
         self.unreadable: list[Loaded] = []
+        self.unreadable_rows: set[int] = set()
 
-    def run(self) -> PassReport:
-        rows = np.flatnonzero(self.pending.any(axis=0))
-        start, unit = time.perf_counter(), "images" if len(self.views) == 1 else "views"
-        with bar(int(np.count_nonzero(self.pending)), "extracting", unit, shown=self.team.leads) as progress:
-            self._fill(self.team.claim_rows(rows, max(1, self.batch_size // len(self.views))), progress)
-            for name in COUNTED:
-                self.team.count(name, getattr(self.report, name))
-            self.team.barrier("all rows are done")
-        for name in COUNTED:
-            setattr(self.report, name, self.team.count(name, 0))
-        self.report.wall_seconds = time.perf_counter() - start
-        return self.report
+    def transforms(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """Those of an image's pending views, by their numbers among the views of all caches."""
+        views = np.flatnonzero(self.pending[:, row]).tolist()
+        return {self.first + view: self.cache.transform_of(view, digest) for view in views}
 
-    def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
-        filled = [bool(pending.any()) for pending in self.pending]
-        shares = [is_filled * self.team.leads / sum(filled) for is_filled in filled]
-        with ExitStack() as opened:
-            writers = [opened.enter_context(CacheWriter(*each)) for each in zip(self.views, shares, strict=True)]
-            writing = opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS))
-            images = batches(self._new_images(rows), self.batch_size, self.cache.recipe.image_px)
-            for batch, launched in one_behind(images, lambda batch: Launched(self.forward, batch.pixels, self.device)):
-                features = launched.result()
-                self.report.forwarded += len(batch.rows)
-                self.report.forward_seconds += launched.seconds
-                writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
-                done = self.team.count("done", len(batch.rows) + self._note_unreadable(writing))
-                progress.update(done - progress.n)
-            self._note_unreadable(writing)
-            writing.commit()
-            self._copy_twins(writing)
-        self.report.write_seconds = writing.busy_seconds
+    def takes(self, image: Loaded) -> bool:
+        """Whether a view goes through the backbone; unreadable ones, and copies of others, are noted for later."""
+        if image.pixels is None:
+            self.unreadable.append(image)
+        elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
+            self.twins.append(replace(image, pixels=None))
+        else:
+            return True
+        return False
 
-    def _new_images(self, rows: Iterable[int]) -> Iterator[Loaded]:
-        """Readable images without those that get another one's features."""
-        for image in load_views(self.cache, self.pending, rows, self.batch_size, self.workers):
-            self.report.decode_seconds += image.seconds
-            self.report.decoded += image.is_first and image.pixels is not None
-            if image.pixels is None:
-                self.unreadable.append(image)
-            elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
-                self.twins.append(replace(image, pixels=None))
-            else:
-                yield image
+    def write(self, batch: Batch, launched: Launched, writing: BackgroundWriter) -> None:
+        """Writes the features of a batch."""
+        features = launched.result()
+        self.counts["forwarded"] += len(batch.rows)
+        self.forward_seconds += launched.seconds
+        writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
 
-    def _note_unreadable(self, writing: BackgroundWriter) -> int:
+    def note_unreadable(self, writing: BackgroundWriter) -> int:
         """Notes in the cache what could not be decoded since the last call, and counts it."""
         images, self.unreadable = self.unreadable, []
         for image in images:
             writing.write_unreadable(image.row, image.view, image.reason)
-        self.report.unreadable += sum(image.is_first for image in images)
+            self.unreadable_rows.add(image.row)
+        self.counts["unreadable"] = len(self.unreadable_rows)
         return len(images)
 
-    def _copy_twins(self, writing: BackgroundWriter) -> None:
+    def finish(self, writing: BackgroundWriter) -> None:
         """Copies the features of images with the same bytes, which were computed once."""
+        self.note_unreadable(writing)
+        writing.commit()
         for view in self.views:
             twins = [twin for twin in self.twins if twin.view == view.view]
             for begin in range(0, len(twins), 1024):
@@ -149,4 +128,106 @@ class Pass:
                 digests = np.frombuffer(b"".join(twin.digest for twin in part), np.uint8).reshape(len(part), -1)
                 rows = np.array([twin.row for twin in part])
                 writing.write(rows, np.full(len(part), view.view), view.gather(sources), digests)
-        self.report.copied = len(self.twins)
+        self.counts["copied"] = len(self.twins)
+
+
+def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -> Iterator[Loaded]:
+    """Loads the pending views of these rows, for all caches: two batches ahead, or an image for each thread."""
+
+    def transforms(row: int, digest: bytes) -> dict[int, Transform]:
+        return {view: how for filling in fillings for view, how in filling.transforms(row, digest).items()}
+
+    views = sum(len(filling.views) for filling in fillings)
+    ahead = max(workers, 2 * max(filling.batch_size for filling in fillings) // views)
+    return stream(fillings[0].cache.manifest.places(rows), transforms, workers, ahead)
+
+
+@dataclass
+class Pass:
+    """Fills several caches of the same images, each by its own backbone; an image is read and decoded once."""
+
+    fillings: Sequence[Filling]
+    workers: int
+    device: torch.device
+    team: Team
+
+    def __post_init__(self) -> None:
+        self.report = PassReport(workers=self.workers, backbones=len(self.fillings))
+        self.filling_of: list[Filling] = []
+        for filling in self.fillings:
+            filling.first = len(self.filling_of)
+            self.filling_of += [filling] * len(filling.views)
+
+    def run(self) -> list[PassReport]:
+        """The report for each cache, in their order."""
+        pending = sum(int(np.count_nonzero(filling.pending)) for filling in self.fillings)
+        rows = np.flatnonzero(np.any([filling.pending.any(axis=0) for filling in self.fillings], axis=0))
+        start, unit = time.perf_counter(), "images" if len(self.filling_of) == 1 else "views"
+        with bar(pending, "extracting", unit, shown=self.team.leads) as progress:
+            size = min(filling.batch_size for filling in self.fillings)
+            self._fill(self.team.claim_rows(rows, max(1, size // len(self.filling_of))), progress)
+            self._add_up("counted")
+            self.team.barrier("all rows are done")
+        self._add_up("")
+        self.report.wall_seconds = time.perf_counter() - start
+        self.report.forward_seconds = sum(filling.forward_seconds for filling in self.fillings)
+        return [
+            replace(self.report, own_seconds=filling.forward_seconds, **filling.counts) for filling in self.fillings
+        ]
+
+    def _add_up(self, adding: str) -> None:
+        """Adds the counts to those of the team; or, without adding, takes those of the whole team."""
+        self.report.decoded = self.team.count("decoded", self.report.decoded if adding else 0)
+        for number, filling in enumerate(self.fillings):
+            for name in COUNTED:
+                filling.counts[name] = self.team.count(f"{name} {number}", filling.counts[name] if adding else 0)
+
+    def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
+        with ExitStack() as opened:
+            writings = {id(filling): self._writing(filling, opened) for filling in self.fillings}
+            launched = one_behind(
+                self._batches(rows), lambda item: Launched(item[0].forward, item[1].pixels, self.device)
+            )
+            for (filling, batch), under_way in launched:
+                writing = writings[id(filling)]
+                filling.write(batch, under_way, writing)
+                done = self.team.count("done", len(batch.rows) + filling.note_unreadable(writing))
+                progress.update(done - progress.n)
+            for filling in self.fillings:
+                filling.finish(writings[id(filling)])
+        self.report.write_seconds = sum(writing.busy_seconds for writing in writings.values())
+
+    def _writing(self, filling: Filling, opened: ExitStack) -> BackgroundWriter:
+        """What writes into a cache; the time of the pass counts for the views that it fills."""
+        filled = [bool(pending.any()) for pending in filling.pending]
+        shares = [is_filled * self.team.leads / max(1, sum(filled)) for is_filled in filled]
+        writers = [opened.enter_context(CacheWriter(*each)) for each in zip(filling.views, shares, strict=True)]
+        return opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS, self._share_of(filling)))
+
+    def _share_of(self, filling: Filling) -> Callable[[], float]:
+        """The share of the pass that counts for a cache: that of its backbone in the time of all."""
+
+        def share() -> float:
+            total = sum(each.forward_seconds for each in self.fillings)
+            return filling.forward_seconds / total if total else 1 / len(self.fillings)
+
+        return share
+
+    def _batches(self, rows: Iterable[int]) -> Iterator[tuple[Filling, Batch]]:
+        """Batches of new images, each for one backbone."""
+        collected: dict[int, list[Loaded]] = {filling.first: [] for filling in self.fillings}
+        for image in load_views(self.fillings, rows, self.workers):
+            filling = self.filling_of[image.view]
+            self.report.decode_seconds += image.seconds
+            self.report.decoded += image.is_first and image.pixels is not None
+            if filling.takes(own := replace(image, view=image.view - filling.first)):
+                collected[filling.first].append(own)
+            if len(collected[filling.first]) == filling.batch_size:
+                yield filling, self._batch(filling, collected)
+        for filling in self.fillings:
+            if collected[filling.first]:
+                yield filling, self._batch(filling, collected)
+
+    def _batch(self, filling: Filling, collected: dict[int, list[Loaded]]) -> Batch:
+        images, collected[filling.first] = collected[filling.first], []
+        return batch_of(images, filling.batch_size, filling.cache.recipe.image_px)

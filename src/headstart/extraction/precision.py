@@ -1,6 +1,6 @@
 """Decides once for each cache in which arithmetic the backbone runs, by measuring on the user's images.
 
-B images in the sample, D = 2048 features.
+B images in the sample, D features.
 """
 
 import time
@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchvision.models import ResNet
+from torch import Tensor, nn
 
 from headstart.cache.recipe import Precision, Recipe
+from headstart.models.backbone import Forward, PixelScale
+from headstart.models.fast import fast_form
 from headstart.models.precision import COMPILER_NEEDED, FASTER, bf16_is_native, has_compiler, require_compiler
-from headstart.models.resnet50 import Forward, PixelScale, fast_form
 from headstart.support.progress import say
 
 SHORT_PASS_SECONDS = 60.0
@@ -32,11 +32,11 @@ epochs 0.453 ± 0.009 and, at 0.9994, 0.453 ± 0.012, although 31 of the 8,000, 
 
 
 def resolve(
-    asked: Recipe, net: ResNet, scale: PixelScale, sample: NDArray[np.uint8], images: int, device: torch.device
+    asked: Recipe, net: nn.Module, scale: PixelScale, sample: NDArray[np.uint8], images: int, device: torch.device
 ) -> tuple[Recipe, dict[str, float]]:
     """The recipe with `auto` decided for a pass over `images`, and what was measured (images/s, centred cosine).
 
-    The sample is (B, H, W, 3) uint8, the first images of the data; empty if nothing is open.
+    `net` is folded. The sample is (B, H, W, 3) uint8, the first images of the data; empty if nothing is open.
     """
     if asked.compiled:  # never silently uncompiled, which differs in the last bits
         require_compiler(device)
@@ -51,7 +51,7 @@ def resolve(
 
 
 def _precision(
-    net: ResNet, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
+    net: nn.Module, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
     rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
     notes = {"fp32_images_per_second": rate}

@@ -8,6 +8,9 @@ grow            images changed, views are added, --check-bytes, or rows are pend
                 `growing`), its pending rows are computed, and it gets the cache's name in one step
 """
 
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +23,7 @@ from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import moved_caches
 from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, FEATURES, UNREADABLE, refuse_other_file
+from headstart.cache.layout import DONE, UNREADABLE, refuse_other_file
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
@@ -43,9 +46,6 @@ from headstart.support.team import Team
 if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
     from headstart.extraction.one_pass import PassReport
-
-NOTHING = ""
-"""Sent to the team, instead of which images get views and the path of a cache, if there is nothing to compute."""
 
 
 @dataclass(frozen=True)
@@ -75,35 +75,86 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 
     This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
     """
+    return bring_all_up_to_date([config], team)[0]
+
+
+def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = None) -> list[Report]:
+    """The same for several backbones: each image is read and decoded once for all caches that need it."""
+    team = team or Team()
+    updates = [_Update(*_listed(config), describes=config is configs[0]) for config in configs]
+    reports = {update.path: update.nothing_to_do() for update in updates}
+    open_ = [update for update in updates if not reports[update.path]]
+    with ExitStack() as locked:
+        for update in sorted(open_, key=lambda update: update.path):
+            locked.enter_context(lock(update.path))
+        if len(open_) > 1:
+            for update in open_:
+                update.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
+        for update in open_:
+            update.begin()
+        _fill([update for update in open_ if update.has_pending], team)
+        return [reports[update.path] or update.finish() for update in updates]
+
+
+def _listed(config: ExtractConfig) -> tuple[Asked, Manifest]:
     asked = Asked(config)
     with naming_what_is_kept(config, asked.listing, asked.path):
         manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
     asked.say()
-    update = _Update(asked, manifest, team or Team())
-    if report := update.nothing_to_do():
-        update.team.broadcast(NOTHING)
-        return report
-    with lock(update.path):
-        return update.run()
+    return asked, manifest
+
+
+def _fill(updates: "Sequence[_Update]", team: Team) -> None:
+    """Computes the pending rows of all in one pass, with the other processes of the team.
+
+    Should the images have changed while they were listed for one after the other, each gets a pass of its own.
+    """
+    if len({update.manifest.files_digest() for update in updates}) > 1:
+        for update in updates:
+            _fill([update], team)
+        return
+    parts = [(str(update.config.backbone), str(update.config.view_splits), str(update.file)) for update in updates]
+    team.broadcast(json.dumps(parts))
+    if updates:
+        from headstart.extraction.extractor import fill
+
+        reports = fill([(update.extractor, update.file) for update in updates], team)
+        for update, report in zip(updates, reports, strict=True):
+            update.filled = report
 
 
 def help_filling(config: ExtractConfig, team: Team) -> None:
     """The part of the other processes of a team: they compute pending rows, if there are any."""
-    said = team.receive()
-    if said != NOTHING:
-        view_splits, _, path = said.partition(" ")
-        config = replace(config, view_splits=cast(ViewSplits, view_splits))
-        extractor_for(config, FeatureCache(Path(path))).fill(Path(path), team)
+    if not (parts := json.loads(team.receive())):
+        return
+    from headstart.extraction.extractor import fill
+
+    configs = [replace(config, backbone=name, view_splits=cast(ViewSplits, splits)) for name, splits, _ in parts]
+    files = [Path(file) for _, _, file in parts]
+    fill([(extractor_for(*each), each[1].path) for each in zip(configs, map(FeatureCache, files), strict=True)], team)
 
 
 @dataclass
 class _Update:
+    """What one cache needs: `begin` makes the file whose rows are to be computed, `finish` puts it in its place.
+
+    Attributes:
+        describes: whether it says what the data set is taken for.
+        file: the cache, or what it grows into.
+        filled: what the pass did, None without one.
+    """
+
     asked: Asked
     manifest: Manifest
-    team: Team
+    describes: bool = True
+    filled: "PassReport | None" = None
+    has_pending: bool = False
+    taken_over: int = 0
+    copied: int = 0
 
     def __post_init__(self) -> None:
         self.path, self.config = self.asked.path, self.asked.config
+        self.file = self.path
 
     @cached_property
     def extractor(self) -> "Extractor":
@@ -120,16 +171,23 @@ class _Update:
             return None
         return Report(cache, _done(cache), None)
 
-    def run(self) -> Report:
+    def begin(self) -> None:
         """Starts anew, goes on or grows; the caller holds the lock."""
         if self.config.overwrite or not self.path.exists():
             return self._start_anew()
         cache, growth = self._compared(FeatureCache(self.path))  # again, now that nobody else writes
-        if self._is_of_this_data(cache) and not self.config.check_bytes and cache.is_writable:
-            if not growth.waits():
-                growth.path.unlink(missing_ok=True)
-            return self._compute_pending(self.path)
-        return self._grow(cache, growth)
+        if not (self._is_of_this_data(cache) and not self.config.check_bytes and cache.is_writable):
+            return self._grow(cache, growth)
+        if not growth.waits():
+            growth.path.unlink(missing_ok=True)
+        return self._see_pending()
+
+    def finish(self) -> Report:
+        """The report of the cache, which now has its name."""
+        if self.file != self.path:
+            with creation.explaining(self.path):
+                put_in_place(self.file, self.path)
+        return Report(FeatureCache(self.path), self.taken_over, self.filled, self.copied)
 
     def _compared(self, cache: FeatureCache) -> tuple[FeatureCache, Growth]:
         """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
@@ -141,7 +199,7 @@ class _Update:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
         return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
 
-    def _start_anew(self) -> Report:
+    def _start_anew(self) -> None:
         if self.path.exists():
             refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
@@ -149,11 +207,12 @@ class _Update:
         for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
             go_on = command("extract", data_of(self.config), moved)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
-        print(describe_data(self.manifest))
-        views = self._views(None)
-        _say_size(views, self.asked.recipe, "")
+        if self.describes:
+            print(describe_data(self.manifest))
+        views, asked = self._views(None), self.asked.recipe or self.extractor.recipe(self.asked.given)
+        _say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
-        resolved, notes = self.extractor.resolve(self.asked.recipe, self.manifest, images)
+        resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file)
@@ -161,22 +220,20 @@ class _Update:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
         self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
-        return self._compute_pending(self.path)
+        self._see_pending()
 
-    def _grow(self, cache: FeatureCache, growth: Growth) -> Report:
+    def _grow(self, cache: FeatureCache, growth: Growth) -> None:
         if not self.config.prune:
             growth.refuse_other_data()
         views = self._views(cache)
-        if not same_data(self.manifest, cache.manifest):
+        if self.describes and not same_data(self.manifest, cache.manifest):
             print(f"{describe_data(self.manifest)}\nchanged: {changes(cache.manifest, self.manifest)}")
         if not growth.goes_on(views):
             _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)
-        taken_over, copied = growth.taken_over()
-        report = replace(self._compute_pending(growth.path), taken_over=taken_over, copied=copied)
-        with creation.explaining(self.path):
-            put_in_place(growth.path, self.path)
-        return replace(report, cache=FeatureCache(self.path))
+        self.file = growth.path
+        self._see_pending()
+        self.taken_over, self.copied = growth.taken_over()
 
     def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
         """The augmented views of the next file: as many as are asked for, and at least those of the cache."""
@@ -188,19 +245,16 @@ class _Update:
         augmentation = (cache and cache.augmentation) or self.asked.augmentation
         return creation.AugmentedViews(augmentation, count, rows) if count else None
 
-    def _compute_pending(self, path: Path) -> Report:
-        for view in FeatureCache(path).views:
+    def _see_pending(self) -> None:
+        """Notes what is to be computed, and reserves its space on the disk."""
+        for view in FeatureCache(self.file).views:
             if len(again := passing_again(view)):
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
-        cache = FeatureCache(path)
-        pending, taken_over = cache.pending(self.config.view_splits), _done(cache)
+        cache = FeatureCache(self.file)
+        pending, self.taken_over = cache.pending(self.config.view_splits), _done(cache)
         _reserve(cache, pending)
-        self.team.broadcast(f"{self.config.view_splits} {path}" if pending.any() else NOTHING)
-        if not pending.any():
-            return Report(cache, taken_over, None)
-        filled = self.extractor.fill(path, self.team)
-        return Report(FeatureCache(path), taken_over, filled)
+        self.has_pending = bool(pending.any())
 
 
 def _done(view: View) -> int:
@@ -210,7 +264,7 @@ def _done(view: View) -> int:
 def _say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
     """Says how much of the disk the augmented views of the next file will need."""
     if views:
-        size = human_bytes(views.count * views.rows * FEATURES * np.dtype(made.storage).itemsize)
+        size = human_bytes(views.count * views.rows * made.features * np.dtype(made.storage).itemsize)
         print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 
@@ -223,18 +277,23 @@ def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
         creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
 
 
-def summary(report: Report) -> str:
-    """What the cache holds and what this run did, for a terminal."""
+def summary(reports: Sequence[Report]) -> str:
+    """What the caches hold and what this run did, for a terminal."""
+    passes = [report.pass_ for report in reports if report.pass_]
+    return "\n".join([*map(_summary, reports), *[passes[0].bottleneck() for _ in passes[:1]]])
+
+
+def _summary(report: Report) -> str:
     before = f"{report.taken_over:,} images were there already"
     if report.pass_ is None:
         if not report.copied:
             return f"{report.cache.path} is up to date: nothing to do."
         return f"{describe(report.cache)}\n{before}, {report.copied:,} got the features of an identical image"
-    rate = report.pass_.forwarded / max(report.pass_.wall_seconds, 1e-9)
+    several = report.pass_.backbones > 1
+    seconds = report.pass_.own_seconds if several else report.pass_.wall_seconds
+    rate = report.pass_.forwarded / max(seconds, 1e-9)
+    net = report.cache.recipe.backbone if several else "the backbone"
     unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
-    done = (
-        f"{report.pass_.forwarded:,} {unit} through the backbone in {report.pass_.wall_seconds:.1f} s "
-        f"({rate:.1f} a second); {before}, "
-        f"{report.pass_.copied + report.copied:,} got the features of an identical image"
-    )
-    return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])
+    copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
+    through = f"{report.pass_.forwarded:,} {unit} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
+    return f"{describe(report.cache)}\n{through}; {before}, {copied}"

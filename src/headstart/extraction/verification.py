@@ -6,7 +6,6 @@ import numpy as np
 
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
 from headstart.errors import WeightsError
 from headstart.settings import ExtractConfig, InspectConfig
 from headstart.settings.wording import for_make
@@ -32,12 +31,13 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> "Ag
     from headstart.extraction.extractor import Extractor
 
     weights, seed = recipe.weights_of(cache.recipe, config.weights, cache.weights_file)
-    return Extractor(ExtractConfig(weights=weights, seed=seed, device=config.device)).again(cache, count)
+    net = {name: getattr(cache.recipe, name) for name in ("backbone", "pool", "image_px")}
+    return Extractor(ExtractConfig(**net, weights=weights, seed=seed, device=config.device)).again(cache, count)
 
 
 def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:
     """The bytes that half precision saves, and its error, measured if possible on rows extracted again."""
-    saved = len(cache) * FEATURES * (4 - np.dtype(cache.recipe.storage).itemsize) / 1e6
+    saved = len(cache) * cache.recipe.features * (4 - np.dtype(cache.recipe.storage).itemsize) / 1e6
     line = f"storage: {cache.recipe.storage} saves {saved:,.1f} MB"
     try:
         again = extract_again(cache, 8 if config.sample is None else config.sample, config)

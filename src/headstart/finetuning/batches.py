@@ -12,9 +12,9 @@ from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
 from headstart.images.augmentation import RandomCrop
-from headstart.images.decoding import Geometry
+from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
-from headstart.models.resnet50 import PixelScale
+from headstart.models.backbone import PixelScale
 from headstart.models.weights import shorter_px
 from headstart.settings import FinetuneConfig
 from headstart.support.memory import kept_memory

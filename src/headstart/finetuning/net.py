@@ -8,9 +8,10 @@ from torch import nn
 from torchvision.models import ResNet
 
 from headstart.errors import RunError
+from headstart.models.backbone import ZERO_TO_ONE, PixelScale
 from headstart.models.mlp import load_head
 from headstart.models.precision import has_compiler, require_compiler
-from headstart.models.resnet50 import ZERO_TO_ONE, PixelScale, load_resnet50
+from headstart.models.resnet50 import load_resnet50
 from headstart.models.schedule import rate_factor
 from headstart.models.weights import weights_digest
 from headstart.runs.run import load_run

@@ -21,7 +21,7 @@ from headstart.finetuning.batches import Images, geometry_of, predict, random_cr
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import compile_net, initial_net, optimizer_of, set_rates, set_training
-from headstart.models.resnet50 import PixelScale
+from headstart.models.backbone import PixelScale
 from headstart.runs.calibration import cross_entropies
 from headstart.runs.history import AfterEpoch, epoch_line, score
 from headstart.settings import FinetuneConfig, require

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.cache.layout import FEATURES
 from headstart.cache.rows import View
 from headstart.support.overlap import one_behind
 
@@ -25,7 +24,7 @@ class FeatureFile:
 
     def __init__(self, views: Sequence[View], device: torch.device, window_rows: int = WINDOW_ROWS) -> None:
         """Takes the plain view of a cache, and the augmented ones that are wanted."""
-        self.shape = (len(views[0]) * len(views), FEATURES)
+        self.shape = (len(views[0]) * len(views), views[0].feature_count)
         self.device, self.window_rows = device, window_rows
         self._views, self._verified = views, np.zeros(self.shape[0], np.bool_)
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import FEATURES
 from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
@@ -140,7 +139,7 @@ class Features:
 def _read(views: Sequence[View], wanted: NDArray[np.bool_]) -> NDArray[Any]:
     """(M, D): the features of the plain view, then of each augmented one those that are `wanted` (V + 1, N)."""
     counts = np.count_nonzero(wanted, axis=1)
-    values = np.empty((int(counts.sum()), FEATURES), views[0].columns["features"].dtype)
+    values = np.empty((int(counts.sum()), views[0].feature_count), views[0].columns["features"].dtype)
     plain, *parts = np.split(values, np.cumsum(counts)[:-1])
     views[0].read(into=plain)
     with ThreadPoolExecutor(READ_THREADS) as pool:

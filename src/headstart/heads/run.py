@@ -1,6 +1,6 @@
 """A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share."""
 
-import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -171,7 +171,7 @@ class CachedRun:
             "device": self.device.type,
             "precision": "fp32",
             "weights": cache.recipe.weights,
-            "recipe": dataclasses.asdict(cache.recipe),
+            "recipe": json.loads(cache.recipe.to_json()),
             "recipe_digest": cache.recipe.digest(),
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.decoding import BILINEAR, Box, Geometry
+from headstart.images.geometry import FILTERS, Box, Geometry
 
 SCALE = (0.08, 1.0)
 """Share of the picture's area. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, with RATIO."""
@@ -35,7 +35,8 @@ class RandomCrop:
     jittered: bool = False  # whether the colours change
     scale: tuple[float, float] = SCALE
     decoded_for: Geometry | None = None
-    """The plain view that is made from the same decoded picture; it decides at what size the picture is decoded."""
+    """The plain view that is made from the same decoded picture; it decides the filter, and at what size the picture
+    is decoded."""
 
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
         """As for the plain view; None without one."""
@@ -45,7 +46,8 @@ class RandomCrop:
         """Cuts out a random part and resizes it in one step."""
         generator = np.random.default_rng(self.key)
         box = random_box(generator, *image.size, self.scale)
-        crop = image.resize((self.image_px, self.image_px), BILINEAR, box=box)
+        filter_ = FILTERS[self.decoded_for.interpolation if self.decoded_for else "bilinear"]
+        crop = image.resize((self.image_px, self.image_px), filter_, box=box)
         if self.mirrored and generator.random() < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return jitter(generator, crop) if self.jittered else crop

@@ -8,9 +8,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.errors import DataWarning
 from headstart.images.endings import with_end_mark
+from headstart.images.geometry import Transform
 from headstart.images.metadata import PNG, is_heic, without_metadata
 
 REASONS = (
@@ -56,88 +55,30 @@ UPRIGHT = {
 }
 """The turn that sets a picture upright, by its EXIF orientation."""
 
-BILINEAR = Image.Resampling.BILINEAR
-"""Antialiased in Pillow, at any scale."""
-EXTREME = 4
-"""A picture whose longer side would be this many times `image_px` after scaling is cut before it is resized."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
-
 
 class UnreadableImage(Exception):
     """The bytes give no picture; the first argument is one of `REASONS`."""
-
-
-class Transform(Protocol):
-    """How a picture becomes a square."""
-
-    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
-        """The least size at which a (width, height) picture may be decoded; None: its own."""
-
-    def square(self, image: Image.Image) -> Image.Image:
-        """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The transform of validation, test and plain features: resize and crop."""
-
-    image_px: int
-    resize: Literal["crop", "squash"]
-    """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
-    shorter_px: int  # only for crop
-    reduced_decode: bool
-    """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
-
-    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height after resizing, before cropping: torchvision's rounding (the longer side is cut off)."""
-        if self.resize == "squash":
-            return self.image_px, self.image_px
-        if width <= height:
-            return self.shorter_px, int(self.shorter_px * height / width)
-        return int(self.shorter_px * width / height), self.shorter_px
-
-    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
-        """With reduced decoding, twice the size that is needed."""
-        across, down = self.scaled_size(width, height)
-        return (2 * across, 2 * down) if self.reduced_decode else None
-
-    def corner(self, width: int, height: int) -> tuple[int, int]:
-        """Left and top of the square in the scaled picture."""
-        left, top = (round((side - self.image_px) / 2) for side in self.scaled_size(width, height))
-        return left, top
-
-    def box(self, width: int, height: int) -> Box:
-        """The part of a (width, height) picture that is kept: left, top, right, bottom in its own pixels."""
-        (scaled_width, scaled_height), (left, top) = self.scaled_size(width, height), self.corner(width, height)
-        across, down = width / scaled_width, height / scaled_height
-        return left * across, top * down, (left + self.image_px) * across, (top + self.image_px) * down
-
-    def square(self, image: Image.Image) -> Image.Image:
-        """Resizes all of a picture and crops it, as torchvision does, to the same values.
-
-        Extreme shapes would grow without bound, so they are cropped first; Pillow may then round differently.
-        """
-        scaled = self.scaled_size(*image.size)
-        if max(scaled) > EXTREME * self.image_px:
-            return image.resize((self.image_px, self.image_px), BILINEAR, box=self.box(*image.size))
-        left, top = self.corner(*image.size)
-        return image.resize(scaled, BILINEAR).crop((left, top, left + self.image_px, top + self.image_px))
 
 
 def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint8]]:
     """Upright RGB pixels (image_px, image_px, 3) of one image file for each transform, decoded once.
 
     Transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first frame, and ICC profiles are
-    ignored, as torchvision's presets ignore them. The first transform says at what size the picture is decoded.
+    ignored, as torchvision's presets ignore them. It is decoded again only for another size than the first transform's.
     """
     with _opened(data) as image:
-        if draft_px := transforms[0].draft_px(*image.size):
-            image.draft(None, draft_px)
+        drafts = [transform.draft_px(*image.size) for transform in transforms]
+        if drafts[0]:
+            image.draft(None, drafts[0])
         image.load()
         picture = to_rgb(_upright(image))
-        return [np.asarray(transform.square(picture)) for transform in transforms]
+        like_first = [
+            np.asarray(how.square(picture)) if draft == drafts[0] else None
+            for how, draft in zip(transforms, drafts, strict=True)
+        ]
+    return [
+        decode(data, [how])[0] if square is None else square for how, square in zip(transforms, like_first, strict=True)
+    ]
 
 
 def small(data: bytes, longest_px: int) -> Image.Image:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Member, Place
-from headstart.images.decoding import Transform, UnreadableImage, decode
+from headstart.images.decoding import UnreadableImage, decode
+from headstart.images.geometry import Transform
 from headstart.support.team import local_size
 
 DIGEST_BYTES = 16
@@ -148,11 +149,12 @@ def readable(images: Iterable[Loaded], unreadable: Callable[[Loaded], object]) -
 def batches(images: Iterable[Loaded], size: int, image_px: int) -> Iterator[Batch]:
     """Puts images together in their order, `size` in a batch; unreadable ones count, but take no room in the pixels."""
     rest = iter(images)
-    while (batch := _batch(list(islice(rest, size)), size, image_px)).reasons:
+    while (batch := batch_of(list(islice(rest, size)), size, image_px)).reasons:
         yield batch
 
 
-def _batch(images: list[Loaded], size: int, image_px: int) -> Batch:
+def batch_of(images: Sequence[Loaded], size: int, image_px: int) -> Batch:
+    """One batch of at most `size` images."""
     decoded = [image for image in images if image.pixels is not None]
     pixels = np.zeros((size, image_px, image_px, 3), np.uint8)
     for index, square in enumerate(image.pixels for image in decoded if image.pixels is not None):

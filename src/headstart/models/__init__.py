@@ -1,11 +1,18 @@
-"""The nets: ResNet50 with its weights and its fast form, and the MLP head.
+"""The nets: backbones with their pixels, weights and fast form, and the MLP head.
 
-    weights.py      names, digests and presets of ResNet50's weights
-    weight_file.py  ResNet50's tensors in a file: in checkpoints, behind prefixes
-    resnet50.py     ResNet50: loading, freezing, folding, forward pass, saving
+    backbone.py     a net and the pixels that it takes: what one's own function returns
+    weights.py      what can be said of backbones and weights without loading them
+    weight_file.py  a net's tensors in a file: in checkpoints, behind prefixes
+    downloads.py    torchvision's published weights
+    resnet50.py     ResNet50: its weights, and the file of a fine-tuned one
+    frozen.py       the features of any net, found by running it
+    tokens.py       features pooled from a transformer's tokens
+    fast.py         BatchNorm folded, channels last, reduced precision, compiled
+    timm_nets.py    nets of timm
+    loading.py      nets by name
     mlp.py          the head as a plain `nn.Sequential`
     precision.py    abilities of the device: native bf16, a compiler, a batch that fits its memory
     schedule.py     the learning rate over the steps of a training
 
-Imports `errors` and `support`; never data sets, images or caches.
+Imports `errors`, `support` and `settings`; never data sets, images or caches.
 """

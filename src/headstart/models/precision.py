@@ -6,7 +6,7 @@ from collections.abc import Hashable
 import torch
 
 from headstart.errors import SettingsError
-from headstart.models.resnet50 import Forward
+from headstart.models.backbone import Forward
 from headstart.support.progress import say
 
 COMPILER_NEEDED = ("cpu", "cuda")

@@ -1,4 +1,4 @@
-"""A ResNet50's tensors in a file as people have it: inside a checkpoint, behind a prefix, with any classifier."""
+"""A net's tensors in a file as people have it: inside a checkpoint, behind a prefix, with any classifier."""
 
 import pickle
 import re
@@ -22,8 +22,37 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """The tensors of a net but its classifier."""
+
+    net: str
+    """In words, such as `a ResNet50`."""
+    shapes: Shapes
+    classifier: str
+    """The name of the layer that gives the logits; empty if there is none."""
+
+    def among(self, tensors: Mapping[str, Tensor]) -> Shapes:
+        """Shapes of those tensors that lie in the parts that the net has besides its classifier."""
+        parts = {name.split(".")[0] for name in self.shapes}
+        outside = f"{self.classifier}." if self.classifier else None
+        return _needed(
+            {
+                name: tensor
+                for name, tensor in tensors.items()
+                if name.split(".")[0] in parts and not (outside and name.startswith(outside))
+            }
+        )
+
+
+def wanted(words: str, net: torch.nn.Module, classifier: str) -> Wanted:
+    """The tensors of a net, whose classifier has this name."""
+    state = net.state_dict()
+    return Wanted(words, Wanted(words, _needed(state), classifier).among(state), classifier)
+
+
+@dataclass(frozen=True)
 class FoundWeights:
-    """Tensors at one place in a file that are called like a ResNet50's."""
+    """Tensors at one place in a file that are called like the net's."""
 
     keys: tuple[str, ...]
     """Keys of the nested dicts around them."""
@@ -42,39 +71,39 @@ class FoundWeights:
             return f"under {keys}" if keys else ""
         return f"under {keys}, prefix `{self.prefix}`" if keys else f"under the prefix `{self.prefix}`"
 
-    @property
-    def backbone(self) -> Shapes:
-        """Shapes of the tensors in the parts that a ResNet has besides its classifier."""
-        parts = {name.split(".")[0] for name in backbone_of("resnet50")}
-        return _needed({name: tensor for name, tensor in self.tensors.items() if name.split(".")[0] in parts})
-
 
 def find_resnet50(path: Path) -> FoundWeights:
-    """The one ResNet50 in a .pth or .safetensors file, whatever dicts, prefixes and classifiers are around it.
+    """The one ResNet50 in a file; see `find`."""
+    return find(path, resnet_wanted("resnet50"))
+
+
+def find(path: Path, net: Wanted) -> FoundWeights:
+    """The one such net in a .pth or .safetensors file, whatever dicts, prefixes and classifiers are around it.
 
     Raises:
         WeightsError: there is none, or there are several that differ; the message says what was found.
     """
     groups = list(_groups(_read(path), set()))
-    places = [place for group in groups for place in _places(group)]
-    whole = [place for place in places if place.backbone == backbone_of("resnet50")]
+    places = [place for group in groups for place in _places(group, net)]
+    whole = [place for place in places if net.among(place.tensors) == net.shapes]
     if not whole:
         names = [name for group in groups for name in group.tensors]
-        raise refusal(path, _difference(places) if places else f"its tensors are {_named(names) or 'in no dict'}")
-    if not all(_are_equal(whole[0], other) for other in whole[1:]):
+        raise refusal(
+            path, _difference(places, net) if places else f"its tensors are {_named(names) or 'in no dict'}", net.net
+        )
+    if not all(_are_equal(whole[0], other, net) for other in whole[1:]):
         nets = "; ".join(place.place or "without a prefix" for place in whole)
         raise WeightsError(
-            f"{path} holds {len(whole)} ResNet50s ({nets}). "
+            f"{path} holds {net.net} {len(whole)} times ({nets}). "
             f"Save the one that you want alone, for example: {_command(path, whole[-1])}"
         )
     return whole[0]
 
 
-def refusal(path: Path, reason: str) -> WeightsError:
-    """The error for a file that holds no ResNet50."""
+def refusal(path: Path, reason: str, net: str = "a ResNet50") -> WeightsError:
+    """The error for a file that does not hold the net."""
     return WeightsError(
-        f"{path} does not hold the state_dict of a ResNet50 ({reason}). "
-        "Save one with torch.save(model.state_dict(), …)."
+        f"{path} does not hold the state_dict of {net} ({reason}). Save one with torch.save(model.state_dict(), …)."
     )
 
 
@@ -92,11 +121,10 @@ def first_line(error: Exception) -> str:
 
 
 @cache
-def backbone_of(net: str) -> Shapes:
-    """Shapes of a torchvision ResNet's tensors but its classifier."""
+def resnet_wanted(net: str) -> Wanted:
+    """The tensors of one of torchvision's ResNets."""
     with torch.device("meta"):
-        state = torchvision.models.get_model(net).state_dict()
-    return _needed({name: tensor for name, tensor in state.items() if not name.startswith("fc.")})
+        return wanted("a ResNet50" if net == "resnet50" else net, torchvision.models.get_model(net), "fc")
 
 
 def _needed(tensors: Mapping[str, Tensor]) -> Shapes:
@@ -131,18 +159,17 @@ def _groups(content: Any, seen: set[int], *keys: str) -> Iterator[FoundWeights]:
         yield from _groups(inner, seen, *keys, str(key))
 
 
-def _places(group: FoundWeights) -> Iterator[FoundWeights]:
-    """The tensors behind each prefix that stands before a name of a ResNet50's tensor."""
-    expected = backbone_of("resnet50")
+def _places(group: FoundWeights, net: Wanted) -> Iterator[FoundWeights]:
+    """The tensors behind each prefix that stands before a name of one of the net's tensors."""
     words = [name.split(".") for name in group.tensors]
-    ends = {tuple(name[:end]) for name in words for end in range(len(name)) if ".".join(name[end:]) in expected}
+    ends = {tuple(name[:end]) for name in words for end in range(len(name)) if ".".join(name[end:]) in net.shapes}
     for prefix in sorted("".join(f"{word}." for word in end) for end in ends):
         behind = {name.removeprefix(prefix): t for name, t in group.tensors.items() if name.startswith(prefix)}
         yield replace(group, prefix=prefix, tensors=behind)
 
 
-def _are_equal(one: FoundWeights, other: FoundWeights) -> bool:
-    return all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.backbone)
+def _are_equal(one: FoundWeights, other: FoundWeights, net: Wanted) -> bool:
+    return all(torch.equal(one.tensors[name], other.tensors[name]) for name in net.shapes)
 
 
 def _command(path: Path, found: FoundWeights) -> str:
@@ -156,27 +183,27 @@ def _command(path: Path, found: FoundWeights) -> str:
     return f"{save}({state}, {str(path.with_stem(path.stem + '-alone'))!r})"
 
 
-def _difference(places: list[FoundWeights]) -> str:
-    """How the tensors that come nearest to a ResNet50 differ from one."""
-    expected = backbone_of("resnet50")
-    found = max(places, key=lambda place: len(place.backbone.keys() & expected.keys()))
-    shapes = found.backbone
+def _difference(places: list[FoundWeights], net: Wanted) -> str:
+    """How the tensors that come nearest to the net's differ from them."""
+    expected = net.shapes
+    found = max(places, key=lambda place: len(net.among(place.tensors).keys() & expected.keys()))
+    shapes = net.among(found.tensors)
     missing, surplus = (sorted(names) for names in (expected.keys() - shapes.keys(), shapes.keys() - expected.keys()))
     differences = [f"{len(missing)} of {len(expected)} tensors are missing: {_named(missing)}"] if missing else []
-    differences += [f"{len(surplus)} tensors are none of a ResNet50's: {_named(surplus)}"] if surplus else []
+    differences += [f"{len(surplus)} tensors are none of {net.net}'s: {_named(surplus)}"] if surplus else []
     for name in sorted(expected.keys() & shapes.keys()):
         if shapes[name] != expected[name]:
             differences.insert(0, f"{name} has the shape {shapes[name]}, not {expected[name]}")
             break
-    if net := _torchvision_name(shapes):
-        differences = [f"this looks like a {net}, since {differences[0]}"]
+    if other := _torchvision_name(shapes):
+        differences = [f"this looks like a {other}, since {differences[0]}"]
     return "; ".join([f"your weights are {found.place}"] * bool(found.place) + differences)
 
 
 def _torchvision_name(shapes: Shapes) -> str | None:
     """The ResNet of torchvision that has these tensors."""
     names = torchvision.models.list_models(torchvision.models, include=["*resne*"])
-    return next((name for name in names if backbone_of(name) == shapes), None)
+    return next((name for name in names if resnet_wanted(name).shapes == shapes), None)
 
 
 def _named(names: list[str]) -> str:

@@ -1,9 +1,20 @@
-"""Names, digests and presets of ResNet50's weights."""
+"""What can be said of backbones and weights without loading them: names, digests, ResNet50's presets."""
 
+import ast
+import os
+import sys
 from hashlib import blake2b, file_digest
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from headstart.errors import WeightsError, did_you_mean
+
+RESNET50 = "resnet50"
+TIMM = "timm:"
+"""What the names of timm's nets begin with."""
+
+OWN = "its own"
+"""The weights of a net that comes with them: of a function of one's own."""
 
 PUBLISHED = {"IMAGENET1K_V1": "0676ba61", "IMAGENET1K_V2": "11ad3fa6"}
 """First digits of the SHA-256 of torchvision's own weight files, as their names carry it."""
@@ -30,10 +41,41 @@ def weights_digest(weights: str, seed: int) -> str:
         return f"seed {seed}"
     path = Path(weights)
     if not path.is_file():
-        guess = did_you_mean(weights, known_weights()) or did_you_mean(weights.upper(), known_weights())
+        guess = did_you_mean(weights, known_weights())
         raise WeightsError(f"--weights {weights} is neither a file nor one of {', '.join(known_weights())}.{guess}")
     with path.open("rb") as file:
         return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
+
+
+def is_file_or_random(weights: str | None) -> bool:
+    """Whether a digest of the weights can be had without loading them."""
+    return weights is not None and (weights == "random" or Path(weights).is_file())
+
+
+def source_digest(backbone: str) -> str:
+    """Digest of the text of one's own function `package.module:function`, without importing it; empty for others.
+
+    Where the module only has the function from another one, it is the module's text.
+    """
+    if ":" not in backbone or backbone.startswith(TIMM):
+        return ""
+    module, _, function = backbone.partition(":")
+    if (file := _file_of(module)) is None:
+        return ""
+    text = file.read_text("utf-8")
+    found = [node for node in ast.parse(text).body if getattr(node, "name", None) == function]
+    return blake2b(((found and ast.get_source_segment(text, found[-1])) or text).encode(), digest_size=16).hexdigest()
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module, found without running the packages around it."""
+    places, file = [os.getcwd(), *sys.path], None
+    for part in module.split("."):
+        spec = PathFinder.find_spec(part, places)
+        if spec is None:
+            return None
+        places, file = list(spec.submodule_search_locations or []), spec.origin
+    return Path(file) if file and file.endswith(".py") else None
 
 
 def describe_weights(weights: str) -> str:

@@ -1,4 +1,4 @@
-"""A run as one model, from image files to class names. B images in a batch, C classes, D = 2048 features."""
+"""A run as one model, from image files to class names. B images in a batch, C classes, D features."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from torch.nn import functional
 from headstart.datasets.archives import place_of
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
-from headstart.images.decoding import Transform
+from headstart.images.geometry import Transform
 from headstart.images.loading import TransformsOf, batches, default_workers, stream
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of

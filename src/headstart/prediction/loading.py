@@ -1,4 +1,4 @@
-"""Reads the model of a run from its folder. B images in a batch, C classes, D = 2048 features."""
+"""Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,9 +12,14 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
+from headstart.models.backbone import Backbone, PixelScale
+from headstart.models.fast import fast_module
+from headstart.models.frozen import features_of
+from headstart.models.loading import TRIAL_PX, facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
-from headstart.models.resnet50 import fast_module, frozen, load_resnet50
+from headstart.models.resnet50 import load_resnet50
+from headstart.models.weights import RESNET50
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 
@@ -60,7 +65,7 @@ def recipe_of(run: Run) -> Recipe:
     tested: dict[str, Any] = {"weights_digest": "", "precision": "fp32", "compiled": False, "storage": "float32"}
     try:
         if run.is_frozen:
-            return Recipe(**run.metrics["recipe"])
+            return Recipe.from_values(run.metrics["recipe"])
         return Recipe(weights=run.metrics["weights"], **tested, **run.metrics["geometry"])
     except (KeyError, TypeError):
         raise RunError(
@@ -72,18 +77,28 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
     """Reads a classifier of images; for the arguments and errors see `Classifier.load`."""
     recipe = recipe_of(run)
     if run.is_frozen:
-        net, scale = load_resnet50(*weights_of(recipe, weights))
+        net, scale = _frozen(recipe, weights)
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
-        net, scale = load_resnet50(str(run.weights_file))
-        head = net.fc
+        tuned, scale = load_resnet50(str(run.weights_file))
+        head = tuned.fc
+        net = features_of(Backbone(tuned), RESNET50, TRIAL_PX).folded
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
     compiled = bool(recipe.compiled) and device.type in COMPILER_NEEDED if compile == "auto" else compile == "on"
     if compiled:
         require_compiler(device)
     arithmetic = recipe.precision if precision == "auto" else precision
-    return _parts(run, fast_module(frozen(net), scale, arithmetic, compiled, device), head.to(device), recipe, compiled)
+    return _parts(run, fast_module(net, scale, arithmetic, compiled, device), head.to(device), recipe, compiled)
+
+
+def _frozen(recipe: Recipe, weights: str | None) -> tuple[nn.Module, PixelScale]:
+    """The folded net of a recipe, and the scale of its pixels."""
+    named, seed = weights_of(recipe, weights)
+    loaded, _ = load_frozen(recipe.backbone, named, seed, recipe.image_px, recipe.pool)
+    if recipe.backbone != RESNET50:
+        recipe.refuse_other_net(facts(loaded, recipe.image_px))
+    return loaded.folded, loaded.made.scale
 
 
 def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Parts:

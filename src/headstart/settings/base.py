@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -16,9 +17,9 @@ LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 PATTERN = frozenset("*?[{")
 """Characters of a name that stands for several archives or lists."""
 
-PLACES = frozenset(["config", "data", "cache", "run", "device", "workers", "memory_gb", "tensorboard"]) | frozenset(
-    ["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
-)
+PLACES = frozenset(
+    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard"]
+) | frozenset(["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"])
 """Settings that only say where files are, how they are listed, where to compute and what to write beside the run: they
 are not part of a run's identity, which has the listed images themselves. `memory_gb` can change the order of the rows
 in an epoch, but less free memory does not make another run."""
@@ -84,8 +85,11 @@ class CachedConfig(ComputeConfig):
 
     data: str | None = None
     """The data set whose cache is meant, when --cache does not say it."""
+    backbone: str = "resnet50"
+    """The net whose features are meant, when --cache does not say it."""
     cache: Path | None = None
-    """The HDF5 file of features, used as it is; by default data/features/<name of the data>.h5."""
+    """The HDF5 file of features, used as it is; by default data/features/<name of the data>.h5, for another net than
+    resnet50 <name of the data>@<net>.h5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,27 @@ class RunConfig(Config):
     """Folder of the run; data/runs/<data set>/best is the best by validation."""
     weights: str | None = None
     """The file of the backbone's weights, when the features were made with a file."""
+
+
+def cache_file(name: str, backbone: str | None) -> Path:
+    """The cache of a data set with this name: `photos.h5` for resnet50, `photos@efficientnet_b0.h5` for others."""
+    suffix = "" if backbone in (None, "resnet50") else "@" + re.sub(r"[^A-Za-z0-9._-]", "-", str(backbone))
+    return FEATURES_FOLDER / f"{name}{suffix}.h5"
+
+
+def each_backbone(config: Any) -> list[Any]:
+    """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
+
+    Raises:
+        SettingsError: several are named together with one cache or one run.
+    """
+    names = list(dict.fromkeys((config.backbone or "").split()))
+    if len(names) < 2:
+        return [config]
+    for field in ("cache", "run"):
+        if getattr(config, field, None):
+            raise SettingsError(f"--{field} is one file or folder, but {len(names)} backbones are named: leave it out.")
+    return [dataclasses.replace(config, backbone=name) for name in names]
 
 
 def dataset_name(data: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.settings.base import FEATURES_FOLDER, Config, dataset_name
+from headstart.settings.base import Config, cache_file, dataset_name
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
@@ -49,21 +49,37 @@ def command(
     views: int = 0,
     flags: Sequence[str] = (),
     settings_file: str | None = None,
+    backbone: str | None = None,
 ) -> str:
     """`make extract DATA=photos/ EXTRACT_ARGS="--image-px 160"`, quoted for the shell.
 
     Where the project's Makefile is not at hand, it is a call of the program itself. A cache that has the name of its
-    data set is left out.
+    data set and of the backbone is left out.
     """
     program, variable = TARGETS[target]
-    if data and cache and Path(str(cache)) == FEATURES_FOLDER / f"{dataset_name(str(data))}.h5":
+    if data and cache and Path(str(cache)) == cache_file(dataset_name(str(data)), backbone):
         cache = None
+    if backbone == "resnet50":
+        backbone = None
     if not make_is_at_hand():
-        named = [("--config", settings_file), ("--data", data), ("--cache", cache), ("--views", views)]
+        named = [
+            ("--config", settings_file),
+            ("--data", data),
+            ("--backbone", backbone),
+            ("--cache", cache),
+            ("--views", views),
+        ]
         words = [f"{flag}={_short(value)}" for flag, value in named if value]
         return shlex.join([sys.executable, str(PIPELINES / f"{program}.py"), *words, *flags])
     for_make = shlex.join(flags).replace("$", "$$")  # make puts these into a line of the shell
-    values = {"CONFIG": settings_file, "DATA": data, "CACHE": cache, "VIEWS": views, variable: for_make}
+    values = {
+        "CONFIG": settings_file,
+        "DATA": data,
+        "BACKBONE": backbone,
+        "CACHE": cache,
+        "VIEWS": views,
+        variable: for_make,
+    }
     return " ".join(
         ["make", target, *(f"{name}={shlex.quote(_short(value))}" for name, value in values.items() if value)]
     )

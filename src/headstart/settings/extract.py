@@ -13,6 +13,7 @@ from headstart.settings.ranges import (
     Count,
     CountOrZero,
     ImagePx,
+    Pool,
     Precision,
     Range,
     Seed,
@@ -22,6 +23,8 @@ from headstart.settings.ranges import (
 )
 
 DEFAULTS: Mapping[str, Any] = {
+    "backbone": "resnet50",
+    "pool": "head",
     "weights": "IMAGENET1K_V1",
     "image_px": 224,
     "resize": "crop",
@@ -32,6 +35,8 @@ DEFAULTS: Mapping[str, Any] = {
     "seed": 0,
 }
 """Settings of extract that a cache keeps: left out, they are those of the cache, or these where there is none yet."""
+OF_THE_NET = ("weights", "image_px", "resize")
+"""Of these, those whose defaults hold for resnet50 alone: any other net has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +51,29 @@ class PrepareConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig(ImagesConfig):
-    """Run every image through a frozen ResNet50, once, and keep its 2048 features.
+    """Run every image through a frozen backbone, once, and keep its features.
 
     Settings that are left out are those that the cache was made with.
     """
 
     cache: Path | None = None
     """The HDF5 file; by default data/features/<name of the data>.h5."""
-    weights: str | None = None
-    """IMAGENET1K_V1, IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth or .safetensors file; by default
-    those of the cache, IMAGENET1K_V1 for a new one."""
-    image_px: ImagePx | None = None
-    """Side of the square that the backbone sees, in pixels, at least 32; by default that of the cache, 224 for a new
+    backbone: str | None = None
+    """resnet50, any other classification net of torchvision, timm:NAME (needs the extra timm), or
+    package.module:function, which returns a headstart.Backbone; by default that of the cache, resnet50 for a new
     one."""
+    pool: Pool | None = None
+    """What the features of a transformer are: head (what its classifier takes), avg (mean over its patches), cls (its
+    class token) or cls+avg; by default that of the cache, head for a new one."""
+    weights: str | None = None
+    """A name in torchvision, such as IMAGENET1K_V1 or IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth
+    or .safetensors file; by default those of the cache, IMAGENET1K_V1 (for timm its own) for a new one."""
+    image_px: ImagePx | None = None
+    """Side of the square that the backbone sees, in pixels, at least 32; by default that of the cache, for a new one
+    that of the net, 224 for resnet50."""
     resize: Literal["crop", "squash"] | None = None
-    """crop: shorter side to image_px * 256 / 224, then the centre; squash: the whole picture, proportions lost. By
-    default that of the cache, crop for a new one."""
+    """crop: shorter side to image_px * 256 / 224 (or the net's own proportion), then the centre; squash: the whole
+    picture, proportions lost. By default that of the cache, for a new one that of the net, crop for resnet50."""
     reduced_decode: bool | None = None
     """Decode JPEG files at 1/2, 1/4 or 1/8 where that is still twice the size needed: faster for large photos, but
     another filter, and so other features. By default as the cache, no for a new one."""
@@ -71,7 +83,8 @@ class ExtractConfig(ImagesConfig):
     compile: Compile = "auto"
     """torch.compile; auto: when extraction takes so long that it saves more time than compiling costs."""
     storage: Literal["float16", "float32"] | None = None
-    """Type of the stored features: 4 KiB or 8 KiB an image; by default that of the cache, float16 for a new one."""
+    """Type of the stored features: for resnet50 4 KiB or 8 KiB an image; by default that of the cache, float16 for a
+    new one."""
     batch_size: Count = 32
     """Images in one forward pass."""
     views: Annotated[int, Range("between 0 and 1,000", lambda value: 0 <= value <= 1000)] = 0
@@ -97,8 +110,13 @@ class ExtractConfig(ImagesConfig):
     """Accept that many finished rows are gone from the data, or that it is another folder with other images."""
 
     def completed(self, stored: Mapping[str, Any] | None = None) -> Any:
-        """The same with the settings that were left out: those in `stored`, else the defaults; none of them is None."""
-        values = {**DEFAULTS, **(stored or {})}
+        """The same with the settings that were left out: those in `stored`, else the defaults.
+
+        Weights and pixels of another net than resnet50 stay None where neither says them: the net does.
+        """
+        is_resnet50 = (self.backbone or (stored or {}).get("backbone", DEFAULTS["backbone"])) == DEFAULTS["backbone"]
+        usual = {name: value for name, value in DEFAULTS.items() if is_resnet50 or name not in OF_THE_NET}
+        values = {**usual, **(stored or {})}
         left_out = {name: value for name, value in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **left_out)
 

@@ -32,6 +32,11 @@ Views = Annotated[
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+"""The filters of Pillow's resize."""
+Pool = Literal["head", "avg", "cls", "cls+avg"]
+"""What features are of a transformer's tokens. head: what its classifier takes; avg: the mean over its patches; cls:
+the class token."""
 ViewKind = Literal["crop", "crop-flip", "crop-flip-jitter"]
 ViewSplits = Literal["train", "all"]
 ExportFormat = Literal["pt2", "onnx"]

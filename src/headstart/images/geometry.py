@@ -1,0 +1,73 @@
+"""How a picture becomes the square that a net takes, by the filter and rounding of torchvision's own presets."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL import Image
+
+FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
+"""Pillow's filters by name, antialiased at any scale (but `nearest`)."""
+EXTREME = 4
+"""A picture whose longer side would be this many times `image_px` after scaling is cut before it is resized."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+class Transform(Protocol):
+    """How a picture becomes a square."""
+
+    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
+        """The least size at which a (width, height) picture may be decoded; None: its own."""
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The transform of validation, test and plain features: resize and crop."""
+
+    image_px: int
+    resize: Literal["crop", "squash"]
+    """crop: shorter side to `shorter_px`, then the centre; squash: the whole picture, proportions lost."""
+    shorter_px: int  # only for crop
+    reduced_decode: bool
+    """Decode large JPEG files at 1/2, 1/4 or 1/8, never under twice the size that is needed."""
+    interpolation: str = "bilinear"
+    """The filter, one of `FILTERS`."""
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after resizing, before cropping: torchvision's rounding (the longer side is cut off)."""
+        if self.resize == "squash":
+            return self.image_px, self.image_px
+        if width <= height:
+            return self.shorter_px, int(self.shorter_px * height / width)
+        return int(self.shorter_px * width / height), self.shorter_px
+
+    def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
+        """With reduced decoding, twice the size that is needed."""
+        across, down = self.scaled_size(width, height)
+        return (2 * across, 2 * down) if self.reduced_decode else None
+
+    def corner(self, width: int, height: int) -> tuple[int, int]:
+        """Left and top of the square in the scaled picture."""
+        left, top = (round((side - self.image_px) / 2) for side in self.scaled_size(width, height))
+        return left, top
+
+    def box(self, width: int, height: int) -> Box:
+        """The part of a (width, height) picture that is kept: left, top, right, bottom in its own pixels."""
+        (scaled_width, scaled_height), (left, top) = self.scaled_size(width, height), self.corner(width, height)
+        across, down = width / scaled_width, height / scaled_height
+        return left * across, top * down, (left + self.image_px) * across, (top + self.image_px) * down
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """Resizes all of a picture and crops it, as torchvision does, to the same values.
+
+        Extreme shapes would grow without bound, so they are cropped first; Pillow may then round differently.
+        """
+        scaled, filter_ = self.scaled_size(*image.size), FILTERS[self.interpolation]
+        if max(scaled) > EXTREME * self.image_px:
+            return image.resize((self.image_px, self.image_px), filter_, box=self.box(*image.size))
+        left, top = self.corner(*image.size)
+        return image.resize(scaled, filter_).crop((left, top, left + self.image_px, top + self.image_px))

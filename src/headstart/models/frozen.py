@@ -1,0 +1,141 @@
+"""The features of any net, found by running it: what its last linear layer takes. B images, T tokens, D features."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import BackboneError
+from headstart.models.backbone import Backbone
+from headstart.models.fast import Watch, folded_copy
+from headstart.models.tokens import TokenPool
+from headstart.settings.ranges import Pool
+
+SAME = 1e-4
+"""Largest difference, relative to the largest feature, between an image alone and the same image beside another."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A backbone without its classifier, in eval mode, without gradients.
+
+    Attributes:
+        net: (B, 3, H, W) normalised pixels → (B, D) features.
+        made: the backbone that it was taken from, with its pixels; its `net` is the same without the classifier.
+        sample: (2, 3, H, W), what it was tried with.
+        features: D.
+        largest: of the absolute values of the sample's features.
+    """
+
+    net: nn.Module
+    made: Backbone
+    sample: Tensor
+    features: int
+    largest: float
+
+    @cached_property
+    def folded(self) -> nn.Module:
+        """A copy in which BatchNorm is part of the convolutions before it."""
+        return folded_copy(self.net, self.sample)
+
+    @cached_property
+    def state_digest(self) -> str:
+        """32 hex digits over the names, types and values of all weights and buffers."""
+        return digest_of(self.net)
+
+
+def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -> Frozen:
+    """Takes the classifier off a net, freezes the rest and tries it on two random squares of `image_px`.
+
+    Raises:
+        BackboneError: it does not run on such squares, or its features are not one finite vector for each image that
+            depends on this image alone.
+    """
+    net = made.net.eval().requires_grad_(False)
+    sample = torch.randn((2, 3, image_px, image_px), generator=torch.Generator().manual_seed(0))
+    watch = Watch(net)
+    with _explained(name, made, image_px):
+        if classifier := classifier_of(net, sample):
+            net = without(net, classifier)
+        net = TokenPool(net, pool, name).eval() if pool != "head" else net
+        features, alone = _run(net, sample), _run(net, sample[:1])
+    watch.refuse_changes(name)
+    _refuse_no_features(features, alone, name)
+    return Frozen(net, made, sample, features.shape[1], float(features.abs().max()))
+
+
+def classifier_of(net: nn.Module, sample: Tensor) -> str | None:
+    """The name of the linear layer whose output is that of the net; None if there is none."""
+    calls: list[tuple[str, Tensor]] = []
+    layers = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    hooks = [
+        layer.register_forward_hook(lambda layer, inputs, output, name=name: calls.append((name, output)))
+        for name, layer in layers
+    ]
+    try:
+        result = _run(net, sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    names = [name for name, output in calls if output.shape == result.shape and torch.equal(output, result)]
+    return names[-1] if names else None
+
+
+def without(net: nn.Module, classifier: str) -> nn.Module:
+    """The net, whose classifier lets its input through; an Identity where the net is that layer alone."""
+    if not classifier:
+        return nn.Identity().eval()
+    net.set_submodule(classifier, nn.Identity().eval())
+    return net
+
+
+def digest_of(net: nn.Module) -> str:
+    """32 hex digits over the names, types, shapes and values of its state."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def _run(net: nn.Module, sample: Tensor) -> Tensor:
+    output = net(sample)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"it returns a {type(output).__name__}, not a tensor")
+    return output
+
+
+@contextmanager
+def _explained(name: str, made: Backbone, image_px: int) -> Iterator[None]:
+    try:
+        yield
+    except BackboneError:
+        raise
+    except Exception as error:  # a net may fail with anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        own = f" Its own size is {made.image_px}: leave --image-px out." if image_px != made.image_px else ""
+        raise BackboneError(
+            f"{name} does not run on images of {image_px} x {image_px} pixels ({reason}).{own}"
+        ) from None
+
+
+def _refuse_no_features(features: Tensor, alone: Tensor, name: str) -> None:
+    """Raises BackboneError unless the features are one finite vector for each image, whatever is beside it."""
+    if features.ndim != 2 or len(features) != 2:
+        raise BackboneError(
+            f"{name} gives features of shape {tuple(features.shape)} for 2 images, not (2, D): one vector for each "
+            "image is needed. Pool them in the net."
+        )
+    if not features.isfinite().all():
+        raise BackboneError(f"{name} gives features that are not finite, on random pixels and with these weights.")
+    difference = float((features[:1] - alone).abs().max() / features.abs().max().clamp_min(1e-30))
+    if difference > SAME:
+        raise BackboneError(
+            f"{name} gives an image other features beside another image than alone ({difference:.2g} of the largest "
+            "value), even in eval mode: features of a cache must depend on one image only."
+        )

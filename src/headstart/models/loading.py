@@ -1,0 +1,182 @@
+"""Nets by name: ResNet50, any classification net of torchvision, and a function of your own; timm's: `timm_nets.py`."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import get_model, get_model_weights, list_models
+
+from headstart.errors import BackboneError, WeightsError, did_you_mean
+from headstart.models import timm_nets
+from headstart.models.backbone import Backbone
+from headstart.models.downloads import published_state
+from headstart.models.frozen import Frozen, classifier_of, features_of
+from headstart.models.resnet50 import load_resnet50
+from headstart.models.weight_file import find, wanted
+from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM
+from headstart.settings.ranges import Pool
+from headstart.support.progress import say
+from headstart.support.team import is_leading
+
+TRIAL_PX = 64
+"""Size at which a ResNet50 is tried, which takes any."""
+
+
+def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbone, str]:
+    """A whole net on the CPU with its own pixels, and the name of its weights.
+
+    Args:
+        name: `resnet50`, any classification net of torchvision, `timm:NAME`, or `package.module:function`.
+        weights: an entry of torchvision's weights for the net, `random`, or a file; None: those that the name stands
+            for, of torchvision's the first version.
+        seed: of random weights.
+
+    Raises:
+        BackboneError: there is no such net, or its pixels cannot be made.
+        WeightsError: the weights cannot be found, downloaded, or are another net's.
+    """
+    if name == RESNET50:
+        return _resnet50(weights or next(iter(PUBLISHED)), seed)
+    if ":" in name and not name.startswith(TIMM):
+        return _own(name, weights), OWN
+    loaded, used = (timm_nets.load if name.startswith(TIMM) else _torchvision)(name, weights, seed)
+    if used == weights and Path(weights).is_file():
+        load_file(loaded, name, Path(weights))
+    return loaded, Path(used).name
+
+
+def _resnet50(weights: str, seed: int) -> tuple[Backbone, str]:
+    net, scale = load_resnet50(weights, seed)
+    made = Backbone(net, 224, SHORTER_PX.get(weights, 256), "bilinear", scale.mean, scale.std)
+    return made, weights if weights in PUBLISHED else Path(weights).name
+
+
+def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, str]:
+    names = list_models(torchvision.models)
+    if name not in names:
+        raise BackboneError(_unknown(name, names))
+    entries = {entry.name: entry for entry in get_model_weights(name)}
+    used = weights or next(iter(entries), "random")
+    if used not in entries and used != "random" and not Path(used).is_file():
+        known = (*entries, "random")
+        raise WeightsError(
+            f"--weights {used} is neither a file nor one of {', '.join(known)}.{did_you_mean(used, known)}"
+        )
+    preset = entries.get(used, next(iter(entries.values()))).transforms()
+    if used in entries:
+        published_state(name, entries[used])  # checked before torchvision's own loading, which trusts the file
+        net = get_model(name, weights=entries[used], progress=False)
+    else:
+        net = _random(name, seed)
+    pixels = (preset.crop_size[0], preset.resize_size[0], preset.interpolation.value)
+    made = Backbone(
+        net, *pixels, tuple(preset.mean), tuple(preset.std), version=f"torchvision {version('torchvision')}"
+    )
+    if classifier_of(net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) is None:
+        raise BackboneError(
+            f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
+            f"as {_nearest(name)}."
+        )
+    return made, used
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    if name in list_models():
+        return f"{name} does not classify whole images, so it gives no feature vector: use a net such as resnet50."
+    guess = did_you_mean(name, names)
+    return (
+        f"There is no backbone {name}.{guess} Names are those of torchvision's classification nets, timm:NAME, or "
+        "package.module:function."
+    )
+
+
+def _nearest(name: str) -> str:
+    return "mobilenet_v3_small" if name.startswith("squeezenet") else "resnet50"
+
+
+def _random(name: str, seed: int) -> nn.Module:
+    """Untrained; without the auxiliary classifiers that only training uses."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name in ("googlenet", "inception_v3"):
+            return cast(nn.Module, get_model(name, aux_logits=False, init_weights=True))
+        return cast(nn.Module, get_model(name))
+
+
+def load_frozen(
+    name: str, weights: str | None, seed: int = 0, image_px: int | None = None, pool: Pool = "head"
+) -> tuple[Frozen, str]:
+    """A net that gives features of squares of `image_px` (None: its own size), and the name of its weights.
+
+    Errors: those of `load_backbone` and of `features_of`.
+    """
+    made, used = load_backbone(name, weights, seed)
+    trial_px = TRIAL_PX if name == RESNET50 else image_px or made.image_px
+    return features_of(made, name, trial_px, pool), used
+
+
+def facts(loaded: Frozen, image_px: int) -> dict[str, Any]:
+    """What a net that is not resnet50 decides of a recipe."""
+    made = loaded.made
+    return {
+        "package": made.version,
+        "features": loaded.features,
+        "state_digest": loaded.state_digest,
+        "shorter_px": made.shorter_for(image_px),
+        "interpolation": made.interpolation,
+        "mean": made.mean,
+        "std": made.std,
+    }
+
+
+def load_file(made: Backbone, name: str, path: Path) -> None:
+    """Loads the weights of a file into a net, in place; its classifier stays as it is."""
+    classifier = classifier_of(made.net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) or ""
+    found = find(path, wanted(f"the backbone {name}", made.net, classifier))
+    if is_leading():
+        say(f"weights: {path}" + f", {found.place}" * bool(found.place))
+    own = made.net.state_dict()
+    backbone = {key for key in own if not (classifier and key.startswith(f"{classifier}."))}
+    made.net.load_state_dict({key: found.tensors.get(key, own[key]) if key in backbone else own[key] for key in own})
+
+
+def _own(name: str, weights: str | None) -> Backbone:
+    """What a function of one's own returns."""
+    if weights is not None:
+        raise WeightsError(f"--weights {weights}: {name} loads its weights itself; leave it out.")
+    function = _function(name)
+    try:
+        made = function()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BackboneError(f"{name} failed: {type(error).__name__}: {reason}") from error
+    if not (isinstance(made, Backbone) and isinstance(made.net, nn.Module)):
+        raise BackboneError(f"{name} returned a {type(made).__name__}: it must return a headstart.Backbone with a net.")
+    return replace(made, version=f"{name.partition(':')[0]} {made.version}".strip())
+
+
+def _function(name: str) -> Callable[[], object]:
+    module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module: ModuleType = importlib.import_module(module_name)
+    except ImportError as error:
+        raise BackboneError(
+            f"{name}: the module {module_name} cannot be imported ({error}). It must lie in this folder ({here}) or be "
+            "installed."
+        ) from None
+    except Exception as error:
+        raise BackboneError(f"{name}: importing {module_name} failed: {type(error).__name__}: {error}") from error
+    if not callable(function := getattr(module, attribute, None)):
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise BackboneError(f"{name}: {module_name} has no function {attribute!r}.{did_you_mean(attribute, functions)}")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,188 @@
+"""Nets by name, with the pixels of their own presets and weights as people have them."""
+
+import sys
+
+import pytest
+import torch
+from helpers.pictures import picture
+from PIL import Image
+from torchvision import models
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from headstart.errors import BackboneError, WeightsError
+from headstart.images.geometry import Geometry
+from headstart.models import loading, timm_nets
+from headstart.models.frozen import digest_of
+from headstart.models.loading import load_backbone, load_frozen
+
+PRESETS = sorted(
+    {
+        (preset.crop_size[0], preset.resize_size[0], preset.interpolation.value): name
+        for name in models.list_models(models)
+        if (entries := list(models.get_model_weights(name))) and (preset := entries[0].transforms())
+    }.items()
+)
+
+
+@pytest.mark.parametrize(("preset", "name"), PRESETS, ids=[name for _, name in PRESETS])
+@pytest.mark.parametrize("size", [(333, 500), (640, 200)])
+def test_pixels_of_every_preset_of_torchvision_are_made_bit_for_bit(preset, name, size):
+    crop_px, resize_px, interpolation = preset
+    image = picture(5).resize(size)
+    own = functional.center_crop(functional.resize(image, [resize_px], InterpolationMode(interpolation)), [crop_px] * 2)
+    ours = Geometry(crop_px, "crop", resize_px, False, interpolation).square(image)
+    assert ours.tobytes() == own.tobytes()
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "efficientnet_b0", "mobilenet_v3_small"])
+def test_a_net_brings_the_pixels_of_its_preset(name):
+    made, weights = load_backbone(name, "random")
+    preset = next(iter(models.get_model_weights(name))).transforms()
+    assert weights == "random"
+    assert (made.image_px, made.shorter_px) == (preset.crop_size[0], preset.resize_size[0])
+    assert made.interpolation == preset.interpolation.value
+    assert (list(made.mean), list(made.std)) == (preset.mean, preset.std)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv4_conv_small", "vit_tiny_patch16_224", "tf_efficientnetv2_b0"])
+def test_timms_own_data_configuration_decides_the_pixels(name):
+    import timm
+
+    made, _ = load_backbone(f"timm:{name}", "random")
+    net = timm.create_model(name)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net))
+    image = Image.effect_noise((300, 400), 50).convert("RGB")
+    square = Geometry(made.image_px, made.resize, made.shorter_px, False, made.interpolation).square(image)
+    ours = made.scale(functional.pil_to_tensor(square).permute(1, 2, 0)[None])[0]
+    assert (ours - transform(image)).abs().max() <= 1e-5
+
+
+def test_random_weights_are_a_function_of_the_seed():
+    one, same, other = (load_frozen("mobilenet_v3_small", "random", seed, 64)[0] for seed in (1, 1, 2))
+    assert one.state_digest == same.state_digest != other.state_digest
+
+
+def behind(prefix, tensors):
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": behind("module.", state), "epoch": 3},
+        lambda state: behind("backbone.", {k: t for k, t in state.items() if not k.startswith("classifier.3")}),
+        lambda state: {k: t.half() if t.is_floating_point() else t for k, t in state.items()},
+        lambda state: state | {"classifier.3.weight": torch.ones(7, 1024), "classifier.3.bias": torch.ones(7)},
+    ],
+    ids=["plain", "of a trainer", "without a classifier", "fp16", "of 7 classes"],
+)
+def test_weights_of_any_net_load_as_people_have_them(tmp_path, wrap):
+    state = models.mobilenet_v3_small().state_dict()
+    torch.save(wrap(state), tmp_path / "mine.pth")
+    made, weights = load_backbone("mobilenet_v3_small", str(tmp_path / "mine.pth"))
+    loaded = made.net.state_dict()
+    assert weights == "mine.pth"
+    body = [name for name in state if not name.startswith("classifier.3")]
+    assert all(torch.allclose(loaded[name], state[name], atol=1e-3) for name in body)
+
+
+def test_weights_of_another_net_are_refused_with_the_first_missing_tensor(tmp_path):
+    torch.save(models.mobilenet_v2().state_dict(), tmp_path / "v2.pth")
+    with pytest.raises(WeightsError, match=r"of the backbone mobilenet_v3_small .*missing: classifier.0.bias"):
+        load_backbone("mobilenet_v3_small", str(tmp_path / "v2.pth"))
+
+
+def test_unknown_weights_are_answered_with_the_nearest():
+    with pytest.raises(WeightsError, match=r"one of IMAGENET1K_V1, random\. Did you mean IMAGENET1K_V1\?"):
+        load_backbone("efficientnet_b0", "imagenet1k")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("efficientnet_b9", r"no backbone efficientnet_b9\. Did you mean efficientnet_b[0-9]\?"),
+        ("fasterrcnn_resnet50_fpn", "does not classify whole images.*use a net such as resnet50"),
+        ("squeezenet1_1", "has no linear layer at its end.*such as mobilenet_v3_small"),
+        ("timm:resnt18", r"has no net resnt18\. Did you mean resnet18\?"),
+        ("no_module:net", "the module no_module cannot be imported"),
+    ],
+)
+def test_a_net_that_cannot_be_had_is_refused_in_a_sentence_that_says_what_can(name, words):
+    with pytest.raises(BackboneError, match=words) as error:
+        load_backbone(name, None if ":" in name and "timm" not in name else "random")
+    assert "\n" not in str(error.value)
+
+
+def test_without_timm_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BackboneError, match=r"needs the package timm: .*headstart\[timm\]"):
+        load_backbone("timm:resnet18", "random")
+
+
+def test_without_a_network_timm_answers_at_once(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    def unreachable(*_):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm_nets.socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for word in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(word, raising=False)
+    with pytest.raises(WeightsError, match=r"weights of timm:resnet18 could not be loaded.*--weights random"):
+        load_backbone("timm:resnet18", None)
+
+
+OWN = """
+import torch
+import headstart
+
+def net():
+    torch.manual_seed(4)
+    body = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    return headstart.Backbone(body, image_px=48, interpolation="bicubic", version="7")
+
+def failing():
+    raise FileNotFoundError("weights.pth")
+
+def forgetful():
+    pass
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_nets_for_a_test.py").write_text(OWN)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield "my_nets_for_a_test"
+    sys.modules.pop("my_nets_for_a_test", None)
+
+
+def test_a_function_of_ones_own_is_a_backbone(own_module):
+    loaded, weights = load_frozen(f"{own_module}:net", None)
+    assert (loaded.features, weights) == (8, "its own")
+    facts = loading.facts(loaded, 48)
+    assert facts["package"] == f"{own_module} 7"
+    assert facts["interpolation"] == "bicubic"
+    assert facts["state_digest"] == digest_of(loaded.net)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("failing", "failed: FileNotFoundError: weights.pth"),
+        ("forgetful", "returned a NoneType: it must return a headstart.Backbone"),
+        ("nett", r"has no function 'nett'\. Did you mean net\?"),
+    ],
+)
+def test_a_function_that_fails_is_told_with_its_own_words(own_module, function, words):
+    with pytest.raises(BackboneError, match=words):
+        load_backbone(f"{own_module}:{function}", None)
+
+
+def test_a_function_of_ones_own_takes_no_weights(own_module):
+    with pytest.raises(WeightsError, match="loads its weights itself; leave it out"):
+        load_backbone(f"{own_module}:net", "random")
