@@ -103,28 +103,19 @@ class Laboratory:
         extraction.load_frozen = lambda *_: (loaded, weights)
         extraction.fast_form = lambda *_: forward
         one_pass.COMMIT_SECONDS = 0.02
-        self._log_computed_rows(one_pass, extraction)
+        self._log_computed_rows(one_pass)
 
-    def _log_computed_rows(self, one_pass, extraction) -> None:
-        """Children append the number of each row that goes through the net; canaries are not counted."""
-        batches, recompute, asked = one_pass.batches, extraction.Extractor.recompute, []
+    def _log_computed_rows(self, one_pass) -> None:
+        """Children append the number of each row that a pass puts through the net."""
+        batch_of = one_pass.batch_of
 
         def logged(images, size, image_px):
-            for batch in batches(images, size, image_px):
-                if not asked:
-                    descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-                    os.write(descriptor, b"".join(b"%7d\n" % row for row in batch.rows))
-                    os.close(descriptor)
-                yield batch
+            descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.write(descriptor, b"".join(b"%7d\n" % image.row for image in images))
+            os.close(descriptor)
+            return batch_of(images, size, image_px)
 
-        def canaries(*arguments):
-            asked.append(True)
-            try:
-                return recompute(*arguments)
-            finally:
-                asked.clear()
-
-        one_pass.batches, extraction.Extractor.recompute = logged, canaries
+        one_pass.batch_of = logged
 
     def start(self, cache: Path) -> int:
         """A child that brings the cache up to date."""
