@@ -150,7 +150,7 @@ def test_paths_may_be_relative_to_another_folder_which_the_error_finds(files):
     root = files("images/a.jpg", "images/b.jpg")
     (root / "lists").mkdir()
     (root / "lists" / "l.csv").write_text("path,label\na.jpg,cat\nb.jpg,dog\n")
-    with pytest.raises(DataError, match=rf"2 of 2 files .* The first is in {root}/images: add --root"):
+    with pytest.raises(DataError, match=rf"2 of 2 files .* are in {root}/images: .* add --root"):
         load(str(root / "lists" / "l.csv"))
     manifest = load(str(root / "lists" / "l.csv"), how=Listing(root=root / "images"))
     assert manifest.root == root / "images"

@@ -9,6 +9,9 @@
     split_names.py which split a name means: Training, test_set, dev
     class_names.py names of classes: cleaned, in order, or from a file
     lists.py       lists of images with labels, splits and groups
+    listed.py      the files that a list names, and those that are missing
+    repeats.py     images that several lines name
+    roots.py       what the paths in a list may be relative to
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list
     patterns.py    patterns that mean several files

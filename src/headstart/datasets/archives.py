@@ -85,6 +85,14 @@ def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
     return (f"{archive}/{os.fsdecode(name)}" for name in index["names"].tolist())
 
 
+def folders_in(archive: str) -> list[str]:
+    """The folders of the images in an archive, the outermost first: `.` is the archive itself."""
+    names = map(os.fsdecode, tar_index.index_of(archive, os.stat(archive))["names"].tolist())
+    inner = {Path(name).parent for name in names}
+    folders = inner.union(*(folder.parents for folder in inner))
+    return sorted(map(str, folders), key=lambda folder: (len(Path(folder).parts), folder))
+
+
 @lru_cache(maxsize=64)
 def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
     """Offset and size of each image in an archive, by its name."""
