@@ -111,6 +111,15 @@ def test_labels_that_look_alike_are_one_class(tmp_path_factory, form, unseen):
     assert load(str(root / "l.csv")).classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", "\ufeffSEP=;\r\n", '"sep=;"\n', "sep=;;;\n"])
+def test_a_first_line_that_says_the_separator_is_not_taken_for_names(table, first):
+    text = first + "image;label\na.jpg;salt, fine\nb.jpg;dog\n"
+    assert labels(load(table(text))) == {"a.jpg": "salt, fine", "b.jpg": "dog"}
+    with pytest.raises(DataError, match=r"none\.jpg \(line 5\)"):
+        load(table(text + "none.jpg;dog\n"))
+    assert labels(load(table("sep=\t\nimage\tlabel\na.jpg\ta;b;c\nb.jpg\tdog\n"))) == {"a.jpg": "a;b;c", "b.jpg": "dog"}
+
+
 def test_a_column_that_does_not_exist_is_answered_with_the_nearest(table):
     data = table("image,emotion\na.jpg,cat\n")
     with pytest.raises(DataError, match=r"no column 'emtion' for label\. It has image, emotion\. Did you mean emotion"):
