@@ -99,6 +99,13 @@ def test_a_column_of_splits_is_seen_however_it_is_written(table, header):
     assert [split for _, split in listed(load(data)).values()] == ["train", "train", "test", "val"]
 
 
+def test_public_and_private_test_are_val_and_test_and_it_is_said(table):
+    rows = "a.jpg,cat,Training\nb.jpg,dog,Training\nc.jpg,cat,PublicTest\nd.jpg,dog,PrivateTest\n"
+    manifest = load(table(f"path,label,Usage\n{rows}"))
+    assert [split for _, split in listed(manifest).values()] == ["train", "train", "val", "test"]
+    assert "splits from the column (PublicTest means val, PrivateTest means test)" in manifest.notes
+
+
 @given(st.sampled_from(["cat{}", "{}cat"]), st.text(" \u00a0\t\n\u200b\ufeff", min_size=1, max_size=3))
 def test_labels_that_look_alike_are_one_class(tmp_path_factory, form, unseen):
     root = tmp_path_factory.mktemp("alike")

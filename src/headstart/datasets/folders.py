@@ -10,7 +10,7 @@ from pathlib import Path
 from headstart.datasets.guesses import data_set_in, hint, images_alone, lists_hint, lists_in
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.masks import IMAGES, mask_folders, masks_among
-from headstart.datasets.split_names import is_word_for_data, split_in
+from headstart.datasets.split_names import is_word_for_data, meanings, split_in
 from headstart.datasets.walking import entries, identity, is_image, of_kinds, other_files, suffix_of, system_files, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
@@ -87,12 +87,14 @@ class _Folder:
         if self.how.layout == "classes" or not found:
             return {}
         if self.how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
-            if not {"train"} < set(splits.values()) and not any(_holds_folders(top / name) for name in found):
-                return {}  # images lie in them directly: trains beside cars
+            plain = any(not rest for _, rest in found.values())
+            deeper = any(_holds_folders(top / name) for name in found)
+            if not plain and not deeper and not {"train"} < set(splits.values()):
+                return {}  # images lie in them directly: train_station beside bridge
             _ask_for_layout(top, splits, others)
         _refuse_wrong_splits(top, splits)
         splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
-        self.notes.append(f"splits from the folders {', '.join(splits)}")
+        self.notes.append(f"splits from the folders {', '.join(splits)}{meanings(splits)}")
         if others:
             self.notes.append(f"left out beside the splits: the folders {', '.join(others[:5])}")
         self.notes += self._left_out(top, files)
@@ -176,12 +178,16 @@ def _holds_folders(folder: Path) -> bool:
 
 def _ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> None:
     """Asks whether folders are splits or classes; names only the answers that are possible."""
-    inside = data_set_in(top)
-    if "train" in splits.values() and len(set(splits.values())) == len(splits):
+    inside, flat = data_set_in(top), [name for name in splits if not _holds_folders(top / name)]
+    train = [name for name, split in splits.items() if split == "train"]
+    answers = []
+    if len(train) == 1 and train[0] not in flat and len(set(splits.values())) == len(splits):
         left = " (the other folders are then left out)" if others else ""
         answers = [f"if they are splits, add --layout splits{left}"]
-    else:
-        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"] if inside else []
+    elif inside:
+        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"]
+    elif flat and others:
+        answers = [f"if the images in {' and '.join(flat)} are of all classes, move them out of {top}"]
     if all(any(map(is_image, walk(str(top / name)))) for name in (*splits, *others)):
         answers.append("if each folder is a class, add --layout classes")
     beside = f", beside {', '.join(others[:5])}" if others else ""

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.datasets import archives, roots
 from headstart.datasets.manifest import Manifest, Member, end_of_archive, from_files
-from headstart.datasets.split_names import split_called
+from headstart.datasets.split_names import meanings, split_called
 from headstart.datasets.walking import IMAGE_SUFFIXES, is_image, of_kinds
 from headstart.errors import DataError, did_you_mean
 from headstart.settings import Listing
@@ -95,7 +95,8 @@ class Listed:
         )
         source = "column" if lines and lines[0].split is not None else "list's name" if self.split else ""
         if source:
-            self.notes.insert(0, f"splits from the {source}")
+            names = {line.split or self.file.stem for line in lines}
+            self.notes.insert(0, f"splits from the {source}{meanings(names)}")
         groups = None
         if not lines or lines[0].group is not None:
             groups = np.array([os.fsencode(line.group or line.path) for line in lines], np.bytes_)
