@@ -20,6 +20,7 @@ from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
 
 
@@ -36,6 +37,7 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
         DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
+        SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
 
     Warns:
         DataWarning: a class has no image in val or test, classes are alike or merged.
@@ -46,6 +48,8 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
 
 def _parts(data: str, how: Listing) -> list[Manifest]:
     path = Path(data)
+    if not is_missing(data):
+        how.refuse_unused(data)
     try:
         if path.is_dir():
             return list_folder(path, how)
