@@ -23,5 +23,5 @@
     description.py what a data set holds, and what has changed, in words
     examples.py    data sets of libraries, written once as folders
 
-Loads without torch; never opens an image, and of a cache reads only whose it is.
+Loads without torch; never opens an image of a data set, and of a cache reads only whose it is.
 """

@@ -22,6 +22,7 @@ from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
+from headstart.settings.listing import kind_of
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -94,7 +95,7 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
     manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data), listing=how.listing())
-    if not how.suffixes:
+    if not how.suffixes and kind_of(data) != "archive":  # in an archive two of one name cannot both have a label
         ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
         what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"
