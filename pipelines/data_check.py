@@ -7,14 +7,12 @@ from headstart.settings import DataCheckConfig, data_of
 
 def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
-    from pathlib import Path
-
     from headstart.datasets import description, naming
     from headstart.report import contact_sheet
 
     manifest = naming.load_as_before(config)
     print(description.describe(manifest))
-    path = config.out or Path("data/checks") / f"{naming.name_of(data_of(config))}.png"
+    path = config.out or naming.picture_of(data_of(config))
     unreadable = contact_sheet.draw(manifest, path)
     print(f"Some images of each class: {path.absolute()}")
     if unreadable:

@@ -201,7 +201,7 @@ def read_toml(name: str, config_type: type) -> list[str]:
             f"in .toml.{did_you_mean(name, known)}"
         )
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}.") from None
     _refuse_unknown_keys(path, content)

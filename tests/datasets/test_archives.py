@@ -211,6 +211,7 @@ def splits_of(pattern):
         ("test/{train,val}_0.tar", {"train_0.tar": "train", "val_0.tar": "val"}),
         ("val/{a,b}.tar", {"a.tar": "train", "b.tar": "train"}),
         ("w/{trainings,contest}.tar", {"trainings.tar": "train", "contest.tar": "train"}),
+        ("w/voc-{trainval,test}-0.tar", {"voc-trainval-0.tar": "train", "voc-test-0.tar": "test"}),
         ("w/{Training,seg_test,dev}-0.tar", {"Training-0.tar": "train", "seg_test-0.tar": "test", "dev-0.tar": "val"}),
     ],
 )  # fmt: skip

@@ -121,14 +121,32 @@ def test_images_beside_the_class_folders_are_left_out_aloud(files, layout):
     assert any("2 images lie in no class folder" in note for note in manifest.notes)
 
 
-def test_a_class_called_train_beside_others_is_a_class(files):
-    manifest = load(str(files("train/1.jpg", "bus/2.jpg", "car/3.jpg")))
-    assert manifest.classes == ("bus", "car", "train")
-    assert labels(manifest)["train/1.jpg"] == "train"
+@pytest.mark.parametrize("name", ["train", "test", "Validation", "test_set"])
+def test_a_folder_called_like_a_split_beside_classes_is_asked_for_and_a_flag_answers(files, name):
+    root = files(f"{name}/1.jpg", "bus/2.jpg", "car/3.jpg")
+    with pytest.raises(
+        DataError,
+        match=rf"look like splits \({name}\), beside bus, car\. If the images in {name} are of all classes, move them "
+        rf"out of {root}; if each folder is a class, add --layout classes",
+    ):
+        load(str(root))
+    manifest = load(str(root), how=Listing(layout="classes"))
+    assert labels(manifest) == {f"{name}/1.jpg": name, "bus/2.jpg": "bus", "car/3.jpg": "car"}
 
 
-def test_a_class_called_test_beside_others_is_a_class(files):
-    assert load(str(files("test/1.jpg", "bus/2.jpg"))).classes == ("bus", "test")
+def test_a_class_whose_name_only_has_a_word_for_a_split_is_a_class(files):
+    assert load(str(files("train_station/1.jpg", "bus/2.jpg"))).classes == ("bus", "train_station")
+
+
+@pytest.mark.parametrize(("train", "test"), [("train_val", "test"), ("trainval", "PrivateTest")])
+def test_train_and_val_in_one_folder_are_train_and_it_is_said(files, train, test):
+    root = files(*(f"{split}/{name}/{n}.jpg" for split in (train, test) for name in ("cat", "dog") for n in range(9)))
+    manifest = load(str(root))
+    assert {split for path, (_, split) in listed(manifest).items() if path.startswith(test)} == {"test"}
+    assert any(
+        note.startswith(f"splits from the folders {train}, {test} (trainval means tr") for note in manifest.notes
+    )
+    assert "val drawn from train, a tenth, by path" in manifest.notes
 
 
 def test_splits_that_the_data_has_are_taken_as_they_are(files):
@@ -197,11 +215,15 @@ def test_the_last_folder_can_be_the_class_and_keeps_its_path_where_its_name_is_n
 
 def test_folders_of_the_system_are_passed_over_like_hidden_ones(files):
     root = files("cat/1.jpg", "dog/2.jpg", "__MACOSX/cat/._1.jpg", "cat/@eaDir/1.jpg/SYNO.jpg", "$RECYCLE.BIN/3.jpg",
-                 "cat/Thumbs.db", "cat/.ipynb_checkpoints/1-checkpoint.jpg")  # fmt: skip
+                 "cat/Thumbs.db", "dog/Thumbs.db", "cat/.ipynb_checkpoints/1-checkpoint.jpg",
+                 ".ipynb_checkpoints/a/2.jpg", ".ipynb_checkpoints/3.jpg")  # fmt: skip
     (root / "lost+found").mkdir()
     manifest = load(str(root))
     assert set(labels(manifest)) == {"cat/1.jpg", "dog/2.jpg"}
-    assert "passed over, as the system's own: $RECYCLE.BIN, __MACOSX, lost+found" in manifest.notes
+    assert (
+        "left out, as the system's own: $RECYCLE.BIN (1 file), .ipynb_checkpoints (3 files), @eaDir (1 file), "
+        "Thumbs.db (2 files), __MACOSX (1 file), lost+found (0 files)"
+    ) in manifest.notes
 
 
 def test_a_test_folder_without_class_folders_is_left_out_and_said(files):
@@ -270,7 +292,7 @@ def test_a_folder_that_is_no_data_set_is_refused_by_what_is_wrong(files, names, 
 
 def test_images_without_class_folders_are_refused_with_the_layout_that_is_needed(files):
     root = files("1.jpg", "2.jpg")
-    with pytest.raises(DataError, match=r"no folder for each class\. Sort them into .*/<class>/, or give a list"):
+    with pytest.raises(DataError, match=r"no folder for each class\. Sort them into .*/<class>/, or write a list"):
         load(str(root))
 
 

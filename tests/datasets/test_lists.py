@@ -99,6 +99,13 @@ def test_a_column_of_splits_is_seen_however_it_is_written(table, header):
     assert [split for _, split in listed(load(data)).values()] == ["train", "train", "test", "val"]
 
 
+def test_public_and_private_test_are_val_and_test_and_it_is_said(table):
+    rows = "a.jpg,cat,Training\nb.jpg,dog,Training\nc.jpg,cat,PublicTest\nd.jpg,dog,PrivateTest\n"
+    manifest = load(table(f"path,label,Usage\n{rows}"))
+    assert [split for _, split in listed(manifest).values()] == ["train", "train", "val", "test"]
+    assert "splits from the column (PublicTest means val, PrivateTest means test)" in manifest.notes
+
+
 @given(st.sampled_from(["cat{}", "{}cat"]), st.text(" \u00a0\t\n\u200b\ufeff", min_size=1, max_size=3))
 def test_labels_that_look_alike_are_one_class(tmp_path_factory, form, unseen):
     root = tmp_path_factory.mktemp("alike")
@@ -109,6 +116,15 @@ def test_labels_that_look_alike_are_one_class(tmp_path_factory, form, unseen):
             [("path", "label"), ("a.jpg", "cat"), ("b.jpg", form.format(unseen)), ("c.jpg", "dog")]
         )
     assert load(str(root / "l.csv")).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "\ufeffSEP=;\r\n", '"sep=;"\n', "sep=;;;\n"])
+def test_a_first_line_that_says_the_separator_is_not_taken_for_names(table, first):
+    text = first + "image;label\na.jpg;salt, fine\nb.jpg;dog\n"
+    assert labels(load(table(text))) == {"a.jpg": "salt, fine", "b.jpg": "dog"}
+    with pytest.raises(DataError, match=r"none\.jpg \(line 5\)"):
+        load(table(text + "none.jpg;dog\n"))
+    assert labels(load(table("sep=\t\nimage\tlabel\na.jpg\ta;b;c\nb.jpg\tdog\n"))) == {"a.jpg": "a;b;c", "b.jpg": "dog"}
 
 
 def test_a_column_that_does_not_exist_is_answered_with_the_nearest(table):
@@ -150,7 +166,7 @@ def test_paths_may_be_relative_to_another_folder_which_the_error_finds(files):
     root = files("images/a.jpg", "images/b.jpg")
     (root / "lists").mkdir()
     (root / "lists" / "l.csv").write_text("path,label\na.jpg,cat\nb.jpg,dog\n")
-    with pytest.raises(DataError, match=rf"2 of 2 files .* The first is in {root}/images: add --root"):
+    with pytest.raises(DataError, match=rf"2 of 2 files .* are in {root}/images: .* add --root"):
         load(str(root / "lists" / "l.csv"))
     manifest = load(str(root / "lists" / "l.csv"), how=Listing(root=root / "images"))
     assert manifest.root == root / "images"

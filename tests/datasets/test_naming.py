@@ -12,7 +12,9 @@ import pytest
 from helpers.caches import make_cache
 from helpers.features import TRAIN
 
-from headstart.datasets.naming import name_of, owner_of_cache
+from headstart.datasets.labelled import load
+from headstart.datasets.naming import name_of, owner_of_cache, picture_of
+from headstart.report import contact_sheet
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,27 @@ def test_a_list_and_a_folder_of_one_name_are_two_data_sets():
     assert name_of("a/photos.csv") == "a-photos"
     trained("a-photos", data_root=str(Path("a").absolute()), data_source=str(Path("a/photos.csv").absolute()))
     assert name_of("a/photos.csv") == "a-photos"
+
+
+@pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
+@pytest.mark.parametrize("parents", [("a", "b"), ("ä b", os.fsdecode(b"\xff"))])
+def test_a_picture_of_one_data_set_is_not_drawn_over_that_of_another(make_photos, parents):
+    """Neither has features or runs yet."""
+    pictures = {}
+    for parent in (*parents, *parents):
+        data = make_photos({"cat": 2, "dog": 2}, folder=f"{parent}/photos")
+        path = picture_of(str(data))
+        assert pictures.setdefault(parent, path) == path
+        contact_sheet.draw(load(str(data)), path)
+    assert list(pictures.values()) == [Path(f"data/checks/{name}.png") for name in ("photos", f"{parents[1]}-photos")]
+    cached("photos", "b/photos")
+    assert picture_of("b/photos") != Path("data/checks/photos.png")
+
+
+def test_a_picture_that_says_nothing_is_replaced():
+    Path("data/checks").mkdir()
+    Path("data/checks/photos.png").write_bytes(b"no picture")
+    assert picture_of("a/photos") == Path("data/checks/photos.png")
 
 
 def test_a_link_and_a_way_round_lead_to_the_same_data_set():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headstart.datasets.split_names import split_called, split_in
+from headstart.datasets.split_names import meanings, split_called, split_in
 
 
 @pytest.mark.parametrize(
@@ -10,10 +10,41 @@ from headstart.datasets.split_names import split_called, split_in
     [
         (
             "train",
-            ["train", "Training", "TRAIN", "training_set", "TrainImages", "train2017", "trainset", "train-data", "trn"],
+            [
+                "train",
+                "Training",
+                "TRAIN",
+                "training_set",
+                "TrainImages",
+                "train2017",
+                "trainset",
+                "train-data",
+                "trn",
+                "train_val",
+                "TrainVal",
+                "trainval2012",
+                "train+valid",
+            ],
         ),
-        ("val", ["val", "valid", "Validation", "dev", "val_images", "val2017", "ValidSet", "Dev Set"]),
-        ("test", ["test", "Testing", "test_set", "eval", "evaluation", "testing-data", "test1", "holdout"]),
+        (
+            "val",
+            [
+                "val",
+                "valid",
+                "Validation",
+                "dev",
+                "val_images",
+                "val2017",
+                "ValidSet",
+                "Dev Set",
+                "PublicTest",
+                "public_test",
+            ],
+        ),
+        (
+            "test",
+            ["test", "Testing", "test_set", "eval", "evaluation", "testing-data", "test1", "holdout", "PrivateTest"],
+        ),
     ],
 )
 def test_names_that_people_give_to_splits(split, names):
@@ -21,7 +52,8 @@ def test_names_that_people_give_to_splits(split, names):
 
 
 @pytest.mark.parametrize(
-    "name", ["trains", "contest", "device", "value", "test_tube", "train_test", "PublicTest", "", "2017"]
+    "name",
+    ["trains", "contest", "device", "value", "test_tube", "train_test", "train_val_test", "PublicTests", "", "2017"],
 )
 def test_other_names_mean_no_split(name):
     assert split_called(name) is None
@@ -31,3 +63,9 @@ def test_a_split_among_other_words_is_told_with_them():
     assert split_in("seg_train") == ("train", "seg")
     assert split_in("CIFAR10-test") == ("test", "cifar")
     assert split_in("train_and_test") is None
+
+
+def test_a_name_that_could_mean_something_else_is_explained():
+    assert meanings(["train_val", "test"]) == " (trainval means train)"
+    assert meanings(["Training", "PublicTest", "PrivateTest"]) == " (PublicTest means val, PrivateTest means test)"
+    assert meanings(["Training", "dev"]) == ""

@@ -169,6 +169,16 @@ def test_a_label_that_is_no_text_is_refused_in_a_sentence(tmp_path, name, conten
         index_of(path)
 
 
+@pytest.mark.parametrize(
+    ("label", "kind"), [(["cat"], "a list"), (["cat", "indoor"], "a list"), ([], "a list"), ({"a": 1}, "an object")]
+)
+@pytest.mark.parametrize("key", ["label", "cls", "class"])
+def test_a_label_that_is_a_list_or_an_object_is_refused_in_words(tmp_path, key, label, kind):
+    path = archive(tmp_path / "x.tar", [("1.png", b""), ("1.json", json.dumps({key: label}))])
+    with pytest.raises(DataError, match=rf"x.tar: 1.json cannot be read: its label is {kind}, .*; write one name"):
+        index_of(path)
+
+
 def test_an_archive_that_may_not_be_read_is_refused_in_a_sentence(tmp_path, monkeypatch):
     path = archive(tmp_path / "x.tar", WHOLE)
 

@@ -99,6 +99,12 @@ def test_what_a_file_gets_wrong_is_named(toml, text, message):
         parse(HeadConfig, toml(text))
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    """As editors on Windows write it."""
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[head]\r\nepochs = 7\r\n")
+    assert parse(HeadConfig, ["--config", str(tmp_path / "a.toml")]).epochs == 7
+
+
 def test_a_file_that_is_not_text_is_named(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"data = '\xff'")
     with pytest.raises(SettingsError, match=r"a\.toml is not TOML"):

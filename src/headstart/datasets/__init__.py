@@ -9,6 +9,9 @@
     split_names.py which split a name means: Training, test_set, dev
     class_names.py names of classes: cleaned, in order, or from a file
     lists.py       lists of images with labels, splits and groups
+    listed.py      the files that a list names, and those that are missing
+    repeats.py     images that several lines name
+    roots.py       what the paths in a list may be relative to
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list
     patterns.py    patterns that mean several files
@@ -20,5 +23,5 @@
     description.py what a data set holds, and what has changed, in words
     examples.py    data sets of libraries, written once as folders
 
-Loads without torch; never opens an image, and of a cache reads only whose it is.
+Loads without torch; never opens an image of a data set, and of a cache reads only whose it is.
 """

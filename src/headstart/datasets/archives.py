@@ -16,7 +16,7 @@ import numpy as np
 from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
 from headstart.datasets.patterns import files_of
-from headstart.datasets.split_names import splits_in
+from headstart.datasets.split_names import meanings, splits_in
 from headstart.datasets.walking import other_files
 from headstart.errors import DataError, DataWarning
 from headstart.support.progress import bar
@@ -53,7 +53,8 @@ def list_archives(pattern: str) -> list[Manifest]:
             f"{pattern}: {what}. Expected 000123.cls beside 000123.jpg, or 000123.json with "
             f"{' or '.join(tar_index.LABEL_KEYS)}."
         )
-    named = ("splits from the names of the archives",) if any(splits) else ()
+    names = (part for archive in archives for part in Path(os.path.relpath(archive, root)).with_suffix("").parts)
+    named = (f"splits from the names of the archives{meanings(names)}",) if any(splits) else ()
     repeated = left_out.pop(tar_index.REPEATED, 0)
     twice = (
         (f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks",)
@@ -83,6 +84,14 @@ def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
     index = tar_index.index_of(archive, os.stat(archive))
     left_out.update(tar_index.left_out(index))
     return (f"{archive}/{os.fsdecode(name)}" for name in index["names"].tolist())
+
+
+def folders_in(archive: str) -> list[str]:
+    """The folders of the images in an archive, the outermost first: `.` is the archive itself."""
+    names = map(os.fsdecode, tar_index.index_of(archive, os.stat(archive))["names"].tolist())
+    inner = {Path(name).parent for name in names}
+    folders = inner.union(*(folder.parents for folder in inner))
+    return sorted(map(str, folders), key=lambda folder: (len(Path(folder).parts), folder))
 
 
 @lru_cache(maxsize=64)

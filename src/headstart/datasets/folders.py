@@ -9,9 +9,9 @@ from pathlib import Path
 
 from headstart.datasets.guesses import data_set_in, hint, images_alone, lists_hint, lists_in
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
-from headstart.datasets.masks import IMAGES, mask_folders, masks_among
-from headstart.datasets.split_names import is_word_for_data, split_in
-from headstart.datasets.walking import entries, identity, is_image, of_kinds, other_files, suffix_of, system_files, walk
+from headstart.datasets.masks import IMAGES, mask_folders, masks_among, masks_beside_classes
+from headstart.datasets.split_names import is_word_for_data, meanings, split_in
+from headstart.datasets.walking import entries, identity, is_image, of_kinds, other_files, passed_over, suffix_of, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
 
@@ -29,6 +29,8 @@ class _Folder:
     how: Listing
     notes: list[str] = field(default_factory=list)
     """What was left out beside the classes and why, in words."""
+    passed: set[str] = field(default_factory=set)
+    """Paths of the files and folders that systems and programs make."""
     deeper: dict[str, set[str]] = field(default_factory=dict)
     """The folders of images below each class folder, and itself if it holds images."""
 
@@ -54,14 +56,13 @@ class _Folder:
             parts += found
         if self.how.class_level == "first":
             self._warn_of_merged()
-        if own := system_files(self.root):
-            self.notes.append(f"passed over, as the system's own: {', '.join(own)}")
+        self.notes += passed_over(self.passed)
         self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in lists_in(self.root)]
         return [replace(part, notes=(*self.notes, *part.notes)) for part in parts]
 
     def _inside(self, folder: str) -> tuple[list[str], list[str]]:
         """Names of the folders in a folder, without those of masks, and of the files."""
-        inside = entries(self.root / folder)
+        inside = entries(self.root / folder, self.passed)
         folders, files = ([name for name, is_folder in inside if is_folder == kind] for kind in (True, False))
         masks = [] if self.how.layout == "classes" else mask_folders(folders)
         note = f"left out, as masks beside images: {', '.join(str(self.root / folder / name) for name in masks)}"
@@ -87,12 +88,14 @@ class _Folder:
         if self.how.layout == "classes" or not found:
             return {}
         if self.how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
-            if not {"train"} < set(splits.values()) and not any(_holds_folders(top / name) for name in found):
-                return {}  # images lie in them directly: trains beside cars
+            plain = any(not rest for _, rest in found.values())
+            deeper = any(_holds_folders(top / name) for name in found)
+            if not plain and not deeper and not {"train"} < set(splits.values()):
+                return {}  # images lie in them directly: train_station beside bridge
             _ask_for_layout(top, splits, others)
         _refuse_wrong_splits(top, splits)
         splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
-        self.notes.append(f"splits from the folders {', '.join(splits)}")
+        self.notes.append(f"splits from the folders {', '.join(splits)}{meanings(splits)}")
         if others:
             self.notes.append(f"left out beside the splits: the folders {', '.join(others[:5])}")
         self.notes += self._left_out(top, files)
@@ -105,16 +108,32 @@ class _Folder:
             self._refuse_images_alone(top)
         if len(names) == 1 and names[0].lower() in IMAGES and images_alone(top / names[0]):
             self._refuse_images_alone(top / names[0])
+        names = self._without_masks(top, names)
         parts = [self._class(folder, name, split, left_out) for name in names]
         if not split:
             self._ask_whether_classes(top)
         notes = self._left_out(top, left_out)
         return [replace(part, notes=notes) for part in parts]
 
+    def _without_masks(self, top: Path, names: list[str]) -> list[str]:
+        """The class folders without those that hold masks of the others' images, which is said."""
+        masks, unsure = ([], []) if self.how.layout == "classes" else masks_beside_classes(top, names)
+        if masks:
+            folders = ", ".join(str(top / name) for name in masks)
+            self.notes.append(f"left out, as masks of the images beside them: {folders} (as a class: --layout classes)")
+        for name in unsure:
+            warnings.warn(
+                f"{top / name} is taken for a class. If it holds masks, move it out of {top}; if it is a class, add "
+                "--layout classes.",
+                DataWarning,
+                stacklevel=2,
+            )
+        return [name for name in names if name not in masks]
+
     def _class(self, folder: str, name: str, split: str | None, left_out: list[str]) -> Manifest:
         """The images of a class; other files, and masks, are added to `left_out`."""
         top = self.root / folder
-        files = list(walk(str(top / name), "", frozenset({identity(self.root), identity(top)})))
+        files = list(walk(str(top / name), "", frozenset({identity(self.root), identity(top)}), self.passed))
         is_kind, masks = of_kinds(self.how.suffixes), masks_among(files)
         images = [path for path in files if is_image(path) and is_kind(path) and path not in masks]
         left_out += [os.path.join(name, path) for path in sorted({*files} - {*images})]
@@ -130,8 +149,8 @@ class _Folder:
     def _refuse_images_alone(self, folder: Path) -> None:
         masks = "".join(f" ({note})" for note in self.notes if "masks beside" in note)
         raise DataError(
-            f"{folder} holds images, but no folder for each class{masks}. Sort them into {folder}/<class>/, or give a "
-            f"list with their classes, and this folder as --root {folder}.{lists_hint(self.root)}"
+            f"{folder} holds images, but no folder for each class{masks}. Sort them into {folder}/<class>/, or write a "
+            f"list of them into it, with the columns path and label.{lists_hint(self.root)}"
         )
 
     def _ask_whether_classes(self, top: Path) -> None:
@@ -176,12 +195,16 @@ def _holds_folders(folder: Path) -> bool:
 
 def _ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> None:
     """Asks whether folders are splits or classes; names only the answers that are possible."""
-    inside = data_set_in(top)
-    if "train" in splits.values() and len(set(splits.values())) == len(splits):
+    inside, flat = data_set_in(top), [name for name in splits if not _holds_folders(top / name)]
+    train = [name for name, split in splits.items() if split == "train"]
+    answers = []
+    if len(train) == 1 and train[0] not in flat and len(set(splits.values())) == len(splits):
         left = " (the other folders are then left out)" if others else ""
         answers = [f"if they are splits, add --layout splits{left}"]
-    else:
-        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"] if inside else []
+    elif inside:
+        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"]
+    elif flat and others:
+        answers = [f"if the images in {' and '.join(flat)} are of all classes, move them out of {top}"]
     if all(any(map(is_image, walk(str(top / name)))) for name in (*splits, *others)):
         answers.append("if each folder is a class, add --layout classes")
     beside = f", beside {', '.join(others[:5])}" if others else ""

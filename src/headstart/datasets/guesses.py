@@ -49,7 +49,9 @@ def lists_in(folder: str | Path) -> Iterator[str]:
     names = [name for name, is_folder in entries(folder) if not is_folder and name.lower().endswith(LIST_SUFFIXES)]
     names = [name for name in names if _names_images(Path(folder, name))]
     for suffix in sorted({os.path.splitext(name)[1] for name in names}):
-        splits = [stem for stem, end in map(os.path.splitext, names) if end == suffix and split_called(stem)]
+        stems = [stem for stem, end in map(os.path.splitext, names) if end == suffix]
+        shortest = {split_called(stem): stem for stem in sorted(stems, key=len, reverse=True)}  # train, not trainval
+        splits = [stem for stem in stems if split_called(stem) and shortest[split_called(stem)] == stem]
         if len(splits) > 1:
             yield os.path.join(folder, f"{{{','.join(splits)}}}{suffix}")
             return

@@ -20,7 +20,9 @@ from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
+from headstart.settings.listing import kind_of
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -36,6 +38,7 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
         DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
+        SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
 
     Warns:
         DataWarning: a class has no image in val or test, classes are alike or merged.
@@ -46,6 +49,8 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
 
 def _parts(data: str, how: Listing) -> list[Manifest]:
     path = Path(data)
+    if not is_missing(data):
+        how.refuse_unused(data)
     try:
         if path.is_dir():
             return list_folder(path, how)
@@ -90,7 +95,7 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
     manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data), listing=how.listing())
-    if not how.suffixes:
+    if not how.suffixes and kind_of(data) != "archive":  # in an archive two of one name cannot both have a label
         ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
         what = f"only the class {manifest.classes[0]!r}" if manifest.classes else "no labels"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headstart.datasets.manifest import Manifest
+from headstart.datasets.walking import is_image, walk
 from headstart.errors import DataError
 
 ALWAYS = frozenset(("mask", "masks"))
@@ -23,6 +24,8 @@ IMAGES = frozenset(("image", "images", "img", "imgs", "jpegimages", "photos", "p
 ENDING = re.compile(r"[ _-]masks?([ _-]?\d+)?$", re.IGNORECASE)
 PAIRED = 0.5
 """Share of images beside one of the same name and another suffix from which on one of the two may be masks."""
+ALIKE = 0.9
+"""Share of files in a folder called masks that must have the name of an image."""
 
 
 def mask_folders(folders: Iterable[str]) -> list[str]:
@@ -31,6 +34,37 @@ def mask_folders(folders: Iterable[str]) -> list[str]:
     others = set(names.values()) - IMAGES - BESIDE_IMAGES  # then `labels` may be a class beside `photos` and `maps`
     masks = ALWAYS if others else BESIDE_IMAGES
     return [name for name, small in names.items() if small in masks and not IMAGES.isdisjoint(names.values())]
+
+
+def masks_beside_classes(top: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of folders that would be classes, those that hold masks of the others' images, and those that only may.
+
+    The first are told by the names of their files: those of the images, and for `labels` and the like only where they
+    are PNG files and the images are not. Beside `no_mask`, `mask` is a class like any other.
+    """
+    others = [name for name in names if name.lower() not in BESIDE_IMAGES]
+    suspects = [name for name in names if name not in others]
+    if any("mask" in name.lower() for name in others):
+        return [], []
+    if len(others) < 2:  # one of the folders must be the second class
+        return [], [name for name in suspects if name.lower() in ALWAYS]
+    images = _stems_and_suffixes(top, others) if suspects else (set(), set())
+    masks, unsure = [], []
+    for name in suspects:
+        stems, suffixes = _stems_and_suffixes(top, [name])
+        same = bool(stems) and len(stems & images[0]) >= ALIKE * len(stems)
+        if same and (name.lower() in ALWAYS or (suffixes == {".png"} and ".png" not in images[1])):
+            masks.append(name)
+        elif name.lower() in ALWAYS:
+            unsure.append(name)
+    return masks, unsure
+
+
+def _stems_and_suffixes(top: Path, folders: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Names of the images in some folders, without `_mask` at their ends, and the suffixes of these images."""
+    files = [os.path.basename(path) for name in folders for path in walk(str(top / name)) if is_image(path)]
+    parts = [os.path.splitext(file) for file in files]
+    return {ENDING.sub("", stem) for stem, _ in parts}, {suffix.lower() for _, suffix in parts}
 
 
 def masks_among(files: Sequence[str]) -> set[str]:

@@ -1,6 +1,6 @@
 """The name under which the features and runs of a data set are kept: its folder's, unless another data set has it.
 
-Read are only the attributes of a cache, and the metrics.json of a run.
+Read are only the attributes of a cache, the metrics.json of a run, and the text in a picture of `make data-check`.
 """
 
 import glob
@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
@@ -23,6 +25,9 @@ from headstart.settings.listing import naming_what_is_kept
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
 
+CHECKS_FOLDER = Path("data/checks")
+SOURCE = "Source"
+"""Text in a picture of `make data-check`: the data set's path as a URI, which is ASCII whatever the path."""
 SAMPLE = 30
 """Files that are read to see whether a data set was moved."""
 DONE = 1
@@ -42,6 +47,22 @@ def name_of(data: str, name: str | None = None) -> str:
     if not kept and dataset_name(real) != dataset_name(data) and _owner(dataset_name(real), real) == "same":
         return dataset_name(real)
     return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
+
+
+def picture_of(data: str) -> Path:
+    """Where the picture of a data set belongs: under its name, but never in place of another one's."""
+    names = (name_of(data), *_candidates(data, dataset_name(data)))
+    paths = [CHECKS_FOLDER / f"{name}.png" for name in names]
+    return next((path for path in paths if _owner_of_picture(path, data) != "other"), paths[-1])
+
+
+def _owner_of_picture(path: Path, data: str) -> Owner:
+    try:
+        with Image.open(path) as picture:
+            source = unquote_to_bytes(picture.info.get(SOURCE, "").removeprefix("file://"))
+    except (OSError, ValueError):  # not there, or no picture
+        return "unknown"
+    return _compare(os.fsdecode(source), "", data) if source else "unknown"
 
 
 def owner_of_cache(path: Path, data: str) -> Owner:

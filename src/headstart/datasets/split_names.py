@@ -1,13 +1,24 @@
 """Which split a name means: the name of a folder, an archive or a list, or a value in a list's column."""
 
 import re
+from collections.abc import Iterable
 
 WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
 }
 """eval and evaluation mean test: such images must not choose anything, whatever else they are."""
+
+NAMES = {"publictest": "val", "privatetest": "test"}
+"""Whole names, as competitions call the images that may choose and those that judge at the end."""
+
+MEANINGS = {
+    "trainval": "trainval means train",
+    "publictest": "PublicTest means val",
+    "privatetest": "PrivateTest means test",
+}
+"""Said to the user, since a name could mean something else, too."""
 
 FILLERS = frozenset(
     [
@@ -20,6 +31,9 @@ FILLERS = frozenset(
 JOINED = re.compile(f"({'|'.join(sorted(WORDS, key=len, reverse=True))})({'|'.join(FILLERS)})")
 """`trainset` and the like."""
 
+TRAIN_AND_VAL = re.compile(r"(?<![a-zA-Z])train[ ._+-]?(val|valid|validation)(?![a-z])", re.IGNORECASE)
+"""`train_val`, `TrainVal`: all images that are not for the test."""
+
 
 def split_called(name: str) -> str | None:
     """The split that a name means and nothing else: `Training`, `test_set`, `train2017`, `valid`."""
@@ -29,6 +43,8 @@ def split_called(name: str) -> str | None:
 
 def split_in(name: str) -> tuple[str, str] | None:
     """The only split that is a word of a name, and the other words: `seg_train` → train, seg. None without one."""
+    if split := NAMES.get(_whole(name)):
+        return split, ""
     splits, words = splits_in(name), [word for word in _words(name) if word not in WORDS and word not in FILLERS]
     return (splits[0], " ".join(words)) if len(splits) == 1 else None
 
@@ -38,14 +54,29 @@ def splits_in(name: str) -> list[str]:
     return sorted({WORDS[word] for word in _words(name) if word in WORDS})
 
 
+def meanings(names: Iterable[str]) -> str:
+    """` (trainval means train)`, to end a sentence about names of splits; empty where their split is plain."""
+    words = {word for name in set(names) for word in (_whole(name), *_words(name))}
+    said = [meaning for word, meaning in MEANINGS.items() if word in words]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def is_word_for_data(name: str) -> bool:
     """Whether a name says only that it is data: `Dataset`, `all_data`, `images`."""
     words = {word for word in _words(name) if word not in WORDS}
     return bool(words & {"data", "dataset"}) or (bool(words) and words <= FILLERS)
 
 
+def _whole(name: str) -> str:
+    """A name in small letters without signs and words that say nothing."""
+    return "".join(word for word in _words(name) if word not in FILLERS)
+
+
 def _words(name: str) -> list[str]:
     """Its words in small letters: parts between capitals, digits and signs."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", name)]
+    words = [
+        word.lower()
+        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", TRAIN_AND_VAL.sub("trainval", name))
+    ]
     joined = [JOINED.fullmatch(word) for word in words]
     return [part for word, match in zip(words, joined, strict=True) for part in (match.groups() if match else [word])]

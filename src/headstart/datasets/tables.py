@@ -14,18 +14,23 @@ NEARBY_BYTES = 12
 UNUSED = "\x1f"
 """A separator that no line has: then all of it is one column."""
 
+SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*', re.IGNORECASE)
+"""A first line that says the separator, for Excel."""
+
 
 def rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
     """Yields line number and cells of every line that is not empty; memory does not grow."""
     try:
         with path.open(encoding=_encoding(path), errors=errors, newline="") as file:
             first = file.readline()
-            file.seek(0)
-            found = _separator(first)
+            said = SAID.fullmatch(first.rstrip("\r\n"))
+            if not said:
+                file.seek(0)
+            found = said[1] if said else _separator(first)
             reader = csv.reader(file, delimiter=found or UNUSED, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
+                    yield reader.line_num + bool(said), cells
     except (UnicodeError, csv.Error) as error:
         raise DataError(_not_utf8(path) or f"{path} cannot be read as a UTF-8 list: {error}.") from None
 

@@ -23,7 +23,7 @@ from headstart.support.files import whole_file
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
-FORMAT = 3
+FORMAT = 4
 """Version of an index; changes with its content and with the rules for images and labels."""
 REPEATED = "repeated name"
 """Among the kinds of what is left out: members whose name occurs again later."""
@@ -198,11 +198,10 @@ def _label(archive: str, file: IO[bytes], sample: str, label_files: dict[str, Sp
 
 
 def _label_in_json(content: Any) -> str:
-    """The label in a .json; a list of one counts as its only element, and any other list or object as an error."""
+    """The label in a .json; empty if it has none. A list or an object is an error, even with a single name in it."""
     labels = [content.get(key) for key in LABEL_KEYS] if isinstance(content, dict) else []
     label = next((label for label in labels if label is not None), "")
-    if isinstance(label, list) and len(label) == 1:
-        (label,) = label
     if isinstance(label, list | dict):
-        raise ValueError(f"its label is {json.dumps(label)[:80]}, not one name; write a single one")
+        what = "a list" if isinstance(label, list) else "an object"
+        raise ValueError(f"its label is {what}, {json.dumps(label)[:80]}; write one name or number instead")
     return str(label)

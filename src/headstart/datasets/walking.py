@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,8 @@ SYSTEM = frozenset(
     ]
 )
 """Files and folders that operating systems, storage boxes and Python make, in small letters."""
+NAMED = SYSTEM | {".ipynb_checkpoints"}
+"""Those that are passed over aloud, since they may hold images; other hidden ones are passed over in silence."""
 
 
 def is_image(path: str) -> bool:
@@ -42,9 +44,13 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def system_files(folder: str | Path) -> list[str]:
-    """The names in a folder that are the system's own and not hidden."""
-    return sorted(name for name in os.listdir(folder) if name.lower() in SYSTEM)
+def passed_over(paths: Iterable[str]) -> tuple[str, ...]:
+    """In words, which files and folders of systems and programs were passed over: how many files of which name."""
+    counts = Counter[str]()
+    for path in paths:
+        counts[os.path.basename(path)] += sum(len(files) for _, _, files in os.walk(path)) if os.path.isdir(path) else 1
+    named = ", ".join(f"{name} ({count:,} file{'s' * (count != 1)})" for name, count in sorted(counts.items()))
+    return (f"left out, as the system's own: {named}",) if counts else ()
 
 
 def suffix_of(path: str) -> str:
@@ -58,27 +64,35 @@ def other_files(suffixes: Counter[str]) -> tuple[str, ...]:
     return (f"left out what is no image by its name: {counts}",) if suffixes else ()
 
 
-def walk(folder: str, relative: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+def walk(
+    folder: str,
+    relative: str = "",
+    above: frozenset[tuple[int, int]] = frozenset(),
+    passed: set[str] | None = None,
+) -> Iterator[str]:
     """Yields files below a folder by name; follows links, but not into folders that contain themselves.
 
     Only the names in one folder at a time are in memory. `relative` is the beginning of the paths that are given,
-    `above` the identities of the folders that contain this one.
+    `above` the identities of the folders that contain this one; `passed` collects what `entries` passes over.
     """
     own = identity(folder)
     if own in above:
         return
-    for name, is_folder in entries(folder):
+    for name, is_folder in entries(folder, passed):
         path = os.path.join(relative, name)
         if is_folder:
-            yield from walk(os.path.join(folder, name), path, above | {own})
+            yield from walk(os.path.join(folder, name), path, above | {own}, passed)
         else:
             yield path
 
 
-def entries(folder: str | Path) -> list[tuple[str, bool]]:
-    """Names in a folder, sorted, each with whether it is a folder."""
+def entries(folder: str | Path, passed: set[str] | None = None) -> list[tuple[str, bool]]:
+    """Names in a folder, sorted, each with whether it is a folder; adds those that are `NAMED` to `passed`."""
     with os.scandir(folder) as found:
-        shown = [entry for entry in found if not is_passed_over(entry.name)]
+        everything = list(found)
+        shown = [entry for entry in everything if not is_passed_over(entry.name)]
+        if passed is not None and len(shown) < len(everything):
+            passed.update(entry.path for entry in everything if entry.name.lower() in NAMED)
         return sorted((entry.name, _is_folder(entry)) for entry in shown if _is_folder(entry) or _is_file(entry))
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from headstart.cache.nearest import sample
 from headstart.datasets.manifest import Manifest, Place
+from headstart.datasets.naming import SOURCE
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
 from headstart.images.loading import read
@@ -38,8 +40,15 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
     with in_words(DataError, f"{path} cannot be written", "Name another file with --out."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
-            sheet.save(temporary, "PNG")
+            sheet.save(temporary, "PNG", pnginfo=_whose(manifest))
     return unreadable
+
+
+def _whose(manifest: Manifest) -> PngInfo:
+    """Text in the picture that tells which data set it shows."""
+    text = PngInfo()
+    text.add_text(SOURCE, Path(manifest.source).as_uri() if manifest.source else "")
+    return text
 
 
 def _chosen_classes(manifest: Manifest) -> list[int]:

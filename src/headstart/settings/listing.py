@@ -8,10 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from headstart.errors import DataError
-from headstart.settings.base import ComputeConfig, Config
+from headstart.errors import DataError, SettingsError
+from headstart.settings.base import LIST_SUFFIXES, ComputeConfig, Config
 from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
+
+ONLY_FOR = {
+    "columns": ("list",),
+    "root": ("list",),
+    "max_missing": ("list",),
+    "layout": ("folder",),
+    "suffixes": ("folder", "list"),
+}
+"""Kinds of data sets that a setting says something of; the other settings are for all."""
+KINDS = {"folder": "folders of images", "list": "lists (.csv, .tsv, .txt)", "archive": "tar archives"}
+
+
+def kind_of(data: str) -> str:
+    """Whether a data set is a folder, a list or an archive, by its name alone where it does not exist."""
+    if os.path.isdir(data):
+        return "folder"
+    return "list" if Path(data).suffix.lower() in LIST_SUFFIXES else "archive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +58,26 @@ class Listing(Config):
         return {name: _plain(value) for name, value in values.items()}
 
     def with_listing(self, kept: Mapping[str, Any]) -> Self:
-        """The same with what was said of the data before, where nothing else is said now."""
-        said = self.listing()
+        """The same with what was said of the data before, where nothing else is said now.
+
+        What was said of a list is left out where the data are a folder now, and so on.
+        """
+        kind = kind_of(getattr(self, "data", None) or "")
+        unsaid = [name for name in kept.keys() - self.listing().keys() if kind in ONLY_FOR.get(name, KINDS)]
         types = {"root": Path, "suffixes": tuple}
-        return dataclasses.replace(
-            self, **{name: types.get(name, lambda value: value)(kept[name]) for name in kept.keys() - said.keys()}
-        )
+        return dataclasses.replace(self, **{name: types.get(name, lambda value: value)(kept[name]) for name in unsaid})
+
+    def refuse_unused(self, data: str) -> None:
+        """Refuses settings that say nothing of this kind of data, rather than ignore them."""
+        kind = kind_of(data)
+        for name in self.listing():
+            if kind not in (kinds := ONLY_FOR.get(name, tuple(KINDS))):
+                right = " and ".join(KINDS[kind] for kind in kinds)
+                what = f"is for {right}, but {data} is {'an' if kind == 'archive' else 'a'} {kind}. Leave it out"
+                raise SettingsError(
+                    f"--{name.replace('_', '-')} {what}, or name another data set.",
+                    in_python=f"{name}= {what}, or name another data set.",
+                )
 
 
 @contextmanager
