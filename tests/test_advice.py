@@ -1,9 +1,11 @@
 """Every command in a message works as it stands, and none loses a finished row or a trained run.
 
-Each is given to a shell, which starts the real make; the programs that make calls are then run in this process.
+Each is given to a shell, which starts the real make; the programs that make calls are then run in this process. What
+follows `With make:` is added to the command that was given.
 """
 
 import re
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +41,15 @@ def clone(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_lost(clone):
-    """After the test every row is there that was finished before it, and every run is as it was."""
+    """After the test every row whose image is there is as it was before, and every run."""
     path = clone / f"data/features/{NAME}.h5"
     cache, runs = FeatureCache(path), files_of(clone / "data/runs")
     before = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
     yield
     cache = FeatureCache(path)
     after = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
-    assert after.items() >= before.items()
+    here = {blake2b(file.read_bytes(), digest_size=16).digest() for file in (clone / "a" / NAME).rglob("*.png")}
+    assert after.items() >= {digest: row for digest, row in before.items() if digest in here}.items()
     assert files_of(clone / "data/runs").items() >= runs.items()
 
 
@@ -60,6 +63,13 @@ def follow(said: str, clone: Path, lines: int = 1) -> str:
     assert len(commands) == lines, said
     calls = [call for command in commands for call in calls_of(command, clone)]
     return "".join(ran(program, *flags, cwd=clone).out for program, flags in calls)
+
+
+def follow_with_make(said: str, command: str, clone: Path, way: int = 0) -> str:
+    """Gives a command of make again with the variables in the line `With make:`; returns what the programs print."""
+    (line,) = re.findall("^With make: (.*)$", said, re.MULTILINE)
+    *_, (program, flags) = calls_of(f"{command} {line.split(' or ')[way]}", clone)
+    return ran(program, *flags, cwd=clone).out
 
 
 def refused(clone: Path, program: str, *flags: object) -> str:
@@ -116,6 +126,7 @@ def test_rows_that_are_pending(clone):
 def test_a_cache_of_another_data_set(clone):
     said = refused(clone, "extract", "--data", f"b/{NAME}", "--cache", f"data/features/{NAME}.h5", *SMALL)
     assert "holds features of" in said
+    assert "prune" not in said
     follow(said, clone)
     assert len(list(clone.glob("data/features/*.h5"))) == 2
 
@@ -124,9 +135,12 @@ def test_images_that_are_gone_are_not_thrown_out_by_the_way_on(clone):
     for number in (0, 2, 8):
         (clone / "a" / NAME / "train/cat" / f"{number}.png").rename(clone / f"{number}.png")
     said = refused(clone, "extract", "--data", f"a/{NAME}")
-    (command,) = re.findall("make [^;]*", said)
-    follow(command, clone)
+    follow(said, clone)
     assert len(FeatureCache(clone / f"data/features/{NAME}-new.h5")) == 9
+    assert len(FeatureCache(clone / f"data/features/{NAME}.h5")) == 12
+    assert "discards the features of these 3 images and keeps the other 9" in said
+    follow_with_make(said, f"make extract DATA='a/{NAME}'", clone)
+    assert len(FeatureCache(clone / f"data/features/{NAME}.h5")) == 9
 
 
 def test_a_comparison_without_a_fine_tuned_run(clone):
