@@ -6,6 +6,7 @@ follows `With make:` is added to the command that was given.
 
 import re
 from hashlib import blake2b
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,56 @@ def test_a_comparison_without_a_fine_tuned_run(clone):
     (command,) = re.findall("make finetune .*", said)
     ((program, flags),) = calls_of(command, clone)
     assert (program, flags) == ("finetune", [f"--data=a/{NAME}", "--weights", "random", "--image-px", "32"])
+
+
+def test_several_values_for_one_head_become_a_sweep_of_the_same_data(clone):
+    said = refused(clone, "train_head", f"--data=a/{NAME}", "--lr", "1e-3", "1e-4", "--epochs", "1")
+    assert "4 heads" not in said
+    assert f"data/runs/{NAME}/sweep-" in follow(said, clone)
+
+
+@pytest.fixture
+def listed(clone) -> Path:
+    """A list with columns and a folder that must be named, as a user has it who was asked for both."""
+    (clone / "img").mkdir()
+    (clone / "lists").mkdir()
+    lines = ["nr,bild,gefühl,split"]
+    for number, path in enumerate(sorted((clone / "b" / NAME).rglob("*.png"))):
+        *_, split, label, _ = path.parts
+        lines.append(f"{number},i{number}.png,{label},{split}")
+        path.rename(clone / "img" / f"i{number}.png")
+    (clone / "lists/legend.csv").write_text("\n".join([*lines, ""]))
+    return clone
+
+
+def test_flags_are_asked_for_one_after_the_other_without_a_loop(listed):
+    command = "make data-check DATA=lists/legend.csv"
+    said = refused(listed, "data_check", "--data=lists/legend.csv")
+    (way,) = re.findall("^With make: (.*)$", said, re.MULTILINE)
+    assert way == 'CHECK_ARGS="--columns path=…,label=…"'
+    columns = ["--columns", "path=bild,label=gefühl"]
+    said = refused(listed, "data_check", "--data=lists/legend.csv", *columns)
+    assert "12 images" in follow_with_make(said, command, listed)
+
+
+def test_what_was_said_of_a_list_is_in_the_commands_for_its_images(listed):
+    """The features lie in a file of another name, so that only the run knows it."""
+    how = ("--data=lists/legend.csv", "--columns", "path=bild,label=gefühl", "--root", "img")
+    ran("extract", *how, "--cache=my.h5", *SMALL, cwd=listed)
+    ran("train_head", "--data=lists/legend.csv", "--cache=my.h5", "--epochs", 1, cwd=listed)
+    said = ran("compare", "--data=lists/legend.csv", "--cache=my.h5", cwd=listed).out
+    (command,) = re.findall("make finetune .*", said)
+    ((program, flags),) = calls_of(command, listed)
+    quick = ("--epochs", 1, "--batch-size", 4, "--train-from", "fc")
+    assert "test accuracy" in ran(program, *flags, *quick, cwd=listed).out
+    page = unescape((listed / "data/runs/legend/report.html").read_text())
+    (command,) = re.findall("<code>(make learning-curve .*?)</code>", page)
+    assert "my.h5" in follow(command, listed)
+    said = ran("compare", "--data=lists/legend.csv", cwd=listed).out
+    page = unescape((listed / "data/runs/legend/report.html").read_text())
+    command, _ = re.findall("<code>(make extract .*?)</code>", page)
+    ((program, flags),) = calls_of(command, listed)
+    assert "12 of 12 images" in ran(program, *flags, *SMALL, cwd=listed).out
 
 
 def test_a_comparison_without_any_run(clone):
