@@ -1,9 +1,12 @@
 """Every command in a message works as it stands, and none loses a finished row or a trained run.
 
-Each is given to a shell, which starts the real make; the programs that make calls are then run in this process.
+Each is given to a shell, which starts the real make; the programs that make calls are then run in this process. What
+follows `With make:` is added to the command that was given.
 """
 
 import re
+from hashlib import blake2b
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +42,15 @@ def clone(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_lost(clone):
-    """After the test every row is there that was finished before it, and every run is as it was."""
+    """After the test every row whose image is there is as it was before, and every run."""
     path = clone / f"data/features/{NAME}.h5"
     cache, runs = FeatureCache(path), files_of(clone / "data/runs")
     before = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
     yield
     cache = FeatureCache(path)
     after = {cache.digest(row): cache.features[row].tobytes() for row in np.flatnonzero(cache.status == DONE)}
-    assert after.items() >= before.items()
+    here = {blake2b(file.read_bytes(), digest_size=16).digest() for file in (clone / "a" / NAME).rglob("*.png")}
+    assert after.items() >= {digest: row for digest, row in before.items() if digest in here}.items()
     assert files_of(clone / "data/runs").items() >= runs.items()
 
 
@@ -60,6 +64,13 @@ def follow(said: str, clone: Path, lines: int = 1) -> str:
     assert len(commands) == lines, said
     calls = [call for command in commands for call in calls_of(command, clone)]
     return "".join(ran(program, *flags, cwd=clone).out for program, flags in calls)
+
+
+def follow_with_make(said: str, command: str, clone: Path, way: int = 0) -> str:
+    """Gives a command of make again with the variables in the line `With make:`; returns what the programs print."""
+    (line,) = re.findall("^With make: (.*)$", said, re.MULTILINE)
+    *_, (program, flags) = calls_of(f"{command} {line.split(' or ')[way]}", clone)
+    return ran(program, *flags, cwd=clone).out
 
 
 def refused(clone: Path, program: str, *flags: object) -> str:
@@ -116,6 +127,7 @@ def test_rows_that_are_pending(clone):
 def test_a_cache_of_another_data_set(clone):
     said = refused(clone, "extract", "--data", f"b/{NAME}", "--cache", f"data/features/{NAME}.h5", *SMALL)
     assert "holds features of" in said
+    assert "prune" not in said
     follow(said, clone)
     assert len(list(clone.glob("data/features/*.h5"))) == 2
 
@@ -124,9 +136,12 @@ def test_images_that_are_gone_are_not_thrown_out_by_the_way_on(clone):
     for number in (0, 2, 8):
         (clone / "a" / NAME / "train/cat" / f"{number}.png").rename(clone / f"{number}.png")
     said = refused(clone, "extract", "--data", f"a/{NAME}")
-    (command,) = re.findall("make [^;]*", said)
-    follow(command, clone)
+    follow(said, clone)
     assert len(FeatureCache(clone / f"data/features/{NAME}-new.h5")) == 9
+    assert len(FeatureCache(clone / f"data/features/{NAME}.h5")) == 12
+    assert "discards the features of these 3 images and keeps the other 9" in said
+    follow_with_make(said, f"make extract DATA='a/{NAME}'", clone)
+    assert len(FeatureCache(clone / f"data/features/{NAME}.h5")) == 9
 
 
 def test_a_comparison_without_a_fine_tuned_run(clone):
@@ -134,6 +149,56 @@ def test_a_comparison_without_a_fine_tuned_run(clone):
     (command,) = re.findall("make finetune .*", said)
     ((program, flags),) = calls_of(command, clone)
     assert (program, flags) == ("finetune", [f"--data=a/{NAME}", "--weights", "random", "--image-px", "32"])
+
+
+def test_several_values_for_one_head_become_a_sweep_of_the_same_data(clone):
+    said = refused(clone, "train_head", f"--data=a/{NAME}", "--lr", "1e-3", "1e-4", "--epochs", "1")
+    assert "4 heads" not in said
+    assert f"data/runs/{NAME}/sweep-" in follow(said, clone)
+
+
+@pytest.fixture
+def listed(clone) -> Path:
+    """A list with columns and a folder that must be named, as a user has it who was asked for both."""
+    (clone / "img").mkdir()
+    (clone / "lists").mkdir()
+    lines = ["nr,bild,gefühl,split"]
+    for number, path in enumerate(sorted((clone / "b" / NAME).rglob("*.png"))):
+        *_, split, label, _ = path.parts
+        lines.append(f"{number},i{number}.png,{label},{split}")
+        path.rename(clone / "img" / f"i{number}.png")
+    (clone / "lists/legend.csv").write_text("\n".join([*lines, ""]))
+    return clone
+
+
+def test_flags_are_asked_for_one_after_the_other_without_a_loop(listed):
+    command = "make data-check DATA=lists/legend.csv"
+    said = refused(listed, "data_check", "--data=lists/legend.csv")
+    (way,) = re.findall("^With make: (.*)$", said, re.MULTILINE)
+    assert way == 'CHECK_ARGS="--columns path=…,label=…"'
+    columns = ["--columns", "path=bild,label=gefühl"]
+    said = refused(listed, "data_check", "--data=lists/legend.csv", *columns)
+    assert "12 images" in follow_with_make(said, command, listed)
+
+
+def test_what_was_said_of_a_list_is_in_the_commands_for_its_images(listed):
+    """The features lie in a file of another name, so that only the run knows it."""
+    how = ("--data=lists/legend.csv", "--columns", "path=bild,label=gefühl", "--root", "img")
+    ran("extract", *how, "--cache=my.h5", *SMALL, cwd=listed)
+    ran("train_head", "--data=lists/legend.csv", "--cache=my.h5", "--epochs", 1, cwd=listed)
+    said = ran("compare", "--data=lists/legend.csv", "--cache=my.h5", cwd=listed).out
+    (command,) = re.findall("make finetune .*", said)
+    ((program, flags),) = calls_of(command, listed)
+    quick = ("--epochs", 1, "--batch-size", 4, "--train-from", "fc")
+    assert "test accuracy" in ran(program, *flags, *quick, cwd=listed).out
+    page = unescape((listed / "data/runs/legend/report.html").read_text())
+    (command,) = re.findall("<code>(make learning-curve .*?)</code>", page)
+    assert "my.h5" in follow(command, listed)
+    said = ran("compare", "--data=lists/legend.csv", cwd=listed).out
+    page = unescape((listed / "data/runs/legend/report.html").read_text())
+    command, _ = re.findall("<code>(make extract .*?)</code>", page)
+    ((program, flags),) = calls_of(command, listed)
+    assert "12 of 12 images" in ran(program, *flags, *SMALL, cwd=listed).out
 
 
 def test_a_comparison_without_any_run(clone):

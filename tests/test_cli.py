@@ -1,6 +1,7 @@
 """What every program promises at its edges: one line for what a user can mend, clean stops, exit codes for scripts."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -208,8 +209,11 @@ def test_no_hidden_layer_is_the_word_none_for_one_head_too():
 
 
 def test_several_values_for_one_head_point_to_the_sweep():
-    with pytest.raises(SettingsError, match=r"--lr takes one value here.*make sweep SWEEP_ARGS=\"--lr 1e-3 1e-4\""):
+    with pytest.raises(SettingsError, match=r"--lr takes one value here.*make sweep SWEEP_ARGS='--lr 1e-3 1e-4'"):
         cli.parse(HeadConfig, ["--lr", "1e-3", "1e-4"])
+    with pytest.raises(SettingsError) as error:
+        cli.parse(HeadConfig, shlex.split("--data=a --cache b.h5 --hidden 8 4 --lr 1 2 --epochs=3 --run r"))
+    assert "make sweep DATA=a CACHE=b.h5 SWEEP_ARGS='--hidden 8,4 --lr 1 2 --epochs 3'" in str(error.value)
     config = cli.parse(HeadConfig, ["--hidden", "512", "256", "--data", "my photos"])
     assert (config.hidden, config.data) == ((512, 256), "my photos")
 

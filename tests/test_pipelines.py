@@ -412,17 +412,36 @@ def test_what_to_predict_and_with_which_run_must_be_said(story):
         assert "Traceback" not in result.err
 
 
-def test_a_cache_of_other_classes_is_predicted_with_a_word_about_it(story, tmp_path):
+def test_a_cache_of_other_classes_or_another_data_set_is_refused(story, tmp_path):
     root = photos(tmp_path / "photos", train=2, val=1, test=1)
-    (root / "train/cat").rename(root / "train/cow")
-    (root / "val/cat").rename(root / "val/cow")
-    (root / "test/cat").rename(root / "test/cow")
     ran("extract", "--data", "photos", *EXTRACT, cwd=tmp_path)
-    said = ran(
-        "predict", "--run", story.folder("head"), "--cache", "data/features/photos.h5", "--out", "o.csv", cwd=tmp_path
-    )
-    assert "learned other classes than those of data/features/photos.h5: it names those that it knows" in said.out
-    assert "cow" not in (tmp_path / "o.csv").read_text().replace("/cow/", "/")
+    flags = ("--run", story.folder("head"), "--cache", "data/features/photos.h5", "--out", "o.csv")
+    said = run("predict", *flags, cwd=tmp_path)
+    assert said.code == 2
+    assert f"photos.h5 holds features of {root}, {story.folder('head')} learned from {story.cwd}/photos" in said.err
+    assert f"Predict the images themselves: {sys.executable}" in said.err
+    assert "8 images" in ran("predict", *flags[:2], *flags[4:], "--images", root, cwd=tmp_path).out
+    for split in ("train", "val", "test"):
+        (root / split / "cat").rename(root / split / "cow")
+    ran("extract", "--data", "photos", *EXTRACT, cwd=tmp_path)
+    said = run("predict", *flags, cwd=tmp_path)
+    assert said.code == 2
+    assert f"photos.h5 has the classes cow, dog, {story.folder('head')} knows cat, dog. Predict" in said.err
+
+
+def test_features_of_a_data_set_that_was_moved_are_predicted(copied, story, tmp_path):
+    """What the run learned from is no longer in its place."""
+    folder = shutil.copytree(story.folder("head"), tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    gone = {"data_root": "/gone/photos", "data_source": "/gone/photos"}
+    (folder / "metrics.json").write_text(json.dumps(metrics | gone))
+    flags = ("--cache", "data/features/photos.h5", "--run", folder)
+    ran("predict", *flags, cwd=copied)
+    (folder / "metrics.json").write_text(json.dumps(metrics | gone | {"dataset": "others"}))
+    ran("predict", *flags, cwd=copied)
+    predicted = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").write_text(predicted.replace("test/", "other/"))
+    assert "learned from /gone/photos" in run("predict", *flags, cwd=copied).err
 
 
 def test_an_exported_run_was_checked_with_its_own_test_images_and_says_so(story, tmp_path):

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
-from headstart.settings.command import FLAGS_OF, as_flag
+from headstart.settings.command import FLAGS_OF, as_flag, by_flag, command
+from headstart.settings.mistakes import refuse_mistakes
 from headstart.support import output
 
 SPIN_COUNT = "10000"
@@ -103,7 +104,7 @@ def _for_make(message: str, config_type: type) -> str:
 
     own = [name for name in FLAGS_OF if PROGRAMS[name] is config_type]
     fields = {name: _fields(PROGRAMS[name]) for name in [*own, *FLAGS_OF]}
-    return for_make(message, fields, {word.partition("=")[0] for word in sys.argv[1:]})
+    return for_make(message, fields, sys.argv[1:])
 
 
 def _set_up_process(config_type: type) -> None:
@@ -158,6 +159,7 @@ def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> 
 
 def _switches(config_type: type, words: Sequence[str]) -> list[str]:
     """Spells out `--x` and `--no-x` where a switch may also be left open, for which tyro takes a value."""
+    refuse_mistakes(config_type, words, PROGRAMS)
     _refuse_several(config_type, words)
     names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
     spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
@@ -174,18 +176,22 @@ def _refuse_several(config_type: type, words: Sequence[str]) -> None:
         return
     single = {field.name for field in dataclasses.fields(config_type) if not isinstance(field.default, tuple)}
     compared = single & _fields(settings.SweepConfig) - settings.PLACES
-    given: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            given.append((word, []))
-        elif given:
-            given[-1][1].append(word)
-    for flag, values in given:
+    for flag, values in by_flag(words):
         if flag[2:].replace("-", "_") in compared and len(values) > 1:
             raise SettingsError(
-                f"{flag} takes one value here, and {len(values)} are given. To compare several: "
-                f'make sweep SWEEP_ARGS="{flag} {" ".join(values)}"'
+                f"{flag} takes one value here, and {len(values)} are given. To compare several: {_as_sweep(words)}"
             )
+
+
+def _as_sweep(words: Sequence[str]) -> str:
+    """The command that compares what was given for one head."""
+    given = {flag[2:].replace("-", "_"): values for flag, values in by_flag(words)}
+    data, cache, settings_file = ("".join(given.pop(name, ())) for name in ("data", "cache", "config"))
+    if "hidden" in given:
+        given["hidden"] = [",".join(given["hidden"]) or "none"]
+    names = [name for name in given if name in _fields(settings.SweepConfig) - {"run"}]
+    flags = [word for name in names for word in (f"--{name.replace('_', '-')}", *given[name])]
+    return command("sweep", data, cache, flags=flags, settings_file=settings_file)
 
 
 def read_toml(name: str, config_type: type) -> list[str]:

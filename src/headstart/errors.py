@@ -70,8 +70,49 @@ class DataWarning(UserWarning):
     """A problem in the data that does not stop the program, but that a person should know."""
 
 
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "img_size": "image_px",
+    "image_size": "image_px",
+    "imgsz": "image_px",
+    "size": "image_px",
+    "resolution": "image_px",
+    "num_workers": "workers",
+    "threads": "workers",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "iterations": "epochs",
+    "hidden_size": "hidden",
+    "layers": "hidden",
+    "drop": "dropout",
+    "scheduler": "schedule",
+    "smoothing": "label_smoothing",
+    "random_state": "seed",
+    "dtype": "precision",
+    "amp": "precision",
+    "pretrained": "weights",
+    "checkpoint": "weights",
+    "model": "run",
+    "output": "out",
+    "input": "images",
+}
+"""What other programs call these settings."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is meant, if one is: under another common name, or with a slip of the finger."""
+    names = {name.lower(): name for name in known}
+    other = OTHER_NAMES.get(word.lower().replace("-", "_"))
+    return (
+        other if other in names else next((names[name] for name in get_close_matches(word.lower(), names, n=1)), None)
+    )
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean epochs?`, to end a message about an unknown word; empty if no known word is near."""
-    names = {name.lower(): name for name in known}
-    nearest = get_close_matches(word.lower(), names, n=1)
-    return f" Did you mean {names[nearest[0]]}?" if nearest else ""
+    meant = nearest(word, known)
+    return f" Did you mean {meant}?" if meant else ""

@@ -296,6 +296,7 @@ def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_
 
 def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
     assert compare([make("head-1")]).sentence == "No fine-tuned run to compare with yet."
     made = {"weights": "random", "image_px": 224, "resize": "squash"}
     sentence = compare([make("head-2", data_source="my photos", recipe=made)]).sentence
@@ -305,6 +306,7 @@ def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make, tmp_pat
 
 def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     comparison = compare([make("finetune-1", "finetune", data_source="photos")])
     assert comparison.sentence.startswith("No run on frozen features to compare with yet. Train one with: ")
     assert comparison.sentence.endswith("/train_head.py --data=photos")

@@ -12,6 +12,7 @@ from headstart.errors import SettingsError
 from headstart.runs.folder import identity
 from headstart.settings import ExtractConfig, HeadConfig, ProbeConfig, SweepConfig
 from headstart.settings.from_python import config_from
+from headstart.settings.wording import in_python
 
 PLAIN = {
     "hidden": (16, 8),
@@ -120,5 +121,5 @@ def test_columns_may_be_a_dictionary_and_no_hidden_layer_the_word_none():
     ],
 )
 def test_a_word_that_does_not_exist_is_answered_with_the_nearest(config_type, name, value, nearest):
-    with pytest.raises(SettingsError, match=f"Did you mean {nearest}"):
+    with pytest.raises(SettingsError, match=f"Did you mean {nearest}"), in_python():
         config_from(config_type, **{name: value})

@@ -1,5 +1,7 @@
 """Messages that speak of flags and commands speak of arguments and functions in Python."""
 
+import shlex
+
 import pytest
 
 from headstart.errors import CacheError, DataError, HeadstartError, SettingsError, TrainingFailed, WeightsError
@@ -28,6 +30,7 @@ from headstart.settings.wording import for_make, for_python, in_python
         ),
         ("--tta needs views", "tta= needs views"),
         ("More than --max-unreadable 1.0% are", "More than max_unreadable= 1.0% are"),
+        ("Say which with --columns label=…", "Say which with columns='label=…'"),
         ("make sweeping changes; make info DATA=…", "make sweeping changes; make info data=…"),
         ("photos/--lr/a.jpg and a--lr stay", "photos/--lr/a.jpg and a--lr stay"),
     ],
@@ -93,14 +96,16 @@ FIELDS = {
     ("message", "ways"),
     [
         ("Accept with --prune that rows are discarded.", 'EXTRACT_ARGS="--prune"'),
-        ("Try a lower --lr.", 'HEAD_ARGS="--lr …"'),
+        ("Try a lower --lr.", 'HEAD_ARGS="--tta all --lr …"'),
         (
             "If they are splits, add --layout splits; else --layout classes.",
             'EXTRACT_ARGS="--layout splits" or EXTRACT_A',
         ),
-        ("Say which with --columns path=…,label=…", 'EXTRACT_ARGS="--columns …"'),
+        ("Say which with --columns path=…,label=…", 'EXTRACT_ARGS="--columns path=…,label=…"'),
+        ("Say which with --columns path=1,label=2", 'EXTRACT_ARGS="--columns path=1,label=2"'),
+        ("Add --weights 'my weights/a.pth'.", "EXTRACT_ARGS=\"--weights 'my weights/a.pth'\""),
         ("Use --storage float32.", 'EXTRACT_ARGS="--storage float32"'),
-        ("Learn from --views 0.", 'HEAD_ARGS="--views 0"'),
+        ("Learn from --views 0.", 'HEAD_ARGS="--tta all --views 0"'),
         ("Give --data (a folder), or --config digits to try it.", "DATA=… or CONFIG=…"),
         ("Say --weights a/b.pth or --weights a/b.pth", 'EXTRACT_ARGS="--weights a/b.pth"'),
         ("Add them: make extract DATA=a EXTRACT_ARGS='--views 8 --prune'", ""),
@@ -110,7 +115,7 @@ FIELDS = {
     ],
 )
 def test_users_of_make_read_which_variable_takes_a_flag(message, ways, clone):
-    lines = for_make(message, FIELDS, given={"--tta"}).split("\n")
+    lines = for_make(message, FIELDS, given=("--data=a b", "--tta", "all")).split("\n")
     assert lines[0] == message
     assert lines[1:] == [] if not ways else lines[1].startswith(f"With make: {ways}")
 
@@ -123,3 +128,39 @@ def test_flags_of_verify_have_a_variable_of_their_own(clone):
 def test_where_there_is_no_makefile_a_message_stays_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert for_make("Accept with --prune.", FIELDS) == "Accept with --prune."
+
+
+@pytest.mark.parametrize(
+    ("message", "given", "expected"),
+    [
+        ("Add --root a/img", "--data=l.csv --columns path=2,label=3", '"--columns path=2,label=3 --root a/img"'),
+        ("Add --root a/img", "--data l.csv --root b", '"--root a/img"'),
+        ("Add --root a/img", "--data l.csv --seed=3 --config x.toml --out o", '"--seed 3 --out o --root a/img"'),
+        ("Add --root a/img", "--lerning-rate 3", '"--root a/img"'),
+        ("Did you mean --layout splits?", "--layout split", '"--layout splits"'),
+        ("Add --ignore-case.", "--root 'my $x'", "'--root '\"'\"'my $$x'\"'\"' --ignore-case'"),
+    ],
+)
+def test_the_flags_that_were_given_stay(message, given, expected, clone):
+    fields = {"data_check": {"columns", "root", "seed", "out", "layout", "ignore_case", "data", "config"}}
+    said = for_make(message, fields, shlex.split(given))
+    assert said == f"{message}\nWith make: CHECK_ARGS={expected}"
+
+
+def test_the_flags_of_another_program_stay_too(clone, monkeypatch):
+    """make hands its variables to the programs."""
+    monkeypatch.setenv("EXTRACT_ARGS", "--weights random --storage float16")
+    said = for_make("Use --storage float32.", FIELDS, ["--lr", "3"])
+    assert said.endswith('With make: EXTRACT_ARGS="--weights random --storage float32"')
+
+
+def test_what_only_lists_have_is_not_advised_for_a_folder(clone):
+    fields = {"data_check": {"columns", "root"}}
+    (clone / "photos").mkdir()
+    assert "With make" not in for_make("Give a list, and this folder as --root a/b.", fields, ["--data=photos"])
+    assert "With make" in for_make("Give this folder as --root a/b.", fields, ["--data=photos.csv"])
+
+
+@pytest.mark.parametrize(("program", "way"), [("head", 'HEAD_ARGS="--run …"'), ("predict", "RUN=…")])
+def test_a_variable_is_named_only_where_make_uses_it(program, way, clone):
+    assert for_make("Name another with --run.", {program: {"run"}}).endswith(f"With make: {way}")

@@ -200,7 +200,7 @@ def _read_at(
     while buffer:
         count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
         if not count:
-            raise CacheDamaged(f"{path} was cut meanwhile. Extract again with --overwrite.")
+            raise CacheDamaged(f"{path} was cut meanwhile. {MOVE_AWAY}")
         buffer, offset = buffer[count:], offset + count
 
 
@@ -209,4 +209,4 @@ def _read_through_hdf5(dataset: h5py.Dataset, path: Path, begin: int, block: NDA
         dataset.read_direct(block, slice(begin, begin + len(block)))
     except OSError as error:
         reason = str(error).splitlines()[0]
-        raise CacheDamaged(f"{path}: features cannot be read ({reason}). Extract again with --overwrite.") from None
+        raise CacheDamaged(f"{path}: features cannot be read ({reason}). {MOVE_AWAY}") from None

@@ -126,7 +126,7 @@ class Asked:
             raise RecipeMismatch(
                 f"{cache.path} was made by another recipe:\n"
                 + "".join(f"  {difference}\n" for difference in differences)
-                + f"Leave these flags out to go on with it, or extract into another file: {self._elsewhere(cache)}"
+                + f"Leave them out to go on with it, or extract into another file: {self._elsewhere(cache)}"
             )
 
     def _elsewhere(self, cache: FeatureCache) -> str:

@@ -196,7 +196,13 @@ class Extractor:
                 f"{cache.path}: {again.compared} finished rows, computed again, differ by {again.difference:.2g} of "
                 "the largest value: another processor or library version computes other features. Go on where the "
                 "cache was begun, or extract all images here into another file: "
-                + command("extract", cache.manifest.source, beside(cache.path, "here"), flags=self._own_flags())
+                + command(
+                    "extract",
+                    cache.manifest.source,
+                    beside(cache.path, "here"),
+                    flags=self._own_flags(),
+                    listing=cache.manifest.listing,
+                )
             )
 
     def _own_flags(self) -> list[str]:

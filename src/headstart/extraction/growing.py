@@ -43,7 +43,7 @@ class Growth:
         `check_bytes` reads all images, also those of unchanged size and time; `weights_file` is where a file of weights
         lies; `into_new_file` is the command for those who mean other images.
         """
-        self._ways_on = f"Extract into another file: {into_new_file}; or accept with --prune that rows are discarded."
+        self._into_new_file = f"extract into another file: {into_new_file}"
         self.cache, self.manifest, self.check_bytes, self.weights_file = cache, manifest, check_bytes, weights_file
         self.path = cache.path.with_name(cache.path.name + ".growing")
         self.begun: FeatureCache | None = None
@@ -125,8 +125,9 @@ class Growth:
         if len(gone) > allowed:
             raise CacheError(
                 f"{cache.path} has {len(done)} finished images, of which {len(gone)} are no longer in "
-                f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? "
-                + self._ways_on
+                f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? If they "
+                f"are gone for good, --prune discards the features of these {len(gone)} images and keeps the other "
+                f"{len(done) - len(gone)}; otherwise {self._into_new_file}"
             )
 
     def _refuse_other_images(self, done: NDArray[np.int64]) -> None:
@@ -138,7 +139,7 @@ class Growth:
         if names_differ or len(self._of_other_bytes(done)) > tolerated(VANISHED, len(done)):
             raise CacheError(
                 f"{path} holds features of {before.root}, this run asks for {now.root}, which has other images. "
-                + self._ways_on
+                f"To keep both, {self._into_new_file}"
             )
         print(f"{path}: the images of {before.root} are now those of {now.root}; their features are kept.")
 

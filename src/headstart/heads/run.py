@@ -163,6 +163,7 @@ class CachedRun:
             "dataset": data_set_of(cache),
             "data_root": str(cache.manifest.root),
             "data_source": cache.manifest.source,
+            "listing": cache.manifest.listing,
             "classes": cache.manifest.classes,
             **figures,
             "extract_seconds": sum(view.seconds for view in cache.views[: max(self.views, self.tta) + 1]),

@@ -9,7 +9,11 @@ from headstart.prediction import exporting, loading, model_card
 from headstart.prediction import predict as predictions
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.predict import Summary
+from headstart.runs.one_data_set import refuse_other_data
+from headstart.runs.run import Run
 from headstart.settings import ExportConfig, PredictConfig, run_of
+from headstart.settings.base import is_missing
+from headstart.settings.command import command
 from headstart.support.devices import pick_device
 
 
@@ -24,8 +28,7 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
     if config.cache:
         cache = FeatureCache(config.cache)
         print(describe(cache))
-        if run.classes != cache.manifest.classes:
-            print(f"{run.folder} learned other classes than those of {cache.path}: it names those that it knows.")
+        refuse_other_data(run, cache.manifest, str(cache.path), _of_the_images(run, cache))
         summary = predictions.predict_cache(
             Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.digest(), config.views
         )
@@ -39,6 +42,14 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
         print(one)
     print(f"{out}: {summary.in_words()}")
     return out, summary
+
+
+def _of_the_images(run: Run, cache: FeatureCache) -> str:
+    """How to predict the images of a cache with a run that learned from others."""
+    images = str(cache.manifest.root) if cache.manifest.listing else cache.manifest.source
+    if is_missing(images):
+        return "Give a run that learned from these features, or images."
+    return f"Predict the images themselves: {command('predict', run=run.folder, images=images)}"
 
 
 def export(config: ExportConfig) -> Path:

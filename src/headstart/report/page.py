@@ -16,6 +16,7 @@ from headstart.report.gallery import Thumbnails
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights, titles
 from headstart.settings import CompareConfig
+from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.support.quantities import duration
 
@@ -44,6 +45,7 @@ def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCac
         "mistakes": sections.mistakes_of_best(details, thumbnails),
         "disagreements": sections.disagreements(details, thumbnails),
         "cache": cache,
+        **_commands(ranked[0], cache),
         "map": sections.feature_map(cache) if cache else None,
         "duplicates": sections.duplicates(cache, thumbnails) if cache else None,
     }
@@ -62,6 +64,17 @@ def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
     return cache, cache.manifest.root if cache else None
 
 
+def _commands(best: Run, cache: FeatureCache | None) -> dict[str, str]:
+    """Commands that make what the report lacks; empty where the images are no longer in their place."""
+    data = best.data if best.data and not is_missing(best.data) else None
+    extract = command("extract", data, listing=best.listing) if data else ""
+    if not cache:
+        curve = command("learning-curve", data, listing=best.listing) if data else ""
+    else:
+        curve = command("learning-curve", data, cache.path)
+    return {"extract_command": extract, "curve_command": curve}
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -72,7 +85,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"share": _share, "percent": _percent, "short": _short}
     environment.filters |= {"duration": duration, "thousands": "{:,}".format}
-    environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD, "command": command}
+    environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 
 

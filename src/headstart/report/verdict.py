@@ -6,6 +6,7 @@ from headstart.report.paired import Difference
 from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 from headstart.settings import FinetuneConfig
+from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
 from headstart.support.quantities import counted
 
@@ -31,9 +32,10 @@ def sentence(reference: Run | None, finetuned: Run | None, difference: Differenc
 
 def _way_on(target: str, run: Run | None) -> str:
     """How to train what is missing beside a run."""
-    if not run or not run.data:
+    if not run or not run.data or is_missing(run.data):
         return ""
-    return f" Train one with: {command(target, run.data, flags=_same_images(run) if target == 'finetune' else ())}"
+    flags = _same_images(run) if target == "finetune" else ()
+    return f" Train one with: {command(target, run.data, flags=flags, listing=run.listing)}"
 
 
 def _same_images(run: Run) -> list[str]:

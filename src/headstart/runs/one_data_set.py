@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 
+from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import is_there, owner_of_run
+from headstart.errors import RunError
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 
@@ -26,6 +28,37 @@ def of_one_data_set(runs: Sequence[Run], data: str | None = None) -> tuple[list[
             reasons[run.name] = reason
     left_out = [f"{name} is left out: {reason}." for name, reason in reasons.items()]
     return [run for run in runs if run.name not in reasons], left_out
+
+
+def refuse_other_data(run: Run, manifest: Manifest, place: str, instead: str) -> None:
+    """Raises a RunError if features of these images are not for a run: other classes, or another data set.
+
+    One whose images are no longer in their place may have been moved: it is another only if its name, too, and the
+    names of its test images are others.
+
+    Args:
+        run: with the classes and the images that it learned from.
+        manifest: of the features.
+        place: of the features.
+        instead: what to do, a sentence.
+    """
+    if set(run.classes) != set(manifest.classes):
+        raise RunError(
+            f"{place} has the classes {_names(manifest.classes)}, {run.folder} knows {_names(run.classes)}. {instead}"
+        )
+    if run.data and _is_other(run, manifest):
+        raise RunError(f"{place} holds features of {manifest.source}, {run.folder} learned from {run.data}. {instead}")
+
+
+def _is_other(run: Run, manifest: Manifest) -> bool:
+    if owner_of_run(run.metrics, manifest.source) == "same":
+        return False
+    if is_there(run.metrics["data_root"]) and is_there(manifest.root):
+        return True
+    if run.dataset == manifest.name or not run.test_images:
+        return False
+    here = {manifest.relative_path(row) for row in range(len(manifest))}
+    return here.isdisjoint(read_predictions(run.folder).paths)
 
 
 def _difference(run: Run, reference: Run) -> str | None:

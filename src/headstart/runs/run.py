@@ -69,6 +69,11 @@ class Run:
         return self.metrics.get("data_source") or self.metrics.get("data_root")
 
     @property
+    def listing(self) -> Mapping[str, Any]:
+        """What was said of its data set, see `Listing`."""
+        return self.metrics.get("listing") or {}
+
+    @property
     def is_frozen(self) -> bool:
         """Whether it learned from cached features of a frozen backbone."""
         return self.kind != "finetune"

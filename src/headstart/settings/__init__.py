@@ -10,6 +10,7 @@ It loads nothing slow: `--help` must respond at once.
     finetune.py     fine-tuning
     runs.py         compare, predict, export
     command.py      commands in messages, with the user's data and flags
+    mistakes.py     flags that a program does not have, and words that a flag does not take
     from_python.py  Python functions with settings as arguments: signature, help, values
     wording.py      messages about flags, as Python says them
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
-from headstart.errors import SettingsError, did_you_mean
+from headstart.errors import SettingsError, nearest
 from headstart.settings.ranges import Device
 
 FEATURES_FOLDER = Path("data/features")
@@ -36,10 +36,38 @@ def require(config: object, field: str, holds: bool, expected: str) -> None:
 
 def refuse(field: str, value: Any, expected: str) -> NoReturn:
     """Raises a SettingsError that names the setting, its value and what was expected."""
+    _refuse(field, value, expected, "", "")
+
+
+def _refuse(field: str, value: Any, expected: str, meant_flag: str, meant_argument: str) -> NoReturn:
     flag, argument = f"--{field.replace('_', '-')} is {value}", f"{field}={value!r}"
     raise SettingsError(
-        f"{flag}, but must be {expected}.", in_python=f"{argument} was given, but it must be {expected}."
+        f"{flag}, but must be {expected}.{meant_flag}",
+        in_python=f"{argument} was given, but it must be {expected}.{meant_argument}",
     )
+
+
+def words_of(declared: Any) -> tuple[str, ...]:
+    """The words that a setting, or each of its values, may be; empty if it may be anything else."""
+    if get_origin(declared) is Annotated:
+        declared = get_args(declared)[0]
+    if get_origin(declared) in (Union, UnionType):
+        parts = [part for part in get_args(declared) if part is not type(None)]
+        declared = parts[0] if len(parts) == 1 else None
+    if get_origin(declared) is tuple:
+        declared = get_args(declared)[0]
+    return get_args(declared) if get_origin(declared) is Literal else ()
+
+
+def refuse_wrong_words(field: str, declared: Any, value: Any) -> None:
+    """Raises a SettingsError, with the word that is meant, if a setting that is words is, or has, another one."""
+    words, several = words_of(declared), isinstance(value, tuple | list)
+    wrong = [word for word in (value if several else [value]) if word not in words]
+    if words and wrong:
+        expected = f"{'of the words' if several else 'one of'} {', '.join(words)}"
+        meant = nearest(str(wrong[0]), words)
+        hints = f" Did you mean --{field.replace('_', '-')} {meant}?", f" Did you mean {meant}?"
+        _refuse(field, " ".join(map(str, value)) if several else value, expected, *(hints if meant else ("", "")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +86,7 @@ class Config:
                 if value is None:
                     continue
                 declared = next(part for part in get_args(declared) if part is not type(None))
-            if get_origin(declared) is Literal:  # Python code may pass any word
-                words = get_args(declared)
-                require(self, field.name, value in words, f"one of {', '.join(words)}{did_you_mean(str(value), words)}")
-            inner = get_args(get_args(declared)[0] if get_origin(declared) is Annotated else declared)
-            if isinstance(value, tuple) and inner and get_origin(inner[0]) is Literal:
-                words = get_args(inner[0])
-                wrong = next((word for word in value if word not in words), None)
-                guess = did_you_mean(str(wrong), words)
-                require(self, field.name, wrong is None, f"of the words {', '.join(words)}{guess}")
+            refuse_wrong_words(field.name, declared, value)  # Python code may pass any word
             for allowed in getattr(declared, "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
 

@@ -2,9 +2,10 @@
 
 import dataclasses
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,14 @@ TARGETS = {
     "extract": ("extract", "EXTRACT_ARGS"),
     "train-head": ("train_head", "HEAD_ARGS"),
     "learning-curve": ("learning_curve", "CURVE_ARGS"),
+    "sweep": ("sweep", "SWEEP_ARGS"),
     "finetune": ("finetune", "FINETUNE_ARGS"),
+    "predict": ("predict", "PREDICT_ARGS"),
 }
 """Targets of make that messages name: the program of each, and the variable for its flags."""
+
+READS_IMAGES = ("EXTRACT_ARGS", "FINETUNE_ARGS")
+"""Variables of the programs that list a data set themselves."""
 
 FLAGS_OF = {
     "extract": "EXTRACT_ARGS",
@@ -50,39 +56,47 @@ def command(
     flags: Sequence[str] = (),
     settings_file: str | None = None,
     backbone: str | None = None,
+    listing: Mapping[str, Any] | None = None,
+    **named: object,
 ) -> str:
     """`make extract DATA=photos/ EXTRACT_ARGS="--image-px 160"`, quoted for the shell.
 
     Where the project's Makefile is not at hand, it is a call of the program itself. A cache that has the name of its
-    data set and of the backbone is left out.
+    data set and of the backbone is left out. `listing` is what was said of the data, for where no cache keeps it;
+    `named` are further settings that have a variable of their own.
     """
     program, variable = TARGETS[target]
+    said = [word for name, value in (listing or {}).items() for word in as_flag(name, value)]
+    if variable in READS_IMAGES:
+        flags, said = [*flags, *said], []
     if data and cache and Path(str(cache)) == cache_file(dataset_name(str(data)), backbone):
         cache = None
-    if backbone == "resnet50":
-        backbone = None
+    net = None if backbone == "resnet50" else backbone
+    settings = {"config": settings_file, "data": data, "backbone": net, "cache": cache, "views": views, **named}
+    short = {name: _short(value) for name, value in settings.items() if value}
     if not make_is_at_hand():
-        named = [
-            ("--config", settings_file),
-            ("--data", data),
-            ("--backbone", backbone),
-            ("--cache", cache),
-            ("--views", views),
-        ]
-        words = [f"{flag}={_short(value)}" for flag, value in named if value]
+        words = [f"--{name}={value}" for name, value in short.items()]
         return shlex.join([sys.executable, str(PIPELINES / f"{program}.py"), *words, *flags])
-    for_make = shlex.join(flags).replace("$", "$$")  # make puts these into a line of the shell
-    values = {
-        "CONFIG": settings_file,
-        "DATA": data,
-        "BACKBONE": backbone,
-        "CACHE": cache,
-        "VIEWS": views,
-        variable: for_make,
-    }
-    return " ".join(
-        ["make", target, *(f"{name}={shlex.quote(_short(value))}" for name, value in values.items() if value)]
-    )
+    values = {name.upper(): value for name, value in short.items()}
+    values |= {name: for_make(words) for name, words in (("EXTRACT_ARGS", said), (variable, flags)) if words}
+    return " ".join(["make", target, *(f"{name}={shlex.quote(value)}" for name, value in values.items())])
+
+
+def for_make(flags: Sequence[str]) -> str:
+    """Flags as the value of a variable of make, which puts them into a line of the shell."""
+    return " ".join(flag if "…" in flag else shlex.quote(flag) for flag in flags).replace("$", "$$")
+
+
+def by_flag(words: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The flags among the words of a command line, each with its values; `--lr=3` is `--lr 3`."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if re.match(r"--?[A-Za-z]", word):
+            flag, sign, value = word.partition("=")
+            found.append((flag, [value] if sign else []))
+        elif found:
+            found[-1][1].append(word)
+    return found
 
 
 def given_flags(config: Config, leave_out: Sequence[str] = ()) -> list[str]:

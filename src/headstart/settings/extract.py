@@ -107,7 +107,8 @@ class ExtractConfig(ImagesConfig):
     check_bytes: bool = False
     """Read every file to see whether it changed; by default its size and time of change tell."""
     prune: bool = False
-    """Accept that many finished rows are gone from the data, or that it is another folder with other images."""
+    """Discard the features of images that are gone, also where they are many, or where the cache is of other images;
+    those of the other images stay."""
 
     def completed(self, stored: Mapping[str, Any] | None = None) -> Any:
         """The same with the settings that were left out: those in `stored`, else the defaults.

@@ -89,8 +89,11 @@ def naming_what_is_kept(given: Listing, kept: Mapping[str, Any], cache: Path) ->
         adopted = {name: value for name, value in kept.items() if name not in given.listing()}
         if not adopted:
             raise
-        flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
-        raise DataError(f"{error} {cache} keeps {flags} from an earlier command: give another if it changed.") from None
+        kept_words = ", ".join(" ".join(as_flag(name, value)).removeprefix("--") for name, value in adopted.items())
+        flags = ", ".join(as_flag(name, value)[0] for name, value in adopted.items())
+        raise DataError(
+            f"{error} {cache} keeps {kept_words} from an earlier command; if that changed, give {flags}."
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -1,17 +1,20 @@
 """Messages in other words: for Python `--lr` becomes `lr=`, and `make extract DATA=…` `headstart.extract(data=…)`; for
 users of make, who give flags through variables, these are added."""
 
+import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from headstart import settings
 from headstart.errors import HeadstartError
-from headstart.settings.command import FLAGS_OF, make_is_at_hand
+from headstart.settings.command import FLAGS_OF, by_flag, make_is_at_hand
+from headstart.settings.command import for_make as flags_for_make
 
 TARGETS = "extract|train-head|sweep|probe|learning-curve|finetune|compare|predict|export"
 """Targets of make that are functions, too."""
@@ -25,10 +28,19 @@ PROGRAM = re.compile(
 """A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS={VALUE}")
 VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
-FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ([\w./+-]*\w)(?=[.,;:)]*(?:\s|$)))?")
+FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,…~-]*[\w…])(?=[.,;:?)]*(?:\s|$)))?")
 
-NAMED = ("data", "cache", "config", "run", "images", "format")
-"""Settings that have a variable of their own in make, in all programs."""
+NAMED: dict[str, Collection[str] | None] = {
+    **dict.fromkeys(("data", "cache", "config")),
+    "run": ("predict", "export"),
+    "images": ("predict", "export"),
+    "format": ("export",),
+    "views": ("extract",),
+}
+"""Settings that have a variable of their own in make, and the programs for which they do; None: all."""
+
+OF_LISTS = ("columns", "root", "max_missing")
+"""Settings that say nothing of a folder."""
 
 
 @contextmanager
@@ -50,25 +62,32 @@ def for_python(message: str) -> str:
     return FLAG.sub(_argument, message)
 
 
-def for_make(message: str, fields: Mapping[str, Collection[str]], given: Collection[str] = ()) -> str:
+def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequence[str] = ()) -> str:
     """A message, and in a line below it how make takes the flags in it, where make is at hand.
 
     Args:
         message: for the command line.
         fields: the settings of each program in `FLAGS_OF` that the flags may be of, the likeliest first.
-        given: flags that the user has given, and so knows how to give.
+        given: the words of the command line; a flag that is among them is not named again without a value.
     """
     free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
-    ways = []
+    said = {flag[2:].replace("-", "_"): values for flag, values in by_flag(given)}
+    ways: dict[tuple[str, str], list[str]] = {}
     for flag in FLAG.finditer(free) if make_is_at_hand() else ():
-        name = flag[2].replace("-", "_")
+        name, value = flag[2].replace("-", "_"), _value(flag)
         program = next((program for program, names in fields.items() if name in names), None)
-        if name in NAMED or (name, program) == ("views", "extract"):
-            ways.append(f"{name.upper()}={_value(flag) or '…'}")
-        elif program and f"--{flag[2]}" not in given:
-            variable = "VERIFY_ARGS" if program == "inspect" and "--verify" in given else FLAGS_OF[program]
-            ways.append(f'{variable}="{flag[0].split()[0]} {_value(flag)}'.rstrip() + '"')
-    return f"{message}\nWith make: {' or '.join(dict.fromkeys(ways))}" if ways else message
+        if name in OF_LISTS and os.path.isdir("".join(said.get("data", ()))):
+            continue
+        programs = NAMED.get(name, ())
+        if programs is None or program in programs:
+            ways.setdefault((name, ""), []).append(f"{name.upper()}={value or '…'}")
+        elif program and (value not in ("", "…") or program != next(iter(fields)) or name not in said):
+            words = [flag[0].split()[0], *_words_in(value)]
+            variable = "VERIFY_ARGS" if program == "inspect" and "verify" in said else FLAGS_OF[program]
+            others = _given(variable, given if program == next(iter(fields)) else None, {*fields[program]} - {name})
+            ways.setdefault((name, variable), []).append(f"{variable}={_quoted([*others, *words])}")
+    lines = [way for each in ways.values() for way in ([w for w in each if "…" not in w] or each)]
+    return f"{message}\nWith make: {' or '.join(dict.fromkeys(lines))}" if lines else message
 
 
 def _value(flag: re.Match[str]) -> str:
@@ -77,6 +96,24 @@ def _value(flag: re.Match[str]) -> str:
     if bool in _allowed()[name]:
         return ""
     return word if _is_value(name, word) else "…"
+
+
+def _given(variable: str, given: Sequence[str] | None, names: Collection[str]) -> list[str]:
+    """The flags in a variable of make that are of these names: of this program as given, of others as make says it."""
+    words = _words_in(os.environ.get(variable, "")) if given is None else given
+    flags = [(flag, values) for flag, values in by_flag(words) if _name(flag) in names]
+    own = [(flag, values) for flag, values in flags if NAMED.get(_name(flag), ()) == ()]
+    return [word for flag, values in own for word in (flag, *values)]
+
+
+def _name(flag: str) -> str:
+    return flag.lstrip("-").removeprefix("no-").replace("-", "_")
+
+
+def _quoted(words: list[str]) -> str:
+    """Flags as the value of a variable, in double quotes where these suffice."""
+    text = flags_for_make(words)
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def _call(name: str, arguments: list[str]) -> str:
@@ -102,13 +139,9 @@ def _words_in(text: str) -> list[str]:
 
 def _arguments(flags: str) -> list[str]:
     """`--image-px 64 --overwrite` → `image_px=64`, `overwrite=True`."""
-    given: list[tuple[str, list[str]]] = []
-    for word in _words_in(flags):
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            given.append((name.replace("-", "_"), [_literal(value)] if value else []))
-        elif given:
-            given[-1][1].append(_literal(word))
+    given = [
+        (flag.lstrip("-").replace("-", "_"), list(map(_literal, values))) for flag, values in by_flag(_words_in(flags))
+    ]
     joined = {name: ", ".join(values) for name, values in given}
     return [f"{name}={f'[{joined[name]}]' if values[1:] else joined[name] or True}" for name, values in given]
 
@@ -124,10 +157,13 @@ def _argument(flag: re.Match[str]) -> str:
 
 def _is_value(name: str, word: str) -> bool:
     """Whether the word after a flag is its value, and not the next word of the sentence."""
-    return word in _allowed()[name] or bool(re.search(r"\w[./]\w", word)) or _is_number(word)
+    allowed = _allowed()[name]
+    is_path = bool(word) and Path in allowed and os.path.exists(word)
+    return word in allowed or is_path or bool(re.search(r"\w[./=,]\w|…|^'", word)) or _is_number(word)
 
 
 def _literal(value: str) -> str:
+    value = value.strip("'")
     return value if value == "…" or _is_number(value) else repr(value)
 
 
