@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.finding import moved_caches
+from headstart.cache.finding import moved_cache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, FEATURES, UNREADABLE, refuse_other_file
 from headstart.cache.locking import lock
@@ -146,7 +146,8 @@ class _Update:
             refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
-        for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
+        is_new = not (self.path.exists() or self.config.cache)
+        if moved := moved_cache(data_of(self.config), self.asked.recipe) if is_new else None:
             go_on = command("extract", data_of(self.config), moved)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         print(describe_data(self.manifest))
