@@ -23,6 +23,10 @@ export $(NAMES) CONFIG
 # An empty NPROC= on the command line is a mistake, too.
 $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) in (''|0*|*[!0-9]*) echo wrong;; esac),$(error NPROC=$(NPROC) is no number of processes: give 1 or more, such as NPROC=4, or leave it out)))
 
+# So is an empty name: most often a variable of the shell that is not set. The demo alone means it.
+EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
+$(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
+
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
@@ -102,9 +106,9 @@ export: .venv/ready  ## a run -> one file for other programs, FORMAT=pt2 or onnx
 	@$(PY) pipelines/export.py $(if $(RUN),--run="$$RUN") $(if $(FORMAT),--format="$$FORMAT") $(if $(IMAGES),--images="$$IMAGES") $(EXPORT_ARGS)
 
 demo:  ## all of it on the digits inside scikit-learn, offline
-	@$(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
-	@$(MAKE) --no-print-directory finetune CONFIG=digits DATA=
-	@$(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
+	@HEADSTART_DEMO=1 $(MAKE) --no-print-directory train-head CONFIG=digits DATA= CACHE=
+	@HEADSTART_DEMO=1 $(MAKE) --no-print-directory finetune CONFIG=digits DATA=
+	@HEADSTART_DEMO=1 $(MAKE) --no-print-directory compare CONFIG=digits DATA= CACHE=
 	@( echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png' ) 2>/dev/null || true
 
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand

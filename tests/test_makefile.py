@@ -212,6 +212,18 @@ def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it(progr
     assert list(programs("predict", "export", *named)) == ["predict", "export"]
 
 
+@pytest.mark.parametrize("name", ["DATA", "CACHE", "RUN", "IMAGES"])
+def test_an_empty_name_is_a_mistake_and_not_the_digits(name, clone):
+    """As of a variable of the shell that is not set: make train-head DATA=$PHOTOS."""
+    assert f"{name}= is empty: give a name" in make("train-head", f"{name}=", folder=clone, code=2)
+    assert not (clone / "calls").exists()
+
+
+def test_an_empty_variable_of_the_environment_is_left_out(programs, monkeypatch):
+    monkeypatch.setenv("DATA", "")
+    assert "--config=digits" in programs("train-head")["train_head"]
+
+
 def test_the_demo_is_the_whole_story_on_the_digits_whatever_data_is_named(calls):
     story = calls("demo", "DATA=photos/", "CACHE=f.h5")
     assert [name for name, _ in story if name != "prepare_data"] == ["extract", "train_head", "finetune", "compare"]

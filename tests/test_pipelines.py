@@ -689,8 +689,9 @@ def wrong(tmp_path_factory) -> Path:
     """A folder of things that are not what they are given as."""
     cwd = tmp_path_factory.mktemp("wrong")
     photos(cwd / "photos", train=1, val=1, test=1)
-    photos(cwd / "empty class", train=1, val=1, test=1)
-    (cwd / "empty class/train/cow").mkdir()
+    (cwd / "empty class/train/cow").mkdir(parents=True)
+    (cwd / "empty class/train/cat").mkdir()
+    picture(0).save(cwd / "empty class/train/cat/1.png")
     (cwd / "one class/cat").mkdir(parents=True)
     picture(0).save(cwd / "one class/cat/1.png")
     (cwd / "no label.csv").write_text("path,tag\nphotos/train/cat/0.png,cat\n")

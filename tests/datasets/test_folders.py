@@ -320,3 +320,10 @@ def test_a_pipe_named_like_an_image_is_not_waited_for(make_photos):
     root = make_photos({"cat": 2, "dog": 2})
     os.mkfifo(root / "cat" / "pipe.png")
     assert not any(b"pipe" in path for path in load(root).paths)
+
+
+def test_an_empty_class_folder_is_left_out_with_a_warning(files):
+    root = files(*(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(30)))
+    (root / "fox").mkdir()
+    with pytest.warns(DataWarning, match=r"class folder .*fox holds no images: left out"):
+        assert load(str(root)).classes == ("cat", "dog")

@@ -11,6 +11,7 @@ from helpers.pictures import picture
 
 from headstart import api, cli
 from headstart.cache.feature_cache import FeatureCache
+from headstart.datasets.naming import name_of
 from headstart.errors import RecipeMismatch, WeightsError
 from headstart.extraction import updating
 from headstart.extraction.asked import Asked
@@ -129,6 +130,9 @@ def test_a_cache_of_images_that_were_moved_and_renamed_is_offered_with_a_command
     assert f"{CACHE} holds features of these images, from another place. To go on with it instead: " in said
     assert f"--data=pets --cache={CACHE}" in said
     assert updating.bring_up_to_date(asking(data="pets", cache=CACHE)).pass_ is None
+    assert FeatureCache(CACHE).manifest.name == "photos"
+    Path("data/features/pets.h5").unlink()
+    assert name_of("pets") == "photos", "runs of a data set that has moved are found under the name of its features"
     Path("other").mkdir()
     for name in ("cat", "dog"):
         Path("other", name).mkdir()
@@ -138,3 +142,14 @@ def test_a_cache_of_images_that_were_moved_and_renamed_is_offered_with_a_command
     capsys.readouterr()
     updating.bring_up_to_date(asking(data="other", weights="random", image_px=32))
     assert "from another place" not in capsys.readouterr().out
+
+
+def test_of_several_caches_of_moved_images_the_one_that_fits_best_is_offered_even_if_a_few_images_are_gone(capsys):
+    updating.bring_up_to_date(asking(weights="random", image_px=64, cache=Path("data/features/a.h5")))
+    Path("photos").rename("pets")
+    next(Path("pets/cat").iterdir()).unlink()
+    capsys.readouterr()
+    updating.bring_up_to_date(replace(asking(), **{**GIVEN, "data": "pets", "config": None}))
+    said = capsys.readouterr().out
+    assert f"--data=pets --cache={CACHE}" in said
+    assert "a.h5" not in said

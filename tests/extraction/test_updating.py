@@ -429,6 +429,18 @@ def test_images_that_have_moved_keep_their_features(photos, settings, forwarded,
     assert_as_fresh(moved)
 
 
+def test_a_few_images_may_be_gone_from_those_that_have_moved(make_photos, tmp_path):
+    data = make_photos({"cat": 20, "dog": 20})
+    settings = config(data, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    elsewhere = data.rename(tmp_path / "moved")
+    for number in range(4):
+        (elsewhere / f"cat/00{number}.png").unlink()
+    moved = replace(settings, data=str(elsewhere))
+    assert updating.bring_up_to_date(moved).pass_ is None
+    assert_as_fresh(moved)
+
+
 @pytest.mark.parametrize("name", ["link", "photos/../photos"])
 def test_another_name_of_the_same_folder_is_no_change(photos, settings, tmp_path, name):
     updating.bring_up_to_date(settings)
@@ -474,14 +486,28 @@ def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_tim
     assert_as_fresh(other)
 
 
-def test_a_few_images_that_vanished_are_no_question_whatever_their_share(make_photos, tmp_path):
-    data = make_photos({"cat": 20, "dog": 20})
+@pytest.mark.parametrize("cats", [40, 80])
+def test_up_to_a_tenth_of_the_images_may_vanish_without_a_question(make_photos, tmp_path, cats, capsys):
+    data = make_photos({"cat": cats, "dog": 20})
     settings = config(data, cache=tmp_path / "pets.h5")
     updating.bring_up_to_date(settings)
-    for number in range(3):  # 7.5 in a hundred
-        (data / f"cat/00{number}.png").unlink()
+    gone = (cats + 20) // 10
+    for number in range(gone):
+        (data / f"cat/{number:03}.png").unlink()
     assert updating.bring_up_to_date(settings).pass_ is None
+    assert f"changed: {gone} removed" in capsys.readouterr().out
     assert_as_fresh(settings)
+
+
+def test_a_folder_that_vanished_whole_is_a_question_however_small_it_is(make_photos, tmp_path):
+    data = make_photos({"cat": 60, "dog": 60, "fox": 4})
+    settings = config(data, cache=tmp_path / "pets.h5")
+    updating.bring_up_to_date(settings)
+    for file in (data / "fox").iterdir():
+        file.unlink()
+    with pytest.raises(CacheError, match="of which 4 are no longer in"):
+        updating.bring_up_to_date(settings)
+    assert updating.bring_up_to_date(replace(settings, prune=True)).pass_ is None
 
 
 def test_rows_that_vanished_in_number_are_dropped_only_with_prune(photos, settings, forwarded):

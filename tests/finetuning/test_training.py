@@ -514,3 +514,16 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
     assert resumed.tuned.best_epoch == undisturbed.best_epoch
     state = resumed.tuned.net.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in undisturbed.net.state_dict().items())
+
+
+def test_an_epoch_that_was_said_to_be_done_is_kept(manifest, tmp_path, monkeypatch):
+    """Ctrl-C just after its line goes on after it."""
+    checkpoint, config = Checkpoint(tmp_path, {"a": 1}), dataclasses.replace(SMALL, epochs=2, subset=12)
+
+    def stop(line):
+        raise Stopped
+
+    monkeypatch.setattr(training, "say", stop)
+    with pytest.raises(Stopped):
+        training.finetune(manifest, config, CPU, checkpoint)
+    assert len(checkpoint.load()["history"]) == 1

@@ -9,7 +9,7 @@ from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import RecipeMismatch, RunError, SettingsError, WeightsError
+from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipe_of
@@ -49,6 +49,17 @@ def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, traine
     assert opened.weights_file == run / "head.pth"
     assert opened.is_frozen
     assert not parts(run).unit_length
+
+
+def test_the_best_run_knows_the_classes_that_the_features_have_now(run, trained, tmp_path):
+    """Also where a later run knows a class that was renamed, and renamed back."""
+    folder = tmp_path / "data/runs/photos"
+    for name, classes in (("head-1", ["cat", "dog"]), ("head-2", ["cat", "wolf"])):
+        change_metrics(shutil.copytree(run, folder / name), classes=classes)
+    (tmp_path / "data/features").mkdir()
+    make_cache(tmp_path / "data/features/photos.h5", [0, 1] * 10, [TRAIN] * 20, root=trained)
+    with pytest.warns(DataWarning, match=r"1 of 2 runs is left out: 1 with other classes than the features now"):
+        assert open_run(folder / "best").name == "head-1"
 
 
 def test_best_means_the_best_by_validation_of_those_with_weights(run):

@@ -1,7 +1,12 @@
 """The picture of a data set before anything is computed."""
 
+import unicodedata
+from pathlib import Path
+
+import numpy as np
 import pytest
-from PIL import Image
+from helpers.pictures import picture
+from PIL import Image, ImageFont
 
 from headstart.datasets.labelled import load
 from headstart.report import contact_sheet
@@ -27,3 +32,32 @@ def test_of_many_classes_the_largest_the_smallest_and_some_between_are_shown(fil
     chosen = contact_sheet._chosen_classes(load(str(root), how=None))
     assert len(chosen) == contact_sheet.CLASSES
     assert {0, 39} <= set(chosen)
+
+
+def sheet_of(root: Path, name: str, out: Path) -> np.ndarray:
+    """The sheet of a data set with a class of this name."""
+    for folder in (name, "rose"):
+        (root / folder).mkdir(parents=True)
+        picture(1, (96, 128)).save(root / folder / "1.png")
+    contact_sheet.draw(load(str(root)), out)
+    with Image.open(out) as sheet:
+        return np.asarray(sheet)
+
+
+@pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+def test_a_name_is_drawn_alike_however_its_letters_are_written(tmp_path):
+    """macOS writes ä as an a with two dots behind it; no letter of Greek or Cyrillic is a box, either."""
+    names = {form: unicodedata.normalize(form, "Gänse blümchen") for form in ("NFC", "NFD")}
+    one, other = (sheet_of(tmp_path / form, name, tmp_path / f"{form}.png") for form, name in names.items())
+    assert np.array_equal(one, other)
+    font = ImageFont.truetype(contact_sheet.FONT, 40)
+    masks = {sign: bytes(font.getmask(sign)) for sign in "äüлλ\U0010fffe"}
+    assert len(set(masks.values())) == len(masks)
+
+
+@pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+def test_a_picture_that_fits_is_shown_pixel_by_pixel(tmp_path):
+    sheet = sheet_of(tmp_path / "photos", "cat", tmp_path / "sheet.png")
+    left = contact_sheet.NAME_PX + (contact_sheet.CELL_PX - 96) // 2
+    shown = sheet[contact_sheet.GAP_PX :][:128, left : left + 96]
+    assert np.array_equal(shown, np.asarray(picture(1, (96, 128)).convert("RGB")))

@@ -128,6 +128,11 @@ def test_the_page_needs_nothing_but_itself(everything):
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
+def test_runs_that_are_left_out_are_said_at_the_top(everything):
+    said = "3 of 9 runs are left out: 3 from b/photos (head-1, head-2, head-3)."
+    assert said in " ".join(Page(render(*everything, said)).words_by_section[""])
+
+
 def test_every_section_is_there_and_filled_where_its_data_is(everything):
     page = Page(render(*everything))
     assert {section["id"] for section in page.of("section")} == SECTIONS

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers.caches import manifest
 
+from headstart.datasets.manifest import Manifest
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import list_runs
 
@@ -33,9 +35,9 @@ def root(parent: str) -> str:
     return str(Path(parent, "photos").absolute())
 
 
-def kept(data: str | None = None) -> tuple[list[str], str]:
-    runs, left_out = of_one_data_set(list_runs(Path("runs")), data)
-    return [run.name for run in runs], "\n".join(left_out)
+def kept(data: str | None = None, present: Manifest | None = None) -> tuple[list[str], str]:
+    runs, left_out = of_one_data_set(list_runs(Path("runs")), data, present)
+    return [run.name for run in runs], left_out
 
 
 def test_runs_of_one_data_set_are_all_kept():
@@ -50,7 +52,7 @@ def test_a_run_of_other_classes_than_the_last_one_is_left_out():
     trained("head-2", 2)
     names, said = kept()
     assert names == ["head-2"]
-    assert said == "head-1 is left out: it knows the classes cat, cow, dog, not cat, dog as head-2."
+    assert said == "1 of 2 runs is left out: 1 with other classes than head-2 (cat, dog) (head-1)."
 
 
 def test_a_run_of_another_folder_is_left_out():
@@ -58,7 +60,7 @@ def test_a_run_of_another_folder_is_left_out():
     trained("head-2", 2, data_root=root("b"))
     names, said = kept()
     assert names == ["head-2"]
-    assert said == f"head-1 is left out: it learned from {root('a')}, head-2 from {root('b')}."
+    assert said == f"1 of 2 runs is left out: 1 from {root('a')} (head-1)."
 
 
 def test_the_data_set_that_is_named_decides():
@@ -66,7 +68,7 @@ def test_the_data_set_that_is_named_decides():
     trained("head-2", 2, data_root=root("b"), data_source=root("b"))
     names, said = kept("a/photos")
     assert names == ["head-1"]
-    assert said == f"head-2 is left out: it learned from {root('b')}."
+    assert said == f"1 of 2 runs is left out: 1 from {root('b')} (head-2)."
 
 
 def test_runs_stay_comparable_after_the_data_has_moved():
@@ -75,8 +77,36 @@ def test_runs_stay_comparable_after_the_data_has_moved():
     trained("head-3", 1, data_root="/gone/others", tested="other/2.png")
     names, said = kept("b/photos")
     assert names == ["head-1", "head-2"]
-    assert said == "head-3 is left out: it was tested on none of the images of head-2."
+    assert said == "1 of 3 runs is left out: 1 tested on none of the images of head-2 (head-3)."
 
 
 def test_no_runs_are_no_runs():
     assert kept() == kept("a/photos") == ([], "")
+
+
+def test_a_class_that_was_renamed_and_renamed_back_leaves_the_older_runs_where_they_were():
+    """What the cache holds now decides, not the last run."""
+    for number in range(7):
+        trained(f"head-{number}", number, data_root=root("a"))
+    trained("head-renamed", 9, classes="cat wolf", data_root=root("a"))
+    names, said = kept("a/photos", manifest(root=Path(root("a"))))
+    assert names == [f"head-{number}" for number in range(7)]
+    assert said == "1 of 8 runs is left out: 1 with other classes than the features now (cat, dog) (head-renamed)."
+    names, said = kept("a/photos", manifest(root=Path(root("a")), classes=("cat", "wolf")))
+    assert names == ["head-renamed"]
+    assert said.startswith("7 of 8 runs are left out: 7 with ")
+    assert said.endswith("(head-0, head-1, head-2, head-3, head-4 and 2 more).")
+
+
+def test_the_images_in_the_cache_decide_where_the_data_has_moved():
+    trained("head-1", 1, data_root="/gone/photos", tested="00001.jpg")
+    trained("head-2", 2, data_root="/gone/others", tested="other.jpg")
+    names, said = kept(present=manifest(root=Path(root("b"))))
+    assert names == ["head-1"]
+    assert "1 tested on none of the images of the features now (head-2)" in said
+
+
+def test_where_no_run_knows_the_present_classes_the_last_one_decides():
+    trained("head-1", 1, classes="cat cow")
+    trained("head-2", 2)
+    assert kept(present=manifest(classes=("cat", "dog", "fox")))[0] == ["head-2"]

@@ -1,15 +1,19 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.datasets.naming import is_there, name_of, owner_of_cache
+from headstart.cache.recipe import Recipe
+from headstart.datasets.naming import is_there, name_of, owner_of_cache, share_moved
 from headstart.errors import CacheError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
 from headstart.settings.base import cache_file, is_missing
 from headstart.settings.command import command
+
+NEARLY_ALL = 0.8
+"""Share of the images compared that must be there with the same bytes: some may have been deleted since."""
 
 
 def cache_path(config: Any) -> Path:
@@ -30,11 +34,28 @@ def open_cache(config: Any) -> FeatureCache:
     return FeatureCache(path)
 
 
-def moved_caches(data: str) -> Iterator[Path]:
-    """Caches under other names that hold features of these images, which were at a place that is no longer there."""
-    for path in sorted(FEATURES_FOLDER.glob("*.h5")):
-        if owner_of_cache(path, data) == "same" and not is_there(FeatureCache(path).manifest.source):
-            yield path
+def moved_cache(data: str, backbone: str, recipe: Recipe | None) -> Path | None:
+    """A backbone's cache under another name of these images, nearly all of which were at a place that is gone.
+
+    Of several it is the one whose recipe fits best, if that is known, of these the newest.
+    """
+    moved = [
+        FeatureCache(path)
+        for path in FEATURES_FOLDER.glob("*.h5")
+        if owner_of_cache(path, data) in ("same", "gone") and share_moved(path, data) >= NEARLY_ALL
+    ]
+    moved = [cache for cache in moved if cache.recipe.backbone == backbone and not is_there(cache.manifest.source)]
+    fit = {cache.path: len(recipe.differences(cache.recipe)) if recipe else 0 for cache in moved}
+    return min((cache.path for cache in moved), key=lambda path: (fit[path], -path.stat().st_mtime), default=None)
+
+
+def cache_of_runs(folder: Path) -> FeatureCache | None:
+    """The cache of the data set whose runs a folder holds, where `data/features` beside `data/runs` has one."""
+    path = Path(os.path.abspath(folder)).parents[1] / FEATURES_FOLDER.name / f"{Path(os.path.abspath(folder)).name}.h5"
+    try:
+        return FeatureCache(path)
+    except CacheError:
+        return None
 
 
 def data_set_of(cache: FeatureCache) -> str:

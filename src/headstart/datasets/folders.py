@@ -110,6 +110,8 @@ class _Folder:
             self._refuse_images_alone(top / names[0])
         names = self._without_masks(top, names)
         parts = [self._class(folder, name, split, left_out) for name in names]
+        if split in (None, "train"):
+            self._leave_out_empty(top, [name for name, part in zip(names, parts, strict=True) if not len(part)], names)
         if not split:
             self._ask_whether_classes(top)
         notes = self._left_out(top, left_out)
@@ -137,14 +139,23 @@ class _Folder:
         is_kind, masks = of_kinds(self.how.suffixes), masks_among(files)
         images = [path for path in files if is_image(path) and is_kind(path) and path not in masks]
         left_out += [os.path.join(name, path) for path in sorted({*files} - {*images})]
-        if not images and split in (None, "train"):
-            raise DataError(f"The class folder {top / name} holds no images. Fill it or remove it.{hint(self.root)}")
         folders = [os.path.join(name, os.path.dirname(path)).rstrip(os.sep) for path in images]
         self.deeper.setdefault(name, set()).update(folders)
         labels = [name] * len(images) if self.how.class_level == "first" else folders  # `_leaves` shortens them
         paths = [os.path.join(folder, name, path) for path in images]
         status = [_status(self.root / path) for path in paths]
         return from_files(self.root, paths, labels, [split] * len(images), status)
+
+    def _leave_out_empty(self, top: Path, empty: list[str], names: list[str]) -> None:
+        """Warns of class folders without images; refuses them where they leave fewer than two classes."""
+        if not empty:
+            return
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        what = f"class folder{'s' * (len(empty) > 1)} {', '.join(str(top / name) for name in empty[:5])}{more}"
+        holds = "holds" if len(empty) == 1 else "hold"
+        if len(names) - len(empty) < 2:
+            raise DataError(f"The {what} {holds} no images. Fill or remove what is empty.{hint(self.root)}")
+        warnings.warn(f"The {what} {holds} no images: left out.", DataWarning, stacklevel=2)
 
     def _refuse_images_alone(self, folder: Path) -> None:
         masks = "".join(f" ({note})" for note in self.notes if "masks beside" in note)

@@ -35,13 +35,13 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
         how: what folders and columns mean, where their names alone do not say it.
 
     Raises:
-        DataError: no such data, no images, an empty class, a single class, a class that the training split lacks, a
+        DataError: no such data, no images, a single class, a class that the training split lacks, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
         SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
 
     Warns:
-        DataWarning: a class has no image in val or test, classes are alike or merged.
+        DataWarning: a class folder is empty, a class has no image in val or test, classes are alike or merged.
     """
     how = how or Listing()
     return _with_splits(_with_class_names(_joined(data, _parts(data, how), how), data, how), seed)

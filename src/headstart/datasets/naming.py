@@ -46,6 +46,8 @@ def name_of(data: str, name: str | None = None) -> str:
     real = os.path.realpath(data)
     if not kept and dataset_name(real) != dataset_name(data) and _owner(dataset_name(real), real) == "same":
         return dataset_name(real)
+    if not kept and (taken_over := _name_taken_over(data)):
+        return taken_over
     return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
 
 
@@ -65,26 +67,50 @@ def _owner_of_picture(path: Path, data: str) -> Owner:
     return _compare(os.fsdecode(source), "", data) if source else "unknown"
 
 
+def _name_taken_over(data: str) -> str | None:
+    """The name of a cache that was brought up to date with this data set, which had another name before it moved."""
+    for path in sorted(FEATURES_FOLDER.glob("*.h5")):
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                source, name = str(file.attrs.get("data_source", "")), str(file.attrs["data_set"])
+        except (OSError, KeyError):
+            continue
+        if name == path.stem and source and os.path.realpath(source) == os.path.realpath(data):
+            return name
+    return None
+
+
 def owner_of_cache(path: Path, data: str) -> Owner:
     """Whose features a file holds; unknown if there is no such file, or it cannot be read as a cache."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             source, root = str(file.attrs.get("data_source", "")), str(file.attrs["data_root"])
             owner = _compare(source, root, data)
-            return "same" if owner == "gone" and _was_moved(file, data) else owner
+            return "same" if owner == "gone" and _share_moved(file, data) == 1 else owner
     except (OSError, KeyError):
         return "unknown"
 
 
-def _was_moved(cache: h5py.File, data: str) -> bool:
-    """Whether finished images of a cache, spread over all, lie below the data with the bytes that they had."""
+def share_moved(path: Path, data: str) -> float:
+    """Of finished images of a cache, spread over all, the share that lie below the data with the bytes they had."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _share_moved(file, data)
+    except (OSError, KeyError):
+        return 0.0
+
+
+def _share_moved(cache: h5py.File, data: str) -> float:
     root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
     rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
+    pairs = zip(cache["paths"][rows], cache["digests"][rows], strict=True)
+    same = sum(_has_bytes(Path(root, os.fsdecode(path)), bytes(digest)) for path, digest in pairs)
+    return same / max(1, len(rows))
+
+
+def _has_bytes(path: Path, digest: bytes) -> bool:
     try:
-        return len(rows) > 0 and all(
-            blake2b(Path(root, os.fsdecode(path)).read_bytes(), digest_size=16).digest() == bytes(digest)
-            for path, digest in zip(cache["paths"][rows], cache["digests"][rows], strict=True)
-        )
+        return blake2b(path.read_bytes(), digest_size=16).digest() == digest
     except OSError:
         return False
 

@@ -11,7 +11,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
 from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
-from headstart.datasets.naming import kept_for, name_of
+from headstart.datasets.naming import kept_for, name_of, owner_of_cache
 from headstart.errors import RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
@@ -69,8 +69,10 @@ class Asked:
 
     @cached_property
     def name(self) -> str:
-        """The name of the data set."""
-        return name_of(data_of(self.given))
+        """The name of the data set; of one that was moved, the name that its cache keeps."""
+        data = data_of(self.given)
+        keeps = self.stored and owner_of_cache(self.path, data) in ("same", "gone")
+        return name_of(data, self.stored.manifest.name if self.stored and keeps else None)
 
     @property
     def weights_file(self) -> str:
@@ -88,8 +90,8 @@ class Asked:
             print(f"{self.path} {how}: {flags}")
         data = data_of(self.given)
         own, linked = dataset_name(data), dataset_name(os.path.realpath(data))
-        if self.name not in (own, linked) and not self.given.cache:
-            owner = FEATURES_FOLDER / f"{own}.h5"
+        owner = FEATURES_FOLDER / f"{own}.h5"
+        if self.name not in (own, linked) and owner.exists() and not self.given.cache:
             print(f"The name {own} belongs to another data set ({owner}), so this one's features are in {self.path}.")
 
     def into_new_file(self, word: str = "new") -> str:

@@ -23,8 +23,10 @@ from headstart.support.progress import bar
 from headstart.support.quantities import tolerated
 
 COPY_ROWS = 4096
-VANISHED = 0.01
-"""Fraction of finished rows whose images may be gone without a question; up to 3 may, see `tolerated`."""
+VANISHED = 0.1
+"""Fraction of finished rows whose images may be gone without a question."""
+VANISHED_FOLDERS = 0.01
+"""The same of images whose folder has none left, as when a disk is missing; up to 3 may, see `tolerated`."""
 
 
 class Growth:
@@ -118,11 +120,11 @@ class Growth:
             self._refuse_other_images(done)
 
     def _refuse_many_gone(self, done: NDArray[np.int64]) -> None:
-        cache, allowed = self.cache, tolerated(VANISHED, len(done))
+        cache = self.cache
         gone = done[_rows_of(self.manifest.paths, cache.manifest.paths[done]) < 0]
-        if len(gone) > allowed:
+        if self._are_too_many(gone, len(done)):
             gone = self._of_other_bytes(gone)  # the others were renamed
-        if len(gone) > allowed:
+        if self._are_too_many(gone, len(done)):
             raise CacheError(
                 f"{cache.path} has {len(done)} finished images, of which {len(gone)} are no longer in "
                 f"{self.manifest.root} (such as {cache.manifest.relative_path(gone[0])}). Is a disk missing? If they "
@@ -135,13 +137,22 @@ class Growth:
         before, now, path = self.cache.manifest, self.manifest, self.cache.path
         rows = _rows_of(now.paths, before.paths)
         differ = (rows < 0) | (now.sizes[rows] != before.sizes)
-        names_differ = np.count_nonzero(differ) > tolerated(VANISHED, len(before))
-        if names_differ or len(self._of_other_bytes(done)) > tolerated(VANISHED, len(done)):
+        names_differ = self._are_too_many(np.flatnonzero(differ), len(before))
+        if names_differ or self._are_too_many(self._of_other_bytes(done), len(done)):
             raise CacheError(
                 f"{path} holds features of {before.root}, this run asks for {now.root}, which has other images. "
                 f"To keep both, {self._into_new_file}"
             )
         print(f"{path}: the images of {before.root} are now those of {now.root}; their features are kept.")
+
+    def _are_too_many(self, gone: NDArray[np.int64], rows: int) -> bool:
+        """Whether so many images of `rows` are gone that a disk may be missing, or these are other images."""
+        if not len(gone):
+            return False
+        left = set(map(os.path.dirname, self.manifest.paths.tolist()))
+        folders = map(os.path.dirname, self.cache.manifest.paths[gone].tolist())
+        with_their_folder = sum(folder not in left for folder in folders)
+        return len(gone) > VANISHED * rows or with_their_folder > tolerated(VANISHED_FOLDERS, rows)
 
     def _of_other_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those rows of the cache whose bytes no image has here, whatever its name."""

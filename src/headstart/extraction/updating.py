@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.finding import moved_caches
+from headstart.cache.finding import moved_cache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, UNREADABLE, refuse_other_file
 from headstart.cache.locking import lock
@@ -204,8 +204,10 @@ class _Update:
             refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
-        for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
-            go_on = command("extract", data_of(self.config), moved)
+        is_new = not (self.path.exists() or self.config.cache)
+        data, net = data_of(self.config), str(self.config.backbone)
+        if moved := moved_cache(data, net, self.asked.recipe) if is_new else None:
+            go_on = command("extract", data, moved, backbone=net)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
             print(describe_data(self.manifest))

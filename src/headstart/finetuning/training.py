@@ -114,6 +114,7 @@ class _Tuner:
             self.after_epoch(self.history[-1])
             if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state())
+            self._say(epoch_line(self.history[-1], self.config.epochs))  # what is said to be done, is kept
         self.net.load_state_dict(self.best)
         train_images = len(set(self.rows.tolist()) - self.images.unreadable)
         return Tuned(
@@ -151,7 +152,6 @@ class _Tuner:
         self.history.append({**row, "seconds": self.seconds})
         if not self.strong or epoch == 1 or score(row) >= score(self.history[self.best_epoch - 1]):
             self.best_epoch, self.best = epoch, copy.deepcopy(self.net.state_dict())
-        self._say(epoch_line(self.history[-1], self.config.epochs))
 
     def _say(self, line: str) -> None:
         if self.group.leads:

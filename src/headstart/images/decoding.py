@@ -86,7 +86,7 @@ def small(data: bytes, longest_px: int) -> Image.Image:
     with _opened(data) as image:
         image.draft(None, (2 * longest_px, 2 * longest_px))
         picture = to_rgb(_upright(image)).copy()  # or it would end when the file is closed
-        picture.thumbnail((longest_px, longest_px))
+        picture.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
         return picture
 
 

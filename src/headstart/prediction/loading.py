@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.finding import cache_of_runs
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
@@ -44,9 +45,10 @@ class Parts:
 def open_run(folder: Path) -> Run:
     """The run in a folder, or the best one with weights (see `BEST`); a RunError if it cannot predict."""
     if folder.name == BEST and not folder.is_dir():
-        runs, left_out = of_one_data_set(list_runs(folder.parent))
-        for sentence in left_out:
-            warnings.warn(sentence, DataWarning, stacklevel=2)
+        cache = cache_of_runs(folder.parent)
+        runs, left_out = of_one_data_set(list_runs(folder.parent), present=cache.manifest if cache else None)
+        if left_out:
+            warnings.warn(left_out, DataWarning, stacklevel=2)
         runs = ranked([run for run in runs if run.weights_file.is_file()])
         if not runs:
             raise RunError(f"{folder.parent} holds no finished run with weights: train one on the data set first.")

@@ -1,8 +1,10 @@
 """One picture of a data set: some images of each class in a row, as a person would look through a box of photos."""
 
 import os
+import unicodedata
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -17,7 +19,10 @@ from headstart.support.files import in_words, whole_file
 
 CLASSES, IMAGES = 24, 10
 """Rows and columns at most; of more classes, as many are shown from the largest to the smallest."""
-CELL_PX, GAP_PX, NAME_PX, TEXT_PX = 112, 6, 190, 14
+CELL_PX, GAP_PX, NAME_PX, TEXT_PX = 128, 6, 190, 13
+"""A picture that fits into its cell is shown pixel by pixel; a larger one is made smaller."""
+FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+"""It has the letters of most alphabets."""
 
 
 def draw(manifest: Manifest, path: Path) -> list[str]:
@@ -25,7 +30,7 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
     labels = _chosen_classes(manifest)
     size = (NAME_PX + IMAGES * (CELL_PX + GAP_PX) + GAP_PX, len(labels) * (CELL_PX + GAP_PX) + GAP_PX)
     sheet, unreadable = Image.new("RGB", size, "white"), []
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_PX)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(FONT, TEXT_PX)
     for number, label in enumerate(labels):
         rows = np.flatnonzero(manifest.labels == label)
         top = GAP_PX + number * (CELL_PX + GAP_PX)
@@ -59,10 +64,10 @@ def _chosen_classes(manifest: Manifest) -> list[int]:
     return sorted(by_size[places].tolist())
 
 
-def _wrapped(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+def _wrapped(name: str, font: ImageFont.FreeTypeFont) -> list[str]:
     """A name in lines that fit beside the images, three at most; what the font cannot draw becomes boxes."""
     lines = [""]
-    for sign in name.replace(os.sep, " / "):
+    for sign in unicodedata.normalize("NFC", name.replace(os.sep, " / ")):  # fonts have ä, but no dots to put on an a
         if font.getlength(lines[-1] + sign) > NAME_PX - 2 * GAP_PX:
             lines.append("")
         lines[-1] += sign

@@ -24,13 +24,21 @@ MAX_LISTED_RUNS = 100
 MAX_CLASS_ROWS = 40
 
 
-def render(folder: Path, sentence: str, ranked: Sequence[Run], cache: FeatureCache | None, images: Path | None) -> str:
+def render(
+    folder: Path,
+    sentence: str,
+    ranked: Sequence[Run],
+    cache: FeatureCache | None,
+    images: Path | None,
+    left_out: str = "",
+) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
     thumbnails, named = Thumbnails(images), titles(ranked)
     details = sections.detailed_runs(ranked, named)
     values = {
         "name": ranked[0].dataset,
         "sentence": sentence,
+        "left_out": left_out,
         "ranked": ranked[:MAX_LISTED_RUNS],
         "titles": named,
         "random_weights": [rank for rank, run in enumerate(ranked, 1) if has_random_weights(run)],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headstart.cache.finding import data_set_of
+from headstart.cache.finding import cache_of_runs, data_set_of
 from headstart.cache.inspection import warn_of_copies
 from headstart.datasets.naming import name_of
 from headstart.errors import RunError
@@ -19,19 +19,25 @@ from headstart.support import files
 def compare(config: CompareConfig) -> Path:
     """Prints three tables and a sentence, writes them as JSON, as a picture and as a page; returns the JSON file."""
     cache, images = page.sources(config)
-    name = name_of(config.data) if config.data else cache and data_set_of(cache)
+    name = data_set_of(cache) if cache else config.data and name_of(config.data)
     folder = config.runs or RUNS_FOLDER / (name or data_of(config))
-    runs, left_out = of_one_data_set(list_runs(folder), config.data or (cache.manifest.source if cache else None))
+    present = cache or cache_of_runs(folder)
+    runs, left_out = of_one_data_set(
+        list_runs(folder),
+        config.data or (cache.manifest.source if cache else None),
+        present.manifest if present else None,
+    )
     if not runs:
         raise RunError(f"{folder} holds no finished run. {_way_on(config)}".rstrip())
-    print("".join(f"{sentence}\n" for sentence in left_out), end="")
+    if left_out:
+        print(left_out)
     runs = ranked(runs)
     compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if cache:
         warn_of_copies(cache)
     try:
-        _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images))
+        _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images, left_out))
     except OSError as error:
         print(f"\n{compared.sentence}")
         raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None

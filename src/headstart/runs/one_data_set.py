@@ -1,7 +1,10 @@
 """Runs of one data set: those of another one, or of other classes, are never compared with them."""
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import is_there, owner_of_run
@@ -10,24 +13,30 @@ from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 
 SHOWN = 5
-"""Classes that a sentence names."""
+"""Classes, or runs, that a sentence names."""
 
 
-def of_one_data_set(runs: Sequence[Run], data: str | None = None) -> tuple[list[Run], list[str]]:
-    """The runs that may be compared, and for each other one a sentence on why it is left out.
+def of_one_data_set(
+    runs: Sequence[Run], data: str | None = None, present: Manifest | None = None
+) -> tuple[list[Run], str]:
+    """The runs that may be compared, and a sentence on how many others there are and why they are left out, or "".
 
-    They have the classes and the images of the last run that was trained; of the last one on `data`, if it is named.
+    They have the classes and the images that are `present` in the cache of the data set. Where there is no cache, or no
+    run is of these classes, the last run that was trained decides: the last one on `data`, if it is named.
     """
     others = [run for run in runs if data and owner_of_run(run.metrics, data) == "other"]
     if len(others) == len(runs):  # a copy of all that was made elsewhere
         others = []
-    reference = max((run for run in runs if run not in others), key=Run.saved_at, default=None)
-    reasons = {run.name: f"it learned from {run.metrics['data_root']}" for run in others}
-    for run in runs:
-        if reference and run not in others and (reason := _difference(run, reference)):
+    candidates = [run for run in runs if run not in others]
+    model: _Cached | _Trained | None = _Cached(present) if present else None
+    if model is None or all(_difference(run, model) for run in candidates):
+        last = max(candidates, key=Run.saved_at, default=None)
+        model = _Trained(last) if last else None
+    reasons = {run.name: f"from {run.metrics['data_root']}" for run in others}
+    for run in candidates if model else ():
+        if model and (reason := _difference(run, model)):
             reasons[run.name] = reason
-    left_out = [f"{name} is left out: {reason}." for name, reason in reasons.items()]
-    return [run for run in runs if run.name not in reasons], left_out
+    return [run for run in runs if run.name not in reasons], _sentence(reasons, len(runs))
 
 
 def refuse_other_data(run: Run, manifest: Manifest, place: str, instead: str) -> None:
@@ -61,26 +70,81 @@ def _is_other(run: Run, manifest: Manifest) -> bool:
     return here.isdisjoint(read_predictions(run.folder).paths)
 
 
-def _difference(run: Run, reference: Run) -> str | None:
-    """Why a run is not of the data set of another one, in words; None if it is, or nothing says that it is not."""
-    classes, expected = run.metrics.get("classes"), reference.metrics.get("classes")
-    if classes and expected and classes != expected:
-        return f"it knows the classes {_names(classes)}, not {_names(expected)} as {reference.name}"
-    root, other = run.metrics.get("data_root"), reference.metrics.get("data_root")
-    if not root or not other or os.path.realpath(root) == os.path.realpath(other):
+@dataclass(frozen=True)
+class _Trained:
+    """The data set as a run knows it."""
+
+    run: Run
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    @property
+    def classes(self) -> Sequence[str] | None:
+        return self.run.metrics.get("classes")
+
+    @property
+    def root(self) -> str | None:
+        return self.run.metrics.get("data_root")
+
+    def shares_images(self, run: Run) -> bool:
+        if run.test_digest == self.run.test_digest or not self.run.test_images:
+            return True
+        return bool(set(read_predictions(run.folder).paths) & self._paths)
+
+    @cached_property
+    def _paths(self) -> set[str]:
+        return set(read_predictions(self.run.folder).paths)
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """The data set as its cache knows it."""
+
+    manifest: Manifest
+    name = "the features now"
+
+    @property
+    def classes(self) -> Sequence[str] | None:
+        return list(self.manifest.classes)
+
+    @property
+    def root(self) -> str | None:
+        return str(self.manifest.root)
+
+    def shares_images(self, run: Run) -> bool:
+        return bool({os.fsencode(path) for path in read_predictions(run.folder).paths} & self._paths)
+
+    @cached_property
+    def _paths(self) -> set[bytes]:
+        return set(self.manifest.paths.tolist())
+
+
+def _difference(run: Run, model: _Cached | _Trained) -> str | None:
+    """Why a run is not of the data set, in words; None if it is, or nothing says that it is not."""
+    classes = run.metrics.get("classes")
+    if classes and model.classes and classes != model.classes:
+        return f"with other classes than {model.name} ({_names(model.classes)})"
+    root = run.metrics.get("data_root")
+    if not root or not model.root or os.path.realpath(root) == os.path.realpath(model.root):
         return None
-    if is_there(root) and is_there(other):
-        return f"it learned from {root}, {reference.name} from {other}"
-    return None if _share_images(run, reference) else f"it was tested on none of the images of {reference.name}"
+    if is_there(root) and is_there(model.root):
+        return f"from {root}"
+    return None if not run.test_images or model.shares_images(run) else f"tested on none of the images of {model.name}"
 
 
-def _share_images(run: Run, reference: Run) -> bool:
-    """Whether two runs, of which one's data is no longer in its place, were tested on the same images by name."""
-    if run.test_digest == reference.test_digest or not (run.test_images and reference.test_images):
-        return True
-    return bool(set(read_predictions(run.folder).paths) & set(read_predictions(reference.folder).paths))
+def _sentence(reasons: dict[str, str], runs: int) -> str:
+    """`2 of 5 runs are left out: 1 from b/photos (head-1), …`, whatever their number."""
+    if not reasons:
+        return ""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons.items():
+        by_reason[reason].append(name)
+    parts = [f"{len(names)} {reason} ({_names(names)})" for reason, names in list(by_reason.items())[:SHOWN]]
+    return f"{len(reasons)} of {runs} runs {'is' if len(reasons) == 1 else 'are'} left out: {'; '.join(parts)}."
 
 
-def _names(classes: Sequence[str]) -> str:
-    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-    return ", ".join(classes[:SHOWN]) + more
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
