@@ -23,12 +23,32 @@ export $(NAMES) CONFIG
 # An empty NPROC= on the command line is a mistake, too.
 $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) in (''|0*|*[!0-9]*) echo wrong;; esac),$(error NPROC=$(NPROC) is no number of processes: give 1 or more, such as NPROC=4, or leave it out)))
 
+ON_FEATURES = train-head sweep probe learning-curve
+
+# What each target uses of the variables that only some use; one that is given for nothing is a mistake, too.
+PASS = $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS)
+uses-data-check     = CHECK_ARGS
+uses-extract        = EXTRACT_ARGS VIEWS
+uses-train-head     = HEAD_ARGS $(PASS)
+uses-sweep          = SWEEP_ARGS $(PASS)
+uses-probe          = PROBE_ARGS $(PASS)
+uses-learning-curve = CURVE_ARGS $(PASS)
+uses-finetune       = FINETUNE_ARGS
+uses-info           = INFO_ARGS
+uses-verify         = VERIFY_ARGS
+uses-predict        = PREDICT_ARGS RUN IMAGES
+uses-export         = EXPORT_ARGS RUN IMAGES
+uses-benchmark      = BENCHMARK_ARGS
+USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS RUN IMAGES,$(GIVEN))))
+ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
+$(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
+
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(CACHE),--cache="$$CACHE")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
-ON_FEATURES = train-head sweep probe learning-curve
 
 train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
 sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
