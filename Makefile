@@ -27,12 +27,33 @@ $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) 
 EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
 $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
 
+ON_FEATURES = train-head sweep probe learning-curve
+
+# What each target uses of the variables that only some use; one that is given for nothing is a mistake, too.
+PASS = BACKBONE $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS)
+uses-data-check     = CHECK_ARGS
+uses-extract        = EXTRACT_ARGS VIEWS BACKBONE
+uses-train-head     = HEAD_ARGS $(PASS)
+uses-sweep          = SWEEP_ARGS $(PASS)
+uses-probe          = PROBE_ARGS $(PASS)
+uses-learning-curve = CURVE_ARGS $(PASS)
+uses-finetune       = FINETUNE_ARGS
+uses-info           = INFO_ARGS BACKBONE
+uses-verify         = VERIFY_ARGS BACKBONE
+uses-compare        = BACKBONE
+uses-predict        = PREDICT_ARGS RUN IMAGES
+uses-export         = EXPORT_ARGS RUN IMAGES
+uses-benchmark      = BENCHMARK_ARGS
+USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS RUN IMAGES BACKBONE,$(GIVEN))))
+ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
+$(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
+
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
-ON_FEATURES = train-head sweep probe learning-curve
 
 train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
 sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)

@@ -209,7 +209,8 @@ def test_a_comparison_without_any_run(clone):
 
 def test_a_training_that_fails_leaves_no_folder(clone):
     before = set((clone / "data/runs").rglob("*"))
-    refused(clone, "train_head", "--data", f"a/{NAME}", "--lr", 1e30)
+    failed = run("train_head", "--data", f"a/{NAME}", "--lr", 1e30, cwd=clone)
+    assert (failed.code, "New folder" in failed.out) == (2, False)
     refused(clone, "sweep", "--data", f"a/{NAME}", "--hidden", 8, "--lr", 1e30, "--seed", 0, "--epochs", 1)
     refused(clone, "learning_curve", "--data", f"a/{NAME}", "--lr", 1e30)
     assert set((clone / "data/runs").rglob("*")) == before

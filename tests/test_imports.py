@@ -19,7 +19,7 @@ ALLOWED = {
     "models": "errors support settings",
     "datasets": "errors support settings",
     "cli": "errors support settings",
-    "make_words": "cli settings",
+    "make_words": "errors cli settings",
     "images": "errors support datasets",
     "runs": "errors support settings datasets",
     "cache": "errors support settings datasets images models",

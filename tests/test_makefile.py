@@ -177,6 +177,7 @@ def test_a_name_arrives_as_it_is_and_the_shell_runs_none_of_it(name, programs, c
         (["train-head", "data=photos/"], "There is no variable data: write DATA=… instead"),
         (["train-head", "HEAD_ARG=--lr 1"], "There is no variable HEAD_ARG: write HEAD_ARGS=… instead"),
         (["extract", "IMAGE_PX=160"], 'There is no variable IMAGE_PX: write EXTRACT_ARGS="--image-px …" or FINETUNE'),
+        (["extract", "LEARNING_RATE=160"], 'There is no variable LEARNING_RATE: write HEAD_ARGS="--lr …" or SWEEP'),
         (["extract", "qqqq=160"], "There is no variable qqqq: there are DATA CACHE "),
         (["train_head"], "There is no target train_head: make train-head is the nearest"),
         (["train-head", "DATA=photos/", "other/"], "other/ is no target: write a name with spaces"),
@@ -188,6 +189,27 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
     assert answer in make(*words, folder=clone, code=2)
     assert not (clone / "calls").exists()
     assert not (clone / "RAN").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("sweep DATA=a HEAD_ARGS=--lr", "make sweep does not use HEAD_ARGS. It takes SWEEP_ARGS EXTRACT_ARGS VIEWS"),
+        ("train-head CACHE=f.h5 EXTRACT_ARGS=--prune", "EXTRACT_ARGS. CACHE= alone is used as it is: nothing is extr"),
+        ("probe CACHE=f.h5 VIEWS=2", "make probe does not use VIEWS. CACHE= alone is used as it is"),
+        ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS EXTRACT_ARGS VIEWS"),
+        ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
+        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes no flags"),
+    ],
+)
+def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone):
+    assert answer in make(*words.split(), folder=clone, code=2)
+    assert not (clone / "calls").exists()
+
+
+def test_the_demo_hands_flags_to_its_steps(calls):
+    flags = dict(calls("demo", "HEAD_ARGS=--lr 1", "FINETUNE_ARGS=--subset 9"))
+    assert (flags["train_head"][-2:], flags["finetune"][-2:]) == (["--lr", "1"], ["--subset", "9"])
 
 
 def test_a_word_that_make_does_not_know_is_refused_without_an_environment(bare):

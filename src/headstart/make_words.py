@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from headstart.cli import PROGRAMS
+from headstart.errors import nearest
 from headstart.settings.command import FLAGS_OF
 
 
@@ -23,20 +24,20 @@ def answers(known: Sequence[str], words: Sequence[str]) -> str:
 
 
 def _on_variable(name: str, variables: Sequence[str]) -> str:
-    meant = _flags() | {variable: f"{variable}=…" for variable in variables}
-    near = get_close_matches(name.upper().replace("-", "_"), meant, 1)
+    meant = _flags() | {variable.lower(): f"{variable}=…" for variable in variables}
+    near = nearest(name.replace("-", "_"), meant)
     return f"There is no variable {name}: " + (
-        f"write {meant[near[0]]} instead." if near else f"there are {' '.join(variables)}."
+        f"write {meant[near]} instead." if near else f"there are {' '.join(variables)}."
     )
 
 
 def _flags() -> dict[str, str]:
-    """By the name that a flag would have as a variable, how to give it."""
+    """By the name of a setting, how to give it."""
     ways: dict[str, list[str]] = {}
     for program, variable in FLAGS_OF.items():
         for field in dataclasses.fields(PROGRAMS[program]):
             flag = field.name.replace("_", "-")
-            ways.setdefault(field.name.upper(), []).append(f'{variable}="--{flag} …"')
+            ways.setdefault(field.name, []).append(f'{variable}="--{flag} …"')
     return {name: " or ".join(way) for name, way in ways.items()}
 
 

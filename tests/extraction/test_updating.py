@@ -853,7 +853,7 @@ def test_a_setting_that_the_cache_keeps_and_that_fits_no_more_is_named(make_phot
     updating.bring_up_to_date(said)
     (tmp_path / "list.csv").write_text(f"path,Gattung\n{lines}")
     left_out = replace(said, columns=None)
-    sentence = "has no column 'Klasse'.* data/features/list.h5 keeps --columns label=Klasse from an earlier command"
+    sentence = "has no column 'Klasse'.* data/features/list.h5 keeps columns label=Klasse from an earlier command"
     for load in (updating.bring_up_to_date, naming.load_as_before):
         with pytest.raises(DataError, match=sentence):
             load(left_out.completed())

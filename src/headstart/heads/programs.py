@@ -53,6 +53,7 @@ def learning_curve(config: LearningCurveConfig) -> Path:
 
     points = curves.learning_curve(run.features(config.memory_gb), config)
     print("\n".join(curves.lines(points)))
+    folder.say_if_new(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     with files.whole_file(run.folder / "learning_curve.png") as path:
         pictures.accuracy_by_training_images(points, path)

@@ -42,13 +42,17 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any])
 
 
 def check_folder(folder: Path) -> None:
-    """A RunError before the training if the folder of a run cannot be made; says where a new one will be."""
+    """A RunError before the training if the folder of a run cannot be made; a new one is not left there."""
     is_new = not folder.exists()
     with in_words(RunError, f"The folder of the run, {folder}, cannot be made", "Name another with --run."):
         folder.mkdir(parents=True, exist_ok=True)
         if is_new:
             folder.rmdir()  # training may fail
-    if is_new and not folder.is_absolute():
+
+
+def say_if_new(folder: Path) -> None:
+    """Says where the folder of a run is that will now be finished there for the first time."""
+    if not folder.is_absolute() and not any((folder / name).exists() for name in WRITTEN_LAST):
         print(f"New folder of the run: {folder.absolute()}")
 
 
@@ -72,6 +76,7 @@ def save(
     writers: dict[str, Callable[[Path], None]] = {**files, "confusion.png": partial(pictures.confusion, predictions)}
     if history:
         writers["curves.png"] = partial(pictures.training_curves, history)
+    say_if_new(folder)
     with in_words(RunError, f"The run cannot be written to {folder}", errors=FULL_DISK):
         folder.mkdir(parents=True, exist_ok=True)
         # Without metrics.json the run does not count as complete while its files are replaced.
