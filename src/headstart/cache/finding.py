@@ -19,7 +19,16 @@ def cache_path(config: Any) -> Path:
 
 def open_cache(config: Any) -> FeatureCache:
     """The cache that the settings name, or that of their data set; a CacheError where it is missing or another's."""
-    path = cache_path(config)
+    cache = _open(cache_path(config), config)
+    if config.backbone not in (None, cache.recipe.backbone):
+        raise CacheError(
+            f"{cache.path} holds features of the backbone {cache.recipe.backbone}, not of {config.backbone}: leave "
+            "--backbone out to use them, or name the cache of the other with --cache."
+        )
+    return cache
+
+
+def _open(path: Path, config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():
@@ -30,11 +39,13 @@ def open_cache(config: Any) -> FeatureCache:
     return FeatureCache(path)
 
 
-def moved_caches(data: str) -> Iterator[Path]:
+def moved_caches(data: str, backbone: str) -> Iterator[Path]:
     """Caches under other names that hold features of these images, which were at a place that is no longer there."""
     for path in sorted(FEATURES_FOLDER.glob("*.h5")):
-        if owner_of_cache(path, data) == "same" and not is_there(FeatureCache(path).manifest.source):
-            yield path
+        if owner_of_cache(path, data) == "same":
+            cache = FeatureCache(path)
+            if cache.recipe.backbone == backbone and not is_there(cache.manifest.source):
+                yield path
 
 
 def data_set_of(cache: FeatureCache) -> str:

@@ -204,8 +204,9 @@ class _Update:
             refuse_other_file(self.path)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
-        for moved in () if self.path.exists() or self.config.cache else moved_caches(data_of(self.config)):
-            go_on = command("extract", data_of(self.config), moved)
+        data, backbone = data_of(self.config), str(self.config.backbone)
+        for moved in () if self.path.exists() or self.config.cache else moved_caches(data, backbone):
+            go_on = command("extract", data, moved)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
             print(describe_data(self.manifest))

@@ -39,6 +39,12 @@ OF_THE_NET = ("weights", "image_px", "resize")
 """Of these, those whose defaults hold for resnet50 alone: any other net has its own."""
 
 
+def defaults_of(backbone: str | None) -> dict[str, Any]:
+    """Those of `DEFAULTS` that hold for a backbone."""
+    is_resnet50 = backbone in (None, DEFAULTS["backbone"])
+    return {name: value for name, value in DEFAULTS.items() if is_resnet50 or name not in OF_THE_NET}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig(Config):
     """Write a data set that comes from a library as a folder of PNG files, once."""
@@ -114,9 +120,7 @@ class ExtractConfig(ImagesConfig):
 
         Weights and pixels of another net than resnet50 stay None where neither says them: the net does.
         """
-        is_resnet50 = (self.backbone or (stored or {}).get("backbone", DEFAULTS["backbone"])) == DEFAULTS["backbone"]
-        usual = {name: value for name, value in DEFAULTS.items() if is_resnet50 or name not in OF_THE_NET}
-        values = {**usual, **(stored or {})}
+        values = {**defaults_of(self.backbone or (stored or {}).get("backbone")), **(stored or {})}
         left_out = {name: value for name, value in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **left_out)
 
