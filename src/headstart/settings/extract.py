@@ -143,14 +143,16 @@ class BenchmarkConfig(ComputeConfig):
 
     data: str | None = None
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""
+    backbone: str = "resnet50"
+    """The net; of another than resnet50 the pass and its cache are measured, of several the pass that fills all."""
     images: Count = 256
     """Photos in one round; those of --data are used again as often as needed."""
     rows: Count = 50_000
     """Rows of features in one round of writing, reading and checking."""
     rounds: Count = 5
     """How often each method runs; the median counts."""
-    image_px: ImagePx = 224
-    """Side of the square that the backbone sees, in pixels."""
+    image_px: ImagePx | None = None
+    """Side of the square that the backbone sees, in pixels; by default that of the net, 224 for resnet50."""
     precision: Precision = "auto"
     """Number format in which our backbone computes, as in extract."""
     compile: Compile = "on"
