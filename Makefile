@@ -133,7 +133,7 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 	@( echo 'Pictures of each run: data/runs/digits/*/curves.png and confusion.png' ) 2>/dev/null || true
 
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
-	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(BENCHMARK_ARGS)
+	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(if $(BACKBONE),--backbone="$$BACKBONE") $(BENCHMARK_ARGS)
 
 test: .venv/ready  ## the tests, but for the slow ones: about 5 minutes
 	@$(PY) -m pytest -q -m "not slow"

@@ -4,49 +4,89 @@ from typing import TYPE_CHECKING
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
-from headstart.settings import BenchmarkConfig, ExtractConfig, FinetuneConfig
+from headstart.settings import DEFAULTS, BenchmarkConfig, ExtractConfig, FinetuneConfig, each_backbone
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from headstart.benchmarks.by_hand import ByHand
     from headstart.benchmarks.extraction import Extraction
     from headstart.benchmarks.heads import Heads
-    from headstart.benchmarks.rounds import Contestant
+    from headstart.benchmarks.rounds import Contestant, Rates
     from headstart.datasets.manifest import Manifest
+
+
+RESNET50 = DEFAULTS["backbone"]
 
 
 def main(config: BenchmarkConfig) -> None:
     """Measures, prints a table, and writes the figures as JSON."""
-    import statistics
     import tempfile
     from pathlib import Path
 
-    from headstart.benchmarks import heads, photos, rounds, tables
-    from headstart.benchmarks.extraction import Extraction
-    from headstart.support import files
+    from headstart.benchmarks import photos
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
         manifest = photos.gather(Path(config.data) if config.data else None, folder / "photos", config.images)
-        extraction = Extraction(manifest, extract_config(config), folder)
+        several = each_backbone(config)
+        (of_several(several, manifest, folder) if several[1:] else of_one(several[0], manifest, folder))
+
+
+def of_one(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> None:
+    """Measures pass and cache of one backbone; of resnet50 heads and fine-tuning, too."""
+    from headstart.benchmarks import heads, rounds, tables
+    from headstart.benchmarks.extraction import Extraction
+
+    extraction = Extraction(manifest, extract_config(config), folder)
+    measured = of_the_pass(config, manifest, folder, extraction)
+    training = None
+    if config.backbone == RESNET50:
         training = heads.Heads(config.rows, extraction.extractor.device)
-        rates = rounds.rounds(contestants(config, manifest, folder, extraction, training), config.rounds)
-    machine = rounds.machine(extraction.extractor.device)
-    print(f"{machine}; {config.images} photos, {config.image_px} px, {config.rows:,} rows, {config.rounds} rounds")
-    print(extraction.describe())
-    print("\n".join([*tables.table(rates), *tables.limits(rates), extraction.report.bottleneck()]))
-    print(training.describe())
-    print("\n".join(tables.costs(rates, config.rows)))
+        measured |= of_training(config, manifest, training)
+    rates = rounds.rounds(measured, config.rounds)
+    lines = [extraction.describe(), *tables.table(rates), *tables.limits(rates), extraction.report.bottleneck()]
+    if training:
+        lines += [training.describe(), *tables.costs(rates, config.rows)]
+    tell(config, rates, rounds.machine(extraction.extractor.device), lines)
+
+
+def of_several(configs: "Sequence[BenchmarkConfig]", manifest: "Manifest", folder: "Path") -> None:
+    """Measures the pass that fills the caches of several backbones."""
+    from headstart.benchmarks import rounds, several, tables
+    from headstart.benchmarks.extraction import Extraction
+
+    extractions = [Extraction(manifest, extract_config(config), folder) for config in configs]
+    rates = rounds.rounds(several.contestants(extractions), configs[0].rounds)
+    lines = [*(each.describe() for each in extractions), *tables.table(rates), several.limit(rates)]
+    tell(configs[0], rates, rounds.machine(extractions[0].extractor.device), lines)
+
+
+def tell(config: BenchmarkConfig, rates: "Rates", machine: str, lines: "Sequence[str]") -> None:
+    """Prints the lines and writes the figures."""
+    import statistics
+
+    from headstart.support import files
+
+    print(f"{machine}; {config.images} photos, {config.rows:,} rows, {config.rounds} rounds")
+    print("\n".join(lines))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     files.write_json(config.out, {"machine": machine, "rates": rates, "medians": medians})
     print(f"All figures: {config.out}")
 
 
+def weights_of(config: BenchmarkConfig) -> str | None:
+    """Random ones, except those that a function of one's own loads."""
+    return None if ":" in config.backbone and not config.backbone.startswith("timm:") else "random"
+
+
 def extract_config(config: BenchmarkConfig) -> ExtractConfig:
     """The settings of our pass."""
     return ExtractConfig(
-        weights="random",
+        backbone=config.backbone,
+        weights=weights_of(config),
         image_px=config.image_px,
         precision=config.precision,
         compile=config.compile,
@@ -60,7 +100,7 @@ def finetune_config(config: BenchmarkConfig, images: int) -> FinetuneConfig:
     """The settings of our fine-tuning."""
     return FinetuneConfig(
         weights="random",
-        image_px=config.image_px,
+        image_px=config.image_px or 224,
         epochs=1,
         batch_size=config.batch_size,
         subset=images,
@@ -68,20 +108,15 @@ def finetune_config(config: BenchmarkConfig, images: int) -> FinetuneConfig:
     )
 
 
-def contestants(
-    config: BenchmarkConfig, manifest: "Manifest", folder: "Path", extraction: "Extraction", training: "Heads"
-) -> dict[str, "Contestant"]:
-    """All contestants, in the order of the table; what compiles has compiled."""
-    from functools import partial
-
-    from headstart.benchmarks import by_hand, storing
-    from headstart.benchmarks.extraction import fine_tuning
+def of_the_pass(
+    config: BenchmarkConfig, manifest: "Manifest", folder: "Path", extraction: "Extraction"
+) -> "dict[str, Contestant]":
+    """Contestants around the pass and its cache, in the order of the table; what compiles has compiled."""
+    from headstart.benchmarks import storing
     from headstart.benchmarks.rounds import in_its_own_process
 
     storage = storing.Storage(extraction.recipe, folder, config.rows)
-    hand = by_hand.ByHand(manifest, config.batch_size, config.workers, config.device)
-    part = max(2, config.images // 4)
-    finetune = finetune_config(config, part)
+    hand = by_hand(config, manifest)
     extraction.backbone_ceiling()  # compiles, outside of the first round; so does the next
     extraction.predicting()
     return {
@@ -97,6 +132,27 @@ def contestants(
         "cache load, verified": storage.load_verified,
         "numpy.fromfile": storage.fromfile,
         "up-to-date check": storing.checking(extraction.recipe, folder, config.rows),
+    }
+
+
+def by_hand(config: BenchmarkConfig, manifest: "Manifest") -> "ByHand":
+    """What people write."""
+    from headstart.benchmarks.by_hand import ByHand
+
+    net = (config.backbone, weights_of(config), config.image_px)
+    return ByHand(manifest, config.batch_size, config.workers, config.device, *net)
+
+
+def of_training(config: BenchmarkConfig, manifest: "Manifest", training: "Heads") -> "dict[str, Contestant]":
+    """Contestants around heads and fine-tuning."""
+    from functools import partial
+
+    from headstart.benchmarks.extraction import fine_tuning
+    from headstart.benchmarks.rounds import in_its_own_process
+
+    hand, part = by_hand(config, manifest), max(2, config.images // 4)
+    finetune = finetune_config(config, part)
+    return {
         "backbone each epoch": in_its_own_process(hand.head_each_epoch),
         "plain loop": training.plain,
         "one head": training.one,

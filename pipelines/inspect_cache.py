@@ -2,11 +2,16 @@
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
-from headstart.settings import InspectConfig
+from headstart.settings import InspectConfig, each_backbone
 
 
 def main(config: InspectConfig) -> int:
-    """Describes a cache or, with --verify, checks it. Exit code 1 when a row is not what it should be."""
+    """Describes each cache or, with --verify, checks it. Exit code 1 when a row is not what it should be."""
+    return max(map(inspect, each_backbone(config)))
+
+
+def inspect(config: InspectConfig) -> int:
+    """The same for the cache of one backbone."""
     from headstart.cache import inspection
     from headstart.cache.finding import open_cache
     from headstart.extraction import verification

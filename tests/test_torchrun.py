@@ -1,6 +1,7 @@
 """Several processes, as torchrun starts them, make the cache that one makes, also after one of them was killed."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -97,6 +98,19 @@ def test_nothing_to_do_is_soon_found_out_by_all(photos, alone, started):
     said, _ = (ran := started(photos, alone.path, "--standalone", "--nproc-per-node=2")).communicate(timeout=120)
     assert ran.returncode == 0, said
     assert said.count("is up to date: nothing to do.") == 1
+
+
+def test_several_backbones_share_one_pass_of_several_processes(photos, tmp_path, monkeypatch):
+    names = ["shufflenet_v2_x0_5", "mobilenet_v3_small"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(EXTRACT)]
+    flags = ["--data", str(photos), "--backbone", " ".join(names), "--max-unreadable", "0.1", *FLAGS]
+    said = subprocess.run([*command, *flags], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    for name in names:
+        (seconds,) = re.findall(rf"images through {name} in ([0-9.]+) s", said)
+        assert float(seconds) > 0, "also where another process did all of it"
+        monkeypatch.chdir(tmp_path)
+        other = extract(photos, backbone=name, cache=f"{name}.h5", **SETTINGS)
+        assert_same(FeatureCache(f"data/features/photos@{name}.h5"), other)
 
 
 def finished_rows(path):

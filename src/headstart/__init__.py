@@ -10,6 +10,7 @@ _MODULES = {
     "compare": "api",
     "export": "api",
     "extract": "api",
+    "extract_each": "api",
     "finetune": "api",
     "learning_curve": "api",
     "load": "cache.arrays",

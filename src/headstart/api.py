@@ -1,6 +1,8 @@
 """The programs as functions, with the same settings and results. torch, which takes seconds, loads when needed."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,9 @@ from headstart.settings import (
     PredictConfig,
     ProbeConfig,
     SweepConfig,
+    each_backbone,
 )
+from headstart.settings.base import refuse
 from headstart.settings.from_python import config_from, with_settings
 
 if TYPE_CHECKING:
@@ -23,19 +27,20 @@ if TYPE_CHECKING:
 
 @with_settings(ExtractConfig)
 def extract(data: "str | Path", **settings: Any) -> "FeatureCache":
-    """Runs every image through a frozen ResNet50, once: `make extract`.
+    """Runs every image through a frozen backbone, once: `make extract`.
 
     Args:
         data: a folder `<class>/*.jpg` or `{train,val,test}/<class>/*.jpg`, or a .csv with path,label[,split].
         settings: the flags of `make extract`.
 
     Returns:
-        The cache, finished and open: N rows of 2048 features. Images that could not be read have no features; their
-        `status` says so.
+        The cache, finished and open: N rows of D features, 2048 of ResNet50. Images that could not be read have no
+        features; their `status` says so.
 
     Raises:
         SettingsError: a setting is unknown or out of range.
         DataError: the data set cannot be used.
+        BackboneError: there is no such net, or its features cannot be used.
         WeightsError: the weights cannot be found or downloaded.
         RecipeMismatch: the cache was made by another recipe.
         CacheError: the cache cannot be used, another process is filling it, or the disk is full.
@@ -44,6 +49,32 @@ def extract(data: "str | Path", **settings: Any) -> "FeatureCache":
     from headstart.extraction import updating
 
     return updating.bring_up_to_date(config).cache
+
+
+@with_settings(ExtractConfig)
+def extract_each(data: "str | Path", backbone: "Sequence[str]", **settings: Any) -> "list[FeatureCache]":
+    """Fills the caches of several backbones in one pass, which reads and decodes each image once.
+
+    Args:
+        data: as for `extract`.
+        backbone: names, each as `extract` takes them: `["resnet50", "efficientnet_b0", "timm:resnet26d"]`.
+        settings: the flags of `make extract`, for all of them; `cache` must be left out.
+
+    Returns:
+        The caches, in the order of the names.
+
+    Raises:
+        SettingsError, DataError, WeightsError, RecipeMismatch, CacheError: as in `extract`.
+        BackboneError: there is no such net, or its features cannot be used.
+    """
+    names = backbone if isinstance(backbone, str) else " ".join(map(str, backbone))
+    if not names.split():
+        refuse("backbone", backbone, "at least one name")
+    config = config_from(ExtractConfig, data=data, **settings)
+    from headstart.extraction import updating
+
+    each = each_backbone(replace(config, backbone=names))
+    return [report.cache for report in updating.bring_all_up_to_date(each)]
 
 
 @with_settings(HeadConfig)

@@ -14,6 +14,8 @@ def facts(**changes):
         "format": "pt2",
         "run": "head-1234",
         "classes": ("cat", "dog"),
+        "backbone": "resnet50",
+        "interpolation": "bilinear",
         "image_px": 224,
         "resize": "crop",
         "shorter_px": 256,

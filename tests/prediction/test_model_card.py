@@ -1,15 +1,20 @@
 """The card says what a model was made of, how good it is and how to serve it; the lines in it are run elsewhere."""
 
 import ast
+import re
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 from helpers.cards import card_of, code, facts, metrics
+from helpers.pictures import picture
 from helpers.runs import make_run
+from PIL import Image
+from torchvision.transforms import v2
 
 from headstart.cache.recipe import from_config
 from headstart.errors import DataError, RunError
+from headstart.images.geometry import Geometry
 from headstart.prediction.model_card import CHECKED, checks_of
 from headstart.settings import ExtractConfig
 
@@ -41,6 +46,23 @@ def test_the_lines_that_serve_it_are_python_ten_of_them_at_most_and_do_not_impor
     ast.parse(lines)
     assert len([line for line in lines.splitlines() if line]) <= 10
     assert "headstart" not in lines
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+@pytest.mark.parametrize(
+    ("resize", "interpolation"), [("crop", "bicubic"), ("squash", "lanczos"), ("crop", "bilinear")]
+)
+def test_another_net_is_named_and_its_lines_make_its_own_pixels(form, resize, interpolation):
+    net = {"backbone": "convnext_tiny", "interpolation": interpolation, "image_px": 48, "shorter_px": 51}
+    text = card_of(facts(format=form, resize=resize, **net), metrics())
+    assert "the net convnext_tiny (IMAGENET1K_V1), frozen" in text
+    assert f"{interpolation} and antialiased" in text
+    image = picture(3, (90, 70))
+    names = {"image": image, "v2": v2, "Image": Image}
+    lines = [line for line in code(text).splitlines() if re.match(r"see =|image = image\.|left, top", line)]
+    exec("\n".join(lines), names)
+    made = names["see"](image).permute(1, 2, 0).numpy() if form == "pt2" else np.asarray(names["image"])
+    assert made.tobytes() == Geometry(48, resize, 51, False, interpolation).square(image).tobytes()
 
 
 def test_what_is_not_known_is_not_said():

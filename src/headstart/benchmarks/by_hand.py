@@ -9,19 +9,23 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.models import ResNet50_Weights
+from torchvision.transforms import InterpolationMode
 
 from headstart.datasets.manifest import Manifest
 from headstart.images.loading import default_workers
+from headstart.models.backbone import Backbone
+from headstart.models.loading import load_frozen
 from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.models.weights import RESNET50
 from headstart.support.devices import pick_device
 
 FEATURES = 2048
 """D of ResNet50, which people write this with."""
 
 
-def seed_head(classes: int) -> nn.Sequential:
+def seed_head(classes: int, features: int = FEATURES) -> nn.Sequential:
     """The head that people write on the pooled features."""
-    return nn.Sequential(nn.Linear(FEATURES, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes))
+    return nn.Sequential(nn.Linear(features, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes))
 
 
 def epoch_rate(
@@ -47,7 +51,11 @@ def epoch_rate(
 
 @dataclass
 class ByHand:
-    """ResNet50 in fp32, its weights' preset, a DataLoader with a worker for each core; rates are images per second.
+    """A net in fp32, its preset, a DataLoader with a worker for each core; rates are images per second.
+
+    Attributes:
+        weights: random, or None for a function of one's own.
+        image_px: side of the square that the net sees; None: its own.
 
     In a process of its own, "fp32" on CUDA is torch's default: TF32 in convolutions. Headstart turns that off.
     """
@@ -56,10 +64,14 @@ class ByHand:
     batch_size: int
     workers: int
     device: str
+    backbone: str = RESNET50
+    weights: str | None = "random"
+    image_px: int | None = None
 
     def features(self) -> float:
         """One pass through the frozen net."""
-        net, device, loader = frozen(load_resnet50("random")[0]), pick_device(self.device), self._loader()
+        loaded = load_frozen(self.backbone, self.weights, image_px=self.image_px)[0]
+        net, device, loader = loaded.net, pick_device(self.device), self._loader(made=loaded.made)
         net.to(device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -76,18 +88,31 @@ class ByHand:
         """An epoch over the first images in which all layers are trained."""
         return epoch_rate(self._loader(images), load_resnet50("random")[0].train(), pick_device(self.device))
 
-    def _loader(self, images: int | None = None) -> DataLoader[Any]:
-        files = Subset(_Files(self.manifest), range(images or len(self.manifest)))
+    def _loader(self, images: int | None = None, made: Backbone | None = None) -> DataLoader[Any]:
+        transform = preset(made, self.image_px) if made else ResNet50_Weights.IMAGENET1K_V1.transforms()
+        files = Subset(_Files(self.manifest, transform), range(images or len(self.manifest)))
         pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
         return DataLoader(files, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
 
 
-class _Files(Dataset[Any]):
-    """An image and its label by Pillow and torchvision's preset."""
+def preset(made: Backbone, image_px: int | None) -> Any:
+    """The transform of torchvision's weights, with the pixels of a net."""
+    px = image_px or made.image_px
+    shorter = made.shorter_for(px) if made.resize == "crop" else [px, px]
+    return ResNet50_Weights.IMAGENET1K_V1.transforms(
+        crop_size=px,
+        resize_size=shorter,
+        mean=made.mean,
+        std=made.std,
+        interpolation=InterpolationMode(made.interpolation),
+    )
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self.transform = ResNet50_Weights.IMAGENET1K_V1.transforms()
+
+class _Files(Dataset[Any]):
+    """An image and its label by Pillow and a transform."""
+
+    def __init__(self, manifest: Manifest, transform: Any) -> None:
+        self.manifest, self.transform = manifest, transform
 
     def __getitem__(self, row: int) -> Any:
         with Image.open(self.manifest.root / self.manifest.relative_path(row)) as image:

@@ -2,6 +2,7 @@
 
 import tarfile
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,12 @@ from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
-from headstart.extraction.extractor import Extractor
+from headstart.extraction.extractor import Extractor, fill
+from headstart.extraction.one_pass import PassReport
 from headstart.finetuning.training import finetune
 from headstart.images.loading import stream
 from headstart.models.fast import fast_module
+from headstart.models.weights import RESNET50
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import Parts
 from headstart.prediction.predict import predict_images
@@ -39,23 +42,21 @@ class Extraction:
 
     def __post_init__(self) -> None:
         self.extractor = Extractor(self.config)
-        self.recipe, self.notes = self.extractor.resolve(recipe.from_config(self.config), self.manifest, LONG_PASS)
+        is_resnet50 = self.extractor.config.backbone == RESNET50
+        asked = recipe.from_config(self.config) if is_resnet50 else self.extractor.recipe(self.config)
+        self.recipe, self.notes = self.extractor.resolve(asked, self.manifest, LONG_PASS)
 
     def describe(self) -> str:
         """The precision of our backbone and who chose it, in a line."""
         auto = "auto" in (self.config.precision, self.config.compile)
         chosen = f", as auto chooses for {LONG_PASS:,} images" if auto else ""
-        return f"ours: {self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
+        net = "" if self.recipe.backbone == RESNET50 else f"{self.recipe.backbone}, {self.recipe.image_px} px, "
+        return f"ours: {net}{self.recipe.precision}, {'compiled' if self.recipe.compiled else 'eager'}{chosen}"
 
     def ours(self) -> float:
         """From files to a finished, synced cache, without loading and compiling the net, once a process."""
-        path = self.folder / "benchmark.h5"
-        path.unlink(missing_ok=True)
-        start = time.perf_counter()
-        with creation.appearing(path) as temporary:
-            creation.create(temporary, self.manifest, self.recipe)
-        self.report = self.extractor.fill(path)
-        return len(self.manifest) / (time.perf_counter() - start)
+        rate, (self.report,) = filling([self])
+        return rate
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -65,7 +66,7 @@ class Extraction:
             extractor.loaded.folded, extractor.scale, self.recipe.precision, compiled, extractor.device
         )
         classes = tuple(map(str, range(CLASSES)))
-        head = seed_head(CLASSES).to(extractor.device)
+        head = seed_head(CLASSES, self.recipe.features).to(extractor.device)
         classifier = Classifier(Parts(backbone, head, classes, self.recipe, unit_length=False, one_shape=compiled))
         list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
         return classifier
@@ -113,6 +114,19 @@ class Extraction:
         for _ in stream(places, self.recipe.geometry, self.extractor.workers, 2 * self.config.batch_size):
             pass
         return len(places) / (time.perf_counter() - start)
+
+
+def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport]]:
+    """Images per second from files to finished, synced caches, one for each, in one pass; and what it did for each."""
+    paths = [each.folder / f"benchmark-{number}.h5" for number, each in enumerate(extractions)]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    start = time.perf_counter()
+    for each, path in zip(extractions, paths, strict=True):
+        with creation.appearing(path) as temporary:
+            creation.create(temporary, each.manifest, each.recipe)
+    reports = fill([(each.extractor, path) for each, path in zip(extractions, paths, strict=True)])
+    return len(extractions[0].manifest) / (time.perf_counter() - start), reports
 
 
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:

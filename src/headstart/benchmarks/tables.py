@@ -24,12 +24,13 @@ EPOCHS = 10  # of an experiment
 
 def table(rates: Rates) -> list[str]:
     """Median rates, their ranges, and the ratios to `BASELINES`."""
-    lines = [f"{'':22}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
+    width = max(22, *(len(name) + 1 for name in rates))
+    lines = [f"{'':{width}}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
     for name, values in rates.items():
-        baseline = BASELINES.get(name)
+        baseline = BASELINES.get(name) if BASELINES.get(name) in rates else None
         compared = f"{ratio(rates, name, baseline):.2f} x {baseline}" if baseline else ""
         median, low, high = (_number(value) for value in (statistics.median(values), min(values), max(values)))
-        lines.append(f"{name:22}{median:>10} {_unit(name):9}{low:>9} to {high:<9}{compared}")
+        lines.append(f"{name:{width}}{median:>10} {_unit(name):9}{low:>9} to {high:<9}{compared}")
     return lines
 
 

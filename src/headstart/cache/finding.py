@@ -23,7 +23,16 @@ def cache_path(config: Any) -> Path:
 
 def open_cache(config: Any) -> FeatureCache:
     """The cache that the settings name, or that of their data set; a CacheError where it is missing or another's."""
-    path = cache_path(config)
+    cache = _open(cache_path(config), config)
+    if config.backbone not in (None, cache.recipe.backbone):
+        raise CacheError(
+            f"{cache.path} holds features of the backbone {cache.recipe.backbone}, not of {config.backbone}: leave "
+            "--backbone out to use them, or name the cache of the other with --cache."
+        )
+    return cache
+
+
+def _open(path: Path, config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():

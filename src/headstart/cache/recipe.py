@@ -141,7 +141,7 @@ class Recipe(Parameters):
             if is_compared and (made := getattr(self, name)) != now:
                 raise WeightsError(
                     f"The backbone {self.backbone} is not the one that made the features: its {name} is {now}, theirs "
-                    f"{made}. Use the version of {self.package or 'its package'} and the weights of that time."
+                    f"{made}. Use {self.package or 'the package'} and the weights of that time."
                 )
 
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -45,7 +46,7 @@ class CacheWriter:
 
     def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
         """Writes features (B, D) and digests (B, 16) of rows (B,), ascending, which stay pending until `commit`."""
-        stored = _cast(features, self._columns["features"].dtype)
+        stored = _cast(self.path, features, self._columns["features"].dtype)
         self._put("features", rows, stored)
         self._put("digests", rows, digests)
         self._put("checksums", rows, np.array([crc32(row) for row in stored], np.uint32))
@@ -84,13 +85,15 @@ class CacheWriter:
                     rest, offset = rest[written:], offset + written
 
 
-def _cast(features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _cast(path: Path, features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         stored = features.astype(dtype)
     if not np.isfinite(stored).all():
         if np.isfinite(features).all():
             raise CacheError(f"A feature of {features.max():.3g} does not fit float16. Use --storage float32.")
-        raise CacheError("The backbone gave NaN or infinity. Check the weights, or use --precision fp32.")
+        raise CacheError(
+            f"{path}: the backbone gave NaN or infinity for an image. Check the weights, or use --precision fp32."
+        )
     return stored
 
 

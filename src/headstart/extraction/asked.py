@@ -1,6 +1,7 @@
 """What a run of extract asks for: the settings that were given and, for the rest, those of the cache."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from headstart.errors import RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
+from headstart.settings.extract import defaults_of
 
 if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
@@ -53,7 +55,9 @@ class Asked:
     def _kept(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The settings of the cache; of a new one the seed of the splits, and the listing, of another backbone's."""
         if self.stored:
-            return self.stored.settings(), dict(self.stored.manifest.listing)
+            kept, listing = self.stored.settings(), dict(self.stored.manifest.listing)
+            is_other = self.given.backbone not in (None, kept["backbone"])  # which is refused, whatever else was given
+            return {"seed": kept["seed"]} if is_other else kept, listing
         if self.given.overwrite or self.given.cache or not self.given.data:
             return {}, {}
         listing, seed, _ = kept_for(self.given.data)
@@ -83,7 +87,7 @@ class Asked:
 
     def say(self) -> None:
         """Says which settings are the cache's because none were given, and if the name is not the data set's own."""
-        if adopted := self._adopted():
+        if adopted := self._adopted(DEFAULTS):
             flags = " ".join(word for name, value in adopted.items() for word in as_flag(name, value))
             of_another = "gets the images and splits of the other backbones' features"
             how = "goes on with the settings that it was made with" if self.stored else of_another
@@ -96,7 +100,8 @@ class Asked:
 
     def into_new_file(self, word: str = "new") -> str:
         """The command that extracts these images with these settings into another file, with a word in its name."""
-        flags = given_flags(replace(self.given, **self._adopted()), leave_out=NO_FLAGS)
+        adopted = self._adopted(defaults_of(self.config.backbone))
+        flags = given_flags(replace(self.given, **adopted), leave_out=NO_FLAGS)
         return command(
             "extract",
             data_of(self.given),
@@ -106,12 +111,12 @@ class Asked:
             backbone=self.config.backbone,
         )
 
-    def _adopted(self) -> dict[str, Any]:
-        """Settings that are the cache's, because none were given, and not the defaults."""
+    def _adopted(self, usual: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that are the cache's, because none were given, and not the usual ones."""
         open_ = {name: value for name, value in self.kept.items() if getattr(self.given, name) is None}
         said = self.given.listing()
         listed = {name: value for name, value in self.listing.items() if name not in said}
-        return {name: value for name, value in open_.items() if value not in (None, DEFAULTS[name])} | listed
+        return {name: value for name, value in open_.items() if value not in (None, usual.get(name))} | listed
 
     def refuse_differences(self, cache: FeatureCache) -> None:
         """Raises RecipeMismatch if settings that were given, or their defaults, are not those of the cache."""
@@ -120,6 +125,11 @@ class Asked:
             raise RecipeMismatch(
                 f"{self.config.backbone} has been changed since {cache.path} was made, so its features may be others. "
                 f"Undo the change to go on, or extract into another file: {self._elsewhere(cache)}"
+            )
+        if self.recipe.backbone != cache.recipe.backbone:
+            raise RecipeMismatch(
+                f"{cache.path} holds features of the backbone {cache.recipe.backbone}, not of {self.recipe.backbone}. "
+                f"Extract into another file: {self.into_new_file()}"
             )
         differences = self.recipe.differences(cache.recipe)
         if self.config.views and cache.augmentation:

@@ -23,8 +23,9 @@ from headstart.models.fast import Watch, fast_form
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.weights import RESNET50
-from headstart.settings import DEFAULTS, PLACES, ExtractConfig
+from headstart.settings import PLACES, ExtractConfig
 from headstart.settings.command import beside, command, given_flags
+from headstart.settings.extract import defaults_of
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
 from headstart.support.progress import say
@@ -202,10 +203,12 @@ class Extractor:
                     beside(cache.path, "here"),
                     flags=self._own_flags(),
                     listing=cache.manifest.listing,
+                    backbone=self.config.backbone,
                 )
             )
 
     def _own_flags(self) -> list[str]:
         """The settings that are not the defaults, as flags."""
-        usual: dict[str, Any] = {name: None for name, value in DEFAULTS.items() if getattr(self.config, name) == value}
+        defaults = defaults_of(self.config.backbone).items()
+        usual: dict[str, Any] = {name: None for name, value in defaults if getattr(self.config, name) == value}
         return given_flags(replace(self.config, **usual), leave_out=(*PLACES, "overwrite", "prune", "check_bytes"))

@@ -46,7 +46,7 @@ class PassReport:
     backbones: int = 1
     """Caches that the pass filled; `forward_seconds` and `write_seconds` are those of all."""
     own_seconds: float = 0.0
-    """Of `forward_seconds`, those of the backbone of this cache."""
+    """Of `forward_seconds`, those of the backbone of this cache; of several processes, the time of the whole pass."""
 
     def bottleneck(self) -> str:
         """The share of the time that each stage took, in a line; they run at once."""
@@ -171,8 +171,10 @@ class Pass:
         self._add_up("")
         self.report.wall_seconds = time.perf_counter() - start
         self.report.forward_seconds = sum(filling.forward_seconds for filling in self.fillings)
+        own = [self.report.wall_seconds if self.team.size > 1 else filling.forward_seconds for filling in self.fillings]
         return [
-            replace(self.report, own_seconds=filling.forward_seconds, **filling.counts) for filling in self.fillings
+            replace(self.report, own_seconds=seconds, **filling.counts)
+            for seconds, filling in zip(own, self.fillings, strict=True)
         ]
 
     def _add_up(self, adding: str) -> None:

@@ -207,7 +207,7 @@ class _Update:
         is_new = not (self.path.exists() or self.config.cache)
         data, net = data_of(self.config), str(self.config.backbone)
         if moved := moved_cache(data, net, self.asked.recipe) if is_new else None:
-            go_on = command("extract", data, moved, backbone=net)
+            go_on = command("extract", data, moved)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
             print(describe_data(self.manifest))

@@ -21,6 +21,8 @@ from headstart.support.quantities import duration
 
 CHECKED = 64
 """The most images that an exported model is checked with."""
+SAID = ("backbone", "image_px", "resize", "shorter_px", "interpolation", "reduced_decode")
+"""Fields of the recipe that model.json has."""
 NAMED = 50
 """The most classes that the card names; model.json has all."""
 
@@ -69,7 +71,7 @@ def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> 
         "format": exported.form,
         "run": run.folder.name,
         "classes": run.classes,
-        **{name: getattr(recipe, name) for name in ("image_px", "resize", "shorter_px", "reduced_decode")},
+        **{name: getattr(recipe, name) for name in SAID},
         "temperature": run.temperature,
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
@@ -105,8 +106,8 @@ class CachedConfig(ComputeConfig):
 
     data: str | None = None
     """The data set whose cache is meant, when --cache does not say it."""
-    backbone: str = "resnet50"
-    """The net whose features are meant, when --cache does not say it."""
+    backbone: str | None = None
+    """The net whose features are meant; by default that of the cache that is named, else resnet50."""
     cache: Path | None = None
     """The HDF5 file of features, used as it is; by default data/features/<name of the data>.h5, for another net than
     resnet50 <name of the data>@<net>.h5."""
@@ -142,15 +143,19 @@ def each_backbone(config: Any) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
 
     Raises:
-        SettingsError: several are named together with one cache or one run.
+        SettingsError: several are named together with one cache or one run, or two whose caches have one name.
     """
     names = list(dict.fromkeys((config.backbone or "").split()))
-    if len(names) < 2:
-        return [config]
     for field in ("cache", "run"):
-        if getattr(config, field, None):
+        if names[1:] and getattr(config, field, None):
             raise SettingsError(f"--{field} is one file or folder, but {len(names)} backbones are named: leave it out.")
-    return [dataclasses.replace(config, backbone=name) for name in names]
+    for first, second in combinations(names, 2):
+        if cache_file("", first) == cache_file("", second):
+            raise SettingsError(
+                f"The features of {first} and {second} would have the same file name, "
+                f"{cache_file('…', first).name}: extract one of them alone, into a file that you name with --cache."
+            )
+    return [dataclasses.replace(config, backbone=name) for name in names or [None]]
 
 
 def dataset_name(data: str) -> str:

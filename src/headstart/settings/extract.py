@@ -39,6 +39,12 @@ OF_THE_NET = ("weights", "image_px", "resize")
 """Of these, those whose defaults hold for resnet50 alone: any other net has its own."""
 
 
+def defaults_of(backbone: str | None) -> dict[str, Any]:
+    """Those of `DEFAULTS` that hold for a backbone."""
+    is_resnet50 = backbone in (None, DEFAULTS["backbone"])
+    return {name: value for name, value in DEFAULTS.items() if is_resnet50 or name not in OF_THE_NET}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig(Config):
     """Write a data set that comes from a library as a folder of PNG files, once."""
@@ -115,9 +121,7 @@ class ExtractConfig(ImagesConfig):
 
         Weights and pixels of another net than resnet50 stay None where neither says them: the net does.
         """
-        is_resnet50 = (self.backbone or (stored or {}).get("backbone", DEFAULTS["backbone"])) == DEFAULTS["backbone"]
-        usual = {name: value for name, value in DEFAULTS.items() if is_resnet50 or name not in OF_THE_NET}
-        values = {**usual, **(stored or {})}
+        values = {**defaults_of(self.backbone or (stored or {}).get("backbone")), **(stored or {})}
         left_out = {name: value for name, value in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **left_out)
 
@@ -140,14 +144,16 @@ class BenchmarkConfig(ComputeConfig):
 
     data: str | None = None
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""
+    backbone: str = "resnet50"
+    """The net; of another than resnet50 the pass and its cache are measured, of several the pass that fills all."""
     images: Count = 256
     """Photos in one round; those of --data are used again as often as needed."""
     rows: Count = 50_000
     """Rows of features in one round of writing, reading and checking."""
     rounds: Count = 5
     """How often each method runs; the median counts."""
-    image_px: ImagePx = 224
-    """Side of the square that the backbone sees, in pixels."""
+    image_px: ImagePx | None = None
+    """Side of the square that the backbone sees, in pixels; by default that of the net, 224 for resnet50."""
     precision: Precision = "auto"
     """Number format in which our backbone computes, as in extract."""
     compile: Compile = "on"

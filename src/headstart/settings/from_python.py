@@ -44,7 +44,13 @@ def config_from(config_type: type[Settings], **settings: Any) -> Settings:
     reads_caches = "cache" in types and not issubclass(config_type, ExtractConfig)
     if reads_caches and not settings.get("cache") and _is_cache(data):
         settings |= {"data": None, "cache": data}
-    return config_type(**{name: _as_declared(name, value, types[name]) for name, value in settings.items()})
+    config = config_type(**{name: _as_declared(name, value, types[name]) for name, value in settings.items()})
+    if (names := str(getattr(config, "backbone", "")).split())[1:]:
+        raise SettingsError(
+            f"backbone={' '.join(names)!r} names {len(names)} backbones, but this function takes one: call it for "
+            "each. headstart.extract_each fills the caches of several in one pass."
+        )
+    return config
 
 
 def _is_cache(data: Any) -> bool:
