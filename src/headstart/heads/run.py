@@ -173,9 +173,22 @@ class CachedRun:
             "weights": cache.recipe.weights,
             "recipe": json.loads(cache.recipe.to_json()),
             "recipe_digest": cache.recipe.digest(),
+            "features": cost_of_features(cache),
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
+
+
+def cost_of_features(cache: FeatureCache) -> dict[str, Any]:
+    """What the plain features of a cache took, and take: for the comparison of backbones."""
+    images = int(np.count_nonzero(cache.status == DONE))
+    return {
+        "images": images,
+        "per_image": cache.feature_count,
+        "bytes": images * cache.columns["features"].row_bytes,
+        "seconds": cache.seconds,
+        "net_images_per_second": cache.notes.get(f"{cache.recipe.precision}_images_per_second"),
+    }
 
 
 def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:

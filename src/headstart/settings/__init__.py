@@ -25,6 +25,7 @@ from headstart.settings.base import (
     dataset_name,
     each_backbone,
     holder,
+    nets_of,
     require,
     run_of,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "dataset_name",
     "each_backbone",
     "holder",
+    "nets_of",
     "require",
     "run_of",
 ]

@@ -118,6 +118,11 @@ def cache_file(name: str, backbone: str | None) -> Path:
     return FEATURES_FOLDER / f"{name}{suffix}.h5"
 
 
+def nets_of(backbone: str | None) -> list[str]:
+    """Each net that is named once: of `resnet50 resnet50+timm:vit_tiny_patch16_224` two."""
+    return list(dict.fromkeys(re.split(r"[\s+]+", (backbone or "").strip())))
+
+
 def each_backbone(config: Any) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
 
