@@ -302,7 +302,7 @@ def test_backbones_get_a_section_where_there_are_two(root):
     ]
     compared = compare(found)
     page = Page(
-        render(root, compared.sentence, [each.run for each in compared.ranking], None, None, compared.backbones)
+        render(root, compared.sentence, [each.run for each in compared.ranking], None, root.parent, compared.backbones)
     )
     assert {section["id"] for section in page.of("section")} == SECTIONS | {"backbones"}
     assert compared.backbones.sentence in page.text("")

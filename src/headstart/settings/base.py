@@ -120,16 +120,18 @@ def cache_file(name: str, backbone: str | None) -> Path:
 
 def nets_of(backbone: str | None) -> list[str]:
     """Each net that is named once: of `resnet50 resnet50+timm:vit_tiny_patch16_224` two."""
-    return list(dict.fromkeys(re.split(r"[\s+]+", (backbone or "").strip())))
+    return list(dict.fromkeys((backbone or "").replace("+", " ").split()))
 
 
-def each_backbone(config: Any) -> list[Any]:
+def each_backbone(config: Any, apart: bool = False) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
+
+    `a+b`, features side by side, counts as one; with `apart`, each net in it.
 
     Raises:
         SettingsError: several are named together with one cache or one run.
     """
-    names = list(dict.fromkeys((config.backbone or "").split()))
+    names = nets_of(config.backbone) if apart else list(dict.fromkeys((config.backbone or "").split()))
     if len(names) < 2:
         return [config]
     for field in ("cache", "run"):
