@@ -14,7 +14,7 @@ def main(config: ExtractConfig) -> int:
         if not team.leads:  # one of several processes that torchrun started
             updating.help_filling(config, team)
             return 0
-        reports = updating.bring_all_up_to_date(each_backbone(config), team)
+        reports = updating.bring_all_up_to_date(each_backbone(config, apart=True), team)
     print(updating.summary(reports))
     return max(report.unreadable().report(len(report.cache), config.max_unreadable) for report in reports)
 
@@ -23,7 +23,7 @@ def way_on(config: ExtractConfig) -> str:
     """What a pass that was stopped has left, and how to go on."""
     from headstart.cache.finding import cache_path
 
-    caches = [str(cache_path(each)) for each in each_backbone(config)]
+    caches = [str(cache_path(each)) for each in each_backbone(config, apart=True)]
     if not any(map(_has_rows, [file for cache in caches for file in (cache, f"{cache}.growing")])):
         return "No image was finished: the same command starts again."
     command = "the same command without --overwrite" if config.overwrite else "the same command"

@@ -24,7 +24,7 @@ from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.recipe import Recipe
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
-from headstart.heads.run import cache_identity
+from headstart.heads.provenance import cache_identity
 from headstart.images.decoding import REASONS
 from headstart.support import files
 

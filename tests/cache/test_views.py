@@ -24,7 +24,7 @@ from headstart.cache.views import SCALE, Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_pass, updating, verification
-from headstart.heads.run import views_identity
+from headstart.heads.provenance import views_identity
 from headstart.images import loading
 from headstart.images.decoding import UnreadableImage
 from headstart.images.geometry import Geometry

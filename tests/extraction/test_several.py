@@ -133,3 +133,12 @@ def test_large_photos_are_decoded_at_the_size_that_each_net_needs(make_photos, t
 def test_several_backbones_are_never_put_into_one_cache():
     with pytest.raises(SettingsError, match="--cache is one file or folder, but 2 backbones are named"):
         each_backbone(config("photos", backbone="resnet50 resnet18", cache="mine.h5"))
+
+
+def test_backbones_side_by_side_are_extracted_each_into_its_own_cache():
+    """A plus joins features that are read together: their caches are the same as without it."""
+    settings = config("photos", backbone="resnet50 resnet18 resnet50+timm:b resnet18+resnet50")
+    assert [each.backbone for each in each_backbone(settings, apart=True)] == ["resnet50", "resnet18", "timm:b"]
+    names = ["resnet50", "resnet18", "resnet50+timm:b", "resnet18+resnet50"]
+    assert [each.backbone for each in each_backbone(settings)] == names
+    assert each_backbone(config("photos", backbone=None), apart=True) == [config("photos", backbone=None)]

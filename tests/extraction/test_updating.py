@@ -25,7 +25,7 @@ from headstart.datasets import labelled, naming
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, DataWarning, RecipeMismatch, WeightsError
 from headstart.extraction import extractor, growing, updating
 from headstart.extraction.extractor import CANARIES
-from headstart.heads.run import cache_identity
+from headstart.heads.provenance import cache_identity
 from headstart.images import decoding
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import ExtractConfig

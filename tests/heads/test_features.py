@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.joined import JoinedCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError
 from headstart.heads import features as features_module
 from headstart.heads.features import Features, Normalization
+from headstart.models.mlp import unit_rows
 
 CPU = torch.device("cpu")
 
@@ -278,3 +280,45 @@ def test_a_changed_bit_in_a_view_ends_the_reading(tmp_path):
     with pytest.raises(CacheDamaged, match=f"in view 3 are not what was written: row {row} "):
         Features.load(FeatureCache(cache.path), CPU, views=3)
     Features.load(FeatureCache(cache.path), CPU, views=2)
+
+
+# --- features of several backbones side by side ---
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_rows_of_length_1_have_it_in_each_part(widths, seed):
+    values = torch.randn((5, sum(widths)), generator=torch.Generator().manual_seed(seed))
+    found = unit_rows(values, widths)
+    for part, before in zip(found.split(widths, dim=1), values.split(widths, dim=1), strict=True):
+        torch.testing.assert_close(part, functional.normalize(before, dim=1))
+
+
+def test_the_scale_of_one_backbone_does_not_weigh_on_the_other(tmp_path):
+    """Features of one are a thousand times as large: standardised or of length 1, that makes no difference."""
+    parts = some_features(), some_features(seed=1)
+    joined = [
+        dataclasses.replace(parts[0], values=torch.cat([parts[0].values, scale * parts[1].values], 1), widths=(D, D))
+        for scale in (1, 1000)
+    ]
+    for kind in ("standardize", "l2"):
+        one, other = (Normalization.fit(features, kind)(features.values) for features in joined)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_from_the_file_they_are_the_same_as_in_memory(tmp_path):
+    labels, splits = [0, 1] * 20, [TRAIN] * 30 + [VAL] * 5 + [TEST] * 5
+    caches = [make_cache(tmp_path / name, labels, splits, pending=(3,), views=1) for name in ("a.h5", "b.h5")]
+    joined = JoinedCache(caches)
+    memory, file = (Features.load(joined, CPU, size, views=1) for size in (1e9, 4 * 8192 * 8))
+    assert (memory.source, file.source) == ("memory", "file")
+    assert memory.widths == file.widths == (2048, 2048)
+    for split in ("train", "val", "test"):
+        one, other = (torch.cat([values for _, values in each.blocks(each.rows[split])]) for each in (memory, file))
+        assert torch.equal(one, other)
+        assert torch.equal(one[:, :2048], one[:, 2048:])
+    seen = [
+        torch.cat([values for _, values in each.shuffled("train", 8, torch.Generator().manual_seed(0))])
+        for each in (memory, file)
+    ]
+    assert all(len(values) == 29 and torch.equal(values[:, :2048], values[:, 2048:]) for values in seen)

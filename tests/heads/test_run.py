@@ -268,3 +268,10 @@ def test_answers_with_views_are_tested_beside_the_plain_ones_which_the_run_is_kn
 def test_views_that_are_not_there_are_an_error_before_any_training(viewed, changes, words):
     with pytest.raises(CacheError, match=words):
         head_run.train(replace(viewed, **changes))
+
+
+def test_the_figures_say_what_the_features_took_and_take(config):
+    run = saved(config)
+    said = json.loads((run.folder / "metrics.json").read_text())["features"]
+    size = 8 * 2048 * 2
+    assert said == {"images": 8, "per_image": 2048, "bytes": size, "seconds": 1.0, "net_images_per_second": None}

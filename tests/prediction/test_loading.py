@@ -12,7 +12,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50, save_resnet50
-from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipe_of
+from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def parts(run, weights=None, precision="auto", compile="off"):
 def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, trained):
     opened = open_run(run)
     assert opened.classes == ("cat", "dog")
-    assert recipe_of(opened) == FeatureCache(trained / "f.h5").recipe
+    assert recipes_of(opened) == (FeatureCache(trained / "f.h5").recipe,)
     assert opened.weights_file == run / "head.pth"
     assert opened.is_frozen
     assert not parts(run).unit_length

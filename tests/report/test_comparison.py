@@ -1,13 +1,10 @@
 """Runs side by side: chosen without looking at the test, honest about what can be compared, summed up in a sentence."""
 
-import csv
 import json
 from fractions import Fraction
-from pathlib import Path
 
-import numpy as np
 import pytest
-from helpers.runs import changed, make_run
+from helpers.runs import ALL, Runs, changed, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,44 +14,6 @@ from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
 from headstart.runs.run import Run
 from headstart.support import files
-
-ALL = 180
-
-
-def write_predictions(folder, rights, labels, prefix):
-    """predictions.csv of a model for cats and dogs."""
-    folder.mkdir(parents=True)
-    with (folder / "predictions.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "predicted", "p_cat", "p_dog"])
-        for number, (right, label) in enumerate(zip(rights, labels, strict=True)):
-            predicted = label if right else {"cat": "dog", "dog": "cat"}[label]
-            rows.writerow([f"{prefix}{number}.png", label, predicted, 0.5, 0.5])
-
-
-class Runs:
-    """Makes runs in a folder: each has the last images right, so that two of them differ in the ones between."""
-
-    def __init__(self, root: Path):
-        self.root = root
-
-    def __call__(self, name, kind="head", *, right=160, images=ALL, rights=None, labels=None, prefix="", **changes):
-        rights = [number >= images - right for number in range(images)] if rights is None else rights
-        write_predictions(
-            self.root / name, rights, labels or [("cat", "dog")[n % 2] for n in range(len(rights))], prefix
-        )
-        test = {"images": len(rights)}
-        if rights:
-            accuracy = float(np.mean(rights))
-            test |= {"accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, accuracy + 0.04]}
-            test |= {"balanced_accuracy": 0.894, "macro_f1": 0.893}
-        validation = {"accuracy": changes.pop("validation", 0.9)}
-        figures = {"kind": kind, "dataset": "d", "test": test, "val": validation, "device": "cpu"}
-        figures |= {"test_digest": prefix or "aa", "train_images": 1437}
-        times = {"train_seconds": 3.2, "extract_seconds": 12.4, "trainable_parameters": 527_114}
-        if kind == "finetune":
-            times = {"train_seconds": 576.0, "trainable_parameters": 23_528_522}
-        return Run.from_metrics(self.root / name, {**figures, **times, **changes})
 
 
 @pytest.fixture
@@ -323,6 +282,49 @@ def test_tested_on_different_images_the_sentence_gives_no_verdict(make):
     assert sentence.startswith("finetune-1 and head-1 were not tested on the same images with the same labels")
 
 
+# --- fine-tuning is compared with frozen features of the same backbone ---
+
+
+def on(backbone, **recipe):
+    return {"recipe": {"backbone": backbone, "weights": "w", **recipe}}
+
+
+def test_fine_tuning_is_compared_with_the_best_frozen_run_of_its_own_backbone(make):
+    """Another backbone is better frozen: that is no gain or loss by fine-tuning, and is said apart."""
+    frozen = make("head-1", right=150, validation=0.8, **on("resnet50"))
+    other = make("head-2", right=175, validation=0.97, **on("resnet18"))
+    comparison = compare([frozen, other, make("finetune-1", "finetune", right=165)])
+    assert comparison.reference is other
+    assert comparison.sentence == (
+        "Fine-tuning gains 8.3 points (4.0 to 12.5) for 180 times the training time. The best run on frozen features "
+        "by validation, head-2, has another backbone: resnet18; the fine-tuned resnet50 differs from it by -5.6 points "
+        "(-9.1 to -1.9)."
+    )
+
+
+def test_without_frozen_features_of_the_fine_tuned_backbone_there_is_no_verdict(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tuned = make("finetune-1", "finetune", right=175, backbone="resnet18", data_source="photos")
+    said = compare([make("head-1", **on("resnet50")), tuned]).sentence
+    assert said.startswith("No run on frozen features of resnet18 to compare with yet. Train one with: ")
+    assert "/train_head.py --data=photos --backbone=resnet18 The best run on frozen features" in said
+    assert "the fine-tuned resnet18 differs from it by +8.3 points" in said
+
+
+def test_a_fine_tuned_run_of_another_backbone_has_no_counterpart_in_features_side_by_side(make):
+    joined = make("head-1", recipes=[{"backbone": "resnet50"}, {"backbone": "resnet18"}])
+    said = compare([joined, make("finetune-1", "finetune")]).sentence
+    assert said.startswith("No run on frozen features to compare with yet. The best run on frozen features")
+    assert "has another backbone: resnet50+resnet18" in said
+
+
+def test_the_command_that_fine_tunes_names_the_backbone_of_the_best_frozen_run(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frozen = make("head-1", data_source="photos", **on("timm:vit_tiny_patch16_224", weights="augreg_in21k_ft_in1k"))
+    said = compare([frozen]).sentence
+    assert said.endswith("/finetune.py --data=photos --backbone=timm:vit_tiny_patch16_224")
+
+
 # --- tables ---
 
 
@@ -419,7 +421,8 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
     files.write_json(tmp_path / "compare.json", comparison.to_json())
     read = json.loads((tmp_path / "compare.json").read_text())
-    assert read.keys() == {"dataset", "standings", "reference", "finetuned", "sentence"}
+    assert read.keys() == {"dataset", "standings", "reference", "finetuned", "sentence", "backbones"}
+    assert read["backbones"] is None
     assert read["sentence"] == comparison.sentence
     assert read["standings"][0].keys() == {
         *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),

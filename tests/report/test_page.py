@@ -16,6 +16,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError
 from headstart.report import page as report
+from headstart.report.comparison import compare
 from headstart.report.page import render, sources
 from headstart.runs import figures, pictures
 from headstart.runs import folder as runs
@@ -298,6 +299,24 @@ def test_speed_and_memory_are_told_where_a_run_has_them(everything):
     assert "images/s" not in Page(render(root, sentence, found[:1], cache, images)).text("runs")
 
 
+def test_backbones_get_a_section_where_there_are_two(root):
+    cost = {"images": 2000, "per_image": 576, "bytes": 2_304_000, "seconds": 8.0, "net_images_per_second": 400.0}
+    found = [
+        changed(save_run(root, "head", 1), recipe={"backbone": "mobilenet_v3_small"}, features=cost),
+        changed(save_run(root, "head", 2), recipe={"backbone": "<b>timm:x"}),
+    ]
+    compared = compare(found)
+    page = Page(
+        render(root, compared.sentence, [each.run for each in compared.ranking], None, root.parent, compared.backbones)
+    )
+    assert {section["id"] for section in page.of("section")} == SECTIONS | {"backbones"}
+    assert compared.backbones.sentence in page.text("")
+    assert "#backbones" in [link["href"] for link in page.of("a")]
+    text = page.text("backbones")
+    for words in ("mobilenet_v3_small", "<b>timm:x", "head-00000002", "576", "2.3 MB", "4 s", "400", "best"):
+        assert words in text, words
+
+
 @pytest.mark.slow
 def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_megabytes(root, tmp_path):
     """The images are noise, which JPEG cannot make small."""
@@ -339,6 +358,16 @@ def test_the_cache_and_the_images_are_found_by_the_name_of_the_data(root, tmp_pa
     assert cache.path == Path("data/features/pets.h5")
     assert images == cache.manifest.root
     assert sources(CompareConfig(runs=root)) == (None, None)
+
+
+def test_the_map_shows_the_features_of_whatever_backbone_there_are(root, tmp_path, monkeypatch):
+    """The first of those that are named, else any: there may be none of resnet50."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/features").mkdir(parents=True)
+    for name in ("pets@a.h5", "pets@timm-b.h5"):
+        make_cache(tmp_path / "data/features" / name, LABELS, SPLITS, root=tmp_path / "gone/pets")
+    for asked, name in {"resnet50": "pets@a.h5", "timm:b": "pets@timm-b.h5", "c timm:b+a": "pets@timm-b.h5"}.items():
+        assert sources(CompareConfig(data="gone/pets", backbone=asked))[0].path == Path("data/features", name)
 
 
 def test_a_cache_that_is_named_and_not_there_is_a_mistake():

@@ -5,6 +5,7 @@
     views.py          what decides augmented views
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
+    joined.py         caches of several backbones as one: their features side by side
     arrays.py         a cache as numpy arrays, for other libraries
     finding.py        which file holds the features of a data set
     creation.py       a cache whose rows are all pending

@@ -127,6 +127,11 @@ class FeatureCache(View):
         return (self, *self.augmented)
 
     @property
+    def parts(self) -> tuple["FeatureCache", ...]:
+        """The caches whose features stand side by side in it; of a single one itself."""
+        return (self,)
+
+    @property
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
         return all(view.columns[name].offset is not None for view in self.views for name in ROW_COLUMNS)

@@ -1,14 +1,16 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.joined import JoinedCache
 from headstart.cache.recipe import Recipe
 from headstart.datasets.naming import is_there, name_of, owner_of_cache, share_moved
-from headstart.errors import CacheError
-from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
+from headstart.errors import CacheError, SettingsError
+from headstart.settings import FEATURES_FOLDER, data_of, dataset_name, nets_of
 from headstart.settings.base import cache_file, is_missing
 from headstart.settings.command import command
 
@@ -17,7 +19,13 @@ NEARLY_ALL = 0.8
 
 
 def cache_path(config: Any) -> Path:
-    """The cache to write or read; a SettingsError if neither it nor a data set is named."""
+    """The cache to write or read.
+
+    Raises:
+        SettingsError: neither it nor a data set is named, or the features of several backbones side by side are.
+    """
+    if not config.cache and len(nets_of(config.backbone)) > 1:
+        raise SettingsError(f"{config.backbone} are several backbones, each with a cache of its own: name one of them.")
     return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
 
 
@@ -41,6 +49,20 @@ def _open(path: Path, config: Any) -> FeatureCache:
         root = FeatureCache(path).manifest.root
         raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config)}")
     return FeatureCache(path)
+
+
+def open_features(config: Any) -> FeatureCache:
+    """The same for programs that learn from features, which may be those of several backbones side by side: `a+b`."""
+    names = config.backbone.split("+")
+    if len(names) == 1:
+        return open_cache(config)
+    if config.cache:
+        raise SettingsError(f"--cache is one file, but {config.backbone} are the features of two: leave it out.")
+    if "" in names or len(set(names)) < len(names):
+        raise SettingsError(
+            f"--backbone {config.backbone}: give different backbones, such as resnet50+efficientnet_b0."
+        )
+    return JoinedCache([open_cache(replace(config, backbone=name)) for name in names])
 
 
 def moved_cache(data: str, backbone: str, recipe: Recipe | None) -> Path | None:

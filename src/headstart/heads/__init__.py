@@ -12,6 +12,7 @@
     last_doubling.py   what the curve says: would more images help?
     pictures.py        sweep.png and learning_curve.png
     run.py             from the settings to the folder of a run
+    provenance.py      what a run says of the features that it learned from
     programs.py        the same for sweep and learning curve
     estimator.py       the head as a scikit-learn estimator
 

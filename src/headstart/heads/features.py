@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
+from headstart.models.mlp import unit_rows
 from headstart.settings import Views
 from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
@@ -39,6 +39,8 @@ class Features:
     """(V + 1, N), the row of `values` of each view, the plain one first, -1 if it is missing; None without views."""
     row_weights: Tensor | None = None
     """(N,) float32, how much each image counts in the loss, above 0 for training images; None: all the same."""
+    widths: tuple[int, ...] = ()
+    """D of each backbone whose features stand side by side; may be left out for a single one."""
 
     @classmethod
     def load(
@@ -66,7 +68,8 @@ class Features:
             offsets = np.cumsum(wanted).reshape(wanted.shape) - 1
         labels = torch.from_numpy(cache.manifest.labels).to(device)
         of_views = torch.from_numpy(np.where(wanted, offsets, -1)).to(device) if len(sources) > 1 else None
-        return cls(values, labels, rows, cache.manifest.classes, of_views)
+        widths = tuple(part.feature_count for part in cache.parts)
+        return cls(values, labels, rows, cache.manifest.classes, of_views, widths=widths)
 
     @property
     def width(self) -> int:
@@ -157,11 +160,12 @@ def _read_rows(view: View, wanted: NDArray[np.bool_], into: NDArray[Any]) -> Non
 
 @dataclass(frozen=True)
 class Normalization:
-    """(x − mean) / deviation in fp32, of x / |x| with `unit_length`."""
+    """(x − mean) / deviation in fp32, of x / |x| with `unit_length`, part by part (see `Features.widths`)."""
 
     unit_length: bool
     mean: Tensor
     deviation: Tensor
+    widths: tuple[int, ...] = ()
 
     @classmethod
     @kept_memory()
@@ -179,7 +183,7 @@ class Normalization:
             spread = (squares / len(rows)).sqrt()
             changes = spread > 1e-6 * exact_mean.abs().clamp(min=1e-6)
             mean, deviation = exact_mean.float(), torch.where(changes, spread, 1.0).float()
-        return cls(kind == "l2", mean.to(device), deviation.to(device))
+        return cls(kind == "l2", mean.to(device), deviation.to(device), features.widths)
 
     def to(self, device: torch.device | str) -> "Normalization":
         """The same on another device."""
@@ -189,5 +193,5 @@ class Normalization:
         """(B, D), as stored → (B, D) float32."""
         values = values.float()
         if self.unit_length:
-            values = functional.normalize(values, dim=1)
+            values = unit_rows(values, self.widths)
         return (values - self.mean).div_(self.deviation)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from headstart.cache.inspection import describe
 from headstart.heads import last_doubling, leaderboard, pictures
 from headstart.heads import learning_curve as curves
 from headstart.heads import sweep as sweeps
@@ -15,7 +14,7 @@ from headstart.support import files
 def sweep(config: SweepConfig) -> Path:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     run = CachedRun.from_config("sweep", config)
-    print(describe(run.cache))
+    print(run.describe())
     if run.is_reported():
         return run.folder
 
@@ -43,7 +42,7 @@ def sweep(config: SweepConfig) -> Path:
 def learning_curve(config: LearningCurveConfig) -> Path:
     """Trains heads on growing parts, and saves the table and the picture; a curve that is there already is reported."""
     run = CachedRun.from_config("learning-curve", config)
-    print(describe(run.cache))
+    print(run.describe())
     table = run.folder / "learning_curve.csv"
     if folder.finished(run.folder, run.identity):
         points = curves.read(table)

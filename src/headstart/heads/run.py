@@ -1,10 +1,8 @@
 """A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.finding import data_set_of, open_cache
+from headstart.cache.finding import data_set_of, open_features
 from headstart.cache.inspection import describe, warn_of_copies
-from headstart.cache.layout import DONE
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
+from headstart.heads.provenance import cache_identity, cost_of_features, recipe_digest, recipes_of, views_identity
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
@@ -29,7 +27,7 @@ from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
-from headstart.support.quantities import human_bytes
+from headstart.support.quantities import counted, human_bytes
 
 Probabilities = Callable[[str], NDArray[np.floating]]
 """From the name of a split to the probabilities (n, C) of its rows."""
@@ -53,7 +51,7 @@ class CachedRun:
         """The run that the settings of a program describe."""
         if tensorboard := getattr(config, "tensorboard", False):
             epochs.require_tensorboard()
-        device, cache = pick_device(config.device), open_cache(config)
+        device, cache = pick_device(config.device), open_features(config)
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
@@ -62,6 +60,15 @@ class CachedRun:
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
         folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity)
         return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard)
+
+    def describe(self) -> str:
+        """What it learns from, for a terminal."""
+        lines = [describe(part) for part in self.cache.parts]
+        if len(lines) > 1:
+            some_have_views = any(part.augmented for part in self.cache.parts)
+            views = f"; {counted(len(self.cache.augmented), 'augmented view')} alike in all" if some_have_views else ""
+            lines.append(f"Side by side: {self.cache.feature_count:,} features of each image{views}.")
+        return "\n".join(lines)
 
     def is_reported(self) -> bool:
         """Whether the run is finished already; its result is then printed."""
@@ -171,9 +178,9 @@ class CachedRun:
             "train_images": len(cache.rows("train")),
             "device": self.device.type,
             "precision": "fp32",
-            "weights": cache.recipe.weights,
-            "recipe": json.loads(cache.recipe.to_json()),
-            "recipe_digest": cache.recipe.digest(),
+            **recipes_of(cache),
+            "recipe_digest": recipe_digest(cache),
+            "features": cost_of_features(cache),
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
@@ -183,25 +190,10 @@ def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
 
 
-def cache_identity(cache: FeatureCache) -> dict[str, Any]:
-    """What identifies the content of a cache for a run that learns from it, without its augmented views."""
-    content = blake2b(cache.digests[cache.status == DONE].tobytes(), digest_size=16).hexdigest()
-    return {"recipe_digest": cache.recipe.digest(), "manifest_digest": cache.manifest_digest, "content": content}
-
-
-def views_identity(cache: FeatureCache, views: int, tta: int) -> dict[str, Any]:
-    """What identifies the augmented views that a run learns from, or predicts with; further ones change nothing."""
-    assert cache.augmentation is not None
-    content = blake2b(digest_size=16)
-    for view in cache.augmented[: max(views, tta)]:
-        content.update(cache.used(view, views, tta).tobytes())
-    return {"augmentation": cache.augmentation.to_json(), "views_content": content.hexdigest()}
-
-
 def train(config: HeadConfig) -> Path:
     """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
     run = CachedRun.from_config("head", config)
-    print(describe(run.cache))
+    print(run.describe())
     if run.is_reported():
         return run.folder
 

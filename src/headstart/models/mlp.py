@@ -1,10 +1,11 @@
 """The MLP head as plain torch: from weights, and from its file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from headstart.errors import RunError
 
@@ -28,6 +29,16 @@ def plain_head(state: Mapping[str, Tensor], dropout: float = 0.0) -> nn.Sequenti
         modules += [nn.ReLU(), nn.Dropout(dropout)] if modules else []
         modules.append(nn.utils.skip_init(nn.Linear, inputs, outputs))  # draws no random numbers
     return nn.Sequential(*modules)
+
+
+def unit_rows(values: Tensor, widths: Sequence[int] = ()) -> Tensor:
+    """(B, D) → the same, in which each row has length 1, or each part of it where features of nets stand side by side.
+
+    `widths` are those of the parts.
+    """
+    if len(widths) < 2:
+        return functional.normalize(values, dim=1)
+    return torch.cat([functional.normalize(part, dim=1) for part in values.split(list(widths), dim=1)], dim=1)
 
 
 def trainable_parameters(module: nn.Module) -> int:

@@ -1,8 +1,9 @@
 """A run as one model, from image files to class names. B images in a batch, C classes, D features."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headstart.datasets.archives import place_of
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
 from headstart.images.geometry import Transform
-from headstart.images.loading import TransformsOf, batches, default_workers, stream
+from headstart.images.loading import Batch, Loaded, TransformsOf, batch_of, default_workers, stream
+from headstart.models.mlp import unit_rows
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig, run_of
@@ -43,6 +44,8 @@ class Classifier(nn.Module):
     Attributes:
         classes: (C,) names, in the order of the probabilities.
         geometry: how an image becomes a square of `geometry.image_px`.
+        geometries: the same for each input of the module: several where features of nets stand side by side that take
+            different squares.
         stored: type in which the cache stored the features that the head learned from.
     """
 
@@ -51,7 +54,15 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone, self.head = parts.backbone, parts.head
         self.classes, self.geometry = parts.classes, parts.recipe.geometry
-        self.stored: torch.dtype = getattr(torch, parts.recipe.storage)
+        self.beside, recipes = (
+            nn.ModuleList(net for net, _ in parts.beside),
+            [parts.recipe, *(r for _, r in parts.beside)],
+        )
+        self.geometries = tuple(dict.fromkeys(recipe.geometry for recipe in recipes))
+        self._inputs = [self.geometries.index(recipe.geometry) for recipe in recipes]
+        self._types: list[torch.dtype] = [getattr(torch, recipe.storage) for recipe in recipes]
+        self._widths = tuple(recipe.features for recipe in recipes)
+        self.stored = functools.reduce(torch.promote_types, self._types)
         self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
         self._sizes = BatchSizes()
         self.eval()
@@ -94,15 +105,23 @@ class Classifier(nn.Module):
         """The device of its weights."""
         return next(self.head.parameters()).device
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Class probabilities: (B, 3, image_px, image_px) uint8, RGB → (B, C) float32, rows that sum to 1."""
-        return self.of_features(self.backbone(pixels.permute(0, 2, 3, 1)))
+    def forward(self, pixels: Tensor, *more: Tensor) -> Tensor:
+        """Class probabilities: (B, 3, image_px, image_px) uint8, RGB → (B, C) float32, rows that sum to 1.
+
+        `more` are the squares for the other `geometries`, if there are several.
+        """
+        if not self.beside:
+            return self.of_features(self.backbone(pixels.permute(0, 2, 3, 1)))
+        squares = (pixels, *more)
+        nets = zip((self.backbone, *self.beside), self._inputs, self._types, strict=True)
+        parts = [net(squares[number].permute(0, 2, 3, 1)).to(stored) for net, number, stored in nets]
+        return self.of_features(torch.cat(parts, dim=1))
 
     def of_features(self, features: Tensor) -> Tensor:
         """Class probabilities from features as they are in the cache: (B, D) → (B, C) float32."""
         features = features.to(self.stored).float()
         if self.unit_length:
-            features = functional.normalize(features, dim=1)
+            features = unit_rows(features, self._widths)
         return self.head(features).softmax(dim=1)  # type: ignore[no-any-return]
 
     @in_python()
@@ -148,31 +167,55 @@ class Classifier(nn.Module):
     """The name of `predict_each` in version 0.1."""
 
     def _transforms(self, views: int) -> TransformsOf:
-        plain: dict[int, Transform] = {0: self.geometry}
+        """Of each view in turn, the plain one first, a square for each of the geometries."""
+        plain: list[Transform] = list(self.geometries)
         if not views:
-            return lambda row, digest: plain
+            return lambda row, digest: dict(enumerate(plain))
         if not (augmentation := self.augmentation):
             raise SettingsError(f"--views {views}: the run knows no views. Train on a cache that has some.")
-        numbers = range(1, views + 1)
-        return lambda row, digest: plain | {n: augmentation.transform_of(self.geometry, n, digest) for n in numbers}
+        others = list(product(range(1, views + 1), self.geometries))
+        return lambda row, digest: dict(
+            enumerate([*plain, *(augmentation.transform_of(how, view, digest) for view, how in others)])
+        )
 
     def _predict_views(
         self, places: Iterable[Place], batch_size: int, workers: int, views: int
     ) -> Iterator[ImagePrediction]:
         """One prediction for each view of each image, the plain one first."""
-        transforms, image_px = self._transforms(views), self.geometry.image_px
-        batch_size = self._sizes.fitting("", self._of_pixels, batch_size, image_px, self.device)
+        transforms, batch_size = self._transforms(views), self._fitting(batch_size)
         loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // (views + 1)))
         with kept_memory():
-            for batch, launched in one_behind(
-                batches(loaded, batch_size, image_px),
-                lambda b: Launched(self._of_pixels, b.pixels if self.one_shape else b.readable_pixels, self.device),
-            ):
+            for batch, launched in one_behind(self._batches(loaded, batch_size), self._launch):
                 probabilities = iter(launched.result())
-                for reason in batch.reasons:
+                for reason in batch[0].reasons:
                     yield ImagePrediction(None if reason else next(probabilities), reason)
 
+    def _fitting(self, batch_size: int) -> int:
+        """The batch size, or as much of it as fits the memory of a GPU."""
+        sides = [geometry.image_px for geometry in self.geometries]
+
+        def all_squares(pixels: Tensor) -> Tensor:
+            return self._of_pixels(*(pixels.new_zeros((len(pixels), side, side, 3)) for side in sides))
+
+        return self._sizes.fitting("", all_squares, batch_size, sides[0], self.device)
+
+    def _batches(self, loaded: Iterator[Loaded], size: int) -> Iterator[list[Batch]]:
+        """Views in their order, `size` in a batch, once for each geometry; the squares of a view follow one another."""
+        count = len(self.geometries)
+        while squares := list(islice(loaded, size * count)):
+            yield [
+                batch_of(squares[number::count], size, geometry.image_px)
+                for number, geometry in enumerate(self.geometries)
+            ]
+
+    def _launch(self, batch: list[Batch]) -> Launched:
+        first, *others = (each.pixels if self.one_shape else each.readable_pixels for each in batch)
+        more = [torch.from_numpy(pixels).to(self.device) for pixels in others]
+        return Launched(lambda pixels: self._of_pixels(pixels, *more), first, self.device)
+
     @torch.inference_mode()
-    def _of_pixels(self, pixels: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8, B may be 0 → (B, C)."""
-        return self(pixels.permute(0, 3, 1, 2)) if len(pixels) else pixels.new_zeros((0, len(self.classes)))
+    def _of_pixels(self, pixels: Tensor, *more: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8, B may be 0 → (B, C); see `forward`."""
+        if not len(pixels):
+            return pixels.new_zeros((0, len(self.classes)))
+        return self(*(each.permute(0, 3, 1, 2) for each in (pixels, *more)))  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headstart.errors import ExportFailed, SettingsError
 from headstart.prediction.classifier import Classifier
-from headstart.prediction.loading import parts_of
+from headstart.prediction.loading import parts_of, recipes_of
 from headstart.runs.run import Run
 from headstart.settings import ExportFormat
 
@@ -39,8 +39,15 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
     Rounding enlarges differences: two programs that differ in a last digit would differ by a whole step after it.
     """
+    if len({recipe.geometry for recipe in recipes_of(run)}) > 1:
+        raise SettingsError(
+            f"{run.folder}: the nets of {run.backbone} take different squares of a picture, so that a file with one "
+            "input cannot hold them. Use make predict, or train on features of the same --image-px and --resize."
+        )
     parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
-    classifier = Classifier(replace(parts, recipe=replace(parts.recipe, storage="float32")))
+    beside = tuple((net, replace(recipe, storage="float32")) for net, recipe in parts.beside)
+    recipe = replace(parts.recipe, storage="float32")
+    classifier = Classifier(replace(parts, recipe=recipe, beside=beside))
     return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 

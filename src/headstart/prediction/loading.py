@@ -1,7 +1,7 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from headstart.models.loading import TRIAL_PX, facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.resnet50 import load_resnet50
-from headstart.models.weights import RESNET50
+from headstart.models.weights import RESNET50, known_weights
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 
@@ -40,6 +40,8 @@ class Parts:
     one_shape: bool
     """Whether the backbone is compiled for one batch size, so that short batches must be filled up."""
     augmentation: Augmentation | None = None  # of the run's augmented views, if it has any
+    beside: tuple[tuple[nn.Module, Recipe], ...] = ()
+    """Further backbones whose features stand beside those of the first, each with its recipe."""
 
 
 def open_run(folder: Path) -> Run:
@@ -62,13 +64,16 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def recipe_of(run: Run) -> Recipe:
-    """The recipe of the features that a head learned from; of a fine-tuned net, what it was tested with."""
+def recipes_of(run: Run) -> tuple[Recipe, ...]:
+    """The recipes of the features that a head learned from, several where they stood side by side.
+
+    Of a fine-tuned net, what it was tested with.
+    """
     tested: dict[str, Any] = {"weights_digest": "", "precision": "fp32", "compiled": False, "storage": "float32"}
     try:
         if run.is_frozen:
-            return Recipe.from_values(run.metrics["recipe"])
-        return Recipe(weights=run.metrics["weights"], **tested, **run.metrics["geometry"])
+            return tuple(map(Recipe.from_values, run.metrics.get("recipes") or [run.metrics["recipe"]]))
+        return (Recipe(weights=run.metrics["weights"], **tested, **run.metrics["geometry"]),)
     except (KeyError, TypeError):
         raise RunError(
             f"{run.folder} does not say which pixels it takes: another version made it. Train again."
@@ -77,9 +82,9 @@ def recipe_of(run: Run) -> Recipe:
 
 def parts_of(run: Run, weights: str | None, device: torch.device, precision: str, compile: str) -> Parts:
     """Reads a classifier of images; for the arguments and errors see `Classifier.load`."""
-    recipe = recipe_of(run)
+    recipe, *others = recipes_of(run)
     if run.is_frozen:
-        net, scale = _frozen(recipe, weights)
+        net, scale = _frozen(recipe, _given_for(recipe, weights, bool(others)))
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
         tuned, scale = load_resnet50(str(run.weights_file))
@@ -87,11 +92,30 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
         net = features_of(Backbone(tuned), RESNET50, TRIAL_PX).folded
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
-    compiled = bool(recipe.compiled) and device.type in COMPILER_NEEDED if compile == "auto" else compile == "on"
-    if compiled:
+    form = precision, compile, device
+    one_shape = any(_is_compiled(each, compile, device) for each in (recipe, *others))
+    parts = _parts(run, _fast((net, scale), recipe, *form), head.to(device), recipe, one_shape)
+    beside = ((_fast(_frozen(each, _given_for(each, weights, True)), each, *form), each) for each in others)
+    return replace(parts, beside=tuple(beside))
+
+
+def _fast(
+    loaded: tuple[nn.Module, PixelScale], recipe: Recipe, precision: str, compile: str, device: torch.device
+) -> nn.Module:
+    """A folded net in the arithmetic of its recipe, or in the one that is asked for."""
+    if compiled := _is_compiled(recipe, compile, device):
         require_compiler(device)
-    arithmetic = recipe.precision if precision == "auto" else precision
-    return _parts(run, fast_module(net, scale, arithmetic, compiled, device), head.to(device), recipe, compiled)
+    return fast_module(*loaded, recipe.precision if precision == "auto" else precision, compiled, device)
+
+
+def _is_compiled(recipe: Recipe, compile: str, device: torch.device) -> bool:
+    return bool(recipe.compiled) and device.type in COMPILER_NEEDED if compile == "auto" else compile == "on"
+
+
+def _given_for(recipe: Recipe, weights: str | None, has_others: bool) -> str | None:
+    """The file of weights for a net: of several side by side, that one whose features were made with a file."""
+    is_file = bool(recipe.weights_digest) and recipe.weights not in known_weights()
+    return weights if is_file or not has_others else None
 
 
 def _frozen(recipe: Recipe, weights: str | None) -> tuple[nn.Module, PixelScale]:
@@ -107,7 +131,12 @@ def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Pa
     """The same without a backbone, for cached features; a RecipeMismatch if the head learned from other features."""
     if not run.is_frozen:
         raise RunError(f"{run.folder} is a fine-tuned net, which takes images, not cached features: give --images.")
-    recipe = recipe_of(run)
+    recipe, *others = recipes_of(run)
+    if others:
+        raise RunError(
+            f"{run.folder} learned from the features of {run.backbone} side by side, which lie in several caches: give "
+            "--images."
+        )
     if differences := recipe.differences(cache.recipe):
         lines = "".join(f"\n  {difference}" for difference in differences)
         raise RecipeMismatch(

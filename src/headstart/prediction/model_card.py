@@ -13,7 +13,7 @@ from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
 from headstart.images.loading import default_workers, stream
 from headstart.prediction.exporting import Exported
-from headstart.prediction.loading import recipe_of
+from headstart.prediction.loading import recipes_of
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 from headstart.support.files import in_words, whole_file, write_json
@@ -37,7 +37,7 @@ def checks_of(run: Run, source: str | None) -> tuple[NDArray[np.uint8], NDArray[
     paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
-    images = stream(places, recipe_of(run).geometry, default_workers(0), CHECKED)
+    images = stream(places, recipes_of(run)[0].geometry, default_workers(0), CHECKED)
     pixels = {image.row: image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None}
     if not pixels:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
@@ -60,7 +60,7 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
 
 
 def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
-    recipe = recipe_of(run)
+    recipe = recipes_of(run)[0]  # all have the same pixels
     agreement = None
     if stored is not None:
         same = (stored.argmax(1) == exported.probabilities.argmax(1)).sum()

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from headstart.cache.inspection import describe
 from headstart.heads.run import CachedRun
 from headstart.probes import probe
 from headstart.settings import ProbeConfig
@@ -15,7 +14,7 @@ from headstart.support import files
 def run(config: ProbeConfig) -> dict[str, Path]:
     """Applies the methods, tests each once, and saves each as a run; one that is there already is reported."""
     runs = {method: CachedRun.from_config(method, replace(config, methods=(method,))) for method in config.methods}
-    print(describe(runs[config.methods[0]].cache))
+    print(runs[config.methods[0]].describe())
     features = None
     for method, probed_run in runs.items():
         if probed_run.is_reported():

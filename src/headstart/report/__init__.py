@@ -3,6 +3,7 @@
     comparison.py  all runs of a data set, compared: compare.json
     paired.py      the paired difference of two runs on the same images
     verdict.py     the sentence on fine-tuning
+    backbones.py   which backbone: the best run of each, its cost, and a sentence
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja
     sections.py    the values of its sections

@@ -1,13 +1,14 @@
 """All runs of a data set side by side. Validation alone chooses which are compared; the test figures do not."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from headstart.report import verdict
-from headstart.report.paired import Difference, difference
+from headstart.report.backbones import Backbones, backbones_of
+from headstart.report.paired import Difference, against
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
 from headstart.runs.title import titles
@@ -44,6 +45,8 @@ class Comparison:
     reference: Run | None
     finetuned: Run | None
     sentence: str
+    backbones: Backbones | None
+    """None where all frozen runs are on features of one backbone."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -53,6 +56,7 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            "backbones": self.backbones.to_json() if self.backbones else None,
         }
 
 
@@ -68,19 +72,32 @@ def compare(runs: Sequence[Run]) -> Comparison:
     predictions = read_predictions(reference.folder) if reference else None
     titled = zip(ordered, titles(ordered), strict=True)
     ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
-    gain = next((compared.difference for compared in ranking if compared.run is finetuned), None)
-    return Comparison(ranking, reference, finetuned, verdict.sentence(reference, finetuned, gain))
+    gains = {compared.run.name: compared.difference for compared in ranking}
+    frozen = [(compared.run, compared.difference) for compared in ranking if compared.run.is_frozen]
+    sentence = _verdict(ordered, reference, finetuned, gains)
+    return Comparison(ranking, reference, finetuned, sentence, backbones_of(frozen))
+
+
+def _verdict(
+    ordered: Sequence[Run], reference: Run | None, finetuned: Run | None, gains: Mapping[str, Difference | None]
+) -> str:
+    """The sentence on fine-tuning, which compares runs of one backbone; `gains` are differences to the reference."""
+    if finetuned is None:
+        return verdict.sentence(reference, None, None)
+    frozen = next((run for run in ordered if run.is_frozen and run.backbone == finetuned.backbone), None)
+    gain = gains[finetuned.name]
+    if frozen is reference:
+        return verdict.sentence(frozen, finetuned, gain)
+    assert reference is not None  # any frozen run makes one
+    of_backbone = against(finetuned, read_predictions(frozen.folder)) if frozen and frozen.test_images else None
+    return verdict.sentence(frozen, finetuned, of_backbone) + verdict.on_other_backbone(reference, finetuned, gain)
 
 
 def _against(reference: Run | None, predictions: Predictions | None, run: Run, title: str) -> ComparedRun:
     """A run compared with the reference, on the test images if both have the same ones with the same labels."""
     if reference is None or predictions is None or run is reference:
         return ComparedRun(run, title, None, None)
-    gain = None
-    if run.test_images:
-        tested = read_predictions(run.folder)
-        if (tested.paths, tested.label_names) == (predictions.paths, predictions.label_names):
-            gain = difference(tested.right, predictions.right)
+    gain = against(run, predictions)
     return ComparedRun(run, title, gain, None if run.is_frozen else pays_after(reference, run))
 
 

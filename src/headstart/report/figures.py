@@ -9,8 +9,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from headstart.heads.pictures import draw_accuracy_by_training_images
+from headstart.report.backbones import BackboneRow
 from headstart.runs.calibration import BINS, reliability
-from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, svg
+from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, svg
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
@@ -28,6 +29,28 @@ def accuracy_against_time(ranked: Sequence[Run]) -> str | None:
     named = [(f"{rank} {run.kind_in_words}", run) for rank, run in enumerate(ranked, 1)]
     label = "Test accuracy against training time; the table above has the same figures."
     return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, ranked)) else None
+
+
+def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
+    """Test accuracy of the best run of each backbone, the first above; None where none was tested."""
+    tested = [row for row in rows if row.run.test_accuracy is not None]
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(tested):
+            accuracy = row.run.test_accuracy or 0.0
+            low, high = row.run.test_accuracy_ci95 or (accuracy, accuracy)
+            colour = SPLIT_COLOURS["test"] if row is rows[0] else PALETTE[0]
+            axes.plot([low, high], [place, place], color=colour, alpha=0.5, linewidth=2)
+            axes.plot(accuracy, place, "o", color=colour, markersize=9)
+        axes.set_yticks(range(len(tested)), [drawable(row.name, f"backbone {n}") for n, row in enumerate(tested, 1)])
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel="test accuracy", ylim=(len(tested) - 0.5, -0.5))
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+
+    label = "Test accuracy of the best run of each backbone; the table beside it has the same figures."
+    return svg(draw, label, 5.6, 0.9 + 0.42 * len(tested)) if tested else None
 
 
 def training_curves(rank: int, history: Sequence[Mapping[str, float]]) -> list[str]:

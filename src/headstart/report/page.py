@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -9,16 +10,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
-from headstart.datasets.naming import owner_of_cache
+from headstart.datasets.naming import caches_of, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.report import figures, sections
+from headstart.report.backbones import Backbones
 from headstart.report.gallery import Thumbnails
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights, titles
-from headstart.settings import CompareConfig
+from headstart.settings import CompareConfig, nets_of
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
-from headstart.support.quantities import duration
+from headstart.support.quantities import duration, human_bytes, human_count
 
 MAX_LISTED_RUNS = 100
 MAX_CLASS_ROWS = 40
@@ -31,6 +33,7 @@ def render(
     cache: FeatureCache | None,
     images: Path | None,
     left_out: str = "",
+    backbones: Backbones | None = None,
 ) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
     thumbnails, named = Thumbnails(images), titles(ranked)
@@ -44,6 +47,8 @@ def render(
         "random_weights": [rank for rank, run in enumerate(ranked, 1) if has_random_weights(run)],
         "runs": len(ranked),
         "same_images": _same_images(ranked),
+        "backbones": backbones,
+        "backbone_chart": figures.accuracy_by_backbone(backbones.rows) if backbones else None,
         "time_chart": figures.accuracy_against_time(ranked),
         "details": details,
         "tested": [detail for detail in details if detail.tested],
@@ -63,8 +68,8 @@ def render(
 
 def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
     """The cache, if it exists (a CacheError if it was named and does not), and the folder of the images, if known."""
-    path = cache_path(config) if config.cache or config.data else None
-    cache = FeatureCache(path) if path and (config.cache or path.is_file()) else None
+    path = config.cache or (_kept_cache(config) if config.data else None)
+    cache = FeatureCache(path) if path else None
     if cache and config.data and owner_of_cache(cache.path, config.data) == "other":
         raise CacheError(f"{cache.path} holds features of {cache.manifest.root}, not of {config.data}: leave one out.")
     if config.data and (data := Path(config.data)).exists():
@@ -83,6 +88,13 @@ def _commands(best: Run, cache: FeatureCache | None) -> dict[str, str]:
     return {"extract_command": extract, "curve_command": curve}
 
 
+def _kept_cache(config: CompareConfig) -> Path | None:
+    """The cache of the data set by the first of the backbones that are named, else by any other; None without one."""
+    named = [cache_path(replace(config, backbone=name)) for name in nets_of(config.backbone)]
+    others = caches_of(name_of(str(config.data)))
+    return next((path for path in [*named, *others] if path.is_file()), None)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -93,6 +105,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"share": _share, "percent": _percent, "short": _short}
     environment.filters |= {"duration": duration, "thousands": "{:,}".format}
+    environment.filters |= {"bytes": human_bytes, "count": human_count}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 

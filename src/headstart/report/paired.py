@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from headstart.runs.predictions import Predictions, read_predictions
+from headstart.runs.run import Run
+
 Z_95 = 1.959963984540054
 """The standard normal's 97.5th percentile: 95% of it lies within plus or minus this."""
 
@@ -32,6 +35,16 @@ def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.boo
     low, high = interval(gained, lost, images)
     points = 100 * (gained - lost) / images
     return Difference(images, gained, lost, points, (100 * low, 100 * high), mcnemar_p(gained, lost))
+
+
+def against(run: Run, reference: Predictions) -> Difference | None:
+    """A run compared with the predictions of another one; None unless both have the same test images and labels."""
+    if not run.test_images:
+        return None
+    tested = read_predictions(run.folder)
+    if (tested.paths, tested.label_names) != (reference.paths, reference.label_names):
+        return None
+    return difference(tested.right, reference.right)
 
 
 def interval(gained: int, lost: int, images: int) -> tuple[float, float]:

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import ComparedRun, Comparison
+from headstart.report.paired import Difference
 from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights
 from headstart.support.quantities import counted, duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
+BACKBONE = (
+    *("backbone", "best run", "val", "test accuracy (95%)", "difference (95%)", "features", "on disk"),
+    *("pass, 1,000 images", "images/s"),
+)
 COST = (
     *("run", "device", "train images", "parameters", "images/s", "peak memory"),
     *("extraction", "training", "cheaper from"),
@@ -49,6 +55,42 @@ def costs(comparison: Comparison) -> str:
     return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
 
 
+def backbones(compared: Backbones) -> str:
+    """The best run on the features of each backbone, its difference to the first, and what its features take."""
+    note = (
+        "Difference: to the first backbone, as above. Pass: time on the machine of each pass. Images/s: of the net "
+        "alone as measured\nbefore the pass, or else of the pass; side by side, both nets run."
+    )
+    return f"{_aligned([BACKBONE, *(_backbone_row(row, row is compared.rows[0]) for row in compared.rows)])}\n{note}"
+
+
+def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
+    run, cost = row.run, row.cost
+    return (
+        row.name,
+        run.name,
+        _share(run.val_accuracy),
+        _test_accuracy(run),
+        _difference(row.difference, "best" if is_best else "-"),
+        _or_dash("{:,}".format, cost.features),
+        _or_dash(human_bytes, cost.bytes),
+        _or_dash(duration, cost.pass_seconds_per_1000),
+        _or_dash(human_count, cost.images_per_second),
+    )
+
+
+def _test_accuracy(run: Run) -> str:
+    low, high = run.test_accuracy_ci95 or (None, None)
+    return f"{_share(run.test_accuracy)} ({_share(low)} to {_share(high)})" if run.test_images else "-"
+
+
+def _difference(difference: Difference | None, otherwise: str) -> str:
+    """`+5.6 (+1.9 to +9.1)`."""
+    if not difference:
+        return otherwise
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(difference.points, *difference.points_ci95)
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells in columns; a rule below the first, the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -58,19 +100,17 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ...]:
     run, difference = compared.run, compared.difference
-    low, high = run.test_accuracy_ci95 or (None, None)
-    points, p = "reference" if run is reference else "-", "-"
+    p = "-"
     if difference:
-        points = "{:+.1f} ({:+.1f} to {:+.1f})".format(difference.points, *difference.points_ci95)
         p = f"{difference.p:.3f}" if difference.p >= 0.0005 else "<0.001"
     return (
         run.name,
         run.kind_in_words,
         _share(run.val_accuracy),
-        f"{_share(run.test_accuracy)} ({_share(low)} to {_share(high)})" if run.test_images else "-",
+        _test_accuracy(run),
         f"{run.test_images:,}",
         _share(run.balanced_accuracy),
-        points,
+        _difference(difference, "reference" if run is reference else "-"),
         p,
     )
 

@@ -5,18 +5,19 @@ from pathlib import Path
 from headstart.report.paired import Difference
 from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
-from headstart.settings import FinetuneConfig
+from headstart.settings import DEFAULTS, FinetuneConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
-from headstart.support.quantities import counted
+from headstart.support.quantities import counted, points
 
 
 def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
-    """What fine-tuning gains, or why the runs cannot tell; see `Comparison` and `ComparedRun` for the arguments."""
+    """What fine-tuning gains, or why the runs cannot tell; `reference` is the best frozen run of the same backbone."""
     if finetuned is None:
         return "No fine-tuned run to compare with yet." + _way_on("finetune", reference)
     if reference is None:
-        return "No run on frozen features to compare with yet." + _way_on("train-head", finetuned)
+        of = "" if finetuned.backbone == DEFAULTS["backbone"] else f" of {finetuned.backbone}"
+        return f"No run on frozen features{of} to compare with yet.{_way_on('train-head', finetuned)}"
     untested = " and ".join(run.name for run in (finetuned, reference) if not run.test_images)
     if untested:
         return f"No test images of {untested}, so that nothing says what fine-tuning gains."
@@ -34,16 +35,27 @@ def _way_on(target: str, run: Run | None) -> str:
     """How to train what is missing beside a run."""
     if not run or not run.data or is_missing(run.data):
         return ""
-    flags = _same_images(run) if target == "finetune" else ()
-    return f" Train one with: {command(target, run.data, flags=flags, listing=run.listing)}"
+    flags, backbone = _same_images(run) if target == "finetune" else (), run.backbone.partition("+")[0]
+    return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
+
+
+def on_other_backbone(best: Run, finetuned: Run, difference: Difference | None) -> str:
+    """Says that the best frozen run has another backbone than the fine-tuned one, and what that changes."""
+    about = f" The best run on frozen features by validation, {best.name}, has another backbone: {best.backbone}"
+    if difference is None:
+        return f"{about}."
+    low, high = difference.points_ci95
+    to_it = f"{difference.points:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return f"{about}; the fine-tuned {finetuned.backbone} differs from it by {to_it}."
 
 
 def _same_images(run: Run) -> list[str]:
     """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
     made = run.metrics.get("recipe", {})
     same = {name: made[name] for name in ("weights", "image_px", "resize") if name in made}
-    if Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
-        del same["weights"]
+    # The run does not know the folder of a file; timm's nets and one's own have their weights by their names.
+    if Path(same.get("weights", "")).suffix or ":" in run.backbone:
+        same.pop("weights", None)
     return given_flags(FinetuneConfig(**same))
 
 
@@ -51,15 +63,10 @@ def _gain(difference: Difference) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
         images = "This test image shows" if difference.images == 1 else f"These {difference.images:,} test images show"
-        between = f"fine-tuning is between {_points(-low)} points worse and {_points(high)} points better"
+        between = f"fine-tuning is between {points(-low)} points worse and {points(high)} points better"
         return f"{images} no difference: {between}"
     word, nearer, farther = ("gains", low, high) if low > 0 else ("loses", -high, -low)
-    return f"Fine-tuning {word} {_points(abs(difference.points))} points ({_points(nearer)} to {_points(farther)})"
-
-
-def _points(points: float) -> str:
-    """To a tenth, or to a hundredth below that, so that only 0 is written as 0."""
-    return f"{points:.1f}" if points >= 0.1 or points == 0 else f"{points:.2f}"
+    return f"Fine-tuning {word} {points(abs(difference.points))} points ({points(nearer)} to {points(farther)})"
 
 
 def _price(reference: Run, finetuned: Run) -> str:

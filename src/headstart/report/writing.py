@@ -17,7 +17,7 @@ from headstart.support import files
 
 
 def compare(config: CompareConfig) -> Path:
-    """Prints three tables and a sentence, writes them as JSON, as a picture and as a page; returns the JSON file."""
+    """Prints tables and sentences, writes them as JSON, as a picture and as a page; returns the JSON file."""
     cache, images = page.sources(config)
     name = data_set_of(cache) if cache else config.data and name_of(config.data)
     folder = config.runs or RUNS_FOLDER / (name or data_of(config))
@@ -34,17 +34,26 @@ def compare(config: CompareConfig) -> Path:
     runs = ranked(runs)
     compared = comparison.compare(runs)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
+    if compared.backbones:
+        print(f"\n{tables.backbones(compared.backbones)}")
     if cache:
         warn_of_copies(cache)
     try:
-        _write(folder, compared, runs, page.render(folder, compared.sentence, runs, cache, images, left_out))
+        report = page.render(folder, compared.sentence, runs, cache, images, left_out, compared.backbones)
+        _write(folder, compared, runs, report)
     except OSError as error:
-        print(f"\n{compared.sentence}")
+        _say_sentences(compared)
         raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None
     print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
     print(f"All of it on one page: {folder / 'report.html'}")
-    print(f"\n{compared.sentence}")
+    _say_sentences(compared)
     return folder / "compare.json"
+
+
+def _say_sentences(compared: comparison.Comparison) -> None:
+    print(f"\n{compared.sentence}")
+    if compared.backbones:
+        print(compared.backbones.sentence)
 
 
 def _write(folder: Path, compared: comparison.Comparison, runs: list[Run], report: str) -> None:

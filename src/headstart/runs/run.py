@@ -79,6 +79,12 @@ class Run:
         return self.kind != "finetune"
 
     @property
+    def backbone(self) -> str:
+        """The net that it starts from: `resnet50` where metrics.json names none; `a+b` for features side by side."""
+        recipes = self.metrics.get("recipes") or [self.metrics.get("recipe") or self.metrics]
+        return "+".join(str(recipe.get("backbone") or "resnet50") for recipe in recipes)
+
+    @property
     def method(self) -> str | None:
         """How a net was fine-tuned: seed (also of early runs, which do not note it), strong or lp-ft; else None."""
         return None if self.is_frozen else self.metrics.get("method") or "seed"

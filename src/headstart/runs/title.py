@@ -48,9 +48,12 @@ def titles(runs: Sequence[Run]) -> list[str]:
 
 
 def inputs(run: Run) -> dict[str, Any]:
-    """Those of `INPUTS` that metrics.json knows."""
-    known = {**run.metrics, **(run.metrics.get("geometry") or {}), **(run.metrics.get("recipe") or {})}
-    return {name: known[name] for name in INPUTS if known.get(name) is not None}
+    """Those of `INPUTS` that metrics.json knows; where features stand side by side, `224+240` of what differs."""
+    known = {**run.metrics, **(run.metrics.get("geometry") or {})}
+    recipes = [{**known, **recipe} for recipe in run.metrics.get("recipes") or [run.metrics.get("recipe") or {}]]
+    values = {name: list(dict.fromkeys(recipe.get(name) for recipe in recipes)) for name in INPUTS}
+    said = {name: each[0] if len(each) == 1 else "+".join(map(str, each)) for name, each in values.items()}
+    return {name: value for name, value in {**said, "backbone": run.backbone}.items() if value is not None}
 
 
 def input_in_words(name: str, value: Any) -> str:
@@ -62,7 +65,7 @@ def input_in_words(name: str, value: Any) -> str:
 
 def has_random_weights(run: Run) -> bool:
     """Whether its net started untrained: its figures say nothing about a pretrained one."""
-    return inputs(run).get("weights") == "random"
+    return "random" in str(inputs(run).get("weights")).split("+")
 
 
 def settings_of(run: Run) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from headstart.settings.base import (
     dataset_name,
     each_backbone,
     holder,
+    nets_of,
     require,
     run_of,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "dataset_name",
     "each_backbone",
     "holder",
+    "nets_of",
     "require",
     "run_of",
 ]

@@ -139,13 +139,20 @@ def cache_file(name: str, backbone: str | None) -> Path:
     return FEATURES_FOLDER / f"{name}{suffix}.h5"
 
 
-def each_backbone(config: Any) -> list[Any]:
+def nets_of(backbone: str | None) -> list[str]:
+    """Each net that is named once: of `resnet50 resnet50+timm:vit_tiny_patch16_224` two."""
+    return list(dict.fromkeys((backbone or "").replace("+", " ").split()))
+
+
+def each_backbone(config: Any, apart: bool = False) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
+
+    `a+b`, features side by side, counts as one; with `apart`, each net in it.
 
     Raises:
         SettingsError: several are named together with one cache or one run, or two whose caches have one name.
     """
-    names = list(dict.fromkeys((config.backbone or "").split()))
+    names = nets_of(config.backbone) if apart else list(dict.fromkeys((config.backbone or "").split()))
     for field in ("cache", "run"):
         if names[1:] and getattr(config, field, None):
             raise SettingsError(f"--{field} is one file or folder, but {len(names)} backbones are named: leave it out.")

@@ -20,6 +20,11 @@ def human_bytes(count: float) -> str:
     return _three_digits(count, (" B", " kB", " MB", " GB"))
 
 
+def points(value: float) -> str:
+    """Percentage points, 0 or more: to a tenth, or to a hundredth below that, so that only 0 is written as 0."""
+    return f"{value:.1f}" if value >= 0.1 or value == 0 else f"{value:.2f}"
+
+
 def _three_digits(count: float, units: Sequence[str]) -> str:
     for unit in units[:-1]:
         if count < 999.5:
