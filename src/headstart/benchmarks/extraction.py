@@ -15,6 +15,7 @@ from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction.extractor import Extractor
+from headstart.finetuning.start import Start
 from headstart.finetuning.training import finetune
 from headstart.images.loading import stream
 from headstart.models.fast import fast_module
@@ -118,4 +119,4 @@ class Extraction:
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:
     """Images per second of training, augmentation included, without validation and the checkpoint."""
     with redirect_stdout(StringIO()):  # its lines would interrupt the table
-        return finetune(manifest, config, device).images_per_second
+        return finetune(manifest, Start(config), device).images_per_second

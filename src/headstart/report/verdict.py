@@ -7,6 +7,7 @@ from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 from headstart.settings import FinetuneConfig
 from headstart.settings.command import command, given_flags
+from headstart.settings.finetune import OF_RESNET50
 from headstart.support.quantities import counted
 
 
@@ -33,15 +34,23 @@ def _way_on(target: str, run: Run | None) -> str:
     """How to train what is missing beside a run."""
     if not run or not run.data:
         return ""
-    return f" Train one with: {command(target, run.data, flags=_same_images(run) if target == 'finetune' else ())}"
+    flags, backbone = _same_images(run) if target == "finetune" else (), inputs(run).get("backbone")
+    return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone)}"
 
 
 def _same_images(run: Run) -> list[str]:
     """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
     made = run.metrics.get("recipe", {})
-    same = {name: made[name] for name in ("weights", "image_px", "resize") if name in made}
-    if Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
-        del same["weights"]
+    backbone = made.get("backbone", "resnet50")
+    usual = OF_RESNET50 if backbone == "resnet50" else {}
+    same = {
+        name: made[name]
+        for name in ("weights", "image_px", "resize")
+        if made.get(name, usual.get(name)) != usual.get(name)
+    }
+    by_name = ":" in backbone and same.get("weights") != "random"  # which says the weights, too
+    if by_name or Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
+        same.pop("weights", None)
     return given_flags(FinetuneConfig(**same))
 
 
