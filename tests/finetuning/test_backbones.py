@@ -84,8 +84,8 @@ def start(backbone, **changes):
 def assert_agree(ours, theirs, tolerance=1e-5):
     """Relative to how much the outputs differ from picture to picture, which must be more than rounding."""
     spread = float(np.ptp(np.asarray(theirs), axis=0).max())
-    assert spread > 1e-3
-    assert float(np.abs(np.asarray(ours) - np.asarray(theirs)).max()) <= tolerance * max(1.0, spread)
+    assert spread > 1e-2
+    assert float(np.abs(np.asarray(ours) - np.asarray(theirs)).max()) <= tolerance * spread
     assert float(np.abs(np.roll(np.asarray(ours), 1, axis=0) - np.asarray(theirs)).max()) > 100 * tolerance * spread
 
 
@@ -199,8 +199,8 @@ def test_gradients_are_clipped_where_there_is_no_batchnorm(manifest, monkeypatch
 
 # --- a run ---
 
-RATES = {"resnet18": 1e-4, VIT: 0.01, SQUEEZED: 0.01, HEADLESS: 0.01, WHOLE: 0.01}
-"""High where outputs would else hardly depend on the picture; a ResNet18 is then sure of one class for all."""
+RATES = {"resnet18": 1e-4, VIT: 1e-3, SQUEEZED: 0.01, HEADLESS: 0.01, WHOLE: 0.01}
+"""With others, the outputs would hardly depend on the picture."""
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ def test_a_run_notes_its_net_pixels_and_what_was_chosen(runs):
 
 
 def test_a_run_that_is_there_is_reported_and_other_pixels_make_another(runs, capsys):
-    assert run.train_each(config(VIT, lr=0.01, epochs=2)) == [runs[VIT]]
+    assert run.train_each(config(VIT, lr=RATES[VIT], epochs=2)) == [runs[VIT]]
     assert f"{runs[VIT]} is there already" in capsys.readouterr().out
     ours, other = start("resnet18").identity, start("resnet18", image_px=96).identity
     assert (ours["backbone"], ours["state_digest"]) == ("resnet18", other["state_digest"])
@@ -289,6 +289,7 @@ def test_a_file_of_any_net_loads_as_it_says_and_for_prediction(tmp_path, backbon
     net, classifier = initial_net(asked, CLASSES).net, asked.net.classifier
     if hidden:
         mlp = nn.Sequential(nn.Linear(asked.net.features, 8), nn.ReLU(), nn.Dropout(0.4), nn.Linear(8, 2))
+        nn.init.normal_(mlp[0].weight)
         net.set_submodule(classifier or BEHIND, mlp)
     side = asked.geometry.image_px
     sample = torch.randn(4, 3, side, side) * torch.tensor([0.1, 1, 3, 9]).view(4, 1, 1, 1)

@@ -71,7 +71,7 @@ def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -
 
 
 def sample_of(image_px: int) -> Tensor:
-    """(2, 3, image_px, image_px) random numbers, always the same."""
+    """(2, 3, image_px, image_px) random numbers, always the same; of zeros, untrained layers give the same zeros."""
     return torch.randn((2, 3, image_px, image_px), generator=torch.Generator().manual_seed(0))
 
 

@@ -18,7 +18,7 @@ from headstart.errors import BackboneError, WeightsError, did_you_mean
 from headstart.models import timm_nets
 from headstart.models.backbone import Backbone
 from headstart.models.downloads import published_state
-from headstart.models.frozen import Frozen, classifier_of, features_of
+from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
 from headstart.models.resnet50 import METADATA, load_resnet50
 from headstart.models.weight_file import find, wanted
 from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM
@@ -80,7 +80,7 @@ def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, s
     made = Backbone(
         net, *pixels, tuple(preset.mean), tuple(preset.std), version=f"torchvision {version('torchvision')}"
     )
-    if classifier_of(net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) is None:
+    if classifier_of(net.eval(), sample_of(made.image_px)) is None:
         raise BackboneError(
             f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
             f"as {_nearest(name)}."
@@ -144,7 +144,7 @@ def load_file(made: Backbone, name: str, path: Path) -> Backbone:
 
     Returns the net with the scale of the pixels that a file of a fine-tuned net says.
     """
-    classifier = classifier_of(made.net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) or ""
+    classifier = classifier_of(made.net.eval(), sample_of(made.image_px)) or ""
     found = find(path, wanted(f"the backbone {name}", made.net, classifier))
     if is_leading():
         say(f"weights: {path}" + f", {found.place}" * bool(found.place))
