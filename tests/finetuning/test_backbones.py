@@ -16,17 +16,22 @@ from helpers.pictures import picture
 from torch import nn
 
 from headstart.datasets import labelled
+from headstart.datasets.splits import rows_of
 from headstart.errors import BackboneError, RunError, SettingsError
+from headstart.extraction import updating
 from headstart.finetuning import run, training
+from headstart.finetuning.batches import Images, predict
 from headstart.finetuning.net import initial_net, optimizer_of
 from headstart.finetuning.start import CLIP_NORM, Start
+from headstart.heads import run as heads
 from headstart.images.geometry import Geometry
 from headstart.models.loading import load_backbone
 from headstart.models.tuned import BEHIND, how_to_load, load_tuned, save_tuned
+from headstart.prediction import programs
 from headstart.prediction.classifier import Classifier
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import load_run
-from headstart.settings import FinetuneConfig
+from headstart.settings import ExportConfig, ExtractConfig, FinetuneConfig, HeadConfig
 
 CPU = torch.device("cpu")
 CLASSES = ("cat", "dog")
@@ -322,3 +327,47 @@ def test_a_tuned_file_as_weights_brings_the_scale_of_its_pixels(tmp_path):
     save_tuned(initial_net(asked, CLASSES).net, asked.scale, tmp_path / "net.pth", "mobilenet_v3_small", "classifier.3")
     made, _ = load_backbone("mobilenet_v3_small", str(tmp_path / "net.pth"))
     assert (made.mean, made.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+# --- a head to start from ---
+
+
+@pytest.fixture(scope="module")
+def trained_head(folder):
+    """A linear head on features of the small transformer, and its cache."""
+    updating.bring_up_to_date(
+        ExtractConfig(
+            data="photos", backbone=VIT, weights="random", precision="fp32", compile="off", device="cpu", workers=1
+        )
+    )
+    return heads.train(HeadConfig(data="photos", backbone=VIT, hidden=(), epochs=30, device="cpu", lr=0.01))
+
+
+def test_a_net_with_a_head_to_start_from_gives_the_heads_own_predictions(trained_head, manifest):
+    asked = start(VIT, init_head=trained_head)
+    tunable = initial_net(asked, manifest.classes)
+    images = Images(manifest, asked.geometry, 1)
+    rows, found = predict(tunable.net, tunable.scale, images, rows_of(manifest, "test"), CPU)
+    tested = read_predictions(trained_head, probabilities=True)
+    assert [manifest.relative_path(row) for row in rows] == list(tested.paths)
+    assert_agree(found, tested.probabilities, tolerance=5e-3)  # the cache holds float16
+
+
+@pytest.mark.parametrize(
+    ("backbone", "changes", "words"),
+    [
+        ("resnet18", {}, "give the same --backbone"),
+        (VIT, {"seed": 1}, "give the same --weights"),
+        (VIT, {"resize": "squash"}, "give the same --resize"),
+    ],
+)
+def test_a_head_of_other_features_is_refused(trained_head, manifest, backbone, changes, words):
+    with pytest.raises(RunError, match=words):
+        initial_net(start(backbone, init_head=trained_head, **changes), manifest.classes)
+
+
+def test_a_run_of_another_net_is_exported_with_its_own_predictions(runs, folder):
+    file = programs.export(ExportConfig(run=runs[SQUEEZED]))
+    about = json.loads((file.parent / "model.json").read_text())
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 8
+    assert about["to_stored_predictions"]["largest_difference"] < 1e-5
