@@ -108,8 +108,8 @@ probe: $(FEATURES)  ## features -> logistic regression, ridge and nearest neighb
 learning-curve: $(FEATURES)  ## features -> accuracy against the number of training images
 	@$(PY) $(learning-curve)
 
-finetune: data  ## images -> ResNet50 trained end to end, for comparison
-	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(FINETUNE_ARGS)
+finetune: data  ## images -> a whole net trained end to end, for comparison
+	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(FINETUNE_ARGS)
 
 info: .venv/ready  ## what a cache holds and how healthy it is
 	@$(PY) pipelines/inspect_cache.py $(CACHED) $(INFO_ARGS)

@@ -1,4 +1,4 @@
-"""Images → the whole ResNet50 trained end to end: the slow way, for comparison."""
+"""Images → a whole net trained end to end: the slow way, for comparison."""
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
@@ -11,7 +11,7 @@ def main(config: FinetuneConfig) -> None:
     from headstart.support.team import join
 
     with join() as team:
-        run.train(config, team)
+        run.train_each(config, team)
 
 
 if __name__ == "__main__":

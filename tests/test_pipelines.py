@@ -948,16 +948,18 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     from headstart.datasets import labelled
     from headstart.finetuning import batches
     from headstart.finetuning.net import initial_net
+    from headstart.finetuning.start import Start
     from headstart.settings import FinetuneConfig
 
     config = FinetuneConfig(
         weights="random", image_px=32, resize="squash", workers=1, init_head=story.folder("head"), batch_size=8
     )
     manifest = labelled.load(str(story.cwd / "photos"))
-    net, scale = initial_net(config, manifest.classes)
-    images = batches.Images(manifest, batches.geometry_of(config), 1)
+    start = Start(config)
+    tunable = initial_net(start, manifest.classes)
+    images = batches.Images(manifest, start.geometry, 1)
     rows = np.flatnonzero((manifest.splits == TEST) & (manifest.labels >= 0))
-    seen, found = batches.predict(net, scale, images, rows, torch.device("cpu"))
+    seen, found = batches.predict(tunable.net, tunable.scale, images, rows, torch.device("cpu"))
     saved = story.predictions("head")
     assert [manifest.relative_path(row) for row in seen] == [row["path"] for row in saved]
     expected = np.array([[float(row["p_cat"]), float(row["p_dog"])] for row in saved])

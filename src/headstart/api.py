@@ -166,7 +166,7 @@ def learning_curve(data: "FeatureCache | str | Path | None" = None, **settings: 
 
 @with_settings(FinetuneConfig)
 def finetune(data: "str | Path", **settings: Any) -> Path:
-    """Trains a whole ResNet50 end to end and tests it: `make finetune`.
+    """Trains a whole net end to end and tests it: `make finetune`.
 
     Args:
         data: as for `extract`.
@@ -178,14 +178,16 @@ def finetune(data: "str | Path", **settings: Any) -> Path:
     Raises:
         SettingsError: a setting is unknown or out of range.
         DataError: the data set cannot be used.
+        BackboneError: there is no such net.
         WeightsError: the weights cannot be found or downloaded.
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
     config = config_from(FinetuneConfig, data=data, **settings)
     from headstart.finetuning import run
+    from headstart.finetuning.start import Start
 
-    return run.train(config)
+    return run.train(Start(config))
 
 
 @with_settings(CompareConfig)

@@ -14,6 +14,7 @@ from helpers.pictures import picture
 from helpers.processes import children, ran, until
 from torch import nn
 
+from headstart.finetuning import data_parallel
 from headstart.finetuning.data_parallel import Group
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import load_run
@@ -214,6 +215,43 @@ with join() as team, group_of(team, torch.device("cpu")) as group:
 # A thread of the group that outlives Python ends it with an error, now and then.
 assert not [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]
 """
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [(12, 6), (12, 6, 5), (12, 6, 4, 5)], ids=["images", "tokens", "maps"])
+def test_batchnorm_over_all_processes_is_torchs_own_for_any_number_of_axes(monkeypatch, shape, affine):
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: None)  # of one process the sum is its own
+    kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)]
+    torch.manual_seed(0)
+    ours, theirs, values = kind(6, affine=affine), kind(6, affine=affine), 3 * torch.randn(shape) + 1
+    ours.__class__ = data_parallel._BatchNorm
+    for training in (True, False):
+        torch.testing.assert_close(ours.train(training)(values), theirs.train(training)(values))
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+def test_timms_batchnorm_still_activates_when_it_sees_all_processes(monkeypatch):
+    from timm.layers import BatchNormAct2d
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: None)
+    ours, theirs, values = BatchNormAct2d(6), BatchNormAct2d(6), torch.randn(4, 6, 3, 3)
+    ours.__class__ = data_parallel._BatchNorm
+    for training in (True, False):
+        found = ours.train(training)(values)
+        torch.testing.assert_close(found, theirs.train(training)(values))
+        assert (found == 0).any()
+
+
+@pytest.mark.slow
+def test_two_processes_train_two_nets_one_after_the_other(photos, tmp_path):
+    names = "timm:test_vit timm:test_efficientnet"
+    flags = [flag for flag in command(photos, tmp_path, processes=2) if flag not in ("--run", str(tmp_path))]
+    flags[flags.index("--image-px") : flags.index("--image-px") + 2] = ["--backbone", names]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(flags, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = sorted(path.name for path in tmp_path.glob("data/runs/photos/*/*.pth"))
+    assert files == ["finetuned_timm-test_efficientnet.pth", "finetuned_timm-test_vit.pth"]
 
 
 def test_the_shares_of_a_batch_are_that_batch():

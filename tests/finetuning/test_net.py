@@ -6,6 +6,7 @@ import torch
 from torchvision.models import resnet50
 
 from headstart.finetuning.net import initial_net, optimizer_of, set_rates
+from headstart.finetuning.start import Start
 from headstart.settings import FinetuneConfig
 
 STRONG = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8)
@@ -13,11 +14,12 @@ STRONG = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8)
 
 def rates_of(config):
     """Learning rate and weight decay of every parameter, by its name."""
-    net, _ = initial_net(config, ("bird", "cat", "dog"))
-    names = {id(weight): name for name, weight in net.named_parameters()}
+    start = Start(config)
+    tunable = initial_net(start, ("bird", "cat", "dog"))
+    names = {id(weight): name for name, weight in tunable.net.named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
-        for group in optimizer_of(net, config).param_groups
+        for group in optimizer_of(tunable, start.config).param_groups
         for weight in group["params"]
     }
 
@@ -36,8 +38,9 @@ def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_bi
 
 
 def test_the_seeds_rate_is_constant():
-    config = dataclasses.replace(STRONG, method="seed")
-    optimizer = optimizer_of(initial_net(config, ("cat", "dog"))[0], config)
+    start = Start(dataclasses.replace(STRONG, method="seed"))
+    config = start.config
+    optimizer = optimizer_of(initial_net(start, ("cat", "dog")), config)
     assert isinstance(optimizer, torch.optim.Adam)
     assert not isinstance(optimizer, torch.optim.AdamW)
     for step in (0, 5, 9):

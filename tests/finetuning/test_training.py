@@ -24,18 +24,20 @@ from headstart.datasets.splits import rows_of
 from headstart.errors import DataError, TrainingFailed
 from headstart.extraction import updating
 from headstart.finetuning import run, training
-from headstart.finetuning.batches import Images, geometry_of, predict
+from headstart.finetuning.batches import Images, predict
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.net import initial_net as initial_net_of
+from headstart.finetuning.start import Start
 from headstart.finetuning.training import Tuned
 from headstart.models.backbone import IMAGENET, ZERO_TO_ONE
-from headstart.models.resnet50 import load_resnet50, save_resnet50
+from headstart.models.resnet50 import load_resnet50
+from headstart.models.tuned import save_tuned
 from headstart.settings import ExtractConfig, FinetuneConfig
 
 CPU = torch.device("cpu")
 CLASSES = ("bird", "cat", "dog")
 SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, batch_size=8, workers=1)
-SQUASHED = geometry_of(SMALL)
+SQUASHED = Start(SMALL).geometry
 
 
 def photos(root: Path, suffix: str = ".png", size: int = 40, **counts: int) -> Path:
@@ -57,7 +59,7 @@ def manifest(tmp_path_factory) -> Manifest:
 
 def test_the_epochs_of_a_run_are_written_for_tensorboard_while_it_trains(manifest, tmp_path):
     config = dataclasses.replace(SMALL, data=str(manifest.root), run=tmp_path, device="cpu", tensorboard=True)
-    run.train(config)
+    run.train(Start(config))
     (file,) = tmp_path.glob("events.*")
     events = EventAccumulator(str(file)).Reload()
     assert [event.step for event in events.Scalars("accuracy/validation")] == [1]
@@ -82,7 +84,7 @@ def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | N
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training._Tuner, "_step", noting)
-        return Watched(training.finetune(manifest, config, CPU, checkpoint), losses, rows)
+        return Watched(training.finetune(manifest, Start(config), CPU, checkpoint), losses, rows)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,7 @@ def test_the_seed_method_gives_the_losses_of_the_seeds_script(tmp_path):
 
 def test_the_seeds_method_has_the_seeds_settings():
     """Adam 1e-3, batches of 32, 10 epochs, 224 px."""
-    config = FinetuneConfig(method="seed")
+    config = FinetuneConfig(method="seed").completed()
     assert (config.lr, config.batch_size, config.epochs) == (1e-3, 32, 10)
     assert (config.image_px, config.subset) == (224, None)
 
@@ -181,7 +183,7 @@ def test_training_starts_from_the_weights_that_were_asked_for_whatever_number_of
     file = tmp_path / "pretrained.pth"
     torch.save(initial_net(seed=5, classes=1000).state_dict(), file)
     config = dataclasses.replace(SMALL, weights=str(file), lr=1e-12, subset=3)
-    found = training.finetune(manifest, config, CPU).net
+    found = training.finetune(manifest, Start(config), CPU).net
     torch.testing.assert_close(found.layer4[2].conv3.weight, initial_net(seed=5).layer4[2].conv3.weight)
     assert found.fc.out_features == len(CLASSES)
 
@@ -235,7 +237,7 @@ def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, mon
 def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
     with pytest.warns(labelled.DataWarning, match="No image in val"):
         alone = labelled.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
-    tuned = training.finetune(alone, SMALL, CPU)
+    tuned = training.finetune(alone, Start(SMALL), CPU)
     assert math.isnan(tuned.history[0]["val_loss"])
     assert math.isnan(tuned.history[0]["val_accuracy"])
     assert math.isfinite(tuned.history[0]["train_loss"])
@@ -257,7 +259,7 @@ def listed(root: Path, splits) -> Path:
 
 def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(manifest, watched, tmp_path):
     file = tmp_path / "finetuned_resnet50.pth"
-    save_resnet50(watched.tuned.net, watched.tuned.scale, file)
+    save_tuned(watched.tuned.net, watched.tuned.scale, file)
     net = resnet50(num_classes=len(CLASSES))
     net.load_state_dict(torch.load(file, weights_only=True), strict=True)
     rows, expected = predict(
@@ -271,7 +273,7 @@ def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(man
 def test_the_saved_file_serves_as_weights_for_extract_with_the_pixels_it_was_trained_on(manifest, watched, tmp_path):
     """Pixels in [0, 1], without ImageNet's mean: else the features are another net's."""
     file = tmp_path / "finetuned_resnet50.pth"
-    save_resnet50(watched.tuned.net, watched.tuned.scale, file)
+    save_tuned(watched.tuned.net, watched.tuned.scale, file)
     config = ExtractConfig(
         data=str(manifest.root),
         cache=tmp_path / "f.h5",
@@ -341,7 +343,7 @@ def test_training_images_none_of_which_is_readable_are_an_error_that_says_so(tmp
     for file in root.glob("train/*/*.png"):
         file.write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"Fewer than two training images in .*photos are readable"):
-        training.finetune(labelled.load(str(root)), SMALL, CPU)
+        training.finetune(labelled.load(str(root)), Start(SMALL), CPU)
 
 
 def test_nobody_to_test_on_gives_no_predictions_and_no_error(manifest, watched):
@@ -393,7 +395,7 @@ def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):
         return loss
 
     monkeypatch.setattr(training._Tuner, "_step", noting)
-    training.finetune(manifest, dataclasses.replace(STRONG, epochs=10, subset=6, batch_size=2), CPU)
+    training.finetune(manifest, Start(dataclasses.replace(STRONG, epochs=10, subset=6, batch_size=2)), CPU)
     assert len(rates) == 30
     assert rates[0] < rates[1] == max(rates) == 1e-3
     assert rates[1:] == sorted(rates[1:], reverse=True)
@@ -415,10 +417,10 @@ def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(
         return step(tuner, pixels, rows, images)
 
     monkeypatch.setattr(training._Tuner, "_step", noting)
-    training.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6), CPU)
+    training.finetune(manifest, Start(dataclasses.replace(STRONG, epochs=2, subset=6)), CPU)
     assert all(len(set(pictures)) == 2 for pictures in seen.values())
     seen.clear()
-    training.finetune(manifest, dataclasses.replace(STRONG, epochs=2, subset=6, augment="none"), CPU)
+    training.finetune(manifest, Start(dataclasses.replace(STRONG, epochs=2, subset=6, augment="none")), CPU)
     assert all(len(set(pictures)) == 1 for pictures in seen.values())
 
 
@@ -426,7 +428,7 @@ def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, 
     accuracies = iter([0.5, 0.75, 0.25])
     monkeypatch.setattr(training._Tuner, "_validate", lambda tuner: (1.0, next(accuracies)))
     config = dataclasses.replace(STRONG, subset=6)
-    tuned = training.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    tuned = training.finetune(manifest, Start(dataclasses.replace(config, epochs=3)), CPU)
     assert tuned.best_epoch == 2
     last, accuracies = [], iter([0.5, 0.75, 0.25])
     train = training._Tuner._train
@@ -436,7 +438,7 @@ def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, 
         return train(tuner, epoch)
 
     monkeypatch.setattr(training._Tuner, "_train", noting)
-    training.finetune(manifest, dataclasses.replace(config, epochs=3), CPU)
+    training.finetune(manifest, Start(dataclasses.replace(config, epochs=3)), CPU)
     assert all(torch.equal(tensor, last[2][name]) for name, tensor in tuned.net.state_dict().items())
 
 
@@ -450,7 +452,7 @@ def test_bf16_trains_weights_of_fp32_to_about_the_same_losses(manifest, strong):
 
 def test_a_loss_that_is_no_number_is_an_error_with_advice(manifest):
     with pytest.raises(TrainingFailed, match=r"The loss became .* in epoch 1\. Try a lower --lr"):
-        training.finetune(manifest, dataclasses.replace(SMALL, lr=1e30, epochs=2), CPU)
+        training.finetune(manifest, Start(dataclasses.replace(SMALL, lr=1e30, epochs=2)), CPU)
 
 
 # --- part of the net ---
@@ -459,8 +461,8 @@ def test_a_loss_that_is_no_number_is_an_error_with_advice(manifest):
 @pytest.mark.parametrize(("train_from", "moving"), [("layer3", 3), ("layer4", 2), ("fc", 1)])
 def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifest, train_from, moving):
     config = dataclasses.replace(STRONG, train_from=train_from)
-    tuned = training.finetune(manifest, config, CPU)
-    before, after = initial_net_of(config, manifest.classes)[0].state_dict(), tuned.net.state_dict()
+    tuned = training.finetune(manifest, Start(config), CPU)
+    before, after = initial_net_of(Start(config), manifest.classes).net.state_dict(), tuned.net.state_dict()
     stages = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == set(stages[-moving:])
@@ -472,8 +474,8 @@ def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifes
 
 def test_batchnorm_keeps_its_statistics_where_that_is_asked_for_while_its_weights_are_trained(manifest):
     config = dataclasses.replace(STRONG, freeze_batchnorm=True)
-    before = initial_net_of(config, manifest.classes)[0].state_dict()
-    after = training.finetune(manifest, config, CPU).net.state_dict()
+    before = initial_net_of(Start(config), manifest.classes).net.state_dict()
+    after = training.finetune(manifest, Start(config), CPU).net.state_dict()
     for name in before:
         kept = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
         assert torch.equal(before[name], after[name]) == kept, name
@@ -494,7 +496,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
     manifest, tmp_path, monkeypatch, config, finished
 ):
     config = dataclasses.replace(config, epochs=3, subset=12)
-    undisturbed = training.finetune(manifest, config, CPU)
+    undisturbed = training.finetune(manifest, Start(config), CPU)
     checkpoint = Checkpoint(tmp_path, {"a": 1})
     train = training._Tuner._train
 
@@ -506,7 +508,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
 
     monkeypatch.setattr(training._Tuner, "_train", stopping)
     with pytest.raises(Stopped):
-        training.finetune(manifest, config, CPU, checkpoint)
+        training.finetune(manifest, Start(config), CPU, checkpoint)
     monkeypatch.setattr(training._Tuner, "_train", train)
     resumed = watch(manifest, config, checkpoint)
     assert len(resumed.losses) == 2 * (3 - finished), "finished epochs are not trained again"

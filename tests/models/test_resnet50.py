@@ -12,12 +12,12 @@ from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
 from headstart.errors import WeightsError
-from headstart.models import resnet50 as backbone
 from headstart.models.backbone import IMAGENET, ZERO_TO_ONE, Backbone, PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.frozen import features_of
 from headstart.models.mlp import trainable_parameters
 from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.models.tuned import save_tuned
 
 CPU = torch.device("cpu")
 
@@ -160,7 +160,7 @@ def test_what_we_save_plain_torchvision_loads_and_its_pixel_scale_comes_back(tmp
     net.load_state_dict(state)
     net.fc = nn.Linear(2048, 5)
     scale = PixelScale((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    backbone.save_resnet50(net, scale, tmp_path / "ours.pth")
+    save_tuned(net, scale, tmp_path / "ours.pth")
     plain = resnet50(num_classes=5)
     plain.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True), strict=True)
     again, found = load_resnet50(str(tmp_path / "ours.pth"))

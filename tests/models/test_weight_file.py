@@ -9,7 +9,8 @@ from torchvision import models
 
 from headstart.errors import WeightsError
 from headstart.models.backbone import ZERO_TO_ONE
-from headstart.models.resnet50 import load_resnet50, save_resnet50
+from headstart.models.resnet50 import load_resnet50
+from headstart.models.tuned import save_tuned
 from headstart.models.weight_file import find_resnet50
 
 
@@ -83,7 +84,7 @@ def test_a_classifier_of_any_kind_is_left_out(tmp_path, body, classifier):
 
 
 def test_the_pixel_scale_survives_a_checkpoint_around_it(tmp_path, state):
-    save_resnet50(load_resnet50("random", 1)[0], ZERO_TO_ONE, tmp_path / "plain.pth")
+    save_tuned(load_resnet50("random", 1)[0], ZERO_TO_ONE, tmp_path / "plain.pth")
     torch.save({"model": torch.load(tmp_path / "plain.pth", weights_only=True)}, tmp_path / "net.pth")
     assert load_resnet50(str(tmp_path / "net.pth"))[1] == ZERO_TO_ONE
 

@@ -11,7 +11,8 @@ from helpers.features import TEST, TRAIN, VAL
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
-from headstart.models.resnet50 import load_resnet50, save_resnet50
+from headstart.models.resnet50 import load_resnet50
+from headstart.models.tuned import save_tuned
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
 from headstart.settings import HeadConfig
 
@@ -127,7 +128,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
     with pytest.raises(WeightsError, match=r"were made with mine\.pth: say where it lies with --weights"):
         parts(run)
     net, scale = load_resnet50("random", 1)
-    save_resnet50(net, scale, tmp_path / "other.pth")
+    save_tuned(net, scale, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth is blake2b .*, but the features were made with blake2b 00"):
         parts(run, weights=str(tmp_path / "other.pth"))
 
@@ -135,7 +136,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
 def test_a_fine_tuned_net_has_weights_of_its_own(run):
     net, scale = load_resnet50("random", 1)
     net.fc = torch.nn.Linear(2048, 2)
-    save_resnet50(net, scale, run / "finetuned_resnet50.pth")
+    save_tuned(net, scale, run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
     assert parts(run).recipe.geometry.shorter_px == 37

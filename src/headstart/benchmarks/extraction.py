@@ -17,6 +17,7 @@ from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
 from headstart.extraction.extractor import Extractor, fill
 from headstart.extraction.one_pass import PassReport
+from headstart.finetuning.start import Start
 from headstart.finetuning.training import finetune
 from headstart.images.loading import stream
 from headstart.models.fast import fast_module
@@ -132,4 +133,4 @@ def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:
     """Images per second of training, augmentation included, without validation and the checkpoint."""
     with redirect_stdout(StringIO()):  # its lines would interrupt the table
-        return finetune(manifest, config, device).images_per_second
+        return finetune(manifest, Start(config), device).images_per_second

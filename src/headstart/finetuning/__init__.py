@@ -2,7 +2,9 @@
 
     run.py            from the settings to the folder of a run
     training.py       epochs and steps, the best epoch
-    net.py            the net to train: its head, its frozen parts, its optimizer
+    start.py          the net before it is trained, and the settings that it decides
+    parts.py          the parts of a net by name
+    net.py            the net to train: its new head, its frozen parts, its optimizer
     batches.py        images in batches, for training and for prediction
     precision.py      fp32 or bf16, the faster of them on this machine
     data_parallel.py  several processes train one net

@@ -15,7 +15,6 @@ from headstart.images.augmentation import RandomCrop
 from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
 from headstart.models.backbone import PixelScale
-from headstart.models.weights import shorter_px
 from headstart.settings import FinetuneConfig
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
@@ -23,18 +22,13 @@ from headstart.support.progress import bar
 EVALUATION_IMAGES = 64
 
 
-def geometry_of(config: FinetuneConfig) -> Geometry:
-    """How pictures become squares for validation and test: as in extract; the seed's method squashes."""
-    resize = "squash" if config.method == "seed" else config.resize
-    return Geometry(config.image_px, resize, shorter_px(config.image_px, config.weights), reduced_decode=False)
-
-
-def random_crops(config: FinetuneConfig, epoch: int) -> TransformsOf | None:
-    """How training pictures become squares in an epoch; None: as for validation."""
+def random_crops(config: FinetuneConfig, geometry: Geometry, epoch: int) -> TransformsOf | None:
+    """How training pictures become squares in an epoch, by the filter of `geometry`; None: as for validation."""
     if config.method == "seed" or config.augment == "none":
         return None
     mirrored = config.augment == "crop-flip"
-    return lambda row, _: {0: RandomCrop(config.image_px, mirrored, (config.seed, epoch, row))}
+    image_px = geometry.image_px
+    return lambda row, _: {0: RandomCrop(image_px, mirrored, (config.seed, epoch, row), decoded_for=geometry)}
 
 
 class Images:

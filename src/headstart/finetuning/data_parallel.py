@@ -15,6 +15,8 @@ import torch.distributed
 import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from headstart.support.team import PATIENCE, Team
@@ -57,22 +59,22 @@ class Group:
         if self.size == 1:
             return net
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, AnyBatchNorm):
                 module.__class__ = _BatchNorm  # the same weights and statistics
         devices = [torch.cuda.current_device()] if device.type == "cuda" else None
         return DistributedDataParallel(net, devices, gradient_as_bucket_view=True)
 
 
 @contextmanager
-def group_of(team: Team, device: torch.device) -> Iterator[Group]:
-    """The group of a team, for as long as the block lasts."""
+def group_of(team: Team, device: torch.device, name: str = "") -> Iterator[Group]:
+    """The group of a team, for as long as the block lasts; one that comes after another needs another name."""
     if team.size == 1:
         yield Group()
         return
-    team.barrier("all are ready to train")  # the group would wait forever for a process that has failed before
+    team.barrier(f"all are ready to train {name}")  # the group would wait forever for a process that has failed before
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(
-        backend, store=team.store, rank=team.rank, world_size=team.size, timeout=PATIENCE
+        backend, store=PrefixStore(f"group {name}", team.store), rank=team.rank, world_size=team.size, timeout=PATIENCE
     )
     try:
         yield Group(team.rank, team.size)
@@ -94,18 +96,28 @@ class _Sum(torch.autograd.Function):
         return _Sum.forward(context, gradients[0].contiguous())
 
 
-class _BatchNorm(nn.BatchNorm2d):
+class _BatchNorm(AnyBatchNorm):
     """BatchNorm over the images of all processes. Torch's SyncBatchNorm works on GPUs only."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
+        """(B, channels, …); timm's BatchNorm also drops and activates."""
+        output = self._of_all(input) if self.training else super().forward(input)
+        for name in ("drop", "act"):
+            if isinstance(part := getattr(self, name, None), nn.Module):
+                output = part(output)
+        return output
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass  # of any number
+
+    def _of_all(self, input: Tensor) -> Tensor:
         assert self.running_mean is not None
         assert self.running_var is not None
-        values, axes = input.float(), (0, 2, 3)
+        values, axes = input.float(), (0, *range(2, input.ndim))
+        channels = (-1, *[1] * (input.ndim - 2))  # shape that spreads over the other axes
         count = _Sum.apply(values.new_tensor(values.numel() / values.shape[1]))
         mean = _Sum.apply(values.sum(axes)) / count
-        centred = values - mean[:, None, None]
+        centred = values - mean.view(channels)
         variance = _Sum.apply(centred.square().sum(axes)) / count
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
@@ -113,5 +125,8 @@ class _BatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance * count / (count - 1), momentum)
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked += 1
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(input.dtype)
+        scale = (variance + self.eps).rsqrt()
+        if self.weight is None:  # affine=False
+            return (centred * scale.view(channels)).to(input.dtype)
+        scale = self.weight * scale
+        return torch.addcmul(self.bias.view(channels), centred, scale.view(channels)).to(input.dtype)

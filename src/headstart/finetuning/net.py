@@ -1,58 +1,76 @@
-"""The net that fine-tuning trains: its initial weights and head, its frozen parts, its optimizer."""
+"""The net that fine-tuning trains: its initial head, its frozen parts, its optimizer."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models import ResNet
+from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
 from headstart.errors import RunError
-from headstart.models.backbone import ZERO_TO_ONE, PixelScale
+from headstart.finetuning import parts
+from headstart.finetuning.start import Start
+from headstart.models.backbone import PixelScale
 from headstart.models.mlp import load_head
 from headstart.models.precision import has_compiler, require_compiler
-from headstart.models.resnet50 import load_resnet50
 from headstart.models.schedule import rate_factor
-from headstart.models.weights import weights_digest
-from headstart.runs.run import load_run
+from headstart.models.tuned import BEHIND, with_head
+from headstart.models.weights import RESNET50, weights_digest
+from headstart.runs.run import Run, load_run
 from headstart.settings import FinetuneConfig
 
-STAGES = {
-    "all": ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"),
-    "layer3": ("layer3", "layer4", "fc"),
-    "layer4": ("layer4", "fc"),
-    "fc": ("fc",),
-}
-"""The parts that each `--train-from` trains."""
 WARMUP = 0.05
 """Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""
 
 
-def initial_net(config: FinetuneConfig, classes: tuple[str, ...]) -> tuple[ResNet, PixelScale]:
-    """A ResNet50 before the first step, on the CPU, frozen except where it is trained; and the scale of its pixels."""
-    net, weights_scale = load_resnet50(config.weights, config.seed)
+@dataclass(frozen=True)
+class Tunable:
+    """A net before the first step, frozen except where it is trained.
+
+    Attributes:
+        net: (B, 3, H, W) normalised → (B, C) logits.
+        scale: of its pixels.
+        head: the name of the new layer in it.
+        trained: the modules that learn.
+    """
+
+    net: nn.Module
+    scale: PixelScale
+    head: str
+    trained: tuple[nn.Module, ...]
+
+
+def initial_net(start: Start, classes: tuple[str, ...]) -> Tunable:
+    """The net with a new head for these classes, on the CPU."""
+    config, untrained = start.config, start.net
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        fresh = nn.Linear(2048, len(classes))
-    net.fc = _head_of(config.init_head, config, classes) if config.init_head else fresh
+        fresh = nn.Linear(untrained.features, len(classes))
+    head = _head_of(config.init_head, start, classes) if config.init_head else fresh
+    net = with_head(untrained.body, untrained.classifier, head)
     net.requires_grad_(False)
-    for stage in STAGES[config.train_from]:
-        getattr(net, stage).requires_grad_(True)
-    return net, ZERO_TO_ONE if config.method == "seed" else weights_scale
+    trained = parts.from_part_on(config.train_from, untrained.body, head)
+    for module in trained:
+        module.requires_grad_(True)
+    for weight in untrained.fixed:
+        weight.requires_grad_(False)
+    return Tunable(net, start.scale, untrained.classifier or BEHIND, tuple(trained))
 
 
-def set_training(net: ResNet, config: FinetuneConfig) -> None:
+def set_training(tunable: Tunable, config: FinetuneConfig) -> None:
     """Training mode for the trained part. The rest stays in eval mode, or BatchNorm's statistics would drift."""
-    net.eval()
-    for stage in STAGES[config.train_from]:
-        getattr(net, stage).train()
+    tunable.net.eval()
+    for module in tunable.trained:
+        module.train()
     if config.freeze_batchnorm:
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
+        for module in tunable.net.modules():
+            if isinstance(module, AnyBatchNorm):
                 module.eval()
 
 
-def compile_net(net: ResNet, config: FinetuneConfig, device: torch.device) -> None:
+def compile_net(net: nn.Module, config: FinetuneConfig, device: torch.device) -> None:
     """Compiles the net; auto does so on CUDA only: on 2 cores compiling takes a minute and gains nothing."""
     if config.compile == "on":
         require_compiler(device)
@@ -66,7 +84,7 @@ def head_digest(folder: Path | None) -> str:
     return weights_digest(str(file), 0) if file and file.is_file() else ""
 
 
-def _head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> nn.Sequential:
+def _head_of(folder: Path, start: Start, classes: tuple[str, ...]) -> nn.Sequential:
     """The head of a run, to start from: linear probing, then fine-tuning (Kumar et al. 2022, arXiv:2202.10054)."""
     run = load_run(folder)
     recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
@@ -74,16 +92,32 @@ def _head_of(folder: Path, config: FinetuneConfig, classes: tuple[str, ...]) -> 
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":
         raise RunError(f"{folder} takes features of length 1, which a net does not give: train one without l2.")
+    _refuse_other_features(run, recipe, start, classes)
+    return load_head(folder / "head.pth", setting.get("dropout", 0.0))
+
+
+def _refuse_other_features(run: Run, recipe: dict[str, Any], start: Start, classes: tuple[str, ...]) -> None:
+    """Raises RunError unless a head learned from what the net gives, on these pixels and for these classes."""
+    config, ours = start.config, start.identity
+    digest = "weights_digest" if config.backbone == RESNET50 else "state_digest"
+    pixels = [name for name in ("shorter_px", "interpolation", "mean", "std") if name in ours]
+    theirs = {"interpolation": "bilinear", **recipe}  # which old recipes do not name
     for flag, there, here in (
-        ("--weights", recipe["weights_digest"], weights_digest(config.weights, config.seed)),
+        ("--backbone", recipe.get("backbone", RESNET50), config.backbone),
+        ("--pool (the default one)", recipe.get("pool", "head"), "head"),
+        ("--weights", recipe.get(digest), ours[digest]),
         ("--image-px", recipe["image_px"], config.image_px),
         ("--resize", recipe["resize"], config.resize),
+        ("pixels", [_plain(theirs.get(name)) for name in pixels], [_plain(ours[name]) for name in pixels]),
         ("--data", run.classes, classes),
     ):
         if there != here:
             both = f"made with {_words(there)}, this run has {_words(here)}"
-            raise RunError(f"The features of {folder} were {both}: give the same {flag}.")
-    return load_head(folder / "head.pth", setting.get("dropout", 0.0))
+            raise RunError(f"The features of {run.folder} were {both}: give the same {flag}.")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _words(value: object) -> str:
@@ -93,19 +127,30 @@ def _words(value: object) -> str:
     return f"the classes {', '.join(value[:10])}{rest}"
 
 
-def optimizer_of(net: ResNet, config: FinetuneConfig) -> torch.optim.Optimizer:
-    """AdamW over up to four groups, by learning rate and weight decay; with the seed's method, plain Adam."""
-    trained = [(name, weight) for name, weight in net.named_parameters() if weight.requires_grad]
+def optimizer_of(tunable: Tunable, config: FinetuneConfig) -> torch.optim.Optimizer:
+    """AdamW over up to four groups, by learning rate and weight decay; with the seed's method, plain Adam.
+
+    What is not called a weight does not decay: biases, tokens, embeddings of positions, scales of layers; nor norms.
+    """
+    trained = [(name, weight) for name, weight in tunable.net.named_parameters() if weight.requires_grad]
+    lr, backbone_lr = config.lr or 0.0, config.backbone_lr or 0.0
     if config.method == "seed":
-        return torch.optim.Adam([weight for _, weight in trained], lr=config.lr)
-    backbone_lr = config.lr if config.weights == "random" else config.backbone_lr
+        return torch.optim.Adam([weight for _, weight in trained], lr=lr)
     groups = []
-    for new, lr in ((True, config.lr), (False, backbone_lr)):
+    for is_new, rate in ((True, lr), (False, lr if config.weights == "random" else backbone_lr)):
         for decays, weight_decay in ((True, config.weight_decay), (False, 0.0)):
-            weights = [w for name, w in trained if name.startswith("fc.") == new and (w.ndim > 1) == decays]
+            weights = [
+                weight
+                for name, weight in trained
+                if name.startswith(f"{tunable.head}.") == is_new and _decays(name, weight) == decays
+            ]
             if weights:
-                groups.append({"params": weights, "lr": lr, "highest_lr": lr, "weight_decay": weight_decay})
+                groups.append({"params": weights, "lr": rate, "highest_lr": rate, "weight_decay": weight_decay})
     return torch.optim.AdamW(groups, fused=True)
+
+
+def _decays(name: str, weight: nn.Parameter) -> bool:
+    return weight.ndim > 1 and name.endswith("weight")
 
 
 def set_rates(optimizer: torch.optim.Optimizer, step: int, config: FinetuneConfig, images: int) -> None:

@@ -13,20 +13,27 @@ from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group, group_of
+from headstart.finetuning.start import Start
 from headstart.models.mlp import trainable_parameters
-from headstart.models.resnet50 import how_to_load, save_resnet50
-from headstart.models.weights import describe_weights, weights_digest
+from headstart.models.tuned import BEHIND, how_to_load, save_tuned
 from headstart.runs import figures, history
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import load_run
-from headstart.settings import RUNS_FOLDER, FinetuneConfig
+from headstart.runs.run import finetuned_file, load_run
+from headstart.settings import RUNS_FOLDER, FinetuneConfig, each_backbone
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
 
 
-def train(config: FinetuneConfig, team: Team | None = None) -> Path:
+def train_each(config: FinetuneConfig, team: Team | None = None) -> list[Path]:
+    """Trains each of the backbones that are named, one after the other, once all of them can be loaded."""
+    starts = [Start(each) for each in each_backbone(config)]
+    return [train(starts.pop(0), team) for _ in range(len(starts))]
+
+
+def train(start: Start, team: Team | None = None) -> Path:
     """Trains as one of a team, tests once, and saves the run; a finished one is only reported. Returns its folder."""
+    config = start.config
     if config.tensorboard:
         history.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
@@ -34,7 +41,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     manifest = dataclasses.replace(manifest, name=name_of(manifest.source))
     identity = runs.identity(
         config,
-        weights_digest=weights_digest(config.weights, config.seed),
+        **start.identity,
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
         head_digest=net.head_digest(config.init_head),
@@ -42,7 +49,7 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     )
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
     if not runs.finished(folder, identity):
-        _train(manifest, config, device, Checkpoint(folder, identity), team)
+        _train(manifest, start, device, Checkpoint(folder, identity), team)
     elif team.leads:
         if config.tensorboard:
             history.write_events(folder)
@@ -50,27 +57,31 @@ def train(config: FinetuneConfig, team: Team | None = None) -> Path:
     return folder
 
 
-def _train(
-    manifest: Manifest, config: FinetuneConfig, device: torch.device, checkpoint: Checkpoint, team: Team
-) -> None:
+def _train(manifest: Manifest, start: Start, device: torch.device, checkpoint: Checkpoint, team: Team) -> None:
+    backbone, classifier = start.config.backbone, start.net.classifier
     if team.leads:
         runs.check_folder(checkpoint.folder)
-        print(f"{describe(manifest)}\n{describe_weights(config.weights)}")
-    writes_events = config.tensorboard and team.leads
-    with group_of(team, device) as group, history.event_writer(checkpoint.folder, writes_events) as after_epoch:
-        tuned = training.finetune(manifest, config, device, checkpoint, group, after_epoch)
-        val, test, unreadable = _predictions(manifest, config, tuned, device, group)
+        print(f"{describe(manifest)}\n{start.describe()}")
+    writes_events = start.config.tensorboard and team.leads
+    with (
+        group_of(team, device, backbone) as group,
+        history.event_writer(checkpoint.folder, writes_events) as after_epoch,
+    ):
+        tuned = training.finetune(manifest, start, device, checkpoint, group, after_epoch)
+        val, test, unreadable = _predictions(manifest, start, tuned, device, group)
     if not team.leads:
         return
     metrics = {
-        **_metrics(manifest, config, tuned, device),
+        **_metrics(manifest, start, tuned, device),
         **figures.figures(val, test),
         "unreadable_images": unreadable,
-        "recipe_digest": checkpoint.identity["weights_digest"],
+        "recipe_digest": checkpoint.identity.get("state_digest") or checkpoint.identity["weights_digest"],
     }
     run = runs.save(
         checkpoint.folder,
-        files={"finetuned_resnet50.pth": lambda path: save_resnet50(tuned.net, tuned.scale, path)},
+        files={
+            finetuned_file(backbone): lambda path: save_tuned(tuned.net, tuned.scale, path, backbone, classifier),
+        },
         config=checkpoint.identity,
         metrics=metrics,
         history=tuned.history,
@@ -81,10 +92,10 @@ def _train(
 
 
 def _predictions(
-    manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, device: torch.device, group: Group
+    manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device, group: Group
 ) -> tuple[Predictions, Predictions, int]:
     """For the validation and the test images; and the number of unreadable images of all splits."""
-    images = batches.Images(manifest, batches.geometry_of(config), config.workers)
+    images = batches.Images(manifest, start.geometry, start.config.workers)
 
     def predictions_on(split: str) -> Predictions:
         rows = rows_of(manifest, split)
@@ -94,7 +105,9 @@ def _predictions(
     return val, test, len(tuned.unreadable.union(*group.gathered(images.unreadable)))
 
 
-def _metrics(manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, device: torch.device) -> dict[str, Any]:
+def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device) -> dict[str, Any]:
+    config, classifier = start.config, start.net.classifier
+    head = tuned.net.get_submodule(classifier or BEHIND)
     return {
         "kind": "finetune",
         "method": "lp-ft" if config.init_head else config.method,
@@ -111,8 +124,11 @@ def _metrics(manifest: Manifest, config: FinetuneConfig, tuned: training.Tuned, 
         "train_images": tuned.train_images,
         "device": device.type,
         "precision": tuned.precision,
-        "how_to_load": how_to_load(tuned.net),
-        "geometry": dataclasses.asdict(batches.geometry_of(config)),
+        "how_to_load": how_to_load(config.backbone, classifier, head),
+        "geometry": dataclasses.asdict(start.geometry),
+        "backbone": config.backbone,
+        "features": start.net.features,
+        **({"chosen": start.chosen} if start.chosen else {}),
         "weights": config.weights,
         "seed": config.seed,
     }

@@ -1,4 +1,4 @@
-"""End-to-end training of a ResNet50, for comparison with the frozen backbone: the same images, splits and report."""
+"""End-to-end training of a net, for comparison with the frozen backbone: the same images, splits and report."""
 
 import copy
 import math
@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet
 
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of, stratified
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuning import precision
-from headstart.finetuning.batches import Images, geometry_of, predict, random_crops
+from headstart.finetuning.batches import Images, predict, random_crops
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group
-from headstart.finetuning.net import compile_net, initial_net, optimizer_of, set_rates, set_training
+from headstart.finetuning.net import Tunable, compile_net, initial_net, optimizer_of, set_rates, set_training
+from headstart.finetuning.start import Start
 from headstart.models.backbone import PixelScale
 from headstart.runs.calibration import cross_entropies
 from headstart.runs.history import AfterEpoch, epoch_line, score
-from headstart.settings import FinetuneConfig, require
+from headstart.settings import require
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 
@@ -36,7 +36,7 @@ CHECKPOINTED = ("best", "history", "best_epoch", "precision")
 class Tuned:
     """A net after its best epoch (with the seed's method, the last one), and the figures of its training."""
 
-    net: ResNet
+    net: nn.Module
     scale: PixelScale
     history: list[dict[str, float]]
     """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
@@ -51,36 +51,36 @@ class Tuned:
 @kept_memory()
 def finetune(
     manifest: Manifest,
-    config: FinetuneConfig,
+    start: Start,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     group: Group | None = None,
     after_epoch: AfterEpoch = lambda row: None,
 ) -> Tuned:
-    """Trains a ResNet50; `after_epoch` is called with each new row of the history.
+    """Trains a net in place; `after_epoch` is called with each new row of the history.
 
     The method "strong": AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), warm-up and cosine, pretrained layers at
     a tenth of the new layer's rate (Girshick et al. 2014, arXiv:1311.2524, section 2.3), weight decay 0.05 (Touvron et
     al. 2021, arXiv:2012.12877, table 9) but none on biases and norms (He et al. 2019, arXiv:1812.01187, section 3.1),
     label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, section 7), random crops and mirror images, and the best
-    epoch by validation. The method "seed" repeats a widely copied script exactly: Adam at a constant rate, squashed
-    pictures with pixels in [0, 1], and nothing else. All processes of a group get the same net.
+    epoch by validation; for nets without BatchNorm smaller rates and clipped gradients, see `start`. The method "seed"
+    repeats a widely copied script exactly: Adam at a constant rate, squashed pictures with pixels in [0, 1], and
+    nothing else. All processes of a group get the same net.
     """
-    group = group or Group()
+    group, config = group or Group(), start.config
     require(config, "batch_size", config.batch_size % group.size == 0, f"a multiple of {group.size}, the processes")
     require(config, "compile", group.size == 1 or config.compile != "on", "left out with several processes")
-    net, scale = initial_net(config, manifest.classes)
+    tunable = initial_net(start, manifest.classes)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed((config.seed + (group.rank << 32)) % 2**63)  # for the dropout of a head to start from
-        return _Tuner(manifest, config, net.to(device), scale, device, checkpoint, group, after_epoch).run()
+        return _Tuner(manifest, start, tunable, device, checkpoint, group, after_epoch).run()
 
 
 @dataclass(eq=False)
 class _Tuner:
     manifest: Manifest
-    config: FinetuneConfig
-    net: ResNet
-    scale: PixelScale
+    start: Start
+    tunable: Tunable
     device: torch.device
     checkpoint: Checkpoint | None
     group: Group
@@ -94,15 +94,16 @@ class _Tuner:
     step_seconds: float = 0.0  # the part of `seconds` without validation
 
     def __post_init__(self) -> None:
-        config, train = self.config, rows_of(self.manifest, "train")
-        self.strong = config.method == "strong"
-        self.images = Images(self.manifest, geometry_of(config), config.workers)
+        config, train = self.start.config, rows_of(self.manifest, "train")
+        self.config, self.strong = config, config.method == "strong"
+        self.net, self.scale = self.tunable.net.to(self.device), self.tunable.scale
+        self.images = Images(self.manifest, self.start.geometry, config.workers)
         self.rows = stratified(self.manifest.labels, train, config.subset, config.seed)
         self.order = torch.Generator().manual_seed(config.seed)
         self.random: Any = torch.cuda if self.device.type == "cuda" else torch
         if self.strong:
             self.net.to(memory_format=torch.channels_last)
-        self.optimizer = optimizer_of(self.net, config)
+        self.optimizer = optimizer_of(self.tunable, config)
         if self.group.size == 1:
             compile_net(self.net, config, self.device)
         self.together = self.group.together(self.net, self.device)
@@ -135,7 +136,7 @@ class _Tuner:
             self._restore(saved)
             return
         if self.strong:
-            chosen = precision.resolve(self.config.precision, self.net, self.config.image_px, self.device)
+            chosen = precision.resolve(self.config.precision, self.net, self.images.geometry.image_px, self.device)
             self.precision = self.group.gathered(chosen)[0]
         if self.config.init_head:
             self._say(f"before the first step: val accuracy {self._validate()[1]:.4f}")
@@ -159,10 +160,10 @@ class _Tuner:
 
     def _train(self, epoch: int) -> float:
         """Mean training loss of one epoch."""
-        set_training(self.net, self.config)
+        set_training(self.tunable, self.config)
         rows = self.rows[torch.randperm(len(self.rows), generator=self.order).numpy()]
         group, total, trained = self.group, 0.0, 0
-        size, crops = self.config.batch_size // group.size, random_crops(self.config, epoch)
+        size, crops = self.config.batch_size // group.size, random_crops(self.config, self.images.geometry, epoch)
         batches = self.images.batches(group.share(rows), size, crops)
         title = f"fine-tuning, epoch {epoch}/{self.config.epochs}"
         with bar(len(rows), title, "images", shown=group.leads) as progress:
@@ -192,6 +193,8 @@ class _Tuner:
         # Without an image 0: this process has none left, and the others wait for its gradients.
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()
         (loss * (len(rows) * self.group.size / images)).backward()  # the mean over the processes is taken
+        if clip_norm := self.start.chosen.get("clip_norm"):
+            nn.utils.clip_grad_norm_(self.net.parameters(), clip_norm)
         self.optimizer.step()
         self.steps += 1
         return float(loss.detach())

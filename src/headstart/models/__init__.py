@@ -4,12 +4,13 @@
     weights.py      what can be said of backbones and weights without loading them
     weight_file.py  a net's tensors in a file: in checkpoints, behind prefixes
     downloads.py    torchvision's published weights
-    resnet50.py     ResNet50: its weights, and the file of a fine-tuned one
+    resnet50.py     ResNet50 and its weights
     frozen.py       the features of any net, found by running it
     tokens.py       features pooled from a transformer's tokens
     fast.py         BatchNorm folded, channels last, reduced precision, compiled
     timm_nets.py    nets of timm
     loading.py      nets by name
+    tuned.py        a fine-tuned net: its new layer, its file, how others load it
     mlp.py          the head as a plain `nn.Sequential`
     precision.py    abilities of the device: native bf16, a compiler, a batch that fits its memory
     schedule.py     the learning rate over the steps of a training

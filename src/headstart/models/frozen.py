@@ -29,6 +29,7 @@ class Frozen:
         sample: (2, 3, H, W), what it was tried with.
         features: D.
         largest: of the absolute values of the sample's features.
+        classifier: the name of the layer that was taken off; None if there was none.
     """
 
     net: nn.Module
@@ -36,6 +37,7 @@ class Frozen:
     sample: Tensor
     features: int
     largest: float
+    classifier: str | None
 
     @cached_property
     def folded(self) -> nn.Module:
@@ -56,7 +58,7 @@ def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -
             depends on this image alone.
     """
     net = made.net.eval().requires_grad_(False)
-    sample = torch.randn((2, 3, image_px, image_px), generator=torch.Generator().manual_seed(0))
+    sample = sample_of(image_px)
     watch = Watch(net)
     with _explained(name, made, image_px):
         if classifier := classifier_of(net, sample):
@@ -65,7 +67,12 @@ def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -
         features, alone = _run(net, sample), _run(net, sample[:1])
     watch.refuse_changes(name)
     _refuse_no_features(features, alone, name)
-    return Frozen(net, made, sample, features.shape[1], float(features.abs().max()))
+    return Frozen(net, made, sample, features.shape[1], float(features.abs().max()), classifier or None)
+
+
+def sample_of(image_px: int) -> Tensor:
+    """(2, 3, image_px, image_px) random numbers, always the same; of zeros, untrained layers give the same zeros."""
+    return torch.randn((2, 3, image_px, image_px), generator=torch.Generator().manual_seed(0))
 
 
 def classifier_of(net: nn.Module, sample: Tensor) -> str | None:

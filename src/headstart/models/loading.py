@@ -18,8 +18,8 @@ from headstart.errors import BackboneError, WeightsError, did_you_mean
 from headstart.models import timm_nets
 from headstart.models.backbone import Backbone
 from headstart.models.downloads import published_state
-from headstart.models.frozen import Frozen, classifier_of, features_of
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
+from headstart.models.resnet50 import METADATA, load_resnet50
 from headstart.models.weight_file import find, wanted
 from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM
 from headstart.settings.ranges import Pool
@@ -49,7 +49,7 @@ def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbo
         return _own(name, weights), OWN
     loaded, used = (timm_nets.load if name.startswith(TIMM) else _torchvision)(name, weights, seed)
     if used == weights and Path(weights).is_file():
-        load_file(loaded, name, Path(weights))
+        loaded = load_file(loaded, name, Path(weights))
     return loaded, Path(used).name
 
 
@@ -80,7 +80,7 @@ def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, s
     made = Backbone(
         net, *pixels, tuple(preset.mean), tuple(preset.std), version=f"torchvision {version('torchvision')}"
     )
-    if classifier_of(net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) is None:
+    if classifier_of(net.eval(), sample_of(made.image_px)) is None:
         raise BackboneError(
             f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
             f"as {_nearest(name)}."
@@ -120,6 +120,8 @@ def load_frozen(
     """
     made, used = load_backbone(name, weights, seed)
     trial_px = TRIAL_PX if name == RESNET50 else image_px or made.image_px
+    if name == RESNET50:
+        cast(Any, made.net).fc = nn.Identity()  # which may be a whole MLP
     return features_of(made, name, trial_px, pool), used
 
 
@@ -137,15 +139,20 @@ def facts(loaded: Frozen, image_px: int) -> dict[str, Any]:
     }
 
 
-def load_file(made: Backbone, name: str, path: Path) -> None:
-    """Loads the weights of a file into a net, in place; its classifier stays as it is."""
-    classifier = classifier_of(made.net.eval(), torch.zeros(1, 3, made.image_px, made.image_px)) or ""
+def load_file(made: Backbone, name: str, path: Path) -> Backbone:
+    """Loads the weights of a file into a net, in place; its classifier stays as it is.
+
+    Returns the net with the scale of the pixels that a file of a fine-tuned net says.
+    """
+    classifier = classifier_of(made.net.eval(), sample_of(made.image_px)) or ""
     found = find(path, wanted(f"the backbone {name}", made.net, classifier))
     if is_leading():
         say(f"weights: {path}" + f", {found.place}" * bool(found.place))
     own = made.net.state_dict()
     backbone = {key for key in own if not (classifier and key.startswith(f"{classifier}."))}
     made.net.load_state_dict({key: found.tensors.get(key, own[key]) if key in backbone else own[key] for key in own})
+    about = found.metadata.get(METADATA, {})
+    return replace(made, mean=about.get("mean", made.mean), std=about.get("std", made.std))
 
 
 def _own(name: str, weights: str | None) -> Backbone:

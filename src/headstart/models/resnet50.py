@@ -1,4 +1,4 @@
-"""ResNet50: its weights, and the file of a fine-tuned one. B images in a batch, D = 2048 features."""
+"""ResNet50 and its weights. B images in a batch, D = 2048 features."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from headstart.support.progress import say
 from headstart.support.team import is_leading
 
 METADATA = "headstart"
-"""Key of the pixel scale in the metadata of a saved state_dict."""
+"""Key of the pixel scale in the metadata of the state_dict of a fine-tuned net."""
 
 
 def load_resnet50(weights: str, seed: int = 0) -> tuple[ResNet, PixelScale]:
@@ -41,7 +41,7 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
     if found.place and is_leading():
         say(f"weights: {path}, {found.place}")
     try:
-        net.fc = _classifier_of(found.tensors)
+        net.fc = head_from(found.tensors, "fc")
         net.load_state_dict({name: found.tensors.get(name, own) for name, own in net.state_dict().items()})
         metadata = found.metadata.get(METADATA, dataclasses.asdict(IMAGENET))
         return PixelScale(metadata["mean"], metadata["std"])
@@ -49,9 +49,9 @@ def _load_file(net: ResNet, path: Path) -> PixelScale:
         raise refusal(path, first_line(error)) from None
 
 
-def _classifier_of(tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A layer or an MLP head, for any number of classes; none if the file has another kind of classifier, or none."""
-    head = {name.removeprefix("fc."): tensor for name, tensor in tensors.items() if name.startswith("fc.")}
+def head_from(tensors: Mapping[str, Tensor], name: str) -> nn.Module:
+    """The layer or MLP head of this name in a net, for any number of classes; an `nn.Identity` for any other kind."""
+    head = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     try:
         if "weight" in head:
             classes, width = head["weight"].shape
@@ -62,24 +62,6 @@ def _classifier_of(tensors: Mapping[str, Tensor]) -> nn.Module:
         return classifier
     except (KeyError, ValueError, TypeError, RuntimeError):
         return nn.Identity()
-
-
-def save_resnet50(net: ResNet, scale: PixelScale, path: Path) -> None:
-    """Writes a state_dict for plain torchvision, with the scale of the pixels and `how_to_load` in its metadata."""
-    state = net.state_dict()
-    state.update({name: tensor.cpu() for name, tensor in state.items()})
-    state._metadata[METADATA] = {**dataclasses.asdict(scale), "how_to_load": how_to_load(net)}
-    torch.save(state, path)
-
-
-def how_to_load(net: ResNet) -> str:
-    """The Python code that loads a saved state_dict into a net of plain torchvision."""
-    layers = [
-        f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else f"nn.{layer}"
-        for layer in ([net.fc] if isinstance(net.fc, nn.Linear) else net.fc)
-    ]
-    head = layers[0] if len(layers) == 1 else f"nn.Sequential({', '.join(layers)})"
-    return f"net = torchvision.models.resnet50(); net.fc = {head}; net.load_state_dict(torch.load(path))"
 
 
 def frozen(net: ResNet) -> ResNet:

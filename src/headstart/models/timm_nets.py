@@ -16,7 +16,7 @@ from torch import nn
 
 from headstart.errors import BackboneError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
-from headstart.models.frozen import classifier_of
+from headstart.models.frozen import classifier_of, sample_of
 from headstart.models.weight_file import first_line
 from headstart.models.weights import TIMM
 
@@ -106,6 +106,5 @@ def _with_pixels(name: str, net: nn.Module, config: dict[str, Any]) -> Backbone:
 def _drop_other_classifier(made: Backbone) -> None:
     """Where logits come from several layers, as from two of a distilled net, timm takes these off."""
     net: Any = made.net.eval()
-    sample = torch.zeros(1, 3, made.image_px, made.image_px)
-    if getattr(net, "num_classes", 0) and classifier_of(net, sample) is None:
+    if getattr(net, "num_classes", 0) and classifier_of(net, sample_of(made.image_px)) is None:
         net.reset_classifier(0)

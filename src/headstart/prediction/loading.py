@@ -13,13 +13,12 @@ from headstart.cache.finding import cache_of_runs
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
-from headstart.models.backbone import Backbone, PixelScale
+from headstart.models.backbone import PixelScale
 from headstart.models.fast import fast_module
-from headstart.models.frozen import features_of
-from headstart.models.loading import TRIAL_PX, facts, load_frozen
+from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.tuned import load_tuned
 from headstart.models.weights import RESNET50, known_weights
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
@@ -73,7 +72,8 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
     try:
         if run.is_frozen:
             return tuple(map(Recipe.from_values, run.metrics.get("recipes") or [run.metrics["recipe"]]))
-        return (Recipe(weights=run.metrics["weights"], **tested, **run.metrics["geometry"]),)
+        net = {name: run.metrics[name] for name in ("weights", "backbone", "features") if name in run.metrics}
+        return (Recipe(**net, **tested, **run.metrics["geometry"]),)
     except (KeyError, TypeError):
         raise RunError(
             f"{run.folder} does not say which pixels it takes: another version made it. Train again."
@@ -87,9 +87,8 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
         net, scale = _frozen(recipe, _given_for(recipe, weights, bool(others)))
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
-        tuned, scale = load_resnet50(str(run.weights_file))
-        head = tuned.fc
-        net = features_of(Backbone(tuned), RESNET50, TRIAL_PX).folded
+        tuned = load_tuned(run.weights_file, recipe.backbone)
+        net, head, scale = tuned.folded(recipe.image_px), tuned.head, tuned.scale
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
     form = precision, compile, device

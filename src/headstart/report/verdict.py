@@ -8,6 +8,7 @@ from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 from headstart.settings import DEFAULTS, FinetuneConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
+from headstart.settings.finetune import OF_RESNET50
 from headstart.support.quantities import counted, points
 
 
@@ -52,9 +53,15 @@ def on_other_backbone(best: Run, finetuned: Run, difference: Difference | None) 
 def _same_images(run: Run) -> list[str]:
     """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
     made = run.metrics.get("recipe", {})
-    same = {name: made[name] for name in ("weights", "image_px", "resize") if name in made}
-    # The run does not know the folder of a file; timm's nets and one's own have their weights by their names.
-    if Path(same.get("weights", "")).suffix or ":" in run.backbone:
+    backbone = made.get("backbone", "resnet50")
+    usual = OF_RESNET50 if backbone == "resnet50" else {}
+    same = {
+        name: made[name]
+        for name in ("weights", "image_px", "resize")
+        if made.get(name, usual.get(name)) != usual.get(name)
+    }
+    by_name = ":" in backbone and same.get("weights") != "random"  # which says the weights, too
+    if by_name or Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
         same.pop("weights", None)
     return given_flags(FinetuneConfig(**same))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
+from headstart.settings.base import in_file_names
 from headstart.support.quantities import duration
 
 
@@ -97,7 +98,9 @@ class Run:
     @property
     def weights_file(self) -> Path:
         """The head, or the whole fine-tuned net; nearest neighbours have none."""
-        return self.folder / ("head.pth" if self.is_frozen else "finetuned_resnet50.pth")
+        if self.is_frozen:
+            return self.folder / "head.pth"
+        return self.folder / finetuned_file(self.metrics.get("backbone") or "resnet50")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -133,6 +136,11 @@ class Run:
         if self.train_seconds is not None:
             parts.append(f"trained in {duration(self.train_seconds)}")
         return "; ".join(parts)
+
+
+def finetuned_file(backbone: str) -> str:
+    """The name of the file of a fine-tuned net: `finetuned_resnet50.pth`."""
+    return f"finetuned_{in_file_names(backbone)}.pth"
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
 from headstart.support.quantities import counted
 
 PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
-FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer"}
+FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer", "head": "fine-tuned in the last layer"}
 """By `train_from`; other parts of the net are named."""
 RESIZED = {"crop": "cropped images", "squash": "squashed images"}
 METHODS = {"seed": "the seed's method", "lp-ft": "starting from a head"}
@@ -90,7 +90,7 @@ def _kind(kind: str, settings: Mapping[str, Any]) -> str:
 def _rate(kind: str, settings: Mapping[str, Any]) -> float | None:
     """The learning rate of most weights: fine-tuning has another one for pretrained layers."""
     pretrained = settings.get("weights") != "random" and settings.get("method") == "strong"
-    whole = kind == "finetune" and settings.get("train_from") != "fc"
+    whole = kind == "finetune" and settings.get("train_from") not in ("fc", "head")
     return settings.get("backbone_lr" if pretrained and whole else "lr")
 
 

@@ -135,13 +135,18 @@ class RunConfig(Config):
 
 def cache_file(name: str, backbone: str | None) -> Path:
     """The cache of a data set with this name: `photos.h5` for resnet50, `photos@efficientnet_b0.h5` for others."""
-    suffix = "" if backbone in (None, "resnet50") else "@" + re.sub(r"[^A-Za-z0-9._-]", "-", str(backbone))
+    suffix = "" if backbone in (None, "resnet50") else "@" + in_file_names(str(backbone))
     return FEATURES_FOLDER / f"{name}{suffix}.h5"
 
 
 def nets_of(backbone: str | None) -> list[str]:
     """Each net that is named once: of `resnet50 resnet50+timm:vit_tiny_patch16_224` two."""
     return list(dict.fromkeys((backbone or "").replace("+", " ").split()))
+
+
+def in_file_names(backbone: str) -> str:
+    """The name of a backbone with `-` for all characters but letters, digits and `._-`."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", backbone)
 
 
 def each_backbone(config: Any, apart: bool = False) -> list[Any]:

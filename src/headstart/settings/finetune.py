@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from headstart.settings.base import TrainingConfig, require
 from headstart.settings.listing import ImagesConfig
@@ -14,36 +14,45 @@ STRONG_ONLY = frozenset(
     | {"precision", "compile"}
 )
 """Settings that `--method seed` does not use."""
+OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "lr": 1e-3, "backbone_lr": 1e-4}
+"""What settings that are left out are for resnet50; any other net decides its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainingConfig, ImagesConfig):
-    """Train the whole ResNet50 end to end, for comparison."""
+    """Train a whole net end to end, for comparison."""
 
-    weights: str = "IMAGENET1K_V1"
-    """Where training starts: IMAGENET1K_V1, IMAGENET1K_V2, random, or a .pth or .safetensors file."""
+    backbone: str = "resnet50"
+    """The net: resnet50, any other classification net of torchvision, timm:NAME (needs the extra timm), or
+    package.module:function, which returns a headstart.Backbone; several names train one after the other."""
+    weights: str | None = None
+    """Where training starts: a name in torchvision, such as IMAGENET1K_V1 or IMAGENET1K_V2, random, or a .pth or
+    .safetensors file; by default IMAGENET1K_V1, for timm its own."""
     init_head: Path | None = None
     """Folder of a run whose head replaces the new last layer at the start; give the --weights of its cache."""
-    image_px: ImagePx = 224
-    """Side of the square that the net sees, in pixels, at least 32."""
-    resize: Literal["crop", "squash"] = "crop"
-    """As in extract, for validation and test; the seed's method always squashes."""
+    image_px: ImagePx | None = None
+    """Side of the square that the net sees, in pixels, at least 32; by default that of the net, 224 for resnet50."""
+    resize: Literal["crop", "squash"] | None = None
+    """As in extract, for validation and test; the seed's method always squashes. By default that of the net, crop for
+    resnet50."""
     method: Literal["strong", "seed"] = "strong"
     """strong: AdamW, warm-up and cosine, augmentation, the best epoch; seed: a copied script's, Adam and no more."""
-    train_from: Literal["all", "layer3", "layer4", "fc"] = "all"
-    """The first part of the net that is trained; the parts before it are frozen, BatchNorm's statistics included."""
+    train_from: str = "all"
+    """The first part of the net that is trained: all, head (the new layer alone), or a module of the net, such as
+    layer4 of resnet50, or features.6; the parts before it are frozen, BatchNorm's statistics included."""
     freeze_batchnorm: bool = False
     """Keep BatchNorm's statistics as they are everywhere: for few images and pretrained weights."""
     epochs: Count = 10
     """Passes over the training split."""
     batch_size: Annotated[int, Range("at least 2 (BatchNorm needs two images)", lambda value: value >= 2)] = 32
     """Images in one step."""
-    lr: Rate = 1e-3
-    """Learning rate of the new layer, at its highest; of all layers with the seed's method, or from random weights."""
-    backbone_lr: Rate = 1e-4
-    """Learning rate of pretrained layers, at its highest."""
+    lr: Rate | None = None
+    """Learning rate of the new layer, at its highest; of all layers with the seed's method, or from random weights. By
+    default 1e-3; 5e-4 for nets without BatchNorm, such as transformers, but with the seed's method."""
+    backbone_lr: Rate | None = None
+    """Learning rate of pretrained layers, at its highest; by default 1e-4, for nets without BatchNorm 5e-5."""
     weight_decay: Size = 0.05
-    """Of AdamW, decoupled; biases and BatchNorm have none."""
+    """Of AdamW, decoupled; biases, norms, tokens and embeddings of positions have none."""
     label_smoothing: Fraction = 0.1
     """Share of the target, in [0, 1), that is spread over all classes."""
     augment: Literal["crop-flip", "crop", "none"] = "crop-flip"
@@ -61,5 +70,13 @@ class FinetuneConfig(TrainingConfig, ImagesConfig):
         super().__post_init__()
         if self.method == "seed":
             for field in dataclasses.fields(self):
-                unchanged = field.name not in STRONG_ONLY or getattr(self, field.name) == field.default
-                require(self, field.name, unchanged, f"{field.default} with --method seed, which does not use it")
+                default = OF_RESNET50.get(field.name, field.default)
+                unchanged = field.name not in STRONG_ONLY or getattr(self, field.name) in (field.default, default)
+                require(self, field.name, unchanged, f"{default} with --method seed, which does not use it")
+
+    def completed(self, **of_net: Any) -> "FinetuneConfig":
+        """The same with the settings that were left out: those that the net decides, else those of resnet50."""
+        values = {**OF_RESNET50, **of_net}
+        return dataclasses.replace(
+            self, **{name: value for name, value in values.items() if getattr(self, name) is None}
+        )

@@ -1,0 +1,119 @@
+"""A fine-tuned net: its new layer, its file, and the Python code that loads it without this package. D features."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headstart.errors import RunError
+from headstart.models.backbone import PixelScale
+from headstart.models.fast import folded_copy
+from headstart.models.frozen import sample_of
+from headstart.models.loading import TRIAL_PX, load_backbone
+from headstart.models.resnet50 import METADATA, head_from, load_resnet50
+from headstart.models.weight_file import first_line
+from headstart.models.weights import RESNET50, TIMM
+
+BEHIND = "1"
+"""The name of the new layer where it is put behind a net, which has no linear layer at its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned net in two parts: body (B, 3, H, W) normalised → (B, D) features, head (B, D) → (B, C) logits."""
+
+    body: nn.Module
+    head: nn.Module
+    scale: PixelScale
+    trial_px: int | None = None
+    """Size at which it is tried, where it takes any."""
+
+    def folded(self, image_px: int) -> nn.Module:
+        """The body without gradients and with BatchNorm folded, for squares of `image_px`."""
+        return folded_copy(self.body.eval().requires_grad_(False), sample_of(self.trial_px or image_px))
+
+
+def with_head(body: nn.Module, classifier: str | None, head: nn.Module) -> nn.Module:
+    """The whole net: `head` in the place of its classifier, or behind a body that never had one."""
+    if classifier is None:
+        return nn.Sequential(body, head)
+    body.set_submodule(classifier, head)
+    return body
+
+
+def how_to_load(backbone: str, classifier: str | None, head: nn.Module) -> str:
+    """The Python code that loads the saved state_dict into a net of plain torchvision or timm, or of one's own."""
+    layer = head_in_words(head)
+    if backbone == RESNET50:
+        return f"net = torchvision.models.resnet50(); net.fc = {layer}; net.load_state_dict(torch.load(path))"
+    new = f"net = nn.Sequential(net, {layer})" if classifier is None else f"net.set_submodule({classifier!r}, {layer})"
+    return f"{_plain_net(backbone, classifier)}; {new}; net.load_state_dict(torch.load(path))"
+
+
+def _plain_net(backbone: str, classifier: str | None) -> str:
+    if backbone.startswith(TIMM):
+        without = "" if classifier else "; net.reset_classifier(0)"
+        return f"net = timm.create_model({backbone.removeprefix(TIMM)!r}){without}"
+    if ":" in backbone:
+        module, _, function = backbone.partition(":")
+        return f"from {module} import {function}; net = {function}().net"
+    auxiliary = ", aux_logits=False, init_weights=False" if backbone in ("googlenet", "inception_v3") else ""
+    return f"net = torchvision.models.get_model({backbone!r}{auxiliary})"
+
+
+def head_in_words(head: nn.Module) -> str:
+    """`nn.Linear(2048, 3)`, or the layers of an `nn.Sequential`."""
+    layers = [
+        f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else f"nn.{layer}"
+        for layer in (head if isinstance(head, nn.Sequential) else [head])
+    ]
+    return layers[0] if len(layers) == 1 else f"nn.Sequential({', '.join(layers)})"
+
+
+def save_tuned(
+    net: nn.Module, scale: PixelScale, path: Path, backbone: str = RESNET50, classifier: str | None = "fc"
+) -> None:
+    """Writes a state_dict, with the scale of the pixels and `how_to_load` in its metadata; see `with_head`."""
+    head = net.get_submodule(classifier or BEHIND)
+    about = {**dataclasses.asdict(scale), "how_to_load": how_to_load(backbone, classifier, head)}
+    if backbone != RESNET50:
+        about |= {"backbone": backbone, "classifier": classifier}
+    state = net.state_dict()
+    state.update({name: tensor.cpu() for name, tensor in state.items()})
+    state._metadata[METADATA] = about  # type: ignore[attr-defined]
+    torch.save(state, path)
+
+
+def load_tuned(path: Path, backbone: str) -> Tuned:
+    """What `save_tuned` wrote; the net itself is made again, without its weights, or by one's own function.
+
+    Raises:
+        BackboneError: the net cannot be made again.
+        RunError: the file does not hold such a net.
+        WeightsError: the same of a ResNet50.
+    """
+    if backbone == RESNET50:
+        net, scale = load_resnet50(str(path))
+        return dataclasses.replace(_in_two_parts(net, "fc", scale), trial_px=TRIAL_PX)
+    is_own = ":" in backbone and not backbone.startswith(TIMM)
+    made, _ = load_backbone(backbone, None if is_own else "random")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        about = state._metadata[METADATA]
+        classifier = about["classifier"]
+        net = with_head(made.net, classifier, head_from(state, classifier or BEHIND))
+        net.load_state_dict(state)
+        return _in_two_parts(net, classifier, PixelScale(about["mean"], about["std"]))
+    except Exception as error:  # the file may hold anything, and one's own function may make another net by now
+        raise RunError(
+            f"{path} does not hold the fine-tuned {backbone} ({first_line(error)}): train it again."
+        ) from None
+
+
+def _in_two_parts(net: nn.Module, classifier: str | None, scale: PixelScale) -> Tuned:
+    head = net.get_submodule(classifier or BEHIND)
+    if classifier is None:
+        return Tuned(net.get_submodule("0"), head, scale)
+    net.set_submodule(classifier, nn.Identity())
+    return Tuned(net, head, scale)
