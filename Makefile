@@ -37,13 +37,13 @@ uses-train-head     = HEAD_ARGS $(PASS)
 uses-sweep          = SWEEP_ARGS $(PASS)
 uses-probe          = PROBE_ARGS $(PASS)
 uses-learning-curve = CURVE_ARGS $(PASS)
-uses-finetune       = FINETUNE_ARGS
+uses-finetune       = FINETUNE_ARGS BACKBONE
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
 uses-compare        = BACKBONE
 uses-predict        = PREDICT_ARGS RUN IMAGES
 uses-export         = EXPORT_ARGS RUN IMAGES
-uses-benchmark      = BENCHMARK_ARGS
+uses-benchmark      = BENCHMARK_ARGS BACKBONE
 USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
 UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS RUN IMAGES BACKBONE,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
