@@ -484,6 +484,14 @@ def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_tim
     assert_as_fresh(other)
 
 
+def test_a_pass_without_an_image_says_nothing_of_its_speed(photos, settings):
+    updating.bring_up_to_date(settings)
+    (photos / "train/cat/broken.png").write_bytes(b"no image")
+    said = updating.summary(updating.bring_up_to_date(settings))
+    assert "0 images through the backbone" in said
+    assert "sets the speed" not in said
+
+
 @pytest.mark.parametrize("cats", [40, 80])
 def test_up_to_a_tenth_of_the_images_may_vanish_without_a_question(make_photos, tmp_path, cats, capsys):
     data = make_photos({"cat": cats, "dog": 20})

@@ -238,4 +238,5 @@ def summary(report: Report) -> str:
         f"({rate:.1f} a second); {before}, "
         f"{report.pass_.copied + report.copied:,} got the features of an identical image"
     )
-    return "\n".join([describe(report.cache), done, report.pass_.bottleneck()])
+    slowest = [report.pass_.bottleneck()] if report.pass_.forwarded else []
+    return "\n".join([describe(report.cache), done, *slowest])

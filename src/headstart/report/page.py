@@ -1,10 +1,12 @@
 """The report of a data set: one HTML file that needs nothing else."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
@@ -17,7 +19,7 @@ from headstart.runs.run import Run
 from headstart.runs.title import has_random_weights, titles
 from headstart.settings import CompareConfig
 from headstart.settings.command import command
-from headstart.support.quantities import duration
+from headstart.support.quantities import duration, human_bytes
 
 MAX_LISTED_RUNS = 100
 MAX_CLASS_ROWS = 40
@@ -79,7 +81,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"share": _share, "percent": _percent, "short": _short}
-    environment.filters |= {"duration": duration, "thousands": "{:,}".format}
+    environment.filters |= {"duration": duration, "thousands": "{:,}".format, "size": human_bytes}
+    environment.filters |= {"breakable": _breakable}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD, "command": command}
     return environment
 
@@ -93,6 +96,12 @@ def _same_images(ranked: Sequence[Run]) -> bool:
 def _short(name: str) -> str:
     """A name of at most 48 letters; a longer one loses its middle."""
     return name if len(name) <= 48 else f"{name[:24]}…{name[-23:]}"
+
+
+def _breakable(name: str) -> Markup:
+    """The name of a file that may go on in the next line after its folders and words, and before its suffix."""
+    pieces = re.split(r"(?<=[/_ -])|(?=\.[^./]*$)", name)
+    return Markup("<wbr>").join(pieces)
 
 
 def _share(value: float | None, digits: int = 3) -> str:
