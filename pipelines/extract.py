@@ -8,6 +8,7 @@ from headstart.settings import ExtractConfig, each_backbone
 def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
     from headstart.extraction import updating
+    from headstart.extraction.reports import summary
     from headstart.support.team import join
 
     with join() as team:
@@ -15,7 +16,7 @@ def main(config: ExtractConfig) -> int:
             updating.help_filling(config, team)
             return 0
         reports = updating.bring_all_up_to_date(each_backbone(config, apart=True), team)
-    print(updating.summary(reports))
+    print(summary(reports))
     return max(report.unreadable().report(len(report.cache), config.max_unreadable) for report in reports)
 
 

@@ -43,6 +43,11 @@ def test_a_data_set_that_does_not_exist_is_said_to_be_missing():
     assert "/no/such/photos does not exist either" in refused(data="/no/such/photos")
 
 
+def test_a_misspelt_cache_is_answered_with_the_nearest_name():
+    for settings in ({}, {"data": "a/photos"}):
+        assert "Did you mean photos.h5?" in refused(cache=Path("data/features/photos.hdf5"), **settings)
+
+
 def test_features_of_images_that_have_moved_are_brought_up_to_date_first():
     Path("a/photos").rmdir()
     assert "Make it with: " in refused(data="b/photos")

@@ -64,7 +64,7 @@ def test_data_that_is_not_there_is_refused_with_what_to_give(files, data, messag
 
 def test_a_misspelt_folder_is_answered_with_the_nearest_and_several_names_with_what_to_give(files, monkeypatch):
     root = files("photos/cat/1.jpg", "more/dog/2.jpg")
-    with pytest.raises(DataError, match=r"photo does not exist .* Did you mean photos\?"):
+    with pytest.raises(DataError, match=r"photo does not exist\. Did you mean photos\?"):
         load(str(root / "photo"))
     monkeypatch.chdir(root)
     with pytest.raises(DataError, match=r"photos more are 2 names\. Give one folder"):

@@ -92,7 +92,7 @@ def test_a_line_of_another_length_is_refused_with_its_number(files, line):
 @pytest.mark.parametrize("source", ["nowhere", "new/*.gif", "empty"])
 def test_what_names_no_image_is_refused_with_what_it_could_be(files, source):
     (files / "empty").mkdir()
-    with pytest.raises(DataError, match=r"names no images\. Give a folder, a pattern in quotes"):
+    with pytest.raises(DataError, match=r"names no images\..* Give a folder, a pattern in quotes"):
         count(source)
 
 
@@ -103,3 +103,9 @@ def test_files_that_a_list_names_and_that_do_not_exist_are_said_before_anything_
     (files / "list.csv").write_text("path\na.jpg\nb.jpg\n")
     with pytest.raises(DataError, match=r"None of the 2 files that list\.csv names exists: \./a\.jpg, \./b\.jpg"):
         count("list.csv")
+
+
+def test_misspelt_images_are_answered_with_the_nearest_name(tmp_path):
+    (tmp_path / "new").mkdir()
+    with pytest.raises(DataError, match=r"nwe names no images\. Did you mean new\?"):
+        count(str(tmp_path / "nwe"))

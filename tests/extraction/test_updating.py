@@ -23,7 +23,7 @@ from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled, naming
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, DataWarning, RecipeMismatch, WeightsError
-from headstart.extraction import extractor, growing, updating
+from headstart.extraction import extractor, growing, reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.provenance import cache_identity
 from headstart.images import decoding
@@ -106,7 +106,7 @@ def test_a_second_run_does_nothing_and_touches_nothing(settings):
     after = settings.cache.stat()
     assert second.pass_ is None
     assert second.taken_over == 24
-    assert "nothing to do" in updating.summary([second])
+    assert "nothing to do" in reports.summary([second])
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
     assert settings.cache.read_bytes() == bytes_before
     assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "photos"}
@@ -486,6 +486,14 @@ def test_files_of_another_root_are_compared_by_their_bytes_whatever_size_and_tim
     assert_as_fresh(other)
 
 
+def test_a_pass_without_an_image_says_nothing_of_its_speed(photos, settings):
+    updating.bring_up_to_date(settings)
+    (photos / "train/cat/broken.png").write_bytes(b"no image")
+    said = reports.summary([updating.bring_up_to_date(settings)])
+    assert "0 images through the backbone" in said
+    assert "sets the speed" not in said
+
+
 @pytest.mark.parametrize("cats", [40, 80])
 def test_up_to_a_tenth_of_the_images_may_vanish_without_a_question(make_photos, tmp_path, cats, capsys):
     data = make_photos({"cat": cats, "dog": 20})
@@ -644,7 +652,7 @@ def test_the_summary_says_what_was_done(photos, settings):
     shutil.copy(photos / "train/cat/003.png", photos / "train/cat/copy.png")
     for number in range(3):
         picture(6000).save(photos / "train/dog" / f"new {number}.png")
-    summary = updating.summary([updating.bring_up_to_date(settings)])
+    summary = reports.summary([updating.bring_up_to_date(settings)])
     assert "28 of 28 images, 2 classes" in summary
     assert "1 images through the backbone" in summary
     assert "24 images were there already, 3 got the features of an identical image" in summary
@@ -816,11 +824,11 @@ def test_copies_of_images_do_not_count_as_images_that_were_there(photos, setting
     """Neither in the first pass, nor where all that is new are copies, nor where a growth was stopped."""
     for number in range(5):
         shutil.copy(photos / "train/cat/000.png", photos / f"train/dog/first {number}.png")
-    first = updating.summary([updating.bring_up_to_date(settings)])
+    first = reports.summary([updating.bring_up_to_date(settings)])
     assert "0 images were there already, 5 got the features of an identical image" in first
     shutil.copy(photos / "train/cat/001.png", photos / "train/dog/second.png")
     (photos / "train/cat/002.png").rename(photos / "train/cat/renamed.png")
-    second = updating.summary([updating.bring_up_to_date(settings)])
+    second = reports.summary([updating.bring_up_to_date(settings)])
     assert second.endswith("29 images were there already, 1 got the features of an identical image")
     begin_growth(photos, settings, monkeypatch, images=12, batches=2)
     third = updating.bring_up_to_date(settings)
@@ -830,7 +838,7 @@ def test_copies_of_images_do_not_count_as_images_that_were_there(photos, setting
 def test_what_is_up_to_date_is_said_in_one_line(settings):
     """`make train-head` describes the cache below it."""
     updating.bring_up_to_date(settings)
-    said = updating.summary([updating.bring_up_to_date(settings)])
+    said = reports.summary([updating.bring_up_to_date(settings)])
     assert said == f"{settings.cache} is up to date: nothing to do."
 
 

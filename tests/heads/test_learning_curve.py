@@ -61,6 +61,14 @@ def test_parts_are_drawn_from_the_training_split_and_the_others_are_left_as_they
         assert part.values is features.values
 
 
+def test_fractions_that_are_the_same_number_of_images_are_one_row():
+    points = curve(some_features(train=40), fractions=(0.001, 0.002, 0.5), seeds=2)
+    sizes = [point["train_images"] for point in points]
+    assert len(set(sizes)) == 2
+    assert len(lines(points)) == 3
+    assert len(points) == 4
+
+
 def test_fractions_ascend_however_they_are_given_and_each_has_every_seed():
     points = curve(some_features(), fractions=(1.0, 0.1, 0.5), seed=5, seeds=2)
     assert [(point["fraction"], point["seed"]) for point in points] == [

@@ -76,8 +76,15 @@ def test_best_means_the_best_by_validation_of_those_with_weights(run):
     assert open_run(run.with_name("best")).folder == run.with_name("best")
 
 
+def test_a_misspelt_run_is_answered_with_the_nearest_name(run, tmp_path):
+    with pytest.raises(RunError, match=r"Did you mean best\?"):
+        open_run(run.with_name("bset"))
+    with pytest.raises(RunError, match=r"Did you mean runs\?"):
+        open_run(tmp_path / "rnus/best")
+
+
 def test_best_of_nothing_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"holds no finished run with weights: train one"):
+    with pytest.raises(RunError, match=r"holds no finished run with weights\. Train one"):
         open_run(tmp_path / "best")
 
 

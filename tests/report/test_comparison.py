@@ -358,6 +358,13 @@ def test_every_figure_of_a_run_stands_under_its_heading(make):
     ]
 
 
+def test_probes_are_said_to_learn_from_validation_images_too(make):
+    costs = tables.costs(compare([make("head-1"), make("knn-1", "knn", train_images=1617)]))
+    assert "1,617 with val" in costs
+    assert "probes learn from the validation images, too" in costs
+    assert "with val" not in tables.costs(compare([make("head-2")])).lower()
+
+
 def test_the_table_says_what_the_differences_are_to(make):
     assert "Difference: " not in tables.accuracies(compare([make("head-0")]))
     text = tables.accuracies(compare([make("head-1", validation=0.8), make("head-2")]))

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags, self.open, self.section = [], [], ""
         self.words_by_section = {}
-        self.feed(html)
+        self.feed(html.replace("<wbr>", "\u200b"))  # a place where a line may end
         self.close()
         assert self.open == []
 
@@ -61,7 +61,7 @@ class Page(HTMLParser):
             self.words_by_section.setdefault(self.section, []).append(data)
 
     def text(self, section):
-        words = " ".join(" ".join(self.words_by_section.get(section, [])).split())
+        words = " ".join(" ".join(self.words_by_section.get(section, [])).replace("\u200b", "").split())
         return re.sub(r" (?=[,)])|(?<=\() ", "", words)  # as a browser joins the parts of a title
 
     def of(self, tag):
@@ -127,6 +127,10 @@ def test_the_page_needs_nothing_but_itself(everything):
     assert not re.search(r"https?:|url\(|@import|javascript:", html)
     (policy,) = (meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_the_name_of_a_file_goes_on_in_the_next_line_before_its_suffix_and_never_in_it():
+    assert report._breakable("cat & dog/IMG_01.x.jpg") == "cat <wbr>&amp; <wbr>dog/<wbr>IMG_<wbr>01.x<wbr>.jpg"
 
 
 def test_runs_that_are_left_out_are_said_at_the_top(everything):

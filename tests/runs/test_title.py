@@ -74,3 +74,13 @@ def test_the_backbone_is_said_where_runs_have_different_ones():
     runs = [make_run("a", recipe={"backbone": name}) for name in ("resnet50", "convnext_tiny")]
     assert titles(runs) == ["head, resnet50", "head, convnext_tiny"]
     assert titles([runs[0], make_run("b", kind="finetune")]) == ["head", "fine-tuned"]
+
+
+def test_runs_of_one_title_are_told_apart_by_their_numbers_of_images():
+    """As before and after some were removed."""
+    runs = [make_run(str(count), train_images=count) for count in (157, 1500)]
+    assert titles(runs) == ["head, 157 training images", "head, 1,500 training images"]
+    tested = {"accuracy": 0.9, "accuracy_ci95": [0.85, 0.95]}
+    runs = [make_run(str(count), train_images=1, test={"images": count, **tested}) for count in (20, 19)]
+    assert titles(runs) == ["head, 20 test images", "head, 19 test images"]
+    assert titles(runs[:1] * 2) == ["head", "head"]

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from headstart.support import files
-from headstart.support.files import open_locked, whole_file
+from headstart.support.files import nearest_name, open_locked, whole_file
 
 
 @pytest.fixture
@@ -80,3 +80,12 @@ def test_a_file_that_was_removed_between_open_and_lock_is_opened_anew(path, monk
     with open_locked(path) as file:
         assert len(calls) == 2
         assert os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+
+
+def test_a_name_that_is_missing_is_answered_with_the_nearest_beside_its_first_missing_part(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/runs/photos").mkdir(parents=True)
+    assert nearest_name("data/runs/phtos/best") == " Did you mean photos?"
+    assert nearest_name(tmp_path / "data/runs/photos/bset", ["best"]) == " Did you mean best?"
+    assert nearest_name("data/rnus/best", ["best"]) == " Did you mean runs?"
+    assert nearest_name("data/runs") == nearest_name("something else") == ""

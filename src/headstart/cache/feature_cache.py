@@ -30,6 +30,7 @@ from headstart.images.decoding import REASONS
 from headstart.images.geometry import Transform
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
+from headstart.support.files import nearest_name
 
 
 class FeatureCache(View):
@@ -57,7 +58,10 @@ class FeatureCache(View):
         if path.is_dir():
             raise CacheError(f"{path} is a folder, not a feature cache. Name a file; images belong in DATA=…")
         if not path.is_file():
-            raise CacheError(f"There is no feature cache {path}. Extract images into it first, or name another file.")
+            raise CacheError(
+                f"There is no feature cache {path}.{nearest_name(path)} Extract images into it first, or name another "
+                "file."
+            )
         inode = path.stat().st_ino
         try:
             with h5py.File(path, "r", locking=False) as file:

@@ -13,6 +13,7 @@ from headstart.errors import CacheError, SettingsError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name, nets_of
 from headstart.settings.base import cache_file, is_missing
 from headstart.settings.command import command
+from headstart.support.files import nearest_name
 
 NEARLY_ALL = 0.8
 """Share of the images compared that must be there with the same bytes: some may have been deleted since."""
@@ -44,7 +45,10 @@ def _open(path: Path, config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():
-        raise CacheError(f"There is no feature cache {path}{_beside(path, config.data)}. {_ways_on(path, config)}")
+        guess = nearest_name(path) if config.cache else ""
+        raise CacheError(
+            f"There is no feature cache {path}{_beside(path, config.data)}.{guess} {_ways_on(path, config)}"
+        )
     if owner_of_cache(path, config.data) in ("other", "gone"):
         root = FeatureCache(path).manifest.root
         raise CacheError(f"{path} holds features of {root}, not of {config.data}. {_ways_on(None, config)}")

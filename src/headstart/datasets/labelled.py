@@ -18,11 +18,12 @@ from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
-from headstart.errors import DataError, DataWarning, did_you_mean
+from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.settings.listing import kind_of
+from headstart.support.files import nearest_name
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -73,17 +74,13 @@ def _missing(path: Path, settings_file: str | None) -> str:
     words = str(path).split()
     if len(words) > 1 and all(map(os.path.exists, words)):
         return f"{path} are {len(words)} names. Give one folder that holds all, or a list of the images."
-    try:
-        beside = os.listdir(path.parent)
-    except OSError:
-        beside = []
-    guess = did_you_mean(path.name, beside)
+    guess, where = nearest_name(path), "" if path.is_absolute() else f" ({os.path.abspath(path)})"
     if settings_file:
         ways_on = f"If it comes from a library, write it with: {command('data', settings_file=settings_file)}"
-        return f"{path} does not exist ({os.path.abspath(path)}).{guess} {ways_on}"
+        return f"{path} does not exist{where}.{guess} {ways_on}"
     return (
-        f"{path} does not exist ({os.path.abspath(path)}).{guess} Give a folder of images, <class>/*.jpg, or a list "
-        "with the columns path,label."
+        f"{path} does not exist{where}.{guess} Give a folder of images, <class>/*.jpg, or a list with the columns "
+        "path,label."
     )
 
 

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from headstart.datasets import archives
@@ -13,6 +13,7 @@ from headstart.datasets.lists import list_paths
 from headstart.datasets.walking import is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings.base import LIST_SUFFIXES
+from headstart.support.files import nearest_name
 
 NAMED = 5
 """Missing files in a message."""
@@ -59,9 +60,10 @@ def count(source: str) -> int:
             missing += 1
             examples += [path] * (len(examples) < NAMED)
     if not images:
+        guess = "" if has_magic(source) else nearest_name(source)
         raise DataError(
-            f"{source} names no images. Give a folder, a pattern in quotes, a .csv with the column path, "
-            "a .txt with a path on each line, or an image."
+            f"{source} names no images.{guess} Give a folder, a pattern in quotes, a .csv with the column "
+            "path, a .txt with a path on each line, or an image."
         )
     named = ", ".join(examples) + ", …" * (missing > NAMED)
     if missing == images:

@@ -2,6 +2,7 @@
 
     asked.py         what a run asks for: what was given and, for the rest, what the cache has
     updating.py      decides what a cache needs: nothing, go on, grow, start anew
+    reports.py       what a run did, in words
     growing.py       a cache that grows, with the finished rows of the old one
     extractor.py     the loaded backbone; finished rows computed again; a pass over pending rows
     one_pass.py      read, decode, forward and write, all overlapped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.finding import cache_path
+from headstart.cache.finding import cache_path, data_set_of
 from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
 from headstart.datasets.naming import kept_for, name_of, owner_of_cache
@@ -76,7 +76,7 @@ class Asked:
         """The name of the data set; of one that was moved, the name that its cache keeps."""
         data = data_of(self.given)
         keeps = self.stored and owner_of_cache(self.path, data) in ("same", "gone")
-        return name_of(data, self.stored.manifest.name if self.stored and keeps else None)
+        return name_of(data, data_set_of(self.stored) if self.stored and keeps else None)
 
     @property
     def weights_file(self) -> str:

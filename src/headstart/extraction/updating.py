@@ -4,8 +4,7 @@ nothing to do   every row is done: decided without a lock, no file is touched
 start anew      there is no cache yet, or --overwrite
 go on           the cache has exactly these images, and the views: its pending rows are computed
 grow            images changed, views are added, --check-bytes, or rows are pending in a file that another program has
-                stored in another form: a new file is built beside the old one (see
-                `growing`), its pending rows are computed, and it gets the cache's name in one step
+                stored in another form: a new file is built beside the old one, see `growing`
 """
 
 import json
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import moved_cache
-from headstart.cache.inspection import describe
-from headstart.cache.layout import DONE, UNREADABLE, refuse_other_file
+from headstart.cache.layout import DONE, refuse_other_file
 from headstart.cache.locking import lock
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
@@ -32,10 +30,10 @@ from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
 from headstart.datasets.manifest import Manifest, same_data
+from headstart.errors import DataError
 from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.growing import Growth, passing_again
-from headstart.images.decoding import REASONS
-from headstart.images.unreadable import Unreadable
+from headstart.extraction.reports import Report
 from headstart.settings import ExtractConfig, ViewSplits, data_of
 from headstart.settings.command import command
 from headstart.settings.listing import naming_what_is_kept
@@ -46,28 +44,6 @@ from headstart.support.team import Team
 if TYPE_CHECKING:
     from headstart.extraction.extractor import Extractor
     from headstart.extraction.one_pass import PassReport
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run of extract did."""
-
-    cache: FeatureCache
-    taken_over: int
-    """Finished rows whose features were there before."""
-    pass_: "PassReport | None"
-    """None when there was nothing to compute."""
-    copied: int = 0
-    """Rows of new images whose bytes a finished row had, when the cache grew."""
-
-    def unreadable(self) -> Unreadable:
-        """The images without features in at least one view."""
-        reasons = {
-            row: REASONS[view.reasons[row]]
-            for view in self.cache.views
-            for row in np.flatnonzero(view.status == UNREADABLE).tolist()
-        }
-        return Unreadable((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
 
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
@@ -81,7 +57,8 @@ def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
 def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = None) -> list[Report]:
     """The same for several backbones: each image is read and decoded once for all caches that need it."""
     team = team or Team()
-    updates = [_Update(*_listed(config), describes=config is configs[0]) for config in configs]
+    known: dict[str, Manifest] = {}
+    updates = [_Update(*_listed(config, known), describes=config is configs[0]) for config in configs]
     reports = {update.path: update.nothing_to_do() for update in updates}
     open_ = [update for update in updates if not reports[update.path]]
     with ExitStack() as locked:
@@ -96,23 +73,21 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = N
         return [reports[update.path] or update.finish() for update in updates]
 
 
-def _listed(config: ExtractConfig) -> tuple[Asked, Manifest]:
+def _listed(config: ExtractConfig, known: dict[str, Manifest]) -> tuple[Asked, Manifest]:
+    """What is asked for, and the images; those that were listed in the same way for another backbone are `known`."""
     asked = Asked(config)
-    with naming_what_is_kept(config, asked.listing, asked.path):
-        manifest = replace(labelled.load(data_of(config), asked.config.seed, asked.config), name=asked.name)
+    how = f"{asked.config.seed} {asked.config.listing()}"
+    if how not in known:
+        with naming_what_is_kept(config, asked.listing, asked.path):
+            known[how] = labelled.load(data_of(config), asked.config.seed, asked.config)
     asked.say()
-    return asked, manifest
+    return asked, replace(known[how], name=asked.name)
 
 
 def _fill(updates: "Sequence[_Update]", team: Team) -> None:
-    """Computes the pending rows of all in one pass, with the other processes of the team.
-
-    Should the images have changed while they were listed for one after the other, each gets a pass of its own.
-    """
+    """Computes the pending rows of all in one pass, with the other processes of the team."""
     if len({update.manifest.files_digest() for update in updates}) > 1:
-        for update in updates:
-            _fill([update], team)
-        return
+        raise DataError("Images changed while they were listed. What is finished is kept: give the same command again.")
     parts = [(str(update.config.backbone), str(update.config.view_splits), str(update.file)) for update in updates]
     team.broadcast(json.dumps(parts))
     if updates:
@@ -277,25 +252,3 @@ def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
         print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
     for view in cache.augmented:
         creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
-
-
-def summary(reports: Sequence[Report]) -> str:
-    """What the caches hold and what this run did, for a terminal."""
-    passes = [report.pass_ for report in reports if report.pass_]
-    return "\n".join([*map(_summary, reports), *[passes[0].bottleneck() for _ in passes[:1]]])
-
-
-def _summary(report: Report) -> str:
-    before = f"{report.taken_over:,} images were there already"
-    if report.pass_ is None:
-        if not report.copied:
-            return f"{report.cache.path} is up to date: nothing to do."
-        return f"{describe(report.cache)}\n{before}, {report.copied:,} got the features of an identical image"
-    several = report.pass_.backbones > 1
-    seconds = report.pass_.own_seconds if several else report.pass_.wall_seconds
-    rate = report.pass_.forwarded / max(seconds, 1e-9)
-    net = report.cache.recipe.backbone if several else "the backbone"
-    unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
-    copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
-    through = f"{report.pass_.forwarded:,} {unit} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
-    return f"{describe(report.cache)}\n{through}; {before}, {copied}"

@@ -23,16 +23,17 @@ and what the curve showed would be the lack of steps, not of images."""
 
 
 def learning_curve(features: Features, config: LearningCurveConfig) -> list[dict[str, Any]]:
-    """A row for each fraction and seed, which draws its own images; an accuracy is NaN where there is no such split."""
+    """A row for each number of images and seed, which draws its own; an accuracy is NaN where no such split is."""
     values = {field.name: getattr(config, field.name) for field in fields(HeadConfig)}
-    parts = [
-        (fraction, _part(features, fraction, seed), HeadConfig(**{**values, "seed": seed}))
-        for fraction in sorted(config.fractions)
-        for seed in range(config.seed, config.seed + config.seeds)
-    ]
+    parts: dict[tuple[int, int], tuple[float, Features, HeadConfig]] = {}
+    for fraction in sorted(config.fractions):
+        for seed in range(config.seed, config.seed + config.seeds):
+            part = _part(features, fraction, seed)
+            # Of a few images, several fractions are the same number: it is tried once.
+            parts.setdefault((len(part.rows["train"]), seed), (fraction, part, HeadConfig(**{**values, "seed": seed})))
     points = []
     with bar(len(parts), "training", "heads") as progress:
-        for fraction, part, head in parts:
+        for fraction, part, head in parts.values():
             points.append({"fraction": fraction, **_point(part, head, len(features.rows["train"]))})
             progress.update()
     return points

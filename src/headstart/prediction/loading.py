@@ -22,6 +22,7 @@ from headstart.models.tuned import load_tuned
 from headstart.models.weights import RESNET50, known_weights
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
+from headstart.support.files import nearest_name
 
 BEST = "best"
 """The name of a folder that, where it does not exist, means the best of the runs beside it by validation."""
@@ -52,7 +53,10 @@ def open_run(folder: Path) -> Run:
             warnings.warn(left_out, DataWarning, stacklevel=2)
         runs = ranked([run for run in runs if run.weights_file.is_file()])
         if not runs:
-            raise RunError(f"{folder.parent} holds no finished run with weights: train one on the data set first.")
+            guess = nearest_name(folder.parent)
+            raise RunError(
+                f"{folder.parent} holds no finished run with weights.{guess} Train one on the data set first."
+            )
         run = runs[0]
     else:
         run = load_run(folder)

@@ -1,11 +1,13 @@
 """The report of a data set: one HTML file that needs nothing else."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from headstart.cache import nearest
 from headstart.cache.feature_cache import FeatureCache
@@ -105,7 +107,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"share": _share, "percent": _percent, "short": _short}
     environment.filters |= {"duration": duration, "thousands": "{:,}".format}
-    environment.filters |= {"bytes": human_bytes, "count": human_count}
+    environment.filters |= {"size": human_bytes, "count": human_count, "breakable": _breakable}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
 
@@ -119,6 +121,12 @@ def _same_images(ranked: Sequence[Run]) -> bool:
 def _short(name: str) -> str:
     """A name of at most 48 letters; a longer one loses its middle."""
     return name if len(name) <= 48 else f"{name[:24]}…{name[-23:]}"
+
+
+def _breakable(name: str) -> Markup:
+    """The name of a file that may go on in the next line after its folders and words, and before its suffix."""
+    pieces = re.split(r"(?<=[/_ -])|(?=\.[^./]*$)", name)
+    return Markup("<wbr>").join(pieces)
 
 
 def _share(value: float | None, digits: int = 3) -> str:

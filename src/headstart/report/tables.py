@@ -6,7 +6,7 @@ from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import ComparedRun, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.run import Run
-from headstart.runs.title import has_random_weights
+from headstart.runs.title import PROBES, has_random_weights
 from headstart.support.quantities import counted, duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
@@ -48,8 +48,11 @@ def accuracies(comparison: Comparison) -> str:
 
 def costs(comparison: Comparison) -> str:
     """Time, memory and parameters of each run."""
+    probes = any(compared.run.kind in PROBES for compared in comparison.ranking)
     note = (
-        "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
+        "With val: probes learn from the validation images, too, once these have chosen the setting.\n"
+        * probes
+        + "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
         "extraction and heads take less time than fine-tuning as often."
     )
     return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
@@ -120,7 +123,7 @@ def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
     return (
         run.name,
         run.device or "-",
-        _or_dash("{:,}".format, run.train_images),
+        _or_dash(f"{{:,}}{' with val' * (run.kind in PROBES)}".format, run.train_images),
         _or_dash(human_count, run.trainable_parameters),
         _or_dash(human_count, run.images_per_second),
         _or_dash(human_bytes, run.peak_memory_bytes),

@@ -12,6 +12,7 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
 from headstart.settings.base import in_file_names
+from headstart.support.files import nearest_name
 from headstart.support.quantities import duration
 
 
@@ -160,6 +161,7 @@ def load_run(folder: Path) -> Run:
     except FileNotFoundError:
         are_below = any(folder.glob("*/metrics.json"))
         more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
+        more += nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None

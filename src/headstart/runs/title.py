@@ -39,12 +39,28 @@ def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any])
 
 
 def titles(runs: Sequence[Run]) -> list[str]:
-    """The title of each run; with its weights, pixels and way of resizing where these are not the same for all."""
+    """The title of each run; with its weights, pixels and way of resizing where these are not the same for all.
+
+    Runs with one title are told apart by their numbers of images, as before and after some were added or removed.
+    """
     seen = [inputs(run) for run in runs]
     differ = [name for name in INPUTS if len({each[name] for each in seen if name in each}) > 1]
     own = [title_of(run.kind, settings_of(run), run.metrics) for run in runs]
     more = [[input_in_words(name, each[name]) for name in differ if name in each] for each in seen]
-    return [", ".join([title, *words]) for title, words in zip(own, more, strict=True)]
+    return _told_apart(runs, [", ".join([title, *words]) for title, words in zip(own, more, strict=True)])
+
+
+def _told_apart(runs: Sequence[Run], named: Sequence[str]) -> list[str]:
+    """The titles, with numbers of images where these alone differ."""
+    result = []
+    for run, title in zip(runs, named, strict=True):
+        same = [other for other, its_title in zip(runs, named, strict=True) if its_title == title]
+        if len({other.train_images for other in same}) > 1:
+            title += f", {run.train_images or 0:,} training images"
+        elif len({other.test_images for other in same}) > 1:
+            title += f", {run.test_images:,} test images"
+        result.append(title)
+    return result
 
 
 def inputs(run: Run) -> dict[str, Any]:

@@ -13,7 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, did_you_mean
+
+
+def nearest_name(path: str | Path, more: Sequence[str] = ()) -> str:
+    """` Did you mean photos?`, after the names beside the first part of a path that is missing; empty if none is near.
+
+    `more` are names that the last part may have though no file has them.
+    """
+    path = Path(os.path.abspath(path))
+    missing = next((part for part in (*reversed(path.parents), path) if not os.path.lexists(part)), None)
+    if missing is None:
+        return ""
+    try:
+        beside = os.listdir(missing.parent)
+    except OSError:
+        beside = []
+    return did_you_mean(missing.name, [*beside, *(more if missing == path else ())])
 
 
 @contextmanager
