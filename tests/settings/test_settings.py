@@ -182,7 +182,7 @@ def test_a_flag_that_cannot_be_read_ends_with_code_2_and_its_name(flags, capsys)
         (SweepConfig(), "sweep-1dfc6581"),
         (LearningCurveConfig(), "learning-curve-2de4812a"),
         (ProbeConfig(methods=("knn",)), "knn-5cb2c588"),
-        (FinetuneConfig(), "finetune-076f7ff5"),
+        (FinetuneConfig().completed(), "finetune-076f7ff5"),
     ],
 )
 def test_run_folders_keep_their_names(config, name):
