@@ -1,12 +1,15 @@
 """Each weight gets the learning rate and the weight decay of its group."""
 
 import dataclasses
+from pathlib import Path
 
+import pytest
 import torch
 from torchvision.models import resnet50
 
 from headstart.finetuning.net import initial_net, optimizer_of, set_rates
 from headstart.finetuning.start import Start
+from headstart.runs.folder import identity, run_folder
 from headstart.settings import FinetuneConfig
 
 STRONG = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=8)
@@ -46,3 +49,26 @@ def test_the_seeds_rate_is_constant():
     for step in (0, 5, 9):
         set_rates(optimizer, step, config, 80)
         assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "finetune-46aeb9c7"),
+        ({"weights": "random", "image_px": 64}, "finetune-f6816815"),
+        ({"train_from": "fc"}, "finetune-b8d0739f"),
+        ({"train_from": "head"}, "finetune-b8d0739f"),
+        ({"train_from": "layer4", "lr": 0.01, "backbone_lr": 1e-5}, "finetune-3ee2780d"),
+        ({"method": "seed"}, "finetune-14c3341a"),
+        ({"resize": "squash", "weights": "IMAGENET1K_V2", "freeze_batchnorm": True}, "finetune-3d7032b6"),
+    ],
+)
+def test_runs_of_resnet50_keep_the_names_that_they_had_when_it_was_the_only_net(settings, name):
+    start = Start(FinetuneConfig(**settings))
+    others = {"manifest_digest": "m", "files_digest": "f", "head_digest": "", "device": "cpu"}
+    assert run_folder(Path("runs"), "d", "finetune", identity(start.config, **start.identity, **others)).name == name
+
+
+def test_a_run_of_resnet50_is_found_without_loading_the_net(monkeypatch):
+    monkeypatch.setattr("headstart.finetuning.start.load_backbone", lambda *_: pytest.fail("loaded"))
+    assert Start(FinetuneConfig()).identity == {"weights_digest": "sha256 0676ba61"}
