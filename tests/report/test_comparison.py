@@ -318,6 +318,8 @@ def test_a_fine_tuned_run_of_another_backbone_has_no_counterpart_in_features_sid
 
 def test_the_command_that_fine_tunes_names_the_backbone_of_the_best_frozen_run(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    joined = make("head-2", data_source="photos", recipes=[{"backbone": name, "image_px": 96} for name in ("a", "b")])
+    assert compare([joined]).sentence.endswith("/finetune.py --data=photos --backbone=a --image-px 96")
     frozen = make("head-1", data_source="photos", **on("timm:vit_tiny_patch16_224", weights="augreg_in21k_ft_in1k"))
     said = compare([frozen]).sentence
     assert said.endswith("/finetune.py --data=photos --backbone=timm:vit_tiny_patch16_224")

@@ -50,10 +50,10 @@ def on_other_backbone(best: Run, finetuned: Run, difference: Difference | None) 
 
 def _same_images(run: Run) -> list[str]:
     """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
-    made = run.metrics.get("recipe", {})
+    made = (run.metrics.get("recipes") or [run.metrics.get("recipe", {})])[0]
     same = {name: made[name] for name in ("weights", "image_px", "resize") if name in made}
     # The run does not know the folder of a file; timm's nets and one's own have their weights by their names.
-    if Path(same.get("weights", "")).suffix or ":" in run.backbone:
+    if Path(same.get("weights", "")).suffix or ":" in str(made.get("backbone")):
         same.pop("weights", None)
     return given_flags(FinetuneConfig(**same))
 
