@@ -43,7 +43,15 @@ from headstart.settings import (
     SweepConfig,
 )
 
-TIMES = {"train_seconds", "images_per_second", "peak_memory_bytes", "extract_seconds", "data_root", "data_source"}
+TIMES = {
+    "train_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "extract_seconds",
+    "features",
+    "data_root",
+    "data_source",
+}
 
 
 @pytest.fixture

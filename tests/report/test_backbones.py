@@ -69,7 +69,7 @@ def said(make, right, best=None, other=None):
     ],
 )
 def test_the_sentence_says_by_how_much_with_its_uncertainty_and_at_what_cost(make, right, sentence):
-    cost = "; 1,000 images take 4 s in the pass against 20 s; the net computes 400 images/s against 80."
+    cost = ". 1,000 images take 4 s in the pass against 20 s, and 400 images/s go through the net against 80."
     assert said(make, right, {"features": FAST}, {"features": SLOW}) == sentence + cost
 
 
@@ -120,6 +120,14 @@ def test_tested_on_different_images_nothing_says_which_is_best(make):
     sentence = said(make, 170, {"prefix": "other"})
     assert sentence.startswith(
         "Which backbone? resnet18 is the best by validation, but no run on another one was tested"
+    )
+
+
+def test_that_validation_finds_two_equal_is_said(make):
+    runs = [make("head-1", right=170, **on("a")), make("head-2", train_seconds=9.0, **on("b"))]
+    sentence = compare(runs).backbones.sentence
+    assert sentence.startswith(
+        "Which backbone? By validation a and b are equal. a is 5.6 points (1.9 to 9.1) better than b"
     )
 
 

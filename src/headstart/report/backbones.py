@@ -123,7 +123,12 @@ def _best_of(rows: Sequence[BackboneRow]) -> str:
             f"Which backbone? {best.name} is the best by validation, but no run on another one was tested on the same "
             "images with the same labels: train on the images as they are now."
         )
-    return f"Which backbone? {_claim(best.name, other.name, _reversed(other.difference))}{_cost(best, other)}."
+    tie = (
+        f"By validation {best.name} and {other.name} are equal. "
+        if best.run.val_accuracy == other.run.val_accuracy
+        else ""
+    )
+    return f"Which backbone? {tie}{_claim(best.name, other.name, _reversed(other.difference))}.{_cost(best, other)}"
 
 
 def _side_by_side(rows: Sequence[BackboneRow]) -> str:
@@ -133,7 +138,7 @@ def _side_by_side(rows: Sequence[BackboneRow]) -> str:
     if joined is None or part is None or not (joined.run.test_images and part.run.test_images):
         return ""
     difference = against(joined.run, read_predictions(part.run.folder))
-    return f"Side by side: {_claim(joined.name, part.name, difference)}{_cost(joined, part)}." if difference else ""
+    return f"Side by side: {_claim(joined.name, part.name, difference)}.{_cost(joined, part)}" if difference else ""
 
 
 def _reversed(difference: Difference) -> Difference:
@@ -155,7 +160,7 @@ def _claim(name: str, other: str, difference: Difference) -> str:
 
 
 def _cost(row: BackboneRow, other: BackboneRow) -> str:
-    """`; 1,000 images take 3.1 s in the pass against 12 s`; empty where the costs are not known."""
+    """` 1,000 images take 3.1 s in the pass against 12 s.`; empty where the costs are not known."""
     ours, theirs = row.cost, other.cost
     parts = []
     if ours.pass_seconds_per_1000 and theirs.pass_seconds_per_1000:
@@ -163,5 +168,5 @@ def _cost(row: BackboneRow, other: BackboneRow) -> str:
         parts.append("1,000 images take {} in the pass against {}".format(*seconds))
     if ours.net_is_measured and theirs.net_is_measured:
         rates = (f"{cost.images_per_second:,.3g}" for cost in (ours, theirs))
-        parts.append("the net computes {} images/s against {}".format(*rates))
-    return "".join(f"; {part}" for part in parts)
+        parts.append("{} images/s go through the net against {}".format(*rates))
+    return f" {', and '.join(parts)}." if parts else ""

@@ -56,7 +56,7 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
-            "backbones": self.backbones.to_json() if self.backbones else None,
+            **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
 
 

@@ -39,18 +39,23 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
         for place, row in enumerate(tested):
             accuracy = row.run.test_accuracy or 0.0
             low, high = row.run.test_accuracy_ci95 or (accuracy, accuracy)
-            colour = SPLIT_COLOURS["test"] if row is rows[0] else PALETTE[0]
+            colour = SPLIT_COLOURS["test"]
             axes.plot([low, high], [place, place], color=colour, alpha=0.5, linewidth=2)
             axes.plot(accuracy, place, "o", color=colour, markersize=9)
-        axes.set_yticks(range(len(tested)), [drawable(row.name, f"backbone {n}") for n, row in enumerate(tested, 1)])
+        axes.set_yticks(range(len(tested)), list(map(_lines, tested)), parse_math=False)
         axes.tick_params(axis="y", length=0)
         axes.set(xlabel="test accuracy", ylim=(len(tested) - 0.5, -0.5))
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
 
-    label = "Test accuracy of the best run of each backbone; the table beside it has the same figures."
-    return svg(draw, label, 5.6, 0.9 + 0.42 * len(tested)) if tested else None
+    label = "Test accuracy of the best run of each backbone; the table below has the same figures."
+    return svg(draw, label, 5.6, 0.9 + 0.3 * sum(len(row.parts) for row in tested)) if tested else None
+
+
+def _lines(row: BackboneRow) -> str:
+    """The name of a backbone; of several side by side, a line for each."""
+    return " +\n".join(drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1))
 
 
 def training_curves(rank: int, history: Sequence[Mapping[str, float]]) -> list[str]:

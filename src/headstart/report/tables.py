@@ -12,7 +12,7 @@ from headstart.support.quantities import counted, duration, human_bytes, human_c
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 BACKBONE = (
     *("backbone", "best run", "val", "test accuracy (95%)", "difference (95%)", "features", "on disk"),
-    *("pass, 1,000 images", "images/s"),
+    *("pass/1,000", "images/s"),
 )
 COST = (
     *("run", "device", "train images", "parameters", "images/s", "peak memory"),
@@ -61,8 +61,8 @@ def costs(comparison: Comparison) -> str:
 def backbones(compared: Backbones) -> str:
     """The best run on the features of each backbone, its difference to the first, and what its features take."""
     note = (
-        "Difference: to the first backbone, as above. Pass: time on the machine of each pass. Images/s: of the net "
-        "alone as measured\nbefore the pass, or else of the pass; side by side, both nets run."
+        "Difference: to the first backbone, as above. Pass/1,000: time of the pass for 1,000 images, on its machine. "
+        "Images/s: of the net\nalone as measured before the pass, or else of the pass; side by side, of all nets."
     )
     return f"{_aligned([BACKBONE, *(_backbone_row(row, row is compared.rows[0]) for row in compared.rows)])}\n{note}"
 

@@ -52,7 +52,7 @@ def on_other_backbone(best: Run, finetuned: Run, difference: Difference | None) 
 
 def _same_images(run: Run) -> list[str]:
     """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
-    made = run.metrics.get("recipe", {})
+    made = (run.metrics.get("recipes") or [run.metrics.get("recipe", {})])[0]
     backbone = made.get("backbone", "resnet50")
     usual = OF_RESNET50 if backbone == "resnet50" else {}
     same = {
