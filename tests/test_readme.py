@@ -187,7 +187,7 @@ def test_the_format_of_a_cache_is_as_described(tmp_path):
         for name, column in columns.items():
             assert column.dtype.name in datasets[name][2] or column.dtype.kind == "S", name
             assert column.shape == tuple(
-                {"N": 4}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
+                {"N": 4, "D": 2048}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
             ), name
         assert all(
             f"`{name}`" in re.split(r"is\s+the\s+group\s+`view_1`", CODE)[1].split("\n\n")[0] for name in file["view_1"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache as FeatureCache
 from headstart.heads.estimator import HeadClassifier as HeadClassifier
+from headstart.models.backbone import Backbone as Backbone
 from headstart.prediction.classifier import Classifier as Classifier
 
 __all__ = [
