@@ -167,6 +167,13 @@ def test_messages_name_the_net_in_their_commands(place):
     assert "make extract DATA=photos BACKBONE=resnet18 CACHE=data/features/photos@resnet18-float32.h5" in said
 
 
+def test_a_command_keeps_a_size_that_is_not_the_nets_own_even_if_it_is_resnet50s(place):
+    flags = ("--data", "photos", "--backbone", OWN, "--cache", "large.h5", "--image-px", 224)
+    place.does("extract", *flags, *FIXED)
+    said = place.refuses("extract", *flags[:6], "--storage", "float32")
+    assert "EXTRACT_ARGS='--image-px 224 " in said
+
+
 def test_a_net_that_gives_nan_for_an_image_is_named_with_its_cache_and_the_others_lose_nothing(place):
     for number, name in enumerate(("cat", "dog")):
         folder = place.folder / "flat" / "train" / name

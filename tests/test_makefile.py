@@ -178,7 +178,7 @@ def test_a_name_arrives_as_it_is_and_the_shell_runs_none_of_it(name, programs, c
         (["train-head", "HEAD_ARG=--lr 1"], "There is no variable HEAD_ARG: write HEAD_ARGS=… instead"),
         (["extract", "IMAGE_PX=160"], 'There is no variable IMAGE_PX: write EXTRACT_ARGS="--image-px …" or FINETUNE'),
         (["extract", "LEARNING_RATE=160"], 'There is no variable LEARNING_RATE: write HEAD_ARGS="--lr …" or SWEEP'),
-        (["extract", "qqqq=160"], "There is no variable qqqq: there are DATA CACHE "),
+        (["extract", "qqqq=160"], "There is no variable qqqq: there are DATA BACKBONE CACHE "),
         (["train_head"], "There is no target train_head: make train-head is the nearest"),
         (["train-head", "DATA=photos/", "other/"], "other/ is no target: write a name with spaces"),
         (["help", "IMAGE=a"], "There is no variable IMAGE: write IMAGES=… instead"),

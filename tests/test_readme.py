@@ -10,10 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from helpers.caches import make_cache
 from helpers.cards import card_of, code, facts, metrics
 from helpers.pictures import picture
 from helpers.processes import ran
+from torchvision.models import get_model, get_model_weights
 
 import headstart
 from headstart.api import extract, train_head
@@ -76,6 +78,22 @@ def test_every_link_and_anchor_leads_somewhere(path):
         target = (path.parent / name).resolve() if name else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(PAGES[target]), link
+
+
+def test_the_table_of_backbones_has_the_figures_that_torchvision_publishes():
+    rows = table(PAGES[ROOT / "pipelines/README.md"], "| name | D | GFLOPs | top-1 | weights |")
+    assert len(rows) == 10
+    for cell, features, gflops, top1, entry in rows:
+        name = cell.split("`")[1]
+        weights = next(iter(get_model_weights(name)))
+        assert weights.name == entry
+        assert float(gflops) == weights.meta["_ops"]
+        assert float(top1) == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        assert name in MAKEFILE.split("BACKBONE: ")[1]
+        if not name.startswith("regnet"):  # which cannot be built without memory
+            with torch.device("meta"):
+                layers = [layer for layer in get_model(name).modules() if isinstance(layer, torch.nn.Linear)]
+            assert int(features) == layers[-1].in_features
 
 
 def test_the_readme_is_short():
@@ -169,7 +187,7 @@ def test_the_format_of_a_cache_is_as_described(tmp_path):
         for name, column in columns.items():
             assert column.dtype.name in datasets[name][2] or column.dtype.kind == "S", name
             assert column.shape == tuple(
-                {"N": 4}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
+                {"N": 4, "D": 2048}.get(word) or int(word) for word in re.findall(r"\w+", datasets[name][1])
             ), name
         assert all(
             f"`{name}`" in re.split(r"is\s+the\s+group\s+`view_1`", CODE)[1].split("\n\n")[0] for name in file["view_1"]

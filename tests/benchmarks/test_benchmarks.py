@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.pictures import decoded
+from helpers.pictures import decoded, picture
 
-from headstart.benchmarks import by_hand, heads, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, heads, photos, rounds, several, storing, tables
 from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe
 from headstart.errors import DataError
 from headstart.extraction import precision as tuning
+from headstart.images.geometry import Geometry
+from headstart.models.loading import load_backbone
 from headstart.settings import ExtractConfig, FinetuneConfig
 
 pytestmark = pytest.mark.slow
@@ -59,6 +61,31 @@ def test_what_people_write_by_hand_runs(tmp_path, make_photos):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
     hand = by_hand.ByHand(manifest, 2, 1, "cpu")
     assert min(hand.features(), hand.head_each_epoch(), hand.fine_tuning(4)) > 0
+
+
+def test_what_people_write_by_hand_sees_the_pixels_of_the_net(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
+    made, _ = load_backbone("efficientnet_b1", "random")
+    image = picture(3, (300, 320))
+    ours = Geometry(made.image_px, made.resize, made.shorter_px, False, made.interpolation).square(image)
+    assert torch.allclose(by_hand.preset(made, None)(image)[None], made.scale(pil_to_pixels(ours)), atol=1e-5)
+    assert by_hand.ByHand(manifest, 2, 1, "cpu", "mobilenet_v3_small", "random", 64).features() > 0
+
+
+def pil_to_pixels(image):
+    return torch.from_numpy(np.asarray(image).copy())[None]
+
+
+def test_the_pass_of_several_backbones_is_measured_against_its_parts(tmp_path, make_photos):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 6)
+    same = {"weights": "random", "image_px": 64, "compile": "off", "precision": "fp32", "batch_size": 2}
+    configs = [ExtractConfig(backbone=name, device="cpu", **same) for name in ("mobilenet_v3_small", "resnet18")]
+    extractions = [passing.Extraction(manifest, config, tmp_path) for config in configs]
+    rates = rounds.rounds(several.contestants(extractions), 2)
+    assert list(rates) == ["all in one pass", "ceiling mobilenet_v3_small", "ceiling resnet18", "decode ceiling"]
+    assert FeatureCache(tmp_path / "benchmark-1.h5").recipe.backbone == "resnet18"
+    rates = {"all in one pass": [5.0], "ceiling a": [20.0], "ceiling b": [20.0], "decode ceiling": [20.0]}
+    assert "takes 1.333 of the time" in several.limit(rates), "1/5 s against 3/20 s an image"
 
 
 def test_a_contestant_in_its_own_process_is_not_in_ours():
