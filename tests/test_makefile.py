@@ -194,12 +194,15 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ("sweep DATA=a HEAD_ARGS=--lr", "make sweep does not use HEAD_ARGS. It takes SWEEP_ARGS EXTRACT_ARGS VIEWS"),
+        (
+            "sweep DATA=a HEAD_ARGS=--lr",
+            "make sweep does not use HEAD_ARGS. It takes SWEEP_ARGS BACKBONE EXTRACT_ARGS VIEWS",
+        ),
         ("train-head CACHE=f.h5 EXTRACT_ARGS=--prune", "EXTRACT_ARGS. CACHE= alone is used as it is: nothing is extr"),
         ("probe CACHE=f.h5 VIEWS=2", "make probe does not use VIEWS. CACHE= alone is used as it is"),
-        ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS EXTRACT_ARGS VIEWS"),
+        ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
-        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes no flags"),
+        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes BACKBONE"),
     ],
 )
 def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone):

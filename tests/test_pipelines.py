@@ -349,7 +349,7 @@ def run_program_on_test_images(story: Story, folder: Path, out: Path) -> Ran:
 
 def test_the_same_is_said_from_the_cache_without_a_weight_or_an_image(story, copied, monkeypatch):
     shutil.rmtree(copied / "photos")
-    monkeypatch.setattr("headstart.prediction.loading.load_resnet50", None)
+    monkeypatch.setattr("headstart.prediction.loading.load_frozen", None)
     said = ran(
         "predict",
         "--run",

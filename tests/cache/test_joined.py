@@ -22,9 +22,9 @@ from headstart.settings import HeadConfig
 COUNT = 12
 
 
-def small_cache(path, width, states, digests=None, images=None, storage="float16", views=0, kind="crop"):
+def small_cache(path, width, states, digests=None, images=None, storage="float16", views=0, kind="crop", net=None):
     """A cache of `width` features: (row + 100 * width) in each column, plus the view's number; NaN where not done."""
-    recipe = replace(RECIPE, backbone=f"net{width}", features=width, storage=storage)
+    recipe = replace(RECIPE, backbone=net or f"net{width}", features=width, storage=storage)
     images = images or manifest(len(states))
     augmented = creation.AugmentedViews(Augmentation(kind, 0), views, len(states)) if views else None
     with creation.appearing(path) as temporary:
@@ -146,8 +146,8 @@ def named(tmp_path, monkeypatch):
     """The caches of a data set by two backbones."""
     monkeypatch.chdir(tmp_path)
     Path("data/features").mkdir(parents=True)
-    for width, name in ((3, "pets"), (4, "pets@timm-b")):
-        small_cache(Path(f"data/features/{name}.h5"), width, DONE_ALL)
+    for width, name, net in ((3, "pets", "resnet50"), (4, "pets@timm-b", "timm:b")):
+        small_cache(Path(f"data/features/{name}.h5"), width, DONE_ALL, net=net)
 
 
 def config(backbone, **changes):

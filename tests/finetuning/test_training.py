@@ -527,5 +527,5 @@ def test_an_epoch_that_was_said_to_be_done_is_kept(manifest, tmp_path, monkeypat
 
     monkeypatch.setattr(training, "say", stop)
     with pytest.raises(Stopped):
-        training.finetune(manifest, config, CPU, checkpoint)
+        training.finetune(manifest, Start(config), CPU, checkpoint)
     assert len(checkpoint.load()["history"]) == 1

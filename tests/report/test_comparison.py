@@ -304,6 +304,7 @@ def test_fine_tuning_is_compared_with_the_best_frozen_run_of_its_own_backbone(ma
 
 def test_without_frozen_features_of_the_fine_tuned_backbone_there_is_no_verdict(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     tuned = make("finetune-1", "finetune", right=175, backbone="resnet18", data_source="photos")
     said = compare([make("head-1", **on("resnet50")), tuned]).sentence
     assert said.startswith("No run on frozen features of resnet18 to compare with yet. Train one with: ")
@@ -320,6 +321,7 @@ def test_a_fine_tuned_run_of_another_backbone_has_no_counterpart_in_features_sid
 
 def test_the_command_that_fine_tunes_names_the_backbone_of_the_best_frozen_run(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     joined = make("head-2", data_source="photos", recipes=[{"backbone": name, "image_px": 96} for name in ("a", "b")])
     assert compare([joined]).sentence.endswith("/finetune.py --data=photos --backbone=a --image-px 96")
     frozen = make("head-1", data_source="photos", **on("timm:vit_tiny_patch16_224", weights="augreg_in21k_ft_in1k"))

@@ -310,9 +310,8 @@ def test_backbones_get_a_section_where_there_are_two(root):
         changed(save_run(root, "head", 2), recipe={"backbone": "<b>timm:x"}),
     ]
     compared = compare(found)
-    page = Page(
-        render(root, compared.sentence, [each.run for each in compared.ranking], None, root.parent, compared.backbones)
-    )
+    ranked = [each.run for each in compared.ranking]
+    page = Page(render(root, compared.sentence, ranked, None, root.parent, backbones=compared.backbones))
     assert {section["id"] for section in page.of("section")} == SECTIONS | {"backbones"}
     assert compared.backbones.sentence in page.text("")
     assert "#backbones" in [link["href"] for link in page.of("a")]

@@ -57,7 +57,7 @@ def _open(path: Path, config: Any) -> FeatureCache:
 
 def open_features(config: Any) -> FeatureCache:
     """The same for programs that learn from features, which may be those of several backbones side by side: `a+b`."""
-    names = config.backbone.split("+")
+    names = (config.backbone or "").split("+")
     if len(names) == 1:
         return open_cache(config)
     if config.cache:

@@ -51,8 +51,8 @@ def learning_curve(config: LearningCurveConfig) -> Path:
         return run.folder
 
     points = curves.learning_curve(run.features(config.memory_gb), config)
-    print("\n".join(curves.lines(points)))
     folder.say_if_new(run.folder)
+    print("\n".join(curves.lines(points)))
     run.folder.mkdir(parents=True, exist_ok=True)
     with files.whole_file(run.folder / "learning_curve.png") as path:
         pictures.accuracy_by_training_images(points, path)
