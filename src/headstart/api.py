@@ -63,9 +63,7 @@ def extract_each(data: "str | Path", backbone: "Sequence[str]", **settings: Any)
     Returns:
         The caches, in the order of the names.
 
-    Raises:
-        SettingsError, DataError, WeightsError, RecipeMismatch, CacheError: as in `extract`.
-        BackboneError: there is no such net, or its features cannot be used.
+    Errors are those of `extract`.
     """
     names = backbone if isinstance(backbone, str) else " ".join(map(str, backbone))
     if not names.split():
@@ -105,7 +103,6 @@ def sweep(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> P
     """Trains a head for every combination of the values given and keeps the best by validation: `make sweep`.
 
     `hidden=[(), (256,), (512, 256)]` are three shapes: without a hidden layer, with one, with two.
-
     Args:
         data: as for `train_head`.
         settings: the flags of `make sweep`.
@@ -113,9 +110,7 @@ def sweep(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> P
     Returns:
         The folder of the run, for `Classifier.load`; its sweep.csv has a line for each head.
 
-    Raises:
-        SettingsError, CacheError, RunError: as in `train_head`.
-        TrainingFailed: there is no validation image, or all heads failed.
+    Errors are those of `train_head`; TrainingFailed: there is no validation image, or all heads failed.
     """
     config = config_from(SweepConfig, data=data, **settings)
     from headstart.heads import programs
@@ -134,9 +129,7 @@ def probe(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> "
     Returns:
         The folder of the run of each method.
 
-    Raises:
-        SettingsError, CacheError, RunError: as in `train_head`.
-        TrainingFailed: there is no validation image.
+    Errors are those of `train_head`; TrainingFailed: there is no validation image.
     """
     config = config_from(ProbeConfig, data=data, **settings)
     from headstart.probes import run
@@ -155,8 +148,7 @@ def learning_curve(data: "FeatureCache | str | Path | None" = None, **settings: 
     Returns:
         The folder with learning_curve.csv and learning_curve.png.
 
-    Raises:
-        SettingsError, CacheError, RunError, TrainingFailed: as in `train_head`.
+    Errors are those of `train_head`.
     """
     config = config_from(LearningCurveConfig, data=data, **settings)
     from headstart.heads import programs
@@ -176,10 +168,7 @@ def finetune(data: "str | Path", **settings: Any) -> Path:
         The folder of the run, for `Classifier.load`.
 
     Raises:
-        SettingsError: a setting is unknown or out of range.
-        DataError: the data set cannot be used.
-        BackboneError: there is no such net.
-        WeightsError: the weights cannot be found or downloaded.
+        SettingsError, DataError, BackboneError, WeightsError: as in `extract`.
         RunError: the folder holds another run or cannot be written, or the head to start from does not fit.
         TrainingFailed: the loss became infinite or NaN.
     """
@@ -219,7 +208,6 @@ def predict(run: "str | Path", images: "str | Path | None" = None, **settings: A
     """Predicts the classes of new images, or of the rows of a cache, with a run: `make predict`.
 
     `Classifier.load(run).predict(files)` gives arrays instead.
-
     Args:
         run: the folder of the run; `data/runs/<data set>/best` is the best by validation.
         images: a folder, a pattern such as `new/**/*.jpg`, a .csv with a column path, or one image; or give `cache=`.
@@ -252,7 +240,7 @@ def export(run: "str | Path", **settings: Any) -> Path:
         The file of the model; model_card.md beside it says how to serve it.
 
     Raises:
-        SettingsError: a setting is unknown, or a package for the format is missing.
+        SettingsError: a setting is unknown, or a package is missing.
         RunError, WeightsError, DataError: the run, its weights, or the images for the check cannot be used.
         ExportFailed: the exported model does not predict what the run predicts.
     """

@@ -10,8 +10,18 @@ from pathlib import Path
 from headstart.datasets.guesses import data_set_in, hint, images_alone, lists_hint, lists_in
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.masks import IMAGES, mask_folders, masks_among, masks_beside_classes
-from headstart.datasets.split_names import is_word_for_data, meanings, split_in
-from headstart.datasets.walking import entries, identity, is_image, of_kinds, other_files, passed_over, suffix_of, walk
+from headstart.datasets.split_names import is_word_for_data, meanings, refuse_wrong_splits, split_in
+from headstart.datasets.walking import (
+    entries,
+    identity,
+    is_image,
+    of_kinds,
+    other_files,
+    passed_over,
+    status,
+    suffix_of,
+    walk,
+)
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
 
@@ -93,7 +103,7 @@ class _Folder:
             if not plain and not deeper and not {"train"} < set(splits.values()):
                 return {}  # images lie in them directly: train_station beside bridge
             _ask_for_layout(top, splits, others)
-        _refuse_wrong_splits(top, splits)
+        refuse_wrong_splits(top, splits)
         splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
         self.notes.append(f"splits from the folders {', '.join(splits)}{meanings(splits)}")
         if others:
@@ -143,7 +153,7 @@ class _Folder:
         self.deeper.setdefault(name, set()).update(folders)
         labels = [name] * len(images) if self.how.class_level == "first" else folders  # `_leaves` shortens them
         paths = [os.path.join(folder, name, path) for path in images]
-        status = [_status(self.root / path) for path in paths]
+        status = [status(self.root / path) for path in paths]
         return from_files(self.root, paths, labels, [split] * len(images), status)
 
     def _leave_out_empty(self, top: Path, empty: list[str], names: list[str]) -> None:
@@ -226,30 +236,8 @@ def _ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> Non
     )
 
 
-def _refuse_wrong_splits(top: Path, splits: dict[str, str]) -> None:
-    names = ", ".join(splits)
-    if "train" not in splits.values():
-        raise DataError(
-            f"{top} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg; or, if each folder "
-            "is a class, add --layout classes."
-        )
-    if len(set(splits.values())) < len(splits):
-        raise DataError(
-            f"{top} holds two folders for one split: {names}. Keep one of each; or, if each folder is a class, add "
-            "--layout classes."
-        )
-
-
 def _is_data_set(name: str, folders: set[str]) -> bool:
     """Whether a folder among the classes holds splits, or is called `dataset` and holds folders of images alone."""
     below = {path.split(os.sep)[1] for path in folders if os.sep in path}
     splits = {split[0] for folder in below if (split := split_in(folder))}
     return {"train"} < splits or (is_word_for_data(name) and len(below) > 1 and name not in folders)
-
-
-def _status(path: Path) -> os.stat_result:
-    """Size and time of a file; of a broken link its own, so that the image is listed and reported as unreadable."""
-    try:
-        return os.stat(path)
-    except OSError:
-        return os.lstat(path)

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from headstart.errors import DataError
 
 WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
@@ -80,3 +83,18 @@ def _words(name: str) -> list[str]:
     ]
     joined = [JOINED.fullmatch(word) for word in words]
     return [part for word, match in zip(words, joined, strict=True) for part in (match.groups() if match else [word])]
+
+
+def refuse_wrong_splits(top: Path, splits: dict[str, str]) -> None:
+    """Raises DataError for folders of splits without train, or with two of one split."""
+    names = ", ".join(splits)
+    if "train" not in splits.values():
+        raise DataError(
+            f"{top} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg; or, if each folder "
+            "is a class, add --layout classes."
+        )
+    if len(set(splits.values())) < len(splits):
+        raise DataError(
+            f"{top} holds two folders for one split: {names}. Keep one of each; or, if each folder is a class, add "
+            "--layout classes."
+        )

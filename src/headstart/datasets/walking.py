@@ -118,3 +118,11 @@ def identity(folder: str | Path) -> tuple[int, int]:
     """What tells a folder from all others, by whatever path it is reached."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def status(path: Path) -> os.stat_result:
+    """Size and time of a file; of a broken link its own, so that the image is listed and reported as unreadable."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)

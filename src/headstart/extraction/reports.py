@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.cache.creation import AugmentedViews
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import UNREADABLE
+from headstart.cache.recipe import Recipe
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
+from headstart.support.quantities import human_bytes
 
 if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
@@ -58,3 +61,10 @@ def _summary(report: Report) -> str:
     copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
     through = f"{report.pass_.forwarded:,} {unit} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
     return f"{describe(report.cache)}\n{through}; {before}, {copied}"
+
+
+def say_size(views: AugmentedViews | None, made: Recipe, more: str) -> None:
+    """Says how much of the disk the augmented views of the next file will need."""
+    if views:
+        size = human_bytes(views.count * views.rows * made.features * np.dtype(made.storage).itemsize)
+        print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")

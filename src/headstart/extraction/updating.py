@@ -4,7 +4,7 @@ nothing to do   every row is done: decided without a lock, no file is touched
 start anew      there is no cache yet, or --overwrite
 go on           the cache has exactly these images, and the views: its pending rows are computed
 grow            images changed, views are added, --check-bytes, or rows are pending in a file that another program has
-                stored in another form: a new file is built beside the old one, see `growing`
+                stored in another form: a new file is built beside the old one, see `growing.py`
 """
 
 import json
@@ -23,7 +23,6 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import moved_cache
 from headstart.cache.layout import DONE, refuse_other_file
 from headstart.cache.locking import lock
-from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View, trained_on
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
@@ -33,7 +32,7 @@ from headstart.datasets.manifest import Manifest, same_data
 from headstart.errors import DataError
 from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.growing import Growth, passing_again
-from headstart.extraction.reports import Report
+from headstart.extraction.reports import Report, say_size
 from headstart.settings import ExtractConfig, ViewSplits, data_of
 from headstart.settings.command import command
 from headstart.settings.listing import naming_what_is_kept
@@ -47,15 +46,15 @@ if TYPE_CHECKING:
 
 
 def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
-    """Makes the cache of a data set complete: every image done, or unreadable with a reason.
-
-    This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
-    """
+    """Makes the cache of a data set complete: every image done, or unreadable with a reason."""
     return bring_all_up_to_date([config], team)[0]
 
 
 def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = None) -> list[Report]:
-    """The same for several backbones: each image is read and decoded once for all caches that need it."""
+    """The same for several backbones: each image is read and decoded once for all caches that need it.
+
+    This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
+    """
     team = team or Team()
     known: dict[str, Manifest] = {}
     updates = [_Update(*_listed(config, known), describes=config is configs[0]) for config in configs]
@@ -128,8 +127,8 @@ class _Update:
     copied: int = 0
 
     def __post_init__(self) -> None:
-        self.path, self.config = self.asked.path, self.asked.config
-        self.file = self.path
+        self.path = self.file = self.asked.path
+        self.config = self.asked.config
 
     @cached_property
     def extractor(self) -> "Extractor":
@@ -187,7 +186,7 @@ class _Update:
         if self.describes:
             print(describe_data(self.manifest))
         views, asked = self._views(None), self.asked.recipe or self.extractor.recipe(self.asked.given)
-        _say_size(views, asked, "")
+        say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
@@ -206,7 +205,7 @@ class _Update:
         if self.describes and not same_data(self.manifest, cache.manifest):
             print(f"{describe_data(self.manifest)}\nchanged: {changes(cache.manifest, self.manifest)}")
         if not growth.goes_on(views):
-            _say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
+            say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             growth.build(views)
         self.file = growth.path
         self._see_pending()
@@ -236,13 +235,6 @@ class _Update:
 
 def _done(view: View) -> int:
     return int(np.count_nonzero(view.status == DONE))
-
-
-def _say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> None:
-    """Says how much of the disk the augmented views of the next file will need."""
-    if views:
-        size = human_bytes(views.count * views.rows * made.features * np.dtype(made.storage).itemsize)
-        print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 
 def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
