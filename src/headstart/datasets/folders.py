@@ -13,12 +13,12 @@ from headstart.datasets.masks import IMAGES, mask_folders, masks_among, masks_be
 from headstart.datasets.split_names import is_word_for_data, meanings, refuse_wrong_splits, split_in
 from headstart.datasets.walking import (
     entries,
+    file_status,
     identity,
     is_image,
     of_kinds,
     other_files,
     passed_over,
-    status,
     suffix_of,
     walk,
 )
@@ -153,7 +153,7 @@ class _Folder:
         self.deeper.setdefault(name, set()).update(folders)
         labels = [name] * len(images) if self.how.class_level == "first" else folders  # `_leaves` shortens them
         paths = [os.path.join(folder, name, path) for path in images]
-        status = [status(self.root / path) for path in paths]
+        status = [file_status(self.root / path) for path in paths]
         return from_files(self.root, paths, labels, [split] * len(images), status)
 
     def _leave_out_empty(self, top: Path, empty: list[str], names: list[str]) -> None:

@@ -120,7 +120,7 @@ def identity(folder: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def status(path: Path) -> os.stat_result:
+def file_status(path: Path) -> os.stat_result:
     """Size and time of a file; of a broken link its own, so that the image is listed and reported as unreadable."""
     try:
         return os.stat(path)
