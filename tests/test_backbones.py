@@ -38,7 +38,7 @@ class Divides(torch.nn.Module):
 def divides():
     return headstart.Backbone(Divides(), image_px=32, mean=(0, 0, 0), std=(1, 1, 1))
 """
-pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")]
 FIXED = ("--precision", "fp32", "--compile", "off", "--device", "cpu")
 
 

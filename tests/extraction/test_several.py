@@ -16,7 +16,11 @@ from headstart.settings import each_backbone
 NAMES = ("resnet50", "mobilenet_v3_small", "timm:mobilenetv4_conv_small")
 FILES = ("photos.h5", "photos@mobilenet_v3_small.h5", "photos@timm-mobilenetv4_conv_small.h5")
 
-pytestmark = [pytest.mark.usefixtures("one_net"), pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("one_net"),
+    pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
+]
 
 
 @pytest.fixture
