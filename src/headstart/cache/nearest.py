@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.manifest import SPLITS
+from headstart.support import neighbours
 
 NEIGHBOURS = 5
 NEIGHBOUR_ROWS = 8192
@@ -54,15 +55,16 @@ def nearest(cache: FeatureCache) -> Nearest | None:
     sums = [cache.gather(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(train)]
     mean, close_pairs = (np.sum(sums, axis=0) / len(train)).astype(np.float32), 0
     queries = np.concatenate([_directions(cache.gather(rows), mean) for rows in _blocks(test)])
-    nearest_rows, highest = np.empty_like(test), np.full(len(test), -np.inf, np.float32)
-    for rows in _blocks(train):
-        cosines = queries @ _directions(cache.gather(rows), mean).T
-        close_pairs += int((cosines > THRESHOLD).sum())
-        best = cosines.argmax(axis=1)
-        of_best = cosines[np.arange(len(test)), best]
-        nearer = of_best > highest
-        nearest_rows[nearer], highest[nearer] = rows[best[nearer]], of_best[nearer]
-    return Nearest(test, nearest_rows, highest, close_pairs)
+
+    def cosines() -> Iterator[Array]:
+        nonlocal close_pairs
+        for rows in _blocks(train):
+            block = queries @ _directions(cache.gather(rows), mean).T
+            close_pairs += int((block > THRESHOLD).sum())
+            yield block
+
+    best, positions = neighbours.nearest(cosines(), 1)
+    return Nearest(test, train[positions[:, 0]], best[:, 0], close_pairs)
 
 
 def sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -92,7 +94,7 @@ def suspects(cache: FeatureCache) -> tuple[int, list[tuple[int, str]]]:
     for queries in _blocks(np.arange(len(rows))):
         cosines = directions[queries] @ directions.T
         cosines[np.arange(len(queries)), queries] = -np.inf  # no image is its own neighbour
-        classes = labels[np.argpartition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]]
+        classes = labels[neighbours.nearest([cosines], NEIGHBOURS)[1]]
         suspicious = (classes == classes[:, :1]).all(axis=1) & (classes[:, 0] != labels[queries])
         suspected += [
             (int(rows[query]), cache.manifest.classes[label])

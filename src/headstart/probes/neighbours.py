@@ -1,12 +1,13 @@
 """k-nearest neighbours: what the features say before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from headstart.heads.features import Features, Normalization
+from headstart.support.neighbours import nearest
 
 NEIGHBOURS = (200, 100, 20, 10)
 """Numbers of neighbours to choose from. Source: those of DINO's evaluation, arXiv:2104.14294; it reports 20."""
@@ -26,7 +27,7 @@ def probabilities(
     classes, labels = len(features.classes), features.labels[memory]
     votes: list[list[Tensor]] = [[] for _ in neighbours]
     for part in queries.split(QUERIES):
-        cosines, positions = nearest(features, normalization, memory, part, max(neighbours))
+        cosines, positions = nearest(_cosines(features, normalization, memory, part), max(neighbours))
         weights = ((cosines - cosines[:, :1]) / TEMPERATURE).exp()  # a common factor, so that none underflows
         voted = labels[positions]
         for votes_of, count in zip(votes, neighbours, strict=True):
@@ -36,23 +37,11 @@ def probabilities(
     return [torch.cat(votes_of) for votes_of in votes]
 
 
-def nearest(
-    features: Features, normalization: Normalization, memory: Tensor, queries: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """The `count` highest cosines of each query (n, count), in order, and where their rows are in the memory."""
+def _cosines(features: Features, normalization: Normalization, memory: Tensor, queries: Tensor) -> Iterator[Tensor]:
+    """(n, B) of all queries to one block of the memory after the other."""
     asked = torch.cat([_directions(normalization, values) for _, values in features.blocks(queries)])
-    cosines = torch.empty((len(queries), 0), device=asked.device)
-    positions, seen = torch.empty((len(queries), 0), dtype=torch.int64, device=asked.device), 0
     for _, values in features.blocks(memory):
-        best, columns = _largest(asked @ _directions(normalization, values).T, count)
-        cosines, order = _largest(torch.cat([cosines, best], 1), count)
-        positions = torch.cat([positions, columns + seen], 1).gather(1, order)
-        seen += len(values)
-    return cosines, positions
-
-
-def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return values.topk(min(count, values.shape[1]))
+        yield asked @ _directions(normalization, values).T
 
 
 def _directions(normalization: Normalization, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@
     devices.py     which device, and how much memory it has
     memory.py      freed memory that is kept for the next batch (glibc)
     matmul.py      products of matrices in fp32 at full speed
+    neighbours.py  exact nearest neighbours, block by block
     overlap.py     a batch that is computed while the next is prepared
     team.py        the processes that torchrun starts, and what they tell each other
     heartbeat.py   signs of life between these processes
