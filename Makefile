@@ -1,4 +1,4 @@
-# Headstart: one pass through a frozen ResNet50, then as many heads as you like. `make help` lists what there is.
+# Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE

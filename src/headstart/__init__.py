@@ -1,4 +1,4 @@
-"""One pass through a frozen ResNet50, then as many heads as you like."""
+"""One pass through a frozen backbone, then as many heads as you like."""
 
 from importlib import import_module
 

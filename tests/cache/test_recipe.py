@@ -115,6 +115,13 @@ def test_auto_adopts_what_the_first_pass_decided_and_nothing_else():
     assert asked.differences(MADE) == ["image_px: the cache has 224, this run asks for 64"]
 
 
+def test_other_published_weights_of_a_net_are_never_taken_for_those_of_the_cache():
+    """Of other nets than resnet50 no digest of published weights is known before they are loaded."""
+    stored = replace(MADE, backbone="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1", weights_digest="")
+    asked = replace(stored, weights="IMAGENET1K_SWAG_LINEAR_V1")
+    assert [difference.split(":")[0] for difference in asked.differences(stored)] == ["weights"]
+
+
 def test_what_is_asked_for_explicitly_is_not_adopted_away():
     asked = replace(MADE, precision="fp32", compiled=False)
     assert asked.adopting(MADE) == asked

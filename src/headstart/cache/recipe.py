@@ -12,8 +12,8 @@ from headstart.images.geometry import Geometry
 from headstart.models.weights import (
     OWN,
     RESNET50,
-    TIMM,
     is_file_or_random,
+    is_of_file,
     known_weights,
     shorter_px,
     source_digest,
@@ -113,9 +113,7 @@ class Recipe(Parameters):
 
         A file of weights of the same bytes has the name that it has there: it may have been renamed.
         """
-        same_file = self.weights_digest == stored.weights_digest and not {self.weights, stored.weights} & {
-            *known_weights()
-        }
+        same_file = is_of_file(self.weights_digest) and self.weights_digest == stored.weights_digest
         return replace(
             self,
             weights=stored.weights if same_file else self.weights,
@@ -131,8 +129,7 @@ class Recipe(Parameters):
     @property
     def weights_setting(self) -> str | None:
         """The value of `--weights`, of a file only its name; None where the name of the backbone says it."""
-        by_name = self.backbone.startswith(TIMM) or ":" in self.backbone
-        return None if by_name and self.weights_digest == "" else self.weights
+        return None if ":" in self.backbone and self.weights_digest == "" else self.weights
 
     def refuse_other_net(self, facts: Mapping[str, Any]) -> None:
         """Raises WeightsError if a net that was loaded is not the one of this recipe; see `models.loading.facts`."""

@@ -166,9 +166,9 @@ class Pass:
         with bar(pending, "extracting", unit, shown=self.team.leads) as progress:
             size = min(filling.batch_size for filling in self.fillings)
             self._fill(self.team.claim_rows(rows, max(1, size // len(self.filling_of))), progress)
-            self._add_up("counted")
+            self._add_up(adding=True)
             self.team.barrier("all rows are done")
-        self._add_up("")
+        self._add_up(adding=False)
         self.report.wall_seconds = time.perf_counter() - start
         self.report.forward_seconds = sum(filling.forward_seconds for filling in self.fillings)
         own = [self.report.wall_seconds if self.team.size > 1 else filling.forward_seconds for filling in self.fillings]
@@ -177,7 +177,7 @@ class Pass:
             for seconds, filling in zip(own, self.fillings, strict=True)
         ]
 
-    def _add_up(self, adding: str) -> None:
+    def _add_up(self, adding: bool) -> None:
         """Adds the counts to those of the team; or, without adding, takes those of the whole team."""
         self.report.decoded = self.team.count("decoded", self.report.decoded if adding else 0)
         for number, filling in enumerate(self.fillings):

@@ -21,7 +21,7 @@ from headstart.models.downloads import published_state
 from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
 from headstart.models.resnet50 import METADATA, load_resnet50
 from headstart.models.weight_file import find, wanted
-from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM
+from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM, is_own
 from headstart.settings.ranges import Pool
 from headstart.support.progress import say
 from headstart.support.team import is_leading
@@ -45,7 +45,7 @@ def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbo
     """
     if name == RESNET50:
         return _resnet50(weights or next(iter(PUBLISHED)), seed)
-    if ":" in name and not name.startswith(TIMM):
+    if is_own(name):
         return _own(name, weights), OWN
     loaded, used = (timm_nets.load if name.startswith(TIMM) else _torchvision)(name, weights, seed)
     if used == weights and Path(weights).is_file():
@@ -80,7 +80,7 @@ def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, s
     made = Backbone(
         net, *pixels, tuple(preset.mean), tuple(preset.std), version=f"torchvision {version('torchvision')}"
     )
-    if classifier_of(net.eval(), sample_of(made.image_px)) is None:
+    if not any(isinstance(module, nn.Linear) for module in net.modules()):  # of torchvision's, SqueezeNet alone
         raise BackboneError(
             f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
             f"as {_nearest(name)}."

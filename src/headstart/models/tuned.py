@@ -13,7 +13,7 @@ from headstart.models.frozen import sample_of
 from headstart.models.loading import TRIAL_PX, load_backbone
 from headstart.models.resnet50 import METADATA, head_from, load_resnet50
 from headstart.models.weight_file import first_line
-from headstart.models.weights import RESNET50, TIMM
+from headstart.models.weights import RESNET50, TIMM, is_own
 
 BEHIND = "1"
 """The name of the new layer where it is put behind a net, which has no linear layer at its end."""
@@ -55,7 +55,7 @@ def _plain_net(backbone: str, classifier: str | None) -> str:
     if backbone.startswith(TIMM):
         without = "" if classifier else "; net.reset_classifier(0)"
         return f"net = timm.create_model({backbone.removeprefix(TIMM)!r}){without}"
-    if ":" in backbone:
+    if is_own(backbone):
         module, _, function = backbone.partition(":")
         return f"from {module} import {function}; net = {function}().net"
     auxiliary = ", aux_logits=False, init_weights=False" if backbone in ("googlenet", "inception_v3") else ""
@@ -96,8 +96,7 @@ def load_tuned(path: Path, backbone: str) -> Tuned:
     if backbone == RESNET50:
         net, scale = load_resnet50(str(path))
         return dataclasses.replace(_in_two_parts(net, "fc", scale), trial_px=TRIAL_PX)
-    is_own = ":" in backbone and not backbone.startswith(TIMM)
-    made, _ = load_backbone(backbone, None if is_own else "random")
+    made, _ = load_backbone(backbone, None if is_own(backbone) else "random")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = state._metadata[METADATA]

@@ -13,6 +13,8 @@ RESNET50 = "resnet50"
 TIMM = "timm:"
 """What the names of timm's nets begin with."""
 
+FILE_DIGEST = "blake2b"
+"""The word before the digest of a file of weights."""
 OWN = "its own"
 """The weights of a net that comes with them: of a function of one's own."""
 
@@ -44,7 +46,17 @@ def weights_digest(weights: str, seed: int) -> str:
         guess = did_you_mean(weights, known_weights())
         raise WeightsError(f"--weights {weights} is neither a file nor one of {', '.join(known_weights())}.{guess}")
     with path.open("rb") as file:
-        return f"blake2b {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
+        return f"{FILE_DIGEST} {file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()}"
+
+
+def is_of_file(digest: str) -> bool:
+    """Whether a digest by `weights_digest` is that of a file."""
+    return digest.startswith(FILE_DIGEST)
+
+
+def is_own(backbone: str) -> bool:
+    """Whether a backbone is a function of one's own: `package.module:function`."""
+    return ":" in backbone and not backbone.startswith(TIMM)
 
 
 def is_file_or_random(weights: str | None) -> bool:
@@ -57,7 +69,7 @@ def source_digest(backbone: str) -> str:
 
     Where the module only has the function from another one, it is the module's text.
     """
-    if ":" not in backbone or backbone.startswith(TIMM):
+    if not is_own(backbone):
         return ""
     module, _, function = backbone.partition(":")
     if (file := _file_of(module)) is None:
