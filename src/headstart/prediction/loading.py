@@ -19,7 +19,7 @@ from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
-from headstart.models.weights import RESNET50, known_weights
+from headstart.models.weights import RESNET50, is_of_file
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 from headstart.support.files import nearest_name
@@ -117,8 +117,7 @@ def _is_compiled(recipe: Recipe, compile: str, device: torch.device) -> bool:
 
 def _given_for(recipe: Recipe, weights: str | None, has_others: bool) -> str | None:
     """The file of weights for a net: of several side by side, that one whose features were made with a file."""
-    is_file = bool(recipe.weights_digest) and recipe.weights not in known_weights()
-    return weights if is_file or not has_others else None
+    return weights if is_of_file(recipe.weights_digest) or not has_others else None
 
 
 def _frozen(recipe: Recipe, weights: str | None) -> tuple[nn.Module, PixelScale]:
