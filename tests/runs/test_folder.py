@@ -70,6 +70,20 @@ def test_a_run_name_never_changes_between_releases():
     assert runs.run_folder(Path(), "d", "head", {"seed": 0, "name": "ü"}).name == "head-d1adb479"
 
 
+def test_a_run_is_found_by_its_digits_whatever_the_words_in_its_name(tmp_path):
+    """Early runs have no words, and another release may say others; the short name means the run, too."""
+    of, words = {"seed": 0, "name": "ü"}, "256-lr1e-3"
+    new = runs.run_folder(tmp_path, "d", "head", of, words)
+    assert new == tmp_path / "d" / "head-256-lr1e-3-d1adb479"
+    new.mkdir(parents=True)
+    (new / "metrics.json").write_text(json.dumps({"kind": "head", "dataset": "d", "test": {"images": 0}, "val": {}}))
+    assert runs.run_folder(tmp_path, "d", "head", of, "other-words") == new
+    run = load_run(tmp_path / "d" / "head-d1adb479")
+    assert (run.folder, run.name) == (new, "head-d1adb479")
+    early = new.rename(tmp_path / "d" / "head-d1adb479")
+    assert runs.run_folder(tmp_path, "d", "head", of, words) == early
+
+
 @settings(max_examples=30)
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), min_size=1))
 def test_another_setting_is_another_folder(identity):

@@ -6,7 +6,7 @@ import pytest
 from helpers.runs import make_run
 
 from headstart.runs.run import list_runs
-from headstart.runs.title import has_random_weights, titles
+from headstart.runs.title import folder_words, has_random_weights, titles
 
 MADE_BY_0_1 = Path(__file__).parent.parent / "made_by_0_1/runs/photos"
 HEAD = {"hidden": "256", "dropout": 0.4, "lr": 1e-3, "epochs": 10, "batch_size": 32, "normalize": "standardize"}
@@ -84,3 +84,24 @@ def test_runs_of_one_title_are_told_apart_by_their_numbers_of_images():
     runs = [make_run(str(count), train_images=1, test={"images": count, **tested}) for count in (20, 19)]
     assert titles(runs) == ["head, 20 test images", "head, 19 test images"]
     assert titles(runs[:1] * 2) == ["head", "head"]
+
+
+V2 = {"backbone": "resnet50", "weights": "IMAGENET1K_V2", "image_px": 224}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "inputs", "views", "words"),
+    [
+        ("head", {"hidden": (512, 256), "lr": 1e-3}, V2, 8, "512-256-lr1e-3-resnet50-IMAGENET1K_V2-224px-8views"),
+        ("head", {"hidden": (), "lr": 0.05}, V2, 0, "linear-lr0.05-resnet50-IMAGENET1K_V2-224px"),
+        ("ridge", {"lr": 1e-3}, V2, 0, "resnet50-IMAGENET1K_V2-224px"),
+        ("sweep", {"hidden": ("none", "256")}, {**V2, "backbone": "resnet50+timm:a/b", "image_px": "224+240"}, 0)
+        + ("resnet50-timm-a-b-IMAGENET1K_V2-224-240px",),
+        ("finetune", {"train_from": "layer4", "method": "strong", "backbone_lr": 1e-4, "lr": 1e-3}, V2, 0)
+        + ("layer4-lr1e-4-resnet50-IMAGENET1K_V2-224px",),
+        ("head", {"hidden": (), "lr": 0.05}, {**V2, "weights": "/my nets/of mine.pth"}, 0)
+        + ("linear-lr0.05-resnet50-of-mine-224px",),
+    ],
+)
+def test_the_name_of_a_folder_says_what_the_run_is(kind, settings, inputs, views, words):
+    assert folder_words(kind, settings, inputs, views) == words

@@ -18,7 +18,7 @@ from headstart.models.precision import has_compiler, require_compiler
 from headstart.models.schedule import rate_factor
 from headstart.models.tuned import BEHIND, with_head
 from headstart.models.weights import RESNET50, weights_digest
-from headstart.runs.run import Run, load_run
+from headstart.runs.run import Run, found_folder, load_run
 from headstart.settings import FinetuneConfig
 
 WARMUP = 0.05
@@ -80,13 +80,14 @@ def compile_net(net: nn.Module, config: FinetuneConfig, device: torch.device) ->
 
 def head_digest(folder: Path | None) -> str:
     """Digest of the weights of a run's head; empty without one."""
-    file = folder / "head.pth" if folder else None
+    file = found_folder(folder) / "head.pth" if folder else None
     return weights_digest(str(file), 0) if file and file.is_file() else ""
 
 
 def _head_of(folder: Path, start: Start, classes: tuple[str, ...]) -> nn.Sequential:
     """The head of a run, to start from: linear probing, then fine-tuning (Kumar et al. 2022, arXiv:2202.10054)."""
     run = load_run(folder)
+    folder = run.folder
     recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
     if recipe is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")

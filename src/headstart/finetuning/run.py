@@ -20,6 +20,7 @@ from headstart.runs import figures, history
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import finetuned_file, load_run
+from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, each_backbone
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
@@ -47,7 +48,8 @@ def train(start: Start, team: Team | None = None) -> Path:
         head_digest=net.head_digest(config.init_head),
         device=device.type,
     )
-    folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity)
+    words = folder_words("finetune", identity, dataclasses.asdict(config))
+    folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity, words)
     if not runs.finished(folder, identity):
         _train(manifest, start, device, Checkpoint(folder, identity), team)
     elif team.leads:

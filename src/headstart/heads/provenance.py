@@ -33,9 +33,18 @@ def recipe_digest(cache: FeatureCache) -> str:
 
 def recipes_of(cache: FeatureCache) -> dict[str, Any]:
     """The entries of metrics.json on how the features were made; for several backbones side by side, of each."""
-    weights = "+".join(dict.fromkeys(part.recipe.weights for part in cache.parts))
     recipes = [json.loads(part.recipe.to_json()) for part in cache.parts]
-    return {"weights": weights, **({"recipe": recipes[0]} if len(recipes) == 1 else {"recipes": recipes})}
+    return {
+        "weights": inputs_of(cache)["weights"],
+        **({"recipe": recipes[0]} if len(recipes) == 1 else {"recipes": recipes}),
+    }
+
+
+def inputs_of(cache: FeatureCache) -> dict[str, str]:
+    """Backbone, weights and pixels of its features; where several stand side by side, `224+240` of what differs."""
+    each = [part.recipe for part in cache.parts]
+    names = ("backbone", "weights", "image_px")
+    return {name: "+".join(dict.fromkeys(str(getattr(recipe, name)) for recipe in each)) for name in names}
 
 
 def cost_of_features(cache: FeatureCache) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from headstart.cache.inspection import describe, warn_of_copies
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
-from headstart.heads.provenance import cache_identity, cost_of_features, recipe_digest, recipes_of, views_identity
+from headstart.heads.provenance import (
+    cache_identity,
+    cost_of_features,
+    inputs_of,
+    recipe_digest,
+    recipes_of,
+    views_identity,
+)
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
@@ -25,6 +32,7 @@ from headstart.runs import folder as runs
 from headstart.runs import history as epochs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, load_run
+from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import counted, human_bytes
@@ -58,7 +66,9 @@ class CachedRun:
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
-        folder = getattr(config, "run", None) or runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity)
+        words = folder_words(kind, identity, inputs_of(cache), max(views))
+        named = runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity, words)
+        folder = getattr(config, "run", None) or named
         return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard)
 
     def describe(self) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
 from headstart.runs.predictions import Predictions, csv_rows
-from headstart.runs.run import Run, load_run, read_config
+from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
 from headstart.settings import PLACES
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
@@ -35,10 +35,15 @@ def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
     return settings | inputs
 
 
-def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any]) -> Path:
-    """`root/<dataset>/<kind>-<8 hex digits>`, the same for the same identity in any order."""
+def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any], words: str = "") -> Path:
+    """`root/<dataset>/<kind>-<words>-<8 hex digits>`: what it is, and digits that are the same for the same identity.
+
+    The folder of a run that is there with these digits is found whatever its words are; early runs have none.
+    """
     canonical = json.dumps(plain(identity), sort_keys=True, separators=(",", ":"))
-    return root / dataset / f"{kind}-{blake2b(canonical.encode(), digest_size=4).hexdigest()}"
+    digits = blake2b(canonical.encode(), digest_size=4).hexdigest()
+    there = found_folder(root / dataset / f"{kind}-{digits}")
+    return there if there.exists() else root / dataset / "-".join(filter(None, [kind, words, digits]))
 
 
 def check_folder(folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from glob import escape
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from headstart.runs.predictions import read_classes
 from headstart.settings.base import in_file_names
 from headstart.support.files import nearest_name
 from headstart.support.quantities import duration
+
+DIGITS = "[0-9a-f]{8}"
+"""What the name of a run's folder ends with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +67,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return self.folder.name
+        """Of its folder, without the words that tables say beside it: `head-00c174c5`."""
+        words = re.fullmatch(rf"{self.kind}-.+-({DIGITS})", self.folder.name)
+        return f"{self.kind}-{words[1]}" if words else self.folder.name
 
     @property
     def data(self) -> str | None:
@@ -153,8 +159,17 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     return config if isinstance(config, dict) else None
 
 
+def found_folder(folder: Path) -> Path:
+    """The folder itself; where there is none, the one with words in between: `head-256-…-00c174c5`."""
+    kind, _, digits = folder.name.rpartition("-")
+    if folder.exists() or not re.fullmatch(DIGITS, digits):
+        return folder
+    return next(iter(sorted(folder.parent.glob(f"{escape(kind)}-*-{digits}"))), folder)
+
+
 def load_run(folder: Path) -> Run:
-    """Reads a run; a RunError where it is missing, incomplete, or its metrics.json is broken."""
+    """Reads a run, see `found_folder`; a RunError where it is missing, incomplete, or its metrics.json is broken."""
+    folder = found_folder(folder)
     path = folder / "metrics.json"
     try:
         return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))

@@ -8,6 +8,7 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.runs.run import Run
 from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
+from headstart.settings.base import in_file_names
 from headstart.support.quantities import counted
 
 PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
@@ -17,6 +18,8 @@ RESIZED = {"crop": "cropped images", "squash": "squashed images"}
 METHODS = {"seed": "the seed's method", "lp-ft": "starting from a head"}
 INPUTS = ("backbone", "weights", "image_px", "resize")
 """What a net starts from and sees: in titles where runs differ in it."""
+LONGEST = 120
+"""Characters of the words in a folder's name, which file systems limit to 255 bytes."""
 ALREADY_SAID = PLACES | frozenset(
     {"hidden", "lr", "backbone_lr", "train_from", "method", "init_head", "views", "tta", *INPUTS}
     | {"methods", "seed", "precision", "compile"}
@@ -36,6 +39,21 @@ def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any])
         *_unusual(kind, settings),
     ]
     return ", ".join(filter(None, parts))
+
+
+def folder_words(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, Any], views: int = 0) -> str:
+    """What the name of a run's folder says: `256-lr1e-3-resnet50-IMAGENET1K_V1-224px-8views`; `inputs` are `INPUTS`."""
+    rate = _rate(kind, settings) if kind in ("head", "finetune") else None
+    parts = [
+        _kind(kind, settings).removeprefix("head ") if kind == "head" else "",
+        settings.get("train_from", "") if kind == "finetune" else "",
+        f"lr{_number(rate)}" if rate else "",
+        inputs["backbone"],
+        Path(inputs["weights"]).stem,
+        f"{inputs['image_px']}px",
+        f"{views}views" if views else "",
+    ]
+    return in_file_names("-".join(filter(None, parts)))[:LONGEST]
 
 
 def titles(runs: Sequence[Run]) -> list[str]:
