@@ -87,6 +87,9 @@ def test_runs_of_one_title_are_told_apart_by_their_numbers_of_images():
 
 
 V2 = {"backbone": "resnet50", "weights": "IMAGENET1K_V2", "image_px": 224}
+TWO = {**V2, "backbone": "resnet50+timm:a/b", "image_px": "224+240"}
+FILE = {**V2, "weights": "/my nets/of mine.pth"}
+LAYER4 = {"train_from": "layer4", "method": "strong", "backbone_lr": 1e-4, "lr": 1e-3}
 
 
 @pytest.mark.parametrize(
@@ -94,13 +97,10 @@ V2 = {"backbone": "resnet50", "weights": "IMAGENET1K_V2", "image_px": 224}
     [
         ("head", {"hidden": (512, 256), "lr": 1e-3}, V2, 8, "512-256-lr1e-3-resnet50-IMAGENET1K_V2-224px-8views"),
         ("head", {"hidden": (), "lr": 0.05}, V2, 0, "linear-lr0.05-resnet50-IMAGENET1K_V2-224px"),
+        ("head", {"hidden": (), "lr": 0.05}, FILE, 0, "linear-lr0.05-resnet50-of-mine-224px"),
         ("ridge", {"lr": 1e-3}, V2, 0, "resnet50-IMAGENET1K_V2-224px"),
-        ("sweep", {"hidden": ("none", "256")}, {**V2, "backbone": "resnet50+timm:a/b", "image_px": "224+240"}, 0)
-        + ("resnet50-timm-a-b-IMAGENET1K_V2-224-240px",),
-        ("finetune", {"train_from": "layer4", "method": "strong", "backbone_lr": 1e-4, "lr": 1e-3}, V2, 0)
-        + ("layer4-lr1e-4-resnet50-IMAGENET1K_V2-224px",),
-        ("head", {"hidden": (), "lr": 0.05}, {**V2, "weights": "/my nets/of mine.pth"}, 0)
-        + ("linear-lr0.05-resnet50-of-mine-224px",),
+        ("sweep", {"hidden": ("none", "256")}, TWO, 0, "resnet50-timm-a-b-IMAGENET1K_V2-224-240px"),
+        ("finetune", LAYER4, V2, 0, "layer4-lr1e-4-resnet50-IMAGENET1K_V2-224px"),
     ],
 )
 def test_the_name_of_a_folder_says_what_the_run_is(kind, settings, inputs, views, words):
