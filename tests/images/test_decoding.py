@@ -417,6 +417,20 @@ def test_a_reduced_decode_never_goes_under_twice_the_size_that_is_needed(width, 
         assert seen[0] <= width // 2 + 1, "large files are decoded small"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "px", "opened"), [("jpeg", (224, 240, 224), 1), ("jpeg", (224, 32, 224, 32), 2), ("png", (224, 32), 1)]
+)
+def test_a_file_is_decoded_once_for_all_squares_of_one_scale(monkeypatch, suffix, px, opened):
+    data = encode(Image.effect_noise((1200, 1300), 60).convert("RGB"), suffix)
+    geometries = [Geometry(side, "crop", side * 8 // 7, reduced_decode=True) for side in px]
+    alone = [decoding.decode(data, [geometry])[0] for geometry in geometries]
+    calls = []
+    monkeypatch.setattr(decoding, "_opened", lambda data, real=decoding._opened: calls.append(1) or real(data))
+    together = decoding.decode(data, geometries)
+    assert len(calls) == opened
+    assert all(map(np.array_equal, together, alone))
+
+
 def test_a_reduced_decode_shows_the_same_photo():
     data = encode(picture(3, (60, 45)).resize((1200, 900), Image.Resampling.BICUBIC), "JPEG", quality=95)
     full = decoded(data, Geometry(64, "crop", 73, reduced_decode=False))

@@ -19,6 +19,7 @@ from headstart.extraction.extractor import Extractor, fill
 from headstart.extraction.one_pass import PassReport
 from headstart.finetuning.start import Start
 from headstart.finetuning.training import finetune
+from headstart.images.geometry import Transform
 from headstart.images.loading import stream
 from headstart.models.fast import fast_module
 from headstart.models.weights import RESNET50
@@ -94,11 +95,16 @@ class Extraction:
 
     def decode_ceiling(self) -> float:
         """Reading, decoding and resizing alone, on all cores."""
-        return self._decoding(list(self.manifest.places(range(len(self.manifest)))))
+        return self.decoding_for([self])
+
+    def decoding_for(self, several: "Sequence[Extraction]") -> float:
+        """The same for several backbones: an image is decoded once, and made a square for each."""
+        geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
+        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), geometries)
 
     def decode_from_tar(self) -> float:
         """The same photos, read in place from one archive."""
-        return self._decoding(self.packed)
+        return self._decoding(self.packed, {0: self.recipe.geometry})
 
     @cached_property
     def packed(self) -> list[tuple[int, Place]]:
@@ -110,9 +116,9 @@ class Extraction:
         return list(enumerate(archives.place_of(f"{path}/{name}") for name in names))
 
     @kept_memory()
-    def _decoding(self, places: list[tuple[int, Place]]) -> float:
+    def _decoding(self, places: list[tuple[int, Place]], geometries: dict[int, Transform]) -> float:
         start = time.perf_counter()
-        for _ in stream(places, self.recipe.geometry, self.extractor.workers, 2 * self.config.batch_size):
+        for _ in stream(places, lambda *_: geometries, self.extractor.workers, 2 * self.config.batch_size):
             pass
         return len(places) / (time.perf_counter() - start)
 

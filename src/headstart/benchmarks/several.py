@@ -9,11 +9,15 @@ TOGETHER, DECODING = "all in one pass", "decode ceiling"
 
 
 def contestants(extractions: Sequence[Extraction]) -> dict[str, Contestant]:
-    """The pass, each backbone alone on one batch in memory, and decoding alone; what compiles has compiled."""
+    """The pass, each backbone alone on one batch in memory, and decoding once for all; what compiles has compiled."""
     ceilings = {f"ceiling {each.recipe.backbone}": each.backbone_ceiling for each in extractions}
     for ceiling in ceilings.values():
         ceiling()
-    return {TOGETHER: lambda: filling(extractions)[0], **ceilings, DECODING: extractions[0].decode_ceiling}
+    return {
+        TOGETHER: lambda: filling(extractions)[0],
+        **ceilings,
+        DECODING: lambda: extractions[0].decoding_for(extractions),
+    }
 
 
 def limit(rates: Rates) -> str:

@@ -132,13 +132,12 @@ class Filling:
 
 
 def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -> Iterator[Loaded]:
-    """Loads the pending views of these rows, for all caches: two batches ahead, or an image for each thread."""
+    """Loads the pending views of these rows, for all caches: two batches of each ahead, or an image for each thread."""
 
     def transforms(row: int, digest: bytes) -> dict[int, Transform]:
         return {view: how for filling in fillings for view, how in filling.transforms(row, digest).items()}
 
-    views = sum(len(filling.views) for filling in fillings)
-    ahead = max(workers, 2 * max(filling.batch_size for filling in fillings) // views)
+    ahead = max(workers, *(2 * filling.batch_size // len(filling.views) for filling in fillings))
     return stream(fillings[0].cache.manifest.places(rows), transforms, workers, ahead)
 
 

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from headstart.errors import DataWarning
 from headstart.images.endings import with_end_mark
@@ -61,24 +62,36 @@ class UnreadableImage(Exception):
 
 
 def decode(data: bytes, transforms: Sequence[Transform]) -> list[NDArray[np.uint8]]:
-    """Upright RGB pixels (image_px, image_px, 3) of one image file for each transform, decoded once.
+    """Upright RGB pixels (image_px, image_px, 3) of one image file for each transform; equal ones share theirs.
 
     Transparency is laid on white, 16-bit grey is scaled to 8, an animation gives its first frame, and ICC profiles are
-    ignored, as torchvision's presets ignore them. It is decoded again only for another size than the first transform's.
+    ignored, as torchvision's presets ignore them. The file is decoded once, or once for each size that is asked for.
     """
+    squares: dict[Transform, NDArray[np.uint8]] = {}
+    while missing := [transform for transform in transforms if transform not in squares]:
+        squares |= _squares(data, missing)
+    return [squares[transform] for transform in transforms]
+
+
+def _squares(data: bytes, transforms: Sequence[Transform]) -> dict[Transform, NDArray[np.uint8]]:
+    """Those of the first transform, and of all others that take the picture at the same size."""
     with _opened(data) as image:
-        drafts = [transform.draft_px(*image.size) for transform in transforms]
-        if drafts[0]:
-            image.draft(None, drafts[0])
+        drafts = {transform: transform.draft_px(*image.size) for transform in transforms}
+        scale, draft = _scale(image, drafts[transforms[0]]), drafts[transforms[0]]
+        alike = [transform for transform in drafts if _scale(image, drafts[transform]) == scale]
+        if draft:
+            image.draft(None, draft)
         image.load()
         picture = to_rgb(_upright(image))
-        like_first = [
-            np.asarray(how.square(picture)) if draft == drafts[0] else None
-            for how, draft in zip(transforms, drafts, strict=True)
-        ]
-    return [
-        decode(data, [how])[0] if square is None else square for how, square in zip(transforms, like_first, strict=True)
-    ]
+        return {transform: np.asarray(transform.square(picture)) for transform in alike}
+
+
+def _scale(image: Image.Image, draft: tuple[int, int] | None) -> int:
+    """How many times smaller Pillow decodes a picture of which this size is enough: JPEG files alone can be."""
+    if draft is None or not isinstance(image, JpegImageFile):
+        return 1
+    across, down = image.width // draft[0], image.height // draft[1]
+    return next((scale for scale in (8, 4, 2) if min(across, down) >= scale), 1)
 
 
 def small(data: bytes, longest_px: int) -> Image.Image:
