@@ -30,30 +30,38 @@ $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave
 ON_FEATURES = train-head sweep probe learning-curve
 
 # What each target uses of the variables that only some use; one that is given for nothing is a mistake, too.
-PASS = BACKBONE $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS)
+PASS = BACKBONE $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC)
 uses-data-check     = CHECK_ARGS
-uses-extract        = EXTRACT_ARGS VIEWS BACKBONE
+uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC
 uses-train-head     = HEAD_ARGS $(PASS)
 uses-sweep          = SWEEP_ARGS $(PASS)
 uses-probe          = PROBE_ARGS $(PASS)
 uses-learning-curve = CURVE_ARGS $(PASS)
-uses-finetune       = FINETUNE_ARGS BACKBONE
+uses-finetune       = FINETUNE_ARGS BACKBONE NPROC
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
 uses-compare        = BACKBONE
-uses-predict        = PREDICT_ARGS RUN IMAGES
-uses-export         = EXPORT_ARGS RUN IMAGES
+uses-predict        = PREDICT_ARGS RUN IMAGES CACHE
+uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
+uses-clean-all      = FORCE
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
 USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS RUN IMAGES BACKBONE,$(GIVEN))))
+READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
+# Where the flags of a program ask for its help, nothing else is done: no data set is written, extracted or learned from.
+ASK_HELP := $(strip $(foreach name,$(filter-out PIP_ARGS,$(filter %_ARGS,$(VARIABLES))),$(if $(filter -h --help,$($(name))),$(name))))
+OF_PASS   = $(filter EXTRACT_ARGS,$(ASK_HELP))
 # A cache that is named alone is used as it is.
-FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
+FEATURES  = $(if $(and $(DATA)$(CONFIG),$(if $(ASK_HELP),$(OF_PASS),yes)),extract,.venv/ready)
+LEARN     = $(if $(OF_PASS),:,$(PY))
+# What follows a pass describes the cache.
+FOLLOWED  = $(if $(filter extract,$(MAKECMDGOALS)),,HEADSTART_FOLLOWED=1)
 
 train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
 sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
@@ -64,7 +72,7 @@ learning-curve = pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS))))
+READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
@@ -89,25 +97,25 @@ $(READ_FIRST): settings-of-%: .venv/ready
 	@HEADSTART_ONLY_READ_SETTINGS=1 $(PY) $($*)
 
 data: .venv/ready $(READ_FIRST)  ## write the data set of a CONFIG as a folder of PNG files, once
-	$(if $(CONFIG),@$(PY) pipelines/prepare_data.py $(SOURCE))
+	$(if $(ASK_HELP),,$(if $(CONFIG),@$(PY) pipelines/prepare_data.py $(SOURCE)))
 
 data-check: .venv/ready  ## what a data set is taken for, and a picture of some images of each class
 	@$(PY) pipelines/data_check.py $(SOURCE) $(CHECK_ARGS)
 
 extract: data  ## images -> features in one HDF5 file: one pass, resumed and brought up to date
-	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views="$$VIEWS") $(EXTRACT_ARGS)
+	@$(FOLLOWED) $(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/extract.py $(CACHED) $(if $(VIEWS),--views="$$VIEWS") $(EXTRACT_ARGS)
 
 train-head: $(FEATURES)  ## features -> a head, in seconds
-	@$(PY) $(train-head)
+	@$(LEARN) $(train-head)
 
 sweep: $(FEATURES)  ## features -> heads for many settings at once, the best by validation kept
-	@$(PY) $(sweep)
+	@$(LEARN) $(sweep)
 
 probe: $(FEATURES)  ## features -> logistic regression, ridge and nearest neighbours, as papers measure features
-	@$(PY) $(probe)
+	@$(LEARN) $(probe)
 
 learning-curve: $(FEATURES)  ## features -> accuracy against the number of training images
-	@$(PY) $(learning-curve)
+	@$(LEARN) $(learning-curve)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(FINETUNE_ARGS)

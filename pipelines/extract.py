@@ -16,7 +16,7 @@ def main(config: ExtractConfig) -> int:
             updating.help_filling(config, team)
             return 0
         reports = updating.bring_all_up_to_date(each_backbone(config, apart=True), team)
-    print(summary(reports))
+    print(summary(reports, described=not cli.is_followed()))
     return max(report.unreadable().report(len(report.cache), config.max_unreadable) for report in reports)
 
 

@@ -49,6 +49,11 @@ def test_a_name_that_does_not_exist_is_an_attribute_error_that_names_it():
     assert not hasattr(headstart, "nothing")
 
 
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(AttributeError, match=r"no attribute 'train_haed'\. Did you mean train_head\?"):
+        headstart.train_haed  # noqa: B018
+
+
 def test_a_star_imports_exactly_the_public_names():
     names = {}
     exec("from headstart import *", names)

@@ -149,6 +149,30 @@ def test_a_number_of_processes_that_is_none_is_refused(number, clone):
     assert sorted(path.name for path in clone.iterdir() if path.name in ("calls", "RAN")) == []
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize(
+    ("target", "variable", "program"),
+    [
+        *((target, f"{name}_ARGS", program) for (target, program), name in zip(
+            ON_FEATURES.items(), ("HEAD", "SWEEP", "PROBE", "CURVE"), strict=True)),
+        *(("extract", "EXTRACT_ARGS", "extract"), ("train-head", "EXTRACT_ARGS", "extract")),
+        *(("finetune", "FINETUNE_ARGS", "finetune"), ("predict", "PREDICT_ARGS", "predict")),
+    ],
+)  # fmt: skip
+def test_the_help_of_a_program_is_printed_once_and_nothing_else_is_done(target, variable, program, flag, calls):
+    for source in ([], ["CONFIG=digits"], ["DATA=photos/"]):
+        if target != "predict" or not source:
+            ((called, flags),) = calls(target, *source, f"{variable}=--epochs 3 {flag}")
+            assert (called, flags[-1]) == (program, flag)
+
+
+def test_the_pass_knows_whether_another_program_follows_that_describes_the_cache():
+    followed = "HEADSTART_FOLLOWED=1 .venv/bin/python pipelines/extract.py"
+    assert followed in make("-n", "train-head", "DATA=photos/")
+    assert followed not in make("-n", "extract", "DATA=photos/")
+    assert followed not in make("-n", "extract", "train-head", "DATA=photos/")
+
+
 def test_several_processes_are_started_by_torchrun(calls):
     assert [name for name, _ in calls("extract", "DATA=a", "NPROC=2")] == ["--standalone"]
     assert [name for name, _ in calls("extract", "DATA=a", "NPROC=16")] == ["--standalone"]
@@ -203,6 +227,11 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
         ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
         ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes BACKBONE"),
+        ("predict RUN=r FORMAT=onnx", "make predict does not use FORMAT. It takes PREDICT_ARGS RUN IMAGES CACHE"),
+        ("predict RUN=r DATA=new/", "make predict does not use DATA. It takes PREDICT_ARGS RUN IMAGES CACHE"),
+        ("export DATA=photos/", "make export does not use DATA. It takes EXPORT_ARGS RUN IMAGES FORMAT"),
+        ("info DATA=photos/ NPROC=2", "make info does not use NPROC. It takes INFO_ARGS BACKBONE"),
+        ("clean FORCE=1", "make clean does not use FORCE. It takes no flags"),
     ],
 )
 def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone):
@@ -229,10 +258,10 @@ def test_the_makefile_knows_the_variables_that_it_uses_and_uses_those_that_it_kn
 
 
 def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it(programs):
-    named = ("RUN=data/runs/my photos/best", "IMAGES=new pictures/*.jpg", "FORMAT=onnx")
+    named = ("RUN=data/runs/my photos/best", "IMAGES=new pictures/*.jpg")
     run, images = "--run=data/runs/my photos/best", "--images=new pictures/*.jpg"
     assert programs("predict", *named)["predict"] == [run, images]
-    assert programs("export", *named)["export"] == [run, "--format=onnx", images]
+    assert programs("export", *named, "FORMAT=onnx")["export"] == [run, "--format=onnx", images]
     assert programs("predict", "RUN=r", "CACHE=f.h5")["predict"] == ["--run=r", "--cache=f.h5"]
     assert list(programs("predict", "export", *named)) == ["predict", "export"]
 

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from headstart.errors import did_you_mean
+
 _MODULES = {
     "Backbone": "models.backbone",
     "Classifier": "prediction.classifier",
@@ -26,7 +28,7 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first used: torch and scikit-learn take seconds to load."""
     if name not in _MODULES:
-        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}.{did_you_mean(name, __all__)}")
     return getattr(import_module(f"headstart.{_MODULES[name]}"), name)
 
 

@@ -29,6 +29,8 @@ CONFIG_FOLDER = Path("pipelines/configs")
 ONLY_READ = "HEADSTART_ONLY_READ_SETTINGS"
 """Variable of the environment with which a program ends once its settings are read: make reads those of the programs
 that follow a pass before the pass."""
+FOLLOWED = "HEADSTART_FOLLOWED"
+"""Variable of the environment with which make says that another program follows the pass."""
 
 Config = TypeVar("Config")
 
@@ -48,6 +50,11 @@ PROGRAMS: dict[str, type] = {
     "benchmark": settings.BenchmarkConfig,
 }
 """The tables of a TOML file, each with the settings of its program."""
+
+
+def is_followed() -> bool:
+    """Whether make calls another program after this one, which describes the cache."""
+    return FOLLOWED in os.environ
 
 
 def nothing_saved(config: Any) -> str:

@@ -263,6 +263,22 @@ def test_what_is_left_out_of_all_archives_is_said_once(wds, tmp_path):
     assert len(said) == 1
 
 
+def test_files_of_the_system_are_passed_over_in_archives_as_in_folders_and_said(wds, tmp_path):
+    names = [".DS_Store", "__MACOSX/cat/._000001.png", "cat/._1.png", "cat/Thumbs.db", ".git/Thumbs.db", ".hidden"]
+    names += [".ipynb_checkpoints/000001-checkpoint.png", "__MACOSX/cat/Thumbs.db"]
+    for name in ("train-000", "val-000"):
+        with tarfile.open(tmp_path / "shards" / f"{name}.tar", "a") as tar:
+            for member in names:
+                tar.addfile(tarfile.TarInfo(member))
+    notes = labelled.load("shards/*.tar").notes
+    assert notes[-1] == (
+        "left out, as the system's own: .DS_Store (2 files), ._* (2 files), .ipynb_checkpoints (2 files), "
+        "Thumbs.db (2 files), __MACOSX (4 files)"
+    )
+    assert len(labelled.load("shards/*.tar")) == 32
+    assert unlabelled.count("shards/*.tar") == 32
+
+
 def test_members_of_one_name_are_said(tmp_path):
     members = [
         (f"{n % 4}{end}", content) for n in range(6) for end, content in ((".png", encoded(n)), (".cls", "ab"[n % 2]))

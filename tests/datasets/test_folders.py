@@ -65,8 +65,10 @@ def test_names_that_are_not_utf8_are_listed_and_found_again(files):
 
 
 def test_hidden_files_and_folders_are_passed_over_in_silence(files):
-    root = files("cat/1.jpg", "dog/2.jpg", "cat/.thumb.jpg", "cat/.cache/3.jpg", ".git/4.jpg", ".DS_Store")
-    assert set(labels(load(str(root)))) == {"cat/1.jpg", "dog/2.jpg"}
+    root = files("cat/1.jpg", "dog/2.jpg", "cat/.thumb.jpg", "cat/.cache/3.jpg", ".git/4.jpg", ".git/Thumbs.db")
+    manifest = load(str(root))
+    assert set(labels(manifest)) == {"cat/1.jpg", "dog/2.jpg"}
+    assert not any("left out" in note for note in manifest.notes)
 
 
 def test_links_to_files_and_folders_count_with_the_size_of_their_target(files):
@@ -182,6 +184,28 @@ def test_folders_of_folders_that_may_be_splits_are_asked_for_and_a_flag_answers(
     assert load(str(root), how=Listing(layout="splits")).classes == ("new", "old")
 
 
+def test_splits_below_the_classes_are_asked_for_and_a_flag_answers(files):
+    """They are not merged: what was kept apart for the test would be trained on."""
+    names = [f"{name}/{split}/{n}.jpg" for name in ("cat", "dog") for split in ("train", "Test") for n in range(30)]
+    root = files(*names)
+    with pytest.raises(
+        DataError, match=r"cat, dog each hold .* splits \(Test, train\).*--layout splits; .*--layout classes"
+    ):
+        load(str(root))
+    manifest = load(str(root), how=Listing(layout="splits"))
+    assert Counter(split for path, (_, split) in listed(manifest).items() if "Test" in path) == {"test": 60}
+    assert "splits from the folders Test in the class folders" in manifest.notes
+    assert manifest.classes == ("cat", "dog")
+    with pytest.warns(DataWarning, match="4 folders of images count as 2 classes"):
+        assert load(str(root), how=Listing(layout="classes")).classes == ("cat", "dog")
+
+
+def test_folders_without_splits_are_not_taken_for_splits(files):
+    root = files("cat/1.jpg", "dog/2.jpg", "dog/old/3.jpg")
+    with pytest.raises(DataError, match="holds no folders called like splits, such as train and test: see --layout"):
+        load(str(root), how=Listing(layout="splits"))
+
+
 def test_folders_beside_the_splits_are_left_out_where_a_flag_says_splits(files):
     root = files("train/a/1.jpg", "train/b/2.jpg", "test/a/3.jpg", "icons/4.jpg")
     manifest = load(str(root), how=Listing(layout="splits"))
@@ -224,6 +248,13 @@ def test_folders_of_the_system_are_passed_over_like_hidden_ones(files):
         "left out, as the system's own: $RECYCLE.BIN (1 file), .ipynb_checkpoints (3 files), @eaDir (1 file), "
         "Thumbs.db (2 files), __MACOSX (1 file), lost+found (0 files)"
     ) in manifest.notes
+
+
+def test_files_of_macos_are_passed_over_and_said_since_some_look_like_images(files):
+    root = files("cat/1.jpg", "cat/._1.jpg", "dog/2.jpg", "dog/._2.jpg", ".DS_Store", "dog/.DS_Store")
+    manifest = load(str(root))
+    assert set(labels(manifest)) == {"cat/1.jpg", "dog/2.jpg"}
+    assert "left out, as the system's own: .DS_Store (2 files), ._* (2 files)" in manifest.notes
 
 
 def test_a_test_folder_without_class_folders_is_left_out_and_said(files):
@@ -275,6 +306,11 @@ def test_the_validation_folder_may_have_its_other_names(files, alias):
             ["train/Cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg"],
             "'cat' has images in val .* If 'Cat' and 'cat' are one class, add --ignore-case",
         ),
+        (
+            ["train/cat/1.jpg", "train/dog/2.jpg", "test/cats/3.jpg"],
+            "'cats' has images in test .* Did you mean 'cat'",
+        ),
+        (["train/10/1.jpg", "train/1/2.jpg", "test/100/3.jpg"], r"'100' has images in test .*take the class out\.$"),
         (["train/a/1.jpg", "train/b/2.jpg", "val/c/3.jpg", "test/c/4.jpg"], "'c' has images in val and test"),
         (["cat/1.jpg", "cat/2.jpg"], "only the class 'cat'; a classifier needs at least two"),
         (["train/cat/1.jpg", "test/cat/2.jpg"], "only the class 'cat'"),

@@ -85,6 +85,7 @@ def test_columns_are_named_by_the_user_and_common_ones_found_whatever_separates_
         ("cat,a.jpg\ndog,b.jpg\n", None),
         ("a.jpg, 0, cat\nb.jpg, 1, dog\n", "path=1,label=3"),
         ("picture,id,kind\na.jpg,0,cat\nb.jpg,1,dog\n", "path=1,label=3"),
+        ("0 a.jpg  cat\n1 b.jpg  dog\n", "path=2,label=3"),
     ],
 )
 def test_a_list_without_a_line_of_names_is_read_by_its_images_or_by_numbers(table, text, columns):
@@ -133,6 +134,21 @@ def test_a_column_that_does_not_exist_is_answered_with_the_nearest(table):
         load(data, how=Listing(columns="label=emtion"))
     with pytest.raises(DataError, match=r"'lable' is none of path, label, split, group \(did you mean label\?\)"):
         load(data, how=Listing(columns="lable=emotion"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "mistake"),
+    [
+        ("label", "nothing says which column holds the label"),
+        ("path=image,label=emotion,label=mood", "two columns are to hold the label"),
+        ("path=image,label=image", "the column image is to hold both path and label"),
+        ("path=1,label=1", "the column 1 is to hold both path and label"),
+    ],
+)
+def test_columns_that_are_said_twice_or_by_half_are_refused(table, columns, mistake):
+    data = table("image,emotion,mood\na.jpg,cat,dog\n")
+    with pytest.raises(DataError, match=f"--columns {columns}: .*; {mistake}"):
+        load(data, how=Listing(columns=columns))
 
 
 def test_lines_that_say_the_same_count_once_and_say_so(table):

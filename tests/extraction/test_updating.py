@@ -654,9 +654,17 @@ def test_the_summary_says_what_was_done(photos, settings):
         picture(6000).save(photos / "train/dog" / f"new {number}.png")
     summary = reports.summary([updating.bring_up_to_date(settings)])
     assert "28 of 28 images, 2 classes" in summary
-    assert "1 images through the backbone" in summary
+    assert "1 image through the backbone" in summary
     assert "24 images were there already, 3 got the features of an identical image" in summary
     assert "untrained" in summary  # random weights are never silent
+
+
+def test_a_cache_that_the_next_program_describes_is_not_described_twice(photos, settings):
+    report = updating.bring_up_to_date(settings)
+    said, all_said = reports.summary([report], described=False), reports.summary([report])
+    assert "images through the backbone" in said
+    assert (str(settings.cache) in said, str(settings.cache) in all_said) == (False, True)
+    assert all_said.endswith(said)
 
 
 def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings):

@@ -1,6 +1,7 @@
 """A JPEG that lacks only its end mark is read; one that lacks pixels is not."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,19 @@ from headstart.images.geometry import Geometry
 GEOMETRY = Geometry(32, "crop", 37, False)
 
 
+OPTIONS: list[dict[str, Any]] = [
+    *({}, {"quality": 95, "subsampling": 0}, {"quality": 30}, {"restart_marker_blocks": 2}),
+    *({"progressive": True}, {"progressive": True, "quality": 95, "subsampling": 0}),
+]
+
+
 def jpeg(seed: int, **options) -> bytes:
     file = io.BytesIO()
     picture(seed).save(file, "JPEG", **options)
     return file.getvalue()
 
 
-@pytest.mark.parametrize("options", [{}, {"quality": 95, "subsampling": 0}, {"quality": 30}])
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("missing", [1, 2])
 def test_without_its_end_mark_a_jpeg_gives_the_same_pixels(options, missing):
     for seed in range(4):
@@ -30,13 +37,52 @@ def test_without_its_end_mark_a_jpeg_gives_the_same_pixels(options, missing):
         assert small(cut, 20).tobytes() == small(whole, 20).tobytes()
 
 
-@pytest.mark.parametrize("missing", [20, 60, 200, 500])
-def test_without_some_of_its_pixels_a_jpeg_stays_unreadable(missing):
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("missing", [4, 5, 20, 60, 200, 500])
+def test_without_some_of_its_pixels_a_jpeg_stays_unreadable(missing, options):
     for seed in range(4):
-        cut = jpeg(seed)[:-missing]
+        cut = jpeg(seed, **options)[:-missing]
         assert with_end_mark(cut) == cut
         with pytest.raises(UnreadableImage, match=r"truncated|damaged"):
             decode(cut, [GEOMETRY])
+
+
+def test_wherever_a_progressive_jpeg_ends_it_is_read_only_if_no_pixel_is_missing():
+    """Also between two scans, and in the last one, which tells the last bit of some numbers."""
+    whole = jpeg(0, progressive=True)
+    for end in range(len(whole)):
+        if (mended := with_end_mark(whole[:end])) != whole[:end]:
+            assert Image.open(io.BytesIO(mended)).tobytes() == Image.open(io.BytesIO(whole)).tobytes(), end
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_not_read():
+    """Each of its scans is whole, so that bytes after it are passed over."""
+    whole = jpeg(0, progressive=True)
+    begins = [at for at in range(len(whole)) if whole.startswith(b"\xff\xda", at)]
+    for begin in begins[1:]:
+        tables = whole.rfind(b"\xff\xc4", 0, begin)
+        for cut in (whole[:begin], whole[:tables]):
+            assert with_end_mark(cut) == cut
+
+
+def test_a_jpeg_with_a_scan_for_each_colour_is_not_read_without_one_of_them():
+    greys = [io.BytesIO() for _ in range(3)]
+    for grey, band in zip(greys, picture(0).split(), strict=True):
+        band.save(grey, "JPEG")
+    header, scans = b"", []
+    for number, grey in enumerate(greys, 1):
+        header, _, scan = grey.getvalue().removesuffix(b"\xff\xd9").partition(b"\xff\xda")
+        scans.append(b"\xff\xda" + scan[:3] + bytes([number]) + scan[4:])
+    begin = header.index(b"\xff\xc0")
+    size = header[begin + 5 : begin + 9]
+    colours = b"\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00"
+    header = header[:begin] + b"\xff\xc0\x00\x11\x08" + size + colours + header[begin + 13 :]
+    cut = header + b"".join(scans)
+    assert with_end_mark(cut) == cut + b"\xff\xd9"
+    assert Image.open(io.BytesIO(with_end_mark(cut))).convert("RGB").size == picture(0).size
+    for count in range(3):
+        cut = header + b"".join(scans[:count])
+        assert with_end_mark(cut) == cut
 
 
 def test_other_files_stay_as_they_are():

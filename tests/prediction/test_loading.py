@@ -13,6 +13,7 @@ from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsErro
 from headstart.heads.run import train
 from headstart.models.resnet50 import load_resnet50
 from headstart.models.tuned import save_tuned
+from headstart.models.weights import weights_digest
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
 from headstart.settings import HeadConfig
 
@@ -138,6 +139,25 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
     save_tuned(net, scale, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth is blake2b .*, but the features were made with blake2b 00"):
         parts(run, weights=str(tmp_path / "other.pth"))
+
+
+def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
+    """Of each backbone: the run knows the places and the digests."""
+    file, recipe = tmp_path / "mine.pth", json.loads((run / "metrics.json").read_text())["recipe"]
+    net, scale = load_resnet50("random", 1)
+    save_tuned(net, scale, file)
+    made = {**recipe, "weights": file.name, "weights_digest": weights_digest(str(file), 0)}
+    change_metrics(run, recipe=made, weights_files=[str(file)])
+    assert torch.equal(next(parts(run).backbone.parameters()), next(parts(run, str(file)).backbone.parameters()))
+    file.rename(tmp_path / "moved.pth")
+    with pytest.raises(
+        WeightsError, match=r"made with mine\.pth, but .*mine\.pth is no longer there: say where it lies"
+    ):
+        parts(run)
+    assert parts(run, weights=str(tmp_path / "moved.pth"))
+    file.write_bytes(b"other weights")
+    with pytest.raises(WeightsError, match=r"mine\.pth has other bytes now: say where it lies with --weights"):
+        parts(run)
 
 
 def test_a_fine_tuned_net_has_weights_of_its_own(run):

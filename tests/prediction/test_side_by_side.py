@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.extraction import config
+from helpers.extraction import config, shared_net
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import RunError, SettingsError
+from headstart.errors import RunError, SettingsError, WeightsError
 from headstart.extraction import updating
 from headstart.heads import run as head_run
 from headstart.prediction import exporting, programs
@@ -64,6 +64,23 @@ def test_the_model_predicts_from_images_what_the_run_predicted_from_features(
     assert [recipe.backbone for recipe in recipes_of(run)] == NAMES.split("+")
     assert run.metrics["features"]["per_image"] == 512 + 1024
     assert agrees(run, photos)
+
+
+def test_a_file_of_weights_is_found_again_where_it_was(photos, tmp_path, monkeypatch):
+    """As make extract finds it; of the nets side by side each may have one."""
+    torch.save(shared_net("resnet18", "random", 5)[0].net.state_dict(), tmp_path / "mine.pth")
+    asked = config(photos, backbone=NAMES)
+    monkeypatch.chdir(tmp_path)
+    first, second = each_backbone(asked, apart=True)
+    updating.bring_all_up_to_date([replace(first, weights="mine.pth"), second])
+    for net in ("resnet18", NAMES):
+        run = open_run(head_run.train(HeadConfig(data=str(photos), backbone=net, device="cpu", epochs=1)))
+        monkeypatch.chdir(photos)
+        assert agrees(replace(run, folder=tmp_path / run.folder), photos)
+        monkeypatch.chdir(tmp_path)
+    Path("mine.pth").unlink()
+    with pytest.raises(WeightsError, match=r"mine\.pth is no longer there: say where it lies with weights="):
+        Classifier.load(run.folder)
 
 
 def test_features_of_two_types_are_rounded_each_as_its_cache_stored_them(photos, tmp_path, monkeypatch):

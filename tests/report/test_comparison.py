@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from helpers.runs import ALL, Runs, changed, make_run
@@ -261,6 +262,16 @@ def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make, tmp_pat
     sentence = compare([make("head-2", data_source="my photos", recipe=made)]).sentence
     assert sentence.startswith("No fine-tuned run to compare with yet. Train one with: ")
     assert sentence.endswith("/finetune.py '--data=my photos' --weights random --resize squash")
+
+
+def test_the_command_that_fine_tunes_begins_with_the_same_file_of_weights_if_it_is_there(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    place, made = str(tmp_path / "mine.pth"), {"weights": "mine.pth", "image_px": 224, "resize": "crop"}
+    run = make("head-1", data_source="photos", recipe=made, weights_files=[place])
+    assert compare([run]).sentence.endswith("/finetune.py --data=photos")
+    Path(place).touch()
+    assert compare([run]).sentence.endswith(f"/finetune.py --data=photos --weights {place}")
 
 
 def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, TrainingFailed
 from headstart.runs import history
 from headstart.support.files import write_csv
 
@@ -43,6 +43,12 @@ def test_a_run_without_epochs_has_no_event_file(tmp_path):
     with history.event_writer(tmp_path / "none", wanted=False) as add:
         add({"epoch": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+
+
+def test_a_training_that_fails_in_its_first_epoch_leaves_no_folder(tmp_path):
+    with pytest.raises(TrainingFailed), history.event_writer(tmp_path / "run"):
+        raise TrainingFailed("The loss became nan in epoch 1.")
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):

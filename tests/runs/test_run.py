@@ -10,7 +10,7 @@ from headstart.runs.run import list_runs, load_run, ranked
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])
 def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(RunError, match="remove the folder and run again"):
+    with pytest.raises(RunError, match="move the folder away and run again"):
         load_run(tmp_path)
 
 

@@ -17,7 +17,7 @@ from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
 from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import meanings, splits_in
-from headstart.datasets.walking import other_files
+from headstart.datasets.walking import other_files, passed_over
 from headstart.errors import DataError, DataWarning
 from headstart.support.progress import bar
 
@@ -42,10 +42,10 @@ def list_archives(pattern: str) -> list[Manifest]:
     """
     archives = archives_of(pattern)
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
-    parts, left_out, splits = [], Counter[str](), _splits(root, archives)
+    parts, left_out, passed, splits = [], Counter[str](), Counter[str](), _splits(root, archives)
     with bar(len(archives), "indexing", "archives") as progress:
         for archive, split in zip(archives, splits, strict=True):
-            parts.append(_images(root, archive, split or "train", left_out))
+            parts.append(_images(root, archive, split or "train", left_out, passed))
             progress.update()
     if not any(part.classes for part in parts):
         what = "no image has a label" if any(map(len, parts)) else "no images"
@@ -61,7 +61,7 @@ def list_archives(pattern: str) -> list[Manifest]:
         if repeated
         else ()
     )
-    return [replace(part, notes=(*named, *twice, *other_files(left_out))) for part in parts]
+    return [replace(part, notes=(*named, *twice, *passed_over(passed), *other_files(left_out))) for part in parts]
 
 
 def archives_of(pattern: str) -> list[str]:
@@ -102,10 +102,11 @@ def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))
 
 
-def _images(root: Path, archive: str, split: str, left_out: Counter[str]) -> Manifest:
+def _images(root: Path, archive: str, split: str, left_out: Counter[str], passed: Counter[str]) -> Manifest:
     status = os.stat(archive)
     index = tar_index.index_of(archive, status)
     left_out.update(tar_index.left_out(index))
+    passed.update(tar_index.passed_over(index))
     return Manifest(
         name="",
         root=root,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headstart.datasets.walking import is_image
 from headstart.errors import DataError
+from headstart.support.quantities import counted
 
 NAMES = {
     "path": [
@@ -40,17 +41,33 @@ def choose(file: Path, first: list[str], asked: str | None, needed: tuple[str, .
     return columns, True
 
 
+def most_columns(asked: str | None) -> int:
+    """The highest number of a column that is asked for; 1 where they have names."""
+    words = _asked(asked).values()
+    return max(map(int, words)) if words and all(word.isdigit() for word in words) else 1
+
+
 def _asked(asked: str | None) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in asked.split(",")] if asked else []
-    wanted = {name.strip().lower(): word.strip() for name, _, word in pairs}
-    for name in wanted:
-        if name not in NAMES or not wanted[name]:
-            near = get_close_matches(name, NAMES, 1)
-            raise DataError(
-                f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {name!r} is none of "
-                f"{', '.join(NAMES)}{f' (did you mean {near[0]}?)' if near and near[0] != name else ''}."
-            )
+    wanted: dict[str, str] = {}
+    for name, _, word in [pair.partition("=") for pair in asked.split(",")] if asked else []:
+        name, word = name.strip().lower(), word.strip()
+        if mistake := _mistake(name, word, wanted):
+            raise DataError(f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {mistake}.")
+        wanted[name] = word
     return wanted
+
+
+def _mistake(name: str, word: str, wanted: dict[str, str]) -> str:
+    """What is wrong with a pair, in words; empty if nothing is. `wanted` are those before it."""
+    if name not in NAMES:
+        near = get_close_matches(name, NAMES, 1)
+        return f"{name!r} is none of {', '.join(NAMES)}{f' (did you mean {near[0]}?)' if near else ''}"
+    if not word:
+        return f"nothing says which column holds the {name}"
+    if name in wanted:
+        return f"two columns are to hold the {name}"
+    other = next((other for other, its_word in wanted.items() if its_word == word), "")
+    return f"the column {word} is to hold both {other} and {name}" if other else ""
 
 
 def _plain(name: str) -> str:
@@ -70,7 +87,9 @@ def _called(file: Path, first: list[str], name: str, word: str) -> int:
 
 def _numbered(file: Path, first: list[str], name: str, number: int) -> int:
     if not 1 <= number <= len(first):
-        raise DataError(f"{file} has {len(first)} columns, so {name} cannot be in column {number} (they count from 1).")
+        raise DataError(
+            f"{file} has {counted(len(first), 'column')}, so {name} cannot be in column {number} (they count from 1)."
+        )
     return number - 1
 
 

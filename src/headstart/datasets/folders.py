@@ -7,13 +7,23 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from headstart.datasets.guesses import data_set_in, hint, images_alone, lists_hint, lists_in
+from headstart.datasets.guesses import (
+    ask_for_layout,
+    hint,
+    holds_folders,
+    images_alone,
+    is_data_set,
+    lists_hint,
+    lists_in,
+    splits_below,
+)
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.masks import IMAGES, mask_folders, masks_among, masks_beside_classes
-from headstart.datasets.split_names import is_word_for_data, meanings, refuse_wrong_splits, split_in
+from headstart.datasets.split_names import meanings, refuse_wrong_splits, split_called, split_in
 from headstart.datasets.walking import (
     entries,
     file_status,
+    files_passed_over,
     identity,
     is_image,
     of_kinds,
@@ -43,6 +53,8 @@ class _Folder:
     """Paths of the files and folders that systems and programs make."""
     deeper: dict[str, set[str]] = field(default_factory=dict)
     """The folders of images below each class folder, and itself if it holds images."""
+    splits: set[str] = field(default_factory=set)
+    """Names of the folders that are taken for splits."""
 
     def parts(self) -> list[Manifest]:
         """The images of each split and class."""
@@ -64,9 +76,11 @@ class _Folder:
                     "from train."
                 )
             parts += found
+        if self.how.layout == "splits" and not self.splits:
+            raise DataError(f"{self.root} holds no folders called like splits, such as train and test: see --layout.")
         if self.how.class_level == "first":
             self._warn_of_merged()
-        self.notes += passed_over(self.passed)
+        self.notes += passed_over(files_passed_over(self.passed))
         self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in lists_in(self.root)]
         return [replace(part, notes=(*self.notes, *part.notes)) for part in parts]
 
@@ -99,13 +113,14 @@ class _Folder:
             return {}
         if self.how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
             plain = any(not rest for _, rest in found.values())
-            deeper = any(_holds_folders(top / name) for name in found)
+            deeper = any(holds_folders(top / name) for name in found)
             if not plain and not deeper and not {"train"} < set(splits.values()):
                 return {}  # images lie in them directly: train_station beside bridge
-            _ask_for_layout(top, splits, others)
+            ask_for_layout(top, splits, others)
         refuse_wrong_splits(top, splits)
         splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
         self.notes.append(f"splits from the folders {', '.join(splits)}{meanings(splits)}")
+        self.splits |= splits.keys()
         if others:
             self.notes.append(f"left out beside the splits: the folders {', '.join(others[:5])}")
         self.notes += self._left_out(top, files)
@@ -154,7 +169,17 @@ class _Folder:
         labels = [name] * len(images) if self.how.class_level == "first" else folders  # `_leaves` shortens them
         paths = [os.path.join(folder, name, path) for path in images]
         status = [file_status(self.root / path) for path in paths]
-        return from_files(self.root, paths, labels, [split] * len(images), status)
+        return from_files(self.root, paths, labels, [split or self._split_below(path) for path in images], status)
+
+    def _split_below(self, path: str) -> str | None:
+        """The split of an image in a class folder that holds a folder for each split, where a flag says so."""
+        name = path.split(os.sep)[0]
+        if self.how.layout != "splits" or name == path or not (split := split_called(name)):
+            return None
+        if name not in self.splits:
+            self.notes.append(f"splits from the folders {name} in the class folders{meanings([name])}")
+        self.splits.add(name)
+        return split
 
     def _leave_out_empty(self, top: Path, empty: list[str], names: list[str]) -> None:
         """Warns of class folders without images; refuses them where they leave fewer than two classes."""
@@ -175,10 +200,20 @@ class _Folder:
         )
 
     def _ask_whether_classes(self, top: Path) -> None:
-        """Refuses to take a whole data set beside other folders for a class."""
-        sets = [name for name, folders in self.deeper.items() if _is_data_set(name, folders)]
+        """Refuses to take a whole data set beside other folders for a class, and to merge splits in class folders."""
+        if (self.how.layout, self.how.class_level) != ("auto", "first"):
+            return
+        sets = [name for name, folders in self.deeper.items() if is_data_set(name, folders)]
         others = [name for name in self.deeper if name not in sets]
-        if sets and others and (self.how.layout, self.how.class_level) == ("auto", "first"):
+        inner = {name: splits_below(folders) for name, folders in self.deeper.items()}
+        if all(inner.values()) and any({"train"} < {*splits.values()} for splits in inner.values()):
+            names = ", ".join(sorted(set().union(*inner.values())))
+            raise DataError(
+                f"{top}: the folders {', '.join(list(inner)[:5])} each hold folders whose names look like splits "
+                f"({names}). If they are splits, add --layout splits; if all images of a class are to be split anew, "
+                "add --layout classes."
+            )
+        if sets and others:
             raise DataError(
                 f"{top / sets[0]} looks like a data set, not like a class beside {', '.join(others[:5])}. Give "
                 f"DATA={shlex.quote(str(top / sets[0]))}; or, if each folder of {top} is a class, add "
@@ -187,7 +222,11 @@ class _Folder:
 
     def _warn_of_merged(self) -> None:
         """Warns where folders of images below a class count as one class: `--class-level leaf` is the other way."""
-        merged = {name: folders for name, folders in self.deeper.items() if len(folders) > 1}
+        below = {
+            name: {path for path in folders if os.path.basename(path) not in self.splits}
+            for name, folders in self.deeper.items()
+        }
+        merged = {name: folders for name, folders in below.items() if len(folders) > 1}
         if merged and any(name not in folders for name, folders in merged.items()):
             count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
             warnings.warn(
@@ -208,36 +247,3 @@ class _Folder:
             why = f"not {', '.join(self.how.suffixes)}" if self.how.suffixes else "masks by their names"
             notes.append(f"left out ({why}): {', '.join(f'{count:,} x {name}' for name, count in images.items())}")
         return (*notes, *other_files(Counter(suffix_of(path) for path in left_out if not is_image(path))))
-
-
-def _holds_folders(folder: Path) -> bool:
-    return any(is_folder for _, is_folder in entries(folder))
-
-
-def _ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> None:
-    """Asks whether folders are splits or classes; names only the answers that are possible."""
-    inside, flat = data_set_in(top), [name for name in splits if not _holds_folders(top / name)]
-    train = [name for name, split in splits.items() if split == "train"]
-    answers = []
-    if len(train) == 1 and train[0] not in flat and len(set(splits.values())) == len(splits):
-        left = " (the other folders are then left out)" if others else ""
-        answers = [f"if they are splits, add --layout splits{left}"]
-    elif inside:
-        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"]
-    elif flat and others:
-        answers = [f"if the images in {' and '.join(flat)} are of all classes, move them out of {top}"]
-    if all(any(map(is_image, walk(str(top / name)))) for name in (*splits, *others)):
-        answers.append("if each folder is a class, add --layout classes")
-    beside = f", beside {', '.join(others[:5])}" if others else ""
-    what = "; ".join(answers) or "sort the images into train/<class>/ and test/<class>/, or give a folder of classes"
-    raise DataError(
-        f"{top} holds folders whose names look like splits ({', '.join(list(splits)[:5])}){beside}. "
-        f"{what[0].upper()}{what[1:]}.{lists_hint(top)}"
-    )
-
-
-def _is_data_set(name: str, folders: set[str]) -> bool:
-    """Whether a folder among the classes holds splits, or is called `dataset` and holds folders of images alone."""
-    below = {path.split(os.sep)[1] for path in folders if os.sep in path}
-    splits = {split[0] for folder in below if (split := split_in(folder))}
-    return {"train"} < splits or (is_word_for_data(name) and len(below) > 1 and name not in folders)

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from headstart.datasets import tables
-from headstart.datasets.split_names import split_called
-from headstart.datasets.walking import entries, folders_below, is_image
+from headstart.datasets.split_names import is_word_for_data, split_called, split_in
+from headstart.datasets.walking import entries, folders_below, is_image, walk
 from headstart.errors import DataError
 from headstart.settings.base import LIST_SUFFIXES
 
@@ -56,6 +56,46 @@ def lists_in(folder: str | Path) -> Iterator[str]:
             yield os.path.join(folder, f"{{{','.join(splits)}}}{suffix}")
             return
     yield from (os.path.join(folder, name) for name in names)
+
+
+def holds_folders(folder: Path) -> bool:
+    """Whether there are folders in a folder."""
+    return any(is_folder for _, is_folder in entries(folder))
+
+
+def ask_for_layout(top: Path, splits: dict[str, str], others: list[str]) -> None:
+    """Asks whether folders are splits or classes; names only the answers that are possible."""
+    inside, flat = data_set_in(top), [name for name in splits if not holds_folders(top / name)]
+    train = [name for name, split in splits.items() if split == "train"]
+    answers = []
+    if len(train) == 1 and train[0] not in flat and len(set(splits.values())) == len(splits):
+        left = " (the other folders are then left out)" if others else ""
+        answers = [f"if they are splits, add --layout splits{left}"]
+    elif inside:
+        answers = [f"if the data set is {inside}, give DATA={shlex.quote(inside)}"]
+    elif flat and others:
+        answers = [f"if the images in {' and '.join(flat)} are of all classes, move them out of {top}"]
+    if all(any(map(is_image, walk(str(top / name)))) for name in (*splits, *others)):
+        answers.append("if each folder is a class, add --layout classes")
+    beside = f", beside {', '.join(others[:5])}" if others else ""
+    what = "; ".join(answers) or "sort the images into train/<class>/ and test/<class>/, or give a folder of classes"
+    raise DataError(
+        f"{top} holds folders whose names look like splits ({', '.join(list(splits)[:5])}){beside}. "
+        f"{what[0].upper()}{what[1:]}.{lists_hint(top)}"
+    )
+
+
+def is_data_set(name: str, folders: set[str]) -> bool:
+    """Whether a folder among the classes holds splits, or is called `dataset` and holds folders of images alone."""
+    below = {path.split(os.sep)[1] for path in folders if os.sep in path}
+    splits = {*splits_below(folders).values()}
+    return {"train"} < splits or (is_word_for_data(name) and len(below) > 1 and name not in folders)
+
+
+def splits_below(folders: set[str]) -> dict[str, str]:
+    """Of the folders below a class folder, those whose names are splits."""
+    below = {path.split(os.sep)[1] for path in folders if os.sep in path}
+    return {name: split[0] for name in below if (split := split_in(name))}
 
 
 def _names_images(file: Path) -> bool:

@@ -7,9 +7,11 @@ import os
 import warnings
 from collections import Counter
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.datasets.archives import are_archives, list_archives
@@ -153,18 +155,26 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
     for label in np.flatnonzero(counts[TRAIN] == 0):
         drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))
         if not len(drawn):
-            present = [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
-            name = manifest.classes[label]
-            alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
-            same = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case." if alike else ""
-            raise DataError(
-                f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. "
-                f"Add some to train, or take the class out.{same}"
-            )
+            raise DataError(_never_trained_on(manifest, int(label), counts))
         chosen = drawn[np.argmin(hash_fractions(keys[drawn], seed))]
         splits[(keys == keys[chosen]) & np.isin(splits, list(missing))] = TRAIN
     _warn_of_missing_classes(manifest)
     return manifest
+
+
+def _never_trained_on(manifest: Manifest, label: int, counts: NDArray[np.int64]) -> str:
+    """What to say of a class without a training image: its name may be another's, misspelt."""
+    name, present = manifest.classes[label], [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
+    alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
+    trained = [manifest.classes[other] for other in np.flatnonzero(counts[TRAIN])]
+    near = () if class_names.are_numbers(manifest.classes) else get_close_matches(name, trained, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    if alike:
+        meant = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case."
+    return (
+        f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. Add some to "
+        f"train, or take the class out.{meant}"
+    )
 
 
 def _warn_of_divided_groups(manifest: Manifest) -> None:

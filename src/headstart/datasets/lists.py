@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart.datasets import tables
 from headstart.datasets.class_names import clean
-from headstart.datasets.columns import Columns, choose
+from headstart.datasets.columns import Columns, choose, most_columns
 from headstart.datasets.listed import Line, Listed
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.patterns import files_of
@@ -55,7 +55,7 @@ def _cells(
     file: Path, asked: str | None, needed: tuple[str, ...], errors: str = "strict"
 ) -> Iterator[tuple[int, int, Columns, list[str]]]:
     """Each line with its number, the number of columns that the first one has, and which column holds what."""
-    rows = tables.rows(file, errors)
+    rows = tables.rows(file, errors, most_columns(asked))
     first = next(rows, None)
     if first is None:
         return

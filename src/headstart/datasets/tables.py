@@ -18,15 +18,18 @@ SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*', re.IGNORECASE)
 """A first line that says the separator, for Excel."""
 
 
-def rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and cells of every line that is not empty; memory does not grow."""
+def rows(path: Path, errors: str = "strict", columns: int = 1) -> Iterator[tuple[int, list[str]]]:
+    """Yields line number and cells of every line that is not empty; memory does not grow.
+
+    Where so many `columns` are known to be there, spaces separate them if nothing else does.
+    """
     try:
         with path.open(encoding=_encoding(path), errors=errors, newline="") as file:
             first = file.readline()
             said = SAID.fullmatch(first.rstrip("\r\n"))
             if not said:
                 file.seek(0)
-            found = said[1] if said else _separator(first)
+            found = said[1] if said else _separator(first) or " " * (columns > 1)
             reader = csv.reader(file, delimiter=found or UNUSED, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL)
             for cells in reader:
                 if any(cell.strip() for cell in cells):

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.datasets.manifest import UNLABELLED
-from headstart.datasets.walking import is_image, is_passed_over, suffix_of
+from headstart.datasets.walking import is_image, is_passed_over, passed_over_as, suffix_of
 from headstart.errors import DataError
 from headstart.support.files import whole_file
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
-FORMAT = 4
+FORMAT = 5
 """Version of an index; changes with its content and with the rules for images and labels."""
 REPEATED = "repeated name"
 """Among the kinds of what is left out: members whose name occurs again later."""
@@ -33,7 +33,8 @@ END_BYTES = 2**20
 """Bytes after an archive's end that must be zeros: tar fills up its last record, nearly always of 10 KB."""
 
 Index = dict[str, NDArray[Any]]
-"""Columns: names, labels, offsets and sizes, each (n,); names of the classes; kinds and counts of what is left out."""
+"""Columns: names, labels, offsets and sizes, each (n,); names of the classes; kinds and counts of what is left out, and
+names and counts of files of the system that are passed over."""
 Span = tuple[int, int]
 """Where a member's bytes begin in the archive, and how many there are."""
 
@@ -64,6 +65,11 @@ def identity(status: os.stat_result) -> tuple[int, ...]:
 def left_out(index: Index) -> Counter[str]:
     """How many files of which kind are no images; labels and hidden files are not counted."""
     return Counter(dict(zip(index["kinds"].tolist(), index["counts"].tolist(), strict=True)))
+
+
+def passed_over(index: Index) -> Counter[str]:
+    """How many files were passed over under which name, see `passed_over_as`."""
+    return Counter(dict(zip(index["passed"].tolist(), index["passed_counts"].tolist(), strict=True)))
 
 
 def _read(archive: str) -> Index:
@@ -120,7 +126,7 @@ def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], kinds: Count
     classes = class_names.ordered(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
     images = np.array([spans[name] for name in samples], np.int64).reshape(-1, 2)
-    kinds = _left_out(spans, samples) + kinds
+    kinds, passed = _left_out(spans, samples) + kinds, _passed_over(spans)
     return {
         "names": np.array([os.fsencode(name) for name in samples], np.bytes_),
         "labels": np.array([index[label] for label in labels], np.int64),
@@ -129,6 +135,8 @@ def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], kinds: Count
         "sizes": images[:, 1],
         "kinds": np.array(list(kinds), np.str_),
         "counts": np.array(list(kinds.values()), np.int64),
+        "passed": np.array(list(passed), np.str_),
+        "passed_counts": np.array(list(passed.values()), np.int64),
     }
 
 
@@ -174,6 +182,11 @@ def _before_dot(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return any(map(is_passed_over, name.split("/")))
+
+
+def _passed_over(spans: dict[str, Span]) -> Counter[str]:
+    first = (next(filter(is_passed_over, name.split("/")), "") for name in spans)
+    return Counter(name for name in map(passed_over_as, first) if name)
 
 
 def _left_out(spans: dict[str, Span], samples: dict[str, str]) -> Counter[str]:

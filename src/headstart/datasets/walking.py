@@ -24,8 +24,10 @@ SYSTEM = frozenset(
     ]
 )
 """Files and folders that operating systems, storage boxes and Python make, in small letters."""
-NAMED = SYSTEM | {".ipynb_checkpoints"}
-"""Those that are passed over aloud, since they may hold images; other hidden ones are passed over in silence."""
+NAMED = SYSTEM | {".ipynb_checkpoints", ".ds_store"}
+"""Those that are passed over aloud; other hidden ones are passed over in silence."""
+APPLE_DOUBLE = "._"
+"""How names of files begin that macOS writes beside others; passed over aloud, since `._a.jpg` looks like an image."""
 
 
 def is_image(path: str) -> bool:
@@ -44,11 +46,24 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def passed_over(paths: Iterable[str]) -> tuple[str, ...]:
-    """In words, which files and folders of systems and programs were passed over: how many files of which name."""
+def passed_over_as(name: str) -> str:
+    """The name under which a file or folder that is passed over is counted; empty if it is not said."""
+    if name.startswith(APPLE_DOUBLE):
+        return f"{APPLE_DOUBLE}*"
+    return name if name.lower() in NAMED else ""
+
+
+def files_passed_over(paths: Iterable[str]) -> Counter[str]:
+    """How many files were passed over under which name, in these files and folders."""
     counts = Counter[str]()
     for path in paths:
-        counts[os.path.basename(path)] += sum(len(files) for _, _, files in os.walk(path)) if os.path.isdir(path) else 1
+        files = sum(len(files) for _, _, files in os.walk(path)) if os.path.isdir(path) else 1
+        counts[passed_over_as(os.path.basename(path))] += files
+    return counts
+
+
+def passed_over(counts: Counter[str]) -> tuple[str, ...]:
+    """In words, which files and folders of systems and programs were passed over: how many files of which name."""
     named = ", ".join(f"{name} ({count:,} file{'s' * (count != 1)})" for name, count in sorted(counts.items()))
     return (f"left out, as the system's own: {named}",) if counts else ()
 
@@ -87,12 +102,12 @@ def walk(
 
 
 def entries(folder: str | Path, passed: set[str] | None = None) -> list[tuple[str, bool]]:
-    """Names in a folder, sorted, each with whether it is a folder; adds those that are `NAMED` to `passed`."""
+    """Names in a folder, sorted, each with whether it is a folder; `passed` gets those that are passed over aloud."""
     with os.scandir(folder) as found:
         everything = list(found)
         shown = [entry for entry in everything if not is_passed_over(entry.name)]
         if passed is not None and len(shown) < len(everything):
-            passed.update(entry.path for entry in everything if entry.name.lower() in NAMED)
+            passed.update(entry.path for entry in everything if passed_over_as(entry.name))
         return sorted((entry.name, _is_folder(entry)) for entry in shown if _is_folder(entry) or _is_file(entry))
 
 

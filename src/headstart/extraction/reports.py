@@ -13,7 +13,7 @@ from headstart.cache.layout import UNREADABLE
 from headstart.cache.recipe import Recipe
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.support.quantities import human_bytes
+from headstart.support.quantities import counted, human_bytes
 
 if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
@@ -41,26 +41,32 @@ class Report:
         return Unreadable((self.cache.manifest.relative_path(row), reasons[row]) for row in sorted(reasons))
 
 
-def summary(reports: Sequence[Report]) -> str:
-    """What the caches hold and what this run did, for a terminal."""
+def summary(reports: Sequence[Report], described: bool = True) -> str:
+    """What this run did and, if `described`, what the caches hold now, for a terminal."""
     passes = [report.pass_ for report in reports if report.pass_]
-    return "\n".join([*map(_summary, reports), *[each.bottleneck() for each in passes[:1] if each.forwarded]])
+    bottleneck = [each.bottleneck() for each in passes[:1] if each.forwarded]
+    return "\n".join([*(_summary(report, described) for report in reports), *bottleneck])
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Report, described: bool) -> str:
+    if report.pass_ is None and not report.copied:
+        return f"{report.cache.path} is up to date: nothing to do."
+    return "\n".join([*([describe(report.cache)] if described else []), _done_by(report)])
+
+
+def _done_by(report: Report) -> str:
     before = f"{report.taken_over:,} images were there already"
     if report.pass_ is None:
-        if not report.copied:
-            return f"{report.cache.path} is up to date: nothing to do."
-        return f"{describe(report.cache)}\n{before}, {report.copied:,} got the features of an identical image"
+        return f"{before}, {report.copied:,} got the features of an identical image"
     several = report.pass_.backbones > 1
     seconds = report.pass_.own_seconds if several else report.pass_.wall_seconds
     rate = report.pass_.forwarded / max(seconds, 1e-9)
     net = report.cache.recipe.backbone if several else "the backbone"
-    unit = f"views of {report.pass_.decoded:,} images" if report.cache.augmented else "images"
+    images, views = counted(report.pass_.decoded, "image"), counted(report.pass_.forwarded, "view")
+    what = f"{views} of {images}" if report.cache.augmented else counted(report.pass_.forwarded, "image")
     copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
-    through = f"{report.pass_.forwarded:,} {unit} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
-    return f"{describe(report.cache)}\n{through}; {before}, {copied}"
+    through = f"{what} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
+    return f"{through}; {before}, {copied}"
 
 
 def say_size(views: AugmentedViews | None, made: Recipe, more: str) -> None:

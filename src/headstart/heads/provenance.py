@@ -32,11 +32,16 @@ def recipe_digest(cache: FeatureCache) -> str:
 
 
 def recipes_of(cache: FeatureCache) -> dict[str, Any]:
-    """The entries of metrics.json on how the features were made; for several backbones side by side, of each."""
+    """The entries of metrics.json on how the features were made; for several backbones side by side, of each.
+
+    Where the weights of one were a file, `weights_files` says for each where it lay.
+    """
     recipes = [json.loads(part.recipe.to_json()) for part in cache.parts]
+    files = [part.weights_file for part in cache.parts]
     return {
         "weights": inputs_of(cache)["weights"],
         **({"recipe": recipes[0]} if len(recipes) == 1 else {"recipes": recipes}),
+        **({"weights_files": files} if any(files) else {}),
     }
 
 

@@ -1,12 +1,21 @@
 """JPEG files that lack only their end mark: every pixel is there, but Pillow refuses the file as truncated."""
 
 import io
+import re
+from collections.abc import Iterator
 
 from PIL import Image
 
 JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-"""Marks at the beginning of the file, before its pixels, and at its end. Source: ITU-T T.81, table B.1."""
-FILLINGS = (bytes(64), b"\x55" * 64)
+"""Marks at the beginning of the file, before the pixels of a scan, and at its end. Source: ITU-T T.81, table B.1."""
+FRAMES, PROGRESSIVE = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}, {0xC2, 0xCA}
+"""Second bytes of the marks before the size of the picture: of all kinds that are read, and of those in many scans."""
+MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""The next mark after the pixels of a scan, in which 0 or the number of a restart may follow ff."""
+LENGTH_BYTES = 2
+"""After a mark: the length of what follows, with these bytes."""
+COEFFICIENTS = 64
+FILLINGS = tuple(bytes([byte]) * COEFFICIENTS for byte in (0x00, 0x55, 0xAA, 0xEE))
 """What is put between the file and its end mark: if pixels are missing, these become pixels, different ones."""
 
 
@@ -15,14 +24,45 @@ def with_end_mark(data: bytes) -> bytes:
     if not data.startswith(JPEG) or data.find(SCAN, max(0, data.rfind(END))) < 0:
         return data
     cut = data.removesuffix(END[:1])
-    one, other = (_pixels(cut + filling + END) for filling in FILLINGS)
-    return cut + END if one and one == other else data
+    if not _has_all_scans(cut):
+        return data
+    first, *others = (_pixels(cut + filling + END) for filling in FILLINGS)
+    return cut + END if first and all(other == first for other in others) else data
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether the scans that were begun hold all bits of all coefficients: a file can also end between two scans."""
+    missing: dict[int, list[int | None]] = {}
+    is_progressive = False
+    try:
+        for kind, content in _segments(data):
+            if kind in FRAMES:
+                missing = {number: [None] * COEFFICIENTS for number in content[6::3]}
+                is_progressive = kind in PROGRESSIVE
+            elif kind == SCAN[1]:
+                *_, first, last, bits = content if is_progressive else (0, COEFFICIENTS - 1, 0)
+                for number in content[1 : 1 + 2 * content[0] : 2]:
+                    missing[number][first : last + 1] = [bits % 16] * (last + 1 - first)
+    except (LookupError, ValueError):  # what these segments say is damaged
+        return False
+    return bool(missing) and not any(bits != 0 for each in missing.values() for bits in each)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The second byte of each mark and what follows it, without the pixels of scans; not a cut one at the end."""
+    at = len(JPEG)
+    while found := MARK.search(data, at):
+        begin = found.end() + LENGTH_BYTES
+        at = found.end() + int.from_bytes(data[found.end() : begin])
+        if at < begin or at > len(data):
+            return
+        yield data[found.end() - 1], data[begin:at]
 
 
 def _pixels(data: bytes) -> bytes:
-    """All pixels; empty for a file that cannot be read, and for progressive ones, which may lack their last scans."""
+    """All pixels; empty for a file that cannot be read."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            return b"" if "progressive" in image.info else image.tobytes()
+            return image.tobytes()
     except Exception:  # Pillow's plugins raise any error of their parsers
         return b""

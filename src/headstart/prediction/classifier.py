@@ -81,7 +81,8 @@ class Classifier(nn.Module):
 
         Args:
             run: its folder; `…/best` means the best run of the data set by validation, if there is no such folder.
-            weights: the file of the backbone's weights, if the features were made with one; its digest is checked.
+            weights: the file of the backbone's weights, if the features were made with one that is no longer where it
+                was; its digest is checked.
             device: auto, cpu, cuda or mps.
             precision: auto, as the run's features were made (or, for a fine-tuned net, as it was tested: fp32); or
                 fp32, bf16, fp16.

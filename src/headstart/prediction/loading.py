@@ -87,8 +87,9 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
 def parts_of(run: Run, weights: str | None, device: torch.device, precision: str, compile: str) -> Parts:
     """Reads a classifier of images; for the arguments and errors see `Classifier.load`."""
     recipe, *others = recipes_of(run)
+    kept, *others_kept = run.metrics.get("weights_files") or [""] * (1 + len(others))
     if run.is_frozen:
-        net, scale = _frozen(recipe, _given_for(recipe, weights, bool(others)))
+        net, scale = _frozen(recipe, _given_for(recipe, weights, bool(others)), kept)
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
         tuned = load_tuned(run.weights_file, recipe.backbone)
@@ -98,7 +99,10 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
     form = precision, compile, device
     one_shape = any(_is_compiled(each, compile, device) for each in (recipe, *others))
     parts = _parts(run, _fast((net, scale), recipe, *form), head.to(device), recipe, one_shape)
-    beside = ((_fast(_frozen(each, _given_for(each, weights, True)), each, *form), each) for each in others)
+    beside = (
+        (_fast(_frozen(each, _given_for(each, weights, True), place), each, *form), each)
+        for each, place in zip(others, others_kept, strict=True)
+    )
     return replace(parts, beside=tuple(beside))
 
 
@@ -120,9 +124,9 @@ def _given_for(recipe: Recipe, weights: str | None, has_others: bool) -> str | N
     return weights if is_of_file(recipe.weights_digest) or not has_others else None
 
 
-def _frozen(recipe: Recipe, weights: str | None) -> tuple[nn.Module, PixelScale]:
-    """The folded net of a recipe, and the scale of its pixels."""
-    named, seed = weights_of(recipe, weights)
+def _frozen(recipe: Recipe, weights: str | None, kept: str) -> tuple[nn.Module, PixelScale]:
+    """The folded net of a recipe, and the scale of its pixels; a file of weights is given, or still where it lay."""
+    named, seed = weights_of(recipe, weights, kept)
     loaded, _ = load_frozen(recipe.backbone, named, seed, recipe.image_px, recipe.pool)
     if recipe.backbone != RESNET50:
         recipe.refuse_other_net(facts(loaded, recipe.image_px))

@@ -60,9 +60,12 @@ def _same_images(run: Run) -> list[str]:
         for name in ("weights", "image_px", "resize")
         if made.get(name, usual.get(name)) != usual.get(name)
     }
-    by_name = ":" in backbone and same.get("weights") != "random"  # which says the weights, too
-    if by_name or Path(same.get("weights", "")).suffix:  # a file, whose folder the run does not know
-        same.pop("weights", None)
+    weights, (file, *_) = same.pop("weights", ""), run.metrics.get("weights_files") or [""]
+    by_name = ":" in backbone and weights != "random"  # which says the weights, too
+    if Path(weights).suffix:
+        weights = file if Path(file).is_file() else ""
+    if weights and (file or not by_name):
+        same["weights"] = weights
     return given_flags(FinetuneConfig(**same))
 
 

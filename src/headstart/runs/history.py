@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,18 +53,24 @@ def write_events(folder: Path) -> None:
 
 @contextmanager
 def event_writer(folder: Path, wanted: bool = True) -> Iterator[AfterEpoch]:
-    """What adds one epoch after the other to a new event file; or does nothing, where none is wanted."""
+    """What adds one epoch after the other to a new event file; or does nothing, where none is wanted.
+
+    The file and its folder are made with the first epoch: a training that fails before it leaves nothing.
+    """
     if not wanted:
         yield lambda row: None
         return
     from torch.utils.tensorboard import SummaryWriter  # loads torch
 
-    with SummaryWriter(str(folder)) as events:
+    with ExitStack() as opened:
+        writers: list[SummaryWriter] = []
 
         def add(row: Mapping[str, float]) -> None:
+            if not writers:
+                writers.append(opened.enter_context(SummaryWriter(str(folder))))
             for name, tag in TAGS.items():
                 if math.isfinite(row[name]):
-                    events.add_scalar(tag, row[name], int(row["epoch"]))
-            events.flush()
+                    writers[0].add_scalar(tag, row[name], int(row["epoch"]))
+            writers[0].flush()
 
         yield add

@@ -179,9 +179,9 @@ def load_run(folder: Path) -> Run:
         more += nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove the folder and run again.") from None
+        raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
     except (LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} lacks kind, dataset, test or val: remove the folder and run again.") from None
+        raise RunError(f"{path} lacks kind, dataset, test or val: move the folder away and run again.") from None
 
 
 def list_runs(root_of_dataset: Path) -> list[Run]:

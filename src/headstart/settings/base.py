@@ -130,7 +130,7 @@ class RunConfig(Config):
     run: Path | None = None
     """Folder of the run; data/runs/<data set>/best is the best by validation."""
     weights: str | None = None
-    """The file of the backbone's weights, when the features were made with a file."""
+    """The file of the backbone's weights, if the features were made with a file that is no longer where it was."""
 
 
 def cache_file(name: str, backbone: str | None) -> Path:
