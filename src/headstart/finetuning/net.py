@@ -88,6 +88,8 @@ def _head_of(folder: Path, start: Start, classes: tuple[str, ...]) -> nn.Sequent
     """The head of a run, to start from: linear probing, then fine-tuning (Kumar et al. 2022, arXiv:2202.10054)."""
     run = load_run(folder)
     recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
+    if run.metrics.get("recipes"):
+        raise RunError(f"{folder} learned from the features of {run.backbone} side by side, which no net gives alone.")
     if recipe is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":

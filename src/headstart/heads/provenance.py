@@ -35,7 +35,12 @@ def recipes_of(cache: FeatureCache) -> dict[str, Any]:
     """The entries of metrics.json on how the features were made; for several backbones side by side, of each."""
     weights = "+".join(dict.fromkeys(part.recipe.weights for part in cache.parts))
     recipes = [json.loads(part.recipe.to_json()) for part in cache.parts]
-    return {"weights": weights, **({"recipe": recipes[0]} if len(recipes) == 1 else {"recipes": recipes})}
+    files = [part.weights_file for part in cache.parts]
+    return {
+        "weights": weights,
+        **({"recipe": recipes[0]} if len(recipes) == 1 else {"recipes": recipes}),
+        **({"weights_files": files} if any(files) else {}),
+    }
 
 
 def cost_of_features(cache: FeatureCache) -> dict[str, Any]:
