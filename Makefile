@@ -76,11 +76,14 @@ READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_AR
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
+# The table of README.md: name, D, cost of an image, accuracy on ImageNet.
+TEN_BACKBONES = awk -F' *[|] *' '/^[|] `[a-z0-9_]+`.*[0-9] [|]$$/ && NF == 6 { gsub("`", "", $$2); printf "  %-20s D %4s  %6s GFLOPs  top-1 %s%%\n", $$2, $$3, $$4, $$5 }' README.md
+
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
 	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
-	echo 'BACKBONE: resnet50 (default), mobilenet_v3_large, efficientnet_b0, regnet_y_3_2gf, convnext_tiny, swin_t, swin_v2_t, efficientnet_v2_s, convnext_base, vit_b_16, or another; several in quotes. More: pipelines/README.md, "Another backbone"'; \
+	echo 'BACKBONE: one of these, or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
 	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed

@@ -158,6 +158,7 @@ def test_a_name_that_is_given_twice_counts_once(place):
 def test_messages_name_the_net_in_their_commands(place):
     said = place.refuses("train_head", "--data", "photos", "--backbone", "resnet34")
     assert "Make it with: make extract DATA=photos BACKBONE=resnet34" in said
+    assert f"There are features of {OWN}, resnet18: name one with --backbone." in said
     said = place.refuses("train_head", "--data", "photos", "--backbone", OWN, "--views", 1)
     (command,) = [part for part in said.split(": ") if part.startswith("make")]
     ((_, flags),) = calls_of(command, place.folder)
@@ -197,6 +198,24 @@ def test_a_data_set_under_a_new_name_is_pointed_to_the_old_cache_of_the_same_net
     said = ran("extract", "--data", "pictures", "--backbone", OWN, *FIXED, cwd=moved).out
     assert "make extract DATA=pictures CACHE=data/features/photos@nets_of_this_test-small.h5" in said
     assert "photos@resnet18" not in said
+
+
+def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_are_mixed(place):
+    file, flags = place.folder / "nets_of_this_test.py", ("--data", "photos", "--backbone", OWN)
+    try:
+        for text, words in (
+            (MODULE.replace("manual_seed(4)", "manual_seed(5)"), "has been changed since data/features/photos@nets"),
+            (MODULE.replace("def small():", "def small(:"), "has been changed since data/features/photos@nets"),
+        ):
+            file.write_text(text)
+            assert words in place.refuses("extract", *flags)
+        assert "importing nets_of_this_test failed: SyntaxError" in place.refuses("extract", *flags, "--cache", "b.h5")
+        file.unlink()
+        assert f"The module of {OWN} is not here, so that nothing says" in place.refuses("extract", *flags)
+        assert "the module nets_of_this_test cannot be imported" in place.refuses("extract", *flags, "--cache", "b.h5")
+    finally:
+        file.write_text(MODULE)
+    assert "is up to date" in place.does("extract", *flags)
 
 
 def test_in_python_several_backbones_give_several_caches(place, monkeypatch):

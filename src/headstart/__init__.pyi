@@ -34,7 +34,7 @@ def compare(
     data: str | Path | None = None,
     *,
     runs: str | Path | None = None,
-    backbone: str = "resnet50",
+    backbone: str | None = None,
     cache: FeatureCache | str | Path | None = None,
 ) -> list[dict[str, Any]]: ...
 def export(

@@ -220,7 +220,49 @@ def test_a_cache_of_a_weights_file_asks_for_that_very_file(tmp_path):
     assert recipe.weights_of(made, str(right)) == (str(right), 0)
     with pytest.raises(WeightsError, match=r"right\.pth: say where it lies with --weights"):
         recipe.weights_of(made, None)
-    with pytest.raises(WeightsError, match="but the features were made with blake2b"):
+    with pytest.raises(
+        WeightsError, match=r"wrong\.pth is not right\.pth, .* \(blake2b .*, not blake2b .*give that file"
+    ):
         recipe.weights_of(made, str(wrong))
+    with pytest.raises(
+        WeightsError, match=r"nowhere\.pth is no file, and not right\.pth, .* were made: give that file"
+    ):
+        recipe.weights_of(made, "nowhere.pth")
+    assert recipe.weights_of(made, None, str(right)) == (str(right), 0)
+    with pytest.raises(WeightsError, match=r"right\.pth, but .*wrong\.pth has other bytes now: say where it lies"):
+        recipe.weights_of(made, None, str(wrong))
     assert recipe.weights_of(from_config(ExtractConfig(weights="random", seed=7)), None) == ("random", 7)
     assert recipe.weights_of(MADE, None) == ("IMAGENET1K_V1", 0)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "digest", "given"),
+    [
+        ("resnet50", "IMAGENET1K_V1", "sha256 0676ba61", "IMAGENET1K_V2"),
+        ("resnet50", "random", "seed 3", "IMAGENET1K_V1"),
+        ("vit_b_16", "IMAGENET1K_V1", "", "IMAGENET1K_SWAG_E2E_V1"),
+        ("vit_b_16", "IMAGENET1K_V1", "", "random"),
+        ("timm:resnet18", "a1_in1k", "", "random"),
+        ("timm:resnet18", "random", "seed 3", "a1_in1k"),
+    ],
+)
+def test_weights_of_another_name_are_refused_by_both_names(backbone, weights, digest, given):
+    made = replace(MADE, backbone=backbone, weights=weights, weights_digest=digest)
+    with pytest.raises(WeightsError) as error:
+        recipe.weights_of(made, given)
+    assert str(error.value) == (
+        f"--weights {given} is not {weights}, with which the features of {backbone} were made: leave it out."
+    )
+
+
+def test_weights_are_named_as_the_recipe_names_them_or_by_a_file_that_may_hold_them(tmp_path):
+    """Of published weights no digest of a file is known: the tensors decide, once they are loaded."""
+    published = replace(MADE, backbone="vit_b_16", weights="IMAGENET1K_V1", weights_digest="")
+    file = tmp_path / "vit_b_16-c867db91.pth"
+    file.write_bytes(b"weights")
+    for name in (None, "IMAGENET1K_V1"):
+        assert recipe.weights_of(published, name) == ("IMAGENET1K_V1", 0)
+    assert recipe.weights_of(published, str(file)) == (str(file), 0)
+    named = replace(published, backbone="timm:resnet18", weights="a1_in1k")
+    assert recipe.weights_of(named, None) == (None, 0)
+    assert recipe.weights_of(replace(MADE, weights="random", weights_digest="seed 3"), "random") == ("random", 3)

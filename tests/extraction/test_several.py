@@ -1,19 +1,24 @@
 """Several backbones in one pass: an image is read and decoded once, and each cache keeps every promise of its own."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.extraction import config
 from helpers.pictures import picture
+from helpers.processes import PIPELINES, until
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, PENDING
 from headstart.errors import BackboneError, SettingsError
 from headstart.extraction import one_pass, updating
 from headstart.images import loading
 from headstart.settings import each_backbone
 
 NAMES = ("resnet50", "mobilenet_v3_small", "timm:mobilenetv4_conv_small")
+OWN_PIXELS = {"weights": None, "image_px": None}
 FILES = ("photos.h5", "photos@mobilenet_v3_small.h5", "photos@timm-mobilenetv4_conv_small.h5")
 
 pytestmark = [
@@ -111,6 +116,103 @@ def test_a_mistake_in_one_name_begins_no_pass(asked):
     with pytest.raises(BackboneError, match="no backbone resnet51"):
         updating.bring_all_up_to_date(asked)
     assert not any(path.exists() for path in paths())
+
+
+LATE = """
+import torch
+import headstart
+
+class Late(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls, self.seen = torch.nn.Buffer(torch.zeros(())), 0
+
+    def forward(self, pixels):
+        self.seen += 1
+        if self.seen > 8:
+            self.calls += 1
+        return pixels.mean(dim=(2, 3))
+
+def late():
+    return headstart.Backbone(Late(), image_px=32)
+"""
+
+
+def test_a_net_that_changes_late_in_a_pass_loses_its_rows_and_the_others_none(asked, tmp_path, monkeypatch):
+    """Or the next command would take its cache for complete."""
+    (tmp_path / "late_net_for_a_test.py").write_text(LATE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    both = [asked[1], replace(asked[0], backbone="late_net_for_a_test:late", weights=None)]
+    for _ in range(2):
+        with pytest.raises(BackboneError, match="late_net_for_a_test:late changes its own buffers"):
+            updating.bring_all_up_to_date(both)
+    late = FeatureCache(paths()[0].with_name("photos@late_net_for_a_test-late.h5"))
+    assert all((view.status == PENDING).all() for view in late.views)
+    assert (FeatureCache(paths()[1]).status == DONE).sum() == 16
+
+
+SLOW = """
+import time
+import torch
+import headstart
+from headstart.extraction import one_pass
+
+one_pass.COMMIT_SECONDS = 0.02
+
+class Slow(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, pixels):
+        time.sleep(0.02)
+        return self.factor * pixels.mean(dim=(2, 3))
+
+def one():
+    return headstart.Backbone(Slow(1), image_px=32)
+
+def two():
+    return headstart.Backbone(Slow(2), image_px=48)
+"""
+
+
+def test_a_process_that_is_killed_loses_no_finished_row_of_any_cache(make_photos, tmp_path, monkeypatch):
+    photos, names = make_photos({"cat": 60, "dog": 60}), ["slow_nets_for_a_test:one", "slow_nets_for_a_test:two"]
+    (tmp_path / "slow_nets_for_a_test.py").write_text(SLOW)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    flags = ["--precision", "fp32", "--compile", "off", "--device", "cpu", "--batch-size", "4"]
+    program = [
+        sys.executable,
+        str(PIPELINES / "extract.py"),
+        "--data",
+        str(photos),
+        "--backbone",
+        " ".join(names),
+        *flags,
+    ]
+    caches = [paths()[0].with_name(f"photos@{name.replace(':', '-')}.h5") for name in names]
+
+    def done():
+        """(2, N) where the features of both nets are."""
+        return np.array([FeatureCache(path).status == DONE for path in caches if path.exists()] or [[False]])
+
+    for _ in range(2):
+        before = done()
+        with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:
+            until(lambda before=before: all(done().sum(axis=1) > before.sum(axis=1)) and len(done()) == 2)
+            process.kill()
+        assert 0 < done().sum() < done().size
+        assert (done() >= before).all()
+    left = done()
+    each = each_backbone(config(photos, backbone=" ".join(names), **OWN_PIXELS))
+    reports = updating.bring_all_up_to_date(each)
+    assert [report.taken_over for report in reports] == left.sum(axis=1).tolist()
+    finished = [rows_of(path) for path in caches]
+    for settings, path, rows in zip(each, caches, finished, strict=True):
+        path.unlink()
+        updating.bring_up_to_date(settings)
+        assert same(rows_of(path), rows)
 
 
 def test_large_photos_are_decoded_at_the_size_that_each_net_needs(make_photos, tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ first demands that they do.
 
 import json
 import sys
+from shutil import copytree
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from headstart.finetuning.net import initial_net, optimizer_of
 from headstart.finetuning.start import CLIP_NORM, Start
 from headstart.heads import run as heads
 from headstart.images.geometry import Geometry
-from headstart.models.loading import load_backbone
+from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.tuned import BEHIND, how_to_load, load_tuned, save_tuned
 from headstart.prediction import programs
 from headstart.prediction.classifier import Classifier
@@ -306,10 +308,32 @@ def test_a_file_of_any_net_loads_as_it_says_and_for_prediction(tmp_path, backbon
         expected = net.eval()(sample)
         save_tuned(net, asked.scale, tmp_path / "net.pth", backbone, classifier)
         names = {"torch": torch, "nn": nn, "torchvision": torchvision, "timm": timm, "path": tmp_path / "net.pth"}
-        exec(how_to_load(backbone, classifier, net.get_submodule(classifier or BEHIND)), names)
+        exec(how_to_load(net, backbone, classifier), names)
         assert_agree(names["net"].eval()(sample), expected)
         tuned = load_tuned(tmp_path / "net.pth", backbone)
         assert_agree(tuned.head(tuned.folded(side)(sample)), expected, tolerance=1e-4)
+
+
+def test_a_file_of_a_vit_of_another_size_loads_as_it_says_for_prediction_and_as_weights(tmp_path, monkeypatch):
+    def small(name, image_size=224):
+        return torchvision.models.VisionTransformer(image_size, 32, 1, num_heads=2, hidden_dim=16, mlp_dim=16)
+
+    monkeypatch.setattr("headstart.models.loading.get_model", small)
+    asked = start("vit_b_32", image_px=64)
+    net, sample = initial_net(asked, CLASSES).net.eval(), torch.randn(4, 3, 64, 64)
+    save_tuned(net, asked.scale, tmp_path / "net.pth", "vit_b_32", asked.net.classifier)
+    place = SimpleNamespace(models=SimpleNamespace(get_model=small))
+    names = {"torch": torch, "nn": nn, "torchvision": place, "path": tmp_path / "net.pth"}
+    exec(how_to_load(net, "vit_b_32", asked.net.classifier), names)
+    tuned, (taken, _) = (
+        load_tuned(tmp_path / "net.pth", "vit_b_32", 64),
+        load_frozen("vit_b_32", str(tmp_path / "net.pth"), image_px=64),
+    )
+    with torch.no_grad():
+        expected = net(sample)
+        assert_agree(names["net"].eval()(sample), expected)
+        assert_agree(tuned.head(tuned.folded(64)(sample)), expected, tolerance=1e-4)
+        assert_agree(tuned.head(taken.net(sample)), expected, tolerance=1e-4)
 
 
 def test_a_file_of_another_net_is_refused(tmp_path):
@@ -364,6 +388,15 @@ def test_a_net_with_a_head_to_start_from_gives_the_heads_own_predictions(trained
 def test_a_head_of_other_features_is_refused(trained_head, manifest, backbone, changes, words):
     with pytest.raises(RunError, match=words):
         initial_net(start(backbone, init_head=trained_head, **changes), manifest.classes)
+
+
+def test_a_head_on_features_side_by_side_is_none_to_start_from(trained_head, manifest, tmp_path):
+    folder = copytree(trained_head, tmp_path / "head-1")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["recipes"] = [metrics.pop("recipe")] * 2
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(RunError, match=r"learned from the features of timm:test_vit\+timm:test_vit side by side"):
+        initial_net(start(VIT, init_head=folder), manifest.classes)
 
 
 def test_a_run_of_another_net_is_exported_with_its_own_predictions(runs, folder):

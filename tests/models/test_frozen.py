@@ -119,6 +119,32 @@ def test_a_net_without_tokens_has_none_to_pool(name, image_px):
         features_of(load_backbone(name, "random")[0], name, image_px, "avg")
 
 
+class Tokens(nn.Module):
+    """As timm's transformers are."""
+
+    def __init__(self, prefix, **parameters):
+        super().__init__()
+        self.num_prefix_tokens = prefix
+        for name in parameters:
+            self.register_parameter(name, nn.Parameter(torch.zeros(1, 1, 3)))
+
+    def forward_features(self, inputs):
+        return inputs.flatten(2).transpose(1, 2)
+
+    def forward(self, inputs):
+        return self.forward_features(inputs).mean(dim=1)
+
+
+def test_a_register_is_never_taken_for_a_class_token_nor_a_class_token_for_a_patch():
+    registers = Tokens(4, reg_token=4)
+    assert features_of(Backbone(registers), "mine:net", 32, "avg").features == 3
+    with pytest.raises(BackboneError, match="mine:net has no class token: use --pool avg"):
+        features_of(Backbone(registers), "mine:net", 32, "cls")
+    for pool in ("avg", "cls", "cls+avg"):
+        with pytest.raises(BackboneError, match="does not say which of its tokens is the class token"):
+            features_of(Backbone(Tokens(0, cls_token=1)), "mine:net", 32, pool)
+
+
 class Counting(nn.Module):
     """Counts its calls, as BatchNorm in training mode counts batches."""
 

@@ -12,8 +12,10 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 from headstart.errors import BackboneError, WeightsError
 from headstart.images.geometry import Geometry
 from headstart.models import loading, timm_nets
+from headstart.models.backbone import IMAGENET
 from headstart.models.frozen import digest_of
 from headstart.models.loading import load_backbone, load_frozen
+from headstart.models.weights import source_digest
 
 PRESETS = sorted(
     {
@@ -55,6 +57,45 @@ def test_timms_own_data_configuration_decides_the_pixels(name):
     square = Geometry(made.image_px, made.resize, made.shorter_px, False, made.interpolation).square(image)
     ours = made.scale(functional.pil_to_tensor(square).permute(1, 2, 0)[None])[0]
     assert (ours - transform(image)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_pixels_of_a_net_that_scales_them_itself_are_the_same_whoever_makes_it_again(name, monkeypatch, tmp_path):
+    """With weights, torchvision has it turn ImageNet's scale into 0.5; a net made again for a saved file would not."""
+
+    def published(name, weights, progress):
+        torch.manual_seed(0)
+        return models.get_model(name, aux_logits=False, init_weights=False, transform_input=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "published_state", lambda *_: None)
+        patch.setattr(loading, "get_model", published)
+        made, _ = load_backbone(name, None)
+    own = published(name, None, False).eval()
+    torch.save(own.state_dict(), tmp_path / "net.pth")
+    again, _ = load_backbone(name, str(tmp_path / "net.pth"))
+    pixels = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
+    for net in (own, made.net, again.net):
+        net.fc = torch.nn.Identity()  # whose bias would hide what the pixels do
+    with torch.no_grad():
+        expected = own(IMAGENET(pixels))
+        found = [loaded.net.eval()(loaded.scale(pixels)) for loaded in (made, again)]
+        wrong = again.net(IMAGENET(pixels))
+    differences = [float((each - expected).abs().max() / expected.abs().max()) for each in (*found, wrong)]
+    assert max(differences[:2]) < 1e-4
+    assert differences[2] > 1e-2
+
+
+def test_a_vit_is_made_for_the_size_that_is_asked_for(monkeypatch):
+    def small(name, image_size=224):
+        return models.VisionTransformer(image_size, 32, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16)
+
+    monkeypatch.setattr(loading, "get_model", small)
+    made, _ = load_backbone("vit_b_32", "random", image_px=64)
+    assert (made.image_px, made.shorter_px) == (64, 73)
+    assert load_frozen("vit_b_32", "random", image_px=64)[0].features == 16
+    with pytest.raises(BackboneError, match=r"does not run on images of 65 x 65 pixels .* Its own size is 224"):
+        load_frozen("vit_b_32", "random", image_px=65)
 
 
 def test_a_net_whose_logits_come_from_two_layers_loses_both_also_where_they_give_the_same_zeros_for_black():
@@ -114,7 +155,10 @@ def test_unknown_weights_are_answered_with_the_nearest():
     ("name", "words"),
     [
         ("efficientnet_b9", r"no backbone efficientnet_b9\. Did you mean efficientnet_b[0-9]\?"),
-        ("fasterrcnn_resnet50_fpn", "does not classify whole images.*use a net such as resnet50"),
+        ("fasterrcnn_resnet50_fpn", r"does not classify whole images.*use a net such as resnet50\."),
+        ("lraspp_mobilenet_v3_large", r"does not classify whole images.*use a net such as mobilenet_v3_large\."),
+        ("raft_large", r"does not classify whole images.*use a net such as resnet50\."),
+        ("quantized_resnet18", r"is quantized, which --precision is for: use a net such as resnet18\."),
         ("squeezenet1_1", "has no linear layer at its end.*such as mobilenet_v3_small"),
         ("timm:resnt18", r"has no net resnt18\. Did you mean resnet18\?"),
         ("no_module:net", "the module no_module cannot be imported"),
@@ -161,6 +205,12 @@ def failing():
 
 def forgetful():
     pass
+
+def leaving():
+    raise SystemExit("usage: my_nets FILE")
+
+def cubic():
+    return headstart.Backbone(torch.nn.Flatten(), interpolation="cubic")
 """
 
 
@@ -187,6 +237,11 @@ def test_a_function_of_ones_own_is_a_backbone(own_module):
     [
         ("failing", "failed: FileNotFoundError: weights.pth"),
         ("forgetful", "returned a NoneType: it must return a headstart.Backbone"),
+        ("leaving", "failed: SystemExit: usage: my_nets FILE"),
+        (
+            "cubic",
+            "failed: BackboneError: headstart.Backbone: interpolation is 'cubic', but must be one of nearest, box",
+        ),
         ("nett", r"has no function 'nett'\. Did you mean net\?"),
     ],
 )
@@ -198,3 +253,26 @@ def test_a_function_that_fails_is_told_with_its_own_words(own_module, function, 
 def test_a_function_of_ones_own_takes_no_weights(own_module):
     with pytest.raises(WeightsError, match="loads its weights itself; leave it out"):
         load_backbone(f"{own_module}:net", "random")
+
+
+def test_a_module_that_cannot_be_read_is_told_in_a_sentence(own_module, tmp_path):
+    for content, words in (
+        (b"def net(:", "failed: SyntaxError"),
+        (b"import sys; sys.exit(3)", "failed: SystemExit: 3"),
+    ):
+        (tmp_path / "broken_for_a_test.py").write_bytes(content)
+        with pytest.raises(BackboneError, match=f"importing broken_for_a_test {words}"):
+            load_backbone("broken_for_a_test:net", None)
+
+
+def test_the_digest_of_a_function_changes_with_its_text_also_where_it_is_no_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = (b"def net():\n    return 1\n", b"def net():\n    return 2\n", b"def net(:", b"\xff")
+    digests = []
+    for text in texts:
+        (tmp_path / "text_for_a_test.py").write_bytes(text)
+        digests.append(source_digest("text_for_a_test:net"))
+    (tmp_path / "text_for_a_test.py").write_bytes(b"other = 3\n" + texts[0])
+    assert source_digest("text_for_a_test:net") == digests[0]
+    assert len({*digests, ""}) == 5
+    assert source_digest("missing_for_a_test:net") == source_digest("resnet18") == ""

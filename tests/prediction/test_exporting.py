@@ -51,7 +51,7 @@ def pixels():
 @pytest.fixture(scope="module")
 def exported(classifier, pixels):
     """A function that gives the exported model of a format, exported once."""
-    return cache(lambda form: export(classifier, pixels, form))
+    return cache(lambda form: export(classifier, [pixels], form))
 
 
 def probabilities(classifier, pixels):
@@ -117,13 +117,29 @@ def test_a_file_that_says_something_else_is_not_written(classifier, pixels, monk
 
     monkeypatch.setattr(exporting, "_pt2", wrong)
     with pytest.raises(ExportFailed, match=r"differs from the run by 0\.00\d+ on 12 images .* nothing was written"):
-        export(classifier, pixels, "pt2")
+        export(classifier, [pixels], "pt2")
+
+
+class Choosing(nn.Module):
+    """Decides by the values of its pixels, which no graph can hold."""
+
+    def forward(self, pixels):
+        return torch.ones(len(pixels), 2048) * (1 if pixels.float().mean() > 99 else 2)
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_a_net_that_no_graph_can_hold_is_refused_in_a_sentence(classifier, pixels, form):
+    pytest.importorskip("onnxruntime")
+    parts = Parts(Choosing(), classifier.head, ("a", "b", "c"), RECIPE, True, False)
+    with pytest.raises(ExportFailed, match=f"The net cannot be written as {form} .*: use make predict") as error:
+        export(Classifier(parts), [pixels], form)
+    assert "\n" not in str(error.value)
 
 
 def test_probabilities_that_are_no_numbers_are_a_difference(classifier, pixels, monkeypatch):
     monkeypatch.setattr(exporting, "_serve_pt2", lambda content: lambda batch: np.full((len(batch), 3), np.nan))
     with pytest.raises(ExportFailed, match="differs from the run by nan"):
-        export(classifier, pixels, "pt2")
+        export(classifier, [pixels], "pt2")
 
 
 def test_the_check_asks_for_batches_of_several_sizes_and_for_every_image_once(pixels):
@@ -133,18 +149,18 @@ def test_the_check_asks_for_batches_of_several_sizes_and_for_every_image_once(pi
         sizes.append(len(batch))
         return batch[:, :, 0, 0].astype(np.float32)
 
-    found = exporting._in_batches(serve, pixels)
+    found = exporting._in_batches(serve, [pixels])
     assert sizes == [1, 2, 3, 4, 2]
     np.testing.assert_array_equal(found, pixels[:, :, 0, 0])
     sizes.clear()
-    exporting._in_batches(serve, pixels[:1])
+    exporting._in_batches(serve, [pixels[:1]])
     assert sizes == [1]
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(classifier, pixels, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SettingsError, match=r"needs the package onnxruntime: \.venv/bin/pip install onnx onnxscript"):
-        export(classifier, pixels, "onnx")
+        export(classifier, [pixels], "onnx")
 
 
 def test_what_is_exported_does_not_round_its_features(tmp_path):

@@ -53,13 +53,14 @@ def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, traine
     assert not parts(run).unit_length
 
 
-def test_the_best_run_knows_the_classes_that_the_features_have_now(run, trained, tmp_path):
-    """Also where a later run knows a class that was renamed, and renamed back."""
+@pytest.mark.parametrize("cache", ["photos.h5", "photos@resnet18.h5"])
+def test_the_best_run_knows_the_classes_that_the_features_have_now(run, trained, tmp_path, cache):
+    """Also where a later run knows a class that was renamed, and renamed back; whatever the backbone."""
     folder = tmp_path / "data/runs/photos"
     for name, classes in (("head-1", ["cat", "dog"]), ("head-2", ["cat", "wolf"])):
         change_metrics(shutil.copytree(run, folder / name), classes=classes)
     (tmp_path / "data/features").mkdir()
-    make_cache(tmp_path / "data/features/photos.h5", [0, 1] * 10, [TRAIN] * 20, root=trained)
+    make_cache(tmp_path / "data/features" / cache, [0, 1] * 10, [TRAIN] * 20, root=trained)
     with pytest.warns(DataWarning, match=r"1 of 2 runs is left out: 1 with other classes than the features now"):
         assert open_run(folder / "best").name == "head-1"
 
@@ -137,7 +138,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
         parts(run)
     net, scale = load_resnet50("random", 1)
     save_tuned(net, scale, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"other\.pth is blake2b .*, but the features were made with blake2b 00"):
+    with pytest.raises(WeightsError, match=r"other\.pth is not mine\.pth, .*\(blake2b .*, not blake2b 00\)"):
         parts(run, weights=str(tmp_path / "other.pth"))
 
 

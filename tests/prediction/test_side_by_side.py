@@ -1,19 +1,25 @@
 """A head on the features of two backbones side by side predicts from images, with the pixels of each net."""
 
 import csv
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.cards import code
 from helpers.extraction import config, shared_net
+from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError, SettingsError, WeightsError
 from headstart.extraction import updating
 from headstart.heads import run as head_run
-from headstart.prediction import exporting, programs
+from headstart.models.loading import load_backbone
+from headstart.models.precision import has_compiler
+from headstart.prediction import programs
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import open_run, parts_of, recipes_of
 from headstart.probes import run as probe_run
@@ -126,18 +132,100 @@ def test_make_predict_writes_a_line_for_each_image_and_unreadable_ones_shift_not
         programs.predict(replace(asked, images=None, cache=Path("data/features/photos@resnet18.h5")))
 
 
-def test_nets_of_the_same_pixels_become_one_file_and_others_are_refused_in_a_sentence(photos, tmp_path, monkeypatch):
+def test_nets_of_the_same_square_become_a_file_with_one_input(photos, tmp_path, monkeypatch):
     run = trained(photos, (32, 32), monkeypatch, tmp_path)
     model = programs.export(ExportConfig(run=run.folder))
-    assert model.is_file()
     card = (model.parent / "model_card.md").read_text()
     assert all(f"| backbone | {name}," in card for name in NAMES.split("+"))
-    for path in Path("data/features").glob("*mobilenet*"):
-        path.unlink()
-    other = trained(photos, (32, 48), monkeypatch, tmp_path)
-    assert other.folder != run.folder
-    with pytest.raises(SettingsError, match="take different squares of a picture"):
-        exporting.plain_classifier(other, None)
+    assert f"the nets {NAMES} (random), frozen, their features side by side, and a trained head" in card
+    assert "inputs" not in json.loads((model.parent / "model.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_the_lines_of_its_card_serve(
+    photos, tmp_path, monkeypatch, form
+):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    run = trained(photos, (32, 48), monkeypatch, tmp_path)
+    model = programs.export(ExportConfig(run=run.folder, format=form))
+    about = json.loads((model.parent / "model.json").read_text())
+    assert [about["inputs"][name]["image_px"] for name in ("pixels", "pixels_2")] == [32, 48]
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 8
+    monkeypatch.chdir(model.parent)
+    picture(7, (70, 43)).save("a.jpg")
+    printed = []
+    exec(code(Path("model_card.md").read_text()), {"print": lambda *words: printed.extend(words)})
+    (name,), probabilities = Classifier.load(run.folder, device="cpu").predict(["a.jpg"])
+    assert printed[0] == name
+    assert printed[1] == pytest.approx(probabilities.max(), abs=2e-3)
+
+
+TINY = """
+import torch
+import headstart
+
+def net(width):
+    torch.manual_seed(width)
+    layers = [torch.nn.Conv2d(3, width, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    return torch.nn.Sequential(*layers)
+
+def five():
+    return headstart.Backbone(net(5), image_px=32)
+
+def eight():
+    return headstart.Backbone(net(8), image_px=48, interpolation="bicubic")
+"""
+
+
+@pytest.mark.slow
+def test_compiled_nets_predict_what_the_run_predicted_and_become_a_file(photos, tmp_path, monkeypatch):
+    """Also where a batch is not full and an image is unreadable, though they are compiled for one size."""
+    if not has_compiler():
+        pytest.skip("no C++ compiler")
+    (tmp_path / "tiny_nets_side_by_side.py").write_text(TINY)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = "tiny_nets_side_by_side:five+tiny_nets_side_by_side:eight"
+    monkeypatch.chdir(tmp_path)
+    asked = config(photos, backbone=names, weights=None, image_px=None, compile="on", batch_size=32)
+    updating.bring_all_up_to_date(each_backbone(asked, apart=True))
+    run = open_run(head_run.train(HeadConfig(data=str(photos), backbone=names, device="cpu", epochs=2)))
+    assert all(recipe.compiled for recipe in recipes_of(run))
+    assert agrees(run, photos)
+    paths = [photos / path for path in read_predictions(run.folder).paths]
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    classifier = Classifier.load(run.folder, device="cpu")
+    (expected, probabilities), mixed = classifier.predict(paths), [paths[0], tmp_path / "broken.png", *paths[1:]]
+    found, others = classifier.predict(mixed)
+    assert found == [expected[0], None, *expected[1:]]
+    assert np.array_equal(np.delete(others, 1, axis=0), probabilities)
+    eager = Classifier.load(run.folder, device="cpu", compile="off")
+    assert np.abs(eager.predict(paths)[1] - probabilities).max() < 2e-3
+    about = json.loads((programs.export(ExportConfig(run=run.folder)).parent / "model.json").read_text())
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 8
+
+
+def test_a_file_of_weights_is_for_the_net_that_it_made_and_found_where_it_was(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = {name: tmp_path / f"{name}.pth" for name in NAMES.split("+")}
+    for name, file in files.items():
+        torch.save(load_backbone(name, "random", seed=5)[0].net.state_dict(), file)
+        updating.bring_up_to_date(config(photos, backbone=name, weights=str(file)))
+    run = open_run(head_run.train(HeadConfig(data=str(photos), backbone=NAMES, device="cpu", epochs=1)))
+    assert agrees(run, photos)
+    moved = files["resnet18"].rename(tmp_path / "moved.pth")
+    with pytest.raises(WeightsError, match=r"with resnet18\.pth, but .* is no longer there: say where it lies"):
+        Classifier.load(run.folder, device="cpu")
+    Classifier.load(run.folder, weights=str(moved), device="cpu")
+    with pytest.raises(WeightsError, match=r"nowhere\.pth.? is no file, and not resnet18\.pth"):
+        Classifier.load(run.folder, weights="nowhere.pth", device="cpu")
+
+
+def test_a_file_of_weights_for_nets_that_need_none_is_refused(photos, tmp_path, monkeypatch):
+    run = trained(photos, (32, 32), monkeypatch, tmp_path)
+    with pytest.raises(SettingsError, match="were made with a file of weights; leave it out"):
+        Classifier.load(run.folder, weights="mine.pth", device="cpu")
 
 
 def test_a_probe_learns_from_them_too(photos, tmp_path, monkeypatch):

@@ -363,14 +363,21 @@ def test_the_cache_and_the_images_are_found_by_the_name_of_the_data(root, tmp_pa
     assert sources(CompareConfig(runs=root)) == (None, None)
 
 
-def test_the_map_shows_the_features_of_whatever_backbone_there_are(root, tmp_path, monkeypatch):
-    """The first of those that are named, else any: there may be none of resnet50."""
+def test_the_map_shows_the_features_of_whatever_backbone_there_are(root, tmp_path, monkeypatch, capsys):
+    """The first of those that are named, else any: there may be none of resnet50. That it is another is said."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/features").mkdir(parents=True)
     for name in ("pets@a.h5", "pets@timm-b.h5"):
         make_cache(tmp_path / "data/features" / name, LABELS, SPLITS, root=tmp_path / "gone/pets")
-    for asked, name in {"resnet50": "pets@a.h5", "timm:b": "pets@timm-b.h5", "c timm:b+a": "pets@timm-b.h5"}.items():
+    shown = {None: "pets@a.h5", "resnet50": "pets@a.h5", "timm:b": "pets@timm-b.h5", "c timm:b+a": "pets@timm-b.h5"}
+    for asked, name in shown.items():
         assert sources(CompareConfig(data="gone/pets", backbone=asked))[0].path == Path("data/features", name)
+        said = (
+            f"All runs are compared, whatever their backbone; the report shows the features in data/features/{name}.\n"
+        )
+        assert capsys.readouterr().out == ("" if asked in (None, "timm:b") else said)
+    assert sources(CompareConfig(data="birds", backbone="resnet50"))[0] is None
+    assert "the report shows no features, since there are none." in capsys.readouterr().out
 
 
 def test_a_cache_that_is_named_and_not_there_is_a_mistake():

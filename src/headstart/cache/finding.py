@@ -1,6 +1,7 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.joined import JoinedCache
 from headstart.cache.recipe import Recipe
-from headstart.datasets.naming import is_there, name_of, owner_of_cache, share_moved
+from headstart.datasets.naming import caches_of, is_there, name_of, owner_of_cache, share_moved
 from headstart.errors import CacheError, SettingsError
 from headstart.settings import FEATURES_FOLDER, data_of, dataset_name, nets_of
 from headstart.settings.base import cache_file, is_missing
@@ -45,7 +46,7 @@ def _open(path: Path, config: Any) -> FeatureCache:
     if not config.data:
         return FeatureCache(path)
     if not path.exists():
-        guess = nearest_name(path) if config.cache else ""
+        guess = nearest_name(path) if config.cache else _of_other_nets(config)
         raise CacheError(
             f"There is no feature cache {path}{_beside(path, config.data)}.{guess} {_ways_on(path, config)}"
         )
@@ -85,12 +86,16 @@ def moved_cache(data: str, backbone: str, recipe: Recipe | None) -> Path | None:
 
 
 def cache_of_runs(folder: Path) -> FeatureCache | None:
-    """The cache of the data set whose runs a folder holds, where `data/features` beside `data/runs` has one."""
-    path = Path(os.path.abspath(folder)).parents[1] / FEATURES_FOLDER.name / f"{Path(os.path.abspath(folder)).name}.h5"
-    try:
-        return FeatureCache(path)
-    except CacheError:
-        return None
+    """A cache of the data set whose runs a folder holds, where `data/features` beside `data/runs` has one.
+
+    Of several it is that of resnet50, else the one that was written last.
+    """
+    runs = Path(os.path.abspath(folder))
+    plain, *others = caches_of(runs.name, runs.parents[1] / FEATURES_FOLDER.name)
+    for path in (plain, *sorted(others, key=lambda path: -path.stat().st_mtime)):
+        with suppress(CacheError):
+            return FeatureCache(path)
+    return None
 
 
 def data_set_of(cache: FeatureCache) -> str:
@@ -104,6 +109,15 @@ def _beside(path: Path, data: str) -> str:
     if plain == path or owner_of_cache(plain, data) != "other":
         return ""
     return f"; {plain} holds features of {FeatureCache(plain).manifest.root}"
+
+
+def _of_other_nets(config: Any) -> str:
+    """Whose features of the data set there are, in a sentence; empty where there are none."""
+    found = []
+    for path in caches_of(name_of(config.data)):
+        with suppress(CacheError):
+            found.append(FeatureCache(path).recipe.backbone)
+    return f" There are features of {', '.join(found)}: name one with --backbone." if found else ""
 
 
 def _ways_on(path: Path | None, config: Any) -> str:

@@ -204,15 +204,31 @@ def weights_of(recipe: Recipe, given: str | None, kept: str = "") -> tuple[str |
 
     A file of weights must be given, or still be where it was `kept`.
     """
-    if given is None and not recipe.weights_digest:
-        return recipe.weights_setting, 0
     seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
-    is_kept = given is None and recipe.weights not in known_weights()
-    weights = given or (kept if is_kept else recipe.weights)
-    digest = "" if is_kept and not Path(kept).is_file() else weights_digest(weights, seed)
-    if is_kept and digest != recipe.weights_digest:
+    if given is None:
+        return _weights_as_made(recipe, kept), seed
+    if recipe.weights != OWN and (given != recipe.weights_setting or is_of_file(recipe.weights_digest)):
+        _refuse_other_weights(recipe, given)
+    return given, seed
+
+
+def _weights_as_made(recipe: Recipe, kept: str) -> str | None:
+    if not is_of_file(recipe.weights_digest):
+        return recipe.weights_setting
+    digest = weights_digest(kept, 0) if Path(kept).is_file() else ""
+    if digest != recipe.weights_digest:
         why = f", but {kept} {'has other bytes now' if digest else 'is no longer there'}" if kept else ""
         raise WeightsError(f"The features were made with {recipe.weights}{why}: say where it lies with --weights.")
-    if digest != recipe.weights_digest:
-        raise WeightsError(f"--weights {weights} is {digest}, but the features were made with {recipe.weights_digest}.")
-    return weights, seed
+    return kept
+
+
+def _refuse_other_weights(recipe: Recipe, given: str) -> None:
+    """Raises WeightsError if `--weights` gives others; a file instead of published ones is told once loaded."""
+    digest = weights_digest(given, 0) if Path(given).is_file() else ""
+    if digest and recipe.weights_digest in ("", digest):
+        return
+    what, is_file = f" ({digest}, not {recipe.weights_digest})" if digest else "", is_of_file(recipe.weights_digest)
+    raise WeightsError(
+        f"--weights {given} is {'no file, and ' if is_file and not digest else ''}not {recipe.weights}, with which the "
+        f"features of {recipe.backbone} were made{what}: {'give that file' if is_file else 'leave it out'}."
+    )

@@ -57,7 +57,7 @@ class CacheWriter:
         self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
 
     def reopen(self, rows: NDArray[np.int64]) -> None:
-        """Makes unreadable rows pending again, at once."""
+        """Makes rows pending again, at once."""
         self._put("status", rows, np.full(len(rows), PENDING, np.uint8))
 
     def commit(self, seconds: float) -> None:

@@ -160,10 +160,10 @@ def _owner(name: str, data: str) -> Owner:
     return known or _owner_of_runs(RUNS_FOLDER / name, data)
 
 
-def caches_of(name: str) -> list[Path]:
+def caches_of(name: str, folder: Path = FEATURES_FOLDER) -> list[Path]:
     """The caches of a data set, by backbone: that of resnet50 first; there may be no such file."""
-    others = FEATURES_FOLDER.glob(f"{glob.escape(name)}@*.h5")
-    return [FEATURES_FOLDER / f"{name}.h5", *sorted(others)]
+    others = folder.glob(f"{glob.escape(name)}@*.h5")
+    return [folder / f"{name}.h5", *sorted(others)]
 
 
 def _owner_of_runs(folder: Path, data: str) -> Owner:

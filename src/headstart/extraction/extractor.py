@@ -14,12 +14,12 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
-from headstart.errors import CacheError
+from headstart.errors import BackboneError, CacheError
 from headstart.extraction import precision
 from headstart.extraction.one_pass import Filling, Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.backbone import Forward
-from headstart.models.fast import Watch, fast_form
+from headstart.models.fast import Watch, fast_form, refuse_unable
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.weights import RESNET50
@@ -65,9 +65,15 @@ def fill(parts: "Sequence[tuple[Extractor, Path]]", team: Team | None = None) ->
     team, first = team or Team(), parts[0][0]
     under_way = Pass([extractor.filling(path) for extractor, path in parts], first.workers, first.device, team)
     team.barrier("all have seen which rows are pending")
-    reports = under_way.run()
-    for extractor, _ in parts:
-        extractor.refuse_changes()
+    reports, errors = under_way.run(), []
+    for (extractor, _), filling in zip(parts, under_way.fillings, strict=True):
+        try:
+            extractor.refuse_changes()
+        except BackboneError as error:
+            filling.take_back()
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return reports
 
 
@@ -148,6 +154,9 @@ class Extractor:
         if form not in self._forms:
             if made.compiled:
                 require_compiler(self.device)
+            if (made.precision, self.device.type) != ("fp32", "cpu"):
+                name = str(self.config.backbone)
+                refuse_unable(self.loaded.folded, self.scale, made.precision, self.device, made.image_px, name)
             self._forms[form] = fast_form(self.loaded.folded, self.scale, *form, self.device)
             self._watches[form] = Watch(inspect.unwrap(self._forms[form]))
         return self._forms[form]

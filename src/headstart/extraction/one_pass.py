@@ -130,6 +130,12 @@ class Filling:
                 writing.write(rows, np.full(len(part), view.view), view.gather(sources), digests)
         self.counts["copied"] = len(self.twins)
 
+    def take_back(self) -> None:
+        """Makes pending again what was to be computed: the net changed meanwhile, so that its features are none."""
+        for view, pending in zip(self.views, self.pending, strict=True):
+            with CacheWriter(view) as writer:
+                writer.reopen(np.flatnonzero(pending))
+
 
 def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -> Iterator[Loaded]:
     """Loads the pending views of these rows, for all caches: two batches of each ahead, or an image for each thread."""

@@ -89,6 +89,8 @@ def _head_of(folder: Path, start: Start, classes: tuple[str, ...]) -> nn.Sequent
     run = load_run(folder)
     folder = run.folder
     recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
+    if run.metrics.get("recipes"):
+        raise RunError(f"{folder} learned from the features of {run.backbone} side by side, which no net gives alone.")
     if recipe is None or not (folder / "head.pth").is_file():
         raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
     if setting.get("normalize") == "l2":

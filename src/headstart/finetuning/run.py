@@ -15,7 +15,7 @@ from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group, group_of
 from headstart.finetuning.start import Start
 from headstart.models.mlp import trainable_parameters
-from headstart.models.tuned import BEHIND, how_to_load, save_tuned
+from headstart.models.tuned import how_to_load, save_tuned
 from headstart.runs import figures, history
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
@@ -109,7 +109,6 @@ def _predictions(
 
 def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device) -> dict[str, Any]:
     config, classifier = start.config, start.net.classifier
-    head = tuned.net.get_submodule(classifier or BEHIND)
     return {
         "kind": "finetune",
         "method": "lp-ft" if config.init_head else config.method,
@@ -126,7 +125,7 @@ def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: to
         "train_images": tuned.train_images,
         "device": device.type,
         "precision": tuned.precision,
-        "how_to_load": how_to_load(config.backbone, classifier, head),
+        "how_to_load": how_to_load(tuned.net, config.backbone, classifier),
         "geometry": dataclasses.asdict(start.geometry),
         "backbone": config.backbone,
         "features": start.net.features,

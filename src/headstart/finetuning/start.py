@@ -51,7 +51,7 @@ class Untrained:
 def load(config: FinetuneConfig) -> Untrained:
     """The net that is asked for; its errors are those of `load_backbone` and `features_of`."""
     weights = config.completed().weights if config.backbone == RESNET50 else config.weights
-    made, used = load_backbone(config.backbone, weights, config.seed)
+    made, used = load_backbone(config.backbone, weights, config.seed, config.image_px)
     net: Any = made.net
     if config.backbone == RESNET50:
         net.fc = nn.Identity()

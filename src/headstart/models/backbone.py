@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from headstart.settings.ranges import Interpolation
+from headstart.errors import BackboneError
+from headstart.settings.ranges import SMALLEST_PX, Interpolation
 
 Forward = Callable[[Tensor], Tensor]
 """Pixels (B, H, W, 3) uint8 → features (B, D) float32."""
@@ -72,6 +73,30 @@ class Backbone:
     std: RGB = IMAGENET_STD
     version: str = ""
     resize: Literal["crop", "squash"] = "crop"
+
+    def __post_init__(self) -> None:
+        """Raises BackboneError if pixels cannot be made as it says."""
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        filters, ways = get_args(Interpolation), ("crop", "squash")
+        for holds, words in (
+            (self.image_px >= SMALLEST_PX, f"image_px is {self.image_px}, but must be at least {SMALLEST_PX}"),
+            (self.resize in ways, f"resize is {self.resize!r}, but must be one of {', '.join(ways)}"),
+            (
+                self.resize == "squash" or (self.shorter_px or self.image_px) >= self.image_px,
+                f"shorter_px is {self.shorter_px}, but must be at least image_px, {self.image_px}, which it holds",
+            ),
+            (
+                self.interpolation in filters,
+                f"interpolation is {self.interpolation!r}, but must be one of {', '.join(filters)}",
+            ),
+            (
+                len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
+                f"mean is {self.mean} and std {self.std}, but must be three numbers each, those of std above 0",
+            ),
+        ):
+            if not holds:
+                raise BackboneError(f"headstart.Backbone: {words}.")
 
     @property
     def scale(self) -> PixelScale:

@@ -37,6 +37,25 @@ def fast_module(
     return cast(nn.Module, torch.compile(module, dynamic=False, options=options))
 
 
+def refuse_unable(
+    folded: nn.Module, scale: PixelScale, precision: str, device: torch.device, image_px: int, name: str
+) -> None:
+    """Raises BackboneError where a net that runs in fp32 on the CPU does not in this precision, or on this device.
+
+    A tensor that is neither a parameter nor a buffer stays on the CPU, and in fp32.
+    """
+    try:
+        pixels = torch.zeros((1, image_px, image_px, 3), dtype=torch.uint8, device=device)
+        fast_form(folded, scale, precision, False, device)(pixels)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a net may fail with anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BackboneError(
+            f"{name} does not run in {precision} on {device.type} ({reason}): use --precision fp32 or --device cpu."
+        ) from None
+
+
 class FastBackbone(nn.Module):
     """A net from 8-bit pixels to features."""
 

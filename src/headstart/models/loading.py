@@ -16,7 +16,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 
 from headstart.errors import BackboneError, WeightsError, did_you_mean
 from headstart.models import timm_nets
-from headstart.models.backbone import Backbone
+from headstart.models.backbone import RGB, Backbone
 from headstart.models.downloads import published_state
 from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
 from headstart.models.resnet50 import METADATA, load_resnet50
@@ -26,11 +26,12 @@ from headstart.settings.ranges import Pool
 from headstart.support.progress import say
 from headstart.support.team import is_leading
 
+HALF: RGB = (0.5, 0.5, 0.5)
 TRIAL_PX = 64
 """Size at which a ResNet50 is tried, which takes any."""
 
 
-def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbone, str]:
+def load_backbone(name: str, weights: str | None, seed: int = 0, image_px: int | None = None) -> tuple[Backbone, str]:
     """A whole net on the CPU with its own pixels, and the name of its weights.
 
     Args:
@@ -38,6 +39,8 @@ def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbo
         weights: an entry of torchvision's weights for the net, `random`, or a file; None: those that the name stands
             for, of torchvision's the first version.
         seed: of random weights.
+        image_px: the size that a ViT of torchvision, which takes one size only, is made for; published weights have
+            their own.
 
     Raises:
         BackboneError: there is no such net, or its pixels cannot be made.
@@ -47,7 +50,9 @@ def load_backbone(name: str, weights: str | None, seed: int = 0) -> tuple[Backbo
         return _resnet50(weights or next(iter(PUBLISHED)), seed)
     if is_own(name):
         return _own(name, weights), OWN
-    loaded, used = (timm_nets.load if name.startswith(TIMM) else _torchvision)(name, weights, seed)
+    loaded, used = (
+        timm_nets.load(name, weights, seed) if name.startswith(TIMM) else _torchvision(name, weights, seed, image_px)
+    )
     if used == weights and Path(weights).is_file():
         loaded = load_file(loaded, name, Path(weights))
     return loaded, Path(used).name
@@ -59,7 +64,7 @@ def _resnet50(weights: str, seed: int) -> tuple[Backbone, str]:
     return made, weights if weights in PUBLISHED else Path(weights).name
 
 
-def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, str]:
+def _torchvision(name: str, weights: str | None, seed: int, image_px: int | None) -> tuple[Backbone, str]:
     names = list_models(torchvision.models)
     if name not in names:
         raise BackboneError(_unknown(name, names))
@@ -75,11 +80,11 @@ def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, s
         published_state(name, entries[used])  # checked before torchvision's own loading, which trusts the file
         net = get_model(name, weights=entries[used], progress=False)
     else:
-        net = _random(name, seed)
-    pixels = (preset.crop_size[0], preset.resize_size[0], preset.interpolation.value)
-    made = Backbone(
-        net, *pixels, tuple(preset.mean), tuple(preset.std), version=f"torchvision {version('torchvision')}"
-    )
+        net = _random(name, seed, image_px)
+    crop_px, resize_px = preset.crop_size[0], preset.resize_size[0]
+    px = getattr(net, "image_size", crop_px)
+    pixels = (px, round(px * resize_px / crop_px), preset.interpolation.value, *_scale(net, preset, used != "random"))
+    made = Backbone(net, *pixels, version=f"torchvision {version('torchvision')}")
     if not any(isinstance(module, nn.Linear) for module in net.modules()):  # of torchvision's, SqueezeNet alone
         raise BackboneError(
             f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
@@ -88,9 +93,25 @@ def _torchvision(name: str, weights: str | None, seed: int) -> tuple[Backbone, s
     return made, used
 
 
+def _scale(net: Any, preset: Any, is_trained: bool) -> tuple[RGB, RGB]:
+    """Mean and deviation of a net's pixels, of which it changes none itself.
+
+    The weights of GoogLeNet and Inception want 0.5; torchvision's own loading has the net turn ImageNet's into these,
+    which a net that is made again for a file of weights would not do.
+    """
+    if is_trained and hasattr(net, "transform_input"):
+        net.transform_input = False
+        return HALF, HALF
+    return tuple(preset.mean), tuple(preset.std)
+
+
 def _unknown(name: str, names: list[str]) -> str:
     if name in list_models():
-        return f"{name} does not classify whole images, so it gives no feature vector: use a net such as resnet50."
+        near = max((other for other in names if other in name), key=len, default=RESNET50)
+        why = "does not classify whole images, so it gives no feature vector"
+        if name.startswith("quantized_"):
+            why = "is quantized, which --precision is for"
+        return f"{name} {why}: use a net such as {near}."
     guess = did_you_mean(name, names)
     return (
         f"There is no backbone {name}.{guess} Names are those of torchvision's classification nets, timm:NAME, or "
@@ -102,12 +123,14 @@ def _nearest(name: str) -> str:
     return "mobilenet_v3_small" if name.startswith("squeezenet") else "resnet50"
 
 
-def _random(name: str, seed: int) -> nn.Module:
+def _random(name: str, seed: int, image_px: int | None) -> nn.Module:
     """Untrained; without the auxiliary classifiers that only training uses."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name in ("googlenet", "inception_v3"):
             return cast(nn.Module, get_model(name, aux_logits=False, init_weights=True))
+        if image_px and name.startswith("vit_") and image_px % int(name.rpartition("_")[2]) == 0:
+            return cast(nn.Module, get_model(name, image_size=image_px))
         return cast(nn.Module, get_model(name))
 
 
@@ -118,7 +141,7 @@ def load_frozen(
 
     Errors: those of `load_backbone` and of `features_of`.
     """
-    made, used = load_backbone(name, weights, seed)
+    made, used = load_backbone(name, weights, seed, image_px)
     trial_px = TRIAL_PX if name == RESNET50 else image_px or made.image_px
     if name == RESNET50:
         cast(Any, made.net).fc = nn.Identity()  # which may be a whole MLP
@@ -162,12 +185,15 @@ def _own(name: str, weights: str | None) -> Backbone:
     function = _function(name)
     try:
         made = function()
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BackboneError(f"{name} failed: {type(error).__name__}: {reason}") from error
+    except (Exception, SystemExit) as error:
+        raise BackboneError(f"{name} failed: {_in_words(error)}") from error
     if not (isinstance(made, Backbone) and isinstance(made.net, nn.Module)):
         raise BackboneError(f"{name} returned a {type(made).__name__}: it must return a headstart.Backbone with a net.")
     return replace(made, version=f"{name.partition(':')[0]} {made.version}".strip())
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _function(name: str) -> Callable[[], object]:
@@ -181,8 +207,8 @@ def _function(name: str) -> Callable[[], object]:
             f"{name}: the module {module_name} cannot be imported ({error}). It must lie in this folder ({here}) or be "
             "installed."
         ) from None
-    except Exception as error:
-        raise BackboneError(f"{name}: importing {module_name} failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a script may leave
+        raise BackboneError(f"{name}: importing {module_name} failed: {_in_words(error)}") from error
     if not callable(function := getattr(module, attribute, None)):
         functions = [key for key, value in vars(module).items() if callable(value)]
         raise BackboneError(f"{name}: {module_name} has no function {attribute!r}.{did_you_mean(attribute, functions)}")

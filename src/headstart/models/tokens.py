@@ -20,7 +20,11 @@ class TokenPool(nn.Module):
         prefix = 1 if isinstance(net, VisionTransformer) else getattr(net, "num_prefix_tokens", 0)
         if not (isinstance(net, VisionTransformer) or hasattr(net, "forward_features")):
             raise BackboneError(f"{name} has no tokens to pool: leave --pool out.")
-        if "cls" in pool and not prefix:
+        words = [parameter.rpartition(".")[2] for parameter, _ in net.named_parameters()]
+        has_class_token = any(word.startswith(("cls_token", "class_token")) for word in words)
+        if has_class_token and not prefix:
+            raise BackboneError(f"{name} does not say which of its tokens is the class token: leave --pool out.")
+        if "cls" in pool and not has_class_token:  # the first tokens may be registers
             raise BackboneError(f"{name} has no class token: use --pool avg, or leave it out.")
         self.net, self.pool, self.prefix, self.name = net, pool, prefix, name
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from headstart.errors import RunError
 from headstart.models.backbone import PixelScale
@@ -42,24 +43,26 @@ def with_head(body: nn.Module, classifier: str | None, head: nn.Module) -> nn.Mo
     return body
 
 
-def how_to_load(backbone: str, classifier: str | None, head: nn.Module) -> str:
-    """The Python code that loads the saved state_dict into a net of plain torchvision or timm, or of one's own."""
-    layer = head_in_words(head)
+def how_to_load(net: nn.Module, backbone: str, classifier: str | None) -> str:
+    """The Python code that loads a net's saved state_dict into plain torchvision or timm, or into one of one's own."""
+    layer = head_in_words(net.get_submodule(classifier or BEHIND))
     if backbone == RESNET50:
         return f"net = torchvision.models.resnet50(); net.fc = {layer}; net.load_state_dict(torch.load(path))"
     new = f"net = nn.Sequential(net, {layer})" if classifier is None else f"net.set_submodule({classifier!r}, {layer})"
-    return f"{_plain_net(backbone, classifier)}; {new}; net.load_state_dict(torch.load(path))"
+    return f"{_plain_net(net, backbone, classifier)}; {new}; net.load_state_dict(torch.load(path))"
 
 
-def _plain_net(backbone: str, classifier: str | None) -> str:
+def _plain_net(net: nn.Module, backbone: str, classifier: str | None) -> str:
     if backbone.startswith(TIMM):
         without = "" if classifier else "; net.reset_classifier(0)"
         return f"net = timm.create_model({backbone.removeprefix(TIMM)!r}){without}"
     if is_own(backbone):
         module, _, function = backbone.partition(":")
         return f"from {module} import {function}; net = {function}().net"
-    auxiliary = ", aux_logits=False, init_weights=False" if backbone in ("googlenet", "inception_v3") else ""
-    return f"net = torchvision.models.get_model({backbone!r}{auxiliary})"
+    more = ", aux_logits=False, init_weights=False" if backbone in ("googlenet", "inception_v3") else ""
+    if isinstance(net, VisionTransformer):
+        more = f", image_size={net.image_size}"
+    return f"net = torchvision.models.get_model({backbone!r}{more})"
 
 
 def head_in_words(head: nn.Module) -> str:
@@ -75,8 +78,7 @@ def save_tuned(
     net: nn.Module, scale: PixelScale, path: Path, backbone: str = RESNET50, classifier: str | None = "fc"
 ) -> None:
     """Writes a state_dict, with the scale of the pixels and `how_to_load` in its metadata; see `with_head`."""
-    head = net.get_submodule(classifier or BEHIND)
-    about = {**dataclasses.asdict(scale), "how_to_load": how_to_load(backbone, classifier, head)}
+    about = {**dataclasses.asdict(scale), "how_to_load": how_to_load(net, backbone, classifier)}
     if backbone != RESNET50:
         about |= {"backbone": backbone, "classifier": classifier}
     state = net.state_dict()
@@ -85,8 +87,10 @@ def save_tuned(
     torch.save(state, path)
 
 
-def load_tuned(path: Path, backbone: str) -> Tuned:
+def load_tuned(path: Path, backbone: str, image_px: int | None = None) -> Tuned:
     """What `save_tuned` wrote; the net itself is made again, without its weights, or by one's own function.
+
+    `image_px` is the size of its pictures, see `load_backbone`.
 
     Raises:
         BackboneError: the net cannot be made again.
@@ -96,7 +100,7 @@ def load_tuned(path: Path, backbone: str) -> Tuned:
     if backbone == RESNET50:
         net, scale = load_resnet50(str(path))
         return dataclasses.replace(_in_two_parts(net, "fc", scale), trial_px=TRIAL_PX)
-    made, _ = load_backbone(backbone, None if is_own(backbone) else "random")
+    made, _ = load_backbone(backbone, None if is_own(backbone) else "random", image_px=image_px)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = state._metadata[METADATA]

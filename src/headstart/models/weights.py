@@ -74,8 +74,11 @@ def source_digest(backbone: str) -> str:
     module, _, function = backbone.partition(":")
     if (file := _file_of(module)) is None:
         return ""
-    text = file.read_text("utf-8")
-    found = [node for node in ast.parse(text).body if getattr(node, "name", None) == function]
+    try:
+        text = file.read_text("utf-8")
+        found = [node for node in ast.parse(text).body if getattr(node, "name", None) == function]
+    except (SyntaxError, ValueError):  # importing it says what is wrong
+        return blake2b(file.read_bytes(), digest_size=16).hexdigest()
     return blake2b(((found and ast.get_source_segment(text, found[-1])) or text).encode(), digest_size=16).hexdigest()
 
 

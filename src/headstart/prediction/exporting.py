@@ -2,25 +2,29 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.errors import ExportFailed, SettingsError
+from headstart.errors import ExportFailed, HeadstartError, SettingsError
+from headstart.models.weight_file import first_line
 from headstart.prediction.classifier import Classifier
-from headstart.prediction.loading import parts_of, recipes_of
+from headstart.prediction.loading import parts_of
 from headstart.runs.run import Run
 from headstart.settings import ExportFormat
 
 LARGEST_DIFFERENCE = 1e-4
 """Between the probabilities of the file and of the run, both in fp32."""
 
-Serve = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(B, 3, image_px, image_px) uint8 → (B, C) probabilities."""
+Squares = Sequence[NDArray[np.uint8]]
+"""(n, 3, image_px, image_px) for each input of a model: several where nets side by side see different squares."""
+Serve = Callable[..., NDArray[np.float32]]
+"""(B, 3, image_px, image_px) uint8 for each input → (B, C) probabilities."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,6 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
     Rounding enlarges differences: two programs that differ in a last digit would differ by a whole step after it.
     """
-    if len({recipe.geometry for recipe in recipes_of(run)}) > 1:
-        raise SettingsError(
-            f"{run.folder}: the nets of {run.backbone} take different squares of a picture, so that a file with one "
-            "input cannot hold them. Use make predict, or train on features of the same --image-px and --resize."
-        )
     parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
     beside = tuple((net, replace(recipe, storage="float32")) for net, recipe in parts.beside)
     recipe = replace(parts.recipe, storage="float32")
@@ -51,39 +50,55 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
     return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
-def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
-    """Writes a `plain_classifier` into one file, checked with `pixels` (n, 3, image_px, image_px) of real images."""
+def export(classifier: Classifier, squares: Squares, form: ExportFormat) -> Exported:
+    """Writes a `plain_classifier` into one file, checked with the squares of real images."""
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
-    content = write(classifier)
-    probabilities = _in_batches(serve(content), pixels)
-    difference = float(np.abs(probabilities - _in_batches(_serve(classifier), pixels)).max())
+    try:
+        content = write(classifier)
+    except HeadstartError:
+        raise
+    except Exception as error:  # of a net that decides by values, say, or of an operation that ONNX lacks
+        raise ExportFailed(
+            f"The net cannot be written as {form} ({first_line(error)}): use make predict"
+            f"{', or --format pt2' * (form == 'onnx')}."
+        ) from error
+    probabilities = _in_batches(serve(content), squares)
+    difference = float(np.abs(probabilities - _in_batches(_serve(classifier), squares)).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportFailed(
-            f"The exported model differs from the run by {difference:.2g} on {len(pixels)} images (at most "
+            f"The exported model differs from the run by {difference:.2g} on {len(squares[0])} images (at most "
             f"{LARGEST_DIFFERENCE:g} is allowed): nothing was written. Please report this, with the versions of torch "
             "and onnxruntime."
         )
     return Exported(content, form, difference, probabilities)
 
 
-def _in_batches(serve: Serve, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def input_names(count: int) -> list[str]:
+    """`pixels`, and of several inputs `pixels_2` and so on."""
+    return ["pixels", *(f"pixels_{number}" for number in range(2, count + 1))]
+
+
+def _in_batches(serve: Serve, squares: Squares) -> NDArray[np.float32]:
     """All images, in batches of 1, 2, 3, …, so that a file that takes only one batch size fails."""
-    ends = np.cumsum(np.arange(1, len(pixels)))
-    return np.concatenate([serve(part) for part in np.split(pixels, ends[ends < len(pixels)])])
+    ends, count = np.cumsum(np.arange(1, len(squares[0]))), len(squares[0])
+    parts = zip(*(np.split(each, ends[ends < count]) for each in squares), strict=True)
+    return np.concatenate([serve(*part) for part in parts])
 
 
 def _serve(module: torch.nn.Module) -> Serve:
     @torch.inference_mode()
-    def serve(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(module(torch.from_numpy(pixels)))
+    def serve(*squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(module(*map(torch.from_numpy, squares)))
 
     return serve
 
 
-def _example(classifier: Classifier) -> tuple[tuple[Tensor], dict[str, dict[int, torch.export.Dim]]]:
+def _example(classifier: Classifier) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
     """Arguments to trace with, and which of their sizes may vary. Two images: a size of 1 would become fixed."""
-    side = classifier.geometry.image_px
-    return (torch.zeros((2, 3, side, side), dtype=torch.uint8),), {"pixels": {0: torch.export.Dim("batch", min=1)}}
+    batch = {0: torch.export.Dim("batch", min=1)}
+    sides = [geometry.image_px for geometry in classifier.geometries]
+    more = {"more": (batch,) * len(sides[1:])} if sides[1:] else {}
+    return tuple(torch.zeros((2, 3, side, side), dtype=torch.uint8) for side in sides), {"pixels": batch, **more}
 
 
 def _traced(classifier: Classifier) -> torch.export.ExportedProgram:
@@ -119,13 +134,14 @@ def _onnx(classifier: Classifier) -> bytes:
         arguments,
         dynamo=True,
         dynamic_shapes=dynamic_shapes,
-        input_names=["pixels"],
+        input_names=input_names(len(classifier.geometries)),
         output_names=["probabilities"],
         external_data=False,
         verbose=False,
     )
     assert program is not None  # only a call that names a file gives nothing back
-    about = {"classes": classifier.classes, "image_px": classifier.geometry.image_px}
+    sides = [geometry.image_px for geometry in classifier.geometries]
+    about = {"classes": classifier.classes, "image_px": sides if sides[1:] else sides[0]}
     program.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     return bytes(program.model_proto.SerializeToString())
 
@@ -134,4 +150,5 @@ def _serve_onnx(content: bytes) -> Serve:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(["probabilities"], {"pixels": pixels})[0]
+    names = [each.name for each in session.get_inputs()]
+    return lambda *squares: session.run(["probabilities"], dict(zip(names, squares, strict=True)))[0]

@@ -1,6 +1,7 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
 from headstart.models.backbone import PixelScale
-from headstart.models.fast import fast_module
+from headstart.models.fast import fast_module, refuse_unable
 from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
-from headstart.models.weights import RESNET50, is_of_file
+from headstart.models.weights import RESNET50, is_of_file, weights_digest
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 from headstart.support.files import nearest_name
@@ -86,48 +87,57 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
 
 def parts_of(run: Run, weights: str | None, device: torch.device, precision: str, compile: str) -> Parts:
     """Reads a classifier of images; for the arguments and errors see `Classifier.load`."""
-    recipe, *others = recipes_of(run)
-    kept, *others_kept = run.metrics.get("weights_files") or [""] * (1 + len(others))
+    recipes = recipes_of(run)
     if run.is_frozen:
-        net, scale = _frozen(recipe, _given_for(recipe, weights, bool(others)), kept)
+        named = _weights_for(run, recipes, weights)
+        nets = [_frozen(recipe, *how) for recipe, how in zip(recipes, named, strict=True)]
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
-        tuned = load_tuned(run.weights_file, recipe.backbone)
-        net, head, scale = tuned.folded(recipe.image_px), tuned.head, tuned.scale
+        tuned = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
+        nets, head = [(tuned.folded(recipes[0].image_px), tuned.scale)], tuned.head
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
-    form = precision, compile, device
-    one_shape = any(_is_compiled(each, compile, device) for each in (recipe, *others))
-    parts = _parts(run, _fast((net, scale), recipe, *form), head.to(device), recipe, one_shape)
-    beside = (
-        (_fast(_frozen(each, _given_for(each, weights, True), place), each, *form), each)
-        for each, place in zip(others, others_kept, strict=True)
-    )
-    return replace(parts, beside=tuple(beside))
+    fast = [_fast(net, recipe, precision, compile, device) for net, recipe in zip(nets, recipes, strict=True)]
+    one_shape = any(_is_compiled(recipe, compile, device) for recipe in recipes)
+    parts = _parts(run, fast[0], head.to(device), recipes[0], one_shape)
+    return replace(parts, beside=tuple(zip(fast[1:], recipes[1:], strict=True)))
 
 
 def _fast(
     loaded: tuple[nn.Module, PixelScale], recipe: Recipe, precision: str, compile: str, device: torch.device
 ) -> nn.Module:
     """A folded net in the arithmetic of its recipe, or in the one that is asked for."""
+    used = recipe.precision if precision == "auto" else precision
     if compiled := _is_compiled(recipe, compile, device):
         require_compiler(device)
-    return fast_module(*loaded, recipe.precision if precision == "auto" else precision, compiled, device)
+    if (used, device.type) != ("fp32", "cpu"):
+        refuse_unable(*loaded, used, device, recipe.image_px, recipe.backbone)
+    return fast_module(*loaded, used, compiled, device)
 
 
 def _is_compiled(recipe: Recipe, compile: str, device: torch.device) -> bool:
     return bool(recipe.compiled) and device.type in COMPILER_NEEDED if compile == "auto" else compile == "on"
 
 
-def _given_for(recipe: Recipe, weights: str | None, has_others: bool) -> str | None:
-    """The file of weights for a net: of several side by side, that one whose features were made with a file."""
-    return weights if is_of_file(recipe.weights_digest) or not has_others else None
+def _weights_for(run: Run, recipes: Sequence[Recipe], given: str | None) -> list[tuple[str | None, int]]:
+    """For each net the value of `--weights`, and the seed; of several side by side a file is for those it made."""
+    kept = run.metrics.get("weights_files") or [""] * len(recipes)
+    of_file = [recipe for recipe in recipes if is_of_file(recipe.weights_digest)]
+    if given and len(recipes) > 1 and not of_file:
+        raise SettingsError(
+            f"--weights {given}: none of the features of {run.backbone} were made with a file of weights; leave it out."
+        )
+    digest = weights_digest(given, 0) if given and Path(given).is_file() else ""
+    takers = [recipe for recipe in of_file if recipe.weights_digest == digest] or of_file
+    only = recipes if len(recipes) == 1 else takers
+    return [
+        weights_of(recipe, given if recipe in only else None, file) for recipe, file in zip(recipes, kept, strict=True)
+    ]
 
 
-def _frozen(recipe: Recipe, weights: str | None, kept: str) -> tuple[nn.Module, PixelScale]:
-    """The folded net of a recipe, and the scale of its pixels; a file of weights is given, or still where it lay."""
-    named, seed = weights_of(recipe, weights, kept)
-    loaded, _ = load_frozen(recipe.backbone, named, seed, recipe.image_px, recipe.pool)
+def _frozen(recipe: Recipe, weights: str | None, seed: int) -> tuple[nn.Module, PixelScale]:
+    """The folded net of a recipe, and the scale of its pixels."""
+    loaded, _ = load_frozen(recipe.backbone, weights, seed, recipe.image_px, recipe.pool)
     if recipe.backbone != RESNET50:
         recipe.refuse_other_net(facts(loaded, recipe.image_px))
     return loaded.folded, loaded.made.scale

@@ -1,6 +1,7 @@
 """Writes an exported model, with a card for people and a JSON for programs. C classes."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from headstart.datasets import unlabelled
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError, RunError
+from headstart.images.geometry import Geometry
 from headstart.images.loading import default_workers, stream
-from headstart.prediction.exporting import Exported
+from headstart.prediction.exporting import Exported, Squares, input_names
 from headstart.prediction.loading import recipes_of
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
@@ -21,28 +23,36 @@ from headstart.support.quantities import duration
 
 CHECKED = 64
 """The most images that an exported model is checked with."""
-SAID = ("backbone", "image_px", "resize", "shorter_px", "interpolation", "reduced_decode")
-"""Fields of the recipe that model.json has."""
 NAMED = 50
 """The most classes that the card names; model.json has all."""
 
 
-def checks_of(run: Run, source: str | None) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+def checks_of(run: Run, source: str | None) -> tuple[Squares, NDArray[np.float32] | None]:
     """Reads images to check a model with: those of `source` (see `unlabelled.images_of`), or the run's test images.
 
-    Returns their pixels (n, 3, image_px, image_px) and, of test images, the run's probabilities (n, C).
+    Returns their squares and, of test images, the run's probabilities (n, C).
     """
     tested = None if source else read_predictions(run.folder, probabilities=True)
     root, stored = Path(run.metrics.get("data_root", "")), tested.probabilities if tested else None
     paths = [str(root / path) for path in tested.paths] if tested else list(unlabelled.images_of(str(source)))
     chosen = np.unique(np.linspace(0, max(0, len(paths) - 1), CHECKED, dtype=np.int64))[: len(paths)]
     places = ((int(place), place_of(paths[place])) for place in chosen)
-    images = stream(places, recipes_of(run)[0].geometry, default_workers(0), CHECKED)
-    pixels = {image.row: image.pixels.transpose(2, 0, 1) for image in images if image.pixels is not None}
-    if not pixels:
+    geometries = geometries_of(run)
+    images = stream(places, lambda row, digest: dict(enumerate(geometries)), default_workers(0), CHECKED)
+    readable = [image for image in images if image.pixels is not None]
+    if not readable:
         what = f"the images of {source}" if source else f"the {len(paths)} test images of the run, in {root},"
         raise DataError(f"Not one of {what} can be read: name images to check the model with, --images.")
-    return np.stack(list(pixels.values())), None if stored is None else stored[list(pixels)]
+    squares = [
+        np.stack([np.asarray(image.pixels).transpose(2, 0, 1) for image in readable if image.view == number])
+        for number in range(len(geometries))
+    ]
+    return squares, None if stored is None else stored[[image.row for image in readable if image.view == 0]]
+
+
+def geometries_of(run: Run) -> list[Geometry]:
+    """How a picture becomes each input of the model: several where nets side by side see different squares."""
+    return list(dict.fromkeys(recipe.geometry for recipe in recipes_of(run)))
 
 
 def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, folder: Path) -> Path:
@@ -60,18 +70,20 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
 
 
 def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> dict[str, Any]:
-    recipe = recipes_of(run)[0]  # all have the same pixels
-    agreement = None
+    geometries, agreement = [asdict(geometry) for geometry in geometries_of(run)], None
     if stored is not None:
         same = (stored.argmax(1) == exported.probabilities.argmax(1)).sum()
         largest = np.abs(stored - exported.probabilities).max()
-        agreement = {"same_class": int(same), "largest_difference": float(largest), "precision": recipe.precision}
+        precision = "+".join(dict.fromkeys(recipe.precision for recipe in recipes_of(run)))
+        agreement = {"same_class": int(same), "largest_difference": float(largest), "precision": precision}
     return {
         "file": f"model.{exported.form}",
         "format": exported.form,
         "run": run.folder.name,
         "classes": run.classes,
-        **{name: getattr(recipe, name) for name in SAID},
+        "backbone": run.backbone,
+        **geometries[0],
+        **({"inputs": dict(zip(input_names(len(geometries)), geometries, strict=True))} if geometries[1:] else {}),
         "temperature": run.temperature,
         "checked_images": len(exported.probabilities),
         "largest_difference": exported.difference,

@@ -56,11 +56,11 @@ def export(config: ExportConfig) -> Path:
     """Exports, checks, and describes the model; returns its file."""
     run = loading.open_run(run_of(config))
     folder = config.out or run.folder / config.format
-    pixels, stored = model_card.checks_of(run, config.images)
-    exported = exporting.export(exporting.plain_classifier(run, config.weights), pixels, config.format)
+    squares, stored = model_card.checks_of(run, config.images)
+    exported = exporting.export(exporting.plain_classifier(run, config.weights), squares, config.format)
     model = model_card.write(run, exported, stored, folder)
     print(
-        f"{model}: {len(exported.content) / 1e6:.1f} MB, checked on {len(pixels)} images: largest difference to "
+        f"{model}: {len(exported.content) / 1e6:.1f} MB, checked on {len(squares[0])} images: largest difference to "
         f"the run in fp32 {exported.difference:.1g}. How to serve it: {folder / 'model_card.md'}"
     )
     return model

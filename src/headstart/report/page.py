@@ -94,7 +94,11 @@ def _kept_cache(config: CompareConfig) -> Path | None:
     """The cache of the data set by the first of the backbones that are named, else by any other; None without one."""
     named = [cache_path(replace(config, backbone=name)) for name in nets_of(config.backbone)]
     others = caches_of(name_of(str(config.data)))
-    return next((path for path in [*named, *others] if path.is_file()), None)
+    path = next((path for path in [*named, *others] if path.is_file()), None)
+    if named and [path] != named:
+        shown = f"the features in {path}" if path else "no features, since there are none"
+        print(f"All runs are compared, whatever their backbone; the report shows {shown}.")
+    return path
 
 
 def _environment() -> Environment:

@@ -19,7 +19,8 @@ Size = Annotated[float, Range("0 or more", lambda value: value >= 0)]
 Rate = Annotated[float, Range("above 0", lambda value: value > 0)]
 Fraction = Annotated[float, Range("in [0, 1)", lambda value: 0 <= value < 1)]
 Share = Annotated[float, Range("between 0 and 1", lambda value: 0 <= value <= 1)]
-ImagePx = Annotated[int, Range("at least 32", lambda value: value >= 32)]
+SMALLEST_PX = 32
+ImagePx = Annotated[int, Range(f"at least {SMALLEST_PX}", lambda value: value >= SMALLEST_PX)]
 Seed = Annotated[int, Range("0 or more, and below 2^63", lambda value: 0 <= value < 2**63)]
 Widths = Annotated[tuple[int, ...], Range("widths of at least 1", lambda widths: all(width >= 1 for width in widths))]
 

@@ -16,8 +16,9 @@ class CompareConfig(Config):
     """The data set whose runs are meant, when --runs does not say it."""
     runs: Path | None = None
     """Folder of runs; by default data/runs/<data set>."""
-    backbone: str = "resnet50"
-    """The net whose features the report shows, when --cache does not say it."""
+    backbone: str | None = None
+    """The net whose features the report shows, when --cache does not say it; of several the first that has a cache, by
+    default resnet50 or else any. All runs are compared, whatever their net."""
     cache: Path | None = None
     """The HDF5 file of features, for the report's map and near-duplicates; by default data/features/<name>.h5."""
 
