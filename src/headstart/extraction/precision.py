@@ -15,6 +15,7 @@ from headstart.cache.recipe import Precision, Recipe
 from headstart.models.backbone import Forward, PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.precision import COMPILER_NEEDED, FASTER, bf16_is_native, has_compiler, require_compiler
+from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
 SHORT_PASS_SECONDS = 60.0
@@ -58,7 +59,11 @@ def _precision(
     candidate = _candidate(device)
     if images / rate < SHORT_PASS_SECONDS or candidate is None:
         return "fp32", notes
-    fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
+    try:
+        fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
+    except Exception as error:  # of any kind: a net may hold tensors that stay in fp32
+        say(f"precision: fp32, since the backbone does not run in {candidate} ({first_line(error)}).")
+        return "fp32", notes
     similarity = smallest_centred_cosine(reference, features)
     notes |= {f"{candidate}_images_per_second": fast_rate, f"{candidate}_centred_cosine": similarity}
     chosen: Precision = candidate if fast_rate > FASTER * rate and similarity >= CLOSE_ENOUGH else "fp32"

@@ -19,7 +19,7 @@ from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
-from headstart.models.weights import RESNET50, is_of_file
+from headstart.models.weights import RESNET50, is_of_file, source_digest
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 from headstart.support.files import nearest_name
@@ -126,6 +126,13 @@ def _frozen(recipe: Recipe, weights: str | None) -> tuple[nn.Module, PixelScale]
     loaded, _ = load_frozen(recipe.backbone, named, seed, recipe.image_px, recipe.pool)
     if recipe.backbone != RESNET50:
         recipe.refuse_other_net(facts(loaded, recipe.image_px))
+    if source_digest(recipe.backbone) != recipe.source_digest:
+        warnings.warn(
+            f"{recipe.backbone} has been changed since the run's features were made. Predictions are right only if it "
+            "still gives the same features.",
+            DataWarning,
+            stacklevel=2,
+        )
     return loaded.folded, loaded.made.scale
 
 
