@@ -24,7 +24,7 @@ export $(NAMES) CONFIG
 $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) in (''|0*|*[!0-9]*) echo wrong;; esac),$(error NPROC=$(NPROC) is no number of processes: give 1 or more, such as NPROC=4, or leave it out)))
 
 # So is an empty name: most often a variable of the shell that is not set. The demo alone means it.
-EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
+EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA BACKBONE CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
 $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
 
 ON_FEATURES = train-head sweep probe learning-curve

@@ -266,7 +266,7 @@ def test_a_run_is_used_as_it_is_and_nothing_is_extracted_or_trained_for_it(progr
     assert list(programs("predict", "export", *named)) == ["predict", "export"]
 
 
-@pytest.mark.parametrize("name", ["DATA", "CACHE", "RUN", "IMAGES"])
+@pytest.mark.parametrize("name", ["DATA", "BACKBONE", "CACHE", "RUN", "IMAGES"])
 def test_an_empty_name_is_a_mistake_and_not_the_digits(name, clone):
     """As of a variable of the shell that is not set: make train-head DATA=$PHOTOS."""
     assert f"{name}= is empty: give a name" in make("train-head", f"{name}=", folder=clone, code=2)

@@ -723,7 +723,7 @@ MISTAKES = [
     ("extract", ["--config", "nowhere.toml"], "no settings file nowhere.toml"),
     ("extract", ["--config", "unknown key.toml"], "unknown setting 'colour'"),
     ("extract", ["--config", "no toml.toml"], "no toml.toml is not TOML"),
-    ("extract", ["--data", "photos", "--image-px", "16"], "--image-px is 16, but must be at least 32"),
+    ("extract", ["--data", "photos", "--image-px", "7"], "--image-px is 7, but must be at least 8"),
     ("extract", ["--data", "photos", "--weights", "nowhere.pth"], "--weights nowhere.pth is neither a file nor"),
     ("extract", ["--data", "photos", "--weights", "text.pth"], "text.pth does not hold"),
     ("extract", ["--data", "photos", "--weights", "empty.pth"], "empty.pth does not hold"),

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from headstart.cache import recipe
-from headstart.errors import BackboneError, SettingsError
+from headstart.errors import SettingsError
 from headstart.extraction import precision as tuning
 from headstart.extraction.precision import smallest_centred_cosine
-from headstart.models.backbone import IMAGENET
-from headstart.models.fast import refuse_unable
 from headstart.models.precision import fitting_batch_size
 from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.settings import ExtractConfig
@@ -51,31 +49,6 @@ def test_a_precision_that_gives_no_numbers_is_as_bad_as_can_be(value):
     broken = features()
     broken[3, 100] = value
     assert smallest_centred_cosine(features(), broken) == -1
-
-
-class Fixed(torch.nn.Module):
-    """Multiplies by a tensor that is no parameter, and so stays in fp32."""
-
-    def __init__(self):
-        super().__init__()
-        self.matrix = torch.rand(3, 8, generator=torch.Generator().manual_seed(0))
-
-    def forward(self, inputs):
-        return inputs.mean(dim=(2, 3)) @ self.matrix
-
-
-def test_a_net_that_does_not_run_in_a_precision_is_told_and_extracted_in_fp32_where_that_is_open(monkeypatch, capsys):
-    monkeypatch.setattr(tuning, "SHORT_PASS_SECONDS", 0)
-    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
-    sample = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    resolved, _ = tuning.resolve(replace(OPEN, backbone="mine:net"), Fixed().eval(), IMAGENET, sample, 50, CPU)
-    assert resolved.precision == "fp32"
-    assert "precision: fp32, since the net does not run in bf16 (" in capsys.readouterr().out
-    with pytest.raises(
-        BackboneError, match=r"mine:net does not run in bf16 on cpu \(.*use --precision fp32 or --device cpu"
-    ) as error:
-        refuse_unable(Fixed().eval(), IMAGENET, "bf16", CPU, 32, "mine:net")
-    assert "\n" not in str(error.value)
 
 
 def test_a_short_pass_runs_in_plain_fp32():

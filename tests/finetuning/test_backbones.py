@@ -54,8 +54,20 @@ def headless():
 
 def whole():
     return headstart.Backbone(torch.nn.Sequential(torch.nn.Sequential(*layers()), torch.nn.Linear(8, 5)), image_px=48)
+
+class Viewing(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.table = torch.nn.Sequential(*layers()[:3], torch.nn.AvgPool2d(15)), None
+
+    def forward(self, inputs):
+        self.table = torch.linspace(0.5, 1.5, 72) if self.table is None else self.table
+        return self.body(inputs).view(len(inputs), -1) * self.table
+
+def viewing():
+    return headstart.Backbone(Viewing(), image_px=48)
 """
-HEADLESS, WHOLE = "own_nets_to_tune:headless", "own_nets_to_tune:whole"
+HEADLESS, WHOLE, VIEWING = (f"own_nets_to_tune:{name}" for name in ("headless", "whole", "viewing"))
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +260,17 @@ def test_a_classifier_of_the_run_agrees_with_the_runs_own_test(runs, folder, bac
     tested = read_predictions(runs[backbone], probabilities=True)
     classifier = Classifier.load(runs[backbone], device="cpu")
     _, found = classifier.predict([folder / "photos" / path for path in tested.paths])
+    assert_agree(found, tested.probabilities)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "auto"}, SEED], ids=["strong", "seed"])
+def test_a_net_that_does_not_run_on_channels_last_is_trained_and_predicts(folder, monkeypatch, changes):
+    """As one that calls `view`; it also keeps a table that it makes when it is first run."""
+    monkeypatch.setattr("headstart.finetuning.precision.bf16_is_native", lambda device: True)
+    made = run.train_each(config(VIEWING, lr=0.01, epochs=2, **changes))[0]
+    tested = read_predictions(made, probabilities=True)
+    files = [folder / "photos" / path for path in tested.paths]
+    _, found = Classifier.load(made, device="cpu", precision="fp32").predict(files)
     assert_agree(found, tested.probabilities)
 
 

@@ -33,6 +33,18 @@ def test_what_is_asked_for_is_taken_as_it_is(net, asked):
     assert precision.resolve(asked, net, 32, CPU) == asked
 
 
+def test_a_net_that_does_not_run_in_bf16_is_trained_in_fp32(net, monkeypatch, capsys):
+    def fails(net, name, *_):
+        if name == "bf16":
+            raise RuntimeError("Unsupported dtype BFloat16")
+        return 1.0
+
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "_step_seconds", fails)
+    assert precision.resolve("auto", net, 32, CPU) == "fp32"
+    assert "does not run in bf16 (Unsupported dtype BFloat16)" in capsys.readouterr().out
+
+
 def test_trying_leaves_the_net_as_it_was(net, monkeypatch):
     """BatchNorm's statistics would move, and gradients would be left."""
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

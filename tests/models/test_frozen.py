@@ -170,21 +170,35 @@ def _fails(inputs):
     raise KeyError("such a net")
 
 
+def _changes_its_pixels(inputs):
+    inputs *= 2
+    return inputs.mean(dim=(2, 3))
+
+
 ODD = {
     "4-d": (Odd(lambda inputs: inputs[:, :, :2, :2]), r"of shape \(2, 3, 2, 2\) for 2 images, not \(2, D\)"),
     "a number": (Odd(lambda inputs: inputs.mean()), r"of shape \(\) for 2 images"),
     "NaN": (Odd(lambda inputs: inputs.mean(dim=(2, 3)) / 0 * 0), "not finite"),
     "of the batch": (Odd(lambda inputs: inputs.mean(dim=(2, 3)) - inputs.mean()), "beside another image than alone"),
-    "a dict": (Odd(lambda inputs: {"features": inputs}), "it returns a dict, not a tensor"),
+    "of the first image": (Odd(lambda inputs: inputs.mean(dim=(2, 3)) - inputs[:1].mean()), "beside another image"),
+    "of the image before": (Odd(lambda inputs: inputs.cumsum(0).mean(dim=(2, 3))), "beside another image than alone"),
+    "a dict": (Odd(lambda inputs: {"features": inputs}), "it returns a dict, not a tensor of real ones: wrap it"),
+    "complex": (Odd(lambda inputs: inputs.mean(dim=(2, 3)).cfloat()), "returns a tensor of complex numbers, not"),
     "failing": (Odd(_fails), "does not run on images of 64 x 64 pixels"),
+    "squeezed": (Odd(lambda inputs: inputs.mean(dim=(2, 3)).squeeze()), r"of shape \(3,\) for 1 image, not \(1, D\)"),
+    "empty": (Odd(lambda inputs: inputs.mean(dim=(2, 3))[:, :0]), r"of shape \(2, 0\) for 2 images"),
+    "random": (Odd(lambda inputs: nn.functional.dropout(inputs.mean(dim=(2, 3)))), "and not on chance"),
     "counting": (Counting(), "changes its own buffers"),
     "training": (Odd(lambda inputs: inputs.mean(dim=(2, 3))), None),
+    "bool": (Odd(lambda inputs: inputs.mean(dim=(2, 3)) > 0), None),
+    "double": (Odd(lambda inputs: inputs.mean(dim=(2, 3)).double()), None),
+    "in place": (Odd(_changes_its_pixels), None),
 }
 
 
 @pytest.mark.parametrize(("net", "words"), ODD.values(), ids=ODD.keys())
 def test_a_net_that_gives_no_features_is_refused_in_a_sentence_that_names_it(net, words):
-    if words is None:  # a net in training mode is set to eval mode, and is sound then
+    if words is None:  # a net in training mode is set to eval mode; these are sound
         assert features_of(Backbone(net.train()), "mine:net", 64).features == 3
         return
     with pytest.raises(BackboneError, match=words) as error:
@@ -219,3 +233,53 @@ def test_nothing_of_a_loaded_net_is_trained():
     loaded = features_of(made, "mobilenet_v3_small", 64)
     assert not any(parameter.requires_grad for parameter in loaded.net.parameters())
     assert isinstance(made.net, models.MobileNetV3)
+
+
+class Viewing(nn.Module):
+    """Calls `view`, as people write it, which fails on channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.Linear(8 * 8 * 8, 5)
+
+    def forward(self, inputs):
+        return self.last(self.norm(self.conv(inputs)).view(len(inputs), -1))
+
+
+def test_a_net_that_does_not_run_on_channels_last_gives_its_own_features():
+    torch.manual_seed(1)
+    net = shaken(Viewing())
+    pixels = torch.randint(0, 256, (7, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        reference = net.eval().norm(net.conv(IMAGENET(pixels).contiguous())).flatten(1)
+    loaded = features_of(Backbone(net, image_px=32), "mine:viewing", 32)
+    for precision, tolerance in (("fp32", 1e-5), ("bf16", 5e-2)):
+        features = fast_form(loaded.folded, IMAGENET, precision, False, CPU)(pixels)
+        assert (features - reference).abs().max() <= tolerance * reference.abs().max()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in loaded.folded.modules())
+
+
+class WithKeywords(Viewing):
+    """Calls its layers with keywords."""
+
+    def forward(self, inputs):
+        return self.last(input=self.norm(input=self.conv(input=inputs)).flatten(1))
+
+
+def test_layers_may_be_called_with_keywords():
+    assert features_of(Backbone(shaken(WithKeywords())), "mine:keywords", 32).folded is not None
+
+
+def test_a_tensor_that_a_net_keeps_can_be_trained_with():
+    """A table that a net makes when it is first run would be one of inference, which has no gradients."""
+
+    class Keeping(nn.Module):
+        table = None
+
+        def forward(self, inputs):
+            self.table = torch.ones(3) if self.table is None else self.table
+            return inputs.mean(dim=(2, 3)) * self.table
+
+    net = Keeping()
+    features_of(Backbone(net), "mine:keeping", 32)
+    net(torch.ones(2, 3, 32, 32, requires_grad=True)).sum().backward()

@@ -162,6 +162,14 @@ def test_unknown_weights_are_answered_with_the_nearest():
         ("squeezenet1_1", "has no linear layer at its end.*such as mobilenet_v3_small"),
         ("timm:resnt18", r"has no net resnt18\. Did you mean resnet18\?"),
         ("no_module:net", "the module no_module cannot be imported"),
+        ("my_nets.py:net", "names no function of a module: write it as Python imports it, such as my_nets:lite0"),
+        ("./my_nets:net", "names no function of a module"),
+        (":net", "names no function of a module"),
+        ("my_nets:", "names no function of a module"),
+        ("resnet50,resnet18", "is not one backbone: give one name, or several with spaces between them"),
+        ("resnet50+resnet18", "is not one backbone"),
+        ("vit_tiny_patch16_224", r"no backbone vit_tiny_patch16_224\. Did you mean timm:vit_tiny_patch16_224\?"),
+        ("timm/vit_tiny_patch16_224", r"Did you mean timm:vit_tiny_patch16_224\?"),
     ],
 )
 def test_a_net_that_cannot_be_had_is_refused_in_a_sentence_that_says_what_can(name, words):
@@ -192,6 +200,7 @@ def test_without_a_network_timm_answers_at_once(monkeypatch, tmp_path):
 
 
 OWN = """
+import sys
 import torch
 import headstart
 
@@ -203,14 +212,30 @@ def net():
 def failing():
     raise FileNotFoundError("weights.pth")
 
+def exits():
+    sys.exit("no weights here")
+
 def forgetful():
     pass
 
 def leaving():
     raise SystemExit("usage: my_nets FILE")
 
-def cubic():
+def with_a_mistake():
     return headstart.Backbone(torch.nn.Flatten(), interpolation="cubic")
+
+KEPT = torch.nn.Sequential(
+    torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.Linear(8, 5)
+)
+
+def kept():
+    return headstart.Backbone(KEPT, image_px=32)
+
+def half():
+    return headstart.Backbone(kept().net.half(), image_px=32)
+
+def meta():
+    return headstart.Backbone(torch.nn.Linear(3, 3, device="meta"), image_px=32)
 """
 
 
@@ -236,13 +261,12 @@ def test_a_function_of_ones_own_is_a_backbone(own_module):
     ("function", "words"),
     [
         ("failing", "failed: FileNotFoundError: weights.pth"),
+        ("exits", "failed: SystemExit: no weights here"),
         ("forgetful", "returned a NoneType: it must return a headstart.Backbone"),
         ("leaving", "failed: SystemExit: usage: my_nets FILE"),
-        (
-            "cubic",
-            "failed: BackboneError: headstart.Backbone: interpolation is 'cubic', but must be one of nearest, box",
-        ),
         ("nett", r"has no function 'nett'\. Did you mean net\?"),
+        ("with_a_mistake", r":with_a_mistake: interpolation is cubic, but must be one of the words nearest"),
+        ("meta", ":meta: its net cannot be copied to the CPU .Cannot copy out of meta tensor"),
     ],
 )
 def test_a_function_that_fails_is_told_with_its_own_words(own_module, function, words):
@@ -276,3 +300,40 @@ def test_the_digest_of_a_function_changes_with_its_text_also_where_it_is_no_pyth
     assert source_digest("text_for_a_test:net") == digests[0]
     assert len({*digests, ""}) == 5
     assert source_digest("missing_for_a_test:net") == source_digest("resnet18") == ""
+
+
+def test_the_net_of_a_function_is_never_changed_and_may_be_returned_again_and_again(own_module):
+    """One that is kept in the module would lose a layer each time, or be trained by a fine-tuning."""
+    first, second = (load_frozen(f"{own_module}:kept", None)[0] for _ in range(2))
+    assert first.features == second.features == 8
+    assert first.state_digest == second.state_digest
+    net = sys.modules[own_module].KEPT
+    assert net.training
+    assert isinstance(net[3], torch.nn.Linear)
+    assert all(weight.requires_grad for weight in net.parameters())
+
+
+def test_a_net_in_half_precision_is_computed_in_fp32(own_module):
+    loaded, _ = load_frozen(f"{own_module}:half", None)
+    assert {weight.dtype for weight in loaded.net.parameters()} == {torch.float32}
+
+
+def test_a_module_that_was_changed_is_imported_again(own_module, tmp_path):
+    """In a notebook, features of the old code would otherwise be kept with the digest of the new text."""
+    name, path = f"{own_module}:net", tmp_path / f"{own_module}.py"
+    assert load_frozen(name, None)[0].features == 8
+    path.write_text(OWN.replace("Conv2d(3, 8, 3)", "Conv2d(3, 16, 3)"))
+    assert load_frozen(name, None)[0].features == 16
+
+
+@pytest.mark.parametrize("content", [b"def net(:", "\ufeffdef net(): pass".encode(), b"# \xe4\ndef net(): pass"])
+def test_the_digest_of_a_function_is_had_of_any_file(own_module, tmp_path, content):
+    """What is wrong with a file is told when it is imported; a byte order mark is not wrong."""
+    (tmp_path / f"{own_module}.py").write_bytes(content)
+    assert len(source_digest(f"{own_module}:net")) == 32
+
+
+def test_a_byte_order_mark_changes_no_digest(own_module, tmp_path):
+    before = source_digest(f"{own_module}:net")
+    (tmp_path / f"{own_module}.py").write_bytes(b"\xef\xbb\xbf" + OWN.encode())
+    assert source_digest(f"{own_module}:net") == before

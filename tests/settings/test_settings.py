@@ -122,7 +122,8 @@ def test_an_unknown_config_lists_the_known_ones(monkeypatch):
 @pytest.mark.parametrize(
     ("program", "flags"),
     [
-        (ExtractConfig, ["--image-px", "31"]),
+        (ExtractConfig, ["--image-px", "7"]),
+        (ExtractConfig, ["--backbone", " "]),
         (ExtractConfig, ["--batch-size", "0"]),
         (ExtractConfig, ["--workers", "-1"]),
         (ExtractConfig, ["--max-unreadable", "1.1"]),

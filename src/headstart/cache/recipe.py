@@ -136,9 +136,11 @@ class Recipe(Parameters):
         for name, now in facts.items():
             is_compared = name != "package" or self.weights == OWN  # another version of torchvision may be the same net
             if is_compared and (made := getattr(self, name)) != now:
+                is_own = self.weights == OWN and name == "state_digest"
+                seeds = " If the function draws weights, let it seed them with torch.manual_seed." if is_own else ""
                 raise WeightsError(
                     f"The backbone {self.backbone} is not the one that made the features: its {name} is {now}, theirs "
-                    f"{made}. Use {self.package or 'the package'} and the weights of that time."
+                    f"{made}. Use {self.package or 'the package'} and the weights of that time.{seeds}"
                 )
 
 

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -32,7 +31,7 @@ class CacheWriter:
 
     def __init__(self, view: View, time_share: float = 1.0) -> None:
         """Opens the file; `time_share` of the seconds counts for this view, 0 in processes that help another."""
-        self.path, self._columns = view.path, view.columns
+        self.path, self._columns, self._name_of = view.path, view.columns, view.manifest.relative_path
         self._seconds, self._time_share = view.seconds, time_share
         with explaining(self.path):
             self._descriptor = os.open(self.path, os.O_RDWR)
@@ -46,11 +45,27 @@ class CacheWriter:
 
     def write(self, rows: NDArray[np.int64], features: NDArray[Any], digests: NDArray[np.uint8]) -> None:
         """Writes features (B, D) and digests (B, 16) of rows (B,), ascending, which stay pending until `commit`."""
-        stored = _cast(self.path, features, self._columns["features"].dtype)
+        stored = self._cast(rows, features, self._columns["features"].dtype)
         self._put("features", rows, stored)
         self._put("digests", rows, digests)
         self._put("checksums", rows, np.array([crc32(row) for row in stored], np.uint32))
         self._uncommitted.append((rows, DONE, 0))
+
+    def _cast(self, rows: NDArray[np.int64], features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            stored = features.astype(dtype)
+        if len(wrong := np.flatnonzero(~np.isfinite(stored).all(axis=1))):
+            image, values = self._name_of(int(rows[wrong[0]])), features[wrong[0]]
+            if np.isfinite(values).all():
+                raise CacheError(
+                    f"{self.path}: a feature of {np.abs(values).max():.3g}, of {image}, does not fit float16. Use "
+                    "--storage float32."
+                )
+            raise CacheError(
+                f"{self.path}: the backbone gave NaN or infinity for {image}. Check the image and the "
+                "weights, or use --precision fp32."
+            )
+        return stored
 
     def write_unreadable(self, row: int, reason: str) -> None:
         """Notes why an image has no features: one of `decoding.REASONS`."""
@@ -83,18 +98,6 @@ class CacheWriter:
                 while rest:
                     written = os.pwrite(self._descriptor, rest, offset)  # may be fewer bytes than asked for
                     rest, offset = rest[written:], offset + written
-
-
-def _cast(path: Path, features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        stored = features.astype(dtype)
-    if not np.isfinite(stored).all():
-        if np.isfinite(features).all():
-            raise CacheError(f"A feature of {features.max():.3g} does not fit float16. Use --storage float32.")
-        raise CacheError(
-            f"{path}: the backbone gave NaN or infinity for an image. Check the weights, or use --precision fp32."
-        )
-    return stored
 
 
 def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:

@@ -19,16 +19,17 @@ from headstart.extraction import precision
 from headstart.extraction.one_pass import Filling, Pass, PassReport, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.backbone import Forward
-from headstart.models.fast import Watch, fast_form, refuse_unable
+from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
-from headstart.models.weights import RESNET50
+from headstart.models.weights import RESNET50, is_own
 from headstart.settings import PLACES, ExtractConfig
 from headstart.settings.command import beside, command, given_flags
 from headstart.settings.extract import defaults_of
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
 from headstart.support.progress import say
+from headstart.support.quantities import counted
 from headstart.support.team import Team
 
 CANARIES = 8
@@ -100,6 +101,8 @@ class Extractor:
         """The recipe for a new cache of another backbone than resnet50: its own pixels where none were given."""
         config, own = self.config, self.loaded.made
         px, storage = config.image_px or own.image_px, config.storage
+        if is_own(str(config.backbone)):
+            say(self._what_features_are())
         if given.storage is None and not FLOAT16[0] < self.loaded.largest < FLOAT16[1]:
             storage = "float32"
             say(
@@ -108,6 +111,11 @@ class Extractor:
             )
         config = replace(config, image_px=px, resize=config.resize or own.resize, storage=storage)
         return of_net(config, self.weights, facts(self.loaded, px))
+
+    def _what_features_are(self) -> str:
+        layer, features = self.loaded.classifier, counted(self.loaded.features, "feature")
+        taken = f"what its layer {layer} takes" if layer else "what it gives, since no linear layer is its last"
+        return f"{self.config.backbone}: {features} of each image, {taken}."
 
     def _refuse_other_net(self, made: Recipe) -> None:
         """Raises WeightsError if features were made by another net than the one that is loaded."""
@@ -118,7 +126,9 @@ class Extractor:
         """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
         is_open = asked.precision == "auto" or asked.compiled is None
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
-        return precision.resolve(asked, self.loaded.folded, self.scale, sample, images or len(manifest), self.device)
+        with naming(str(self.config.backbone)):
+            net, images = self.loaded.folded, images or len(manifest)
+            return precision.resolve(asked, net, self.scale, sample, images, self.device)
 
     def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
         size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
@@ -154,10 +164,9 @@ class Extractor:
         if form not in self._forms:
             if made.compiled:
                 require_compiler(self.device)
-            if (made.precision, self.device.type) != ("fp32", "cpu"):
-                name = str(self.config.backbone)
-                refuse_unable(self.loaded.folded, self.scale, made.precision, self.device, made.image_px, name)
-            self._forms[form] = fast_form(self.loaded.folded, self.scale, *form, self.device)
+            plain = fast_form(self.loaded.folded, self.scale, *form, self.device)
+            advice = "" if form == ("fp32", False) else PLAIN_FORM
+            self._forms[form] = naming(str(self.config.backbone), advice)(plain)
             self._watches[form] = Watch(inspect.unwrap(self._forms[form]))
         return self._forms[form]
 

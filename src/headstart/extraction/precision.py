@@ -61,8 +61,8 @@ def _precision(
         return "fp32", notes
     try:
         fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
-    except Exception as error:  # a net may fail with anything
-        say(f"precision: fp32, since the net does not run in {candidate} ({first_line(error)}).")
+    except Exception as error:  # of any kind: a net may hold tensors that stay in fp32
+        say(f"precision: fp32, since the backbone does not run in {candidate} ({first_line(error)}).")
         return "fp32", notes
     similarity = smallest_centred_cosine(reference, features)
     notes |= {f"{candidate}_images_per_second": fast_rate, f"{candidate}_centred_cosine": similarity}

@@ -176,6 +176,7 @@ class _Update:
     def _start_anew(self) -> None:
         if self.path.exists():
             refuse_other_file(self.path)
+        asked = self.asked.recipe or self.extractor.recipe(self.asked.given)  # a mistake is told before all else
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
         is_new = not (self.path.exists() or self.config.cache)
@@ -185,7 +186,7 @@ class _Update:
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
             print(describe_data(self.manifest))
-        views, asked = self._views(None), self.asked.recipe or self.extractor.recipe(self.asked.given)
+        views = self._views(None)
         say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import WeightsError
+from headstart.errors import BackboneError, WeightsError
 from headstart.settings import ExtractConfig, InspectConfig
 from headstart.settings.wording import for_make
 from headstart.support.progress import bar
@@ -41,7 +41,7 @@ def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:
     line = f"storage: {cache.recipe.storage} saves {saved:,.1f} MB"
     try:
         again = extract_again(cache, 8 if config.sample is None else config.sample, config)
-    except WeightsError as error:
+    except (BackboneError, WeightsError) as error:
         return f"{line}; what it costs was not measured: {for_make(str(error), {'inspect': {'weights'}})}"
     if not again.compared:
         return f"{line}; what it costs was not measured: the images are not there as they were"

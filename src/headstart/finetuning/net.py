@@ -34,12 +34,14 @@ class Tunable:
         scale: of its pixels.
         head: the name of the new layer in it.
         trained: the modules that learn.
+        layout: in which it computes fastest.
     """
 
     net: nn.Module
     scale: PixelScale
     head: str
     trained: tuple[nn.Module, ...]
+    layout: torch.memory_format
 
 
 def initial_net(start: Start, classes: tuple[str, ...]) -> Tunable:
@@ -56,7 +58,9 @@ def initial_net(start: Start, classes: tuple[str, ...]) -> Tunable:
         module.requires_grad_(True)
     for weight in untrained.fixed:
         weight.requires_grad_(False)
-    return Tunable(net, start.scale, untrained.classifier or BEHIND, tuple(trained))
+    if untrained.layout == torch.contiguous_format:
+        net.register_forward_pre_hook(lambda net, inputs: tuple(each.contiguous() for each in inputs))
+    return Tunable(net, start.scale, untrained.classifier or BEHIND, tuple(trained), untrained.layout)
 
 
 def set_training(tunable: Tunable, config: FinetuneConfig) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from headstart.models.precision import FASTER, bf16_is_native
+from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
 Precision = Literal["fp32", "bf16"]
@@ -22,11 +23,15 @@ def resolve(asked: Literal["auto", "fp32", "bf16"], net: nn.Module, image_px: in
     """
     if asked != "auto" or not bf16_is_native(device):
         return "fp32" if asked == "auto" else asked
-    trial = copy.deepcopy(net).train().to(memory_format=torch.channels_last)
+    trial = copy.deepcopy(net).train()
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
-    for _ in range(1 + ROUNDS):  # alternating, since other programs may use the machine
-        for precision, times in seconds.items():
-            times.append(_step_seconds(trial, precision, image_px, device))
+    try:
+        for _ in range(1 + ROUNDS):  # alternating, since other programs may use the machine
+            for precision, times in seconds.items():
+                times.append(_step_seconds(trial, precision, image_px, device))
+    except Exception as error:  # of any kind; where fp32 fails too, its training will say so
+        say(f"precision: fp32, since a step of training does not run in bf16 ({first_line(error)}).")
+        return "fp32"
     gain = min(seconds["fp32"][1:]) / min(seconds["bf16"][1:])  # the first step warms up
     chosen: Precision = "bf16" if gain > FASTER else "fp32"
     say(f"precision: {chosen}, since a step of training in bf16 runs at {gain:.2f} x the speed of fp32 here.")

@@ -1,5 +1,6 @@
 """What a fine-tuning starts from: a net with its own pixels, and the settings that it decides. D features."""
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from torchvision.models import resnet50
 from headstart.finetuning import parts
 from headstart.images.geometry import Geometry
 from headstart.models.backbone import ZERO_TO_ONE, Backbone, PixelScale
+from headstart.models.fast import layout_of, with_layout
 from headstart.models.frozen import features_of
 from headstart.models.loading import facts, load_backbone
 from headstart.models.weights import RESNET50, describe_weights, is_file_or_random, source_digest, weights_digest
@@ -37,6 +39,7 @@ class Untrained:
         features: D.
         fixed: parameters that the net itself never trains.
         facts: what identifies a net that is not resnet50, and its pixels; see `models.loading.facts`.
+        layout: channels last, or contiguous if the net does not run on that.
     """
 
     made: Backbone
@@ -46,6 +49,7 @@ class Untrained:
     features: int
     fixed: tuple[nn.Parameter, ...]
     facts: dict[str, Any]
+    layout: torch.memory_format = torch.channels_last
 
 
 def load(config: FinetuneConfig) -> Untrained:
@@ -64,7 +68,8 @@ def load(config: FinetuneConfig) -> Untrained:
     known = {**facts(found, image_px), "source_digest": source_digest(config.backbone)}
     if getattr(net, "aux_logits", False):  # torchvision's Inception has a second classifier, for training alone
         net.aux_logits, net.AuxLogits = False, None
-    return Untrained(made, used, found.net, found.classifier, found.features, fixed, known)
+    layout = layout_of(with_layout(copy.deepcopy(found.net), found.sample))
+    return Untrained(made, used, found.net, found.classifier, found.features, fixed, known, layout)
 
 
 @dataclass(eq=False)

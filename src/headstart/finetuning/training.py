@@ -102,7 +102,7 @@ class _Tuner:
         self.order = torch.Generator().manual_seed(config.seed)
         self.random: Any = torch.cuda if self.device.type == "cuda" else torch
         if self.strong:
-            self.net.to(memory_format=torch.channels_last)
+            self.net.to(memory_format=self.tunable.layout)
         self.optimizer = optimizer_of(self.tunable, config)
         if self.group.size == 1:
             compile_net(self.net, config, self.device)

@@ -1,14 +1,15 @@
 """A net and the pixels that it takes. B images in a batch, D features, C classes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import BackboneError
-from headstart.settings.ranges import SMALLEST_PX, Interpolation
+from headstart.errors import BackboneError, did_you_mean
+from headstart.settings.ranges import ImagePx, Interpolation
 
 Forward = Callable[[Tensor], Tensor]
 """Pixels (B, H, W, 3) uint8 → features (B, D) float32."""
@@ -57,12 +58,15 @@ class Backbone:
         net: (B, 3, H, W) float32, normalised, in; (B, C) logits or (B, D) features out.
         image_px: side of the square that it takes.
         shorter_px: length of the shorter side before the square is cut from the middle; by default
-            image_px * 256 / 224.
+            image_px * 256 / 224. Of a crop fraction f it is int(image_px / f).
         interpolation: filter with which pictures are resized.
         mean: of pixels in [0, 1], for each of R, G, B.
         std: their deviation.
         version: changes when the net or its weights do; features of another version are refused.
         resize: crop, or squash: the whole picture, proportions lost; `shorter_px` is then not used.
+
+    Raises:
+        BackboneError: a value cannot be what it should be.
     """
 
     net: nn.Module
@@ -75,28 +79,27 @@ class Backbone:
     resize: Literal["crop", "squash"] = "crop"
 
     def __post_init__(self) -> None:
-        """Raises BackboneError if pixels cannot be made as it says."""
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        filters, ways = get_args(Interpolation), ("crop", "squash")
-        for holds, words in (
-            (self.image_px >= SMALLEST_PX, f"image_px is {self.image_px}, but must be at least {SMALLEST_PX}"),
-            (self.resize in ways, f"resize is {self.resize!r}, but must be one of {', '.join(ways)}"),
-            (
-                self.resize == "squash" or (self.shorter_px or self.image_px) >= self.image_px,
-                f"shorter_px is {self.shorter_px}, but must be at least image_px, {self.image_px}, which it holds",
-            ),
-            (
-                self.interpolation in filters,
-                f"interpolation is {self.interpolation!r}, but must be one of {', '.join(filters)}",
-            ),
-            (
-                len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
-                f"mean is {self.mean} and std {self.std}, but must be three numbers each, those of std above 0",
-            ),
-        ):
-            if not holds:
-                raise BackboneError(f"headstart.Backbone: {words}.")
+        if not isinstance(self.net, nn.Module):
+            raise BackboneError(f"net is a {type(self.net).__name__}, but must be a torch.nn.Module.")
+        sizes = get_args(ImagePx)[1]
+        self._keep_plain("image_px", _whole(self.image_px), f"a whole number, {sizes.expected}", sizes.contains)
+        if self.shorter_px is not None:
+            least = self.image_px if self.resize == "crop" else 1
+            expected = f"a whole number of pixels, at least {least} (of a crop fraction f: int(image_px / f))"
+            self._keep_plain("shorter_px", _whole(self.shorter_px), expected, lambda px: px >= least)
+        for name, words in (("interpolation", get_args(Interpolation)), ("resize", ("crop", "squash"))):
+            if (word := getattr(self, name)) not in words:
+                meant = did_you_mean(str(word), words)
+                raise BackboneError(f"{name} is {word}, but must be one of the words {', '.join(words)}.{meant}")
+        of_each = "three numbers {}, for R, G and B in [0, 1]: divide those for pixels up to 255 by 255"
+        self._keep_plain("mean", _three(self.mean), of_each.format("from 0 to 1"), lambda mean: 0 <= mean <= 1)
+        self._keep_plain("std", _three(self.std), of_each.format("above 0"), lambda std: std > 0)
+
+    def _keep_plain(self, name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> None:
+        """Puts a plain number, or three, in the place of what was given; a BackboneError where they are none."""
+        if value is None or not all(map(holds, value if isinstance(value, tuple) else (value,))):
+            raise BackboneError(f"{name} is {getattr(self, name)}, but must be {expected}.")
+        object.__setattr__(self, name, value)
 
     @property
     def scale(self) -> PixelScale:
@@ -106,3 +109,20 @@ class Backbone:
     def shorter_for(self, image_px: int) -> int:
         """The shorter side for squares of another size, in the same proportion."""
         return round(image_px * (self.shorter_px or self.image_px * 256 / 224) / self.image_px)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number as an int; None for anything else."""
+    try:
+        return int(value) if math.isfinite(value) and int(value) == value else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _three(values: Any) -> RGB | None:
+    """Three finite numbers of any kind as a tuple of floats; None for anything else."""
+    try:
+        red, green, blue = map(float, values)
+    except (TypeError, ValueError):
+        return None
+    return (red, green, blue) if all(map(math.isfinite, (red, green, blue))) else None

@@ -2,13 +2,15 @@
 
 import copy
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, HeadstartError
 from headstart.models.backbone import Forward, PixelScale, normalised
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,23 +39,22 @@ def fast_module(
     return cast(nn.Module, torch.compile(module, dynamic=False, options=options))
 
 
-def refuse_unable(
-    folded: nn.Module, scale: PixelScale, precision: str, device: torch.device, image_px: int, name: str
-) -> None:
-    """Raises BackboneError where a net that runs in fp32 on the CPU does not in this precision, or on this device.
+PLAIN_FORM = " Perhaps it runs with --precision fp32 and --compile off."
+"""What may help where a net fails in another form."""
 
-    A tensor that is neither a parameter nor a buffer stays on the CPU, and in fp32.
-    """
+
+@contextmanager
+def naming(backbone: str, advice: str = "") -> Iterator[None]:
+    """Turns what a net raises while it runs into a BackboneError that names it; also around a function."""
     try:
-        pixels = torch.zeros((1, image_px, image_px, 3), dtype=torch.uint8, device=device)
-        fast_form(folded, scale, precision, False, device)(pixels)
-    except torch.OutOfMemoryError:
+        yield
+    except (HeadstartError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a net may fail with anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:300]
         raise BackboneError(
-            f"{name} does not run in {precision} on {device.type} ({reason}): use --precision fp32 or --device cpu."
-        ) from None
+            f"{backbone} failed on a batch of images: {type(error).__name__}: {reason.rstrip('.')}.{advice}"
+        ) from error
 
 
 class FastBackbone(nn.Module):
@@ -61,7 +62,7 @@ class FastBackbone(nn.Module):
 
     def __init__(self, folded: nn.Module, scale: PixelScale, dtype: torch.dtype) -> None:
         super().__init__()
-        self.body = copy.deepcopy(folded).to(dtype).to(memory_format=torch.channels_last)
+        self.body = copy.deepcopy(folded).to(dtype).to(memory_format=layout_of(folded))
         self.dtype = dtype
         # On the device from the start: a copy in each pass would make the host wait for the batch before.
         self.mean, self.std = (nn.Buffer(values) for values in scale.tensors())
@@ -111,7 +112,7 @@ def folded_copy(net: nn.Module, sample: Tensor) -> nn.Module:
     other features, as where a convolution's output is used twice, it is a plain copy.
     """
     with torch.no_grad():
-        features, folded = net(sample), copy.deepcopy(net)
+        features, folded = net(sample.clone()).float(), copy.deepcopy(net)
         pairs, pool = _followed(folded, sample)
         for before, after in pairs:
             norm: Any = folded.get_submodule(after)
@@ -120,8 +121,35 @@ def folded_copy(net: nn.Module, sample: Tensor) -> nn.Module:
             folded.set_submodule(after, _rest_of(norm))
         if pool:
             folded.set_submodule(pool, MeanInFloat32())
-        close = (folded(sample) - features).abs().max() <= CLOSE * features.abs().max()
-    return folded.eval() if close else copy.deepcopy(net)
+        close = (folded(sample.clone()).float() - features).abs().max() <= CLOSE * features.abs().max()
+    return with_layout(folded.eval() if close else copy.deepcopy(net), sample)
+
+
+class Contiguous(nn.Module):
+    """A net that does not run on channels last, as where it calls `view`: it gets its pixels channel by channel."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, D)."""
+        return self.net(pixels.contiguous())  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def with_layout(net: nn.Module, sample: Tensor) -> nn.Module:
+    """The net, as `Contiguous` if it does not run on channels last."""
+    try:
+        net.to(memory_format=torch.channels_last)(sample.clone(memory_format=torch.channels_last))
+        return net
+    except RuntimeError:
+        return Contiguous(net)
+
+
+def layout_of(net: nn.Module) -> torch.memory_format:
+    """The layout in which a net that has been through `with_layout` computes."""
+    return torch.contiguous_format if isinstance(net, Contiguous) else torch.channels_last
 
 
 def _rest_of(norm: nn.Module) -> nn.Module:
@@ -146,7 +174,7 @@ def _followed(net: nn.Module, sample: Tensor) -> tuple[list[tuple[str, str]], st
             outputs[id(output)] = name, output  # kept, so that no other tensor gets its id
         elif isinstance(module, nn.AdaptiveAvgPool2d):
             pooled.append((name, output))
-        elif (before := outputs.get(id(inputs[0]), ("", sample))[0]) and _block(before) == _block(name):
+        elif inputs and (before := outputs.get(id(inputs[0]), ("", sample))[0]) and _block(before) == _block(name):
             pairs.append((before, name))
 
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d)
@@ -155,7 +183,7 @@ def _followed(net: nn.Module, sample: Tensor) -> tuple[list[tuple[str, str]], st
         module.register_forward_hook(lambda module, inputs, output, name=name: see(name, module, inputs, output))
         for name, module in seen
     ]
-    features = net(sample)
+    features = net(sample.clone())
     for hook in hooks:
         hook.remove()
     once = [pair for pair in pairs if all(calls.count(name) == 1 for name in pair)]

@@ -14,6 +14,7 @@ from headstart.models.backbone import Backbone
 from headstart.models.fast import Watch, folded_copy
 from headstart.models.tokens import TokenPool
 from headstart.settings.ranges import Pool
+from headstart.support.quantities import counted
 
 SAME = 1e-4
 """Largest difference, relative to the largest feature, between an image alone and the same image beside another."""
@@ -57,14 +58,15 @@ def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -
         BackboneError: it does not run on such squares, or its features are not one finite vector for each image that
             depends on this image alone.
     """
-    net = made.net.eval().requires_grad_(False)
-    sample = sample_of(image_px)
+    net, sample = made.net.eval(), sample_of(image_px)
+    for weight in net.parameters():  # which programs of TorchScript have, too
+        weight.requires_grad_(False)
     watch = Watch(net)
     with _explained(name, made, image_px):
         if classifier := classifier_of(net, sample):
             net = without(net, classifier)
         net = TokenPool(net, pool, name).eval() if pool != "head" else net
-        features, alone = _run(net, sample), _run(net, sample[:1])
+        features, *alone = (_run(net, inputs).float() for inputs in (sample, sample[:1], sample[1:]))
     watch.refuse_changes(name)
     _refuse_no_features(features, alone, name)
     return Frozen(net, made, sample, features.shape[1], float(features.abs().max()), classifier or None)
@@ -104,16 +106,19 @@ def digest_of(net: nn.Module) -> str:
     """32 hex digits over the names, types, shapes and values of its state."""
     digest = blake2b(digest_size=16)
     for name, tensor in sorted(net.state_dict().items()):
+        if not isinstance(tensor, Tensor):  # of a layer that keeps more than tensors
+            continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode a net could keep a tensor that it cannot train with later
 def _run(net: nn.Module, sample: Tensor) -> Tensor:
-    output = net(sample)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"it returns a {type(output).__name__}, not a tensor")
+    output = net(sample.clone())  # which it may change
+    if not isinstance(output, Tensor) or output.is_complex():
+        kind = "tensor of complex numbers" if isinstance(output, Tensor) else type(output).__name__
+        raise TypeError(f"it returns a {kind}, not a tensor of real ones: wrap it in a net that does")
     return output
 
 
@@ -131,18 +136,19 @@ def _explained(name: str, made: Backbone, image_px: int) -> Iterator[None]:
         ) from None
 
 
-def _refuse_no_features(features: Tensor, alone: Tensor, name: str) -> None:
+def _refuse_no_features(features: Tensor, alone: list[Tensor], name: str) -> None:
     """Raises BackboneError unless the features are one finite vector for each image, whatever is beside it."""
-    if features.ndim != 2 or len(features) != 2:
-        raise BackboneError(
-            f"{name} gives features of shape {tuple(features.shape)} for 2 images, not (2, D): one vector for each "
-            "image is needed. Pool them in the net."
-        )
+    for output, count in ((features, 2), (alone[0], 1)):
+        if output.ndim != 2 or len(output) != count or not output.numel():
+            raise BackboneError(
+                f"{name} gives features of shape {tuple(output.shape)} for {counted(count, 'image')}, not ({count}, "
+                "D): one vector for each image is needed. Pool them in the net."
+            )
     if not features.isfinite().all():
         raise BackboneError(f"{name} gives features that are not finite, on random pixels and with these weights.")
-    difference = float((features[:1] - alone).abs().max() / features.abs().max().clamp_min(1e-30))
+    difference = float((features - torch.cat(alone)).abs().max() / features.abs().max().clamp_min(1e-30))
     if difference > SAME:
         raise BackboneError(
             f"{name} gives an image other features beside another image than alone ({difference:.2g} of the largest "
-            "value), even in eval mode: features of a cache must depend on one image only."
+            "value), even in eval mode: features of a cache must depend on one image only, and not on chance."
         )

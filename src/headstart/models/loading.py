@@ -1,5 +1,6 @@
 """Nets by name: ResNet50, any classification net of torchvision, and a function of your own; timm's: `timm_nets.py`."""
 
+import copy
 import importlib
 import sys
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from headstart.models.backbone import RGB, Backbone
 from headstart.models.downloads import published_state
 from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
 from headstart.models.resnet50 import METADATA, load_resnet50
-from headstart.models.weight_file import find, wanted
-from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM, is_own
+from headstart.models.weight_file import find, first_line, wanted
+from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM, is_own, text_of
 from headstart.settings.ranges import Pool
 from headstart.support.progress import say
 from headstart.support.team import is_leading
@@ -29,6 +30,9 @@ from headstart.support.team import is_leading
 HALF: RGB = (0.5, 0.5, 0.5)
 TRIAL_PX = 64
 """Size at which a ResNet50 is tried, which takes any."""
+
+_TEXTS: dict[str, str] = {}
+"""Of the modules that have been imported for a function of one's own: the cache keeps a digest of the text."""
 
 
 def load_backbone(name: str, weights: str | None, seed: int = 0, image_px: int | None = None) -> tuple[Backbone, str]:
@@ -112,7 +116,10 @@ def _unknown(name: str, names: list[str]) -> str:
         if name.startswith("quantized_"):
             why = "is quantized, which --precision is for"
         return f"{name} {why}: use a net such as {near}."
-    guess = did_you_mean(name, names)
+    if {"+", ","} & {*name}:
+        return f"{name} is not one backbone: give one name, or several with spaces between them."
+    plain = name.removeprefix("timm").lstrip("/.")
+    guess = f" Did you mean {TIMM}{plain}?" if timm_nets.has(plain) else did_you_mean(name, names)
     return (
         f"There is no backbone {name}.{guess} Names are those of torchvision's classification nets, timm:NAME, or "
         "package.module:function."
@@ -181,15 +188,27 @@ def load_file(made: Backbone, name: str, path: Path) -> Backbone:
 def _own(name: str, weights: str | None) -> Backbone:
     """What a function of one's own returns."""
     if weights is not None:
-        raise WeightsError(f"--weights {weights}: {name} loads its weights itself; leave it out.")
+        raise WeightsError(
+            f"--weights {weights}: {name} loads its weights itself; leave it out, or give {name} a command of its own."
+        )
     function = _function(name)
     try:
         made = function()
+    except BackboneError as error:  # of a value of the Backbone
+        raise BackboneError(f"{name}: {error}") from None
     except (Exception, SystemExit) as error:
         raise BackboneError(f"{name} failed: {_in_words(error)}") from error
-    if not (isinstance(made, Backbone) and isinstance(made.net, nn.Module)):
-        raise BackboneError(f"{name} returned a {type(made).__name__}: it must return a headstart.Backbone with a net.")
-    return replace(made, version=f"{name.partition(':')[0]} {made.version}".strip())
+    if not isinstance(made, Backbone):
+        raise BackboneError(f"{name} returned a {type(made).__name__}: it must return a headstart.Backbone.")
+    return replace(made, net=_own_copy(made.net, name), version=f"{name.partition(':')[0]} {made.version}".strip())
+
+
+def _own_copy(net: nn.Module, name: str) -> nn.Module:
+    """A copy in fp32 on the CPU: the net may be used elsewhere, too, and ours loses its classifier or is trained."""
+    try:
+        return copy.deepcopy(net).to("cpu", torch.float32)
+    except Exception as error:  # of any kind, since a net may hold anything
+        raise BackboneError(f"{name}: its net cannot be copied to the CPU ({first_line(error)}).") from error
 
 
 def _in_words(error: BaseException) -> str:
@@ -198,10 +217,15 @@ def _in_words(error: BaseException) -> str:
 
 def _function(name: str) -> Callable[[], object]:
     module_name, _, attribute = name.partition(":")
+    if module_name.endswith(".py") or not all(map(str.isidentifier, (*module_name.split("."), attribute))):
+        raise BackboneError(
+            f"{name} names no function of a module: write it as Python imports it, such as my_nets:lite0 for the "
+            "function lite0 in my_nets.py of this folder."
+        )
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        module: ModuleType = importlib.import_module(module_name)
+        module = _imported(module_name)
     except ImportError as error:
         raise BackboneError(
             f"{name}: the module {module_name} cannot be imported ({error}). It must lie in this folder ({here}) or be "
@@ -213,3 +237,14 @@ def _function(name: str) -> Callable[[], object]:
         functions = [key for key, value in vars(module).items() if callable(value)]
         raise BackboneError(f"{name}: {module_name} has no function {attribute!r}.{did_you_mean(attribute, functions)}")
     return function  # type: ignore[no-any-return]
+
+
+def _imported(name: str) -> ModuleType:
+    """A module, imported again if its file has another text than when it was imported here."""
+    is_known, text = name in _TEXTS and name in sys.modules, text_of(name)
+    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
+    module = importlib.import_module(name)
+    if is_known and _TEXTS[name] != text:
+        module = importlib.reload(module)
+    _TEXTS[name] = text
+    return module

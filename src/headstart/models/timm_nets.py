@@ -36,6 +36,14 @@ def load(name: str, weights: str | None, seed: int) -> tuple[Backbone, str]:
     return made, weights or str(net.pretrained_cfg.get("tag") or plain)
 
 
+def has(name: str) -> bool:
+    """Whether timm is here and has a net of this name."""
+    try:
+        return bool(_timm(name).is_model(name))
+    except BackboneError:
+        return False
+
+
 def _timm(name: str) -> ModuleType:
     try:
         import timm

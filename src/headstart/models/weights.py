@@ -3,6 +3,7 @@
 import ast
 import os
 import sys
+import tokenize
 from hashlib import blake2b, file_digest
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -72,14 +73,24 @@ def source_digest(backbone: str) -> str:
     if not is_own(backbone):
         return ""
     module, _, function = backbone.partition(":")
+    text = text_of(module)
+    try:
+        found = [node for node in ast.parse(text).body if getattr(node, "name", None) == function]
+    except (SyntaxError, ValueError):  # told when the module is imported
+        found = []
+    source = (found and ast.get_source_segment(text, found[-1])) or text
+    return blake2b(source.encode(), digest_size=16).hexdigest() if source else ""
+
+
+def text_of(module: str) -> str:
+    """The text of a module's file, without importing it; empty where it has none."""
     if (file := _file_of(module)) is None:
         return ""
     try:
-        text = file.read_text("utf-8")
-        found = [node for node in ast.parse(text).body if getattr(node, "name", None) == function]
-    except (SyntaxError, ValueError):  # importing it says what is wrong
-        return blake2b(file.read_bytes(), digest_size=16).hexdigest()
-    return blake2b(((found and ast.get_source_segment(text, found[-1])) or text).encode(), digest_size=16).hexdigest()
+        with tokenize.open(file) as content:  # in the encoding that it declares
+            return content.read()
+    except (SyntaxError, UnicodeDecodeError):  # told when the module is imported
+        return file.read_text("latin-1")
 
 
 def _file_of(module: str) -> Path | None:

@@ -15,12 +15,12 @@ from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
 from headstart.models.backbone import PixelScale
-from headstart.models.fast import fast_module, refuse_unable
+from headstart.models.fast import fast_module
 from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
-from headstart.models.weights import RESNET50, is_of_file, weights_digest
+from headstart.models.weights import RESNET50, is_of_file, source_digest, weights_digest
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, load_run, ranked
 from headstart.support.files import nearest_name
@@ -110,8 +110,6 @@ def _fast(
     used = recipe.precision if precision == "auto" else precision
     if compiled := _is_compiled(recipe, compile, device):
         require_compiler(device)
-    if (used, device.type) != ("fp32", "cpu"):
-        refuse_unable(*loaded, used, device, recipe.image_px, recipe.backbone)
     return fast_module(*loaded, used, compiled, device)
 
 
@@ -140,6 +138,13 @@ def _frozen(recipe: Recipe, weights: str | None, seed: int) -> tuple[nn.Module, 
     loaded, _ = load_frozen(recipe.backbone, weights, seed, recipe.image_px, recipe.pool)
     if recipe.backbone != RESNET50:
         recipe.refuse_other_net(facts(loaded, recipe.image_px))
+    if source_digest(recipe.backbone) != recipe.source_digest:
+        warnings.warn(
+            f"{recipe.backbone} has been changed since the run's features were made. Predictions are right only if it "
+            "still gives the same features.",
+            DataWarning,
+            stacklevel=2,
+        )
     return loaded.folded, loaded.made.scale
 
 

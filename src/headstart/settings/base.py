@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from headstart.errors import SettingsError, nearest
-from headstart.settings.ranges import Device
+from headstart.settings.ranges import Device, Names
 
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
@@ -41,7 +41,8 @@ def refuse(field: str, value: Any, expected: str) -> NoReturn:
 
 
 def _refuse(field: str, value: Any, expected: str, meant_flag: str, meant_argument: str) -> NoReturn:
-    flag, argument = f"--{field.replace('_', '-')} is {value}", f"{field}={value!r}"
+    is_blank = isinstance(value, str) and not value.strip()
+    flag, argument = f"--{field.replace('_', '-')} is {repr(value) if is_blank else value}", f"{field}={value!r}"
     raise SettingsError(
         f"{flag}, but must be {expected}.{meant_flag}",
         in_python=f"{argument} was given, but it must be {expected}.{meant_argument}",
@@ -106,7 +107,7 @@ class CachedConfig(ComputeConfig):
 
     data: str | None = None
     """The data set whose cache is meant, when --cache does not say it."""
-    backbone: str | None = None
+    backbone: Names | None = None
     """The net whose features are meant; by default that of the cache that is named, else resnet50."""
     cache: Path | None = None
     """The HDF5 file of features, used as it is; by default data/features/<name of the data>.h5, for another net than

@@ -13,6 +13,7 @@ from headstart.settings.ranges import (
     Count,
     CountOrZero,
     ImagePx,
+    Names,
     Pool,
     Precision,
     Range,
@@ -64,7 +65,7 @@ class ExtractConfig(ImagesConfig):
 
     cache: Path | None = None
     """The HDF5 file; by default data/features/<name of the data>.h5."""
-    backbone: str | None = None
+    backbone: Names | None = None
     """resnet50, any other classification net of torchvision, timm:NAME (needs the extra timm), or
     package.module:function, which returns a headstart.Backbone; by default that of the cache, resnet50 for a new
     one."""
@@ -75,7 +76,7 @@ class ExtractConfig(ImagesConfig):
     """A name in torchvision, such as IMAGENET1K_V1 or IMAGENET1K_V2, random (untrained, to try the pipeline), or a .pth
     or .safetensors file; by default those of the cache, IMAGENET1K_V1 (for timm its own) for a new one."""
     image_px: ImagePx | None = None
-    """Side of the square that the backbone sees, in pixels, at least 32; by default that of the cache, for a new one
+    """Side of the square that the backbone sees, in pixels, at least 8; by default that of the cache, for a new one
     that of the net, 224 for resnet50."""
     resize: Literal["crop", "squash"] | None = None
     """crop: shorter side to image_px * 256 / 224 (or the net's own proportion), then the centre; squash: the whole
@@ -144,7 +145,7 @@ class BenchmarkConfig(ComputeConfig):
 
     data: str | None = None
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""
-    backbone: str = "resnet50"
+    backbone: Names = "resnet50"
     """The net; of another than resnet50 the pass and its cache are measured, of several the pass that fills all."""
     images: Count = 256
     """Photos in one round; those of --data are used again as often as needed."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from headstart.settings.base import TrainingConfig, require
 from headstart.settings.listing import ImagesConfig
-from headstart.settings.ranges import Compile, Count, Fraction, ImagePx, Range, Rate, Seed, Size
+from headstart.settings.ranges import Compile, Count, Fraction, ImagePx, Names, Range, Rate, Seed, Size
 
 STRONG_ONLY = frozenset(
     {"init_head", "train_from", "freeze_batchnorm", "backbone_lr", "weight_decay", "label_smoothing", "augment"}
@@ -22,7 +22,7 @@ OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "l
 class FinetuneConfig(TrainingConfig, ImagesConfig):
     """Train a whole net end to end, for comparison."""
 
-    backbone: str = "resnet50"
+    backbone: Names = "resnet50"
     """The net: resnet50, any other classification net of torchvision, timm:NAME (needs the extra timm), or
     package.module:function, which returns a headstart.Backbone; several names train one after the other."""
     weights: str | None = None
@@ -31,7 +31,7 @@ class FinetuneConfig(TrainingConfig, ImagesConfig):
     init_head: Path | None = None
     """Folder of a run whose head replaces the new last layer at the start; give the --weights of its cache."""
     image_px: ImagePx | None = None
-    """Side of the square that the net sees, in pixels, at least 32; by default that of the net, 224 for resnet50."""
+    """Side of the square that the net sees, in pixels, at least 8; by default that of the net, 224 for resnet50."""
     resize: Literal["crop", "squash"] | None = None
     """As in extract, for validation and test; the seed's method always squashes. By default that of the net, crop for
     resnet50."""

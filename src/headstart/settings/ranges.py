@@ -19,8 +19,7 @@ Size = Annotated[float, Range("0 or more", lambda value: value >= 0)]
 Rate = Annotated[float, Range("above 0", lambda value: value > 0)]
 Fraction = Annotated[float, Range("in [0, 1)", lambda value: 0 <= value < 1)]
 Share = Annotated[float, Range("between 0 and 1", lambda value: 0 <= value <= 1)]
-SMALLEST_PX = 32
-ImagePx = Annotated[int, Range(f"at least {SMALLEST_PX}", lambda value: value >= SMALLEST_PX)]
+ImagePx = Annotated[int, Range("at least 8", lambda value: value >= 8)]
 Seed = Annotated[int, Range("0 or more, and below 2^63", lambda value: 0 <= value < 2**63)]
 Widths = Annotated[tuple[int, ...], Range("widths of at least 1", lambda widths: all(width >= 1 for width in widths))]
 
@@ -33,6 +32,7 @@ Views = Annotated[
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
+Names = Annotated[str, Range("at least one name", lambda value: bool(value.split()))]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 """The filters of Pillow's resize."""
 Pool = Literal["head", "avg", "cls", "cls+avg"]

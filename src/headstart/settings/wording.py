@@ -31,7 +31,7 @@ VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,…~-]*[\w…])(?=[.,;:?)]*(?:\s|$)))?")
 
 NAMED: dict[str, Collection[str] | None] = {
-    **dict.fromkeys(("data", "cache", "config")),
+    **dict.fromkeys(("data", "backbone", "cache", "config")),
     "run": ("predict", "export"),
     "images": ("predict", "export"),
     "format": ("export",),
