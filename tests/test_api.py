@@ -31,6 +31,7 @@ from headstart import (
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheError, RunError, SettingsError
 from headstart.runs.predictions import read_predictions
+from headstart.runs.run import list_runs
 from headstart.settings import (
     CompareConfig,
     ExportConfig,
@@ -267,7 +268,7 @@ def test_compare_returns_the_rows_of_compare_json(cache):
     rows = compare(runs="data/runs/made up", cache=cache)
     folder = Path("data/runs/made up")
     assert rows == json.loads((folder / "compare.json").read_text())["standings"]
-    assert {row["name"] for row in rows} == {path.name for path in folder.glob("head-*")}
+    assert {row["name"] for row in rows} == {run.name for run in list_runs(folder)}
     assert (folder / "report.html").is_file()
 
 

@@ -29,6 +29,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
 from headstart.extraction import updating
 from headstart.heads import training
+from headstart.runs.run import load_run
 from headstart.support.quantities import duration
 
 DIGITS = PIPELINES / "configs" / "digits.toml"
@@ -76,6 +77,10 @@ class Story:
     def folder(self, kind: str) -> Path:
         (found,) = self.runs.glob(f"{kind}-*")
         return found
+
+    def name(self, kind: str) -> str:
+        """As tables call the run."""
+        return load_run(self.folder(kind)).name
 
     def metrics(self, kind: str) -> dict:
         return json.loads((self.folder(kind) / "metrics.json").read_text())
@@ -265,7 +270,7 @@ def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
 def test_compare_puts_all_runs_into_a_table_of_titles_one_of_accuracies_one_of_costs_and_a_picture(story):
     lines = story.said["compare"].splitlines()
     for kind in TESTED:
-        name, accuracy, cost = [line for line in lines if line.startswith(story.folder(kind).name)]
+        name, accuracy, cost = [line for line in lines if line.startswith(story.name(kind))]
         assert story.metrics(kind)["title"] in name
         assert f"{story.metrics(kind)['test']['accuracy']:.3f} (" in accuracy
         assert duration(story.metrics(kind)["train_seconds"]) in cost
@@ -278,9 +283,9 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
     frozen = [kind for kind in TESTED if kind != "finetune"]
     best = max(story.metrics(kind)["val"]["accuracy"] for kind in frozen)
     assert compared["reference"] in {
-        story.folder(kind).name for kind in frozen if story.metrics(kind)["val"]["accuracy"] == best
+        story.name(kind) for kind in frozen if story.metrics(kind)["val"]["accuracy"] == best
     }
-    assert compared["finetuned"] == story.folder("finetune").name
+    assert compared["finetuned"] == story.name("finetune")
     assert compared["sentence"] == story.said["compare"].splitlines()[-1]
     (difference,) = [row["difference"] for row in compared["standings"] if row["kind"] == "finetune"]
     kinds = {"finetune": "finetune", "reference": compared["reference"].rpartition("-")[0]}
@@ -294,7 +299,7 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
 def test_compare_writes_a_page_with_both_runs_the_features_and_the_images(story):
     assert str(Path("data/runs/photos/report.html")) in story.said["compare"]
     page = (story.runs / "report.html").read_text(encoding="utf-8")
-    assert all(story.folder(kind).name in page for kind in ("head", "finetune"))
+    assert all(story.name(kind) in page for kind in ("head", "finetune"))
     assert "7 test images in the plane" in page
     assert 'src="data:image/jpeg;base64,' in page
     assert "no image" not in page
