@@ -120,6 +120,11 @@ def test_users_of_make_read_which_variable_takes_a_flag(message, ways, clone):
     assert lines[1:] == [] if not ways else lines[1].startswith(f"With make: {ways}")
 
 
+def test_the_variable_of_the_program_itself_comes_first(clone):
+    said = for_make("No flag --weights. Did you mean --lr 3?", {"head": {"lr"}, "extract": {"weights"}})
+    assert said.endswith('With make: HEAD_ARGS="--lr 3" or EXTRACT_ARGS="--weights …"')
+
+
 def test_flags_of_verify_have_a_variable_of_their_own(clone):
     said = [for_make("Say --weights.", {"inspect": {"weights"}}, given) for given in ((), ("--verify",))]
     assert [line.partition("make: ")[2] for line in said] == ['INFO_ARGS="--weights …"', 'VERIFY_ARGS="--weights …"']
