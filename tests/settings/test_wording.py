@@ -88,7 +88,7 @@ def clone(tmp_path, monkeypatch):
 
 FIELDS = {
     "head": {"lr", "views", "tta"},
-    "extract": {"prune", "views", "layout", "columns", "storage", "weights", "lr"},
+    "extract": {"prune", "views", "layout", "columns", "suffixes", "storage", "weights", "lr"},
 }
 
 
@@ -105,6 +105,7 @@ FIELDS = {
         ("Say which with --columns path=1,label=2", 'EXTRACT_ARGS="--columns path=1,label=2"'),
         ("Add --weights 'my weights/a.pth'.", "EXTRACT_ARGS=\"--weights 'my weights/a.pth'\""),
         ("Use --storage float32.", 'EXTRACT_ARGS="--storage float32"'),
+        ("Say which, such as --suffixes 'jpg'; or all.", 'EXTRACT_ARGS="--suffixes jpg"'),
         ("Learn from --views 0.", 'HEAD_ARGS="--tta all --views 0"'),
         ("Give --data (a folder), or --config digits to try it.", "DATA=… or CONFIG=…"),
         ("Say --weights a/b.pth or --weights a/b.pth", 'EXTRACT_ARGS="--weights a/b.pth"'),
