@@ -205,7 +205,8 @@ def test_characters_that_the_output_cannot_hold_are_replaced(tmp_path, encoding)
 
 
 def test_no_hidden_layer_is_the_word_none_for_one_head_too():
-    assert cli.parse(HeadConfig, ["--hidden", "none", "--lr", "1e-4"]).hidden == ()
+    for words in (["--hidden", "none"], ["--hidden=none"]):
+        assert cli.parse(HeadConfig, [*words, "--lr", "1e-4"]).hidden == ()
 
 
 def test_several_values_for_one_head_point_to_the_sweep():

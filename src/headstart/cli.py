@@ -171,6 +171,7 @@ def _switches(config_type: type, words: Sequence[str]) -> list[str]:
     names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
     spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
     is_head = issubclass(config_type, settings.HeadConfig)
+    words = [part for word in words for part in (word.split("=") if word == "--hidden=none" else [word])]
     pairs = zip(["", *words], words, strict=False)
     return [
         spelled.get(word, word) for before, word in pairs if not (is_head and (before, word) == ("--hidden", "none"))

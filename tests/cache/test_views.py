@@ -151,7 +151,7 @@ def test_training_images_have_views_and_others_only_when_asked(settings, capsys)
     for view in cache.augmented:
         assert np.array_equal(view.status == DONE, trained)
         assert (view.status[~trained] == PENDING).all()
-    assert "views: 2 augmented ones (crop-flip-jitter) of 15 images" in describe(cache)
+    assert "2 augmented views (crop-flip-jitter) of 15 images" in describe(cache)
     before = by_path(cache)
     report = updating.bring_up_to_date(replace(settings, view_splits="all"))
     assert report.pass_.forwarded == 2 * 6

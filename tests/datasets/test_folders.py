@@ -194,7 +194,7 @@ def test_splits_below_the_classes_are_asked_for_and_a_flag_answers(files):
         load(str(root))
     manifest = load(str(root), how=Listing(layout="splits"))
     assert Counter(split for path, (_, split) in listed(manifest).items() if "Test" in path) == {"test": 60}
-    assert "splits from the folders Test in the class folders" in manifest.notes
+    assert "splits from the folders Test, train in the class folders" in manifest.notes
     assert manifest.classes == ("cat", "dog")
     with pytest.warns(DataWarning, match="4 folders of images count as 2 classes"):
         assert load(str(root), how=Listing(layout="classes")).classes == ("cat", "dog")
@@ -202,7 +202,7 @@ def test_splits_below_the_classes_are_asked_for_and_a_flag_answers(files):
 
 def test_folders_without_splits_are_not_taken_for_splits(files):
     root = files("cat/1.jpg", "dog/2.jpg", "dog/old/3.jpg")
-    with pytest.raises(DataError, match="holds no folders called like splits, such as train and test: see --layout"):
+    with pytest.raises(DataError, match="holds no folders called like splits, such as train, test: see --layout"):
         load(str(root), how=Listing(layout="splits"))
 
 

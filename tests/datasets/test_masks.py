@@ -64,7 +64,7 @@ def test_files_of_one_name_and_two_kinds_are_asked_for_and_a_flag_answers(files)
     root = files(
         *(f"{name}/Imgs/{n}.{kind}" for name in ("crack", "free") for n in range(3) for kind in ("jpg", "png"))
     )
-    with pytest.raises(DataError, match=r"\(6 x \.jpg and 6 x \.png\).*--suffixes jpg"):
+    with pytest.raises(DataError, match=r"\(6 x \.jpg and 6 x \.png\).*--suffixes 'jpg'"):
         load(str(root))
     manifest = load(str(root), how=Listing(suffixes=("jpg",)))
     assert len(manifest) == 6

@@ -47,12 +47,20 @@ def test_without_some_of_its_pixels_a_jpeg_stays_unreadable(missing, options):
             decode(cut, [GEOMETRY])
 
 
-def test_wherever_a_progressive_jpeg_ends_it_is_read_only_if_no_pixel_is_missing():
-    """Also between two scans, and in the last one, which tells the last bit of some numbers."""
-    whole = jpeg(0, progressive=True)
-    for end in range(len(whole)):
-        if (mended := with_end_mark(whole[:end])) != whole[:end]:
-            assert Image.open(io.BytesIO(mended)).tobytes() == Image.open(io.BytesIO(whole)).tobytes(), end
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"progressive": True}])
+def test_wherever_a_jpeg_ends_it_is_read_only_if_no_pixel_is_missing(options):
+    """Also between two scans, in the last one, which tells the last bit of some numbers, and in what no picture shows.
+
+    A file has blocks of 16 x 16 pixels: those at the right and at the bottom may lie outside of the picture in part.
+    """
+    for seed, size in enumerate([(40, 36), (33, 20), (50, 38)]):
+        file = io.BytesIO()
+        smooth = picture(seed, size).resize((8, 8)).resize(size)
+        smooth.save(file, "JPEG", **options)
+        whole = file.getvalue()
+        for end in range(len(whole)):
+            if (mended := with_end_mark(whole[:end])) != whole[:end]:
+                assert Image.open(io.BytesIO(mended)).tobytes() == Image.open(io.BytesIO(whole)).tobytes(), end
 
 
 def test_a_progressive_jpeg_that_ends_between_two_scans_is_not_read():

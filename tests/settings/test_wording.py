@@ -88,7 +88,7 @@ def clone(tmp_path, monkeypatch):
 
 FIELDS = {
     "head": {"lr", "views", "tta"},
-    "extract": {"prune", "views", "layout", "columns", "storage", "weights", "lr"},
+    "extract": {"prune", "views", "layout", "columns", "suffixes", "storage", "weights", "lr"},
 }
 
 
@@ -105,6 +105,7 @@ FIELDS = {
         ("Say which with --columns path=1,label=2", 'EXTRACT_ARGS="--columns path=1,label=2"'),
         ("Add --weights 'my weights/a.pth'.", "EXTRACT_ARGS=\"--weights 'my weights/a.pth'\""),
         ("Use --storage float32.", 'EXTRACT_ARGS="--storage float32"'),
+        ("Say which, such as --suffixes 'jpg'; or all.", 'EXTRACT_ARGS="--suffixes jpg"'),
         ("Learn from --views 0.", 'HEAD_ARGS="--tta all --views 0"'),
         ("Give --data (a folder), or --config digits to try it.", "DATA=… or CONFIG=…"),
         ("Say --weights a/b.pth or --weights a/b.pth", 'EXTRACT_ARGS="--weights a/b.pth"'),
@@ -118,6 +119,11 @@ def test_users_of_make_read_which_variable_takes_a_flag(message, ways, clone):
     lines = for_make(message, FIELDS, given=("--data=a b", "--tta", "all")).split("\n")
     assert lines[0] == message
     assert lines[1:] == [] if not ways else lines[1].startswith(f"With make: {ways}")
+
+
+def test_the_variable_of_the_program_itself_comes_first(clone):
+    said = for_make("No flag --weights. Did you mean --lr 3?", {"head": {"lr"}, "extract": {"weights"}})
+    assert said.endswith('With make: HEAD_ARGS="--lr 3" or EXTRACT_ARGS="--weights …"')
 
 
 def test_flags_of_verify_have_a_variable_of_their_own(clone):

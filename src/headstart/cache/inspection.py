@@ -15,6 +15,7 @@ from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50, describe_weights
+from headstart.support.quantities import counted
 
 EXAMPLES = 5
 
@@ -43,7 +44,8 @@ def _views(cache: FeatureCache) -> list[str]:
         return []
     counts = sorted({int(np.count_nonzero(view.status == DONE)) for view in cache.augmented})
     images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return [f"views: {len(cache.augmented)} augmented ones ({cache.augmentation.kind}) of {images} images"]
+    augmented = counted(len(cache.augmented), "augmented view")
+    return [f"{augmented} ({cache.augmentation.kind}) of {images} images"]
 
 
 def contents(cache: FeatureCache) -> list[str]:

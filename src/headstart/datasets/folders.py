@@ -61,8 +61,8 @@ class _Folder:
         inside = self._only_folder("")
         if inside:
             self.notes.insert(0, f"{self.root} holds only the folder {inside}, and is read from there")
-        parts = []
-        for name, split in self._splits(inside).items() or [("", None)]:
+        parts, splits = [], self._splits(inside)
+        for name, split in splits.items() or [("", None)]:
             folder = self._only_folder(os.path.join(inside, name)) if name else inside
             if split in ("val", "test") and (count := images_alone(self.root / folder)):
                 self.notes.append(
@@ -76,8 +76,11 @@ class _Folder:
                     "from train."
                 )
             parts += found
-        if self.how.layout == "splits" and not self.splits:
-            raise DataError(f"{self.root} holds no folders called like splits, such as train and test: see --layout.")
+        if self.how.layout == "splits" and not splits:
+            if not self.splits:
+                raise DataError(f"{self.root} holds no folders called like splits, such as train, test: see --layout.")
+            names = ", ".join(sorted(self.splits))
+            self.notes.append(f"splits from the folders {names} in the class folders{meanings(self.splits)}")
         if self.how.class_level == "first":
             self._warn_of_merged()
         self.notes += passed_over(files_passed_over(self.passed))
@@ -176,8 +179,6 @@ class _Folder:
         name = path.split(os.sep)[0]
         if self.how.layout != "splits" or name == path or not (split := split_called(name)):
             return None
-        if name not in self.splits:
-            self.notes.append(f"splits from the folders {name} in the class folders{meanings([name])}")
         self.splits.add(name)
         return split
 

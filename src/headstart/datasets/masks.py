@@ -99,5 +99,6 @@ def ask_for_suffixes(data: str, manifest: Manifest) -> None:
         first = kinds.most_common(1)[0][0].lstrip(".")
         raise DataError(
             f"{data}: most images lie beside another of the same name and another kind ({found}). If one kind are "
-            f"masks or copies, say which are the images, such as --suffixes {first}; if all are images, name all kinds."
+            f"masks or copies, say which are the images, such as --suffixes '{first}'; if all are images, name all "
+            "kinds."
         )

@@ -15,7 +15,10 @@ MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 LENGTH_BYTES = 2
 """After a mark: the length of what follows, with these bytes."""
 COEFFICIENTS = 64
-FILLINGS = tuple(bytes([byte]) * COEFFICIENTS for byte in (0x00, 0x55, 0xAA, 0xEE))
+FILLING_BYTES = 10 * 64 * 26 // 8
+"""What ten blocks of 64 coefficients with 26 bits each take, the most at once; some may lie outside of the picture.
+Source: ITU-T T.81, section B.2.3 and table F.2."""
+FILLINGS = tuple(bytes([byte]) * FILLING_BYTES for byte in (0x00, 0x55, 0xAA, 0xEE))
 """What is put between the file and its end mark: if pixels are missing, these become pixels, different ones."""
 
 

@@ -71,5 +71,5 @@ def _way_on(config: CompareConfig) -> str:
     if not config.data:
         return ""
     if is_missing(config.data):
-        return f"{config.data} does not exist, either."
+        return f"{config.data} does not exist, either.{files.nearest_name(config.data)}"
     return f"Train one with: {command('train-head', config.data, config.cache)}"

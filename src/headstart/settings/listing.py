@@ -41,7 +41,8 @@ class Listing(Config):
     root: Path | None = None
     """Folder that the paths in a list are relative to; by default the list's own."""
     layout: Literal["auto", "classes", "splits"] = "auto"
-    """What the folders are, where their names can mean both (train, test_tube): each a class, or each a split."""
+    """What the folders are, where their names can mean both (train, test_tube): each a class, or each a split, also
+    where the splits lie in the class folders."""
     class_level: Literal["first", "leaf"] = "first"
     """Of folders in folders: the first is the class, or the last, which holds the images."""
     ignore_case: bool = False

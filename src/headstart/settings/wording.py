@@ -72,6 +72,7 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
     """
     free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
     said = {flag[2:].replace("-", "_"): values for flag, values in by_flag(given)}
+    own = "VERIFY_ARGS" if "verify" in said else FLAGS_OF.get(next(iter(fields)), "")
     ways: dict[tuple[str, str], list[str]] = {}
     for flag in FLAG.finditer(free) if make_is_at_hand() else ():
         name, value = flag[2].replace("-", "_"), _value(flag)
@@ -83,10 +84,11 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
             ways.setdefault((name, ""), []).append(f"{name.upper()}={value or '…'}")
         elif program and (value not in ("", "…") or program != next(iter(fields)) or name not in said):
             words = [flag[0].split()[0], *_words_in(value)]
-            variable = "VERIFY_ARGS" if program == "inspect" and "verify" in said else FLAGS_OF[program]
+            variable = own if program == next(iter(fields)) else FLAGS_OF[program]
             others = _given(variable, given if program == next(iter(fields)) else None, {*fields[program]} - {name})
             ways.setdefault((name, variable), []).append(f"{variable}={_quoted([*others, *words])}")
-    lines = [way for each in ways.values() for way in ([w for w in each if "…" not in w] or each)]
+    own_first = sorted(ways.items(), key=lambda way: way[0][1] not in ("", own))
+    lines = [way for _, each in own_first for way in ([w for w in each if "…" not in w] or each)]
     return f"{message}\nWith make: {' or '.join(dict.fromkeys(lines))}" if lines else message
 
 
