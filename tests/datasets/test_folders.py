@@ -275,6 +275,7 @@ def test_the_validation_folder_may_have_its_other_names(files, alias):
             ["train/Cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg"],
             "'cat' has images in val .* If 'Cat' and 'cat' are one class, add --ignore-case",
         ),
+        (["train/cat/1.jpg", "train/dog/2.jpg", "test/dgo/3.jpg"], r"take the class out\. Did you mean dog\?"),
         (["train/a/1.jpg", "train/b/2.jpg", "val/c/3.jpg", "test/c/4.jpg"], "'c' has images in val and test"),
         (["cat/1.jpg", "cat/2.jpg"], "only the class 'cat'; a classifier needs at least two"),
         (["train/cat/1.jpg", "test/cat/2.jpg"], "only the class 'cat'"),

@@ -18,7 +18,7 @@ from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
 from headstart.datasets.splits import draw_splits, hash_fractions
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, DataWarning, did_you_mean
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
@@ -156,7 +156,9 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
             present = [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
             name = manifest.classes[label]
             alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
+            trained = [manifest.classes[other] for other in np.flatnonzero(counts[TRAIN])]
             same = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case." if alike else ""
+            same = same or did_you_mean(name, trained)
             raise DataError(
                 f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. "
                 f"Add some to train, or take the class out.{same}"
