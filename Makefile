@@ -4,11 +4,29 @@ TARGETS   = help setup data data-check extract train-head sweep probe learning-c
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
 VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
+# What each target uses of the variables that only some use.
+PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC),EXTRACT_ARGS VIEWS NPROC)
+uses-data-check     = CHECK_ARGS
+uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC
+uses-train-head     = HEAD_ARGS $(PASS)
+uses-sweep          = SWEEP_ARGS $(PASS)
+uses-probe          = PROBE_ARGS $(PASS)
+uses-learning-curve = CURVE_ARGS $(PASS)
+uses-finetune       = FINETUNE_ARGS BACKBONE NPROC
+uses-info           = INFO_ARGS BACKBONE
+uses-verify         = VERIFY_ARGS BACKBONE
+uses-compare        = BACKBONE
+uses-predict        = PREDICT_ARGS RUN IMAGES CACHE
+uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
+uses-clean-all      = FORCE
+uses-benchmark      = BENCHMARK_ARGS BACKBONE
+USED = $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
+
 # A variable or a target that does not exist ends make with the nearest one that does.
 GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 MISTAKES := $(addsuffix =,$(filter-out $(VARIABLES) SHELL MAKE%,$(GIVEN))) $(filter-out $(TARGETS) .venv/ready,$(MAKECMDGOALS))
 quoted    = '$(subst ','\'',$(1))'
-meant     = $(shell PYTHONPATH=src $(or $(wildcard .venv/bin/python),$(PYTHON)) -m headstart.make_words $(VARIABLES:=\=) $(TARGETS) -- $(foreach word,$(MISTAKES),$(call quoted,$(word))) 2>/dev/null)
+meant     = $(shell PYTHONPATH=src $(or $(wildcard .venv/bin/python),$(PYTHON)) -m headstart.make_words $(VARIABLES:=\=) $(TARGETS) -- $(or $(USED),none) -- $(foreach word,$(MISTAKES),$(call quoted,$(word))) 2>/dev/null)
 
 PYTHON   ?= python3
 PIP_ARGS ?=
@@ -29,23 +47,7 @@ $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave
 
 ON_FEATURES = train-head sweep probe learning-curve
 
-# What each target uses of the variables that only some use; one that is given for nothing is a mistake, too.
-PASS = BACKBONE $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC)
-uses-data-check     = CHECK_ARGS
-uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC
-uses-train-head     = HEAD_ARGS $(PASS)
-uses-sweep          = SWEEP_ARGS $(PASS)
-uses-probe          = PROBE_ARGS $(PASS)
-uses-learning-curve = CURVE_ARGS $(PASS)
-uses-finetune       = FINETUNE_ARGS BACKBONE NPROC
-uses-info           = INFO_ARGS BACKBONE
-uses-verify         = VERIFY_ARGS BACKBONE
-uses-compare        = BACKBONE
-uses-predict        = PREDICT_ARGS RUN IMAGES CACHE
-uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
-uses-clean-all      = FORCE
-uses-benchmark      = BENCHMARK_ARGS BACKBONE
-USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
+# One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
 UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))

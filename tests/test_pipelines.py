@@ -769,6 +769,7 @@ MISTAKES = [
     ("learning_curve", ["--cache", "all.h5", "--lr", "1e30"], "The loss became nan in epoch 1"),
     ("compare", [], "No data set is named"),
     ("compare", ["--runs", "nowhere"], "nowhere holds no finished run"),
+    ("compare", ["--data", "text.h"], "text.h does not exist, either. Did you mean text.h5?"),
     ("prepare_data", [], "No data set is named"),
     ("prepare_data", ["--data", "nowhere"], "nowhere does not exist"),
 ]

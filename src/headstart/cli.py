@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
 from headstart.settings.command import FLAGS_OF, as_flag, by_flag, command
-from headstart.settings.mistakes import refuse_mistakes
+from headstart.settings.mistakes import refuse_mistakes, refuse_wrong_counts
 from headstart.support import output
 
 SPIN_COUNT = "10000"
@@ -166,16 +166,16 @@ def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> 
 
 def _switches(config_type: type, words: Sequence[str]) -> list[str]:
     """Spells out `--x` and `--no-x` where a switch may also be left open, for which tyro takes a value."""
-    refuse_mistakes(config_type, words, PROGRAMS)
-    _refuse_several(config_type, words)
-    names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
-    spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
     is_head = issubclass(config_type, settings.HeadConfig)
     words = [part for word in words for part in (word.split("=") if word == "--hidden=none" else [word])]
     pairs = zip(["", *words], words, strict=False)
-    return [
-        spelled.get(word, word) for before, word in pairs if not (is_head and (before, word) == ("--hidden", "none"))
-    ]
+    words = [word for before, word in pairs if not (is_head and (before, word) == ("--hidden", "none"))]
+    refuse_mistakes(config_type, words, PROGRAMS)
+    _refuse_several(config_type, words)
+    refuse_wrong_counts(config_type, words)
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(config_type) if field.type == bool | None]
+    spelled = {f"--{no}{name}": f"--{name}={not no}" for name in names for no in ("", "no-")}
+    return [spelled.get(word, word) for word in words]
 
 
 def _refuse_several(config_type: type, words: Sequence[str]) -> None:

@@ -94,22 +94,27 @@ OTHER_NAMES = {
     "random_state": "seed",
     "dtype": "precision",
     "amp": "precision",
-    "pretrained": "weights",
-    "checkpoint": "weights",
-    "model": "run",
+    "pretrained": "weights IMAGENET1K_V1",
+    "imagenet": "IMAGENET1K_V1",
+    "default": "IMAGENET1K_V1",
+    "checkpoint": "weights run",
+    "model": "backbone run",
+    "arch": "backbone",
+    "net": "backbone",
+    "encoder": "backbone",
+    "gpu": "cuda",
     "output": "out",
     "input": "images",
 }
-"""What other programs call these settings."""
+"""What other programs call these settings and words; of several the first that there is."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that is meant, if one is: under another common name, or with a slip of the finger."""
     names = {name.lower(): name for name in known}
-    other = OTHER_NAMES.get(word.lower().replace("-", "_"))
-    return (
-        other if other in names else next((names[name] for name in get_close_matches(word.lower(), names, n=1)), None)
-    )
+    others = OTHER_NAMES.get(word.lower().replace("-", "_"), "").lower().split()
+    meant = [*(other for other in others if other in names), *get_close_matches(word.lower(), names, n=1)]
+    return names[meant[0]] if meant else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -41,7 +41,9 @@ def test_features_of_another_data_set_are_never_taken():
 
 def test_a_data_set_that_does_not_exist_is_said_to_be_missing():
     assert "/no/such/photos does not exist either" in refused(data="/no/such/photos")
-    assert refused(data="a/fotos").endswith("Did you mean photos?")
+    assert "Did you mean photos?" in refused(data="a/fotos")
+    assert "a/phtos does not exist either. Did you mean photos?" in refused(data="a/phtos")
+    assert "photo does not exist either. Did you mean photos?" in refused(data="photo")
 
 
 def test_a_misspelt_cache_is_answered_with_the_nearest_name():

@@ -36,6 +36,8 @@ def test_the_description_names_recipe_counts_and_every_reason(tmp_path):
     assert "unreadable, truncated: 1" in text
     assert "00010.jpg: not an image" in text
     assert "all        4        4        4" in text.replace("  all", "all")
+    assert "None" not in text
+    assert ": \n" not in text
 
 
 def test_a_thousand_classes_are_summed_up_and_the_smallest_is_named(tmp_path):

@@ -111,11 +111,12 @@ def test_all_grow_together(asked):
     assert not list(paths()[0].parent.glob("*.growing"))
 
 
-def test_a_mistake_in_one_name_begins_no_pass(asked):
+def test_a_mistake_in_one_name_begins_no_pass(asked, capsys):
     asked[2] = replace(asked[2], backbone="resnet51")
     with pytest.raises(BackboneError, match="no backbone resnet51"):
         updating.bring_all_up_to_date(asked)
     assert not any(path.exists() for path in paths())
+    assert "New cache" not in capsys.readouterr().out
 
 
 LATE = """

@@ -1,9 +1,12 @@
 """A run is read from its folder, told in a line, and ranked by validation alone."""
 
+from pathlib import Path
+
 import pytest
 from helpers.runs import make_run
 
 from headstart.errors import RunError
+from headstart.prediction.loading import open_run
 from headstart.runs.run import list_runs, load_run, ranked
 
 
@@ -18,6 +21,25 @@ def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):
     with pytest.raises(RunError, match=r"nowhere holds no finished run"):
         load_run(tmp_path / "nowhere")
     assert list_runs(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("photos", "data/runs/photos/best"),
+        ("photos/best", "data/runs/photos/best"),
+        ("photos/head-1", "data/runs/photos/head-1"),
+        ("head-1", "data/runs/photos/head-1"),
+        ("best", "data/runs/digits/best or data/runs/photos/best"),
+    ],
+)
+def test_a_run_without_its_first_folders_is_answered_with_the_whole_path(given, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for run in ("photos/head-1", "digits/sweep-1"):
+        (tmp_path / "data/runs" / run).mkdir(parents=True)
+        (tmp_path / "data/runs" / run / "metrics.json").write_text("{}")
+    with pytest.raises(RunError, match=rf"holds no finished run.* Did you mean {meant}\?"):
+        open_run(Path(given))
 
 
 def test_the_summary_reads_like_a_sentence():

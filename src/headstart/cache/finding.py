@@ -125,7 +125,5 @@ def _ways_on(path: Path | None, config: Any) -> str:
     if data or config.config:  # make writes the data set of a settings file first
         where = {"settings_file": config.config, "backbone": config.backbone}
         return f"Make it with: {command('extract', data, path if data else config.cache, **where)}"
-    return (
-        f"{config.data} does not exist either: name the data set as it is, or a cache alone, without the data set."
-        f"{nearest_name(config.data)}"
-    )
+    guess = nearest_name(config.data, [file.stem for file in FEATURES_FOLDER.glob("*.h5")])
+    return f"{config.data} does not exist either.{guess} Name the data set as it is, or a cache alone, without DATA=."

@@ -65,7 +65,7 @@ def contents(cache: FeatureCache) -> list[str]:
 
 
 def _parameters(value: object) -> list[str]:
-    return [f"  {name}: {part}" for name, part in vars(value).items()]
+    return [f"  {name}: {part}" for name, part in vars(value).items() if part not in ("", None)]
 
 
 def _count_states(cache: FeatureCache) -> list[int]:

@@ -177,8 +177,6 @@ class _Update:
         if self.path.exists():
             refuse_other_file(self.path)
         asked = self.asked.recipe or self.extractor.recipe(self.asked.given)  # a mistake is told before all else
-        if not self.path.exists() and not self.path.is_absolute():
-            print(f"New cache: {self.path.absolute()}")
         is_new = not (self.path.exists() or self.config.cache)
         data, net = data_of(self.config), str(self.config.backbone)
         if moved := moved_cache(data, net, self.asked.recipe) if is_new else None:
@@ -191,6 +189,8 @@ class _Update:
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
+        if not self.path.exists() and not self.path.is_absolute():
+            print(f"New cache: {self.path.absolute()}")
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file)
         if discarded:

@@ -22,7 +22,7 @@ def sweep(config: SweepConfig) -> Path:
     swept = sweeps.sweep(features, heads, config.halves())
     settings = swept.settings
     print("\n".join(leaderboard.lines(settings)))
-    print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of one in all; each head: {run.folder / 'sweep.csv'}")
+    print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of training in all; each head: {run.folder / 'sweep.csv'}")
     run.save_head(
         swept.best,
         settings[0].best.config,

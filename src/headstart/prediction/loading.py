@@ -22,7 +22,7 @@ from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
 from headstart.models.weights import RESNET50, is_of_file, source_digest, weights_digest
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import Run, list_runs, load_run, ranked
+from headstart.runs.run import Run, list_runs, load_run, meant_by, ranked
 from headstart.support.files import nearest_name
 
 BEST = "best"
@@ -54,9 +54,10 @@ def open_run(folder: Path) -> Run:
             warnings.warn(left_out, DataWarning, stacklevel=2)
         runs = ranked([run for run in runs if run.weights_file.is_file()])
         if not runs:
-            guess = nearest_name(folder.parent)
+            guess = meant_by(folder) or nearest_name(folder.parent)
             raise RunError(
-                f"{folder.parent} holds no finished run with weights.{guess} Train one on the data set first."
+                f"{folder.parent.absolute() if folder.parent == Path() else folder.parent} holds no finished run with "
+                f"weights.{guess} Train one on the data set first."
             )
         run = runs[0]
     else:

@@ -16,6 +16,7 @@ from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
 from headstart.images.loading import read
 from headstart.support.files import in_words, whole_file
+from headstart.support.quantities import counted
 
 CLASSES, IMAGES = 24, 10
 """Rows and columns at most; of more classes, as many are shown from the largest to the smallest."""
@@ -35,7 +36,7 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
         rows = np.flatnonzero(manifest.labels == label)
         top = GAP_PX + number * (CELL_PX + GAP_PX)
         name = "\n".join(_wrapped(manifest.classes[label], font))
-        pen.multiline_text((GAP_PX, top), f"{name}\n{len(rows):,} images", fill="black", font=font)
+        pen.multiline_text((GAP_PX, top), f"{name}\n{counted(len(rows), 'image')}", fill="black", font=font)
         for column, row in enumerate(sample(rows, IMAGES).tolist()):
             corner = (NAME_PX + column * (CELL_PX + GAP_PX), top)
             if reason := _paste(sheet, corner, manifest.place(row)):

@@ -14,6 +14,7 @@ from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.support import files
+from headstart.support.files import nearest_name
 
 
 def compare(config: CompareConfig) -> Path:
@@ -71,5 +72,6 @@ def _way_on(config: CompareConfig) -> str:
     if not config.data:
         return ""
     if is_missing(config.data):
-        return f"{config.data} does not exist, either.{files.nearest_name(config.data)}"
+        guess = nearest_name(config.data, [folder.name for folder in RUNS_FOLDER.glob("*")])
+        return f"{config.data} does not exist, either.{guess}"
     return f"Train one with: {command('train-head', config.data, config.cache)}"

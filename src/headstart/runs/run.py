@@ -13,7 +13,7 @@ from typing import Any
 
 from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
-from headstart.settings.base import in_file_names
+from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.support.files import nearest_name
 from headstart.support.quantities import duration
 
@@ -176,12 +176,23 @@ def load_run(folder: Path) -> Run:
     except FileNotFoundError:
         are_below = any(folder.glob("*/metrics.json"))
         more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
-        more += nearest_name(folder, ["best"])
+        more += meant_by(folder) or nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
     except (LookupError, TypeError, AttributeError):
         raise RunError(f"{path} lacks kind, dataset, test or val: move the folder away and run again.") from None
+
+
+def meant_by(folder: Path) -> str:
+    """` Did you mean data/runs/photos/best?`, where the first folders of a run's path are left out; empty if not so."""
+    runs = [path.parent for path in sorted(RUNS_FOLDER.glob("*/*/metrics.json"))]
+    choices, parts = [*dict.fromkeys(run.parent / "best" for run in runs), *runs], folder.parts
+    ends = [(choice, choice.parts[-len(parts) :], choice.parts[-1 - len(parts) : -1]) for choice in choices]
+    meant = [
+        str(choice) for choice, whole, parent in ends if parts == whole or (parts == parent and choice.name == "best")
+    ]
+    return f" Did you mean {' or '.join(meant[:3])}?" if meant else ""
 
 
 def list_runs(root_of_dataset: Path) -> list[Run]:

@@ -176,7 +176,9 @@ def _is_number(word: str) -> bool:
 @cache
 def _allowed() -> dict[str, set[Any]]:
     """What each setting may be in any program: words, or types."""
-    allowed: dict[str, set[Any]] = defaultdict(set, weights={"random", "IMAGENET1K_V1", "IMAGENET1K_V2"})
+    allowed: dict[str, set[Any]] = defaultdict(
+        set, weights={"random", "IMAGENET1K_V1", "IMAGENET1K_V2"}, hidden={"none"}
+    )
     for config in (getattr(settings, name) for name in settings.__all__ if name.endswith("Config")):
         for name, declared in get_type_hints(config).items():
             for part in (declared, *get_args(declared)):
