@@ -209,6 +209,7 @@ def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_
         ):
             file.write_text(text)
             assert words in place.refuses("extract", *flags)
+        sys.modules.pop("nets_of_this_test", None)  # as in a process of its own
         assert "importing nets_of_this_test failed: SyntaxError" in place.refuses("extract", *flags, "--cache", "b.h5")
         file.unlink()
         assert f"The module of {OWN} is not here, so that nothing says" in place.refuses("extract", *flags)

@@ -198,7 +198,7 @@ def _in_words(error: BaseException) -> str:
 
 def _function(name: str) -> Callable[[], object]:
     module_name, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
+    if (here := str(Path.cwd())) != sys.path[0]:  # the first place, as for `source_digest`
         sys.path.insert(0, here)
     try:
         module: ModuleType = importlib.import_module(module_name)
