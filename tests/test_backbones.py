@@ -200,7 +200,8 @@ def test_a_data_set_under_a_new_name_is_pointed_to_the_old_cache_of_the_same_net
     assert "photos@resnet18" not in said
 
 
-def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_are_mixed(place):
+def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_are_mixed(place, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "nets_of_this_test.py").exists()])
     file, flags = place.folder / "nets_of_this_test.py", ("--data", "photos", "--backbone", OWN)
     try:
         for text, words in (
