@@ -35,6 +35,17 @@ class Divides(torch.nn.Module):
     def forward(self, pixels):
         return pixels.mean(dim=(2, 3)) / pixels.std(dim=(1, 2, 3), keepdim=True).flatten(1)
 
+class Fixed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix = torch.ones(3, 4)
+
+    def forward(self, pixels):
+        return pixels.mean(dim=(2, 3)) @ self.matrix
+
+def fixed():
+    return headstart.Backbone(Fixed(), image_px=32)
+
 def divides():
     return headstart.Backbone(Divides(), image_px=32, mean=(0, 0, 0), std=(1, 1, 1))
 """
@@ -158,7 +169,7 @@ def test_a_name_that_is_given_twice_counts_once(place):
 def test_messages_name_the_net_in_their_commands(place):
     said = place.refuses("train_head", "--data", "photos", "--backbone", "resnet34")
     assert "Make it with: make extract DATA=photos BACKBONE=resnet34" in said
-    assert f"There are features of {OWN}, resnet18: name one with --backbone." in said
+    assert f"There are features of {OWN}, resnet18: name one of them as the backbone." in said
     said = place.refuses("train_head", "--data", "photos", "--backbone", OWN, "--views", 1)
     (command,) = [part for part in said.split(": ") if part.startswith("make")]
     ((_, flags),) = calls_of(command, place.folder)
@@ -185,6 +196,14 @@ def test_a_net_that_gives_nan_for_an_image_is_named_with_its_cache_and_the_other
     said = place.refuses("extract", "--data", "flat", "--backbone", f"{OWN} {divides}", *FIXED)
     assert "flat@nets_of_this_test-divides.h5: the backbone gave NaN or infinity for an image" in said
     assert (place.cache("flat@nets_of_this_test-small").status == DONE).all()
+
+
+def test_a_net_that_does_not_run_in_the_precision_that_is_asked_for_is_told(place):
+    flags = ("--data", "photos", "--backbone", "nets_of_this_test:fixed", "--device", "cpu")
+    said = place.refuses("extract", *flags, "--precision", "bf16")
+    assert "nets_of_this_test:fixed does not run in bf16 on cpu (" in said
+    assert "use --precision fp32 or --device cpu" in said
+    assert "24 of 24 images" in place.does("extract", *flags)
 
 
 def test_a_data_set_under_a_new_name_is_pointed_to_the_old_cache_of_the_same_net(place, tmp_path):

@@ -117,6 +117,8 @@ class Extractor:
     def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
         """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
         is_open = asked.precision == "auto" or asked.compiled is None
+        if asked.precision != "auto":
+            self._refuse_unable(asked)
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
         return precision.resolve(asked, self.loaded.folded, self.scale, sample, images or len(manifest), self.device)
 
@@ -154,12 +156,16 @@ class Extractor:
         if form not in self._forms:
             if made.compiled:
                 require_compiler(self.device)
-            if (made.precision, self.device.type) != ("fp32", "cpu"):
-                name = str(self.config.backbone)
-                refuse_unable(self.loaded.folded, self.scale, made.precision, self.device, made.image_px, name)
+            self._refuse_unable(made)
             self._forms[form] = fast_form(self.loaded.folded, self.scale, *form, self.device)
             self._watches[form] = Watch(inspect.unwrap(self._forms[form]))
         return self._forms[form]
+
+    def _refuse_unable(self, made: Recipe) -> None:
+        """Raises BackboneError if the net, which runs in fp32 on the CPU, does not as a recipe says."""
+        if (made.precision, self.device.type) != ("fp32", "cpu"):
+            name = str(self.config.backbone)
+            refuse_unable(self.loaded.folded, self.scale, made.precision, self.device, made.image_px, name)
 
     def batch_size(self, made: Recipe) -> int:
         """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU."""

@@ -110,7 +110,7 @@ def _unknown(name: str, names: list[str]) -> str:
         near = max((other for other in names if other in name), key=len, default=RESNET50)
         why = "does not classify whole images, so it gives no feature vector"
         if name.startswith("quantized_"):
-            why = "is quantized, which --precision is for"
+            why = "is quantized, and its features are rounded"
         return f"{name} {why}: use a net such as {near}."
     guess = did_you_mean(name, names)
     return (
