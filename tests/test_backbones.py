@@ -35,6 +35,17 @@ class Divides(torch.nn.Module):
     def forward(self, pixels):
         return pixels.mean(dim=(2, 3)) / pixels.std(dim=(1, 2, 3), keepdim=True).flatten(1)
 
+class Fixed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix = torch.ones(3, 4)
+
+    def forward(self, pixels):
+        return pixels.mean(dim=(2, 3)) @ self.matrix
+
+def fixed():
+    return headstart.Backbone(Fixed(), image_px=32)
+
 def divides():
     return headstart.Backbone(Divides(), image_px=32, mean=(0, 0, 0), std=(1, 1, 1))
 """
@@ -158,7 +169,7 @@ def test_a_name_that_is_given_twice_counts_once(place):
 def test_messages_name_the_net_in_their_commands(place):
     said = place.refuses("train_head", "--data", "photos", "--backbone", "resnet34")
     assert "Make it with: make extract DATA=photos BACKBONE=resnet34" in said
-    assert f"There are features of {OWN}, resnet18: name one with --backbone." in said
+    assert f"There are features of {OWN}, resnet18: name one of them as the backbone." in said
     said = place.refuses("train_head", "--data", "photos", "--backbone", OWN, "--views", 1)
     (command,) = [part for part in said.split(": ") if part.startswith("make")]
     ((_, flags),) = calls_of(command, place.folder)
@@ -187,6 +198,14 @@ def test_a_net_that_gives_nan_for_an_image_is_named_with_its_cache_and_the_other
     assert (place.cache("flat@nets_of_this_test-small").status == DONE).all()
 
 
+def test_a_net_that_does_not_run_in_the_precision_that_is_asked_for_is_told(place):
+    flags = ("--data", "photos", "--backbone", "nets_of_this_test:fixed", "--device", "cpu")
+    said = place.refuses("extract", *flags, "--precision", "bf16")
+    assert "nets_of_this_test:fixed does not run in bf16 on cpu (" in said
+    assert "use --precision fp32 or --device cpu" in said
+    assert "24 of 24 images" in place.does("extract", *flags)
+
+
 def test_a_data_set_under_a_new_name_is_pointed_to_the_old_cache_of_the_same_net(place, tmp_path):
     moved = ready_clone(tmp_path)
     copy(place.folder / "nets_of_this_test.py", moved)
@@ -200,7 +219,8 @@ def test_a_data_set_under_a_new_name_is_pointed_to_the_old_cache_of_the_same_net
     assert "photos@resnet18" not in said
 
 
-def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_are_mixed(place):
+def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_are_mixed(place, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "nets_of_this_test.py").exists()])
     file, flags = place.folder / "nets_of_this_test.py", ("--data", "photos", "--backbone", OWN)
     try:
         for text, words in (
@@ -209,6 +229,7 @@ def test_a_module_that_was_changed_broken_or_lost_is_told_apart_and_no_features_
         ):
             file.write_text(text)
             assert words in place.refuses("extract", *flags)
+        sys.modules.pop("nets_of_this_test", None)  # as in a process of its own
         assert "importing nets_of_this_test failed: SyntaxError" in place.refuses("extract", *flags, "--cache", "b.h5")
         file.unlink()
         assert f"The module of {OWN} is not here, so that nothing says" in place.refuses("extract", *flags)

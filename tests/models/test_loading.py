@@ -158,7 +158,7 @@ def test_unknown_weights_are_answered_with_the_nearest():
         ("fasterrcnn_resnet50_fpn", r"does not classify whole images.*use a net such as resnet50\."),
         ("lraspp_mobilenet_v3_large", r"does not classify whole images.*use a net such as mobilenet_v3_large\."),
         ("raft_large", r"does not classify whole images.*use a net such as resnet50\."),
-        ("quantized_resnet18", r"is quantized, which --precision is for: use a net such as resnet18\."),
+        ("quantized_resnet18", r"is quantized, and its features are rounded: use a net such as resnet18\."),
         ("squeezenet1_1", "has no linear layer at its end.*such as mobilenet_v3_small"),
         ("timm:resnt18", r"has no net resnt18\. Did you mean resnet18\?"),
         ("no_module:net", "the module no_module cannot be imported"),

@@ -142,6 +142,7 @@ def test_nets_of_the_same_square_become_a_file_with_one_input(photos, tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lines leave a file open
 @pytest.mark.parametrize("form", ["pt2", "onnx"])
 def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_the_lines_of_its_card_serve(
     photos, tmp_path, monkeypatch, form
@@ -152,12 +153,12 @@ def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_th
     model = programs.export(ExportConfig(run=run.folder, format=form))
     about = json.loads((model.parent / "model.json").read_text())
     assert [about["inputs"][name]["image_px"] for name in ("pixels", "pixels_2")] == [32, 48]
-    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 8
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 4
+    picture(7, (70, 43)).save(model.parent / "a.jpg")
+    (name,), probabilities = Classifier.load(run.folder, device="cpu").predict([model.parent / "a.jpg"])
     monkeypatch.chdir(model.parent)
-    picture(7, (70, 43)).save("a.jpg")
     printed = []
     exec(code(Path("model_card.md").read_text()), {"print": lambda *words: printed.extend(words)})
-    (name,), probabilities = Classifier.load(run.folder, device="cpu").predict(["a.jpg"])
     assert printed[0] == name
     assert printed[1] == pytest.approx(probabilities.max(), abs=2e-3)
 
@@ -203,7 +204,7 @@ def test_compiled_nets_predict_what_the_run_predicted_and_become_a_file(photos, 
     eager = Classifier.load(run.folder, device="cpu", compile="off")
     assert np.abs(eager.predict(paths)[1] - probabilities).max() < 2e-3
     about = json.loads((programs.export(ExportConfig(run=run.folder)).parent / "model.json").read_text())
-    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 8
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 4
 
 
 def test_a_file_of_weights_is_for_the_net_that_it_made_and_found_where_it_was(photos, tmp_path, monkeypatch):

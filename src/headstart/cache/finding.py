@@ -117,7 +117,7 @@ def _of_other_nets(config: Any) -> str:
     for path in caches_of(name_of(config.data)):
         with suppress(CacheError):
             found.append(FeatureCache(path).recipe.backbone)
-    return f" There are features of {', '.join(found)}: name one with --backbone." if found else ""
+    return f" There are features of {', '.join(found)}: name one of them as the backbone." if found else ""
 
 
 def _ways_on(path: Path | None, config: Any) -> str:

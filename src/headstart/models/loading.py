@@ -114,7 +114,7 @@ def _unknown(name: str, names: list[str]) -> str:
         near = max((other for other in names if other in name), key=len, default=RESNET50)
         why = "does not classify whole images, so it gives no feature vector"
         if name.startswith("quantized_"):
-            why = "is quantized, which --precision is for"
+            why = "is quantized, and its features are rounded"
         return f"{name} {why}: use a net such as {near}."
     if {"+", ","} & {*name}:
         return f"{name} is not one backbone: give one name, or several with spaces between them."
@@ -222,7 +222,7 @@ def _function(name: str) -> Callable[[], object]:
             f"{name} names no function of a module: write it as Python imports it, such as my_nets:lite0 for the "
             "function lite0 in my_nets.py of this folder."
         )
-    if (here := str(Path.cwd())) not in sys.path:
+    if (here := str(Path.cwd())) != sys.path[0]:  # the first place, as for `source_digest`
         sys.path.insert(0, here)
     try:
         module = _imported(module_name)

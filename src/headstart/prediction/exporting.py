@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,16 +130,18 @@ def _onnx(classifier: Classifier) -> bytes:
             f"--format onnx needs the package {error.name}: .venv/bin/pip install onnx onnxscript onnxruntime"
         ) from None
     arguments, dynamic_shapes = _example(classifier)
-    program = torch.onnx.export(
-        _traced(classifier),
-        arguments,
-        dynamo=True,
-        dynamic_shapes=dynamic_shapes,
-        input_names=input_names(len(classifier.geometries)),
-        output_names=["probabilities"],
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name: batch", UserWarning)  # several inputs have it in common
+        program = torch.onnx.export(
+            _traced(classifier),
+            arguments,
+            dynamo=True,
+            dynamic_shapes=dynamic_shapes,
+            input_names=input_names(len(classifier.geometries)),
+            output_names=["probabilities"],
+            external_data=False,
+            verbose=False,
+        )
     assert program is not None  # only a call that names a file gives nothing back
     sides = [geometry.image_px for geometry in classifier.geometries]
     about = {"classes": classifier.classes, "image_px": sides if sides[1:] else sides[0]}

@@ -102,5 +102,5 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     if not any((folder / name).is_file() for name in WRITTEN_LAST):
         return False
     if read_config(folder) != plain(identity):
-        raise RunError(f"{folder} holds a run with other settings. Name another with --run, or remove it.")
+        raise RunError(f"{folder} holds a run with other settings. Name another with --run, or move it away.")
     return True
