@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.errors import ExportFailed, SettingsError
+from headstart.errors import ExportFailed, HeadstartError, SettingsError
+from headstart.models.weight_file import first_line
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import parts_of, recipes_of
 from headstart.runs.run import Run
@@ -54,8 +55,16 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat) -> Exported:
     """Writes a `plain_classifier` into one file, checked with `pixels` (n, 3, image_px, image_px) of real images."""
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
-    content = write(classifier)
-    probabilities = _in_batches(serve(content), pixels)
+    try:
+        content = write(classifier)
+        probabilities = _in_batches(serve(content), pixels)
+    except HeadstartError:
+        raise
+    except Exception as error:  # of any kind: a net may do what such a file cannot hold
+        raise ExportFailed(
+            f"The net cannot be written as {form}: {type(error).__name__}: {first_line(error)}. Such a file holds no "
+            "branches that depend on the pixels, for instance; make predict runs the net as it is."
+        ) from error
     difference = float(np.abs(probabilities - _in_batches(_serve(classifier), pixels)).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportFailed(
