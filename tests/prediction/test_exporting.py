@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from headstart.cache.recipe import from_config
 from headstart.errors import ExportFailed, SettingsError
 from headstart.heads.run import train
 from headstart.models.backbone import IMAGENET
-from headstart.models.fast import fast_module
+from headstart.models.fast import fast_module, with_layout
 from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.prediction import exporting
 from headstart.prediction.classifier import Classifier
@@ -156,3 +157,38 @@ def test_what_is_exported_does_not_round_its_features(tmp_path):
     plain = plain_classifier(open_run(run), None)
     assert plain.stored == torch.float32
     assert not any(parameter.requires_grad for parameter in plain.parameters())
+
+
+class Viewing(nn.Module):
+    """Runs on pixels channel by channel only; `brightens` makes what it does depend on the pixels."""
+
+    def __init__(self, brightens=False):
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv, self.brightens = nn.Conv2d(3, 4, 3, stride=16), brightens
+
+    def forward(self, inputs):
+        features = self.conv(inputs).view(inputs.shape[0], -1)
+        return features + 1 if self.brightens and inputs.mean() > 0 else features
+
+
+def of(net):
+    folded = with_layout(net.eval(), torch.randn(2, 3, PX, PX))
+    recipe = replace(RECIPE, backbone="mine:viewing", features=16)
+    backbone = fast_module(folded, IMAGENET, "fp32", False, torch.device("cpu"))
+    parts = Parts(backbone, nn.Linear(16, 3), ("a", "b", "c"), recipe, False, False)
+    return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_a_net_that_calls_view_takes_pixels_in_any_layout(pixels, form):
+    last = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    exported = export(of(Viewing()), last, form)
+    assert exported.difference <= 1e-5
+    assert len(exported.probabilities) == len(pixels)
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_a_net_that_no_file_can_hold_is_told_in_a_sentence(pixels, form, capfd):
+    with pytest.raises(ExportFailed, match=f"The net cannot be written as {form}: .*make predict runs the net as it"):
+        export(of(Viewing(brightens=True)), pixels, form)

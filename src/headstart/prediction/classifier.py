@@ -17,6 +17,7 @@ from headstart.datasets.manifest import Place
 from headstart.errors import DataError, SettingsError
 from headstart.images.geometry import Transform
 from headstart.images.loading import Batch, Loaded, TransformsOf, batch_of, default_workers, stream
+from headstart.models.fast import naming
 from headstart.models.mlp import unit_rows
 from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
@@ -62,6 +63,7 @@ class Classifier(nn.Module):
         self._inputs = [self.geometries.index(recipe.geometry) for recipe in recipes]
         self._types: list[torch.dtype] = [getattr(torch, recipe.storage) for recipe in recipes]
         self._widths = tuple(recipe.features for recipe in recipes)
+        self._name = "+".join(recipe.backbone for recipe in recipes)
         self.stored = functools.reduce(torch.promote_types, self._types)
         self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
         self._sizes = BatchSizes()
@@ -218,4 +220,5 @@ class Classifier(nn.Module):
         """(B, H, W, 3) uint8, B may be 0 → (B, C); see `forward`."""
         if not len(pixels):
             return pixels.new_zeros((0, len(self.classes)))
-        return self(*(each.permute(0, 3, 1, 2) for each in (pixels, *more)))  # type: ignore[no-any-return]
+        with naming(self._name):
+            return self(*(each.permute(0, 3, 1, 2) for each in (pixels, *more)))  # type: ignore[no-any-return]

@@ -62,8 +62,9 @@ def export(classifier: Classifier, pixels: NDArray[np.uint8], form: ExportFormat
         raise
     except Exception as error:  # of any kind: a net may do what such a file cannot hold
         raise ExportFailed(
-            f"The net cannot be written as {form}: {type(error).__name__}: {first_line(error)}. Such a file holds no "
-            "branches that depend on the pixels, for instance; make predict runs the net as it is."
+            f"The net cannot be written as {form}: {type(error).__name__}: {first_line(error)}. In such a net "
+            "nothing may branch on the values of pixels, and the size of a batch must be read as x.shape[0], not as "
+            "len(x). make predict runs the net as it is."
         ) from error
     difference = float(np.abs(probabilities - _in_batches(_serve(classifier), pixels)).max())
     if not difference <= LARGEST_DIFFERENCE:
