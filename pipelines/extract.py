@@ -17,7 +17,8 @@ def main(config: ExtractConfig) -> int:
             return 0
         reports = updating.bring_all_up_to_date(each_backbone(config, apart=True), team)
     print(summary(reports, described=not cli.is_followed()))
-    return max(report.unreadable().report(len(report.cache), config.max_unreadable) for report in reports)
+    lists = {str(vars(unreadable)): unreadable for unreadable in (report.unreadable() for report in reports)}
+    return max(unreadable.report(len(reports[0].cache), config.max_unreadable) for unreadable in lists.values())
 
 
 def way_on(config: ExtractConfig) -> str:

@@ -15,7 +15,7 @@ from helpers.processes import ran, run
 from headstart import Classifier, extract_each
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
-from headstart.errors import SettingsError
+from headstart.errors import DataWarning, SettingsError
 
 OWN = "nets_of_this_test:small"
 NAMES = f"resnet18 {OWN}"
@@ -135,6 +135,24 @@ def test_predictions_for_images_and_for_rows_of_the_cache_are_those_of_the_run(p
     assert set(names) <= {"cat", "dog"}
 
 
+def test_predictions_with_a_function_that_was_changed_are_warned_of(place):
+    module, head = place.folder / "nets_of_this_test.py", place.head_of(OWN)
+    module.write_text(MODULE.replace("torch.manual_seed(4)", "torch.manual_seed(4 + 0)"))
+    with pytest.warns(DataWarning, match=f"{OWN} has been changed since the run's features were made"):
+        place.does("predict", "--run", head, "--images", "photos", "--out", "again.csv")
+    module.write_text(MODULE)
+
+
+def test_an_unreadable_image_is_named_once_for_all_caches(place):
+    for name in ("cat", "dog"):
+        (place.folder / "holes" / "train" / name).mkdir(parents=True)
+        picture(1).save(place.folder / "holes" / "train" / name / "0.png")
+    (place.folder / "holes" / "train" / "cat" / "1.png").write_bytes(b"nothing")
+    names = f"{OWN} nets_of_this_test:divides"
+    said = run("extract", "--data", "holes", "--backbone", names, *FIXED, "--max-unreadable", 1, cwd=place.folder)
+    assert said.out.count("unreadable: train/cat/1.png") == 1
+
+
 def test_a_head_on_features_of_one_net_refuses_those_of_another(place):
     said = place.refuses("predict", "--run", place.head_of(OWN), "--cache", place.cache("photos@resnet18").path)
     assert "the cache has resnet18, this run asks for nets_of_this_test:small" in said
@@ -194,7 +212,7 @@ def test_a_net_that_gives_nan_for_an_image_is_named_with_its_cache_and_the_other
     divides = "nets_of_this_test:divides"
     place.does("extract", "--data", "flat", "--backbone", OWN, *FIXED)
     said = place.refuses("extract", "--data", "flat", "--backbone", f"{OWN} {divides}", *FIXED)
-    assert "flat@nets_of_this_test-divides.h5: the backbone gave NaN or infinity for an image" in said
+    assert "flat@nets_of_this_test-divides.h5: the backbone gave NaN or infinity for train/" in said
     assert (place.cache("flat@nets_of_this_test-small").status == DONE).all()
 
 
@@ -254,6 +272,12 @@ def test_in_python_a_mistake_in_names_of_backbones_speaks_of_arguments(place, mo
     for function in (extract, train_head):
         with pytest.raises(SettingsError, match=r"names 2 backbones, but this function takes one.*extract_each"):
             function("photos", backbone="resnet18 resnet34")
+    for given in (lambda: None, ["resnet18", len]):
+        for function in (extract, extract_each, train_head):
+            with pytest.raises(SettingsError, match=r"backbone= takes names\. .* 'my_nets:lite0'"):
+                function("photos", backbone=given)
+    with pytest.raises(SettingsError, match=r"'resnet18 resnet34' names 2 backbones"):
+        extract("photos", backbone=["resnet18", "resnet34"])
     with pytest.raises(SettingsError, match=r"backbone=\[\] was given, but it must be at least one name"):
         extract_each("photos", [])
     with pytest.raises(SettingsError, match="cache= is one file or folder, but 2 backbones are named"):

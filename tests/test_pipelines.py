@@ -623,7 +623,7 @@ def test_a_named_run_with_other_settings_is_refused_and_left_as_it_is(copied):
     assert "is there already" in ran(*command, cwd=copied).out
     refused = run(*command, "--lr", 0.1, cwd=copied)
     assert refused.code == 2
-    assert refused.err == "mine holds a run with other settings. Name another with --run, or remove it.\n"
+    assert refused.err == "mine holds a run with other settings. Name another with --run, or move it away.\n"
     assert snapshot(copied / "mine") == before
 
 

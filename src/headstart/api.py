@@ -19,7 +19,7 @@ from headstart.settings import (
     each_backbone,
 )
 from headstart.settings.base import refuse
-from headstart.settings.from_python import config_from, with_settings
+from headstart.settings.from_python import config_from, names_in, with_settings
 
 if TYPE_CHECKING:
     from headstart.cache.feature_cache import FeatureCache
@@ -65,8 +65,8 @@ def extract_each(data: "str | Path", backbone: "Sequence[str]", **settings: Any)
 
     Errors are those of `extract`.
     """
-    names = backbone if isinstance(backbone, str) else " ".join(map(str, backbone))
-    if not names.split():
+    names = names_in(backbone)
+    if not names or not names.split():
         refuse("backbone", backbone, "at least one name")
     config = config_from(ExtractConfig, data=data, **settings)
     from headstart.extraction import updating

@@ -1,6 +1,7 @@
 """Nets of one's own in a pass: whatever they do is told in a sentence that says which net and which image."""
 
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from helpers.extraction import config
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.errors import BackboneError, CacheError, WeightsError
+from headstart.errors import BackboneError, CacheError, DataError, WeightsError
 from headstart.extraction import extractor, precision, updating
 from headstart.extraction.verification import storage_cost
 from headstart.settings import FEATURES_FOLDER, InspectConfig
@@ -50,6 +51,29 @@ def drawn():
     torch.seed()
     made.net.layer = torch.nn.Linear(2, 2)
     return made
+"""
+
+MORE = """
+class Plain(torch.nn.Module):
+    def forward(self, pixels):
+        return pixels.mean(dim=(2, 3))
+
+class WithMore(Plain):
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+def scripted():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.manual_seed(1)
+    torch.nn.init.normal_(net[0].weight)
+    torch.nn.init.zeros_(net[0].bias)
+    return headstart.Backbone(torch.jit.script(net), image_px=32)
+
+def with_more():
+    return headstart.Backbone(WithMore(), image_px=32)
 """
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
@@ -137,3 +161,36 @@ def test_what_stops_a_pass_that_ran_out_of_memory_is_left_as_it_is(asked, monkey
     monkeypatch.setattr(extractor, "fast_form", full)
     with pytest.raises(torch.OutOfMemoryError):
         updating.bring_up_to_date(replace(asked("sound"), precision="fp32"))
+
+
+def test_a_complete_cache_stays_up_to_date_where_its_module_is_gone(asked, tmp_path):
+    """It is told when the net is needed, and not called a change."""
+    updating.bring_up_to_date(asked("sound"))
+    (tmp_path / f"{MODULE}.py").unlink()
+    sys.modules.pop(MODULE)
+    assert updating.bring_up_to_date(asked("sound")).pass_ is None
+    picture(77).save(tmp_path / "photos" / "cat" / "new.png")
+    with pytest.raises(BackboneError, match="the module nets_that_do_as_they_like cannot be imported"):
+        updating.bring_up_to_date(asked("sound"))
+
+
+def test_caches_whose_images_were_listed_in_different_ways_are_named_with_them(asked, tmp_path):
+    (tmp_path / "photos" / "cat" / "000.jpg").write_bytes((tmp_path / "photos" / "cat" / "000.png").read_bytes())
+    settings = [asked("sound"), asked("drawn", suffixes=("png",))]
+    for each in settings:
+        updating.bring_up_to_date(each)
+    picture(77).save(tmp_path / "photos" / "cat" / "new.png")
+    with pytest.raises(DataError, match=r"sound\.h5 by no flag, .*drawn\.h5 by suffixes=.*a command of its own"):
+        updating.bring_all_up_to_date([replace(settings[0]), asked("drawn")])
+
+
+@pytest.mark.parametrize("kind", ["scripted", "with_more"])
+def test_a_program_of_torchscript_and_a_net_that_keeps_more_than_tensors_give_features(asked, tmp_path, kind):
+    with (tmp_path / f"{MODULE}.py").open("a") as module:
+        module.write(MORE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        made = updating.bring_up_to_date(asked(kind)).cache
+        assert (made.status == 1).all()
+        picture(77).save(tmp_path / "photos" / "cat" / "new.png")
+        assert updating.bring_up_to_date(asked(kind)).taken_over == 13

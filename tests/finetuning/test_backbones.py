@@ -66,6 +66,9 @@ class Viewing(torch.nn.Module):
 
 def viewing():
     return headstart.Backbone(Viewing(), image_px=48)
+
+def scripted():
+    return headstart.Backbone(torch.jit.script(torch.nn.Sequential(*layers())), image_px=48)
 """
 HEADLESS, WHOLE, VIEWING = (f"own_nets_to_tune:{name}" for name in ("headless", "whole", "viewing"))
 
@@ -272,6 +275,12 @@ def test_a_net_that_does_not_run_on_channels_last_is_trained_and_predicts(folder
     files = [folder / "photos" / path for path in tested.paths]
     _, found = Classifier.load(made, device="cpu", precision="fp32").predict(files)
     assert_agree(found, tested.probabilities)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_a_program_of_torchscript_is_refused(folder):
+    with pytest.raises(BackboneError, match="scripted is a program of TorchScript, which is not trained here"):
+        start("own_nets_to_tune:scripted")
 
 
 def test_the_file_is_named_after_the_net(runs):

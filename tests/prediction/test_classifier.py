@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.cache.recipe import from_config
 from headstart.cache.views import Augmentation
-from headstart.errors import DataError, SettingsError
+from headstart.errors import BackboneError, DataError, SettingsError
 from headstart.images.geometry import Geometry
 from headstart.images.loading import content_digest
 from headstart.prediction.classifier import Classifier
@@ -186,3 +186,13 @@ def test_with_views_the_answer_is_the_mean_over_the_plain_one_and_those_of_the_c
 def test_views_of_a_run_that_knows_none_are_refused_in_words(files):
     with pytest.raises(SettingsError, match="views=3: the run knows no views"):
         Classifier(parts()).predict(files, views=3)
+
+
+def test_a_net_that_fails_on_an_image_is_named(files):
+    class Failing(nn.Module):
+        def forward(self, pixels):
+            raise ValueError("too bright")
+
+    classifier = Classifier(parts(backbone=Failing()))
+    with pytest.raises(BackboneError, match="resnet50 failed on a batch of images: ValueError: too bright"):
+        classifier.predict(files[:1])

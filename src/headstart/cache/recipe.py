@@ -165,7 +165,8 @@ def from_stored(config: Any, stored: Recipe) -> Recipe:
 
     `config` is completed with the settings of the cache.
     """
-    asked = replace(stored, **_settings(config), source_digest=source_digest(config.backbone))
+    source = source_digest(config.backbone) or stored.source_digest  # a module that is gone is told when it is needed
+    asked = replace(stored, **_settings(config), source_digest=source)
     if config.image_px != stored.image_px:
         asked = replace(asked, shorter_px=round(config.image_px * stored.shorter_px / stored.image_px))
     if config.weights != stored.weights_setting or stored.weights == "random":

@@ -1,7 +1,7 @@
 """What a run of extract asks for: the settings that were given and, for the rest, those of the cache."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,9 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path, data_set_of
 from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
+from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import kept_for, name_of, owner_of_cache
-from headstart.errors import BackboneError, RecipeMismatch
+from headstart.errors import BackboneError, DataError, RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
@@ -154,6 +155,23 @@ class Asked:
         if adopted.precision != cache.recipe.precision:
             others["precision"] = adopted.precision
         return self.into_new_file("-".join(_word(*item) for item in others.items()) or adopted.digest()[:8])
+
+
+def refuse_other_files(listed: Sequence[tuple[Asked, Manifest]]) -> None:
+    """Raises DataError if caches that one pass is to fill are not of the same files."""
+    if len({manifest.files_digest() for _, manifest in listed}) < 2:
+        return
+    kept = {asked.path: asked.config.listing() for asked, _ in listed}
+    if len(set(map(str, kept.values()))) == 1:
+        raise DataError("Images changed while they were listed. What is finished is kept: give the same command again.")
+    ways = ", ".join(
+        f"{path} by {', '.join(f'{name}={value}' for name, value in listing.items()) or 'no flag'}"
+        for path, listing in kept.items()
+    )
+    raise DataError(
+        f"The images of these caches were listed in different ways, so that one pass cannot fill them: {ways}. "
+        "Give each backbone a command of its own."
+    )
 
 
 def extractor_for(given: ExtractConfig, cache: FeatureCache | None) -> "Extractor":

@@ -29,8 +29,7 @@ from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
 from headstart.datasets.manifest import Manifest, same_data
-from headstart.errors import DataError
-from headstart.extraction.asked import Asked, extractor_for
+from headstart.extraction.asked import Asked, extractor_for, refuse_other_files
 from headstart.extraction.growing import Growth, passing_again
 from headstart.extraction.reports import Report, say_size
 from headstart.settings import ExtractConfig, ViewSplits, data_of
@@ -85,8 +84,7 @@ def _listed(config: ExtractConfig, known: dict[str, Manifest]) -> tuple[Asked, M
 
 def _fill(updates: "Sequence[_Update]", team: Team) -> None:
     """Computes the pending rows of all in one pass, with the other processes of the team."""
-    if len({update.manifest.files_digest() for update in updates}) > 1:
-        raise DataError("Images changed while they were listed. What is finished is kept: give the same command again.")
+    refuse_other_files([(update.asked, update.manifest) for update in updates])
     parts = [(str(update.config.backbone), str(update.config.view_splits), str(update.file)) for update in updates]
     team.broadcast(json.dumps(parts))
     if updates:

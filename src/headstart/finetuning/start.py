@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 from torchvision.models import resnet50
 
+from headstart.errors import BackboneError
 from headstart.finetuning import parts
 from headstart.images.geometry import Geometry
 from headstart.models.backbone import ZERO_TO_ONE, Backbone, PixelScale
@@ -63,6 +64,10 @@ def load(config: FinetuneConfig) -> Untrained:
     fixed = tuple(weight for weight in net.parameters() if not weight.requires_grad)
     if len(fixed) == len(list(net.parameters())):  # frozen for extraction
         fixed = ()
+    if isinstance(net, torch.jit.ScriptModule):
+        raise BackboneError(
+            f"{config.backbone} is a program of TorchScript, which is not trained here: give the net itself."
+        )
     image_px = config.image_px or made.image_px
     found = features_of(made, config.backbone, image_px)
     known = {**facts(found, image_px), "source_digest": source_digest(config.backbone)}

@@ -22,6 +22,7 @@ from headstart.finetuning.data_parallel import Group
 from headstart.finetuning.net import Tunable, compile_net, initial_net, optimizer_of, set_rates, set_training
 from headstart.finetuning.start import Start
 from headstart.models.backbone import PixelScale
+from headstart.models.fast import naming
 from headstart.runs.calibration import cross_entropies
 from headstart.runs.history import AfterEpoch, epoch_line, score
 from headstart.settings import require
@@ -188,7 +189,8 @@ class _Tuner:
         smoothing = self.config.label_smoothing if self.strong else 0.0
         set_rates(self.optimizer, self.steps, self.config, len(self.rows))
         self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with autocast, naming(self.config.backbone):
             logits = self.together(inputs).float()
         # Without an image 0: this process has none left, and the others wait for its gradients.
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()

@@ -134,7 +134,8 @@ class Contiguous(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, D)."""
-        return self.net(pixels.contiguous())  # type: ignore[no-any-return]
+        # `contiguous` would be left out of an exported program where the pixels that it is traced with need it not.
+        return self.net(pixels.clone(memory_format=torch.contiguous_format))  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

@@ -203,6 +203,7 @@ def _own(name: str, weights: str | None) -> Backbone:
     return replace(made, net=_own_copy(made.net, name), version=f"{name.partition(':')[0]} {made.version}".strip())
 
 
+@torch.no_grad()
 def _own_copy(net: nn.Module, name: str) -> nn.Module:
     """A copy in fp32 on the CPU: the net may be used elsewhere, too, and ours loses its classifier or is trained."""
     try:

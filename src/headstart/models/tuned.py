@@ -82,7 +82,7 @@ def save_tuned(
     if backbone != RESNET50:
         about |= {"backbone": backbone, "classifier": classifier}
     state = net.state_dict()
-    state.update({name: tensor.cpu() for name, tensor in state.items()})
+    state.update({name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state.items()})
     state._metadata[METADATA] = about  # type: ignore[attr-defined]
     torch.save(state, path)
 

@@ -63,9 +63,10 @@ class Classifier(nn.Module):
         self._inputs = [self.geometries.index(recipe.geometry) for recipe in recipes]
         self._types: list[torch.dtype] = [getattr(torch, recipe.storage) for recipe in recipes]
         self._widths = tuple(recipe.features for recipe in recipes)
+        self._name = "+".join(recipe.backbone for recipe in recipes)
         self.stored = functools.reduce(torch.promote_types, self._types)
         self.unit_length, self.one_shape, self.augmentation = parts.unit_length, parts.one_shape, parts.augmentation
-        self._sizes, self._named = BatchSizes(), "+".join(recipe.backbone for recipe in recipes)
+        self._sizes = BatchSizes()
         self.eval()
 
     @classmethod
@@ -220,5 +221,5 @@ class Classifier(nn.Module):
         """(B, H, W, 3) uint8, B may be 0 → (B, C); see `forward`."""
         if not len(pixels):
             return pixels.new_zeros((0, len(self.classes)))
-        with naming(self._named, PLAIN_FORM):
+        with naming(self._name, PLAIN_FORM):
             return self(*(each.permute(0, 3, 1, 2) for each in (pixels, *more)))  # type: ignore[no-any-return]

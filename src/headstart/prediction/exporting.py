@@ -56,14 +56,15 @@ def export(classifier: Classifier, squares: Squares, form: ExportFormat) -> Expo
     write, serve = {"pt2": (_pt2, _serve_pt2), "onnx": (_onnx, _serve_onnx)}[form]
     try:
         content = write(classifier)
+        probabilities = _in_batches(serve(content), squares)
     except HeadstartError:
         raise
-    except Exception as error:  # of a net that decides by values, say, or of an operation that ONNX lacks
+    except Exception as error:  # of any kind: a net may do what such a file cannot hold
         raise ExportFailed(
-            f"The net cannot be written as {form} ({first_line(error)}): use make predict"
-            f"{', or --format pt2' * (form == 'onnx')}."
+            f"The net cannot be written as {form}: {type(error).__name__}: {first_line(error)}. In such a net "
+            "nothing may branch on the values of pixels, and the size of a batch must be read as x.shape[0], not as "
+            f"len(x). make predict runs the net as it is{', and --format pt2 may do' * (form == 'onnx')}."
         ) from error
-    probabilities = _in_batches(serve(content), squares)
     difference = float(np.abs(probabilities - _in_batches(_serve(classifier), squares)).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportFailed(

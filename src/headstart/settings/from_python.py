@@ -67,13 +67,23 @@ def settings_of(config_type: type) -> dict[str, Any]:
 
 
 def _as_declared(name: str, value: Any, declared: Any) -> Any:
-    value = _plain(value)
+    value = names_in(value) if name == "backbone" else _plain(value)
     if name == "columns" and isinstance(value, dict):
         value = ",".join(f"{what}={column}" for what, column in value.items())
     try:
         return _converted(value, declared)
     except (TypeError, ValueError, OverflowError):  # int(nan), int(inf)
         refuse(name, value, " or ".join(_expected(declared)))
+
+
+def names_in(value: Any) -> str | None:
+    """The name of a backbone, or the names in a list as the command line takes them."""
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(name, str) for name in names) and value is not None:
+        raise SettingsError(
+            "backbone= takes names. That of a function of your own is text, its module and its name: 'my_nets:lite0'."
+        )
+    return None if value is None else " ".join(names)
 
 
 def _plain(value: Any) -> Any:
