@@ -61,6 +61,8 @@ def train(start: Start, team: Team | None = None) -> Path:
 
 def _train(manifest: Manifest, start: Start, device: torch.device, checkpoint: Checkpoint, team: Team) -> None:
     backbone, classifier = start.config.backbone, start.net.classifier
+    if start.config.init_head:
+        net.refuse_seen_images(start.config.init_head, manifest)
     if team.leads:
         runs.check_folder(checkpoint.folder)
         print(f"{describe(manifest)}\n{start.describe()}")
