@@ -1022,6 +1022,18 @@ def test_a_head_that_may_have_seen_the_test_images_is_nothing_to_start_from(stor
     assert "train_head.py --data=" in said.err
 
 
+def test_a_fine_tuned_net_is_not_tested_on_copies_of_its_training_images(story, copied):
+    known = next((copied / "photos/train/cat").iterdir())
+    shutil.copy(known, copied / "photos/test/cat" / f"copy{known.suffix}")
+    said = ran("finetune", "--data", "photos", *FINETUNE, "--epochs", "1", "--run", "without", cwd=copied)
+    assert "Left out of the figures: 1 image of test" in said.out
+    metrics, before = (
+        json.loads((folder / "metrics.json").read_text()) for folder in (copied / "without", story.folder("finetune"))
+    )
+    assert metrics["copies_left_out"] == {"test": 1}
+    assert metrics["test_digest"] == before["test_digest"]
+
+
 @pytest.mark.parametrize("kind", ["knn", "finetune"])
 def test_a_run_without_a_head_is_nothing_to_start_from(story, copied, kind):
     said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder(kind), cwd=copied)

@@ -24,7 +24,7 @@ def run(config: ProbeConfig) -> dict[str, Path]:
     for method, probed_run in runs.items():
         if probed_run.is_reported():
             continue
-        features = features or probed_run.features(config.memory_gb, copies=4)  # room for rotated ones in fp32
+        features = features or probed_run.features(config.memory_gb, times=4)  # room for rotated ones in fp32
         start = time.perf_counter()
         probed = probe.probe(features, method, config.normalize)
         probed_run.save(
