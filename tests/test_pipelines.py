@@ -126,8 +126,8 @@ PROMISED = {
     "head": EVERY_RUN | {"curves.png", "head.pth"},
     "finetune": EVERY_RUN | {"curves.png", "finetuned_resnet50.pth"},
     "sweep": EVERY_RUN | {"curves.png", "head.pth", "sweep.csv", "sweep.png"},
-    "logistic": EVERY_RUN | {"head.pth", "candidates.csv"},
-    "ridge": EVERY_RUN | {"head.pth", "candidates.csv"},
+    "logistic": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
+    "ridge": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
     "knn": EVERY_RUN | {"candidates.csv"},
     "learning-curve": {"config.json", "learning_curve.csv", "learning_curve.png"},
 }
