@@ -131,8 +131,8 @@ PROMISED = {
     "head": EVERY_RUN | {"curves.png", "head.pth"},
     "finetune": EVERY_RUN | {"curves.png", "finetuned_resnet50.pth"},
     "sweep": EVERY_RUN | {"curves.png", "head.pth", "sweep.csv", "sweep.png"},
-    "logistic": EVERY_RUN | {"head.pth", "candidates.csv"},
-    "ridge": EVERY_RUN | {"head.pth", "candidates.csv"},
+    "logistic": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
+    "ridge": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
     "knn": EVERY_RUN | {"candidates.csv"},
     "learning-curve": {"config.json", "learning_curve.csv", "learning_curve.png"},
 }
@@ -999,6 +999,45 @@ def test_a_head_of_other_features_is_refused_in_words(story, copied, flags, expe
     said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), *flags, cwd=copied)
     assert said.code == 2
     assert expected in said.err
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge"])
+def test_a_fine_tuning_from_a_probe_begins_with_a_head_that_has_not_seen_the_validation_images(story, copied, kind):
+    """The probe's own head has: the figures by which an epoch is chosen would be those of a learned lesson."""
+    before = json.loads((story.folder(kind) / "metrics.json").read_text())["val"]["accuracy"]
+    flags = ("--init-head", story.folder(kind), "--run", "lp", "--epochs", "1")
+    said = ran("finetune", "--data", "photos", *LP_FT, *flags, cwd=copied)
+    assert f"before the first step: val accuracy {before:.4f}" in said.out
+
+
+def test_a_probe_that_kept_no_head_from_before_validation_is_nothing_to_start_from(story, copied):
+    old = Path(shutil.copytree(story.folder("ridge"), copied / "old"))
+    (old / "head_from_train.pth").unlink()
+    said = run("finetune", "--data", "photos", *LP_FT, "--init-head", old, cwd=copied)
+    assert said.code == 2
+    assert "its head has learned from the validation images" in said.err
+    assert "train_head.py --data=" in said.err
+
+
+def test_a_head_that_may_have_seen_the_test_images_is_nothing_to_start_from(story, copied):
+    moved = next((copied / "photos/test").rglob("*.*"))
+    shutil.move(moved, copied / "photos/train" / moved.parent.name / f"moved-{moved.name}")
+    said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), cwd=copied)
+    assert said.code == 2
+    assert "learned from other images, or from other splits" in said.err
+    assert "train_head.py --data=" in said.err
+
+
+def test_a_fine_tuned_net_is_not_tested_on_copies_of_its_training_images(story, copied):
+    known = next((copied / "photos/train/cat").iterdir())
+    shutil.copy(known, copied / "photos/test/cat" / f"copy{known.suffix}")
+    said = ran("finetune", "--data", "photos", *FINETUNE, "--epochs", "1", "--run", "without", cwd=copied)
+    assert "Left out of the figures: 1 image of test" in said.out
+    metrics, before = (
+        json.loads((folder / "metrics.json").read_text()) for folder in (copied / "without", story.folder("finetune"))
+    )
+    assert metrics["copies_left_out"] == {"test": 1}
+    assert metrics["test_digest"] == before["test_digest"]
 
 
 @pytest.mark.parametrize("kind", ["knn", "finetune"])

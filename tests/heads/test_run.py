@@ -60,17 +60,23 @@ def test_a_run_that_is_there_is_reported_and_one_that_is_not_is_not(config, caps
     assert capsys.readouterr().out == said.replace(": ", " is there already: ", 1)
 
 
-def test_test_images_that_are_copies_of_training_images_are_counted_beside_the_accuracy(config, capsys):
-    saved(config)
-    assert "Warning" not in capsys.readouterr().out
-    run = CachedRun.from_config("head", replace(config, run=Path("other")))
-    run.cache.digests = run.cache.digests[[0, 1, 2, 3, 4, 5, 0, 1, 8, 9]]
-    run.features(0)
-    run.save(None, probabilities, history=[])
-    warning = "Warning: 2 of 3 test images are copies of training images: "
-    assert capsys.readouterr().out.splitlines()[-1].startswith(warning)
+def test_test_images_that_are_copies_of_training_images_are_left_out_unless_they_are_to_be_kept(config, capsys):
+    plain = saved(config)
+    assert "Left out" not in capsys.readouterr().out
+    with CacheWriter(FeatureCache(config.cache)) as writer:  # rows 6 and 7 of the test get the bytes of 0 and of 4
+        writer.write(np.array([6, 7]), plain.cache.read()[[0, 4]], plain.cache.digests[[0, 4]])
+        writer.commit(1.0)
+    run = CachedRun.from_config("head", config)
+    assert run.features(0).rows["test"].tolist() == [8]
+    assert "Left out of the figures: 2 images of test with the very bytes of images" in capsys.readouterr().out
+    run.save(None, lambda split: probabilities(split)[: len(run.rows(split))], history=[])
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert (metrics["test"]["images"], metrics["copies_left_out"]) == (1, {"test": 2})
     assert run.is_reported()
-    assert capsys.readouterr().out.splitlines()[-1].startswith(warning)
+    kept = CachedRun.from_config("head", replace(config, keep_copies=True))
+    assert kept.features(0).rows["test"].tolist() == [6, 7, 8]
+    assert kept.folder != run.folder
+    assert "copies_left_out" not in kept.identity, "a run of an earlier version, which kept them, is found"
 
 
 def test_tensorboard_gets_the_epochs_whether_the_run_is_new_or_there_already(config):

@@ -94,15 +94,6 @@ def _unreadable(cache: FeatureCache) -> Iterator[str]:
         yield f"  {cache.manifest.relative_path(int(row))}: {REASONS[cache.reasons[row]]}"
 
 
-def warn_of_copies(cache: FeatureCache) -> None:
-    """Prints a line where test images have the bytes of training images. Only digests are compared."""
-    train, test = (cache.digests[cache.rows(split)].view("V16").ravel() for split in ("train", "test"))
-    copies = int(np.isin(test, train).sum())
-    if copies:
-        which = f"{copies:,} of {len(test):,} test images {'is a copy' if copies == 1 else 'are copies'}"
-        print(f"Warning: {which} of training images: the test accuracy may be too high. make info lists them.")
-
-
 def leaks(cache: FeatureCache) -> list[tuple[int, int]]:
     """Images of val or test with the bytes of one in train: the rows of both. They test nothing that a head learned."""
     done = np.flatnonzero(cache.status == DONE)

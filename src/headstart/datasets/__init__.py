@@ -11,6 +11,7 @@
     lists.py       lists of images with labels, splits and groups
     listed.py      the files that a list names, and those that are missing
     repeats.py     images that several lines name
+    copies.py      images of val and test whose bytes have been learned from
     roots.py       what the paths in a list may be relative to
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
+from headstart.datasets.manifest import Manifest
 from headstart.errors import RunError
 from headstart.finetuning import parts
 from headstart.finetuning.start import Start
@@ -18,8 +19,9 @@ from headstart.models.precision import has_compiler, require_compiler
 from headstart.models.schedule import rate_factor
 from headstart.models.tuned import BEHIND, with_head
 from headstart.models.weights import RESNET50, weights_digest
-from headstart.runs.run import Run, found_folder, load_run
+from headstart.runs.run import Run, load_run, read_config
 from headstart.settings import FinetuneConfig
+from headstart.settings.command import command
 
 WARMUP = 0.05
 """Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""
@@ -84,23 +86,40 @@ def compile_net(net: nn.Module, config: FinetuneConfig, device: torch.device) ->
 
 def head_digest(folder: Path | None) -> str:
     """Digest of the weights of a run's head; empty without one."""
-    file = found_folder(folder) / "head.pth" if folder else None
+    file = load_run(folder).head_to_start_from if folder else None
     return weights_digest(str(file), 0) if file and file.is_file() else ""
+
+
+def refuse_seen_images(folder: Path, manifest: Manifest) -> None:
+    """Raises RunError if the head of a run may have learned from images that choose or test a run on these images."""
+    run = load_run(folder)
+    if (read_config(run.folder) or {}).get("manifest_digest") != manifest.digest():
+        raise RunError(
+            f"{run.folder} learned from other images, or from other splits, so that its head may know images that this "
+            f"run chooses by or is tested on. Train one on the images as they are now: "
+            f"{command('train-head', manifest.source, backbone=run.backbone, listing=manifest.listing)}"
+        )
 
 
 def _head_of(folder: Path, start: Start, classes: tuple[str, ...]) -> nn.Sequential:
     """The head of a run, to start from: linear probing, then fine-tuning (Kumar et al. 2022, arXiv:2202.10054)."""
     run = load_run(folder)
-    folder = run.folder
-    recipe, setting = run.metrics.get("recipe"), run.best_setting or {}
+    recipe, setting, file = run.metrics.get("recipe"), run.best_setting or {}, run.head_to_start_from
     if run.metrics.get("recipes"):
-        raise RunError(f"{folder} learned from the features of {run.backbone} side by side, which no net gives alone.")
-    if recipe is None or not (folder / "head.pth").is_file():
-        raise RunError(f"{folder} holds no head to start from: name a run of train-head, sweep or probe.")
+        both = f"learned from the features of {run.backbone} side by side"
+        raise RunError(f"{run.folder} {both}, which no net gives alone.")
+    if recipe is None or not run.weights_file.is_file():
+        raise RunError(f"{run.folder} holds no head to start from: name a run of train-head, sweep or probe.")
+    if not file.is_file():
+        raise RunError(
+            f"{run.folder} is of an earlier version, and its head has learned from the validation images, by which "
+            "this run chooses. Name a run of train-head or sweep: "
+            f"{command('train-head', run.data, backbone=run.backbone, listing=run.listing)}"
+        )
     if setting.get("normalize") == "l2":
-        raise RunError(f"{folder} takes features of length 1, which a net does not give: train one without l2.")
+        raise RunError(f"{run.folder} takes features of length 1, which a net does not give: train one without l2.")
     _refuse_other_features(run, recipe, start, classes)
-    return load_head(folder / "head.pth", setting.get("dropout", 0.0))
+    return load_head(file, setting.get("dropout", 0.0))
 
 
 def _refuse_other_features(run: Run, recipe: dict[str, Any], start: Start, classes: tuple[str, ...]) -> None:

@@ -1,19 +1,25 @@
 """A fine-tuned run, from the settings to its folder."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from headstart.datasets import copies
 from headstart.datasets.description import describe
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import UNLABELLED, Manifest
 from headstart.datasets.naming import load_as_before, name_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group, group_of
 from headstart.finetuning.start import Start
+from headstart.images.decoding import UnreadableImage
+from headstart.images.loading import content_digest, read
 from headstart.models.mlp import trainable_parameters
 from headstart.models.tuned import how_to_load, save_tuned
 from headstart.runs import figures, history
@@ -49,9 +55,12 @@ def train(start: Start, team: Team | None = None) -> Path:
         device=device.type,
     )
     words = folder_words("finetune", identity, dataclasses.asdict(config))
+    copied = np.zeros(len(manifest), np.bool_) if config.keep_copies else copies.of_files(manifest, _digests(manifest))
+    if left_out := copies.left_out(copied, manifest.splits):
+        identity = {**identity, "copies_left_out": left_out}
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity, words)
     if not runs.finished(folder, identity):
-        _train(manifest, start, device, Checkpoint(folder, identity), team)
+        _train(manifest, copied, start, device, Checkpoint(folder, identity), team)
     elif team.leads:
         if config.tensorboard:
             history.write_events(folder)
@@ -59,11 +68,34 @@ def train(start: Start, team: Team | None = None) -> Path:
     return folder
 
 
-def _train(manifest: Manifest, start: Start, device: torch.device, checkpoint: Checkpoint, team: Team) -> None:
+def _digests(manifest: Manifest) -> Callable[[int], bytes | None]:
+    """From the row of an image to the digest of its bytes, None if they cannot be read."""
+
+    def digest_of(row: int) -> bytes | None:
+        try:
+            return content_digest(read(manifest.place(row)))
+        except UnreadableImage:
+            return None
+
+    return digest_of
+
+
+def _train(
+    manifest: Manifest,
+    copied: NDArray[np.bool_],
+    start: Start,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    team: Team,
+) -> None:
     backbone, classifier = start.config.backbone, start.net.classifier
+    if start.config.init_head:
+        net.refuse_seen_images(start.config.init_head, manifest)
+    left_out = checkpoint.identity.get("copies_left_out", {})
     if team.leads:
         runs.check_folder(checkpoint.folder)
-        print(f"{describe(manifest)}\n{start.describe()}")
+        print("\n".join(filter(None, [describe(manifest), copies.in_words(left_out), start.describe()])))
+    manifest = dataclasses.replace(manifest, labels=np.where(copied, UNLABELLED, manifest.labels))
     writes_events = start.config.tensorboard and team.leads
     with (
         group_of(team, device, backbone) as group,
@@ -77,6 +109,7 @@ def _train(manifest: Manifest, start: Start, device: torch.device, checkpoint: C
         **_metrics(manifest, start, tuned, device),
         **figures.figures(val, test),
         "unreadable_images": unreadable,
+        "copies_left_out": left_out,
         "recipe_digest": checkpoint.identity.get("state_digest") or checkpoint.identity["weights_digest"],
     }
     run = runs.save(

@@ -44,14 +44,21 @@ class Features:
 
     @classmethod
     def load(
-        cls, cache: FeatureCache, device: torch.device, memory_bytes: float = math.inf, views: int = 0, tta: int = 0
+        cls,
+        cache: FeatureCache,
+        device: torch.device,
+        memory_bytes: float = math.inf,
+        views: int = 0,
+        tta: int = 0,
+        rows_of: Callable[[str], NDArray[np.int64]] | None = None,
     ) -> "Features":
         """Reads and verifies a cache; features of more than `memory_bytes` stay in the file until they are needed.
 
         Of training images also the first `views` augmented views, of others the first `tta`. A view that was made from
-        other bytes of its image than the plain view counts as missing.
+        other bytes of its image than the plain view counts as missing. `rows_of` gives the rows of a split, by default
+        all that the cache has.
         """
-        rows = {split: torch.from_numpy(cache.rows(split)).to(device) for split in SPLITS}
+        rows = {split: torch.from_numpy((rows_of or cache.rows)(split)).to(device) for split in SPLITS}
         if not len(rows["train"]):
             raise CacheError(
                 f"{cache.path} has no finished training row yet. Finish it with: {cache.extract_command()}"

@@ -13,7 +13,9 @@ from torch import nn
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import data_set_of, open_features
-from headstart.cache.inspection import describe, warn_of_copies
+from headstart.cache.inspection import describe
+from headstart.datasets import copies
+from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
 from headstart.heads.features import Features
@@ -53,6 +55,7 @@ class CachedRun:
     views: int = 0  # how many augmented views to learn from
     tta: int = 0  # how many augmented views to average over in the test, beside the plain one
     tensorboard: bool = False  # whether to write the epochs for TensorBoard, too
+    keep_copies: bool = False  # whether to count images of val and test that are copies of others
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
@@ -66,10 +69,13 @@ class CachedRun:
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
+        keep_copies = getattr(config, "keep_copies", False)
+        if left_out := {} if keep_copies else copies.left_out(_copied(cache), cache.manifest.splits):
+            identity["copies_left_out"] = left_out
         words = folder_words(kind, identity, inputs_of(cache), max(views))
         named = runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity, words)
         folder = getattr(config, "run", None) or named
-        return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard)
+        return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard, keep_copies)
 
     def describe(self) -> str:
         """What it learns from, for a terminal."""
@@ -87,13 +93,19 @@ class CachedRun:
         if self.tensorboard:
             epochs.write_events(self.folder)
         print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
-        warn_of_copies(self.cache)
         return True
 
-    def features(self, memory_gb: float, copies: int = 2) -> Features:
-        """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `copies` times into what is free."""
-        memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / copies
-        features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta)
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split that are done and have a label, ascending, without copies unless they are kept."""
+        rows = self.cache.rows(split)
+        return rows if self.keep_copies else rows[~_copied(self.cache)[rows]]
+
+    def features(self, memory_gb: float, times: int = 2) -> Features:
+        """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `times` times into what is free."""
+        memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / times
+        features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta, self.rows)
+        if said := copies.in_words(self.identity.get("copies_left_out", {})):
+            print(said)
         self._refuse_missing_views(features)
         if self.views:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")
@@ -159,12 +171,11 @@ class CachedRun:
         if tta:
             run = Run.from_metrics(self.folder, {**metrics, **tta, "train_seconds": None})
             print(f"As means over {self.tta + 1} views: {run.summary()}")
-        warn_of_copies(self.cache)
 
     def _predictions(self, probabilities: Probabilities) -> list[Predictions]:
         """Of the validation and of the test images."""
         return [
-            run_figures.predictions_of(self.cache.manifest, self.cache.rows(split), probabilities(split))
+            run_figures.predictions_of(self.cache.manifest, self.rows(split), probabilities(split))
             for split in ("val", "test")
         ]
 
@@ -186,6 +197,7 @@ class CachedRun:
             "extract_seconds": sum(view.seconds for view in cache.views[: max(self.views, self.tta) + 1]),
             "trainable_parameters": trainable_parameters(head) if head is not None else 0,
             "train_images": len(cache.rows("train")),
+            "copies_left_out": self.identity.get("copies_left_out", {}),
             "device": self.device.type,
             "precision": "fp32",
             **recipes_of(cache),
@@ -194,6 +206,14 @@ class CachedRun:
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
+
+
+def _copied(cache: FeatureCache) -> NDArray[np.bool_]:
+    """(N,) images of val and test with the bytes of others that a head learns from or is chosen by."""
+    rows = np.concatenate([cache.rows(split) for split in SPLITS])
+    result = np.zeros(len(cache), np.bool_)
+    result[rows] = copies.of_digests(cache.digests[rows].view("V16").ravel(), cache.manifest.splits[rows])
+    return result
 
 
 def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[int]:

@@ -37,6 +37,8 @@ class Probed:
     """(n, C) probabilities for the test images, learned from train and validation."""
     head: Head | None = None
     """What was learned from train and validation; None where there are no weights."""
+    head_from_train: Head | None = None
+    """What was learned from train alone, for a fine-tuning that starts from it and chooses by validation."""
 
 
 @kept_memory()
@@ -96,7 +98,7 @@ def _probed(
     """From the models before and after they learned from validation."""
     before, after = (Head(HeadStack.linear([model]), normalization) for model in models)
     val, test = before.probabilities(features, "val"), after.probabilities(features, "test")
-    return Probed({"penalty": penalty}, candidates, val, test, after)
+    return Probed({"penalty": penalty}, candidates, val, test, after, before)
 
 
 def _sharpness(features: Features, normalization: Normalization, model: Model) -> float:

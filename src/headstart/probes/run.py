@@ -1,12 +1,17 @@
 """Probes from the settings to the folders of their runs."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from headstart.heads.run import CachedRun
+from headstart.heads.stack import Head
 from headstart.probes import probe
+from headstart.runs.run import HEAD_FROM_TRAIN
 from headstart.settings import ProbeConfig
 from headstart.support import files
 
@@ -19,16 +24,24 @@ def run(config: ProbeConfig) -> dict[str, Path]:
     for method, probed_run in runs.items():
         if probed_run.is_reported():
             continue
-        features = features or probed_run.features(config.memory_gb, copies=4)  # room for rotated ones in fp32
+        features = features or probed_run.features(config.memory_gb, times=4)  # room for rotated ones in fp32
         start = time.perf_counter()
         probed = probe.probe(features, method, config.normalize)
         probed_run.save(
             probed.head.sequential() if probed.head else None,
             {"val": probed.val, "test": probed.test}.__getitem__,
-            files={"candidates.csv": partial(files.write_table, rows=probed.candidates)},
+            files={
+                "candidates.csv": partial(files.write_table, rows=probed.candidates),
+                **_from_train(probed.head_from_train),
+            },
             best_setting={**probed.chosen, "normalize": config.normalize},
             train_seconds=time.perf_counter() - start,
             features_in=features.source,
             train_images=len(features.rows["train"]) + len(features.rows["val"]),
         )
     return {method: probed_run.folder for method, probed_run in runs.items()}
+
+
+def _from_train(head: Head | None) -> dict[str, Callable[[Path], None]]:
+    """The file of a head that has not seen the validation images, by which a fine-tuning from it chooses."""
+    return {HEAD_FROM_TRAIN: partial(torch.save, head.sequential().state_dict())} if head else {}

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from headstart.cache.finding import cache_of_runs, data_set_of
-from headstart.cache.inspection import warn_of_copies
 from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
@@ -37,8 +36,6 @@ def compare(config: CompareConfig) -> Path:
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")
-    if cache:
-        warn_of_copies(cache)
     try:
         report = page.render(folder, compared.sentence, runs, cache, images, left_out, compared.backbones)
         _write(folder, compared, runs, report)

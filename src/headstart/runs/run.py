@@ -20,6 +20,11 @@ from headstart.support.quantities import duration
 DIGITS = "[0-9a-f]{8}"
 """What the name of a run's folder ends with."""
 
+LEARN_FROM_VALIDATION = ("logistic", "ridge", "knn")
+"""Kinds of runs that choose by the validation images, and then learn from them."""
+HEAD_FROM_TRAIN = "head_from_train.pth"
+"""Of a probe, whose head.pth has learned from the validation images, too: what it had learned before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -108,6 +113,11 @@ class Run:
         if self.is_frozen:
             return self.folder / "head.pth"
         return self.folder / finetuned_file(self.metrics.get("backbone") or "resnet50")
+
+    @property
+    def head_to_start_from(self) -> Path:
+        """The weights of its head that have learned from training images alone."""
+        return self.folder / (HEAD_FROM_TRAIN if self.kind in LEARN_FROM_VALIDATION else "head.pth")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

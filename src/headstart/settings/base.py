@@ -19,11 +19,11 @@ PATTERN = frozenset("*?[{")
 """Characters of a name that stands for several archives or lists."""
 
 PLACES = frozenset(
-    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard"]
+    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard", "keep_copies"]
 ) | frozenset(["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"])
 """Settings that only say where files are, how they are listed, where to compute and what to write beside the run: they
-are not part of a run's identity, which has the listed images themselves. `memory_gb` can change the order of the rows
-in an epoch, but less free memory does not make another run."""
+are not part of a run's identity, which has the listed images themselves, and the number of copies that are left out.
+`memory_gb` can change the order of the rows in an epoch, but less free memory does not make another run."""
 
 TEXT_PATHS = frozenset({"data", "images", "weights"})
 """Settings that are text but may be paths."""
@@ -122,6 +122,8 @@ class TrainingConfig(ComputeConfig):
     """Folder of the run; by default data/runs/<data set>/<program>-<8 hex digits of these settings>."""
     tensorboard: bool = False
     """Also write the epochs into the run's folder as an event file for TensorBoard (needs the extra tensorboard)."""
+    keep_copies: bool = False
+    """Also count images of val and test that have the very bytes of images to learn from or to choose by."""
 
 
 @dataclass(frozen=True, kw_only=True)
