@@ -1,6 +1,6 @@
 """How often the 95% intervals of a run's figures contain the truth, by simulation.
 
-    .venv/bin/python tests/runs/simulated_intervals.py --rounds 2000
+    .venv/bin/python tests/runs/simulated_intervals.py --rounds 1000
 
 prints the mean and the worst cells of each figure; pipelines/MEASUREMENTS.md has the result. A cell is a test set and a
 classifier: C classes, of which the largest has `ratio` times the images of the smallest, n images, an accuracy, and how
@@ -20,6 +20,8 @@ from headstart.runs import calibration
 from headstart.runs.intervals import with_intervals
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
+LOW, AGAIN = 0.935, 5
+"""Cells that must hold and have a lower coverage are measured again, with so many times the test sets."""
 POPULATION = 30_000
 """Images that all test sets of a cell are drawn from."""
 
@@ -123,6 +125,11 @@ class Coverage(NamedTuple):
     printed: float  # the share of test sets whose figure has an interval
     held: float  # of those, the share whose interval contains the truth; NaN without any
 
+    @property
+    def often(self) -> bool:
+        """Whether at least half of the test sets have an interval."""
+        return self.printed >= 0.5
+
 
 def coverage(cell: Cell, rounds: int, generator: np.random.Generator) -> list[Coverage]:
     """Of each figure, over `rounds` test sets."""
@@ -140,35 +147,48 @@ def coverage(cell: Cell, rounds: int, generator: np.random.Generator) -> list[Co
     ]
 
 
-def table(measured: Iterable[Coverage], worst: int) -> str:
+def measured(rounds: int, generator: np.random.Generator) -> Iterator[Coverage]:
+    """All cells; those that must hold and look low once more, with new and `AGAIN` times as many test sets.
+
+    Of hundreds of cells some look low by chance: with 1,000 test sets the standard error is 0.007.
+    """
+    for cell in cells():
+        found = coverage(cell, rounds, generator)
+        if cell.must_hold and min(each.held for each in found if each.often) < LOW:
+            found = coverage(cell, AGAIN * rounds, generator)
+        yield from found
+
+
+def table(coverages: Iterable[Coverage], worst: int) -> str:
     """For each figure the means, and the cells with the lowest coverage; cells that seldom have an interval aside."""
-    lines, measured = [], list(measured)
-    for figure in FIGURES:
-        of_figure = [each for each in measured if each.figure == figure and each.printed >= 0.5]
-        for name, must in (("2 or more mistakes expected", True), ("fewer", False)):
-            rows = sorted((each for each in of_figure if each.cell.must_hold == must), key=lambda each: each.held)
+    lines, coverages = [], list(coverages)
+    for figure, must in product(FIGURES, (True, False)):
+        of_figure = [each for each in coverages if each.figure == figure and each.cell.must_hold == must]
+        rows = sorted((each for each in of_figure if each.often), key=lambda each: each.held)
+        seldom = [each.printed * (1 - each.held) for each in of_figure if not each.often and each.printed]
+        lines.append(
+            f"{figure}, {'2 or more mistakes' if must else 'fewer'} expected: {len(rows)} of {len(of_figure)} cells"
+        )
+        if rows:
             held = np.array([each.held for each in rows])
-            if len(held):
-                lines.append(
-                    f"{figure}, {name}: {len(held)} cells, mean {held.mean():.3f}, lowest {held.min():.3f}, "
-                    f"{(held < 0.92).sum()} below 0.92"
-                )
-            lines += [
-                f"    {each.held:.3f}  {' '.join(f'{name}={value}' for name, value in each.cell._asdict().items())}"
-                for each in rows[:worst]
-            ]
+            lines[-1] += f", mean {held.mean():.3f}, lowest {held.min():.3f}, {(held < 0.92).sum()} below 0.92"
+        if seldom:
+            lines[-1] += f"; in {len(seldom)} others a wrong interval in at most {max(seldom):.3f} of the test sets"
+        for each in rows[:worst]:
+            lines.append(
+                f"    {each.held:.3f}  " + " ".join(f"{name}={value}" for name, value in each.cell._asdict().items())
+            )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Prints the table of all cells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2000, help="test sets of each cell")
+    parser.add_argument("--rounds", type=int, default=1000, help="test sets of each cell")
     parser.add_argument("--worst", type=int, default=5, help="cells to name of each figure")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
-    generator = np.random.default_rng(flags.seed)
-    print(table((each for cell in cells() for each in coverage(cell, flags.rounds, generator)), flags.worst))
+    print(table(measured(flags.rounds, np.random.default_rng(flags.seed)), flags.worst))
 
 
 if __name__ == "__main__":

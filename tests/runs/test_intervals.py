@@ -153,7 +153,7 @@ def test_each_interval_holds_the_truth_in_93_to_99_of_100_test_sets_over_cells_o
     for cell in [cell for cell in cells() if cell.must_hold][::12]:
         measured += coverage(cell, 60, generator)
     for figure in FIGURES:
-        held = [each.held for each in measured if each.figure == figure and each.printed >= 0.5]
+        held = [each.held for each in measured if each.figure == figure and each.often]
         assert len(held) > 25
         assert 0.93 <= np.mean(held) <= 0.99
         assert min(held) >= 0.8

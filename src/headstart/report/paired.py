@@ -51,7 +51,7 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
     Wald's interval after one more image gained and one more lost, so that it has a width even without a difference.
     Summed over all counts, for 10 to 450 images that differ in 0 to 60%: it contains the true difference with a
     probability of at least 0.928 and 0.98 on average, and shows a difference that does not exist with at most 0.051.
-    Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where the exact p is 0.125.
+    Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where p is 0.06.
 
     Source: Bonett and Price 2012, doi:10.3102/1076998611411915; recommended in doi:10.1002/sim.6148.
     """
