@@ -85,7 +85,8 @@ def by_hand(features, count, kind="none"):
     found = np.zeros((len(features.rows["test"]), len(features.classes)))
     for votes, query in zip(found, features.rows["test"].numpy(), strict=True):
         cosines = values[memory] @ values[query]
-        for near in np.argsort(-cosines)[:count]:
+        neighbours = np.argsort(-cosines)[:count]
+        for near in neighbours:
             votes[labels[memory[near]]] += np.exp(cosines[near] / 0.07)
-        votes /= votes.sum()
+        votes[:] = (len(neighbours) * votes / votes.sum() + 1 / len(votes)) / (len(neighbours) + 1)
     return found

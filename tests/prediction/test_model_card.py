@@ -73,6 +73,14 @@ def test_what_is_not_known_is_not_said():
     assert "None" not in text.replace(code(text), "")
 
 
+def test_where_the_log_loss_has_no_interval_the_card_says_why():
+    test = metrics()["test"]
+    text = card_of(facts(), metrics(test=test | {"log_loss_ci95": None}))
+    assert "| log loss | 0.945 | none |" in text
+    assert "The log loss has no interval: too few of these images are wrong" in text
+    assert "has no interval" not in card_of(facts(), metrics())
+
+
 def test_a_fine_tuned_net_and_an_untrained_one_are_called_what_they_are():
     tuned = {key: value for key, value in metrics(kind="finetune").items() if key != "recipe"}
     text = card_of(facts(), tuned, TUNED)

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_acc
 
 from headstart.datasets.manifest import Manifest
 from headstart.runs import figures as run_figures
-from headstart.runs.figures import evaluate, intervals, wilson_interval
+from headstart.runs.figures import evaluate
 from headstart.runs.folder import identity
+from headstart.runs.intervals import wilson_interval
 from headstart.runs.predictions import Predictions
 from headstart.settings import FinetuneConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 
@@ -229,38 +230,12 @@ def model(seed, images, class_count):
 MODELS = st.builds(model, st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 30))
 
 
-@pytest.mark.parametrize(
-    ("correct", "total", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_the_interval_is_the_published_one(correct, total, low, high):
-    """Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3."""
-    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
-
-
-@given(st.integers(1, 10**9).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
-def test_the_interval_holds_the_share_and_stays_between_0_and_1(counts):
-    correct, total = counts
-    low, high = wilson_interval(correct, total)
-    assert 0 <= low <= correct / total <= high <= 1
-    assert low < high
-
-
-@given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
-def test_the_interval_treats_right_and_wrong_alike_and_shrinks_with_more_images(counts):
-    correct, total = counts
-    low, high = wilson_interval(correct, total)
-    assert wilson_interval(total - correct, total) == pytest.approx((1 - high, 1 - low), abs=1e-12)
-    more_low, more_high = wilson_interval(10 * correct, 10 * total)
-    assert more_high - more_low < high - low
-
-
 def test_the_figures_of_a_small_example_counted_by_hand():
     labels = np.array([0, 0, 0, 0, 1, 1])
     figures = evaluate(certain([0, 0, 0, 1, 1, 0], 2), labels)
     assert figures["images"] == 6
     assert figures["accuracy"] == pytest.approx(4 / 6)
-    assert figures["accuracy_ci95"] == list(wilson_interval(4, 6))
+    assert figures["accuracy_ci95"] == list(wilson_interval(4 / 6, 6))
     assert figures["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert figures["macro_f1"] == pytest.approx((6 / 8 + 2 / 4) / 2)
 
@@ -285,9 +260,11 @@ def test_any_labels_give_plain_finite_numbers_of_which_the_shares_lie_between_0_
     figures = evaluate(certain(labels[::-1], class_count), np.array(labels))
     assert type(figures.pop("images")) is int
     assert (figures["top5_accuracy"] is None) == (class_count <= 5)
-    numbers = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
+    numbers = [
+        number for name, figure in figures.items() for number in (figure or [] if name in INTERVALS else [figure])
+    ]
     assert all(type(number) is float and math.isfinite(number) for number in numbers if number is not None)
-    losses = [figures.pop("log_loss"), *figures.pop("log_loss_ci95")]
+    losses = [figures.pop("log_loss"), *(figures.pop("log_loss_ci95") or [])]
     shares = [number for name, figure in figures.items() for number in (figure if name in INTERVALS else [figure])]
     assert all(0 <= share <= 1 for share in shares if share is not None)
     assert all(loss >= 0 for loss in losses)
@@ -316,87 +293,18 @@ def test_of_equal_probabilities_the_first_five_are_the_highest():
     assert figures["top5_accuracy"] == 5 / 8
 
 
-@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "log_loss"])
-@pytest.mark.parametrize("seed", range(5))
-def test_an_interval_holds_its_figure_and_shrinks_with_more_images(name, seed):
-    figures, more = evaluate(*model(seed, 200, 4)), evaluate(*model(seed, 3200, 4))
-    (low, high), (more_low, more_high) = figures[f"{name}_ci95"], more[f"{name}_ci95"]
-    assert low < figures[name] < high
-    assert 2 < (high - low) / (more_high - more_low) < 8
-
-
-def test_the_interval_of_the_balanced_accuracy_covers_the_truth_in_about_95_of_100_samples(monkeypatch):
-    """Two classes, of 90 and 30 images, recalled with probabilities 0.9 and 0.6."""
-    monkeypatch.setattr(run_figures, "RESAMPLES", 400)
-    generator, labels = np.random.default_rng(0), np.repeat([0, 1], [90, 30])
-    recalls, covered = np.where(labels == 0, 0.9, 0.6), []
-    for _ in range(200):
-        predicted = np.where(generator.random(120) < recalls, labels, 1 - labels)
-        low, high = evaluate(certain(predicted, 2), labels)["balanced_accuracy_ci95"]
-        covered.append(low <= 0.75 <= high)
-    assert 0.9 <= np.mean(covered) <= 0.985
-
-
-def test_a_resample_without_one_of_the_classes_averages_over_those_that_it_has():
-    """One image of class 1: more than a third of the resamples lack it, and are perfect."""
-    figures = evaluate(certain([0] * 20, 2), np.array([0] * 19 + [1]))
-    assert figures["balanced_accuracy"] == 0.5
-    assert figures["balanced_accuracy_ci95"] == [0.5, 1]
-
-
 def test_a_model_that_broke_down_has_figures_without_a_log_loss():
     """A learning rate that is far too high leaves probabilities that are not numbers."""
     figures = evaluate(np.full((12, 7), np.nan), np.arange(12) % 7)
     assert figures["top5_accuracy"] == 0
     assert math.isnan(figures["log_loss"])
+    assert figures["log_loss_ci95"] is None
     assert math.isnan(figures["calibration_error"])
 
 
 def test_a_perfect_model_scores_1_with_more_classes_than_images():
     figures = evaluate(certain(range(60), 200), np.arange(60))
     assert figures["accuracy"] == figures["balanced_accuracy"] == figures["macro_f1"] == 1
-    assert figures["accuracy_ci95"][1] == 1
-
-
-# --- the bootstrap ---
-
-VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30).map(np.array)
-
-
-def interval_of_mean(values):
-    return intervals(lambda rows: (values[rows].mean(),), len(values))[0]
-
-
-@settings(deadline=None)
-@given(VALUES)
-def test_the_interval_of_a_mean_stays_within_the_values_and_is_the_same_every_time(values):
-    low, high = interval_of_mean(values)
-    assert values.min() - 1e-9 <= low <= high <= values.max() + 1e-9
-    assert (low, high) == tuple(interval_of_mean(values))
-
-
-def test_the_interval_of_a_mean_is_the_one_that_the_normal_distribution_gives():
-    values = np.random.default_rng(0).normal(5, 2, 2000)
-    reach = 1.96 * values.std() / np.sqrt(2000)
-    assert interval_of_mean(values) == pytest.approx([values.mean() - reach, values.mean() + reach], abs=0.1 * reach)
-
-
-def test_the_interval_covers_the_truth_in_about_95_of_100_samples():
-    generator, truth = np.random.default_rng(1), 0.7
-    samples = generator.binomial(1, truth, (300, 150)).astype(float)
-    covered = [low <= truth <= high for low, high in map(interval_of_mean, samples)]
-    assert 0.91 <= np.mean(covered) <= 0.98
-
-
-def test_every_figure_has_an_interval_of_its_own():
-    values = np.arange(50.0)
-    both = intervals(lambda rows: (values[rows].mean(), 7.0), 50)
-    assert both.shape == (2, 2)
-    assert both[0].tolist() == interval_of_mean(values).tolist()
-    assert both[1].tolist() == [7, 7]
-
-
-def test_a_figure_that_is_not_a_number_has_no_interval_and_spoils_no_other():
-    found = intervals(lambda rows: (float("nan"), 1.0), 3)
-    assert np.isnan(found[0]).all()
-    assert found[1].tolist() == [1, 1]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        low, high = figures[f"{name}_ci95"]
+        assert low < high == 1  # no mistake among 60 is no proof that there are none

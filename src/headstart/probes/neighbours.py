@@ -20,9 +20,13 @@ QUERIES = 2**13
 def probabilities(
     features: Features, normalization: Normalization, memory: Tensor, queries: Tensor, neighbours: Sequence[int]
 ) -> list[Tensor]:
-    """Votes (n, C) of the nearest neighbours in the rows `memory`, each with the weight exp(cosine / TEMPERATURE).
+    """Probabilities (n, C) by the votes of the k nearest neighbours in the rows `memory`: (votes + 1 / C) / (k + 1).
 
-    For `queries` (n,), once for each number of neighbours; all of the memory votes if it has fewer rows.
+    For `queries` (n,), once for each k; all of the memory votes if it has fewer rows. The weight of a vote is
+    exp(cosine / TEMPERATURE), scaled so that they sum to k. The one vote that all classes share leaves no class without
+    a probability, whose log loss would be infinite, and does not change which class is the highest.
+
+    Source of the shared vote: Perks 1947, Journal of the Institute of Actuaries 73, pages 285 to 334.
     """
     classes, labels = len(features.classes), features.labels[memory]
     votes: list[list[Tensor]] = [[] for _ in neighbours]
@@ -33,7 +37,8 @@ def probabilities(
         for votes_of, count in zip(votes, neighbours, strict=True):
             sums = torch.zeros((len(part), classes), device=weights.device)
             sums.scatter_add_(1, voted[:, :count], weights[:, :count])
-            votes_of.append(functional.normalize(sums, p=1, dim=1))
+            voters = min(count, len(memory))
+            votes_of.append((voters * functional.normalize(sums, p=1, dim=1) + 1 / classes) / (voters + 1))
     return [torch.cat(votes_of) for votes_of in votes]
 
 

@@ -41,7 +41,7 @@ def accuracies(comparison: Comparison) -> str:
     if comparison.reference and any(compared.difference for compared in comparison.ranking):
         lines.append(
             f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
-            "by validation;\np: McNemar's exact test of no difference."
+            "by validation;\np: McNemar's test of no difference, mid-p."
         )
     return "\n".join([*lines, *_warnings(comparison)])
 

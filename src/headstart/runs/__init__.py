@@ -5,7 +5,8 @@
     one_data_set.py  which runs may be compared with each other
     folder.py        the folder of a run: its name, and writing its files
     predictions.py   the predicted classes of a split
-    figures.py       from predictions to the figures of metrics.json: accuracy, F1, log loss, with their intervals
+    figures.py       from predictions to the figures of metrics.json: top-5, temperature, and those of intervals.py
+    intervals.py     accuracy, balanced accuracy, macro-F1 and log loss with their 95% intervals
     calibration.py   temperature and calibration error
     history.py       the epochs of a training, also as an event file for TensorBoard
     pictures.py      charts of runs: curves.png, confusion.png, compare.png
