@@ -1,7 +1,7 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
-NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS SEEDS FORCE
 VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # A variable or a target that does not exist ends make with the nearest one that does.
@@ -33,11 +33,11 @@ ON_FEATURES = train-head sweep probe learning-curve
 PASS = BACKBONE $(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS)
 uses-data-check     = CHECK_ARGS
 uses-extract        = EXTRACT_ARGS VIEWS BACKBONE
-uses-train-head     = HEAD_ARGS $(PASS)
-uses-sweep          = SWEEP_ARGS $(PASS)
+uses-train-head     = HEAD_ARGS $(PASS) SEEDS
+uses-sweep          = SWEEP_ARGS $(PASS) SEEDS
 uses-probe          = PROBE_ARGS $(PASS)
-uses-learning-curve = CURVE_ARGS $(PASS)
-uses-finetune       = FINETUNE_ARGS BACKBONE
+uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
+uses-finetune       = FINETUNE_ARGS BACKBONE SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
 uses-compare        = BACKBONE
@@ -45,33 +45,34 @@ uses-predict        = PREDICT_ARGS RUN IMAGES
 uses-export         = EXPORT_ARGS RUN IMAGES
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
 USED    := $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS RUN IMAGES BACKBONE,$(GIVEN))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) PIP_ARGS,$(filter %_ARGS VIEWS SEEDS RUN IMAGES BACKBONE,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
 PY       := .venv/bin/python
 SOURCE    = $(if $(CONFIG),--config="$$CONFIG") $(if $(DATA),--data="$$DATA")
 CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--cache="$$CACHE")
+RUNS      = $(if $(SEEDS),--seeds="$$SEEDS")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(DATA)$(CONFIG),extract,.venv/ready)
 
-train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
-sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+train-head     = pipelines/train_head.py $(CACHED) $(RUNS) $(HEAD_ARGS)
+sweep          = pipelines/sweep.py $(CACHED) $(RUNS) $(SWEEP_ARGS)
 probe          = pipelines/probe.py $(CACHED) $(PROBE_ARGS)
-learning-curve = pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
+learning-curve = pipelines/learning_curve.py $(CACHED) $(RUNS) $(CURVE_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS))))
+READ_FIRST = $(if $(CONFIG)$(SEEDS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  SEEDS=3  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: resnet50 (default), mobilenet_v3_large, efficientnet_b0, regnet_y_3_2gf, convnext_tiny, swin_t, swin_v2_t, efficientnet_v2_s, convnext_base, vit_b_16, or another; several in quotes. More: pipelines/README.md, "Another backbone"'; \
 	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
@@ -110,7 +111,7 @@ learning-curve: $(FEATURES)  ## features -> accuracy against the number of train
 	@$(PY) $(learning-curve)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
-	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(FINETUNE_ARGS)
+	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(RUNS) $(FINETUNE_ARGS)
 
 info: .venv/ready  ## what a cache holds and how healthy it is
 	@$(PY) pipelines/inspect_cache.py $(CACHED) $(INFO_ARGS)
