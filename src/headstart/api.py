@@ -94,7 +94,7 @@ def train_head(data: "FeatureCache | str | Path | None" = None, **settings: Any)
     """
     config = config_from(HeadConfig, data=data, **settings)
     from headstart.heads import run
-    from headstart.runs.run import best_of
+    from headstart.runs.method import best_of
 
     return best_of([run.train(each) for each in each_seed(config)])
 
@@ -115,7 +115,7 @@ def sweep(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> P
     """
     config = config_from(SweepConfig, data=data, **settings)
     from headstart.heads import programs
-    from headstart.runs.run import best_of
+    from headstart.runs.method import best_of
 
     return best_of([programs.sweep(each) for each in each_seed(config)])
 
@@ -176,7 +176,7 @@ def finetune(data: "str | Path", **settings: Any) -> Path:
     """
     config = config_from(FinetuneConfig, data=data, **settings)
     from headstart.finetuning import run
-    from headstart.runs.run import best_of
+    from headstart.runs.method import best_of
 
     return best_of(run.train_each(config))
 

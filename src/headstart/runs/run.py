@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from glob import escape
@@ -187,11 +187,6 @@ def load_run(folder: Path) -> Run:
 def list_runs(root_of_dataset: Path) -> list[Run]:
     """The finished runs of a data set, by name; none where there is no such folder."""
     return [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
-
-
-def best_of(folders: Iterable[Path]) -> Path:
-    """Of folders of runs, that of the best one by validation."""
-    return ranked([load_run(folder) for folder in folders])[0].folder
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
