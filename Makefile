@@ -2,7 +2,7 @@
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS SEEDS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # A variable or a target that does not exist ends make with the nearest one that does.
 GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -40,7 +40,7 @@ uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
 uses-finetune       = FINETUNE_ARGS BACKBONE SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
-uses-compare        = BACKBONE
+uses-compare        = COMPARE_ARGS BACKBONE
 uses-predict        = PREDICT_ARGS RUN IMAGES
 uses-export         = EXPORT_ARGS RUN IMAGES
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
@@ -74,7 +74,7 @@ help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
 	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  SEEDS=3  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: resnet50 (default), mobilenet_v3_large, efficientnet_b0, regnet_y_3_2gf, convnext_tiny, swin_t, swin_v2_t, efficientnet_v2_s, convnext_base, vit_b_16, or another; several in quotes. More: pipelines/README.md, "Another backbone"'; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -120,7 +120,7 @@ verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="
 	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
 
 compare: .venv/ready  ## what all runs of a data set are worth and took, and whether fine-tuning pays
-	@$(PY) pipelines/compare.py $(CACHED)
+	@$(PY) pipelines/compare.py $(CACHED) $(COMPARE_ARGS)
 
 predict: .venv/ready  ## a run and IMAGES=… (or CACHE=…) -> a CSV with the class of each image
 	@$(PY) pipelines/predict.py $(if $(RUN),--run="$$RUN") $(if $(IMAGES),--images="$$IMAGES") $(if $(CACHE),--cache="$$CACHE") $(PREDICT_ARGS)

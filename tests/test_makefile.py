@@ -203,7 +203,7 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
         ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
         ("probe DATA=a SEEDS=3", "make probe does not use SEEDS. It takes PROBE_ARGS"),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
-        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes BACKBONE"),
+        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes COMPARE_ARGS BACKBONE"),
     ],
 )
 def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone):

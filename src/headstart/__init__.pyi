@@ -36,6 +36,7 @@ def compare(
     runs: str | Path | None = None,
     backbone: str = "resnet50",
     cache: FeatureCache | str | Path | None = None,
+    worth: float | None = None,
 ) -> list[dict[str, Any]]: ...
 def export(
     run: str | Path,

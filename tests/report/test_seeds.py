@@ -5,7 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
-from helpers.runs import ALL, Runs
+from helpers.runs import ALL, Runs, runs_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
@@ -24,16 +24,6 @@ from headstart.support.files import plain, write_json
 @pytest.fixture
 def make(tmp_path):
     return Runs(tmp_path)
-
-
-def runs_of(make, kind, *rights, seeds=None, **config):
-    """Runs of one method with so many images right, their validation accuracy falling from 0.9."""
-    return [
-        make(
-            f"{kind}-{seed}", kind, right=right, validation=0.9 - seed / 100, config={"seed": seed, **config}, seed=seed
-        )
-        for seed, right in zip(seeds or range(len(rights)), rights, strict=True)
-    ]
 
 
 # --- which runs are one method ---
@@ -202,7 +192,7 @@ def test_a_method_has_one_line_with_mean_and_spread(make):
     assert "0.890  0.889 ± 0.056 of 3" in line
     assert "known" not in tables.names(compared)
     assert [line.split("  ")[0] for line in tables.names(compared).splitlines()[2:]] == ["head-0", "ridge-1"]
-    assert "head, 3 seeds" in tables.names(compared)
+    assert "head, 3 runs" in tables.names(compared)
 
 
 def test_json_has_every_run_as_before_and_the_methods_beside_them(make, tmp_path):

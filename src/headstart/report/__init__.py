@@ -3,6 +3,7 @@
     comparison.py  all runs of a data set, compared: compare.json
     paired.py      the paired difference of two runs, or of two methods, on the same images
     verdict.py     the sentence on fine-tuning
+    worth.py       whether fine-tuning gains as much as is wanted
     seeds.py       the command that trains a method with more seeds
     backbones.py   which backbone: the best run of each, its cost, and a sentence
     tables.py      the tables for the terminal

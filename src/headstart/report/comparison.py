@@ -9,6 +9,7 @@ from typing import Any
 from headstart.report import verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, against, between
+from headstart.report.worth import Worth, worth
 from headstart.runs.method import Method, methods_of, titles_of
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
@@ -70,6 +71,8 @@ class Comparison:
     reference: Run | None
     finetuned: Run | None
     sentence: str
+    worth: Worth | None
+    """None where nothing was asked, or there is no difference."""
     backbones: Backbones | None
     """None where all frozen runs are on features of one backbone."""
 
@@ -82,15 +85,17 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare(runs: Sequence[Run], wanted: float | None = None) -> Comparison:
     """Ranks the methods of one data set's runs, at least one, by validation; compares each with the best frozen one.
 
     The difference in the sentence is unbiased: its methods are chosen before any test image is read. The others are not
-    corrected for their number: of twenty methods that are as good as the reference, one will look different.
+    corrected for their number: of twenty methods that are as good as the reference, one will look different. `wanted`
+    are the points that fine-tuning must gain, see `worth`.
     """
     ordered, methods = ranked(runs), methods_of(runs)
     frozen = next((each for each in methods if each.best.is_frozen), None)
@@ -100,23 +105,27 @@ def compare(runs: Sequence[Run]) -> Comparison:
     titled = zip(ordered, titles(ordered), strict=True)
     ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
     compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
-    sentence = _verdict(compared, frozen, finetuned)
+    sentence, answer = _verdict(compared, frozen, finetuned, wanted)
     backbones = backbones_of([(each.method, each.difference) for each in compared if each.run.is_frozen])
-    return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, backbones)
+    return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, answer, backbones)
 
 
-def _verdict(compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None) -> str:
-    """The sentence on fine-tuning, which compares methods of one backbone."""
+def _verdict(
+    compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None, wanted: float | None
+) -> tuple[str, Worth | None]:
+    """The sentence on fine-tuning, which compares methods of one backbone; and whether it gains what is wanted."""
     if finetuned is None:
-        return verdict.sentence(reference, None, None)
-    gain = next(each.difference for each in compared if each.method is finetuned)
+        return verdict.sentence(reference, None, None), None
+    to_reference = next(each.difference for each in compared if each.method is finetuned)
     of_backbone = (each.method for each in compared if each.run.backbone == finetuned.best.backbone)
     frozen = next((each for each in of_backbone if each.best.is_frozen), None)
-    if frozen is reference:
-        return verdict.sentence(frozen, finetuned, gain)
-    assert reference is not None  # any frozen run makes one
-    own_gain = between(finetuned, frozen) if frozen else None
-    return verdict.sentence(frozen, finetuned, own_gain) + verdict.on_other_backbone(reference, finetuned, gain)
+    gain = to_reference if frozen is reference else between(finetuned, frozen) if frozen else None
+    of_methods = bool(frozen) and not any(each and each.needs_seeds for each in (finetuned, frozen))
+    answer = worth(gain, wanted, of_methods) if gain and wanted is not None else None
+    parts = [verdict.sentence(frozen, finetuned, gain), answer.sentence() if answer else ""]
+    if reference and frozen is not reference:
+        parts.append(verdict.on_other_backbone(reference, finetuned, to_reference))
+    return " ".join(filter(None, parts)), answer
 
 
 def _between(reference: Method | None, method: Method, title: str) -> ComparedMethod:

@@ -64,7 +64,7 @@ def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]
     each = rights.mean(axis=0) - reference_rights.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
     seeds = [of_seeds(one) for one, varies in zip((rights, reference_rights), vary, strict=True) if varies]
-    found = estimate(each.sum(), (each**2).sum(), each.size, [variance for variance in seeds if variance])
+    found = estimate(float(each.sum()), float((each**2).sum()), each.size, [variance for variance in seeds if variance])
     single = len(rights) == len(reference_rights) == 1
     if single:
         gained, lost = round(gained), round(lost)

@@ -55,7 +55,7 @@ def _way_on(target: str, run: Run | None) -> str:
 def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
     """Says that the best frozen run has another backbone than the fine-tuned one, and what that changes."""
     name, backbone = best.best.name, best.best.backbone
-    about = f" The best run on frozen features by validation, {name}, has another backbone: {backbone}"
+    about = f"The best run on frozen features by validation, {name}, has another backbone: {backbone}"
     if difference is None:
         return f"{about}."
     low, high = difference.points_ci95

@@ -98,7 +98,7 @@ def methods_of(runs: Sequence[Run]) -> list[Method]:
 def titles_of(methods: Sequence[Method]) -> list[str]:
     """The titles of the best runs (see `title.titles`), with the number of runs where there are several."""
     named = zip(titles([method.best for method in methods]), methods, strict=True)
-    return [title if len(method.runs) == 1 else f"{title}, {len(method.runs)} seeds" for title, method in named]
+    return [title if len(method.runs) == 1 else f"{title}, {len(method.runs)} runs" for title, method in named]
 
 
 def best_run(runs: Sequence[Run]) -> Run:

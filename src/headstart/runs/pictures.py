@@ -142,7 +142,7 @@ def draw_accuracy_against_time(methods: Sequence[tuple[str, Method]], axes: Axes
         _draw_method(axes, method, **styles[method.best.kind_in_words])
     log_axis(axes, [seconds for _, method in timed for seconds in _seconds(method)], TIME_TICKS)
     several = any(len(method.runs) > 1 for _, method in timed)
-    label = "test accuracy, 95% or deviation over seeds" if several else "test accuracy and 95% interval"
+    label = "test accuracy (95%, or ± over seeds)" if several else "test accuracy and 95% interval"
     axes.set(ylabel=label, xlabel="training time (log scale)")
     figure = cast(Figure, axes.figure)
     legend = [Line2D([], [], linestyle="", label=kind, **style) for kind, style in styles.items()]
