@@ -1,21 +1,21 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
-NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS SEEDS FORCE
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC),EXTRACT_ARGS VIEWS NPROC)
 uses-data-check     = CHECK_ARGS
 uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC
-uses-train-head     = HEAD_ARGS $(PASS)
-uses-sweep          = SWEEP_ARGS $(PASS)
+uses-train-head     = HEAD_ARGS $(PASS) SEEDS
+uses-sweep          = SWEEP_ARGS $(PASS) SEEDS
 uses-probe          = PROBE_ARGS $(PASS)
-uses-learning-curve = CURVE_ARGS $(PASS)
-uses-finetune       = FINETUNE_ARGS BACKBONE NPROC
+uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
+uses-finetune       = FINETUNE_ARGS BACKBONE NPROC SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
-uses-compare        = BACKBONE
+uses-compare        = COMPARE_ARGS BACKBONE
 uses-predict        = PREDICT_ARGS RUN IMAGES CACHE
 uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
 uses-clean-all      = FORCE
@@ -49,7 +49,7 @@ ON_FEATURES = train-head sweep probe learning-curve
 
 # One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
@@ -59,22 +59,23 @@ CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--
 # Where the flags of a program ask for its help, nothing else is done: no data set is written, extracted or learned from.
 ASK_HELP := $(strip $(foreach name,$(filter-out PIP_ARGS,$(filter %_ARGS,$(VARIABLES))),$(if $(filter -h --help,$($(name))),$(name))))
 OF_PASS   = $(filter EXTRACT_ARGS,$(ASK_HELP))
+RUNS      = $(if $(SEEDS),--seeds="$$SEEDS")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(and $(DATA)$(CONFIG),$(if $(ASK_HELP),$(OF_PASS),yes)),extract,.venv/ready)
 LEARN     = $(if $(OF_PASS),:,$(PY))
 # What follows a pass describes the cache.
 FOLLOWED  = $(if $(filter extract,$(MAKECMDGOALS)),,HEADSTART_FOLLOWED=1)
 
-train-head     = pipelines/train_head.py $(CACHED) $(HEAD_ARGS)
-sweep          = pipelines/sweep.py $(CACHED) $(SWEEP_ARGS)
+train-head     = pipelines/train_head.py $(CACHED) $(RUNS) $(HEAD_ARGS)
+sweep          = pipelines/sweep.py $(CACHED) $(RUNS) $(SWEEP_ARGS)
 probe          = pipelines/probe.py $(CACHED) $(PROBE_ARGS)
-learning-curve = pipelines/learning_curve.py $(CACHED) $(CURVE_ARGS)
+learning-curve = pipelines/learning_curve.py $(CACHED) $(RUNS) $(CURVE_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
+READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
@@ -84,9 +85,9 @@ TEN_BACKBONES = awk -F' *[|] *' '/^[|] `[a-z0-9_]+`.*[0-9] [|]$$/ && NF == 6 { g
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  SEEDS=3  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -123,7 +124,7 @@ learning-curve: $(FEATURES)  ## features -> accuracy against the number of train
 	@$(LEARN) $(learning-curve)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
-	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(FINETUNE_ARGS)
+	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(RUNS) $(FINETUNE_ARGS)
 
 info: .venv/ready  ## what a cache holds and how healthy it is
 	@$(PY) pipelines/inspect_cache.py $(CACHED) $(INFO_ARGS)
@@ -132,7 +133,7 @@ verify: .venv/ready  ## whether a cache is still what was written; VERIFY_ARGS="
 	@$(PY) pipelines/inspect_cache.py $(CACHED) --verify $(VERIFY_ARGS)
 
 compare: .venv/ready  ## what all runs of a data set are worth and took, and whether fine-tuning pays
-	@$(PY) pipelines/compare.py $(CACHED)
+	@$(PY) pipelines/compare.py $(CACHED) $(COMPARE_ARGS)
 
 predict: .venv/ready  ## a run and IMAGES=… (or CACHE=…) -> a CSV with the class of each image
 	@$(PY) pipelines/predict.py $(if $(RUN),--run="$$RUN") $(if $(IMAGES),--images="$$IMAGES") $(if $(CACHE),--cache="$$CACHE") $(PREDICT_ARGS)

@@ -3,14 +3,14 @@
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.cli import nothing_saved
-from headstart.settings import SweepConfig, each_backbone
+from headstart.settings import SweepConfig, each_run
 
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     from headstart.heads import programs  # torch loads here, after --help has answered
 
-    for each in each_backbone(config):
+    for each in each_run(config):
         programs.sweep(each)
 
 

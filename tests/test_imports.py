@@ -30,7 +30,7 @@ ALLOWED = {
     "probes": "errors support settings datasets runs cache heads",
     "report": "errors support settings datasets images runs cache heads",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
-    "api": "errors settings datasets cache finetuning extraction heads prediction probes report",
+    "api": "errors settings datasets runs cache finetuning extraction heads prediction probes report",
 }
 """Which folders (and modules beside them) each may import, anywhere in its modules, itself aside."""
 

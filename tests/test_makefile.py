@@ -238,8 +238,9 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
         ("train-head CACHE=f.h5 EXTRACT_ARGS=--prune", "EXTRACT_ARGS. CACHE= alone is used as it is: nothing is extr"),
         ("probe CACHE=f.h5 VIEWS=2", "make probe does not use VIEWS. CACHE= alone is used as it is"),
         ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
+        ("probe DATA=a SEEDS=3", "make probe does not use SEEDS. It takes PROBE_ARGS"),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
-        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes BACKBONE"),
+        ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes COMPARE_ARGS BACKBONE"),
         ("predict RUN=r FORMAT=onnx", "make predict does not use FORMAT. It takes PREDICT_ARGS RUN IMAGES CACHE"),
         ("predict RUN=r DATA=new/", "make predict does not use DATA. It takes PREDICT_ARGS RUN IMAGES CACHE"),
         ("export DATA=photos/", "make export does not use DATA. It takes EXPORT_ARGS RUN IMAGES FORMAT"),
@@ -250,6 +251,11 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
 def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone):
     assert answer in make(*words.split(), folder=clone, code=2)
     assert not (clone / "calls").exists()
+
+
+@pytest.mark.parametrize("target", ["train-head", "sweep", "learning-curve", "finetune"])
+def test_the_number_of_seeds_has_a_variable(target, programs):
+    assert programs(target, "DATA=a", "SEEDS=3")[target.replace("-", "_")][-1] == "--seeds=3"
 
 
 def test_the_demo_hands_flags_to_its_steps(calls):

@@ -36,6 +36,7 @@ def compare(
     runs: str | Path | None = None,
     backbone: str | None = None,
     cache: FeatureCache | str | Path | None = None,
+    worth: float | None = None,
 ) -> list[dict[str, Any]]: ...
 def export(
     run: str | Path,
@@ -71,6 +72,7 @@ def extract(
     views: int = 0,
     view_kind: Literal["crop", "crop-flip", "crop-flip-jitter"] | None = None,
     view_splits: Literal["train", "all"] | None = None,
+    split_seed: int | None = None,
     seed: int | None = None,
     max_unreadable: float = 0.01,
     overwrite: bool = False,
@@ -103,6 +105,7 @@ def extract_each(
     views: int = 0,
     view_kind: Literal["crop", "crop-flip", "crop-flip-jitter"] | None = None,
     view_splits: Literal["train", "all"] | None = None,
+    split_seed: int | None = None,
     seed: int | None = None,
     max_unreadable: float = 0.01,
     overwrite: bool = False,
@@ -122,6 +125,7 @@ def finetune(
     max_missing: float = 0.0,
     workers: int = 0,
     run: str | Path | None = None,
+    seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
     backbone: str = "resnet50",
@@ -143,6 +147,7 @@ def finetune(
     compile: Literal["auto", "on", "off"] = "auto",
     subset: int | None = None,
     seed: int = 0,
+    split_seed: int | None = None,
 ) -> Path: ...
 def learning_curve(
     data: FeatureCache | str | Path | None = None,
@@ -152,6 +157,7 @@ def learning_curve(
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,
+    seeds: int = 3,
     tensorboard: bool = False,
     keep_copies: bool = False,
     hidden: Sequence[int] | int = (256,),
@@ -170,7 +176,6 @@ def learning_curve(
     tta: int | Literal["all"] = 0,
     seed: int = 0,
     fractions: Sequence[float] | float = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
-    seeds: int = 3,
 ) -> Path: ...
 def load(
     cache: FeatureCache | str | PathLike[str],
@@ -209,6 +214,7 @@ def sweep(
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,
+    seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
     hidden: Sequence[str | int | Sequence[int]] | str | int = ("none", "256"),
@@ -236,6 +242,7 @@ def train_head(
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
     run: str | Path | None = None,
+    seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
     hidden: Sequence[int] | int = (256,),

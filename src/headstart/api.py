@@ -17,6 +17,7 @@ from headstart.settings import (
     ProbeConfig,
     SweepConfig,
     each_backbone,
+    each_seed,
 )
 from headstart.settings.base import refuse
 from headstart.settings.from_python import config_from, names_in, with_settings
@@ -39,8 +40,7 @@ def extract(data: "str | Path", **settings: Any) -> "FeatureCache":
 
     Raises:
         SettingsError: a setting is unknown or out of range.
-        DataError: the data set cannot be used.
-        BackboneError: there is no such net, or its features cannot be used.
+        DataError, BackboneError: the data set, or the net or its features, cannot be used.
         WeightsError: the weights cannot be found or downloaded.
         RecipeMismatch: the cache was made by another recipe.
         CacheError: the cache cannot be used, another process is filling it, or the disk is full.
@@ -84,7 +84,7 @@ def train_head(data: "FeatureCache | str | Path | None" = None, **settings: Any)
         settings: the flags of `make train-head`.
 
     Returns:
-        The folder of the run, for `Classifier.load`.
+        The folder of the run, for `Classifier.load`; with several `seeds` that of the best by validation.
 
     Raises:
         SettingsError: a setting is unknown or out of range.
@@ -94,8 +94,9 @@ def train_head(data: "FeatureCache | str | Path | None" = None, **settings: Any)
     """
     config = config_from(HeadConfig, data=data, **settings)
     from headstart.heads import run
+    from headstart.runs.method import best_of
 
-    return run.train(config)
+    return best_of([run.train(each) for each in each_seed(config)])
 
 
 @with_settings(SweepConfig)
@@ -108,14 +109,15 @@ def sweep(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> P
         settings: the flags of `make sweep`.
 
     Returns:
-        The folder of the run, for `Classifier.load`; its sweep.csv has a line for each head.
+        The folder of the run, as `train_head` does; its sweep.csv has a line for each head.
 
     Errors are those of `train_head`; TrainingFailed: there is no validation image, or all heads failed.
     """
     config = config_from(SweepConfig, data=data, **settings)
     from headstart.heads import programs
+    from headstart.runs.method import best_of
 
-    return programs.sweep(config)
+    return best_of([programs.sweep(each) for each in each_seed(config)])
 
 
 @with_settings(ProbeConfig)
@@ -165,7 +167,7 @@ def finetune(data: "str | Path", **settings: Any) -> Path:
         settings: the flags of `make finetune`.
 
     Returns:
-        The folder of the run, for `Classifier.load`.
+        The folder of the run, as `train_head` does.
 
     Raises:
         SettingsError, DataError, BackboneError, WeightsError: as in `extract`.
@@ -174,9 +176,9 @@ def finetune(data: "str | Path", **settings: Any) -> Path:
     """
     config = config_from(FinetuneConfig, data=data, **settings)
     from headstart.finetuning import run
-    from headstart.finetuning.start import Start
+    from headstart.runs.method import best_of
 
-    return run.train(Start(config))
+    return best_of(run.train_each(config))
 
 
 @with_settings(CompareConfig)
@@ -193,8 +195,7 @@ def compare(data: "str | Path | None" = None, **settings: Any) -> "list[dict[str
 
     Raises:
         SettingsError: neither `data` nor `runs` is given.
-        RunError: there is no finished run, or one cannot be read.
-        CacheError: the cache that is named is missing or damaged.
+        RunError, CacheError: there is no finished run, or a run or the cache cannot be read.
     """
     config = config_from(CompareConfig, data=data, **settings)
     from headstart.report import writing
@@ -217,8 +218,7 @@ def predict(run: "str | Path", images: "str | Path | None" = None, **settings: A
         The CSV: path, predicted, probability, the next classes, and why an image is unreadable.
 
     Raises:
-        SettingsError: a setting is unknown or out of range.
-        DataError: there are no such images.
+        SettingsError, DataError: a setting is unknown or out of range; there are no such images.
         RunError: the run is missing or has no weights, or the CSV cannot be written.
         WeightsError, CacheError: the weights of the backbone or the cache cannot be used.
     """

@@ -59,8 +59,10 @@ def is_followed() -> bool:
 
 def nothing_saved(config: Any) -> str:
     """What a training that was stopped has left."""
-    if len((config.backbone or "").split()) > 1:
-        return "Runs that were finished are kept: the same command goes on with the next backbone."
+    is_curve = isinstance(config, settings.LearningCurveConfig)
+    for word, runs in (("backbone", len((config.backbone or "").split())), ("seed", 1 if is_curve else config.seeds)):
+        if runs > 1:
+            return f"Runs that were finished are kept: the same command goes on with the next {word}."
     return "Nothing was saved: the same command starts again."
 
 

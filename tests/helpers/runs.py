@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.runs.run import Run
+from headstart.support.files import write_json
 
 
 def make_run(folder, **metrics):
@@ -39,11 +40,15 @@ class Runs:
     def __init__(self, root: Path):
         self.root = root
 
-    def __call__(self, name, kind="head", *, right=160, images=ALL, rights=None, labels=None, prefix="", **changes):
+    def __call__(
+        self, name, kind="head", *, right=160, images=ALL, rights=None, labels=None, prefix="", config=None, **changes
+    ):
         rights = [number >= images - right for number in range(images)] if rights is None else rights
         write_predictions(
             self.root / name, rights, labels or [("cat", "dog")[n % 2] for n in range(len(rights))], prefix
         )
+        if config is not None:
+            write_json(self.root / name / "config.json", config)
         test = {"images": len(rights)}
         if rights:
             accuracy = float(np.mean(rights))
@@ -56,3 +61,13 @@ class Runs:
         if kind == "finetune":
             times = {"train_seconds": 576.0, "trainable_parameters": 23_528_522}
         return Run.from_metrics(self.root / name, {**figures, **times, **changes})
+
+
+def runs_of(make, kind, *rights, seeds=None, **config):
+    """Runs of one method with so many images right, their validation accuracy falling from 0.9."""
+    return [
+        make(
+            f"{kind}-{seed}", kind, right=right, validation=0.9 - seed / 100, config={"seed": seed, **config}, seed=seed
+        )
+        for seed, right in zip(seeds or range(len(rights)), rights, strict=True)
+    ]

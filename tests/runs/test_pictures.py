@@ -9,6 +9,7 @@ from helpers.runs import changed, make_run
 
 from headstart.runs import pictures
 from headstart.runs.predictions import Predictions
+from headstart.runs.run import ranked
 
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}
@@ -122,7 +123,7 @@ def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figure
 def test_of_very_many_runs_the_first_are_named(tmp_path, figures):
     found = [run(tmp_path / f"head-{number}", accuracy=0.5 + number / 200) for number in range(60)]
     pictures.accuracy_against_time(found, tmp_path / "compare.png")
-    named = {f"head-{number}" for number in range(pictures.MAX_NAMED_RUNS)}
+    named = {each.name for each in ranked(found)[: pictures.MAX_NAMED_RUNS]}
     assert texts(figures[0]) - {""} == named
 
 

@@ -97,6 +97,7 @@ LAYER4 = {"train_from": "layer4", "method": "strong", "backbone_lr": 1e-4, "lr":
     [
         ("head", {"hidden": (512, 256), "lr": 1e-3}, V2, 8, "512-256-lr1e-3-resnet50-IMAGENET1K_V2-224px-8views"),
         ("head", {"hidden": (), "lr": 0.05}, V2, 0, "linear-lr0.05-resnet50-IMAGENET1K_V2-224px"),
+        ("head", {"hidden": (), "lr": 1, "seed": 2}, V2, 0, "linear-lr1-resnet50-IMAGENET1K_V2-224px-seed2"),
         ("head", {"hidden": (), "lr": 0.05}, FILE, 0, "linear-lr0.05-resnet50-of-mine-224px"),
         ("ridge", {"lr": 1e-3}, V2, 0, "resnet50-IMAGENET1K_V2-224px"),
         ("sweep", {"hidden": ("none", "256")}, TWO, 0, "resnet50-timm-a-b-IMAGENET1K_V2-224-240px"),

@@ -133,7 +133,13 @@ def load_as_before(config: Any) -> Manifest:
     data = data_of(config)
     kept, _, path = kept_for(data)
     with naming_what_is_kept(config, kept, path):
-        return labelled.load(data, config.seed, config.with_listing(kept))
+        return labelled.load(data, split_seed_of(config), config.with_listing(kept))
+
+
+def split_seed_of(config: Any) -> int:
+    """The seed that draws the splits for the same program: as given, else that of the features, else its own."""
+    seeds = config.split_seed, kept_for(data_of(config))[1], config.seed
+    return next((seed for seed in seeds if seed is not None), 0)
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:

@@ -80,6 +80,13 @@ class Asked:
         return name_of(data, data_set_of(self.stored) if self.stored and keeps else None)
 
     @property
+    def split_seed(self) -> int:
+        """The seed of the splits: as given, else that of the cache; of a new one that of other backbones' features."""
+        kept = self.stored.manifest.seed if self.stored else self.kept.get("seed")
+        seeds = self.given.split_seed, self.given.seed, kept
+        return next((seed for seed in seeds if seed is not None), 0)
+
+    @property
     def weights_file(self) -> str:
         """Where the file of weights lies, that was given or that the cache knows; empty if they are no file."""
         if self.given.weights is None:

@@ -74,10 +74,10 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = N
 def _listed(config: ExtractConfig, known: dict[str, Manifest]) -> tuple[Asked, Manifest]:
     """What is asked for, and the images; those that were listed in the same way for another backbone are `known`."""
     asked = Asked(config)
-    how = f"{asked.config.seed} {asked.config.listing()}"
+    how = f"{asked.split_seed} {asked.config.listing()}"
     if how not in known:
         with naming_what_is_kept(config, asked.listing, asked.path):
-            known[how] = labelled.load(data_of(config), asked.config.seed, asked.config)
+            known[how] = labelled.load(data_of(config), asked.split_seed, asked.config)
     asked.say()
     return asked, replace(known[how], name=asked.name)
 

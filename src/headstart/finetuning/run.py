@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.datasets import copies
 from headstart.datasets.description import describe
 from headstart.datasets.manifest import UNLABELLED, Manifest
-from headstart.datasets.naming import load_as_before, name_of
+from headstart.datasets.naming import load_as_before, name_of, split_seed_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, net, training
 from headstart.finetuning.checkpoint import Checkpoint
@@ -27,15 +27,24 @@ from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import finetuned_file, load_run
 from headstart.runs.title import folder_words
-from headstart.settings import RUNS_FOLDER, FinetuneConfig, each_backbone
+from headstart.settings import RUNS_FOLDER, FinetuneConfig, each_backbone, each_seed
 from headstart.support.devices import peak_memory_bytes, pick_device
 from headstart.support.team import Team
 
 
 def train_each(config: FinetuneConfig, team: Team | None = None) -> list[Path]:
-    """Trains each of the backbones that are named, one after the other, once all of them can be loaded."""
-    starts = [Start(each) for each in each_backbone(config)]
-    return [train(starts.pop(0), team) for _ in range(len(starts))]
+    """Trains each of the backbones that are named with each seed, once all backbones can be loaded.
+
+    All runs have the same splits.
+    """
+    config = dataclasses.replace(config, split_seed=split_seed_of(config))
+    runs_of_each = [each_seed(each) for each in each_backbone(config)]
+    starts = [Start(first) for first, *_ in runs_of_each]
+    folders = []
+    for _, *others in runs_of_each:
+        folders.append(train(starts.pop(0), team))
+        folders += [train(Start(other), team) for other in others]
+    return folders
 
 
 def train(start: Start, team: Team | None = None) -> Path:

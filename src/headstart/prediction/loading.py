@@ -21,8 +21,9 @@ from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
 from headstart.models.weights import RESNET50, is_of_file, source_digest, weights_digest
+from headstart.runs.method import best_run
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import Run, list_runs, load_run, meant_by, ranked
+from headstart.runs.run import Run, list_runs, load_run, meant_by
 from headstart.support.files import nearest_name
 
 BEST = "best"
@@ -46,20 +47,20 @@ class Parts:
 
 
 def open_run(folder: Path) -> Run:
-    """The run in a folder, or the best one with weights (see `BEST`); a RunError if it cannot predict."""
+    """The run in a folder, or the best one with weights, see `BEST`; a RunError if it cannot predict."""
     if folder.name == BEST and not folder.is_dir():
         cache = cache_of_runs(folder.parent)
         runs, left_out = of_one_data_set(list_runs(folder.parent), present=cache.manifest if cache else None)
         if left_out:
             warnings.warn(left_out, DataWarning, stacklevel=2)
-        runs = ranked([run for run in runs if run.weights_file.is_file()])
+        runs = [run for run in runs if run.weights_file.is_file()]
         if not runs:
             guess = meant_by(folder) or nearest_name(folder.parent)
             raise RunError(
                 f"{folder.parent.absolute() if folder.parent == Path() else folder.parent} holds no finished run with "
                 f"weights.{guess} Train one on the data set first."
             )
-        run = runs[0]
+        run = best_run(runs)
     else:
         run = load_run(folder)
     if list(run.classes) != run.metrics.get("classes", list(run.classes)):

@@ -1,8 +1,10 @@
 """Which way is better on this data, by how much, at what cost.
 
     comparison.py  all runs of a data set, compared: compare.json
-    paired.py      the paired difference of two runs on the same images
+    paired.py      the paired difference of two runs, or of two methods, on the same images
     verdict.py     the sentence on fine-tuning
+    worth.py       whether fine-tuning gains as much as is wanted
+    seeds.py       the command that trains a method with more seeds
     backbones.py   which backbone: the best run of each, its cost, and a sentence
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja

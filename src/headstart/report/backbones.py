@@ -4,13 +4,13 @@ D features of an image.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from headstart.report.paired import Difference, against
-from headstart.runs.predictions import read_predictions
+from headstart.report.paired import Difference, between
+from headstart.runs.method import Method
 from headstart.runs.run import Run
 from headstart.runs.title import PROBES
 from headstart.support.quantities import duration, points
@@ -33,13 +33,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class BackboneRow:
-    """A backbone, or several side by side (`a+b`), with the best run on its features by validation."""
+    """A backbone, or several side by side (`a+b`), with the best method on its features by validation."""
 
     name: str
-    run: Run
+    method: Method
     difference: Difference | None
     """To the best backbone; None for this one, and where the test images differ."""
     cost: Cost
+
+    @property
+    def run(self) -> Run:
+        """The best run of the method."""
+        return self.method.best
 
     @property
     def parts(self) -> list[str]:
@@ -56,12 +61,15 @@ class Backbones:
 
     def to_json(self) -> dict[str, Any]:
         """The entry of compare.json."""
-        names = ("val_accuracy", "test_accuracy", "test_accuracy_ci95")
         rows = [
             {
                 "backbone": row.name,
                 "run": row.run.name,
-                **{name: getattr(row.run, name) for name in names},
+                "runs": len(row.method.runs),
+                "val_accuracy": row.method.val_accuracy,
+                "test_accuracy": row.method.test_accuracy,
+                "test_accuracy_ci95": row.run.test_accuracy_ci95 if row.method.spread is None else None,
+                "test_accuracy_spread": row.method.spread,
                 "difference": asdict(row.difference) if row.difference else None,
                 **asdict(row.cost),
             }
@@ -70,14 +78,15 @@ class Backbones:
         return {"sentence": self.sentence, "rows": rows}
 
 
-def backbones_of(ranking: Sequence[tuple[Run, Difference | None]]) -> Backbones | None:
-    """Compares the backbones of runs on frozen features, best first, each with its difference to the first.
+def backbones_of(ranking: Sequence[tuple[Method, Difference | None]]) -> Backbones | None:
+    """Compares the backbones of methods on frozen features, best first, each with its difference to the first.
 
-    None for fewer than two backbones. Validation alone chooses the run of each.
+    None for fewer than two backbones. Validation alone chooses the method of each.
     """
     best: dict[str, BackboneRow] = {}
-    for run, difference in ranking:
-        best.setdefault(run.backbone, BackboneRow(run.backbone, run, difference, cost_of(run)))
+    for method, difference in ranking:
+        name = method.best.backbone
+        best.setdefault(name, BackboneRow(name, method, difference, cost_of(method.best)))
     rows = tuple(best.values())
     if len(rows) < 2:
         return None
@@ -114,7 +123,7 @@ def _of_early_run(run: Run) -> dict[str, Any]:
 def _best_of(rows: Sequence[BackboneRow]) -> str:
     """How much better the best is than the next, or why nothing says it."""
     best, *others = rows
-    if best.run.val_accuracy is None:
+    if best.method.val_accuracy is None:
         return "Which backbone? There are no validation images to choose by."
     is_near = [row for row in others if (row.name in best.parts if len(best.parts) > 1 else len(row.parts) == 1)]
     other = next((row for row in [*is_near, *others] if row.difference), None)
@@ -125,7 +134,7 @@ def _best_of(rows: Sequence[BackboneRow]) -> str:
         )
     tie = (
         f"By validation {best.name} and {other.name} are equal. "
-        if best.run.val_accuracy == other.run.val_accuracy
+        if best.method.val_accuracy == other.method.val_accuracy
         else ""
     )
     return f"Which backbone? {tie}{_claim(best.name, other.name, _reversed(other.difference))}.{_cost(best, other)}"
@@ -135,17 +144,22 @@ def _side_by_side(rows: Sequence[BackboneRow]) -> str:
     """Whether features side by side are better than those of the better backbone alone, if the rest does not say it."""
     joined = next((row for row in rows[1:] if len(row.parts) > 1), None)
     part = joined and next((row for row in rows if row.name in joined.parts), None)
-    if joined is None or part is None or not (joined.run.test_images and part.run.test_images):
+    difference = between(joined.method, part.method) if joined and part else None
+    if joined is None or part is None:
         return ""
-    difference = against(joined.run, read_predictions(part.run.folder))
     return f"Side by side: {_claim(joined.name, part.name, difference)}.{_cost(joined, part)}" if difference else ""
 
 
 def _reversed(difference: Difference) -> Difference:
     """The same seen from the other side."""
-    low, high = difference.points_ci95
-    return Difference(
-        difference.images, difference.lost, difference.gained, -difference.points, (-high, -low), difference.p
+    (low, high), (low_90, high_90) = difference.points_ci95, difference.points_ci90
+    return replace(
+        difference,
+        gained=difference.lost,
+        lost=difference.gained,
+        points=-difference.points,
+        points_ci95=(-high, -low),
+        points_ci90=(-high_90, -low_90),
     )
 
 

@@ -1,14 +1,16 @@
 """All runs of a data set side by side. Validation alone chooses which are compared; the test figures do not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from headstart.report import verdict
 from headstart.report.backbones import Backbones, backbones_of
-from headstart.report.paired import Difference, against
+from headstart.report.paired import Difference, against, between
+from headstart.report.worth import Worth, worth
+from headstart.runs.method import Method, methods_of, titles_of
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, ranked
 from headstart.runs.title import titles
@@ -38,13 +40,39 @@ class ComparedRun:
 
 
 @dataclass(frozen=True)
+class ComparedMethod:
+    """A method and how it compares with the method of the reference; None for the reference itself."""
+
+    method: Method
+    title: str  # see `titles_of`
+    difference: Difference | None  # None where the test images differ, too
+    pays_after: int | None  # see `ComparedRun`
+
+    @property
+    def run(self) -> Run:
+        """The best of its runs."""
+        return self.method.best
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of compare.json."""
+        difference = asdict(self.difference) if self.difference else None
+        return {"title": self.title, **self.method.to_json(), "difference": difference, "pays_after": self.pays_after}
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """All runs of a data set, best validation accuracy first; of these, the first frozen and the first fine-tuned."""
+    """All runs of a data set and their methods, best validation accuracy first.
+
+    `reference` and `finetuned` are the best runs of the first method on frozen features and the first fine-tuned one.
+    """
 
     ranking: tuple[ComparedRun, ...]
+    methods: tuple[ComparedMethod, ...]
     reference: Run | None
     finetuned: Run | None
     sentence: str
+    worth: Worth | None
+    """None where nothing was asked, or there is no difference."""
     backbones: Backbones | None
     """None where all frozen runs are on features of one backbone."""
 
@@ -53,44 +81,59 @@ class Comparison:
         return {
             "dataset": self.ranking[0].run.dataset,
             "standings": [compared.to_json() for compared in self.ranking],
+            "methods": [compared.to_json() for compared in self.methods],
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Ranks runs of one data set, at least one, by validation and compares each with the best on frozen features.
+def compare(runs: Sequence[Run], wanted: float | None = None) -> Comparison:
+    """Ranks the methods of one data set's runs, at least one, by validation; compares each with the best frozen one.
 
-    The difference in the sentence is unbiased: its runs are chosen before any test image is read. The others are not
-    corrected for their number: of twenty runs that are as good as the reference, one will look different.
+    The difference in the sentence is unbiased: its methods are chosen before any test image is read. The others are not
+    corrected for their number: of twenty methods that are as good as the reference, one will look different. `wanted`
+    are the points that fine-tuning must gain, see `worth`.
     """
-    ordered = ranked(runs)
-    reference = next((run for run in ordered if run.is_frozen), None)
-    finetuned = next((run for run in ordered if not run.is_frozen), None)
+    ordered, methods = ranked(runs), methods_of(runs)
+    frozen = next((each for each in methods if each.best.is_frozen), None)
+    finetuned = next((each for each in methods if not each.best.is_frozen), None)
+    reference = frozen.best if frozen else None
     predictions = read_predictions(reference.folder) if reference else None
     titled = zip(ordered, titles(ordered), strict=True)
     ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
-    gains = {compared.run.name: compared.difference for compared in ranking}
-    frozen = [(compared.run, compared.difference) for compared in ranking if compared.run.is_frozen]
-    sentence = _verdict(ordered, reference, finetuned, gains)
-    return Comparison(ranking, reference, finetuned, sentence, backbones_of(frozen))
+    compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
+    sentence, answer = _verdict(compared, frozen, finetuned, wanted)
+    backbones = backbones_of([(each.method, each.difference) for each in compared if each.run.is_frozen])
+    return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, answer, backbones)
 
 
 def _verdict(
-    ordered: Sequence[Run], reference: Run | None, finetuned: Run | None, gains: Mapping[str, Difference | None]
-) -> str:
-    """The sentence on fine-tuning, which compares runs of one backbone; `gains` are differences to the reference."""
+    compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None, wanted: float | None
+) -> tuple[str, Worth | None]:
+    """The sentence on fine-tuning, which compares methods of one backbone; and whether it gains what is wanted."""
     if finetuned is None:
-        return verdict.sentence(reference, None, None)
-    frozen = next((run for run in ordered if run.is_frozen and run.backbone == finetuned.backbone), None)
-    gain = gains[finetuned.name]
-    if frozen is reference:
-        return verdict.sentence(frozen, finetuned, gain)
-    assert reference is not None  # any frozen run makes one
-    of_backbone = against(finetuned, read_predictions(frozen.folder)) if frozen and frozen.test_images else None
-    return verdict.sentence(frozen, finetuned, of_backbone) + verdict.on_other_backbone(reference, finetuned, gain)
+        return verdict.sentence(reference, None, None), None
+    to_reference = next(each.difference for each in compared if each.method is finetuned)
+    of_backbone = (each.method for each in compared if each.run.backbone == finetuned.best.backbone)
+    frozen = next((each for each in of_backbone if each.best.is_frozen), None)
+    gain = to_reference if frozen is reference else between(finetuned, frozen) if frozen else None
+    of_methods = bool(frozen) and not any(each and each.needs_seeds for each in (finetuned, frozen))
+    answer = worth(gain, wanted, of_methods) if gain and wanted is not None else None
+    parts = [verdict.sentence(frozen, finetuned, gain), answer.sentence() if answer else ""]
+    if reference and frozen is not reference:
+        parts.append(verdict.on_other_backbone(reference, finetuned, to_reference))
+    return " ".join(filter(None, parts)), answer
+
+
+def _between(reference: Method | None, method: Method, title: str) -> ComparedMethod:
+    """A method compared with the reference, on the test images if all runs have the same ones with the same labels."""
+    if reference is None or method is reference:
+        return ComparedMethod(method, title, None, None)
+    gain = between(method, reference)
+    return ComparedMethod(method, title, gain, None if method.best.is_frozen else pays_after(reference, method))
 
 
 def _against(reference: Run | None, predictions: Predictions | None, run: Run, title: str) -> ComparedRun:
@@ -101,7 +144,7 @@ def _against(reference: Run | None, predictions: Predictions | None, run: Run, t
     return ComparedRun(run, title, gain, None if run.is_frozen else pays_after(reference, run))
 
 
-def pays_after(frozen: Run, finetuned: Run) -> int | None:
+def pays_after(frozen: Run | Method, finetuned: Run | Method) -> int | None:
     """The smallest n >= 1 for which the pass and n frozen trainings are faster than n fine-tunings, if one is known."""
     if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
         return None

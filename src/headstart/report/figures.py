@@ -12,6 +12,7 @@ from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report.backbones import BackboneRow
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, svg
+from headstart.runs.method import methods_of
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
@@ -25,10 +26,11 @@ Array = npt.NDArray[np.float64]
 
 
 def accuracy_against_time(ranked: Sequence[Run]) -> str | None:
-    """Test accuracy against training time, each run named by its rank and kind; None where no run has both."""
-    named = [(f"{rank} {run.kind_in_words}", run) for rank, run in enumerate(ranked, 1)]
+    """Test accuracy against training time, each method named by its rank and kind; None where no run has both."""
+    methods = methods_of(ranked)
+    named = [(f"{rank} {method.best.kind_in_words}", method) for rank, method in enumerate(methods, 1)]
     label = "Test accuracy against training time; the table above has the same figures."
-    return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, ranked)) else None
+    return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, methods)) else None
 
 
 def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
@@ -37,8 +39,10 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
 
     def draw(axes: Axes) -> None:
         for place, row in enumerate(tested):
-            accuracy = row.run.test_accuracy or 0.0
+            accuracy, spread = row.method.test_accuracy or 0.0, row.method.spread
             low, high = row.run.test_accuracy_ci95 or (accuracy, accuracy)
+            if spread is not None:
+                low, high = accuracy - spread, accuracy + spread
             colour = SPLIT_COLOURS["test"]
             axes.plot([low, high], [place, place], color=colour, alpha=0.5, linewidth=2)
             axes.plot(accuracy, place, "o", color=colour, markersize=9)

@@ -17,8 +17,9 @@ from headstart.errors import CacheError
 from headstart.report import figures, sections
 from headstart.report.backbones import Backbones
 from headstart.report.gallery import Thumbnails
+from headstart.runs.method import methods_of, titles_of
 from headstart.runs.run import Run
-from headstart.runs.title import has_random_weights, titles
+from headstart.runs.title import has_random_weights
 from headstart.settings import CompareConfig, nets_of
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
@@ -38,16 +39,19 @@ def render(
     backbones: Backbones | None = None,
 ) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
-    thumbnails, named = Thumbnails(images), titles(ranked)
-    details = sections.detailed_runs(ranked, named)
+    thumbnails, methods = Thumbnails(images), methods_of(ranked)
+    named, best = titles_of(methods), [method.best for method in methods]
+    details = sections.detailed_runs(best, named)
     values = {
         "name": ranked[0].dataset,
         "sentence": sentence,
         "left_out": left_out,
-        "ranked": ranked[:MAX_LISTED_RUNS],
+        "ranked": best[:MAX_LISTED_RUNS],
+        "methods": methods[:MAX_LISTED_RUNS],
+        "has_seeds": any(len(method.runs) > 1 for method in methods),
         "titles": named,
-        "random_weights": [rank for rank, run in enumerate(ranked, 1) if has_random_weights(run)],
-        "runs": len(ranked),
+        "random_weights": [rank for rank, run in enumerate(best, 1) if has_random_weights(run)],
+        "runs": len(methods),
         "same_images": _same_images(ranked),
         "backbones": backbones,
         "backbone_chart": figures.accuracy_by_backbone(backbones.rows) if backbones else None,

@@ -1,38 +1,77 @@
-"""The difference of two classifiers that were tested on the same N images.
+"""The difference of two classifiers, or of two methods with several runs each, tested on the same N images.
 
 Only images that one has right and the other wrong count: a paired interval is much narrower than the difference of two.
+K runs of a method differ by their seed alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.stats import binom, t
 
-from headstart.runs.intervals import Z_95
+from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
+
+Rights = npt.NDArray[np.bool_]
+"""(K, N), which images each run has right."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one classifier minus that of a reference, in percentage points; p after McNemar's test, mid-p."""
+    """Accuracy of one classifier, or mean accuracy of a method, minus that of a reference, in percentage points."""
 
     images: int
-    gained: int  # images that the classifier has right and the reference wrong
-    lost: int  # images that the classifier has wrong and the reference right
+    gained: float  # images that the classifier has right and the reference wrong; of several runs the mean
+    lost: float  # images that the classifier has wrong and the reference right
     points: float
-    points_ci95: tuple[float, float]  # if it contains 0, these images show no difference
-    p: float
+    points_ci95: tuple[float, float]  # if it contains 0, these images and seeds show no difference
+    p: float  # of McNemar's test, mid-p; of several runs that of the interval
+    points_ci90: tuple[float, float]  # for two one-sided tests at 5%, see `worth`
 
 
-def difference(right: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_]) -> Difference:
+@dataclass(frozen=True)
+class Estimate:
+    """A difference of two shares with its uncertainty."""
+
+    centre: float
+    variance: float
+    degrees: float  # of freedom, of Student's t
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Within -1 and 1."""
+        reach = float(t.ppf(0.5 + confidence / 2, self.degrees)) * sqrt(self.variance)
+        return max(-1.0, self.centre - reach), min(1.0, self.centre + reach)
+
+    def p(self) -> float:
+        """The probability of a centre this far from 0 or farther, if there is no difference."""
+        return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
+
+
+def difference(right: Rights, reference_right: Rights) -> Difference:
     """Compares two classifiers by which of the same images (N,), N at least 1, each has right."""
-    images, gained, lost = len(right), int((right & ~reference_right).sum()), int((~right & reference_right).sum())
-    low, high = interval(gained, lost, images)
-    points = 100 * (gained - lost) / images
-    return Difference(images, gained, lost, points, (100 * low, 100 * high), mcnemar_p(gained, lost))
+    return of_methods(right[None], reference_right[None], (False, False))
+
+
+def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]) -> Difference:
+    """Compares the mean accuracy of two methods on the same images, N at least 1; `vary`: whether other seeds differ.
+
+    The interval knows the choice of the images and, with several runs, that of the seeds.
+    """
+    each = rights.mean(axis=0) - reference_rights.mean(axis=0)
+    gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
+    seeds = [of_seeds(one) for one, varies in zip((rights, reference_rights), vary, strict=True) if varies]
+    found = estimate(float(each.sum()), float((each**2).sum()), each.size, [variance for variance in seeds if variance])
+    single = len(rights) == len(reference_rights) == 1
+    if single:
+        gained, lost = round(gained), round(lost)
+    points = 100 * float(each.mean())
+    ci95, ci90 = ((100 * low, 100 * high) for low, high in (found.interval(0.95), found.interval(0.9)))
+    p = mcnemar_p(int(gained), int(lost)) if single else found.p()
+    return Difference(each.size, gained, lost, points, ci95, p, ci90)
 
 
 def against(run: Run, reference: Predictions) -> Difference | None:
@@ -40,25 +79,56 @@ def against(run: Run, reference: Predictions) -> Difference | None:
     if not run.test_images:
         return None
     tested = read_predictions(run.folder)
-    if (tested.paths, tested.label_names) != (reference.paths, reference.label_names):
+    return difference(tested.right, reference.right) if _same_images([tested, reference]) else None
+
+
+def between(method: Method, reference: Method) -> Difference | None:
+    """Two methods compared; None unless all runs of both have the same test images and labels."""
+    if not all(run.test_images for run in (*method.runs, *reference.runs)):
         return None
-    return difference(tested.right, reference.right)
+    ours, others = ([read_predictions(run.folder) for run in each.runs] for each in (method, reference))
+    if not _same_images([*ours, *others]):
+        return None
+    rights, reference_rights = (np.array([each.right for each in tested]) for tested in (ours, others))
+    return of_methods(rights, reference_rights, (method.varies, reference.varies))
+
+
+def _same_images(tested: Sequence[Predictions]) -> bool:
+    first = tested[0]
+    return all((each.paths, each.label_names) == (first.paths, first.label_names) for each in tested[1:])
+
+
+def of_seeds(rights: Rights) -> tuple[float, int] | None:
+    """The variance of a method's mean accuracy over its seeds, with its degrees of freedom; None of a single run."""
+    runs = len(rights)
+    return (float(rights.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
 
 
 def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
-    """The 95% interval of a difference of two shares of the same images.
+    """The 95% interval of a difference of two shares of the same images; see `estimate`."""
+    return estimate(gained - lost, gained + lost, images).interval()
 
-    Wald's interval after one more image gained and one more lost, so that it has a width even without a difference.
-    Summed over all counts, for 10 to 450 images that differ in 0 to 60%: it contains the true difference with a
-    probability of at least 0.928 and 0.98 on average, and shows a difference that does not exist with at most 0.051.
-    Tango's score interval (1998) excludes 0 after 4 images gained and none lost, where p is 0.06.
 
-    Source: Bonett and Price 2012, doi:10.3102/1076998611411915; recommended in doi:10.1002/sim.6148.
+def estimate(total: float, squares: float, images: int, seeds: Sequence[tuple[float, int]] = ()) -> Estimate:
+    """The mean difference of N images from its sum and its sum of squares, as drawn from all images and all seeds.
+
+    For the images it is Wald's after one more image gained and one more lost, so that the interval has a width even
+    without a difference. Summed over all counts, for 10 to 450 images that differ in 0 to 60%: the 95% interval of two
+    classifiers contains the true difference with a probability of at least 0.928 and 0.98 on average, and shows a
+    difference that does not exist with at most 0.051. Tango's score interval (1998) excludes 0 after 4 images gained
+    and none lost, where p is 0.06.
+
+    `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
+    are Satterthwaite's. For figures see tests/report/simulated_verdicts.py.
+
+    Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
+    1946, doi:10.2307/3002019.
     """
-    more, less = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
-    centre = more - less
-    reach = Z_95 * sqrt((more + less - centre**2) / (images + 2))
-    return max(-1.0, centre - reach), min(1.0, centre + reach)
+    centre = total / (images + 2)
+    of_images = ((squares + 2) / (images + 2) - centre**2) / (images + 2)
+    variance = of_images + sum(added for added, _ in seeds)
+    uncertain = sum(added**2 / degrees for added, degrees in seeds)
+    return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf)
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

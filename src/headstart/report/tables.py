@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from headstart.report.backbones import BackboneRow, Backbones
-from headstart.report.comparison import ComparedRun, Comparison
+from headstart.report.comparison import ComparedMethod, Comparison
 from headstart.report.paired import Difference
+from headstart.runs.method import Method
 from headstart.runs.run import Run
 from headstart.runs.title import PROBES, has_random_weights
 from headstart.support.quantities import counted, duration, human_bytes, human_count
@@ -21,8 +22,11 @@ COST = (
 
 
 def names(comparison: Comparison) -> str:
-    """What each run is, beside the name of its folder; above it a warning where nets started untrained."""
-    rows = [("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.ranking)]
+    """What each run is, beside the name of its folder; above it a warning where nets started untrained.
+
+    Of runs that differ by their seed alone, the best stands for all.
+    """
+    rows = [("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.methods)]
     return "\n".join([*random_weights([compared.run for compared in comparison.ranking]), _aligned(rows)])
 
 
@@ -36,12 +40,17 @@ def random_weights(runs: Sequence[Run]) -> list[str]:
 
 
 def accuracies(comparison: Comparison) -> str:
-    """Accuracy of each run and its difference to the reference, with a warning where the test images differ."""
-    lines = [_aligned([ACCURACY, *(_accuracy_row(each, comparison.reference) for each in comparison.ranking)])]
-    if comparison.reference and any(compared.difference for compared in comparison.ranking):
+    """Accuracy of each method and its difference to the reference, with a warning where the test images differ."""
+    lines = [_aligned([ACCURACY, *(_accuracy_row(each, comparison.reference) for each in comparison.methods)])]
+    if comparison.reference and any(compared.difference for compared in comparison.methods):
         lines.append(
             f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
             "by validation;\np: McNemar's test of no difference, mid-p."
+        )
+    if any(len(compared.method.runs) > 1 for compared in comparison.methods):
+        lines.append(
+            "0.900 ± 0.010 of 3: mean and standard deviation of three runs that differ by their seed alone; their "
+            "difference and p\nknow images and seeds (Student's t)."
         )
     return "\n".join([*lines, *_warnings(comparison)])
 
@@ -55,7 +64,7 @@ def costs(comparison: Comparison) -> str:
         + "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
         "extraction and heads take less time than fine-tuning as often."
     )
-    return f"{_aligned([COST, *map(_cost_row, comparison.ranking)])}\n{note}"
+    return f"{_aligned([COST, *map(_cost_row, comparison.methods)])}\n{note}"
 
 
 def backbones(compared: Backbones) -> str:
@@ -72,8 +81,8 @@ def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
     return (
         row.name,
         run.name,
-        _share(run.val_accuracy),
-        _test_accuracy(run),
+        _share(row.method.val_accuracy),
+        _test_accuracy(row.method),
         _difference(row.difference, "best" if is_best else "-"),
         _or_dash("{:,}".format, cost.features),
         _or_dash(human_bytes, cost.bytes),
@@ -82,9 +91,14 @@ def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
     )
 
 
-def _test_accuracy(run: Run) -> str:
-    low, high = run.test_accuracy_ci95 or (None, None)
-    return f"{_share(run.test_accuracy)} ({_share(low)} to {_share(high)})" if run.test_images else "-"
+def _test_accuracy(method: Method) -> str:
+    """`0.889 (0.834 to 0.928)` of a run, `0.889 ± 0.012 of 3` of several."""
+    if not method.best.test_images:
+        return "-"
+    if method.spread is not None:
+        return f"{_share(method.test_accuracy)} ± {_share(method.spread)} of {len(method.runs)}"
+    low, high = method.best.test_accuracy_ci95 or (None, None)
+    return f"{_share(method.test_accuracy)} ({_share(low)} to {_share(high)})"
 
 
 def _difference(difference: Difference | None, otherwise: str) -> str:
@@ -101,7 +115,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ...]:
+def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str, ...]:
     run, difference = compared.run, compared.difference
     p = "-"
     if difference:
@@ -109,16 +123,16 @@ def _accuracy_row(compared: ComparedRun, reference: Run | None) -> tuple[str, ..
     return (
         run.name,
         run.kind_in_words,
-        _share(run.val_accuracy),
-        _test_accuracy(run),
+        _share(compared.method.val_accuracy),
+        _test_accuracy(compared.method),
         f"{run.test_images:,}",
-        _share(run.balanced_accuracy),
+        _share(compared.method.mean("balanced_accuracy")),
         _difference(difference, "reference" if run is reference else "-"),
         p,
     )
 
 
-def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
+def _cost_row(compared: ComparedMethod) -> tuple[str, ...]:
     run = compared.run
     return (
         run.name,
@@ -128,7 +142,7 @@ def _cost_row(compared: ComparedRun) -> tuple[str, ...]:
         _or_dash(human_count, run.images_per_second),
         _or_dash(human_bytes, run.peak_memory_bytes),
         _or_dash(duration, run.extract_seconds),
-        _or_dash(duration, run.train_seconds),
+        _or_dash(duration, compared.method.train_seconds),
         "-" if compared.pays_after is None else counted(compared.pays_after, "training"),
     )
 

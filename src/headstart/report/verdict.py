@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from headstart.report import seeds
 from headstart.report.paired import Difference
+from headstart.runs.method import Method
 from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
 from headstart.settings import DEFAULTS, FinetuneConfig
@@ -12,24 +14,34 @@ from headstart.settings.finetune import OF_RESNET50
 from headstart.support.quantities import counted, points
 
 
-def sentence(reference: Run | None, finetuned: Run | None, difference: Difference | None) -> str:
-    """What fine-tuning gains, or why the runs cannot tell; `reference` is the best frozen run of the same backbone."""
+def sentence(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
+    """What fine-tuning gains, or why the runs cannot tell; `reference` is the best frozen method of the same backbone.
+
+    Of a single run of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
+    """
     if finetuned is None:
-        return "No fine-tuned run to compare with yet." + _way_on("finetune", reference)
+        return "No fine-tuned run to compare with yet." + _way_on("finetune", reference.best if reference else None)
     if reference is None:
-        of = "" if finetuned.backbone == DEFAULTS["backbone"] else f" of {finetuned.backbone}"
-        return f"No run on frozen features{of} to compare with yet.{_way_on('train-head', finetuned)}"
-    untested = " and ".join(run.name for run in (finetuned, reference) if not run.test_images)
+        of = "" if finetuned.best.backbone == DEFAULTS["backbone"] else f" of {finetuned.best.backbone}"
+        return f"No run on frozen features{of} to compare with yet.{_way_on('train-head', finetuned.best)}"
+    pair = finetuned.best, reference.best
+    untested = " and ".join(run.name for run in pair if not run.test_images)
     if untested:
         return f"No test images of {untested}, so that nothing says what fine-tuning gains."
     if difference is None:
         return (
-            f"{finetuned.name} and {reference.name} were not tested on the same images with the same labels, so that "
+            f"{pair[0].name} and {pair[1].name} were not tested on the same images with the same labels, so that "
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
-    verdict = f"{_gain(difference)}{_price(reference, finetuned)}{_unequal(reference, finetuned)}."
-    settings = _other_settings(reference, finetuned)
-    return f"{verdict} The fine-tuned run also differs in its settings: {'; '.join(settings)}." if settings else verdict
+    single = [method for method in (finetuned, reference) if method.needs_seeds]
+    claim = _of_two_nets(difference) if single else _gain(difference)
+    evidence = "; another seed may differ" if single else _runs_behind(finetuned, reference)
+    parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
+    if settings := _other_settings(reference.best, finetuned.best):
+        parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
+    if single:
+        parts.append(f"More seeds tell what the method gains: {seeds.ways_on(single)}")
+    return " ".join(parts)
 
 
 def _way_on(target: str, run: Run | None) -> str:
@@ -40,14 +52,15 @@ def _way_on(target: str, run: Run | None) -> str:
     return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
 
 
-def on_other_backbone(best: Run, finetuned: Run, difference: Difference | None) -> str:
+def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
     """Says that the best frozen run has another backbone than the fine-tuned one, and what that changes."""
-    about = f" The best run on frozen features by validation, {best.name}, has another backbone: {best.backbone}"
+    name, backbone = best.best.name, best.best.backbone
+    about = f"The best run on frozen features by validation, {name}, has another backbone: {backbone}"
     if difference is None:
         return f"{about}."
     low, high = difference.points_ci95
     to_it = f"{difference.points:+.1f} points ({low:+.1f} to {high:+.1f})"
-    return f"{about}; the fine-tuned {finetuned.backbone} differs from it by {to_it}."
+    return f"{about}; the fine-tuned {finetuned.best.backbone} differs from it by {to_it}."
 
 
 def _same_images(run: Run) -> list[str]:
@@ -79,7 +92,24 @@ def _gain(difference: Difference) -> str:
     return f"Fine-tuning {word} {points(abs(difference.points))} points ({points(nearer)} to {points(farther)})"
 
 
-def _price(reference: Run, finetuned: Run) -> str:
+def _of_two_nets(difference: Difference) -> str:
+    low, high = difference.points_ci95
+    images = f"{difference.images:,} test image{'s' * (difference.images != 1)}"
+    if low <= 0 <= high:
+        between = f"the fine-tuned one is between {points(-low)} points worse and {points(high)} points better"
+        return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"
+    word, nearer, farther = ("more", low, high) if low > 0 else ("less", -high, -low)
+    size = f"{points(abs(difference.points))} points {word} ({points(nearer)} to {points(farther)})"
+    return f"Of these two nets the fine-tuned one has {size} on {images}"
+
+
+def _runs_behind(finetuned: Method, reference: Method) -> str:
+    """`; means of 3 runs against 5`; empty for single runs."""
+    ours, others = len(finetuned.runs), len(reference.runs)
+    return f"; mean of {counted(ours, 'run')} against {others}" if max(ours, others) > 1 else ""
+
+
+def _price(reference: Method, finetuned: Method) -> str:
     """` for 180 times the training time`; empty where a time is not known or 0."""
     if not reference.train_seconds or not finetuned.train_seconds:
         return ""

@@ -32,7 +32,7 @@ def compare(config: CompareConfig) -> Path:
     if left_out:
         print(left_out)
     runs = ranked(runs)
-    compared = comparison.compare(runs)
+    compared = comparison.compare(runs, config.worth)
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")

@@ -2,6 +2,7 @@
 
     run.py           a finished run: its figures, the runs of a data set, their order
     title.py         what a run is, in a few words: kind, widths, learning rate, views
+    method.py        runs that differ by their seed alone: mean and spread, and the order of methods
     one_data_set.py  which runs may be compared with each other
     folder.py        the folder of a run: its name, and writing its files
     predictions.py   the predicted classes of a split

@@ -23,7 +23,6 @@ from headstart.runs.history import HISTORY
 from headstart.runs.predictions import Predictions, csv_rows
 from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
-from headstart.settings import PLACES
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
 
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
@@ -31,7 +30,7 @@ WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
 
 def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:
     """All that decides the result of a run: its settings but for those that name files or devices, and its inputs."""
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PLACES}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if config.decides(name)}
     return settings | inputs
 
 

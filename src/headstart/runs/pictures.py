@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, log_axis, picture
+from headstart.runs.method import Method, methods_of
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 
@@ -125,18 +126,24 @@ def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
     with picture(path, 10, 6) as figure:
         axes = figure.subplots()
         axes.set_title("Accuracy against training time")
-        draw_accuracy_against_time([(drawable(run.name, "?"), run) for run in runs], axes)
+        named = [(drawable(method.best.name, "?"), method) for method in methods_of(runs)]
+        draw_accuracy_against_time(named, axes)
         axes.set_xlabel("training time (log scale); the faint line adds the extraction of the features")
 
 
-def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> None:
-    """Test accuracy of timed runs with its 95% interval over training time; a faint line adds the extraction."""
-    timed = [(name, run) for name, run in runs if is_timed(run)]
-    styles = _styles([run for _, run in timed])
-    for _, run in timed:
-        _draw_run(axes, run, **styles[run.kind_in_words])
-    log_axis(axes, [seconds for _, run in timed for seconds in _seconds(run)], TIME_TICKS)
-    axes.set(ylabel="test accuracy and 95% interval", xlabel="training time (log scale)")
+def draw_accuracy_against_time(methods: Sequence[tuple[str, Method]], axes: Axes) -> None:
+    """Test accuracy of timed methods over training time; a faint line adds the extraction.
+
+    A single run has its 95% interval, a method with several its mean, the standard deviation, and a dot for each.
+    """
+    timed = [(name, method) for name, method in methods if is_timed(method)]
+    styles = _styles([method.best for _, method in timed])
+    for _, method in timed:
+        _draw_method(axes, method, **styles[method.best.kind_in_words])
+    log_axis(axes, [seconds for _, method in timed for seconds in _seconds(method)], TIME_TICKS)
+    several = any(len(method.runs) > 1 for _, method in timed)
+    label = "test accuracy (95%, or ± over seeds)" if several else "test accuracy and 95% interval"
+    axes.set(ylabel=label, xlabel="training time (log scale)")
     figure = cast(Figure, axes.figure)
     legend = [Line2D([], [], linestyle="", label=kind, **style) for kind, style in styles.items()]
     columns = int(figure.get_figwidth() / 1.25)
@@ -147,12 +154,12 @@ def draw_accuracy_against_time(runs: Sequence[tuple[str, Run]], axes: Axes) -> N
     _name_runs(axes, timed[:MAX_NAMED_RUNS])
 
 
-def is_timed(run: Run) -> bool:
+def is_timed(method: Method) -> bool:
     """Whether it has both a test accuracy and a training time."""
-    return bool(run.test_images) and run.train_seconds is not None
+    return all(run.test_images and run.train_seconds is not None for run in method.runs)
 
 
-def _seconds(run: Run) -> tuple[float, float]:
+def _seconds(run: Run | Method) -> tuple[float, float]:
     """Training time alone and with the extraction of the features; 0 has no logarithm."""
     train = max(run.train_seconds or 0.0, 1e-3)
     return train, train + (run.extract_seconds or 0.0)
@@ -167,15 +174,19 @@ def _styles(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     return styles
 
 
-def _draw_run(axes: Axes, run: Run, marker: str, color: str) -> None:
-    (train, total), accuracy = _seconds(run), run.test_accuracy or 0.0
-    interval = run.test_accuracy_ci95 or (accuracy, accuracy)
+def _draw_method(axes: Axes, method: Method, marker: str, color: str) -> None:
+    (train, total), accuracy = _seconds(method), method.test_accuracy or 0.0
+    interval = method.best.test_accuracy_ci95 or (accuracy, accuracy)
+    if method.spread is not None:
+        interval = accuracy - method.spread, accuracy + method.spread
+        each = [run.test_accuracy or 0.0 for run in method.runs]
+        axes.plot([_seconds(run)[0] for run in method.runs], each, ".", color=color, alpha=0.6, markersize=5)
     axes.plot([train, total], [accuracy, accuracy], "|-", markevery=[1], color=color, alpha=0.35, linewidth=1.5)
     axes.plot([train, train], interval, color=color, alpha=0.5, linewidth=1.5)
     axes.plot(train, accuracy, marker, color=color, markersize=8)
 
 
-def _name_runs(axes: Axes, runs: Sequence[tuple[str, Run]]) -> None:
+def _name_runs(axes: Axes, runs: Sequence[tuple[str, Method]]) -> None:
     """Writes names beside their points, where they cover no other name and few points and lines; or not at all."""
     marks, names = [line.get_window_extent() for line in axes.lines], list[Bbox]()
     for name, run in runs:

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from headstart.errors import SettingsError, nearest
-from headstart.settings.ranges import Device, Names
+from headstart.settings.ranges import Count, Device, Names
 
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
@@ -19,10 +19,12 @@ PATTERN = frozenset("*?[{")
 """Characters of a name that stands for several archives or lists."""
 
 PLACES = frozenset(
-    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard", "keep_copies"]
-) | frozenset(["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"])
+    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard", "seeds"]
+) | frozenset(
+    ["keep_copies", "split_seed", "columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
+)
 """Settings that only say where files are, how they are listed, where to compute and what to write beside the run: they
-are not part of a run's identity, which has the listed images themselves, and the number of copies that are left out.
+are not part of a run's identity, which has the listed images, their splits, and the number of copies that are left out.
 `memory_gb` can change the order of the rows in an epoch, but less free memory does not make another run."""
 
 TEXT_PATHS = frozenset({"data", "images", "weights"})
@@ -92,6 +94,10 @@ class Config:
             for allowed in getattr(declared, "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
 
+    def decides(self, setting: str) -> bool:
+        """Whether the result of a run depends on a setting, which is then part of its identity."""
+        return setting not in PLACES
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig(Config):
@@ -120,6 +126,8 @@ class TrainingConfig(ComputeConfig):
 
     run: Path | None = None
     """Folder of the run; by default data/runs/<data set>/<program>-<8 hex digits of these settings>."""
+    seeds: Count = 1
+    """How many runs, with seeds that count up from --seed; `compare` takes them as one method with a spread."""
     tensorboard: bool = False
     """Also write the epochs into the run's folder as an event file for TensorBoard (needs the extra tensorboard)."""
     keep_copies: bool = False
@@ -171,6 +179,26 @@ def each_backbone(config: Any, apart: bool = False) -> list[Any]:
                 f"{cache_file('…', first).name}: extract one of them alone, into a file that you name with --cache."
             )
     return [dataclasses.replace(config, backbone=name) for name in names or [None]]
+
+
+def each_seed(config: Any) -> list[Any]:
+    """The settings once for each of the seeds, as if each were given alone; several seeds of a sweep are moved on.
+
+    Raises:
+        SettingsError: several seeds are asked for together with one run.
+    """
+    if config.seeds > 1 and config.run:
+        raise SettingsError(f"--run is one folder, but --seeds {config.seeds} makes {config.seeds} runs: leave it out.")
+    given = config.seed if isinstance(config.seed, tuple) else (config.seed,)
+    step = max(given) - min(given) + 1  # runs of a sweep have no seed in common
+    moved = [tuple(seed + step * number for seed in given) for number in range(config.seeds)]
+    seeds = moved if isinstance(config.seed, tuple) else [seed for (seed,) in moved]
+    return [dataclasses.replace(config, seeds=1, seed=seed) for seed in seeds]
+
+
+def each_run(config: Any) -> list[Any]:
+    """The settings once for each run that they ask for: each backbone with each seed."""
+    return [run for of_backbone in each_backbone(config) for run in each_seed(of_backbone)]
 
 
 def dataset_name(data: str) -> str:

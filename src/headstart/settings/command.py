@@ -35,6 +35,7 @@ FLAGS_OF = {
     "probe": "PROBE_ARGS",
     "learning_curve": "CURVE_ARGS",
     "finetune": "FINETUNE_ARGS",
+    "compare": "COMPARE_ARGS",
     "predict": "PREDICT_ARGS",
     "export": "EXPORT_ARGS",
     "inspect": "INFO_ARGS",

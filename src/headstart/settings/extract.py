@@ -103,9 +103,11 @@ class ExtractConfig(ImagesConfig):
     view_splits: ViewSplits | None = None
     """Which images get augmented views: train, those that heads learn from, or all, for predictions averaged over
     views. By default as the cache, train for a new one."""
+    split_seed: Seed | None = None
+    """Seed of the splits, where the data has none; by default --seed, without it that of the cache."""
     seed: Seed | None = None
-    """Seed of the splits (where the data has none), of random weights and of the views; by default that of the cache,
-    0 for a new one."""
+    """Seed of random weights and of the views, and of the splits if --split-seed is left out; by default that of the
+    cache, 0 for a new one."""
     max_unreadable: Share = 0.01
     """Fraction of unreadable images above which the exit code is 1; the cache is kept. Up to 3 images, if they are at
     most a tenth, are no failure either; 0 allows none."""

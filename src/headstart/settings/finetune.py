@@ -64,7 +64,10 @@ class FinetuneConfig(TrainingConfig, ImagesConfig):
     subset: Annotated[int | None, Range("at least 2", lambda value: value is None or value >= 2)] = None
     """Train on this many images only, every class in proportion."""
     seed: Seed = 0
-    """Seed of the splits (where the data has none), the new layer, the order of the images and the augmentation."""
+    """Seed of the new layer, the order of the images and the augmentation."""
+    split_seed: Seed | None = None
+    """Seed of the splits, where the data has none; by default that of the data set's features, without features that
+    of the first run."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -162,3 +162,7 @@ class LearningCurveConfig(HeadConfig):
         require(self, "fractions", all(0 < fraction <= 1 for fraction in self.fractions), "above 0 and at most 1")
         require(self, "tta", self.tta == 0, "left out: the curve is that of plain views")
         require(self, "tensorboard", not self.tensorboard, "left out: the curve is a picture of its own")
+
+    def decides(self, setting: str) -> bool:
+        """All seeds are in one curve."""
+        return setting == "seeds" or super().decides(setting)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from headstart.errors import DataError, SettingsError
-from headstart.settings.base import LIST_SUFFIXES, ComputeConfig, Config
+from headstart.settings.base import LIST_SUFFIXES, ComputeConfig, Config, require
 from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
@@ -122,5 +122,13 @@ class DataCheckConfig(Listing):
     """As for extract."""
     out: Path | None = None
     """The picture, a PNG file; by default data/checks/<name of the data>.png."""
-    seed: Seed = 0
-    """Seed of the splits, where the data has none."""
+    split_seed: Seed | None = None
+    """Seed of the splits, where the data has none; by default that of the data set's features, 0 without features."""
+    seed: Seed | None = None
+    """The same under its earlier name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.split_seed is None:
+            object.__setattr__(self, "split_seed", self.seed)
+        require(self, "seed", self.seed in (None, self.split_seed), "left out: --split-seed says the same")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.settings.base import ComputeConfig, Config, RunConfig, require
-from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Precision, Share
+from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Precision, Rate, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class CompareConfig(Config):
     default resnet50 or else any. All runs are compared, whatever their net."""
     cache: Path | None = None
     """The HDF5 file of features, for the report's map and near-duplicates; by default data/features/<name>.h5."""
+    worth: Rate | None = None
+    """How many points of test accuracy fine-tuning must gain to be worth it: the sentence then says whether it does."""
 
 
 @dataclass(frozen=True, kw_only=True)

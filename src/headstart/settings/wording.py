@@ -27,7 +27,7 @@ PROGRAM = re.compile(
 )
 """A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS={VALUE}")
-VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|FORMAT)=")
+VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|SEEDS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,…~-]*[\w…])(?=[.,;:?)]*(?:\s|$)))?")
 
 NAMED: dict[str, Collection[str] | None] = {
@@ -36,6 +36,7 @@ NAMED: dict[str, Collection[str] | None] = {
     "images": ("predict", "export"),
     "format": ("export",),
     "views": ("extract",),
+    "seeds": ("head", "sweep", "learning_curve", "finetune"),
 }
 """Settings that have a variable of their own in make, and the programs for which they do; None: all."""
 

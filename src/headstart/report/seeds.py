@@ -1,0 +1,52 @@
+"""The command that trains a method with more seeds, from what its run says."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.runs.method import Method
+from headstart.runs.run import Run, read_config
+from headstart.settings import DEFAULTS, PLACES, FinetuneConfig, HeadConfig, SweepConfig
+from headstart.settings.base import is_missing
+from headstart.settings.command import command, given_flags
+from headstart.settings.finetune import OF_RESNET50
+
+RUNS = 3
+"""Fewest runs of a method whose spread says much."""
+PROGRAMS: Mapping[str, tuple[str, type]] = {
+    "head": ("train-head", HeadConfig),
+    "sweep": ("sweep", SweepConfig),
+    "finetune": ("finetune", FinetuneConfig),
+}
+"""The target and the settings of each kind of run."""
+
+
+def ways_on(methods: Sequence[Method]) -> str:
+    """The commands that train each of the methods with `RUNS` seeds; without them the variable that does it."""
+    commands = [_command(method.best) for method in methods]
+    return " and ".join(commands) if all(commands) else f"train with SEEDS={RUNS}."
+
+
+def _command(run: Run) -> str:
+    """Empty where a run does not say enough, or its data are gone."""
+    config = read_config(run.folder)
+    if config is None or not run.data or is_missing(run.data) or run.kind not in PROGRAMS:
+        return ""
+    target, config_type = PROGRAMS[run.kind]
+    flags = given_flags(_settings(run, config, config_type), leave_out=[*PLACES])
+    return command(target, run.data, flags=flags, backbone=run.backbone, listing=run.listing, seeds=RUNS)
+
+
+def _settings(run: Run, config: Mapping[str, Any], config_type: type) -> Any:
+    """The settings of a run where they are not the defaults."""
+    usual: Mapping[str, Any] = OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
+    settings = {}
+    for field in dataclasses.fields(config_type):
+        value = config.get(field.name, field.default)
+        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, tuple) and not isinstance(field.default, tuple):
+            (value,) = value  # of a head the number of its views
+        is_net = field.name == "weights" and ":" in run.backbone and value != "random"  # whose name says the weights
+        if value not in (field.default, usual.get(field.name)) and not is_net:
+            settings[field.name] = value
+    return config_type(**settings)
