@@ -1,6 +1,7 @@
 """Which column of a list holds what: as the user says, or by the names that people give them."""
 
 import re
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -41,14 +42,16 @@ def choose(file: Path, first: list[str], asked: str | None, needed: tuple[str, .
 
 
 def _asked(asked: str | None) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in asked.split(",")] if asked else []
-    wanted = {name.strip().lower(): word.strip() for name, _, word in pairs}
+    given = [pair.partition("=") for pair in asked.split(",")] if asked else []
+    wanted = {name.strip().lower(): word.strip() for name, _, word in given}
     for name in wanted:
         if name not in NAMES or not wanted[name]:
             near = get_close_matches(name, NAMES, 1)
+            pairs = [(near[0] if near and key == name else key, word) for key, word in wanted.items()]
+            meant = ",".join(map("=".join, pairs)) if near and near[0] != name else ""
             raise DataError(
                 f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {name!r} is none of "
-                f"{', '.join(NAMES)}{f' (did you mean {near[0]}?)' if near and near[0] != name else ''}."
+                f"{', '.join(NAMES)}.{f' Did you mean --columns {shlex.quote(meant)}?' if meant else ''}"
             )
     return wanted
 
