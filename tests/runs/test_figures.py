@@ -205,7 +205,7 @@ def test_every_setting_that_decides_the_result_makes_another_run(config_type, ch
     for name, value in changes.items():
         assert identity(config_type(**{name: value})) != plain
     settings = set(config_type.__dataclass_fields__)
-    assert settings - set(changes) <= {*PLACES, "workers", "memory_gb", "tta"}, (
+    assert settings - set(changes) <= {*PLACES, "workers", "memory_gb", "tta", "keep_copies"}, (
         "a new setting: does it decide the result?"
     )
 

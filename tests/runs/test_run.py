@@ -1,5 +1,6 @@
 """A run is read from its folder, told in a line, and ranked by validation alone."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_a_run_without_its_first_folders_is_answered_with_the_whole_path(given, 
     for run in ("photos/head-1", "digits/sweep-1"):
         (tmp_path / "data/runs" / run).mkdir(parents=True)
         (tmp_path / "data/runs" / run / "metrics.json").write_text("{}")
+    os.utime("data/runs/photos/head-1/metrics.json", (0, 0))
     with pytest.raises(RunError, match=rf"holds no finished run.* Did you mean {meant}\?"):
         open_run(Path(given))
 

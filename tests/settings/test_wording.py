@@ -144,6 +144,8 @@ def test_where_there_is_no_makefile_a_message_stays_as_it_is(tmp_path, monkeypat
         ("Add --root a/img", "--data l.csv --seed=3 --config x.toml --out o", '"--seed 3 --out o --root a/img"'),
         ("Add --root a/img", "--lerning-rate 3", '"--root a/img"'),
         ("Did you mean --layout splits?", "--layout split", '"--layout splits"'),
+        ("--columns lable=a is wrong. Did you mean --columns label=a?", "--columns lable=a", '"--columns label=a"'),
+        ("Did you mean --layout splits?", "--backbone b --layout split", '"--layout splits"'),
         ("Add --ignore-case.", "--root 'my $x'", "'--root '\"'\"'my $$x'\"'\"' --ignore-case'"),
     ],
 )

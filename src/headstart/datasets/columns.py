@@ -1,6 +1,7 @@
 """Which column of a list holds what: as the user says, or by the names that people give them."""
 
 import re
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -49,10 +50,13 @@ def most_columns(asked: str | None) -> int:
 
 def _asked(asked: str | None) -> dict[str, str]:
     wanted: dict[str, str] = {}
-    for name, _, word in [pair.partition("=") for pair in asked.split(",")] if asked else []:
-        name, word = name.strip().lower(), word.strip()
+    pairs = [pair.partition("=") for pair in asked.split(",")] if asked else []
+    for name, word in [(name.strip().lower(), word.strip()) for name, _, word in pairs]:
         if mistake := _mistake(name, word, wanted):
-            raise DataError(f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {mistake}.")
+            raise DataError(
+                f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {mistake}."
+                f"{_meant(pairs)}"
+            )
         wanted[name] = word
     return wanted
 
@@ -60,14 +64,20 @@ def _asked(asked: str | None) -> dict[str, str]:
 def _mistake(name: str, word: str, wanted: dict[str, str]) -> str:
     """What is wrong with a pair, in words; empty if nothing is. `wanted` are those before it."""
     if name not in NAMES:
-        near = get_close_matches(name, NAMES, 1)
-        return f"{name!r} is none of {', '.join(NAMES)}{f' (did you mean {near[0]}?)' if near else ''}"
+        return f"{name!r} is none of {', '.join(NAMES)}"
     if not word:
         return f"nothing says which column holds the {name}"
     if name in wanted:
         return f"two columns are to hold the {name}"
     other = next((other for other, its_word in wanted.items() if its_word == word), "")
     return f"the column {word} is to hold both {other} and {name}" if other else ""
+
+
+def _meant(pairs: list[tuple[str, str, str]]) -> str:
+    """` Did you mean --columns label=a?`, with the nearest name for each that is none; empty if none is near."""
+    given = [(name.strip().lower(), word.strip()) for name, _, word in pairs]
+    meant = [((get_close_matches(name, NAMES, 1) or [name])[0], word) for name, word in given]
+    return f" Did you mean --columns {shlex.quote(','.join(map('='.join, meant)))}?" if meant != given else ""
 
 
 def _plain(name: str) -> str:

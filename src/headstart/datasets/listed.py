@@ -108,7 +108,7 @@ class Listed:
         if not (split := split_called(line.split)):
             raise DataError(
                 f"{self.file}, line {line.number}: the split is {line.split!r}; expected train, val or test."
-                + did_you_mean(line.split, ("train", "val", "test"))
+                + did_you_mean(line.split, ("train", "val", "test", "training", "validation", "testing"))
             )
         return split
 
@@ -163,14 +163,14 @@ class Listed:
             return
         share = f"--max-missing {len(missing) / len(entries) + 0.0005:.3f}"
         more = f" To leave them out, add {share}." if len(missing) < len(entries) else ""
-        raise DataError(f"{what}.{self._hint([entry.line for entry in entries])}{more}")
+        raise DataError(f"{what}.{self._hint([entry.line for entry in entries], not more)}{more}")
 
-    def _hint(self, lines: list[Line]) -> str:
-        """Where the files may be, for `--root`."""
+    def _hint(self, lines: list[Line], asks: bool) -> str:
+        """Where the files may be, for `--root`; where no place is found, it asks for one, or says nothing."""
         here = Path(os.path.abspath(self.file)).parent
         root = roots.nearest(here, len(lines), lambda root, numbers: self._count(root, [lines[n] for n in numbers]))
         if not root:
-            return " Say what the paths are relative to with --root."
+            return " Say what the paths are relative to with --root." if asks else ""
         short = min(str(root), os.path.relpath(root), key=len)
         return f" Files of these names are in {root}: if they are the images, add --root {shlex.quote(short)}"
 

@@ -195,8 +195,12 @@ def load_run(folder: Path) -> Run:
 
 
 def meant_by(folder: Path) -> str:
-    """` Did you mean data/runs/photos/best?`, where the first folders of a run's path are left out; empty if not so."""
-    runs = [path.parent for path in sorted(RUNS_FOLDER.glob("*/*/metrics.json"))]
+    """` Did you mean data/runs/photos/best?`, where the first folders of a run's path are left out; empty if not so.
+
+    Of several, up to three: those of the data sets that were trained on last.
+    """
+    newest = sorted(RUNS_FOLDER.glob("*/*/metrics.json"), key=lambda path: -path.stat().st_mtime)
+    runs = [path.parent for path in newest]
     choices, parts = [*dict.fromkeys(run.parent / "best" for run in runs), *runs], folder.parts
     ends = [(choice, choice.parts[-len(parts) :], choice.parts[-1 - len(parts) : -1]) for choice in choices]
     meant = [

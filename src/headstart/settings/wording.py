@@ -78,6 +78,8 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
     for flag in FLAG.finditer(free) if make_is_at_hand() else ():
         name, value = flag[2].replace("-", "_"), _value(flag)
         program = next((program for program, names in fields.items() if name in names), None)
+        if value and said.get(name) == _words_in(value):  # what is said of it is no advice to give it again
+            continue
         if name in OF_LISTS and os.path.isdir("".join(said.get("data", ()))):
             continue
         programs = NAMED.get(name, ())
