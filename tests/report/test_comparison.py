@@ -368,7 +368,7 @@ def test_every_figure_of_a_run_stands_under_its_heading(make):
         ["head-1", "head", "0.900", "0.889 (0.839 to 0.929)", "180", "0.894", "reference", "-"],
         [
             *("finetune-1", "finetune strong", "0.800", "0.944 (0.894 to 0.984)", "180", "0.894"),
-            *("+5.6 (+1.9 to +9.1)", "0.002"),
+            *("+5.6 (+1.9 to +9.1)", "0.001"),
         ],
     ]
     assert rows_under(tables.COST, tables.costs(comparison)) == [

@@ -102,18 +102,22 @@ def _balanced_accuracy(classes: _Classes) -> tuple[float, Interval]:
 def _macro_f1(classes: _Classes) -> tuple[float, Interval]:
     """The mean F1; an image adds its derivative by the number of images like this one.
 
-    The interval lies around macro-F1 without its bias on few images, that of a ratio, to the second order.
-    Source: Cochran 1977, Sampling Techniques, third edition, section 6.8.
+    On few images macro-F1 is too low, as a mean of ratios: less where each class has a fixed number of test images, and
+    more where they were drawn at random. The interval reaches over both: around the figure without the one bias, and
+    without the other.
+
+    Source of the bias, to the second order: Cochran 1977, Sampling Techniques, third edition, section 6.8.
     """
     _, _, support, right, named = classes
-    both, recall = support + named, right / support
-    f1, of_right = 2 * right / both, support * recall * (1 - recall)
-    of_named = of_right + named - right  # variances; those that are wrong vary as in a Poisson distribution
-    bias = ((f1 * of_named - 2 * of_right) / both**2).mean()
+    both = support + named
+    f1, of_right = 2 * right / both, right * (1 - right / support)  # and the variance of the number of right images
     figure = float(f1.mean())
     images = _effective_images(classes, figure, (2 - f1) / both, -f1 / both)
-    low, high = wilson_interval(float(np.clip(figure - bias, 0, 1)), images)
-    return figure, (min(low, figure), max(high, figure))
+    # By the variance of `both` and its covariance with twice `right`; numbers that are drawn vary as Poisson's do.
+    fixed = ((f1 * (of_right + named - right) - 2 * of_right) / both**2).mean()
+    drawn = ((f1 * (both + 2 * right) - 4 * right) / both**2).mean()
+    ends = [wilson_interval(float(np.clip(figure - bias, 0, 1)), images) for bias in (fixed, drawn)]
+    return figure, (min(figure, *(low for low, _ in ends)), max(figure, *(high for _, high in ends)))
 
 
 def _effective_images(classes: _Classes, figure: float, if_right: PerClass, if_wrong: PerClass) -> float:
