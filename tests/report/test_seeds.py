@@ -121,7 +121,7 @@ def test_p_and_interval_of_several_runs_agree(ours, others):
 
 
 def test_without_seeds_the_estimate_is_the_interval_of_two_classifiers():
-    assert estimate(5 - 2, 5 + 2, 80).interval() == interval(5, 2, 80)
+    assert estimate(5, 2, 5 + 2, 80).interval() == interval(5, 2, 80)
 
 
 # --- the sentence ---
