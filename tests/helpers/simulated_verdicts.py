@@ -1,6 +1,6 @@
 """How often two equal methods are called different, and two unequal ones: heads are trained on drawn features.
 
-PYTHONPATH=src .venv/bin/python tests/helpers/simulated_verdicts.py --comparisons 2000
+.venv/bin/python tests/helpers/simulated_verdicts.py --comparisons 2000
 
 A comparison draws so many seeds of each method, and new test images, and asks whether the interval of the difference
 leaves 0 out. Equal methods are heads of one setting with other seeds; the better one learns from clearer features.

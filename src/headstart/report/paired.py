@@ -126,7 +126,7 @@ def estimate(
     and none lost, where the exact p is 0.125.
 
     `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/report/simulated_verdicts.py.
+    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
