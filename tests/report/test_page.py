@@ -75,7 +75,7 @@ def no_pictures(monkeypatch):
         monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
 
 
-def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None):
+def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None, config=None):
     """A run that was tested on the images of some rows; the same seed gives the same predictions."""
     generator, folder = np.random.default_rng(seed), root / f"{kind}-{seed:08x}"
     labels = np.array([LABELS[row] for row in rows] if labels is None else labels)
@@ -89,7 +89,7 @@ def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 
     metrics |= (
         {"extract_seconds": 9.0} if kind != "finetune" else {"images_per_second": 123.0, "peak_memory_bytes": 5e8}
     )
-    return runs.save(folder, files={}, config={}, metrics=metrics, history=history, predictions=test)
+    return runs.save(folder, files={}, config=config or {}, metrics=metrics, history=history, predictions=test)
 
 
 @pytest.fixture
@@ -301,6 +301,16 @@ def test_speed_and_memory_are_told_where_a_run_has_them(everything):
     assert "500 MB" in Page(render(*everything)).text("runs")
     root, sentence, found, cache, images = everything
     assert "images/s" not in Page(render(root, sentence, found[:1], cache, images)).text("runs")
+
+
+def test_runs_that_differ_by_their_seed_alone_are_one_line_and_one_point(root):
+    found = [save_run(root, "head", seed, config={"seed": seed}) for seed in (1, 2, 3)]
+    page = Page(render(root, "", [*found, save_run(root, "finetune", 4)], None, None))
+    accuracies = [run.test_accuracy for run in found]
+    assert f"{np.mean(accuracies):.3f} ± {np.std(accuracies, ddof=1):.3f} of 3" in page.text("runs")
+    assert page.text("runs").count("head-0000000") == 1
+    assert "the standard deviation, and a dot for each run" in page.text("time")
+    assert "head, 3 runs head-0000000" in page.text("training")
 
 
 def test_backbones_get_a_section_where_there_are_two(root):

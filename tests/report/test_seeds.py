@@ -121,7 +121,7 @@ def test_p_and_interval_of_several_runs_agree(ours, others):
 
 
 def test_without_seeds_the_estimate_is_the_interval_of_two_classifiers():
-    assert estimate(5 - 2, 5 + 2, 80).interval() == interval(5, 2, 80)
+    assert estimate(5, 2, 5 + 2, 80).interval() == interval(5, 2, 80)
 
 
 # --- the sentence ---
@@ -181,6 +181,27 @@ def test_the_command_for_more_seeds_asks_for_the_same_run_and_its_neighbours(
     assert words[2:] == ["--data=photos", "--seeds=3", *flags.split()]
     read = parse(type(config), words[2:])
     assert identity(read.completed() if kind == "finetune" else read) == identity(config)
+
+
+def test_more_seeds_have_the_splits_of_the_run(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    tuned = make(
+        "finetune-1", "finetune", config=plain(identity(FinetuneConfig(seed=4))), data_source="photos", split_seed=7
+    )
+    sentence = compare([make("ridge-1", "ridge"), tuned]).sentence
+    assert shlex.split(sentence)[-6:] == ["--data=photos", "--seeds=3", "--seed", "4", "--split-seed", "7"]
+
+
+def test_settings_that_this_version_does_not_take_give_no_command(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number, config in enumerate(
+        ({"seed": 0, "epochs": -1}, {"seed": 0, "lr": [0.1, 0.2]}, {"seed": 0, "lr": "fast"})
+    ):
+        single = make(f"head-{number}", config=config, data_source="photos")
+        sentence = compare([single, *runs_of(make, "finetune", 150, 151, seeds=[2 * number, 2 * number + 1])]).sentence
+        assert sentence.endswith("train with SEEDS=3.")
 
 
 # --- tables, JSON ---

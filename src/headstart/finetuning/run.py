@@ -174,4 +174,5 @@ def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: to
         **({"chosen": start.chosen} if start.chosen else {}),
         "weights": config.weights,
         "seed": config.seed,
+        "split_seed": manifest.seed,
     }

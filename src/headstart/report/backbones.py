@@ -137,7 +137,7 @@ def _best_of(rows: Sequence[BackboneRow]) -> str:
         if best.method.val_accuracy == other.method.val_accuracy
         else ""
     )
-    return f"Which backbone? {tie}{_claim(best.name, other.name, _reversed(other.difference))}.{_cost(best, other)}"
+    return f"Which backbone? {tie}{_claim(best, other, _reversed(other.difference))}.{_cost(best, other)}"
 
 
 def _side_by_side(rows: Sequence[BackboneRow]) -> str:
@@ -147,7 +147,7 @@ def _side_by_side(rows: Sequence[BackboneRow]) -> str:
     difference = between(joined.method, part.method) if joined and part else None
     if joined is None or part is None:
         return ""
-    return f"Side by side: {_claim(joined.name, part.name, difference)}.{_cost(joined, part)}" if difference else ""
+    return f"Side by side: {_claim(joined, part, difference)}.{_cost(joined, part)}" if difference else ""
 
 
 def _reversed(difference: Difference) -> Difference:
@@ -163,14 +163,18 @@ def _reversed(difference: Difference) -> Difference:
     )
 
 
-def _claim(name: str, other: str, difference: Difference) -> str:
+def _claim(row: BackboneRow, reference: BackboneRow, difference: Difference) -> str:
+    """What the images show, and the seeds where there are several; else that another seed may differ."""
+    name, other = row.name, reference.name
+    single = row.method.needs_seeds or reference.method.needs_seeds
+    seeds = "; by one head each, and another seed may differ" if single else ""
     (low, high), images = difference.points_ci95, f"{difference.images:,} test image{'s' * (difference.images != 1)}"
     if low <= 0 <= high:
         between = f"{name} is between {points(-low)} points worse and {points(high)} points better than {other}"
-        return f"On the same {images} {between}, which is no clear difference"
+        return f"On the same {images} {between}, which is no clear difference{seeds}"
     word, near, far = ("better", low, high) if low > 0 else ("worse", -high, -low)
     size = f"{points(abs(difference.points))} points ({points(near)} to {points(far)}) {word}"
-    return f"{name} is {size} than {other} on the same {images}"
+    return f"{name} is {size} than {other} on the same {images}{seeds}"
 
 
 def _cost(row: BackboneRow, other: BackboneRow) -> str:

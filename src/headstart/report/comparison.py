@@ -35,6 +35,8 @@ class ComparedRun:
     def to_json(self) -> dict[str, Any]:
         """An entry of compare.json."""
         difference = asdict(self.difference) if self.difference else None
+        if difference:
+            del difference["points_ci90"]  # that of methods is beside
         figures = {name: getattr(self.run, name) for name in FIGURES}
         return {**figures, "title": self.title, "difference": difference, "pays_after": self.pays_after}
 

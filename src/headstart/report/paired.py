@@ -10,7 +10,7 @@ from math import inf, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, t
+from scipy.stats import binom, norm, t
 
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
@@ -43,7 +43,9 @@ class Estimate:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Within -1 and 1."""
-        reach = float(t.ppf(0.5 + confidence / 2, self.degrees)) * sqrt(self.variance)
+        share = 0.5 + confidence / 2
+        factor = norm.ppf(share) if self.degrees == inf else t.ppf(share, self.degrees)
+        reach = float(factor) * sqrt(self.variance)
         return max(-1.0, self.centre - reach), min(1.0, self.centre + reach)
 
     def p(self) -> float:
@@ -64,11 +66,11 @@ def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]
     each = rights.mean(axis=0) - reference_rights.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
     seeds = [of_seeds(one) for one, varies in zip((rights, reference_rights), vary, strict=True) if varies]
-    found = estimate(float(each.sum()), float((each**2).sum()), each.size, [variance for variance in seeds if variance])
     single = len(rights) == len(reference_rights) == 1
     if single:
         gained, lost = round(gained), round(lost)
-    points = 100 * float(each.mean())
+    found = estimate(gained, lost, float((each**2).sum()), each.size, [variance for variance in seeds if variance])
+    points = 100 * (gained - lost) / each.size
     ci95, ci90 = ((100 * low, 100 * high) for low, high in (found.interval(0.95), found.interval(0.9)))
     p = mcnemar_p(int(gained), int(lost)) if single else found.p()
     return Difference(each.size, gained, lost, points, ci95, p, ci90)
@@ -106,11 +108,16 @@ def of_seeds(rights: Rights) -> tuple[float, int] | None:
 
 def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
     """The 95% interval of a difference of two shares of the same images; see `estimate`."""
-    return estimate(gained - lost, gained + lost, images).interval()
+    return estimate(gained, lost, gained + lost, images).interval()
 
 
-def estimate(total: float, squares: float, images: int, seeds: Sequence[tuple[float, int]] = ()) -> Estimate:
-    """The mean difference of N images from its sum and its sum of squares, as drawn from all images and all seeds.
+def estimate(
+    gained: float, lost: float, squares: float, images: int, seeds: Sequence[tuple[float, int]] = ()
+) -> Estimate:
+    """The mean difference of N images, as drawn from all images and all seeds.
+
+    The differences of single images have the sum `gained` where they are above 0, `lost` where they are below, and the
+    sum `squares` of their squares.
 
     For the images it is Wald's after one more image gained and one more lost, so that the interval has a width even
     without a difference. Summed over all counts, for 10 to 450 images that differ in 0 to 60%: the 95% interval of two
@@ -119,13 +126,17 @@ def estimate(total: float, squares: float, images: int, seeds: Sequence[tuple[fl
     and none lost, where p is 0.06.
 
     `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/report/simulated_verdicts.py.
+    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
     """
-    centre = total / (images + 2)
-    of_images = ((squares + 2) / (images + 2) - centre**2) / (images + 2)
+    more, less = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
+    centre, smaller = (
+        more - less,
+        (gained + lost - squares) / (images + 2),
+    )  # than 1, as the differences of two nets are
+    of_images = (more + less - smaller - centre**2) / (images + 2)
     variance = of_images + sum(added for added, _ in seeds)
     uncertain = sum(added**2 / degrees for added, degrees in seeds)
     return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.errors import SettingsError
 from headstart.runs.method import Method
 from headstart.runs.run import Run, read_config
 from headstart.settings import DEFAULTS, PLACES, FinetuneConfig, HeadConfig, SweepConfig
@@ -33,7 +34,10 @@ def _command(run: Run) -> str:
     if config is None or not run.data or is_missing(run.data) or run.kind not in PROGRAMS:
         return ""
     target, config_type = PROGRAMS[run.kind]
-    flags = given_flags(_settings(run, config, config_type), leave_out=[*PLACES])
+    try:
+        flags = given_flags(_settings(run, config, config_type), leave_out=[*PLACES - {"split_seed"}])
+    except (SettingsError, ValueError, TypeError):  # settings of another version
+        return ""
     return command(target, run.data, flags=flags, backbone=run.backbone, listing=run.listing, seeds=RUNS)
 
 
@@ -49,4 +53,6 @@ def _settings(run: Run, config: Mapping[str, Any], config_type: type) -> Any:
         is_net = field.name == "weights" and ":" in run.backbone and value != "random"  # whose name says the weights
         if value not in (field.default, usual.get(field.name)) and not is_net:
             settings[field.name] = value
+    if run.kind == "finetune" and run.metrics.get("split_seed") != config.get("seed"):
+        settings["split_seed"] = run.metrics.get("split_seed")  # the splits of the run, whatever seed comes first
     return config_type(**settings)
