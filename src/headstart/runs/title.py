@@ -52,7 +52,7 @@ def folder_words(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, An
         Path(inputs["weights"]).stem,
         f"{inputs['image_px']}px",
         f"{views}views" if views else "",
-        f"seed{settings['seed']}" if settings.get("seed") in range(1, 10**9) else "",
+        f"seed{seed}" if isinstance(seed := settings.get("seed"), int) and seed else "",
     ]
     return in_file_names("-".join(filter(None, parts)))[:LONGEST]
 
