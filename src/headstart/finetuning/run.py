@@ -105,11 +105,8 @@ def _train(
         runs.check_folder(checkpoint.folder)
         print("\n".join(filter(None, [describe(manifest), copies.in_words(left_out), start.describe()])))
     manifest = dataclasses.replace(manifest, labels=np.where(copied, UNLABELLED, manifest.labels))
-    writes_events = start.config.tensorboard and team.leads
-    with (
-        group_of(team, device, backbone) as group,
-        history.event_writer(checkpoint.folder, writes_events) as after_epoch,
-    ):
+    events = history.event_writer(checkpoint.folder, start.config.tensorboard and team.leads)
+    with group_of(team, device, backbone) as group, events as after_epoch:
         tuned = training.finetune(manifest, start, device, checkpoint, group, after_epoch)
         val, test, unreadable = _predictions(manifest, start, tuned, device, group)
     if not team.leads:
@@ -123,9 +120,7 @@ def _train(
     }
     run = runs.save(
         checkpoint.folder,
-        files={
-            finetuned_file(backbone): lambda path: save_tuned(tuned.net, tuned.scale, path, backbone, classifier),
-        },
+        files={finetuned_file(backbone): lambda path: save_tuned(tuned.net, tuned.scale, path, backbone, classifier)},
         config=checkpoint.identity,
         metrics=metrics,
         history=tuned.history,
