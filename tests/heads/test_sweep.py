@@ -331,7 +331,18 @@ def test_heads_that_differ_in_anything_else_are_stacks_of_their_own(name):
 
 
 def test_every_setting_is_either_a_heads_own_or_shared():
-    places = {"config", "data", "backbone", "cache", "run", "device", "memory_gb", "tensorboard", "keep_copies"}
+    places = {
+        "config",
+        "data",
+        "backbone",
+        "cache",
+        "run",
+        "device",
+        "memory_gb",
+        "tensorboard",
+        "keep_copies",
+        "seeds",
+    }
     assert {field.name for field in dataclasses.fields(HeadConfig)} == places | OWN.keys() | SHARED.keys()
     assert set(training.PER_HEAD) == OWN.keys()
 

@@ -14,7 +14,7 @@ from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import kept_for, name_of, owner_of_cache
-from headstart.errors import BackboneError, DataError, RecipeMismatch
+from headstart.errors import DataError, RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
@@ -130,11 +130,6 @@ class Asked:
         """Raises RecipeMismatch if settings that were given, or their defaults, are not those of the cache."""
         assert self.recipe is not None  # with a cache, it is known
         if self.recipe.source_digest != cache.recipe.source_digest and self.recipe.backbone == cache.recipe.backbone:
-            if not self.recipe.source_digest:
-                raise BackboneError(
-                    f"The module of {self.config.backbone} is not here, so that nothing says whether {cache.path} has "
-                    f"its features. Put it into this folder ({os.getcwd()}), or install it."
-                )
             raise RecipeMismatch(
                 f"{self.config.backbone} has been changed since {cache.path} was made, so its features may be others. "
                 f"Undo the change to go on, or extract into another file: {self._elsewhere(cache)}"

@@ -126,7 +126,7 @@ class Extractor:
         """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
         is_open = asked.precision == "auto" or asked.compiled is None
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
-        with naming(str(self.config.backbone)):
+        with naming(str(self.config.backbone), "" if asked.precision in ("auto", "fp32") else PLAIN_FORM):
             net, images = self.loaded.folded, images or len(manifest)
             return precision.resolve(asked, net, self.scale, sample, images, self.device)
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,7 +191,8 @@ class _Tuner:
         set_rates(self.optimizer, self.steps, self.config, len(self.rows))
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with autocast, naming(self.config.backbone):
+        # Of several processes it may be another one that fails: `group_of` tells.
+        with autocast, naming(self.config.backbone) if self.group.size == 1 else nullcontext():
             logits = self.together(inputs).float()
         # Without an image 0: this process has none left, and the others wait for its gradients.
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()
