@@ -150,7 +150,7 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
 	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(if $(BACKBONE),--backbone="$$BACKBONE") $(BENCHMARK_ARGS)
 
-test: .venv/ready  ## the tests, but for the slow ones: about 5 minutes
+test: .venv/ready  ## the tests, but for the slow ones: 5 to 10 minutes
 	@$(PY) -m pytest -q -m "not slow"
 
 lint: .venv/ready  ## style
