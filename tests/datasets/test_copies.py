@@ -1,4 +1,4 @@
-"""Images that test what a model knows by heart, since their bytes were learned from, are found."""
+"""Images whose bytes were learned from, so that they say nothing about new images, are found."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Images of val and test whose bytes have been learned from: figures on them say how well a model knows by heart."""
+"""Images of val and test whose bytes have been learned from: figures on them say nothing about new images."""
 
 from collections.abc import Callable
 

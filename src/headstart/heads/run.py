@@ -55,7 +55,7 @@ class CachedRun:
     views: int = 0  # how many augmented views to learn from
     tta: int = 0  # how many augmented views to average over in the test, beside the plain one
     tensorboard: bool = False  # whether to write the epochs for TensorBoard, too
-    keep_copies: bool = False  # whether to count images of val and test that are copies of others
+    copied: NDArray[np.bool_] | None = None  # (N,), which images are left out as copies of others; None: none is
 
     @classmethod
     def from_config(cls, kind: str, config: Any) -> "CachedRun":
@@ -69,13 +69,13 @@ class CachedRun:
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
-        keep_copies = getattr(config, "keep_copies", False)
-        if left_out := {} if keep_copies else copies.left_out(_copied(cache), cache.manifest.splits):
+        copied = None if getattr(config, "keep_copies", False) else _copied(cache)
+        if left_out := {} if copied is None else copies.left_out(copied, cache.manifest.splits):
             identity["copies_left_out"] = left_out
         words = folder_words(kind, identity, inputs_of(cache), max(views))
         named = runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity, words)
         folder = getattr(config, "run", None) or named
-        return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard, keep_copies)
+        return cls(kind, cache, device, folder, identity, max(views), max(tta), tensorboard, copied)
 
     def describe(self) -> str:
         """What it learns from, for a terminal."""
@@ -98,7 +98,7 @@ class CachedRun:
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split that are done and have a label, ascending, without copies unless they are kept."""
         rows = self.cache.rows(split)
-        return rows if self.keep_copies else rows[~_copied(self.cache)[rows]]
+        return rows if self.copied is None else rows[~self.copied[rows]]
 
     def features(self, memory_gb: float, times: int = 2) -> Features:
         """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `times` times into what is free."""

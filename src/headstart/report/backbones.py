@@ -11,8 +11,7 @@ import numpy as np
 
 from headstart.report.paired import Difference, between
 from headstart.runs.method import Method
-from headstart.runs.run import Run
-from headstart.runs.title import PROBES
+from headstart.runs.run import PROBES, Run
 from headstart.support.quantities import duration, points
 
 

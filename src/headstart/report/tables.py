@@ -6,8 +6,8 @@ from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import ComparedMethod, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
-from headstart.runs.run import Run
-from headstart.runs.title import PROBES, has_random_weights
+from headstart.runs.run import PROBES, Run
+from headstart.runs.title import has_random_weights
 from headstart.support.quantities import counted, duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")

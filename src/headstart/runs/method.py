@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from headstart.runs.run import Run, load_run, ranked, read_config
-from headstart.runs.title import PROBES, titles
+from headstart.runs.run import PROBES, Run, load_run, ranked, read_config
+from headstart.runs.title import titles
 
 SEEDED_DIGESTS = ("weights_digest", "state_digest")
 """What of a net with random weights depends on the seed."""

@@ -20,8 +20,8 @@ from headstart.support.quantities import duration
 DIGITS = "[0-9a-f]{8}"
 """What the name of a run's folder ends with."""
 
-LEARN_FROM_VALIDATION = ("logistic", "ridge", "knn")
-"""Kinds of runs that choose by the validation images, and then learn from them."""
+PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
+"""Kinds of runs that choose by the validation images, and then learn from them; in words."""
 HEAD_FROM_TRAIN = "head_from_train.pth"
 """Of a probe, whose head.pth has learned from the validation images, too: what it had learned before."""
 
@@ -117,7 +117,7 @@ class Run:
     @property
     def head_to_start_from(self) -> Path:
         """The weights of its head that have learned from training images alone."""
-        return self.folder / (HEAD_FROM_TRAIN if self.kind in LEARN_FROM_VALIDATION else "head.pth")
+        return self.folder / (HEAD_FROM_TRAIN if self.kind in PROBES else "head.pth")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

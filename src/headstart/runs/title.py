@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunError
-from headstart.runs.run import Run
+from headstart.runs.run import PROBES, Run
 from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
 from headstart.settings.base import in_file_names
 from headstart.support.quantities import counted
 
-PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
 FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer", "head": "fine-tuned in the last layer"}
 """By `train_from`; other parts of the net are named."""
 RESIZED = {"crop": "cropped images", "squash": "squashed images"}
