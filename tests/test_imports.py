@@ -21,7 +21,7 @@ ALLOWED = {
     "cli": "errors support settings",
     "make_words": "errors cli settings",
     "images": "errors support datasets",
-    "runs": "errors support settings datasets",
+    "runs": "errors support settings models datasets",
     "cache": "errors support settings datasets images models",
     "finetuning": "errors support settings datasets images models runs",
     "extraction": "errors support settings datasets images models cache",

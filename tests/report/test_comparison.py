@@ -1,6 +1,7 @@
 """Runs side by side: chosen without looking at the test, honest about what can be compared, summed up in a sentence."""
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import RunError
+from headstart.models.weights import weights_digest
 from headstart.report import tables
 from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
-from headstart.runs.run import Run
+from headstart.runs.method import best_run
+from headstart.runs.run import Run, list_runs
 from headstart.support import files
 
 
@@ -458,3 +461,54 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     assert (read["reference"], read["finetuned"]) == ("head-1", "finetune-1")
     (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]
     assert finetuned["difference"]["points_ci95"] == list(named(comparison, "finetune-1").difference.points_ci95)
+
+
+# --- data that have changed since, nets that have learned from the data ---
+
+
+def saved(run, second, manifest_digest="now"):
+    """Gives a made run the files that say when it was saved, and on which data."""
+    files.write_json(run.folder / "config.json", {"manifest_digest": manifest_digest})
+    files.write_json(run.folder / "metrics.json", dict(run.metrics))
+    os.utime(run.folder / "metrics.json", (second, second))
+    return run
+
+
+def test_runs_on_earlier_data_are_shown_but_never_chosen(make):
+    stale = saved(make("head-1", validation=0.99, prefix="old"), 1, "before")
+    tuned_before = saved(make("finetune-1", "finetune", validation=0.99, prefix="old"), 2, "before")
+    head = saved(make("ridge-1", "ridge", validation=0.8, right=150), 3)
+    tuned = saved(make("finetune-2", "finetune", validation=0.7, right=155), 4)
+    comparison = compare([stale, tuned_before, head, tuned])
+    assert (comparison.reference, comparison.finetuned) == (head, tuned)
+    assert "these two nets" in comparison.sentence
+    assert best_run([stale, tuned_before, head, tuned]) == head
+    text = f"{tables.names(comparison)}\n{tables.accuracies(comparison)}"
+    assert "On earlier data: head-1, finetune-1." in text
+    assert text.count(", on earlier data") == 2
+    assert "Warning: these runs were not tested on the same images" not in text
+
+
+def test_the_data_of_the_run_that_was_saved_last_are_the_data_of_now(make):
+    first = saved(make("head-1", validation=0.9), 1, "a")
+    second = saved(make("head-2", validation=0.8), 2, "b")
+    assert best_run([first, second]) == second
+    os.utime(first.folder / "metrics.json", (3, 3))
+    assert best_run([first, second]) == first
+
+
+@pytest.mark.parametrize("found_by", ["its bytes", "its place"])
+def test_a_head_on_features_of_a_net_that_learned_from_the_data_is_not_frozen(make, found_by):
+    tuned = saved(make("finetune-1", "finetune", validation=0.93, right=170), 1)
+    tuned.weights_file.write_bytes(b"its weights")
+    digest = weights_digest(str(tuned.weights_file), 0)
+    where = [str(tuned.weights_file)] if found_by == "its place" else [""]
+    recipe = {"backbone": "resnet50", "weights_digest": "blake2b other" if found_by == "its place" else digest}
+    on_tuned = make("head-2", validation=0.94, right=169, recipe=recipe, weights_files=where)
+    saved(on_tuned, 2)
+    saved(make("head-1", validation=0.85, right=150), 3)
+    comparison = compare(list_runs(make.root))
+    assert comparison.reference.name == "head-1"
+    assert "11.1 points more" in comparison.sentence
+    assert "head on a fine-tuned net" in tables.accuracies(comparison)
+    assert comparison.backbones is None

@@ -77,7 +77,7 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
     """
     tested: dict[str, Any] = {"weights_digest": "", "precision": "fp32", "compiled": False, "storage": "float32"}
     try:
-        if run.is_frozen:
+        if run.is_on_features:
             return tuple(map(Recipe.from_values, run.metrics.get("recipes") or [run.metrics["recipe"]]))
         net = {name: run.metrics[name] for name in ("weights", "backbone", "features") if name in run.metrics}
         return (Recipe(**net, **tested, **run.metrics["geometry"]),)
@@ -90,7 +90,7 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
 def parts_of(run: Run, weights: str | None, device: torch.device, precision: str, compile: str) -> Parts:
     """Reads a classifier of images; for the arguments and errors see `Classifier.load`."""
     recipes = recipes_of(run)
-    if run.is_frozen:
+    if run.is_on_features:
         named = _weights_for(run, recipes, weights)
         nets = [_frozen(recipe, *how) for recipe, how in zip(recipes, named, strict=True)]
         head: nn.Module = load_head(run.weights_file, 0.0)
@@ -152,7 +152,7 @@ def _frozen(recipe: Recipe, weights: str | None, seed: int) -> tuple[nn.Module, 
 
 def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Parts:
     """The same without a backbone, for cached features; a RecipeMismatch if the head learned from other features."""
-    if not run.is_frozen:
+    if not run.is_on_features:
         raise RunError(f"{run.folder} is a fine-tuned net, which takes images, not cached features: give --images.")
     recipe, *others = recipes_of(run)
     if others:

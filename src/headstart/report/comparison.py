@@ -100,15 +100,17 @@ def compare(runs: Sequence[Run], wanted: float | None = None) -> Comparison:
     are the points that fine-tuning must gain, see `worth`.
     """
     ordered, methods = ranked(runs), methods_of(runs)
-    frozen = next((each for each in methods if each.best.is_frozen), None)
-    finetuned = next((each for each in methods if not each.best.is_frozen), None)
+    current = [each for each in methods if not each.is_stale]
+    frozen = next((each for each in current if each.best.is_frozen), None)
+    finetuned = next((each for each in current if not each.best.is_on_features), None)
     reference = frozen.best if frozen else None
     predictions = read_predictions(reference.folder) if reference else None
     titled = zip(ordered, titles(ordered), strict=True)
     ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
     compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
     sentence, answer = _verdict(compared, frozen, finetuned, wanted)
-    backbones = backbones_of([(each.method, each.difference) for each in compared if each.run.is_frozen])
+    on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
+    backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
     return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, answer, backbones)
 
 
@@ -119,8 +121,8 @@ def _verdict(
     if finetuned is None:
         return verdict.sentence(reference, None, None), None
     to_reference = next(each.difference for each in compared if each.method is finetuned)
-    of_backbone = (each.method for each in compared if each.run.backbone == finetuned.best.backbone)
-    frozen = next((each for each in of_backbone if each.best.is_frozen), None)
+    of_backbone = (each for each in compared if each.run.backbone == finetuned.best.backbone and each.run.is_frozen)
+    frozen = next((each.method for each in of_backbone if not each.method.is_stale), None)
     gain = to_reference if frozen is reference else between(finetuned, frozen) if frozen else None
     of_methods = bool(frozen) and not any(each and each.needs_seeds for each in (finetuned, frozen))
     answer = worth(gain, wanted, of_methods) if gain and wanted is not None else None
@@ -135,7 +137,7 @@ def _between(reference: Method | None, method: Method, title: str) -> ComparedMe
     if reference is None or method is reference:
         return ComparedMethod(method, title, None, None)
     gain = between(method, reference)
-    return ComparedMethod(method, title, gain, None if method.best.is_frozen else pays_after(reference, method))
+    return ComparedMethod(method, title, gain, None if method.best.is_on_features else pays_after(reference, method))
 
 
 def _against(reference: Run | None, predictions: Predictions | None, run: Run, title: str) -> ComparedRun:
@@ -143,7 +145,7 @@ def _against(reference: Run | None, predictions: Predictions | None, run: Run, t
     if reference is None or predictions is None or run is reference:
         return ComparedRun(run, title, None, None)
     gain = against(run, predictions)
-    return ComparedRun(run, title, gain, None if run.is_frozen else pays_after(reference, run))
+    return ComparedRun(run, title, gain, None if run.is_on_features else pays_after(reference, run))
 
 
 def pays_after(frozen: Run | Method, finetuned: Run | Method) -> int | None:

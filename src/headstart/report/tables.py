@@ -1,11 +1,12 @@
 """A comparison as text: one table of accuracies and one of costs, each narrow enough for a terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import ComparedMethod, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
+from headstart.runs.one_data_set import in_short
 from headstart.runs.run import PROBES, Run
 from headstart.runs.title import has_random_weights
 from headstart.support.quantities import counted, duration, human_bytes, human_count
@@ -156,8 +157,20 @@ def _or_dash(words: Callable[[float], str], value: float | None) -> str:
 
 
 def _warnings(comparison: Comparison) -> list[str]:
-    runs = [compared.run for compared in comparison.ranking]
-    others = [compared for compared in comparison.ranking if compared.run is not comparison.reference]
+    stale = [compared.method for compared in comparison.methods if compared.method.is_stale]
+    return [*_of_stale(stale), *_of_other_images(comparison, {run.name for method in stale for run in method.runs})]
+
+
+def _of_stale(methods: Sequence[Method]) -> list[str]:
+    names = [run.name for method in methods for run in method.runs]
+    note = "Images, labels or splits have changed since, so that nothing is chosen from there: train again to compare."
+    return [f"On earlier data: {in_short(names)}. {note}"] if names else []
+
+
+def _of_other_images(comparison: Comparison, stale: Collection[str]) -> list[str]:
+    current = [compared for compared in comparison.ranking if compared.run.name not in stale]
+    runs = [compared.run for compared in current]
+    others = [compared for compared in current if compared.run is not comparison.reference]
     counts, digests = sorted({run.test_images for run in runs}), {run.test_digest for run in runs if run.test_digest}
     if len(counts) > 1:
         counted = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} images"

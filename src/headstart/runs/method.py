@@ -21,6 +21,8 @@ class Method:
     """Runs that differ by their seed alone, at least one, the best by validation first."""
 
     runs: tuple[Run, ...]
+    is_stale: bool = False
+    """Whether the images, labels or splits have changed since: nothing is chosen from it, or compared with it."""
 
     @property
     def best(self) -> Run:
@@ -75,6 +77,7 @@ class Method:
             "seeds": [run.metrics.get("seed") for run in self.runs] if self.varies else [],
             "kind": self.best.kind,
             "method": self.best.method,
+            "stale": self.is_stale,
             "val_accuracy": self.val_accuracy,
             "test_accuracy": self.test_accuracy,
             "test_accuracy_spread": self.spread,
@@ -83,22 +86,36 @@ class Method:
 
 
 def methods_of(runs: Sequence[Run]) -> list[Method]:
-    """The methods of some runs: best mean validation accuracy first (none comes last), then as in `ranked`."""
+    """The methods of some runs: best mean validation accuracy first (none comes last), then as in `ranked`.
+
+    Those on the data of the run that was saved last come before the stale ones.
+    """
     groups: dict[tuple[str, int], list[Run]] = defaultdict(list)
     known: Counter[tuple[str, str]] = Counter()
     for run in ranked(runs):
         key, seed = _key_and_seed(run)
         groups[key, known[key, seed]].append(run)  # a copy of a run is no other seed
         known[key, seed] += 1
-    methods = [Method(tuple(members)) for members in groups.values()]
+    data = {run.name: digest for run in sorted(runs, key=Run.saved_at) if (digest := _data_of(run))}
+    now = next(reversed(data.values()), "")
+    methods = [Method(tuple(members), data.get(members[0].name, now) != now) for members in groups.values()]
     by_time = sorted(methods, key=lambda each: (each.train_seconds is None, each.train_seconds or 0.0, each.best.name))
-    return sorted(by_time, key=lambda each: math.inf if each.val_accuracy is None else -each.val_accuracy)
+    by_accuracy = sorted(by_time, key=lambda each: math.inf if each.val_accuracy is None else -each.val_accuracy)
+    return sorted(by_accuracy, key=lambda each: each.is_stale)
+
+
+def _data_of(run: Run) -> str:
+    """The digest of its images, labels and splits; empty where its config.json does not say it."""
+    return str((read_config(run.folder) or {}).get("manifest_digest", ""))
 
 
 def titles_of(methods: Sequence[Method]) -> list[str]:
     """The titles of the best runs (see `title.titles`), with the number of runs where there are several."""
     named = zip(titles([method.best for method in methods]), methods, strict=True)
-    return [title if len(method.runs) == 1 else f"{title}, {len(method.runs)} runs" for title, method in named]
+    with_runs = (
+        (f"{title}, {len(method.runs)} runs" if len(method.runs) > 1 else title, method) for title, method in named
+    )
+    return [f"{title}, on earlier data" if method.is_stale else title for title, method in with_runs]
 
 
 def best_run(runs: Sequence[Run]) -> Run:

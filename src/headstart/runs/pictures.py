@@ -169,7 +169,7 @@ def _styles(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Marker and colour of each kind: circles on frozen features, squares end to end, with colours from either end."""
     styles: dict[str, dict[str, Any]] = {}
     for frozen, marker, colours in ((True, "o", PALETTE), (False, "s", PALETTE[::-1])):
-        names = dict.fromkeys(run.kind_in_words for run in runs if run.is_frozen == frozen)
+        names = dict.fromkeys(run.kind_in_words for run in runs if run.is_on_features == frozen)
         styles |= {kind: {"marker": marker, "color": color} for kind, color in zip(names, cycle(colours), strict=False)}
     return styles
 

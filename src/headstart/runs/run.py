@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from glob import escape
 from hashlib import blake2b
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunError
+from headstart.models.weights import is_of_file, weights_digest
 from headstart.runs.predictions import read_classes
 from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.support.files import nearest_name
@@ -50,6 +52,7 @@ class Run:
     train_seconds: float | None
     temperature: float | None  # see `figures.figures`
     best_setting: Mapping[str, Any] | None  # what a sweep or a probe chose
+    net_from: str | None = None  # the run of this data set that fine-tuned the net of its features; see `list_runs`
 
     @classmethod
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
@@ -88,7 +91,12 @@ class Run:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether it learned from cached features of a frozen backbone."""
+        """Whether it learned from features of a net that has never learned from this data set."""
+        return self.is_on_features and self.net_from is None
+
+    @property
+    def is_on_features(self) -> bool:
+        """Whether it learned from cached features."""
         return self.kind != "finetune"
 
     @property
@@ -100,17 +108,19 @@ class Run:
     @property
     def method(self) -> str | None:
         """How a net was fine-tuned: seed (also of early runs, which do not note it), strong or lp-ft; else None."""
-        return None if self.is_frozen else self.metrics.get("method") or "seed"
+        return None if self.is_on_features else self.metrics.get("method") or "seed"
 
     @property
     def kind_in_words(self) -> str:
-        """Kind and method for tables and pictures: `head`, `finetune strong`."""
+        """Kind and method for tables and pictures: `head`, `head on a fine-tuned net`, `finetune strong`."""
+        if self.net_from:
+            return f"{self.kind} on a fine-tuned net"
         return f"{self.kind} {self.method}" if self.method else self.kind
 
     @property
     def weights_file(self) -> Path:
         """The head, or the whole fine-tuned net; nearest neighbours have none."""
-        if self.is_frozen:
+        if self.is_on_features:
             return self.folder / "head.pth"
         return self.folder / finetuned_file(self.metrics.get("backbone") or "resnet50")
 
@@ -138,8 +148,9 @@ class Run:
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
 
     def saved_at(self) -> float:
-        """When it was saved."""
-        return (self.folder / "metrics.json").stat().st_mtime
+        """When it was saved; 0 where its folder is gone meanwhile."""
+        path = self.folder / "metrics.json"
+        return path.stat().st_mtime if path.exists() else 0.0
 
     def summary(self) -> str:
         """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`."""
@@ -210,8 +221,34 @@ def meant_by(folder: Path) -> str:
 
 
 def list_runs(root_of_dataset: Path) -> list[Run]:
-    """The finished runs of a data set, by name; none where there is no such folder."""
-    return [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
+    """The finished runs of a data set, by name, each with its `net_from`; none where there is no such folder."""
+    runs = [load_run(path.parent) for path in sorted(root_of_dataset.glob("*/metrics.json"))]
+    if not any(map(_weight_files, runs)):
+        return runs
+    finetuned = [run for run in runs if not run.is_on_features and run.weights_file.is_file()]
+    names = {weights_digest(str(run.weights_file), 0): run.name for run in finetuned}
+    return [replace(run, net_from=_net_from(run, names)) for run in runs]
+
+
+def _net_from(run: Run, finetuned: Mapping[str, str]) -> str | None:
+    """The fine-tuned run whose net made the features: by the digest of its file, or by where the file lay."""
+    for digest, file in _weight_files(run):
+        if digest in finetuned:
+            return finetuned[digest]
+        folder = Path(file).parent
+        if Path(file).name.startswith("finetuned_") and os.path.realpath(folder.parent) == os.path.realpath(
+            run.folder.parent
+        ):
+            return folder.name
+    return None
+
+
+def _weight_files(run: Run) -> list[tuple[str, str]]:
+    """Of each net that made the features of a run and had its weights from a file: its digest, and where it lay."""
+    recipes = run.metrics.get("recipes") or [run.metrics.get("recipe") or {}]
+    digests = [str(recipe.get("weights_digest", "")) for recipe in recipes]
+    files = run.metrics.get("weights_files") or [""] * len(digests)
+    return [(digest, file) for digest, file in zip(digests, files, strict=True) if is_of_file(digest)]
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
