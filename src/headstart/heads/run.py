@@ -27,6 +27,7 @@ from headstart.heads.provenance import (
     recipes_of,
     views_identity,
 )
+from headstart.heads.seen import warn_of_seen
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
@@ -106,6 +107,7 @@ class CachedRun:
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta, self.rows)
         if said := copies.in_words(self.identity.get("copies_left_out", {})):
             print(said)
+        warn_of_seen(self.cache, self.rows("test"))
         self._refuse_missing_views(features)
         if self.views:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")

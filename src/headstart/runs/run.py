@@ -24,6 +24,8 @@ DIGITS = "[0-9a-f]{8}"
 
 PROBES = {"logistic": "logistic regression", "ridge": "ridge regression", "knn": "nearest neighbours"}
 """Kinds of runs that choose by the validation images, and then learn from them; in words."""
+FINETUNED = "finetuned_"
+"""What the names of files of fine-tuned nets begin with."""
 HEAD_FROM_TRAIN = "head_from_train.pth"
 """Of a probe, whose head.pth has learned from the validation images, too: what it had learned before."""
 
@@ -168,7 +170,7 @@ class Run:
 
 def finetuned_file(backbone: str) -> str:
     """The name of the file of a fine-tuned net: `finetuned_resnet50.pth`."""
-    return f"finetuned_{in_file_names(backbone)}.pth"
+    return f"{FINETUNED}{in_file_names(backbone)}.pth"
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -236,7 +238,7 @@ def _net_from(run: Run, finetuned: Mapping[str, str]) -> str | None:
         if digest in finetuned:
             return finetuned[digest]
         folder = Path(file).parent
-        if Path(file).name.startswith("finetuned_") and os.path.realpath(folder.parent) == os.path.realpath(
+        if Path(file).name.startswith(FINETUNED) and os.path.realpath(folder.parent) == os.path.realpath(
             run.folder.parent
         ):
             return folder.name
