@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -37,45 +37,76 @@ class Sweep:
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
     """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
-    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs.
+    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs. Each is judged by a whole
+    training of so many epochs: where the learning rate depends on the end (`ends_matter`), heads are trained anew for
+    each of these lengths, since a cosine that is far from its end says little.
     Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")
     normalizations = {kind: Normalization.fit(features, kind) for kind in {config.normalize for config in configs}}
     rungs = rungs_of(max(config.epochs for config in configs), halving)
-    records: list[Record] = []
     winners: list[tuple[Record, Fitted]] = []
-    seconds = 0.0
-    with bar(planned(len(configs), rungs), "training", "epochs of a head") as progress:
+    with bar(planned(configs, rungs), "training", "epochs of a head") as progress:
+        done = _Done(progress.update)
         for wave in waves(configs, features):
             trainers = [
                 Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
             ]
-            records += _records(trainers)
-            winners.append(_winner(_climb(trainers, rungs, progress.update)))
-            seconds += sum(trainer.seconds for trainer in trainers)
-    settings = ranked(records)
+            winners.append(_winner(_climb(trainers, rungs, done)))
+    settings = ranked(list(done.records.values()))
     if settings[0].status != "finished":
-        reason = next(record.failure for record in records if record.failure)
+        reason = next(record.failure for record in done.records.values() if record.failure)
         raise TrainingFailed(f"All heads that were not dropped failed; the first: {reason}. Try lower learning rates.")
     best = next(fitted for record, fitted in winners if record is settings[0].best)
-    return Sweep(settings, best, seconds, sum(len(record.history) for record in records))
+    return Sweep(settings, best, done.seconds, done.head_epochs)
+
+
+@dataclass
+class _Done:
+    """What was trained so far: the last training of each head, and the cost of all."""
+
+    update: Callable[[int], object]
+    records: dict[HeadConfig, Record] = field(default_factory=dict)
+    seconds: float = 0.0
+    head_epochs: int = 0
+
+    def train(self, trainer: Trainer, epochs: int) -> None:
+        """Trains until so many epochs are finished."""
+        self.records |= {record.config: record for record in trainer.records}
+        before = trainer.seconds
+        while trainer.epochs < epochs:
+            trainer.epoch()
+            self.head_epochs += len(trainer.records)
+            self.update(len(trainer.records))
+        self.seconds += trainer.seconds - before
 
 
 def _records(trainers: Sequence[Trainer]) -> list[Record]:
     return [record for trainer in trainers for record in trainer.records]
 
 
-def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object]) -> list[Trainer]:
+def _climb(trainers: list[Trainer], rungs: Sequence[int], done: _Done) -> list[Trainer]:
     """Trains up to each rung, and halves between two; returns the trainers that are left."""
     for rung in rungs:
         trainers = _better_half(trainers) if rung != rungs[0] else trainers
+        trainers = [_of_length(trainer, min(rung, trainer.shared.epochs)) for trainer in trainers]
         for trainer in trainers:
-            while trainer.epochs < min(rung, trainer.shared.epochs):
-                trainer.epoch()
-                update(len(trainer.records))
+            done.train(trainer, min(rung, trainer.shared.epochs))
     return trainers
+
+
+def _of_length(trainer: Trainer, epochs: int) -> Trainer:
+    """The trainer of the same heads whose learning rate ends after so many epochs: a new one where that matters."""
+    if trainer.length == epochs or not ends_matter(trainer.shared):
+        return trainer
+    configs = [record.config for record in trainer.records]
+    return Trainer(trainer.features, trainer.normalization, configs, epochs)
+
+
+def ends_matter(config: HeadConfig) -> bool:
+    """Whether the learning rate in a step depends on how many are to come."""
+    return config.schedule != "constant" or config.warmup > 0
 
 
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
@@ -104,9 +135,11 @@ def rungs_of(epochs: int, halving: bool) -> list[int]:
     return [2**power for power in range(epochs.bit_length()) if halving and 2**power < epochs] + [epochs]
 
 
-def planned(heads: int, rungs: Sequence[int]) -> int:
+def planned(configs: Sequence[HeadConfig], rungs: Sequence[int]) -> int:
     """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
-    return round(sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs]))))
+    anew = sum(map(ends_matter, configs))
+    each = (len(configs) * end - (len(configs) - anew) * begin for begin, end in pairwise([0, *rungs]))
+    return round(sum(0.5**number * epochs for number, epochs in enumerate(each)))
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
