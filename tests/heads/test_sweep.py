@@ -182,18 +182,43 @@ def test_what_is_kept_by_halving_is_trained_as_without_it():
     assert 0 < swept.best.train_seconds <= swept.seconds
 
 
-@pytest.mark.parametrize("ending", [{"schedule": "cosine"}, {"warmup": 0.5}, {"schedule": "cosine", "warmup": 0.2}])
-def test_a_schedule_is_judged_at_its_end_by_a_whole_training_of_each_length(ending):
-    """A cosine that has hardly begun to fall is not compared with a constant rate: each was trained to its end."""
-    features = some_features(**HARD)
-    constant = [with_(epochs=8, lr=lr) for lr in (1e-4, 1e-3, 1e-2, 0.1)]
-    configs = [*constant, *(with_(config, **ending) for config in constant)]
-    swept = sweep(features, configs, halving=True)
-    for record in records(swept):
-        alone = fit_quietly(features, with_(record.config, epochs=len(record.history)))
-        for row, expected in zip(untimed(record.history), untimed(alone.history), strict=True):
-            assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
-    assert {len(record.history) for record in records(swept)} == {1, 2, 4, 8}
+ENDINGS = pytest.mark.parametrize(
+    "ending", [{"schedule": "cosine"}, {"warmup": 0.5}, {"schedule": "cosine", "warmup": 0.2}]
+)
+
+
+def trained_epochs(swept, **changes):
+    """How far each learning rate of one schedule came."""
+    usual = {"schedule": "constant", "warmup": 0.0, **changes}
+    firsts = [setting.records[0] for setting in swept.settings]
+    return {
+        own.config.lr: len(own.history)
+        for own in firsts
+        if all(getattr(own.config, name) == value for name, value in usual.items())
+    }
+
+
+@ENDINGS
+def test_like_is_compared_with_like_on_the_way(monkeypatch, ending):
+    """A schedule is worse than a constant rate until its end, and wins there; each keeps its own better half."""
+    scripted(
+        monkeypatch,
+        lambda config, epoch: config.lr + (0 if (config.schedule, config.warmup) == ("constant", 0) else epoch / 2 - 3),
+    )
+    constant = [with_(epochs=8, lr=lr) for lr in (0.1, 0.2, 0.3, 0.4)]
+    swept = sweep(some_features(train=20), [*constant, *(with_(config, **ending) for config in constant)], halving=True)
+    assert trained_epochs(swept) == {0.4: 8, 0.3: 2, 0.2: 1, 0.1: 1}
+    assert trained_epochs(swept, **ending) == {0.4: 8, 0.3: 4, 0.2: 2, 0.1: 2}
+    assert swept.settings[0].best.config == with_(constant[-1], **ending)
+
+
+def test_schedules_of_other_lengths_are_not_compared_before_their_ends(monkeypatch):
+    """After 2 epochs one has come halfway, and another has hardly begun."""
+    scripted(monkeypatch, lambda config, epoch: config.lr + 0.1 * (config.epochs == 4))
+    configs = [with_(epochs=epochs, lr=lr, schedule="cosine") for epochs in (4, 16) for lr in (0.1, 0.2, 0.3, 0.4)]
+    swept = sweep(some_features(train=20), configs, halving=True)
+    assert trained_epochs(swept, schedule="cosine", epochs=4) == {0.4: 4, 0.3: 4, 0.2: 2, 0.1: 2}
+    assert trained_epochs(swept, schedule="cosine", epochs=16)[0.4] == 16
 
 
 def test_the_winner_with_a_schedule_is_trained_as_it_is_alone():
@@ -203,7 +228,8 @@ def test_the_winner_with_a_schedule_is_trained_as_it_is_alone():
     assert swept.settings[0].status == "finished"
     assert untimed(swept.best.history)[-1] == pytest.approx(untimed(alone.history)[-1], rel=1e-3)
     assert_alike(swept.best.head.stack.parameters, alone.head.stack.parameters, 1e-4)
-    assert swept.head_epochs == 2 * (8 * 1 + 4 * 2 + 2 * 4 + 1 * 8 + 1 * 16) < 16 * len(MANY) / 2
+    assert swept.head_epochs == 2 * (8 * 2 + 4 * 2 + 2 * 4 + 1 * 8) < 16 * len(MANY) / 2
+    assert swept.head_epochs == planned([with_(config, schedule="cosine") for config in MANY], rungs_of(16, True))
 
 
 def test_settings_of_more_epochs_are_not_dropped_because_others_end_sooner(monkeypatch):
@@ -237,8 +263,7 @@ def test_what_is_planned_is_what_halves_cost(epochs, power, halving):
         heads /= 2
     assert planned([QUICK] * 2**power, rungs) == round(expected)
     if not halving:
-        assert planned([QUICK] * 2**power, rungs) == epochs * 2**power
-        assert planned([with_(schedule="cosine")] * 2**power, rungs) == epochs * 2**power
+        assert planned([QUICK, with_(schedule="cosine")] * 2**power, rungs) == 2 * epochs * 2**power
 
 
 def test_progress_counts_every_epoch_of_every_head(monkeypatch):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,8 @@ from headstart.support.progress import bar
 STACK_BYTES = 2**24
 """Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
 in every step, so that heads of the default shape are faster one after the other."""
+FEWEST_EPOCHS = 2
+"""Before these nothing is known of a rate that follows a schedule."""
 COPIES = 5
 """Tensors of a head's size that its training needs: weights, gradients, two moments, the best weights."""
 
@@ -37,82 +39,55 @@ class Sweep:
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
     """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
-    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs. Each is judged by a whole
-    training of so many epochs: where the learning rate depends on the end (`ends_matter`), heads are trained anew for
-    each of these lengths, since a cosine that is far from its end says little.
-    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
+    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs. A cosine is compared with
+    equal ones alone, and not after the first epoch: before their ends, schedules differ in how far the rate has fallen.
+    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943. For the regret of this and of other ways
+    see pipelines/MEASUREMENTS.md.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")
     normalizations = {kind: Normalization.fit(features, kind) for kind in {config.normalize for config in configs}}
     rungs = rungs_of(max(config.epochs for config in configs), halving)
+    records: list[Record] = []
     winners: list[tuple[Record, Fitted]] = []
+    seconds = 0.0
     with bar(planned(configs, rungs), "training", "epochs of a head") as progress:
-        done = _Done(progress.update)
         for wave in waves(configs, features):
             trainers = [
                 Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
             ]
-            winners.append(_winner(_climb(trainers, rungs, done)))
-    settings = ranked(list(done.records.values()))
+            records += _records(trainers)
+            winners.append(_winner(_climb(trainers, rungs, progress.update)))
+            seconds += sum(trainer.seconds for trainer in trainers)
+    settings = ranked(records)
     if settings[0].status != "finished":
-        reason = next(record.failure for record in done.records.values() if record.failure)
+        reason = next(record.failure for record in records if record.failure)
         raise TrainingFailed(f"All heads that were not dropped failed; the first: {reason}. Try lower learning rates.")
     best = next(fitted for record, fitted in winners if record is settings[0].best)
-    return Sweep(settings, best, done.seconds, done.head_epochs)
-
-
-@dataclass
-class _Done:
-    """What was trained so far: the last training of each head, and the cost of all."""
-
-    update: Callable[[int], object]
-    records: dict[HeadConfig, Record] = field(default_factory=dict)
-    seconds: float = 0.0
-    head_epochs: int = 0
-
-    def train(self, trainer: Trainer, epochs: int) -> None:
-        """Trains until so many epochs are finished."""
-        self.records |= {record.config: record for record in trainer.records}
-        before = trainer.seconds
-        while trainer.epochs < epochs:
-            trainer.epoch()
-            self.head_epochs += len(trainer.records)
-            self.update(len(trainer.records))
-        self.seconds += trainer.seconds - before
+    return Sweep(settings, best, seconds, sum(len(record.history) for record in records))
 
 
 def _records(trainers: Sequence[Trainer]) -> list[Record]:
     return [record for trainer in trainers for record in trainer.records]
 
 
-def _climb(trainers: list[Trainer], rungs: Sequence[int], done: _Done) -> list[Trainer]:
+def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object]) -> list[Trainer]:
     """Trains up to each rung, and halves between two; returns the trainers that are left."""
     for rung in rungs:
         trainers = _better_half(trainers) if rung != rungs[0] else trainers
-        trainers = [_of_length(trainer, min(rung, trainer.shared.epochs)) for trainer in trainers]
         for trainer in trainers:
-            done.train(trainer, min(rung, trainer.shared.epochs))
+            while trainer.epochs < min(rung, trainer.shared.epochs):
+                trainer.epoch()
+                update(len(trainer.records))
     return trainers
-
-
-def _of_length(trainer: Trainer, epochs: int) -> Trainer:
-    """The trainer of the same heads whose learning rate ends after so many epochs: a new one where that matters."""
-    if trainer.length == epochs or not ends_matter(trainer.shared):
-        return trainer
-    configs = [record.config for record in trainer.records]
-    return Trainer(trainer.features, trainer.normalization, configs, epochs)
-
-
-def ends_matter(config: HeadConfig) -> bool:
-    """Whether the learning rate in a step depends on how many are to come."""
-    return config.schedule != "constant" or config.warmup > 0
 
 
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
     """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
     by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
-    better = by_score[: math.ceil(len(by_score) / 2)] + [each for each in by_score if each.status == "finished"]
+    alike = grouped(by_score, lambda setting: schedule_of(setting.records[0].config))
+    better = [setting for settings in alike for setting in settings[: _kept(settings)]]
+    better += [each for each in by_score if each.status == "finished"]
     kept = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
@@ -121,6 +96,19 @@ def _better_half(trainers: list[Trainer]) -> list[Trainer]:
             trainer.keep(heads)
         left += [trainer] if heads else []
     return left
+
+
+def schedule_of(config: HeadConfig) -> tuple[str, float, int] | None:
+    """What settings must have in common to be compared before their end; None where the rate does not depend on it."""
+    if config.schedule == "constant" and not config.warmup:
+        return None
+    return config.schedule, config.warmup, config.epochs
+
+
+def _kept(alike: Sequence[Setting]) -> int:
+    """How many of the settings of one schedule go on: the larger half, or all."""
+    too_early = schedule_of(alike[0].records[0].config) and alike[0].epochs < FEWEST_EPOCHS
+    return len(alike) if too_early else math.ceil(len(alike) / 2)
 
 
 def _winner(trainers: Sequence[Trainer]) -> tuple[Record, Fitted]:
@@ -137,9 +125,13 @@ def rungs_of(epochs: int, halving: bool) -> list[int]:
 
 def planned(configs: Sequence[HeadConfig], rungs: Sequence[int]) -> int:
     """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
-    anew = sum(map(ends_matter, configs))
-    each = (len(configs) * end - (len(configs) - anew) * begin for begin, end in pairwise([0, *rungs]))
-    return round(sum(0.5**number * epochs for number, epochs in enumerate(each)))
+    scheduled = sum(schedule_of(config) is not None for config in configs)
+    later = [rung for rung in rungs if rung >= FEWEST_EPOCHS or rung == rungs[-1]]
+    return round(_planned(len(configs) - scheduled, rungs) + _planned(scheduled, later))
+
+
+def _planned(heads: int, rungs: Sequence[int]) -> float:
+    return sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs])))
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:

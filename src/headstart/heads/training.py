@@ -128,17 +128,8 @@ class Record:
 class Trainer:
     """K heads that learn from the same batches, an epoch at a time; `seconds` counts the time spent in `epoch`."""
 
-    def __init__(
-        self,
-        features: Features,
-        normalization: Normalization,
-        configs: Sequence[HeadConfig],
-        length: int | None = None,
-    ) -> None:
-        """Draws the same initial weights for every head as for that head alone.
-
-        The learning rate ends after `length` epochs, by default after all.
-        """
+    def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
+        """Draws the same initial weights for every head as for that head alone."""
         shared, device = configs[0], features.device
         if any(shared != replace(config, **{name: getattr(shared, name) for name in PER_HEAD}) for config in configs):
             raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
@@ -148,8 +139,7 @@ class Trainer:
         self.noise = torch.Generator(device).manual_seed(shared.seed)
         self.class_weights = class_weights(features, shared.class_weights)
         self.steps, self.seconds = 0, 0.0
-        self.length = length or shared.epochs
-        self.all_steps = self.length * math.ceil(len(features.rows["train"]) / shared.batch_size)
+        self.all_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
         self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 

@@ -104,8 +104,8 @@ class SweepConfig(SelectConfig, TrainingConfig, FeaturesConfig):
     seed: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"
-    """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped; auto: from 8 settings on. Where the
-    learning rate follows a cosine or a warm-up, heads are trained anew for each of these lengths, up to its end."""
+    """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped, with a cosine or a warm-up not after the
+    first, and only among settings of the same schedule and epochs; auto: from 8 settings on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
