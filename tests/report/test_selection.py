@@ -131,6 +131,18 @@ def test_what_is_worth_it_is_counted_in_points(make):
         compare(pair(make, "log_loss"), wanted=1.0)
 
 
+def test_where_few_images_are_wrong_the_log_loss_is_said_to_hang_on_them(make):
+    """The runs have no interval of their own then, either."""
+    many = pair(make, "log_loss")
+    few = [
+        make("head-2", dogs_found(0.9), select="log_loss"),
+        make("finetune-2", dogs_found(1), "finetune", "log_loss"),
+    ]
+    assert "hangs on them" in compare(few).sentence
+    assert "hangs on them" not in compare(many).sentence
+    assert "hangs on them" not in compare(few, select="macro_f1").sentence
+
+
 # --- the interval ---
 
 

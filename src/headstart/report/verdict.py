@@ -39,6 +39,8 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
     claim = (_of_two_nets if single else _gain)(difference, finetuned.select)
     evidence = "; another seed may differ" if single else _runs_behind(finetuned, reference)
     parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
+    if finetuned.select == "log_loss" and not all(run.test_ci95("log_loss") for run in pair):
+        parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
     if settings := _other_settings(reference.best, finetuned.best):
         parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
     if single:
