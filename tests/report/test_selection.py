@@ -143,6 +143,18 @@ def test_where_few_images_are_wrong_the_log_loss_is_said_to_hang_on_them(make):
     assert "hangs on them" not in compare(few, select="macro_f1").sentence
 
 
+def test_the_command_for_what_is_missing_selects_alike(make, tmp_path):
+    head = make("head-1", dogs_found(0.5), data_source=str(tmp_path))
+    assert "--select macro_f1" in compare([head]).sentence
+    usual = make("head-2", dogs_found(0.5), select="accuracy", data_source=str(tmp_path))
+    assert "--select" not in compare([usual]).sentence
+
+
+def test_a_figure_without_an_interval_stands_alone(make):
+    (line,) = tables.accuracies(compare([make("head-1", dogs_found(0.9), select="log_loss")])).splitlines()[2:3]
+    assert "(- to -)" not in line
+
+
 # --- the interval ---
 
 

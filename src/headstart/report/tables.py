@@ -116,8 +116,9 @@ def _test_accuracy(method: Method) -> str:
         return "-"
     if method.spread is not None:
         return f"{_share(method.test)} ± {_share(method.spread)} of {len(method.runs)}"
-    low, high = method.test_ci95 or (None, None)
-    return f"{_share(method.test)} ({_share(low)} to {_share(high)})"
+    if method.test_ci95 is None:
+        return _share(method.test)
+    return "{} ({} to {})".format(*map(_share, (method.test, *method.test_ci95)))
 
 
 def _difference(difference: Difference | None, otherwise: str) -> str:

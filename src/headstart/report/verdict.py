@@ -12,7 +12,7 @@ from headstart.settings import DEFAULTS, FinetuneConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
 from headstart.settings.finetune import OF_RESNET50
-from headstart.settings.selection import Select
+from headstart.settings.selection import Select, SelectConfig
 from headstart.support.quantities import counted
 
 
@@ -52,7 +52,8 @@ def _way_on(target: str, run: Run | None) -> str:
     """How to train what is missing beside a run."""
     if not run or not run.data or is_missing(run.data):
         return ""
-    flags, backbone = _same_images(run) if target == "finetune" else (), run.backbone.partition("+")[0]
+    flags, backbone = _same_images(run) if target == "finetune" else [], run.backbone.partition("+")[0]
+    flags += given_flags(SelectConfig(select=run.select))
     return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
 
 
