@@ -95,6 +95,7 @@ def test_runs_are_compared_as_they_were(folder):
         for run in found["standings"]:
             (run["difference"] or {}).pop("p", None)  # of another test now: mid-p
     assert [method["runs"] for method in after.pop("methods")] == [[run["name"]] for run in before["standings"]]
+    assert after.pop("select") == "accuracy"
     assert {**after, "sentence": before["sentence"]} == before  # which is in other words now
     assert "finetune-fd457aca" in (folder / "data/runs/photos/report.html").read_text()
 

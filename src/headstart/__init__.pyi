@@ -37,6 +37,7 @@ def compare(
     backbone: str | None = None,
     cache: FeatureCache | str | Path | None = None,
     worth: float | None = None,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] | None = None,
 ) -> list[dict[str, Any]]: ...
 def export(
     run: str | Path,
@@ -128,6 +129,7 @@ def finetune(
     seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy",
     backbone: str = "resnet50",
     weights: str | None = None,
     init_head: str | Path | None = None,
@@ -160,6 +162,7 @@ def learning_curve(
     seeds: int = 3,
     tensorboard: bool = False,
     keep_copies: bool = False,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy",
     hidden: Sequence[int] | int = (256,),
     dropout: float = 0.4,
     lr: float = 0.001,
@@ -203,6 +206,7 @@ def probe(
     backbone: str | None = None,
     cache: FeatureCache | str | Path | None = None,
     memory_gb: float = 0.0,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy",
     methods: Sequence[Literal["logistic", "ridge", "knn"]] | Literal["logistic", "ridge", "knn"] = ("logistic", "ridge", "knn"),
     normalize: Literal["standardize", "l2", "none"] = "none",
 ) -> dict[str, Path]: ...
@@ -217,6 +221,7 @@ def sweep(
     seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy",
     hidden: Sequence[str | int | Sequence[int]] | str | int = ("none", "256"),
     dropout: Sequence[float] | float = (0.0, 0.4),
     lr: Sequence[float] | float = (0.0001, 0.0003, 0.001, 0.003),
@@ -245,6 +250,7 @@ def train_head(
     seeds: int = 1,
     tensorboard: bool = False,
     keep_copies: bool = False,
+    select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] = "accuracy",
     hidden: Sequence[int] | int = (256,),
     dropout: float = 0.4,
     lr: float = 0.001,

@@ -185,7 +185,8 @@ def _refuse_several(config_type: type, words: Sequence[str]) -> None:
     if not issubclass(config_type, settings.HeadConfig):
         return
     single = {field.name for field in dataclasses.fields(config_type) if not isinstance(field.default, tuple)}
-    compared = single & _fields(settings.SweepConfig) - settings.PLACES
+    several = {field.name for field in dataclasses.fields(settings.SweepConfig) if isinstance(field.default, tuple)}
+    compared = single & several
     for flag, values in by_flag(words):
         if flag[2:].replace("-", "_") in compared and len(values) > 1:
             raise SettingsError(

@@ -234,6 +234,21 @@ def test_predictions_come_in_the_order_that_was_asked_for(manifest, watched, mon
     np.testing.assert_allclose(forward.sum(axis=1), 1, atol=1e-5)
 
 
+def test_the_epoch_that_is_kept_is_the_best_by_the_figure_that_was_asked_for(manifest, monkeypatch):
+    """Of three epochs with these accuracies and macro-F1s the second."""
+    figures = iter([(0.9, 0.5), (0.8, 0.7), (0.7, 0.6)])
+
+    def play(tuner):
+        accuracy, macro_f1 = next(figures)
+        return 0.5, accuracy, macro_f1
+
+    monkeypatch.setattr(training._Tuner, "_validate", play)
+    config = dataclasses.replace(SMALL, method="strong", epochs=3, select="macro_f1", precision="fp32", compile="off")
+    tuned = training.finetune(manifest, Start(config), CPU)
+    assert tuned.best_epoch == 2
+    assert [row["val_macro_f1"] for row in tuned.history] == [0.5, 0.7, 0.6]
+
+
 def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
     with pytest.warns(labelled.DataWarning, match="No image in val"):
         alone = labelled.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
@@ -426,7 +441,7 @@ def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(
 
 def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, monkeypatch):
     accuracies = iter([0.5, 0.75, 0.25])
-    monkeypatch.setattr(training._Tuner, "_validate", lambda tuner: (1.0, next(accuracies)))
+    monkeypatch.setattr(training._Tuner, "_validate", lambda tuner: (1.0, *[next(accuracies)] * 2))
     config = dataclasses.replace(STRONG, subset=6)
     tuned = training.finetune(manifest, Start(dataclasses.replace(config, epochs=3)), CPU)
     assert tuned.best_epoch == 2

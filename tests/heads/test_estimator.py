@@ -48,10 +48,10 @@ def test_it_is_what_scikit_learn_calls_a_classifier(estimator, check):
 
 
 def test_its_arguments_are_the_settings_of_a_head_with_their_defaults():
-    """random_state is the seed, as everywhere in scikit-learn; an array of features has no views."""
+    """random_state is the seed, as everywhere in scikit-learn; an array has no views, and no split to choose by."""
     arguments = {name: p.default for name, p in inspect.signature(HeadClassifier).parameters.items()}
     arguments["seed"] = arguments.pop("random_state")
-    config, elsewhere = HeadConfig(), (PLACES - {"device"}) | {"views", "tta"}
+    config, elsewhere = HeadConfig(), (PLACES - {"device"}) | {"views", "tta", "select"}
     assert arguments == {name: getattr(config, name) for name in vars(config) if name not in elsewhere}
 
 

@@ -101,7 +101,8 @@ def test_a_seed_that_failed_counts_as_0_and_is_never_the_best_but_does_not_fail_
 
 def test_in_words_is_what_decides_a_head_and_nothing_else():
     words = in_words(HeadConfig(hidden=(512, 256), device="cpu", data="photos"))
-    assert words.keys() == {field.name for field in dataclasses.fields(HeadConfig)} - PLACES
+    assert words.keys() == {field.name for field in dataclasses.fields(HeadConfig)} - PLACES - {"select"}
+    assert in_words(HeadConfig(select="macro_f1")) == {**in_words(HeadConfig()), "select": "macro_f1"}
     assert words["hidden"] == "512,256"
     assert in_words(HeadConfig(hidden=()))["hidden"] == "none"
 
@@ -151,6 +152,16 @@ def test_lines_show_mean_and_spread_and_only_the_settings_that_differ():
         ["0.6000", "±", "0.1414", "4", "0.1"],
         ["0.9000", "±", "0.0000", "1", "0.2"],
         ["failed", "4", "1000000000.0"],
+    ]
+
+
+def test_lines_show_the_figure_that_was_asked_for():
+    records = [record(*[0.5] * EPOCHS, loss=loss, lr=loss, select="log_loss") for loss in (0.7, 0.1)]
+    shown = lines(ranked([*records, record(*[0.9] * EPOCHS, fails_in=1, lr=0.1, seed=1, select="log_loss")]))
+    assert [line.split() for line in shown] == [
+        ["val", "log", "loss", "epochs", "lr"],
+        ["0.7000", "4", "0.7"],
+        ["inf", "±", "inf", "4", "0.1"],
     ]
 
 

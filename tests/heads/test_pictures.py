@@ -189,7 +189,7 @@ def test_a_split_has_one_colour_in_all_pictures(tmp_path, figures):
     for axes in [axes for figure in figures for axes in figure.axes]:
         for drawn in axes.lines:
             colours.setdefault(drawn.get_label(), set()).add(drawn.get_color())
-    names = {"training": "train", "validation": "val", "test": "test"}
+    names = {"training": "train", "validation": "val", "validation, which chose epochs": "val", "test": "test"}
     assert {name: colours[name] for name in names} == {name: {SPLIT_COLOURS[names[name]]} for name in names}
 
 
@@ -197,7 +197,9 @@ def test_a_split_has_one_colour_in_all_pictures(tmp_path, figures):
 def test_a_split_without_images_has_no_curve(tmp_path, figures, nothing):
     pictures.accuracy_by_training_images(points(test_accuracy=nothing), tmp_path / "sizes.png")
     pictures.accuracy_by_training_images(points(val_accuracy=nothing, test_accuracy=nothing), tmp_path / "sizes.png")
-    assert [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()] == ["validation"]
+    assert [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()] == [
+        "validation, which chose epochs"
+    ]
     assert not figures[1].axes[0].lines
 
 

@@ -3,14 +3,18 @@
 K heads, B rows in a batch, D features, C classes, P parameters of one head.
 """
 
+import numpy as np
+import pytest
 import torch
-from helpers.features import C, D
+from helpers.features import C, D, some_features
 from helpers.training import SHAPES, largest_difference, plain_head
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 from torch import nn
 
-from headstart.heads.stack import HeadStack, backpropagate, parameter_count
+from headstart.heads.features import Normalization
+from headstart.heads.stack import HeadStack, backpropagate, evaluate, parameter_count
 
 CPU = torch.device("cpu")
 few = st.integers(1, 5)
@@ -165,3 +169,34 @@ def test_a_head_as_plain_torch_shares_no_memory_with_its_stack():
         for parameter in head.parameters():
             parameter.zero_()
     assert torch.equal(heads.parameters, before)
+
+
+# --- the figure that chooses ---
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.parametrize("select", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
+@pytest.mark.parametrize("val", [3, 40])
+def test_the_figure_of_each_of_many_heads_is_scikit_learns(select, val, monkeypatch):
+    """In several blocks, and also where some classes have no validation image."""
+    monkeypatch.setattr("headstart.heads.features.BLOCK_ROWS", 16)
+    features, heads = some_features(val=val, spread=0.3), random_stack((D, C), 3)
+    normalization = Normalization.fit(features, "standardize")
+    found = evaluate(heads, normalization, features, "val", select).selected
+    rows = features.rows["val"]
+    labels, occurring = features.labels[rows].numpy(), np.unique(features.labels[rows].numpy())
+    for head, logits in enumerate(heads.logits(normalization(features.values[rows]))):
+        predicted, probabilities = logits.argmax(dim=1).numpy(), logits.double().softmax(dim=1).numpy()
+        expected = {
+            "accuracy": accuracy_score(labels, predicted),
+            "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+            "macro_f1": f1_score(labels, predicted, labels=occurring, average="macro"),
+            "log_loss": log_loss(labels, probabilities, labels=range(C)),
+        }
+        assert found[head] == pytest.approx(expected[select], rel=1e-4)
+
+
+@pytest.mark.parametrize("select", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
+def test_without_images_there_is_no_figure(select):
+    features, heads = some_features(val=0), random_stack((D, C), 2)
+    assert np.isnan(evaluate(heads, Normalization.fit(features, "none"), features, "val", select)).all()

@@ -3,16 +3,28 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from helpers.features import C, D, some_features
-from helpers.training import QUICK, accuracy, assert_alike, changed, relabelled, same_bits, untimed, with_
+from helpers.training import (
+    QUICK,
+    accuracy,
+    assert_alike,
+    changed,
+    evaluation,
+    relabelled,
+    same_bits,
+    untimed,
+    with_,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.errors import TrainingFailed
 from headstart.heads import sweep as search
 from headstart.heads import training
+from headstart.heads.features import Features
 from headstart.heads.stack import parameter_count
 from headstart.heads.sweep import planned, rungs_of, stacks, sweep, waves
 from headstart.heads.training import fit_quietly
@@ -44,7 +56,7 @@ def scripted(monkeypatch, accuracy_of, loss_of=lambda config, epoch: 0.5):
             (loss_of(own.config, trainer.epochs + 1), accuracy_of(own.config, trainer.epochs + 1))
             for own in trainer.records
         ]
-        monkeypatch.setattr(training, "evaluate", lambda *_: tuple(zip(*figures, strict=True)))
+        monkeypatch.setattr(training, "evaluate", lambda *_: evaluation(figures))
         epoch(trainer)
 
     monkeypatch.setattr(training.Trainer, "epoch", play)
@@ -170,6 +182,56 @@ def test_what_is_kept_by_halving_is_trained_as_without_it():
     assert 0 < swept.best.train_seconds <= swept.seconds
 
 
+ENDINGS = pytest.mark.parametrize(
+    "ending", [{"schedule": "cosine"}, {"warmup": 0.5}, {"schedule": "cosine", "warmup": 0.2}]
+)
+
+
+def trained_epochs(swept, **changes):
+    """How far each learning rate of one schedule came."""
+    usual = {"schedule": "constant", "warmup": 0.0, **changes}
+    firsts = [setting.records[0] for setting in swept.settings]
+    return {
+        own.config.lr: len(own.history)
+        for own in firsts
+        if all(getattr(own.config, name) == value for name, value in usual.items())
+    }
+
+
+@ENDINGS
+def test_like_is_compared_with_like_on_the_way(monkeypatch, ending):
+    """A schedule is worse than a constant rate until its end, and wins there; each keeps its own better half."""
+    scripted(
+        monkeypatch,
+        lambda config, epoch: config.lr + (0 if (config.schedule, config.warmup) == ("constant", 0) else epoch / 2 - 3),
+    )
+    constant = [with_(epochs=8, lr=lr) for lr in (0.1, 0.2, 0.3, 0.4)]
+    swept = sweep(some_features(train=20), [*constant, *(with_(config, **ending) for config in constant)], halving=True)
+    assert trained_epochs(swept) == {0.4: 8, 0.3: 2, 0.2: 1, 0.1: 1}
+    assert trained_epochs(swept, **ending) == {0.4: 8, 0.3: 4, 0.2: 2, 0.1: 2}
+    assert swept.settings[0].best.config == with_(constant[-1], **ending)
+
+
+def test_schedules_of_other_lengths_are_not_compared_before_their_ends(monkeypatch):
+    """After 2 epochs one has come halfway, and another has hardly begun."""
+    scripted(monkeypatch, lambda config, epoch: config.lr + 0.1 * (config.epochs == 4))
+    configs = [with_(epochs=epochs, lr=lr, schedule="cosine") for epochs in (4, 16) for lr in (0.1, 0.2, 0.3, 0.4)]
+    swept = sweep(some_features(train=20), configs, halving=True)
+    assert trained_epochs(swept, schedule="cosine", epochs=4) == {0.4: 4, 0.3: 4, 0.2: 2, 0.1: 2}
+    assert trained_epochs(swept, schedule="cosine", epochs=16)[0.4] == 16
+
+
+def test_the_winner_with_a_schedule_is_trained_as_it_is_alone():
+    features = some_features(**HARD)
+    swept = sweep(features, [with_(config, schedule="cosine") for config in MANY], halving=True)
+    alone = fit_quietly(features, swept.settings[0].best.config)
+    assert swept.settings[0].status == "finished"
+    assert untimed(swept.best.history)[-1] == pytest.approx(untimed(alone.history)[-1], rel=1e-3)
+    assert_alike(swept.best.head.stack.parameters, alone.head.stack.parameters, 1e-4)
+    assert swept.head_epochs == 2 * (8 * 2 + 4 * 2 + 2 * 4 + 1 * 8) < 16 * len(MANY) / 2
+    assert swept.head_epochs == planned([with_(config, schedule="cosine") for config in MANY], rungs_of(16, True))
+
+
 def test_settings_of_more_epochs_are_not_dropped_because_others_end_sooner(monkeypatch):
     """They are compared by what they can do, not by how far from their end they are."""
     scripted(monkeypatch, lambda config, _: 0.9 if config.epochs == 8 else 0.5)
@@ -199,9 +261,9 @@ def test_what_is_planned_is_what_halves_cost(epochs, power, halving):
     for begin, end in zip([0, *rungs], rungs, strict=False):
         expected += heads * (end - begin)
         heads /= 2
-    assert planned(2**power, rungs) == round(expected)
+    assert planned([QUICK] * 2**power, rungs) == round(expected)
     if not halving:
-        assert planned(2**power, rungs) == epochs * 2**power
+        assert planned([QUICK, with_(schedule="cosine")] * 2**power, rungs) == 2 * epochs * 2**power
 
 
 def test_progress_counts_every_epoch_of_every_head(monkeypatch):
@@ -217,6 +279,43 @@ def test_progress_counts_every_epoch_of_every_head(monkeypatch):
     monkeypatch.setattr(search, "bar", remember)
     swept = sweep(some_features(train=20), grid(lr=(1e-3, 1e-2), seed=(0, 1)), halving=False)
     assert counted[0] == sum(counted[1:]) == swept.head_epochs == 12
+
+
+# --- the figure that was asked for ---
+
+
+def rare(seed):
+    """6% of the images are of the second class, which a plain loss overlooks."""
+    generator = np.random.default_rng(seed)
+    labels = (generator.random(3000) < 0.06).astype(np.int64)
+    values = generator.normal(size=(3000, 32)).astype(np.float32)
+    values[:, :8] += 0.55 * labels[:, None]
+    rows = torch.arange(3000)
+    splits = {"train": rows[:1200], "val": rows[1200:2000], "test": rows[2000:]}
+    return Features(torch.from_numpy(values), torch.from_numpy(labels), splits, ("common", "rare"))
+
+
+@pytest.mark.parametrize(
+    ("select", "chosen"), [("accuracy", "none"), ("balanced_accuracy", "balanced"), ("log_loss", "none")]
+)
+def test_class_weights_win_where_rare_classes_count(select, chosen):
+    """Accuracy is what balanced weights give up, so that it can never choose them."""
+    configs = SweepConfig(
+        select=select,
+        **{"class_weights": ("none", "balanced"), "hidden": ("none",), "dropout": (0.0,), "epochs": (5,)},
+        **{"lr": (1e-3,), "weight_decay": (0.0,), "seed": (0, 1)},
+    ).heads()
+    settings = sweep(rare(0), configs, halving=False).settings
+    assert settings[0].records[0].config.class_weights == chosen
+    figure = {"log_loss": "val_loss"}.get(select, f"val_{select}")
+    means = [sum(record.best[figure] for record in setting.records) / 2 for setting in settings]
+    assert means == sorted(means, reverse=select != "log_loss")
+
+
+@pytest.mark.parametrize("select", ["balanced_accuracy", "log_loss"])
+def test_a_head_that_fails_never_wins_whatever_the_figure(select):
+    swept = sweep(some_features(**HARD), grid(lr=(1e-3, 1e30), seed=(0, 1), select=select), halving=False)
+    assert [setting.status for setting in swept.settings] == ["finished", "failed"]
 
 
 # --- failures ---
@@ -315,6 +414,7 @@ SHARED = {
     "normalize": "l2",
     "views": 0,
     "tta": 1,
+    "select": "macro_f1",
 }
 
 

@@ -17,6 +17,7 @@ from helpers.training import (
     accuracy,
     assert_alike,
     changed,
+    evaluation,
     largest_difference,
     plain_head,
     relabelled,
@@ -26,6 +27,7 @@ from helpers.training import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional
@@ -35,6 +37,7 @@ from headstart.heads import training
 from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import HeadStack
 from headstart.heads.training import Record, Trainer
+from headstart.runs.history import HISTORY, row_of
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
@@ -54,7 +57,7 @@ def trained(features, configs, epochs=None):
 def scripted(monkeypatch, *rows):
     """Plays the validation: in each epoch (loss, accuracy)."""
     left = iter(rows)
-    monkeypatch.setattr(training, "evaluate", lambda heads, *_: tuple([value] * len(heads) for value in next(left)))
+    monkeypatch.setattr(training, "evaluate", lambda heads, *_: evaluation([next(left)] * len(heads)))
 
 
 # --- as plain torch ---
@@ -426,6 +429,33 @@ def test_no_epoch_is_better_than_the_best(epochs):
     assert record.best_epoch == expected[-1]
     assert record.best is record.history[record.best_epoch - 1]
     assert not record.failure
+
+
+@pytest.mark.parametrize(
+    ("select", "best"), [("accuracy", 1), ("balanced_accuracy", 2), ("macro_f1", 2), ("log_loss", 3)]
+)
+def test_the_best_epoch_is_that_of_the_figure_that_was_asked_for(select, best):
+    """And without an order, nothing else changes: the history has a column more where it is needed."""
+    record = Record(with_(select=select))
+    for epoch, (accuracy_, loss, selected) in enumerate([(0.9, 0.5, 0.6), (0.8, 0.6, 0.7), (0.7, 0.4, 0.5)], 1):
+        value = {"accuracy": accuracy_, "log_loss": loss}.get(select, selected)
+        record.add(row_of(epoch, (1.0, loss), accuracy_, select, value, 0.0))
+    assert record.best_epoch == best
+    assert [name for name in record.best if name not in HISTORY] == (
+        [f"val_{select}"] if select in ("balanced_accuracy", "macro_f1") else []
+    )
+
+
+def test_a_head_of_another_figure_is_trained_alike_and_kept_by_it():
+    features = skewed(some_features(spread=0.3))
+    usual, other = (training.fit(features, with_(epochs=20, lr=0.03, select=each)) for each in ("accuracy", "macro_f1"))
+    assert untimed(usual.history) == [
+        {name: value for name, value in row.items() if name != "val_macro_f1"} for row in untimed(other.history)
+    ]
+    rows = features.rows["val"]
+    predicted = other.head.probabilities(features, "val").argmax(axis=1)
+    macro = f1_score(features.labels[rows], predicted, labels=np.unique(features.labels[rows]), average="macro")
+    assert macro == pytest.approx(max(row["val_macro_f1"] for row in other.history))
 
 
 def test_the_figures_of_the_best_epoch_are_those_of_the_head_that_is_kept():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from headstart.heads.features import Normalization
+from headstart.heads.stack import Evaluation
 from headstart.heads.training import Trainer
 from headstart.settings import HeadConfig
 from helpers.features import C
@@ -50,6 +51,12 @@ def assert_alike(one, other, tolerance=1e-5):
     """The same heads (K, P), but for the order in which a processor adds."""
     assert one.shape == other.shape
     assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+def evaluation(figures):
+    """What validation gives for heads with these (loss, accuracy)."""
+    losses, accuracies = (list(column) for column in zip(*figures, strict=True))
+    return Evaluation(losses, accuracies, accuracies)
 
 
 def accuracy(fitted, features, split):

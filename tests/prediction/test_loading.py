@@ -78,6 +78,17 @@ def test_best_means_the_best_by_validation_of_those_with_weights(run):
     assert open_run(run.with_name("best")).folder == run.with_name("best")
 
 
+def test_best_is_by_the_figure_that_the_runs_were_selected_by(run):
+    first = {"images": 4, "accuracy": 0.9, "macro_f1": 0.5}
+    for name, val in (("first", first), ("other", {"images": 4, "accuracy": 0.8, "macro_f1": 0.6})):
+        change_metrics(shutil.copytree(run, run.with_name(name)), val=val, select="macro_f1")
+    change_metrics(run, val={**first, "macro_f1": 0.1}, select="macro_f1")
+    assert open_run(run.with_name("best")).name == "other"
+    change_metrics(run, select="accuracy")
+    with pytest.warns(DataWarning, match=r"selected by different figures .* here they are ranked by accuracy"):
+        assert open_run(run.with_name("best")).name == "first"
+
+
 def test_a_misspelt_run_is_answered_with_the_nearest_name(run, tmp_path):
     with pytest.raises(RunError, match=r"Did you mean best\?"):
         open_run(run.with_name("bset"))

@@ -45,7 +45,7 @@ def trained(photos, sizes, monkeypatch, folder, views=0, **settings):
 def no_pictures(monkeypatch):
     """The PNG files of a run folder have tests of their own, and take a second each."""
     for name in ("training_curves", "confusion"):
-        monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
+        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from headstart.errors import TrainingFailed
 from headstart.heads.features import Normalization
 from headstart.probes import logistic, neighbours, ridge
 from headstart.probes.probe import probe
+from headstart.runs.selection import figure_of
 
 METHODS = pytest.mark.parametrize("method", ["logistic", "ridge", "knn"])
 LINEAR = pytest.mark.parametrize("method", ["logistic", "ridge"])
@@ -65,6 +66,19 @@ def test_of_the_candidates_the_first_with_the_highest_validation_accuracy_is_cho
     best = max(found.candidates, key=lambda candidate: candidate["val_accuracy"])
     assert found.chosen == {name: best[name]}
     assert share_right(found.val, features, "val") == pytest.approx(best["val_accuracy"])
+
+
+@METHODS
+@pytest.mark.parametrize("select", ["balanced_accuracy", "macro_f1", "log_loss"])
+def test_the_figure_that_was_asked_for_chooses(method, select):
+    """Candidates have it beside the accuracy, and it is that of the probabilities that the run will have."""
+    features = overlapping()
+    found, labels = probe(features, method, "none", select), features.labels[features.rows["val"]].numpy()
+    key = "val_loss" if select == "log_loss" else f"val_{select}"
+    best = (min if select == "log_loss" else max)(found.candidates, key=lambda candidate: candidate[key])
+    assert found.chosen == {NAMES[method]: best[NAMES[method]]}
+    assert best[key] == pytest.approx(figure_of(select, found.val, labels), rel=1e-3)
+    assert "val_accuracy" in best
 
 
 @METHODS

@@ -450,7 +450,7 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
     files.write_json(tmp_path / "compare.json", comparison.to_json())
     read = json.loads((tmp_path / "compare.json").read_text())
-    assert read.keys() == {"dataset", "standings", "methods", "reference", "finetuned", "sentence"}
+    assert read.keys() == {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence"}
     assert read["sentence"] == comparison.sentence
     assert read["standings"][0].keys() == {
         *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),

@@ -72,7 +72,7 @@ class Page(HTMLParser):
 def no_pictures(monkeypatch):
     """The PNG files of a run folder have tests of their own, and take a second each."""
     for name in ("training_curves", "confusion"):
-        monkeypatch.setattr(pictures, name, lambda *arguments: arguments[-1].write_bytes(b""))
+        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
 
 
 def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None, config=None):
@@ -146,7 +146,7 @@ def test_every_section_is_there_and_filled_where_its_data_is(everything):
         "": "Heads win.",
         "runs": "head-00000001",
         "time": "fine-tuned",
-        "training": "best 0.600 in epoch 1",
+        "training": "best 0.600 in epoch 3",
         "images": "One seed cannot tell: from 20 to 30 training images,",
         "classes": "precision",
         "mistakes": "disagree on",

@@ -31,9 +31,9 @@ def make(tmp_path):
 
 def test_runs_that_differ_by_their_seed_alone_are_one_method_with_a_mean_and_a_spread(make):
     (method,) = methods_of(runs_of(make, "head", 150, 160, 170, lr=0.1))
-    assert method.test_accuracy == pytest.approx(160 / 180)
+    assert method.test == pytest.approx(160 / 180)
     assert method.spread == pytest.approx(10 / 180)
-    assert method.val_accuracy == pytest.approx(0.89)
+    assert method.val == pytest.approx(0.89)
     assert method.best.name == "head-0"
 
 
@@ -165,6 +165,7 @@ def test_seeds_that_differ_as_much_as_the_methods_show_no_difference(make):
         ),
         (HeadConfig(hidden=(), lr=0.1), "train_head", "--hidden --lr 0.1"),
         (SweepConfig(lr=(0.1, 0.2), seed=(5,)), "sweep", "--lr 0.1 0.2 --seed 5"),
+        (HeadConfig(select="macro_f1"), "train_head", "--select macro_f1"),
     ],
 )
 def test_the_command_for_more_seeds_asks_for_the_same_run_and_its_neighbours(

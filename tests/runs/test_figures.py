@@ -151,6 +151,7 @@ HEAD = {
     "views": 0,
     "tta": 2,
     "seed": 1,
+    "select": "macro_f1",
 }
 
 
@@ -184,6 +185,7 @@ FINETUNE = {
     "compile": "on",
     "subset": 10,
     "seed": 1,
+    "select": "log_loss",
 }
 
 
@@ -193,9 +195,10 @@ FINETUNE = {
         (HeadConfig, HEAD),
         (
             SweepConfig,
-            {name: (value,) for name, value in HEAD.items()} | {"hidden": ("none",), "halving": "off", "tta": 2},
+            {name: (value,) for name, value in HEAD.items()}
+            | {"hidden": ("none",), "halving": "off", "tta": 2, "select": "macro_f1"},
         ),
-        (ProbeConfig, {"methods": ("knn",), "normalize": "l2"}),
+        (ProbeConfig, {"methods": ("knn",), "normalize": "l2", "select": "macro_f1"}),
         (LearningCurveConfig, {name: HEAD[name] for name in HEAD if name != "tta"} | {"fractions": (0.5,), "seeds": 2}),
         (FinetuneConfig, FINETUNE),
     ],

@@ -53,7 +53,7 @@ def save(folder, **changes):
 @pytest.fixture
 def quick(monkeypatch):
     """No pictures: they take most of the time, and have their own tests."""
-    monkeypatch.setattr(pictures, "training_curves", lambda history, path: path.write_bytes(b"curves"))
+    monkeypatch.setattr(pictures, "training_curves", lambda history, path, select: path.write_bytes(b"curves"))
     monkeypatch.setattr(pictures, "confusion", lambda *arguments: arguments[-1].write_bytes(b"confusion"))
 
 

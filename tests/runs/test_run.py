@@ -47,7 +47,8 @@ def test_a_run_without_its_first_folders_is_answered_with_the_whole_path(given, 
 def test_the_summary_reads_like_a_sentence():
     test = {"images": 3, "accuracy": 2 / 3, "accuracy_ci95": [0.2, 0.9]}
     assert make_run("head-1", test=test, val={"accuracy": 0.961}, train_seconds=3.21).summary() == (
-        "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation 0.961; trained in 3.2 s"
+        "test accuracy 0.667 (95% 0.200 to 0.900) on 3 images; validation, which chose the epoch, 0.961; "
+        "trained in 3.2 s"
     )
     assert make_run("head-1", test={"images": 0}, val={"accuracy": None}).summary() == "no test images"
 

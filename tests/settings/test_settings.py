@@ -238,7 +238,11 @@ DECIDING = {field.name for field in fields(HeadConfig)} - PLACES
 
 def sweep(**values):
     """The default of each setting of a head alone, but for those that are given."""
-    alone = {name: (getattr(HeadConfig(), name),) for name in DECIDING} | {"hidden": ("256",), "tta": 0}
+    alone = {name: (getattr(HeadConfig(), name),) for name in DECIDING} | {
+        "hidden": ("256",),
+        "tta": 0,
+        "select": "accuracy",
+    }
     return SweepConfig(**{**alone, **values})
 
 
@@ -258,7 +262,7 @@ def test_a_word_that_is_no_list_of_widths_is_refused(word):
         sweep(hidden=(word,))
 
 
-@pytest.mark.parametrize("name", sorted(DECIDING - {"hidden", "tta"}))
+@pytest.mark.parametrize("name", sorted(DECIDING - {"hidden", "tta", "select"}))
 def test_every_value_of_every_setting_has_heads(name):
     choices = {
         "optimizer": ("adam", "adamw"),

@@ -155,6 +155,7 @@ def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: to
         "listing": manifest.listing,
         "classes": manifest.classes,
         "best_epoch": tuned.best_epoch,
+        "select": config.select,
         "train_seconds": tuned.train_seconds,
         "images_per_second": tuned.images_per_second,
         "peak_memory_bytes": peak_memory_bytes(device),

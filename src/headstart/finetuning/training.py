@@ -25,7 +25,8 @@ from headstart.finetuning.start import Start
 from headstart.models.backbone import PixelScale
 from headstart.models.fast import naming
 from headstart.runs.calibration import cross_entropies
-from headstart.runs.history import AfterEpoch, epoch_line, score
+from headstart.runs.history import AfterEpoch, epoch_line, row_of, score
+from headstart.runs.selection import figure_of
 from headstart.settings import require
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
@@ -41,7 +42,7 @@ class Tuned:
     net: nn.Module
     scale: PixelScale
     history: list[dict[str, float]]
-    """One row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds."""
+    """One row for each epoch, see `HISTORY`."""
     best_epoch: int
     train_seconds: float
     images_per_second: float  # without validation, whose time is in `train_seconds`
@@ -117,7 +118,7 @@ class _Tuner:
             self.after_epoch(self.history[-1])
             if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state())
-            self._say(epoch_line(self.history[-1], self.config.epochs))  # what is said to be done, is kept
+            self._say(epoch_line(self.history[-1], self.config.epochs, self.config.select))  # done, and kept
         self.net.load_state_dict(self.best)
         train_images = len(set(self.rows.tolist()) - self.images.unreadable)
         return Tuned(
@@ -149,11 +150,12 @@ class _Tuner:
         if not math.isfinite(train_loss):
             raise TrainingFailed(f"The loss became {train_loss} in epoch {epoch}. Try a lower --lr.")
         self.step_seconds += time.perf_counter() - start
-        val_loss, val_accuracy = self._validate()
+        val_loss, val_accuracy, selected = self._validate()
         self.seconds += time.perf_counter() - start
-        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
-        self.history.append({**row, "seconds": self.seconds})
-        if not self.strong or epoch == 1 or score(row) >= score(self.history[self.best_epoch - 1]):
+        select = self.config.select
+        row = row_of(epoch, (train_loss, val_loss), val_accuracy, select, selected, self.seconds)
+        self.history.append(row)
+        if not self.strong or epoch == 1 or score(row, select) >= score(self.history[self.best_epoch - 1], select):
             self.best_epoch, self.best = epoch, copy.deepcopy(self.net.state_dict())
 
     def _say(self, line: str) -> None:
@@ -203,15 +205,16 @@ class _Tuner:
         self.steps += 1
         return float(loss.detach())
 
-    def _validate(self) -> tuple[float, float]:
-        """Loss and accuracy on the validation split; NaN without images."""
+    def _validate(self) -> tuple[float, float, float]:
+        """Loss, accuracy and the figure that chooses the epoch on the validation split; NaN without images."""
         val = rows_of(self.manifest, "val")
         rows, probabilities = predict(self.net, self.scale, self.images, val, self.device, self.group)
         if not len(rows):
-            return math.nan, math.nan
+            return math.nan, math.nan, math.nan
         labels = self.manifest.labels[rows]
-        accuracy = (probabilities.argmax(axis=1) == labels).mean()
-        return float(cross_entropies(probabilities, labels).mean()), float(accuracy)
+        loss = float(cross_entropies(probabilities, labels).mean())
+        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+        return loss, accuracy, figure_of(self.config.select, probabilities, labels)
 
     def _state(self) -> dict[str, Any]:
         """All that decides the rest of the training."""

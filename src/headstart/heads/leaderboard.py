@@ -1,6 +1,7 @@
 """Heads put in order by validation: seeds of one setting together, as values, as a table and as lines."""
 
 import dataclasses
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -8,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from headstart.heads.training import Record
-from headstart.settings import PLACES, HeadConfig
+from headstart.runs.selection import NAMES, column, merit
+from headstart.settings import HeadConfig
+from headstart.settings.selection import Select
 
 Item = TypeVar("Item")
 
@@ -41,14 +44,22 @@ class Setting:
 
     @property
     def score(self) -> tuple[float, float]:
-        """Mean validation accuracy, and negative mean loss for equals; a head that failed counts as 0."""
-        accuracies, losses = zip(*(record.score for record in self.records), strict=True)
-        return statistics.fmean(accuracies), statistics.fmean(losses)
+        """Mean figure on validation, and negative mean loss for equals; a head that failed counts as the worst."""
+        merits, losses = zip(*(record.score for record in self.records), strict=True)
+        return statistics.fmean(merits), statistics.fmean(losses)
+
+    @property
+    def select(self) -> Select:
+        """The figure by which its heads are compared."""
+        return self.records[0].config.select
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the validation accuracy over the seeds; 0 of one."""
-        return statistics.stdev(record.score[0] for record in self.records) if len(self.records) > 1 else 0.0
+        """Standard deviation of the figure over the seeds; 0 of one, infinite if one failed with an infinite loss."""
+        merits = [record.score[0] for record in self.records]
+        if not all(map(math.isfinite, merits)):
+            return math.inf
+        return statistics.stdev(merits) if len(merits) > 1 else 0.0
 
     @property
     def best(self) -> Record:
@@ -69,7 +80,7 @@ def ranked(records: Sequence[Record]) -> list[Setting]:
 
 def in_words(config: HeadConfig) -> dict[str, Any]:
     """The settings that decide a head; the widths of the hidden layers as the word that `--hidden` of a sweep takes."""
-    values = {key: value for key, value in dataclasses.asdict(config).items() if key not in PLACES}
+    values = {key: value for key, value in dataclasses.asdict(config).items() if config.decides(key)}
     return {**values, "hidden": ",".join(map(str, config.hidden)) or "none"}
 
 
@@ -82,8 +93,7 @@ def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
             "reason": record.failure,
             "epochs_trained": len(record.history),
             "best_epoch": record.best_epoch,
-            "val_accuracy": record.best["val_accuracy"],
-            "val_loss": record.best["val_loss"],
+            **{name: record.best[name] for name in dict.fromkeys(["val_accuracy", "val_loss", column(setting.select)])},
         }
         for setting in settings
         for record in setting.records
@@ -91,8 +101,8 @@ def table(settings: Sequence[Setting]) -> list[dict[str, Any]]:
 
 
 def trials_and_winner(settings: Sequence[Setting]) -> tuple[list[dict[str, Any]], int]:
-    """For `pictures.settings_panels`: settings, accuracy and status of each head, and the number of the best."""
-    names = [*in_words(HeadConfig()), "val_accuracy", "status"]
+    """For `pictures.settings_panels`: settings, figure and status of each head, and the number of the best."""
+    names = [*in_words(HeadConfig()), column(settings[0].select), "status"]
     trials = [{name: row[name] for name in names if name != "seed"} for row in table(settings)]
     return trials, settings[0].records.index(settings[0].best)
 
@@ -101,10 +111,10 @@ def lines(settings: Sequence[Setting], count: int = 10) -> list[str]:
     """The first `count` settings for a terminal: mean and spread over the seeds, and what distinguishes them."""
     rows = [in_words(setting.records[0].config) for setting in settings]
     names = [name for name in rows[0] if name != "seed" and len({row[name] for row in rows}) > 1]
-    cells = [["val accuracy", "epochs", *names]]
+    cells = [[f"val {NAMES[settings[0].select]}", "epochs", *names]]
     for setting, row in list(zip(settings, rows, strict=True))[:count]:
         spread = f" ± {setting.spread:.4f}" if len(setting.records) > 1 else ""
-        accuracy = f"{setting.score[0]:.4f}{spread}" if setting.status != "failed" else "failed"
-        cells.append([accuracy, str(setting.epochs), *(f"{row[name]}" for name in names)])
+        figure = f"{merit(setting.select, setting.score[0]):.4f}{spread}" if setting.status != "failed" else "failed"
+        cells.append([figure, str(setting.epochs), *(f"{row[name]}" for name in names)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]

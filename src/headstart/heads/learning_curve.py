@@ -17,6 +17,7 @@ from headstart.settings import HeadConfig, LearningCurveConfig
 from headstart.support.files import read_csv
 from headstart.support.progress import bar
 
+NOTE = "Val: of the epoch that the validation images chose, so a little too good."
 FEWEST_STEPS = 500
 """Of a head on a small part, unless the whole split has fewer: 10 epochs of 100 images would leave a head untrained,
 and what the curve showed would be the lack of steps, not of images."""
@@ -51,7 +52,8 @@ def _point(part: Features, config: HeadConfig, all_images: int) -> dict[str, Any
     full_steps = config.epochs * math.ceil(all_images / config.batch_size)
     epochs = max(config.epochs, math.ceil(min(full_steps, FEWEST_STEPS) / math.ceil(images / config.batch_size)))
     fitted = fit_quietly(part, replace(config, epochs=epochs))
-    val, test = (evaluate(fitted.head.stack, fitted.head.normalization, part, split)[1] for split in ("val", "test"))
+    head = fitted.head
+    val, test = (evaluate(head.stack, head.normalization, part, split).accuracies for split in ("val", "test"))
     return {
         "train_images": images,
         "seed": config.seed,

@@ -10,12 +10,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, log_axis, picture
+from headstart.runs.selection import NAMES, column, merit
+from headstart.settings.selection import Select
 from headstart.support.quantities import counted, human_count
 
 MAX_COLUMNS = 3
 FACTORS = frozenset({"lr", "weight_decay", "batch_size", "epochs"})
 """Settings that are tried in steps of a factor: on a log axis."""
-RESULTS = frozenset({"val_accuracy", "status"})
+RESULTS = frozenset({"status", *map(column, NAMES)})
 """What a trial has beside its settings."""
 STATUSES = (("dropped", "#b8b8b8", "dropped by halving"), ("finished", SPLIT_COLOURS["val"], "trained to the end"))
 COUNT_TICKS = [(number * 10**power, human_count(number * 10**power)) for power in range(11) for number in (1, 2, 5)]
@@ -23,8 +25,8 @@ COUNT_TICKS = [(number * 10**power, human_count(number * 10**power)) for power i
 Array = npt.NDArray[np.float64]
 
 
-def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path) -> None:
-    """Validation accuracy of every head of a sweep, against each setting of which several values were tried.
+def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path, select: Select = "accuracy") -> None:
+    """The figure on validation of every head of a sweep, against each setting of which several values were tried.
 
     The panels share one axis, which shows where most heads are; a triangle at its lower end is a head further down.
     `trials` and `winner` are those of `leaderboard.trials_and_winner`. Failed heads are counted, not drawn.
@@ -35,11 +37,11 @@ def settings_panels(trials: Sequence[Mapping[str, Any]], winner: int, path: Path
     with picture(path, max(3.6 * columns, 7), 2.7 * rows + 1) as figure:
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
         for axes, name in zip(panels, varied, strict=False):
-            _panel(axes, name, trials, winner)
+            _panel(axes, name, trials, winner, select)
         for axes in panels[len(varied) :]:
             axes.set_axis_off()
         for axes in panels[::columns]:
-            axes.set_ylabel("validation accuracy")
+            axes.set_ylabel(f"validation {NAMES[select]}{' x -1' if select == 'log_loss' else ''}, which chose")
         figure.suptitle(_title(trials), x=0.01, ha="left", fontsize=12)
         lines = {line.get_label(): line for axes in panels for line in axes.lines}
         shown = {str(label): line for label, line in lines.items() if str(label)[0] != "_"}
@@ -61,7 +63,9 @@ def accuracy_by_training_images(points: Sequence[Mapping[str, Any]], path: Path)
 def draw_accuracy_by_training_images(points: Sequence[Mapping[str, Any]], axes: Axes) -> None:
     """Mean accuracies over the seeds (None or NaN without such a split), and deviation, against training images."""
     axes.set(xlabel="training images (log scale)", ylabel="accuracy: mean ± deviation (band)")
-    _curve_over_seeds(axes, points, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
+    _curve_over_seeds(
+        axes, points, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation, which chose epochs", linestyle="--"
+    )
     _curve_over_seeds(axes, points, "test_accuracy", color=SPLIT_COLOURS["test"], label="test", linestyle="-")
     log_axis(axes, [point["train_images"] for point in points], COUNT_TICKS)
     if axes.lines:
@@ -82,11 +86,11 @@ def _curve_over_seeds(axes: Axes, points: Sequence[Mapping[str, Any]], key: str,
     axes.plot(sizes, mean, "o", color=color, linewidth=2, markersize=7, **style)
 
 
-def _panel(axes: Axes, name: str, trials: Sequence[Mapping[str, Any]], winner: int) -> None:
+def _panel(axes: Axes, name: str, trials: Sequence[Mapping[str, Any]], winner: int, select: Select) -> None:
     positions = _positions(name, [trial[name] for trial in trials])
     x, gap = np.array([positions[trial[name]] for trial in trials]), min(np.diff(sorted(positions.values())), default=1)
     failed = np.array([trial["status"] == "failed" for trial in trials])
-    accuracy = np.where(failed, np.nan, [trial["val_accuracy"] for trial in trials])
+    accuracy = np.where(failed, np.nan, [merit(select, trial[column(select)]) for trial in trials])
     low, high = _range(accuracy)
     jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(x)) * gap  # equal heads would hide each other
     jitter[winner] = 0

@@ -22,6 +22,9 @@ def sweep(config: SweepConfig) -> Path:
     swept = sweeps.sweep(features, heads, config.halves())
     settings = swept.settings
     print("\n".join(leaderboard.lines(settings)))
+    print(
+        "Val: of the epoch that the validation images chose, and the first also of the setting, so a little too good."
+    )
     print(f"{len(heads)} heads, {swept.head_epochs:,} epochs of training in all; each head: {run.folder / 'sweep.csv'}")
     run.save_head(
         swept.best,
@@ -29,7 +32,9 @@ def sweep(config: SweepConfig) -> Path:
         features,
         files={
             "sweep.csv": lambda path: files.write_table(path, leaderboard.table(settings)),
-            "sweep.png": lambda path: pictures.settings_panels(*leaderboard.trials_and_winner(settings), path),
+            "sweep.png": lambda path: pictures.settings_panels(
+                *leaderboard.trials_and_winner(settings), path, config.select
+            ),
         },
         train_seconds=swept.seconds,
         heads=len(heads),
@@ -46,13 +51,13 @@ def learning_curve(config: LearningCurveConfig) -> Path:
     table = run.folder / "learning_curve.csv"
     if folder.finished(run.folder, run.identity):
         points = curves.read(table)
-        print("\n".join(curves.lines(points)))
+        print("\n".join([*curves.lines(points), curves.NOTE]))
         print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
         return run.folder
 
     points = curves.learning_curve(run.features(config.memory_gb), config)
     folder.say_if_new(run.folder)
-    print("\n".join(curves.lines(points)))
+    print("\n".join([*curves.lines(points), curves.NOTE]))
     run.folder.mkdir(parents=True, exist_ok=True)
     with files.whole_file(run.folder / "learning_curve.png") as path:
         pictures.accuracy_by_training_images(points, path)

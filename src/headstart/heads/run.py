@@ -139,6 +139,7 @@ class CachedRun:
             history=fitted.history,
             best_epoch=fitted.best_epoch,
             best_setting=leaderboard.in_words(config),
+            select=config.select,
             features_in=features.source,
             seed=config.seed,
             **more,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from headstart.heads.features import Features, Normalization
 from headstart.models.mlp import plain_head
+from headstart.runs.selection import class_average
+from headstart.settings.selection import Select
 
 
 @dataclass(frozen=True)
@@ -95,18 +98,56 @@ class Head:
         return self.stack.sequential(0, self.normalization.mean, self.normalization.deviation)
 
 
+class Evaluation(NamedTuple):
+    """Figures of K heads on a split."""
+
+    losses: list[float]
+    accuracies: list[float]
+    selected: list[float]
+    """The figure that chooses."""
+
+
 @torch.inference_mode()
 def evaluate(
-    heads: HeadStack, normalization: Normalization, features: Features, split: str
-) -> tuple[list[float], list[float]]:
+    heads: HeadStack, normalization: Normalization, features: Features, split: str, select: Select = "accuracy"
+) -> Evaluation:
     """Mean loss and accuracy of each head on a split; NaN when it is empty. Sums, divided once."""
     device, count = features.device, len(features.rows[split])
     loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
+    by_class = _ByClass(heads, features) if select in ("balanced_accuracy", "macro_f1") else None
     for rows, values in features.blocks(features.rows[split]):
         logits, labels = heads.logits(normalization(values)), features.labels[rows]
         loss -= logits.log_softmax(-1)[:, torch.arange(len(rows), device=device), labels].sum(1)
-        correct += (logits.argmax(dim=-1) == labels).sum(1)
-    return (loss / count).tolist(), (correct / count).tolist()
+        predicted = logits.argmax(dim=-1)
+        correct += (predicted == labels).sum(1)
+        if by_class:
+            by_class.add(predicted, labels)
+    losses, accuracies = (loss / count).tolist(), (correct / count).tolist()
+    if by_class:
+        return Evaluation(losses, accuracies, by_class.average(select))
+    return Evaluation(losses, accuracies, losses if select == "log_loss" else accuracies)
+
+
+class _ByClass:
+    """Counts of images by class, for K heads at once: those that are right, and those that were taken for the class."""
+
+    def __init__(self, heads: HeadStack, features: Features) -> None:
+        self.shape = len(heads), len(features.classes)
+        self.first = len(features.classes) * torch.arange(len(heads), device=features.device)[:, None]
+        self.support = torch.zeros(len(features.classes), dtype=torch.int64, device=features.device)
+        self.right, self.named = (torch.zeros(self.shape, dtype=torch.int64, device=features.device) for _ in range(2))
+
+    def add(self, predicted: Tensor, labels: Tensor) -> None:
+        """Counts predictions (K, B) for labels (B,)."""
+        self.support += torch.bincount(labels, minlength=self.shape[1])
+        named = predicted + self.first
+        for counts, chosen in ((self.named, named.flatten()), (self.right, named[predicted == labels])):
+            counts += torch.bincount(chosen, minlength=counts.numel()).view(self.shape)
+
+    def average(self, select: Select) -> list[float]:
+        """Balanced accuracy or macro-F1 of each head; NaN without images."""
+        averages: list[float] = class_average(select, self.right, self.named, self.support).tolist()
+        return averages
 
 
 def parameter_count(widths: Sequence[int]) -> int:

@@ -19,6 +19,8 @@ from headstart.support.progress import bar
 STACK_BYTES = 2**24
 """Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
 in every step, so that heads of the default shape are faster one after the other."""
+FEWEST_EPOCHS = 2
+"""Before these nothing is known of a rate that follows a schedule."""
 COPIES = 5
 """Tensors of a head's size that its training needs: weights, gradients, two moments, the best weights."""
 
@@ -37,8 +39,10 @@ class Sweep:
 def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
     """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
 
-    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs.
-    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943.
+    With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs. A cosine is compared with
+    equal ones alone, and not after the first epoch: before their ends, schedules differ in how far the rate has fallen.
+    Source: successive halving; Jamieson and Talwalkar 2016, arXiv:1502.07943. For the regret of this and of other ways
+    see pipelines/MEASUREMENTS.md.
     """
     if not len(features.rows["val"]):
         raise TrainingFailed("A sweep chooses by validation, and there is no validation image: add a val split.")
@@ -47,7 +51,7 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
     records: list[Record] = []
     winners: list[tuple[Record, Fitted]] = []
     seconds = 0.0
-    with bar(planned(len(configs), rungs), "training", "epochs of a head") as progress:
+    with bar(planned(configs, rungs), "training", "epochs of a head") as progress:
         for wave in waves(configs, features):
             trainers = [
                 Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
@@ -81,7 +85,9 @@ def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int]
 def _better_half(trainers: list[Trainer]) -> list[Trainer]:
     """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
     by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
-    better = by_score[: math.ceil(len(by_score) / 2)] + [each for each in by_score if each.status == "finished"]
+    alike = grouped(by_score, lambda setting: schedule_of(setting.records[0].config))
+    better = [setting for settings in alike for setting in settings[: _kept(settings)]]
+    better += [each for each in by_score if each.status == "finished"]
     kept = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
@@ -90,6 +96,19 @@ def _better_half(trainers: list[Trainer]) -> list[Trainer]:
             trainer.keep(heads)
         left += [trainer] if heads else []
     return left
+
+
+def schedule_of(config: HeadConfig) -> tuple[str, float, int] | None:
+    """What settings must have in common to be compared before their end; None where the rate does not depend on it."""
+    if config.schedule == "constant" and not config.warmup:
+        return None
+    return config.schedule, config.warmup, config.epochs
+
+
+def _kept(alike: Sequence[Setting]) -> int:
+    """How many of the settings of one schedule go on: the larger half, or all."""
+    too_early = schedule_of(alike[0].records[0].config) and alike[0].epochs < FEWEST_EPOCHS
+    return len(alike) if too_early else math.ceil(len(alike) / 2)
 
 
 def _winner(trainers: Sequence[Trainer]) -> tuple[Record, Fitted]:
@@ -104,9 +123,15 @@ def rungs_of(epochs: int, halving: bool) -> list[int]:
     return [2**power for power in range(epochs.bit_length()) if halving and 2**power < epochs] + [epochs]
 
 
-def planned(heads: int, rungs: Sequence[int]) -> int:
+def planned(configs: Sequence[HeadConfig], rungs: Sequence[int]) -> int:
     """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
-    return round(sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs]))))
+    scheduled = sum(schedule_of(config) is not None for config in configs)
+    later = [rung for rung in rungs if rung >= FEWEST_EPOCHS or rung == rungs[-1]]
+    return round(_planned(len(configs) - scheduled, rungs) + _planned(scheduled, later))
+
+
+def _planned(heads: int, rungs: Sequence[int]) -> float:
+    return sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs])))
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:

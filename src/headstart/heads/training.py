@@ -14,7 +14,8 @@ from headstart.heads.features import Features, Normalization
 from headstart.heads.stack import Head, HeadStack, backpropagate, evaluate
 from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
-from headstart.runs.history import AfterEpoch, epoch_line, score
+from headstart.runs.history import AfterEpoch, epoch_line, row_of, score
+from headstart.runs.selection import worst
 from headstart.settings import HeadConfig
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
@@ -40,7 +41,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
     """Trains one head, with a line for each epoch; see `fit_quietly`."""
 
     def report(row: dict[str, float]) -> None:
-        say(epoch_line(row, config.epochs))
+        say(epoch_line(row, config.epochs, config.select))
         progress.update()
 
     with bar(config.epochs, "training", "epochs") as progress:
@@ -94,9 +95,9 @@ class Record:
 
     config: HeadConfig
     history: list[dict[str, float]] = field(default_factory=list)
-    """A row for each epoch: epoch, train_loss, val_loss, val_accuracy, seconds (of the whole stack, from the start)."""
+    """A row for each epoch, see `HISTORY`; its seconds are those of the whole stack, from the start."""
     best_epoch: int = 0
-    """Best by validation accuracy, of equals by loss, of equals the later; without validation the last."""
+    """Best by the figure that was asked for, of equals by loss, of equals the later; without validation the last."""
     failure: str = ""  # why training should stop; empty if it should not
 
     def add(self, row: dict[str, float]) -> bool:
@@ -106,7 +107,8 @@ class Record:
         infinite = [loss for loss in losses if not math.isfinite(loss)]
         if infinite and not self.failure:
             self.failure = f"the loss became {infinite[0]} in epoch {row['epoch']:.0f}"
-        if self.failure or (self.best_epoch and score(row) < score(self.best)):
+        select = self.config.select
+        if self.failure or (self.best_epoch and score(row, select) < score(self.best, select)):
             return False
         self.best_epoch = len(self.history)
         return True
@@ -118,8 +120,9 @@ class Record:
 
     @property
     def score(self) -> tuple[float, float]:
-        """Validation accuracy and negative loss, the higher the better; the lowest for a head that failed."""
-        return (0.0, -math.inf) if self.failure else score(self.best)
+        """The figure on validation and the negative loss, the higher the better; the lowest for a head that failed."""
+        select = self.config.select
+        return (worst(select), -math.inf) if self.failure else score(self.best, select)
 
 
 class Trainer:
@@ -189,11 +192,12 @@ class Trainer:
         start = time.perf_counter()
         with torch.no_grad(), fast_products():
             train_losses = self._train()
-            val_losses, val_accuracies = evaluate(self.heads, self.normalization, self.features, "val")
+            val = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
         self.seconds += time.perf_counter() - start
         for head, record in enumerate(self.records):
-            row = {"epoch": len(record.history) + 1, "train_loss": train_losses[head], "val_loss": val_losses[head]}
-            if record.add({**row, "val_accuracy": val_accuracies[head], "seconds": self.seconds}):
+            losses, selected = (train_losses[head], val.losses[head]), val.selected[head]
+            epoch = len(record.history) + 1
+            if record.add(row_of(epoch, losses, val.accuracies[head], self.shared.select, selected, self.seconds)):
                 self.best[head] = self.heads.parameters[head]
 
     def _train(self) -> list[float]:

@@ -1,6 +1,7 @@
 """Features measured as papers do: choose on validation, learn from train and validation, test once."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +17,9 @@ from headstart.heads.stack import Head, HeadStack, evaluate
 from headstart.probes import logistic, neighbours, ridge
 from headstart.probes.ridge import Moments
 from headstart.runs.calibration import best_temperature
+from headstart.runs.selection import column, figure_of, merit
 from headstart.settings.heads import Method, Normalize
+from headstart.settings.selection import Select
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 
@@ -31,7 +34,8 @@ class Probed:
     """What a method chose on validation, and its predictions."""
 
     chosen: dict[str, float]  # the penalty or the number of neighbours, by its name
-    candidates: list[dict[str, float]]  # all that were tried: penalty or neighbours, and val_accuracy
+    candidates: list[dict[str, float]]
+    """All that were tried: penalty or neighbours, val_accuracy and, if it is another, the figure that chose."""
     val: NDArray[np.float32]  # (n, C) probabilities for the validation images, learned from train alone
     test: NDArray[np.float32]
     """(n, C) probabilities for the test images, learned from train and validation."""
@@ -42,47 +46,64 @@ class Probed:
 
 
 @kept_memory()
-def probe(features: Features, method: Method, normalize: Normalize) -> Probed:
+def probe(features: Features, method: Method, normalize: Normalize, select: Select = "accuracy") -> Probed:
     """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together."""
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
     methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}
     with torch.inference_mode():
-        return methods[method](features, Normalization.fit(features, normalize))
+        return methods[method](features, Normalization.fit(features, normalize), select)
 
 
-def _logistic(features: Features, normalization: Normalization) -> Probed:
+def _logistic(features: Features, normalization: Normalization, select: Select) -> Probed:
     train = features.rows["train"]
     moments = Moments.from_features(features, normalization, train)
     path = logistic.Problem(features, normalization, moments, train).path(logistic.PENALTIES)
-    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
+    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path, select)
     problem = logistic.Problem(features, normalization, moments, _train_and_val(features))
     problem.start_from(*model)
     return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
 
 
-def _ridge(features: Features, normalization: Normalization) -> Probed:
+def _ridge(features: Features, normalization: Normalization, select: Select) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
-    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
-    sharpness, models = _sharpness(features, normalization, model), (model, ridge.solve(train + val, penalty))
-    before, after = ((sharpness * weight, sharpness * bias) for weight, bias in models)
-    return _probed(features, normalization, penalty, candidates, before, after)
+    path = ridge.path(train, ridge.PENALTIES)
+
+    def as_tested(model: Model) -> Model:
+        return _scaled(model, _sharpness(features, normalization, model)) if select == "log_loss" else model
+
+    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, path, select, as_tested)
+    sharpness, both = _sharpness(features, normalization, model), ridge.solve(train + val, penalty)
+    return _probed(features, normalization, penalty, candidates, _scaled(model, sharpness), _scaled(both, sharpness))
+
+
+def _scaled(model: Model, factor: float) -> Model:
+    return factor * model[0], factor * model[1]
 
 
 def _best(
-    features: Features, normalization: Normalization, penalties: Sequence[float], models: Iterable[Model]
+    features: Features,
+    normalization: Normalization,
+    penalties: Sequence[float],
+    models: Iterable[Model],
+    select: Select,
+    as_tested: Callable[[Model], Model] = lambda model: model,
 ) -> tuple[float, Model, list[dict[str, float]]]:
-    """The penalty with the highest validation accuracy, of equals the strongest; its model; and all that were tried."""
+    """The penalty that is best on validation, of equals the strongest; its model; and all that were tried.
+
+    `as_tested` gives the model by whose probabilities a penalty is judged.
+    """
     candidates: list[dict[str, float]] = []
-    best, highest = None, -1.0
+    best, highest = None, -math.inf
     fits = zip(penalties, models, strict=True)
     with bar(len(penalties), "fitting", "penalties") as progress:
         while part := list(islice(fits, MODELS_TOGETHER)):
-            stack = HeadStack.linear([model for _, model in part])
-            for fit, accuracy in zip(part, evaluate(stack, normalization, features, "val")[1], strict=True):
-                candidates.append({"penalty": fit[0], "val_accuracy": accuracy})
-                if accuracy > highest:
-                    best, highest = fit, accuracy
+            stack = HeadStack.linear([as_tested(model) for _, model in part])
+            val = evaluate(stack, normalization, features, "val", select)
+            for fit, accuracy, selected in zip(part, val.accuracies, val.selected, strict=True):
+                candidates.append({"penalty": fit[0], "val_accuracy": accuracy, column(select): selected})
+                if best is None or merit(select, selected) > highest:
+                    best, highest = fit, merit(select, selected)
             progress.update(len(part))
     assert best is not None
     return *best, candidates
@@ -113,16 +134,19 @@ def _sharpness(features: Features, normalization: Normalization, model: Model) -
     return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)
 
 
-def _neighbours(features: Features, normalization: Normalization) -> Probed:
+def _neighbours(features: Features, normalization: Normalization, select: Select) -> Probed:
     train, val, test = (features.rows[split] for split in SPLITS)
     votes = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
-    accuracies = [float((votes_of.argmax(1) == features.labels[val]).float().mean()) for votes_of in votes]
-    best = accuracies.index(max(accuracies))
-    count = neighbours.NEIGHBOURS[best]
+    labels = features.labels[val].cpu().numpy()
+    tried = [(votes_of.cpu().numpy(), count) for votes_of, count in zip(votes, neighbours.NEIGHBOURS, strict=True)]
+    candidates: list[dict[str, float]] = [
+        {"neighbours": count, **{column(each): figure_of(each, votes_of, labels) for each in ("accuracy", select)}}
+        for votes_of, count in tried
+    ]
+    merits = [merit(select, candidate[column(select)]) for candidate in candidates]
+    voted, count = tried[merits.index(max(merits))]
     (tested,) = neighbours.probabilities(features, normalization, _train_and_val(features), test, [count])
-    tried = zip(neighbours.NEIGHBOURS, accuracies, strict=True)
-    candidates: list[dict[str, float]] = [{"neighbours": count, "val_accuracy": accuracy} for count, accuracy in tried]
-    return Probed({"neighbours": count}, candidates, votes[best].cpu().numpy(), tested.cpu().numpy())
+    return Probed({"neighbours": count}, candidates, voted, tested.cpu().numpy())
 
 
 def _train_and_val(features: Features) -> Tensor:

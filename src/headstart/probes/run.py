@@ -26,7 +26,7 @@ def run(config: ProbeConfig) -> dict[str, Path]:
             continue
         features = features or probed_run.features(config.memory_gb, times=4)  # room for rotated ones in fp32
         start = time.perf_counter()
-        probed = probe.probe(features, method, config.normalize)
+        probed = probe.probe(features, method, config.normalize, config.select)
         probed_run.save(
             probed.head.sequential() if probed.head else None,
             {"val": probed.val, "test": probed.test}.__getitem__,
@@ -34,12 +34,18 @@ def run(config: ProbeConfig) -> dict[str, Path]:
                 "candidates.csv": partial(files.write_table, rows=probed.candidates),
                 **_from_train(probed.head_from_train),
             },
-            best_setting={**probed.chosen, "normalize": config.normalize},
+            best_setting={**probed.chosen, "normalize": config.normalize, **_unusual(config)},
+            select=config.select,
             train_seconds=time.perf_counter() - start,
             features_in=features.source,
             train_images=len(features.rows["train"]) + len(features.rows["val"]),
         )
     return {method: probed_run.folder for method, probed_run in runs.items()}
+
+
+def _unusual(config: ProbeConfig) -> dict[str, str]:
+    """The figure that chose, where it is not the usual one: a part of what the run is."""
+    return {"select": config.select} if config.decides("select") else {}
 
 
 def _from_train(head: Head | None) -> dict[str, Callable[[Path], None]]:

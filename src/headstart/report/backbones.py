@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from headstart.report.amounts import amount, span
 from headstart.report.paired import Difference, between
 from headstart.runs.method import Method
 from headstart.runs.run import PROBES, Run
-from headstart.support.quantities import duration, points
+from headstart.support.quantities import duration
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Backbones:
                 "backbone": row.name,
                 "run": row.run.name,
                 "runs": len(row.method.runs),
-                "val_accuracy": row.method.val_accuracy,
-                "test_accuracy": row.method.test_accuracy,
-                "test_accuracy_ci95": row.run.test_accuracy_ci95 if row.method.spread is None else None,
-                "test_accuracy_spread": row.method.spread,
+                "val_accuracy": row.method.figure("val", "accuracy"),
+                "test_accuracy": row.method.figure("test", "accuracy"),
+                "test_accuracy_ci95": row.run.test_accuracy_ci95 if row.method.spread_of("accuracy") is None else None,
+                "test_accuracy_spread": row.method.spread_of("accuracy"),
                 "difference": asdict(row.difference) if row.difference else None,
                 **asdict(row.cost),
             }
@@ -122,7 +123,7 @@ def _of_early_run(run: Run) -> dict[str, Any]:
 def _best_of(rows: Sequence[BackboneRow]) -> str:
     """How much better the best is than the next, or why nothing says it."""
     best, *others = rows
-    if best.method.val_accuracy is None:
+    if best.method.val is None:
         return "Which backbone? There are no validation images to choose by."
     is_near = [row for row in others if (row.name in best.parts if len(best.parts) > 1 else len(row.parts) == 1)]
     other = next((row for row in [*is_near, *others] if row.difference), None)
@@ -131,11 +132,7 @@ def _best_of(rows: Sequence[BackboneRow]) -> str:
             f"Which backbone? {best.name} is the best by validation, but no run on another one was tested on the same "
             "images with the same labels: train on the images as they are now."
         )
-    tie = (
-        f"By validation {best.name} and {other.name} are equal. "
-        if best.method.val_accuracy == other.method.val_accuracy
-        else ""
-    )
+    tie = f"By validation {best.name} and {other.name} are equal. " if best.method.val == other.method.val else ""
     return f"Which backbone? {tie}{_claim(best, other, _reversed(other.difference))}.{_cost(best, other)}"
 
 
@@ -164,16 +161,15 @@ def _reversed(difference: Difference) -> Difference:
 
 def _claim(row: BackboneRow, reference: BackboneRow, difference: Difference) -> str:
     """What the images show, and the seeds where there are several; else that another seed may differ."""
-    name, other = row.name, reference.name
+    name, other, select = row.name, reference.name, row.method.select
     single = row.method.needs_seeds or reference.method.needs_seeds
     seeds = "; by one head each, and another seed may differ" if single else ""
     (low, high), images = difference.points_ci95, f"{difference.images:,} test image{'s' * (difference.images != 1)}"
     if low <= 0 <= high:
-        between = f"{name} is between {points(-low)} points worse and {points(high)} points better than {other}"
+        between = f"{name} is {span(select, -low, high)} than {other}"
         return f"On the same {images} {between}, which is no clear difference{seeds}"
-    word, near, far = ("better", low, high) if low > 0 else ("worse", -high, -low)
-    size = f"{points(abs(difference.points))} points ({points(near)} to {points(far)}) {word}"
-    return f"{name} is {size} than {other} on the same {images}{seeds}"
+    word = "better" if low > 0 else "worse"
+    return f"{name} is {amount(difference, select)} {word} than {other} on the same {images}{seeds}"
 
 
 def _cost(row: BackboneRow, other: BackboneRow) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 from headstart.report import verdict
 from headstart.report.backbones import Backbones, backbones_of
-from headstart.report.paired import Difference, against, between
+from headstart.report.paired import Difference, against, between, predictions_for
 from headstart.report.worth import Worth, worth
-from headstart.runs.method import Method, methods_of, titles_of
-from headstart.runs.predictions import Predictions, read_predictions
+from headstart.runs.method import Method, methods_of, selected_by, titles_of
+from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run, ranked
 from headstart.runs.title import titles
+from headstart.settings.base import refuse
+from headstart.settings.selection import Select
 
 FIGURES = (
     *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
@@ -63,7 +65,7 @@ class ComparedMethod:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs of a data set and their methods, best validation accuracy first.
+    """All runs of a data set and their methods, the best on validation first.
 
     `reference` and `finetuned` are the best runs of the first method on frozen features and the first fine-tuned one.
     """
@@ -77,11 +79,14 @@ class Comparison:
     """None where nothing was asked, or there is no difference."""
     backbones: Backbones | None
     """None where all frozen runs are on features of one backbone."""
+    select: Select
+    """The figure that ranks them, and that the differences are of."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
         return {
             "dataset": self.ranking[0].run.dataset,
+            "select": self.select,
             "standings": [compared.to_json() for compared in self.ranking],
             "methods": [compared.to_json() for compared in self.methods],
             "reference": self.reference.name if self.reference else None,
@@ -92,26 +97,32 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[Run], wanted: float | None = None) -> Comparison:
+def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | None = None) -> Comparison:
     """Ranks the methods of one data set's runs, at least one, by validation; compares each with the best frozen one.
+
+    Both by the figure `select`, by default that by which the runs were selected, see `selected_by`.
 
     The difference in the sentence is unbiased: its methods are chosen before any test image is read. The others are not
     corrected for their number: of twenty methods that are as good as the reference, one will look different. `wanted`
     are the points that fine-tuning must gain, see `worth`.
     """
-    ordered, methods = ranked(runs), methods_of(runs)
+    select = select or selected_by(runs)
+    if select == "log_loss" and wanted is not None:
+        refuse("worth", wanted, "left out where runs are compared by log loss, which has no percentage points")
+    ordered, methods = ranked(runs, select), methods_of(runs, select)
     current = [each for each in methods if not each.is_stale]
     frozen = next((each for each in current if each.best.is_frozen), None)
     finetuned = next((each for each in current if not each.best.is_on_features), None)
     reference = frozen.best if frozen else None
-    predictions = read_predictions(reference.folder) if reference else None
+    predictions = predictions_for(reference, select) if reference else None
     titled = zip(ordered, titles(ordered), strict=True)
-    ranking = tuple(_against(reference, predictions, run, title) for run, title in titled)
+    ranking = tuple(_against(reference, predictions, run, title, select) for run, title in titled)
     compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
     sentence, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
-    return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, answer, backbones)
+    best = finetuned.best if finetuned else None
+    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select)
 
 
 def _verdict(
@@ -140,11 +151,13 @@ def _between(reference: Method | None, method: Method, title: str) -> ComparedMe
     return ComparedMethod(method, title, gain, None if method.best.is_on_features else pays_after(reference, method))
 
 
-def _against(reference: Run | None, predictions: Predictions | None, run: Run, title: str) -> ComparedRun:
+def _against(
+    reference: Run | None, predictions: Predictions | None, run: Run, title: str, select: Select
+) -> ComparedRun:
     """A run compared with the reference, on the test images if both have the same ones with the same labels."""
     if reference is None or predictions is None or run is reference:
         return ComparedRun(run, title, None, None)
-    gain = against(run, predictions)
+    gain = against(run, predictions, select)
     return ComparedRun(run, title, gain, None if run.is_on_features else pays_after(reference, run))
 
 

@@ -16,6 +16,8 @@ from headstart.runs.method import methods_of
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
+from headstart.runs.selection import NAMES
+from headstart.settings.selection import Select
 
 MAX_COLOURS = 14
 """Seven colours, round and square: nobody can tell more classes apart."""
@@ -25,22 +27,22 @@ MAX_PANELS = 12
 Array = npt.NDArray[np.float64]
 
 
-def accuracy_against_time(ranked: Sequence[Run]) -> str | None:
-    """Test accuracy against training time, each method named by its rank and kind; None where no run has both."""
-    methods = methods_of(ranked)
+def accuracy_against_time(ranked: Sequence[Run], select: Select | None = None) -> str | None:
+    """The test figure against training time, each method named by its rank and kind; None where no run has both."""
+    methods = methods_of(ranked, select)
     named = [(f"{rank} {method.best.kind_in_words}", method) for rank, method in enumerate(methods, 1)]
-    label = "Test accuracy against training time; the table above has the same figures."
+    label = f"Test {NAMES[methods[0].select]} against training time; the table above has the same figures."
     return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, methods)) else None
 
 
 def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
-    """Test accuracy of the best run of each backbone, the first above; None where none was tested."""
-    tested = [row for row in rows if row.run.test_accuracy is not None]
+    """The test figure of the best run of each backbone, the first above; None where none was tested."""
+    tested, figure = [row for row in rows if row.method.test is not None], NAMES[rows[0].method.select]
 
     def draw(axes: Axes) -> None:
         for place, row in enumerate(tested):
-            accuracy, spread = row.method.test_accuracy or 0.0, row.method.spread
-            low, high = row.run.test_accuracy_ci95 or (accuracy, accuracy)
+            accuracy, spread = row.method.test or 0.0, row.method.spread
+            low, high = row.method.test_ci95 or (accuracy, accuracy)
             if spread is not None:
                 low, high = accuracy - spread, accuracy + spread
             colour = SPLIT_COLOURS["test"]
@@ -48,12 +50,12 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
             axes.plot(accuracy, place, "o", color=colour, markersize=9)
         axes.set_yticks(range(len(tested)), list(map(_lines, tested)), parse_math=False)
         axes.tick_params(axis="y", length=0)
-        axes.set(xlabel="test accuracy", ylim=(len(tested) - 0.5, -0.5))
+        axes.set(xlabel=f"test {figure}", ylim=(len(tested) - 0.5, -0.5))
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
 
-    label = "Test accuracy of the best run of each backbone; the table below has the same figures."
+    label = f"Test {figure} of the best run of each backbone; the table below has the same figures."
     return svg(draw, label, 5.6, 0.9 + 0.3 * sum(len(row.parts) for row in tested)) if tested else None
 
 
@@ -62,10 +64,10 @@ def _lines(row: BackboneRow) -> str:
     return " +\n".join(drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1))
 
 
-def training_curves(rank: int, history: Sequence[Mapping[str, float]]) -> list[str]:
+def training_curves(rank: int, history: Sequence[Mapping[str, float]], select: Select = "accuracy") -> list[str]:
     """Loss, and accuracy where there was validation, over the epochs of a run; see `pictures.curves`."""
     titles = ("Loss", "Validation accuracy")
-    return [svg(draw, f"{title} of run {rank}") for draw, title in zip(curves(history), titles, strict=False)]
+    return [svg(draw, f"{title} of run {rank}") for draw, title in zip(curves(history, select), titles, strict=False)]
 
 
 def learning_curve(name: str, points: Sequence[Mapping[str, Any]]) -> str:

@@ -19,10 +19,12 @@ from headstart.report.backbones import Backbones
 from headstart.report.gallery import Thumbnails
 from headstart.runs.method import methods_of, titles_of
 from headstart.runs.run import Run
+from headstart.runs.selection import NAMES, chosen, heading
 from headstart.runs.title import has_random_weights
 from headstart.settings import CompareConfig, nets_of
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
+from headstart.settings.selection import Select
 from headstart.support.quantities import duration, human_bytes, human_count
 
 MAX_LISTED_RUNS = 100
@@ -37,9 +39,10 @@ def render(
     images: Path | None,
     left_out: str = "",
     backbones: Backbones | None = None,
+    select: Select | None = None,
 ) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
-    thumbnails, methods = Thumbnails(images), methods_of(ranked)
+    thumbnails, methods = Thumbnails(images), methods_of(ranked, select)
     named, best = titles_of(methods), [method.best for method in methods]
     details = sections.detailed_runs(best, named)
     values = {
@@ -50,12 +53,16 @@ def render(
         "methods": methods[:MAX_LISTED_RUNS],
         "has_seeds": any(len(method.runs) > 1 for method in methods),
         "titles": named,
+        "figure": NAMES[methods[0].select],
+        "heading": heading(methods[0].select),
+        "difference_unit": _difference_unit(methods[0].select),
+        "chosen": any(chosen(run.kind, run.method) for run in best),
         "random_weights": [rank for rank, run in enumerate(best, 1) if has_random_weights(run)],
         "runs": len(methods),
         "same_images": _same_images(ranked),
         "backbones": backbones,
         "backbone_chart": figures.accuracy_by_backbone(backbones.rows) if backbones else None,
-        "time_chart": figures.accuracy_against_time(ranked),
+        "time_chart": figures.accuracy_against_time(ranked, select),
         "details": details,
         "tested": [detail for detail in details if detail.tested],
         "lost": [detail for detail in details if detail.run.test_images and not detail.tested],
@@ -118,6 +125,12 @@ def _environment() -> Environment:
     environment.filters |= {"size": human_bytes, "count": human_count, "breakable": _breakable}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
+
+
+def _difference_unit(select: Select) -> str:
+    return (
+        f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of log loss that are saved"
+    )
 
 
 def _same_images(ranked: Sequence[Run]) -> bool:

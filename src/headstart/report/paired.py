@@ -1,7 +1,8 @@
 """The difference of two classifiers, or of two methods with several runs each, tested on the same N images.
 
 Only images that one has right and the other wrong count: a paired interval is much narrower than the difference of two.
-K runs of a method differ by their seed alone.
+K runs of a method differ by their seed alone. For other figures than accuracy, images count as `runs/contributions.py`
+says.
 """
 
 from collections.abc import Sequence
@@ -12,24 +13,29 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, norm, t
 
+from headstart.runs.contributions import contributions, of_one_image
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
+from headstart.settings.selection import Select
 
-Rights = npt.NDArray[np.bool_]
-"""(K, N), which images each run has right."""
+Added = npt.NDArray[np.bool_] | npt.NDArray[np.float64]
+"""(K, N), what each image adds to the figure of each run: of accuracy whether it is right."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one classifier, or mean accuracy of a method, minus that of a reference, in percentage points."""
+    """Accuracy of one classifier, or mean accuracy of a method, minus that of a reference, in percentage points.
+
+    Or another figure; of the log loss in hundredths of a nat, above 0 where the loss of the classifier is lower.
+    """
 
     images: int
     gained: float  # images that the classifier has right and the reference wrong; of several runs the mean
-    lost: float  # images that the classifier has wrong and the reference right
+    lost: float  # images that the classifier has wrong and the reference right; of other figures weighted as in these
     points: float
     points_ci95: tuple[float, float]  # if it contains 0, these images and seeds show no difference
-    p: float  # of McNemar's test, mid-p; of several runs that of the interval
+    p: float  # of McNemar's test, mid-p; of several runs and of other figures that of the interval
     points_ci90: tuple[float, float]  # for two one-sided tests at 5%, see `worth`
 
 
@@ -40,59 +46,84 @@ class Estimate:
     centre: float
     variance: float
     degrees: float  # of freedom, of Student's t
+    limit: float = 1.0  # no difference is farther from 0
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Within -1 and 1."""
+        """Within what can be."""
         share = 0.5 + confidence / 2
         factor = norm.ppf(share) if self.degrees == inf else t.ppf(share, self.degrees)
         reach = float(factor) * sqrt(self.variance)
-        return max(-1.0, self.centre - reach), min(1.0, self.centre + reach)
+        return max(-self.limit, self.centre - reach), min(self.limit, self.centre + reach)
 
     def p(self) -> float:
         """The probability of a centre this far from 0 or farther, if there is no difference."""
+        if not self.variance:
+            return float(self.centre == 0)
         return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
 
 
-def difference(right: Rights, reference_right: Rights) -> Difference:
-    """Compares two classifiers by which of the same images (N,), N at least 1, each has right."""
-    return of_methods(right[None], reference_right[None], (False, False))
+def difference(added: Added, reference_added: Added, select: Select = "accuracy", of_one: float = 1.0) -> Difference:
+    """Compares two classifiers by which of the same images (N,), N at least 1, each has right; see `of_methods`."""
+    return of_methods(added[None], reference_added[None], (False, False), select, of_one)
 
 
-def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]) -> Difference:
-    """Compares the mean accuracy of two methods on the same images, N at least 1; `vary`: whether other seeds differ.
+def of_methods(
+    added: Added,
+    reference_added: Added,
+    vary: tuple[bool, bool],
+    select: Select = "accuracy",
+    of_one: float = 1.0,
+) -> Difference:
+    """Compares the mean figure of two methods on the same images, N at least 1; `vary`: whether other seeds differ.
 
-    The interval knows the choice of the images and, with several runs, that of the seeds.
+    The interval knows the choice of the images and, with several runs, that of the seeds. `of_one` is the most that one
+    image more or less adds, see `of_one_image`.
     """
-    each = rights.mean(axis=0) - reference_rights.mean(axis=0)
+    each = added.mean(axis=0) - reference_added.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
-    seeds = [of_seeds(one) for one, varies in zip((rights, reference_rights), vary, strict=True) if varies]
-    single = len(rights) == len(reference_rights) == 1
-    if single:
+    by_seed = [of_seeds(one) for one, varies in zip((added, reference_added), vary, strict=True) if varies]
+    seeds = [variance for variance in by_seed if variance]
+    counted = len(added) == len(reference_added) == 1 and select == "accuracy"
+    if counted:
         gained, lost = round(gained), round(lost)
-    found = estimate(gained, lost, float((each**2).sum()), each.size, [variance for variance in seeds if variance])
+    found = (
+        of_losses(each, seeds)
+        if select == "log_loss"
+        else estimate(gained, lost, float((each**2).sum()), each.size, seeds, of_one)
+    )
     points = 100 * (gained - lost) / each.size
     ci95, ci90 = ((100 * low, 100 * high) for low, high in (found.interval(0.95), found.interval(0.9)))
-    p = mcnemar_p(int(gained), int(lost)) if single else found.p()
+    p = mcnemar_p(int(gained), int(lost)) if counted else found.p()
     return Difference(each.size, gained, lost, points, ci95, p, ci90)
 
 
-def against(run: Run, reference: Predictions) -> Difference | None:
+def predictions_for(run: Run, select: Select) -> Predictions:
+    """What a paired difference by a figure needs of a run."""
+    return read_predictions(run.folder, probabilities=select == "log_loss")
+
+
+def against(run: Run, reference: Predictions, select: Select = "accuracy") -> Difference | None:
     """A run compared with the predictions of another one; None unless both have the same test images and labels."""
     if not run.test_images:
         return None
-    tested = read_predictions(run.folder)
-    return difference(tested.right, reference.right) if _same_images([tested, reference]) else None
+    tested = predictions_for(run, select)
+    if not _same_images([tested, reference]):
+        return None
+    ours, others = (contributions(each, select) for each in (tested, reference))
+    return difference(ours, others, select, of_one_image(tested, select))
 
 
 def between(method: Method, reference: Method) -> Difference | None:
     """Two methods compared; None unless all runs of both have the same test images and labels."""
     if not all(run.test_images for run in (*method.runs, *reference.runs)):
         return None
-    ours, others = ([read_predictions(run.folder) for run in each.runs] for each in (method, reference))
+    select = method.select
+    ours, others = ([predictions_for(run, select) for run in each.runs] for each in (method, reference))
     if not _same_images([*ours, *others]):
         return None
-    rights, reference_rights = (np.array([each.right for each in tested]) for tested in (ours, others))
-    return of_methods(rights, reference_rights, (method.varies, reference.varies))
+    added, reference_added = (np.array([contributions(each, select) for each in tested]) for tested in (ours, others))
+    of_one = of_one_image(ours[0], select)
+    return of_methods(added, reference_added, (method.varies, reference.varies), select, of_one)
 
 
 def _same_images(tested: Sequence[Predictions]) -> bool:
@@ -100,10 +131,24 @@ def _same_images(tested: Sequence[Predictions]) -> bool:
     return all((each.paths, each.label_names) == (first.paths, first.label_names) for each in tested[1:])
 
 
-def of_seeds(rights: Rights) -> tuple[float, int] | None:
-    """The variance of a method's mean accuracy over its seeds, with its degrees of freedom; None of a single run."""
-    runs = len(rights)
-    return (float(rights.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
+def of_seeds(added: Added) -> tuple[float, int] | None:
+    """The variance of a method's mean figure over its seeds, with its degrees of freedom; None of a single run."""
+    runs = len(added)
+    return (float(added.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
+
+
+def of_losses(each: npt.NDArray[np.float64], seeds: Sequence[tuple[float, int]] = ()) -> Estimate:
+    """The mean of differences (N,) without a bound: Student's t, with that of the seeds by Satterthwaite."""
+    centre, images = float(each.mean()), each.size
+    of_images = (float(each.var(ddof=1)) / images, images - 1) if images > 1 else (centre**2, 1)
+    return _with_all(centre, [of_images, *seeds], limit=inf)
+
+
+def _with_all(centre: float, parts: Sequence[tuple[float, float]], limit: float = 1.0) -> Estimate:
+    """The sum of independent variances, each with its degrees of freedom, and Satterthwaite's of the sum."""
+    variance = sum(added for added, _ in parts)
+    uncertain = sum(added**2 / degrees for added, degrees in parts)
+    return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf, limit)
 
 
 def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
@@ -112,18 +157,23 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
 
 
 def estimate(
-    gained: float, lost: float, squares: float, images: int, seeds: Sequence[tuple[float, int]] = ()
+    gained: float,
+    lost: float,
+    squares: float,
+    images: int,
+    seeds: Sequence[tuple[float, int]] = (),
+    of_one: float = 1.0,
 ) -> Estimate:
     """The mean difference of N images, as drawn from all images and all seeds.
 
     The differences of single images have the sum `gained` where they are above 0, `lost` where they are below, and the
     sum `squares` of their squares.
 
-    For the images it is Wald's after one more image gained and one more lost, so that the interval has a width even
-    without a difference. Summed over all counts, for 10 to 450 images that differ in 0 to 60%: the 95% interval of two
-    classifiers contains the true difference with a probability of at least 0.928 and 0.98 on average, and shows a
-    difference that does not exist with at most 0.051. Tango's score interval (1998) excludes 0 after 4 images gained
-    and none lost, where p is 0.06.
+    For the images it is Wald's after one more image gained and one more lost (which add `of_one`, see `of_one_image`),
+    so that the interval has a width even without a difference. Summed over all counts, for 10 to 450 images that differ
+    in 0 to 60%: the 95% interval of two classifiers contains the true difference with a probability of at least 0.928
+    and 0.98 on average, and shows a difference that does not exist with at most 0.051. Tango's score interval (1998)
+    excludes 0 after 4 images gained and none lost, where p is 0.06.
 
     `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
     are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py.
@@ -131,15 +181,9 @@ def estimate(
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
     """
-    more, less = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
-    centre, smaller = (
-        more - less,
-        (gained + lost - squares) / (images + 2),
-    )  # than 1, as the differences of two nets are
-    of_images = (more + less - smaller - centre**2) / (images + 2)
-    variance = of_images + sum(added for added, _ in seeds)
-    uncertain = sum(added**2 / degrees for added, degrees in seeds)
-    return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf)
+    centre = (gained - lost) / (images + 2)
+    of_images = ((squares + 2 * of_one**2) / (images + 2) - centre**2) / (images + 2)
+    return _with_all(centre, [(of_images, inf), *seeds])
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

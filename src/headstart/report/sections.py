@@ -16,6 +16,7 @@ from headstart.report import figures, gallery
 from headstart.report.gallery import Card, ClassRow, Thumbnails
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, read_config
+from headstart.runs.selection import column
 from headstart.runs.title import title_of
 from headstart.support.files import read_csv
 
@@ -62,8 +63,8 @@ def detailed_runs(ranked: Sequence[Run], titles: Sequence[str]) -> list[Detailed
 
 
 def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
-    history = _numbers(run.folder / "history.csv", HISTORY)
-    curves = figures.training_curves(rank, history) if history else []
+    history = _numbers(run.folder / "history.csv", tuple(dict.fromkeys([*HISTORY, column(run.select)])))
+    curves = figures.training_curves(rank, history, run.select) if history else []
     try:
         predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so

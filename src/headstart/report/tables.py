@@ -8,7 +8,9 @@ from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.one_data_set import in_short
 from headstart.runs.run import PROBES, Run
+from headstart.runs.selection import NAMES, chosen
 from headstart.runs.title import has_random_weights
+from headstart.settings.selection import Select
 from headstart.support.quantities import counted, duration, human_bytes, human_count
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
@@ -41,12 +43,19 @@ def random_weights(runs: Sequence[Run]) -> list[str]:
 
 
 def accuracies(comparison: Comparison) -> str:
-    """Accuracy of each method and its difference to the reference, with a warning where the test images differ."""
-    lines = [_aligned([ACCURACY, *(_accuracy_row(each, comparison.reference) for each in comparison.methods)])]
+    """The figure of each method and its difference to the reference, with a warning where the test images differ."""
+    select, header = comparison.select, _header(ACCURACY, comparison.select)
+    lines = [_aligned([header, *(_accuracy_row(each, comparison.reference) for each in comparison.methods)])]
+    if any(chosen(each.run.kind, each.run.method) and each.method.val is not None for each in comparison.methods):
+        lines.append("Val: of the epoch, setting or penalty that the validation images chose, so a little too good.")
     if comparison.reference and any(compared.difference for compared in comparison.methods):
+        of = (
+            f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
+        )
+        p = "McNemar's test of no difference, mid-p" if select == "accuracy" else "of no difference, by its interval"
         lines.append(
-            f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
-            "by validation;\np: McNemar's test of no difference, mid-p."
+            f"Difference: {of}, image by image, to {comparison.reference.name}, the best frozen run "
+            f"by validation;\np: {p}."
         )
     if any(len(compared.method.runs) > 1 for compared in comparison.methods):
         lines.append(
@@ -74,7 +83,17 @@ def backbones(compared: Backbones) -> str:
         "Difference: to the first backbone, as above. Pass/1,000: time of the pass for 1,000 images, on its machine. "
         "Images/s: of the net\nalone as measured before the pass, or else of the pass; side by side, of all nets."
     )
-    return f"{_aligned([BACKBONE, *(_backbone_row(row, row is compared.rows[0]) for row in compared.rows)])}\n{note}"
+    first = compared.rows[0]
+    header = _header(BACKBONE, first.method.select)
+    return f"{_aligned([header, *(_backbone_row(row, row is first) for row in compared.rows)])}\n{note}"
+
+
+def _header(columns: Sequence[str], select: Select) -> list[str]:
+    """The columns, where another figure ranks the runs: it takes the place of accuracy, and this that of balanced."""
+    others = (
+        {} if select == "accuracy" else {"test accuracy (95%)": f"test {NAMES[select]} (95%)", "balanced": "accuracy"}
+    )
+    return [others.get(column, column) for column in columns]
 
 
 def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
@@ -82,7 +101,7 @@ def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
     return (
         row.name,
         run.name,
-        _share(row.method.val_accuracy),
+        _share(row.method.val),
         _test_accuracy(row.method),
         _difference(row.difference, "best" if is_best else "-"),
         _or_dash("{:,}".format, cost.features),
@@ -97,9 +116,10 @@ def _test_accuracy(method: Method) -> str:
     if not method.best.test_images:
         return "-"
     if method.spread is not None:
-        return f"{_share(method.test_accuracy)} ± {_share(method.spread)} of {len(method.runs)}"
-    low, high = method.best.test_accuracy_ci95 or (None, None)
-    return f"{_share(method.test_accuracy)} ({_share(low)} to {_share(high)})"
+        return f"{_share(method.test)} ± {_share(method.spread)} of {len(method.runs)}"
+    if method.test_ci95 is None:
+        return _share(method.test)
+    return "{} ({} to {})".format(*map(_share, (method.test, *method.test_ci95)))
 
 
 def _difference(difference: Difference | None, otherwise: str) -> str:
@@ -124,10 +144,12 @@ def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str,
     return (
         run.name,
         run.kind_in_words,
-        _share(compared.method.val_accuracy),
+        _share(compared.method.val),
         _test_accuracy(compared.method),
         f"{run.test_images:,}",
-        _share(compared.method.mean("balanced_accuracy")),
+        _share(
+            compared.method.figure("test", "balanced_accuracy" if compared.method.select == "accuracy" else "accuracy")
+        ),
         _difference(difference, "reference" if run is reference else "-"),
         p,
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from headstart.report import seeds
+from headstart.report.amounts import amount, span, unit
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.run import Run
@@ -11,7 +12,8 @@ from headstart.settings import DEFAULTS, FinetuneConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
 from headstart.settings.finetune import OF_RESNET50
-from headstart.support.quantities import counted, points
+from headstart.settings.selection import Select, SelectConfig
+from headstart.support.quantities import counted
 
 
 def sentence(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
@@ -34,9 +36,11 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
     single = [method for method in (finetuned, reference) if method.needs_seeds]
-    claim = _of_two_nets(difference) if single else _gain(difference)
+    claim = (_of_two_nets if single else _gain)(difference, finetuned.select)
     evidence = "; another seed may differ" if single else _runs_behind(finetuned, reference)
     parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
+    if finetuned.select == "log_loss" and not all(run.test_ci95("log_loss") for run in pair):
+        parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
     if settings := _other_settings(reference.best, finetuned.best):
         parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
     if single:
@@ -48,7 +52,8 @@ def _way_on(target: str, run: Run | None) -> str:
     """How to train what is missing beside a run."""
     if not run or not run.data or is_missing(run.data):
         return ""
-    flags, backbone = _same_images(run) if target == "finetune" else (), run.backbone.partition("+")[0]
+    flags, backbone = _same_images(run) if target == "finetune" else [], run.backbone.partition("+")[0]
+    flags += given_flags(SelectConfig(select=run.select))
     return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
 
 
@@ -58,8 +63,9 @@ def on_other_backbone(best: Method, finetuned: Method, difference: Difference | 
     about = f"The best run on frozen features by validation, {name}, has another backbone: {backbone}"
     if difference is None:
         return f"{about}."
-    low, high = difference.points_ci95
-    to_it = f"{difference.points:+.1f} points ({low:+.1f} to {high:+.1f})"
+    ends, select = (difference.points, *difference.points_ci95), finetuned.select
+    by, low, high = (f"{end / 100:+.3f}" if select == "log_loss" else f"{end:+.1f}" for end in ends)
+    to_it = f"{by} {unit(select)} ({low} to {high})"
     return f"{about}; the fine-tuned {finetuned.best.backbone} differs from it by {to_it}."
 
 
@@ -82,25 +88,28 @@ def _same_images(run: Run) -> list[str]:
     return given_flags(FinetuneConfig(**same))
 
 
-def _gain(difference: Difference) -> str:
+def _gain(difference: Difference, select: Select) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
         images = "This test image shows" if difference.images == 1 else f"These {difference.images:,} test images show"
-        between = f"fine-tuning is between {points(-low)} points worse and {points(high)} points better"
-        return f"{images} no difference: {between}"
-    word, nearer, farther = ("gains", low, high) if low > 0 else ("loses", -high, -low)
-    return f"Fine-tuning {word} {points(abs(difference.points))} points ({points(nearer)} to {points(farther)})"
+        return f"{images} no difference: fine-tuning is {span(select, -low, high)}"
+    word = "gains" if low > 0 else "loses"
+    if select == "log_loss":
+        word = "is better by" if low > 0 else "is worse by"
+    return f"Fine-tuning {word} {amount(difference, select)}"
 
 
-def _of_two_nets(difference: Difference) -> str:
+def _of_two_nets(difference: Difference, select: Select) -> str:
     low, high = difference.points_ci95
     images = f"{difference.images:,} test image{'s' * (difference.images != 1)}"
     if low <= 0 <= high:
-        between = f"the fine-tuned one is between {points(-low)} points worse and {points(high)} points better"
+        between = f"the fine-tuned one is {span(select, -low, high)}"
         return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"
-    word, nearer, farther = ("more", low, high) if low > 0 else ("less", -high, -low)
-    size = f"{points(abs(difference.points))} points {word} ({points(nearer)} to {points(farther)})"
-    return f"Of these two nets the fine-tuned one has {size} on {images}"
+    if select == "log_loss":
+        word = "better" if low > 0 else "worse"
+        return f"Of these two nets the fine-tuned one is {word} by {amount(difference, select)} on {images}"
+    word = " more" if low > 0 else " less"
+    return f"Of these two nets the fine-tuned one has {amount(difference, select, word)} on {images}"
 
 
 def _runs_behind(finetuned: Method, reference: Method) -> str:

@@ -9,6 +9,7 @@ from headstart.report import comparison, page, tables
 from headstart.runs import pictures
 from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, list_runs, ranked
+from headstart.runs.selection import heading, ranked_by
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
@@ -31,18 +32,22 @@ def compare(config: CompareConfig) -> Path:
         raise RunError(f"{folder} holds no finished run. {_way_on(config)}".rstrip())
     if left_out:
         print(left_out)
-    runs = ranked(runs)
-    compared = comparison.compare(runs, config.worth)
+    compared = comparison.compare(runs, config.worth, config.select)
+    runs = ranked(runs, compared.select)
+    if mixed := ranked_by(compared.select, [run.select for run in runs]):
+        print(f'{mixed} COMPARE_ARGS="--select …" takes another figure.')
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")
     try:
-        report = page.render(folder, compared.sentence, runs, cache, images, left_out, compared.backbones)
+        said = " ".join(filter(None, [left_out, mixed]))
+        report = page.render(folder, compared.sentence, runs, cache, images, said, compared.backbones, compared.select)
         _write(folder, compared, runs, report)
     except OSError as error:
         _say_sentences(compared)
         raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None
-    print(f"\nAccuracy against training time: {folder / 'compare.png'}; all figures: {folder / 'compare.json'}")
+    chart, figures = folder / "compare.png", folder / "compare.json"
+    print(f"\n{heading(compared.select)} against training time: {chart}; all figures: {figures}")
     print(f"All of it on one page: {folder / 'report.html'}")
     _say_sentences(compared)
     return folder / "compare.json"
@@ -57,7 +62,7 @@ def _say_sentences(compared: comparison.Comparison) -> None:
 def _write(folder: Path, compared: comparison.Comparison, runs: list[Run], report: str) -> None:
     files.write_json(folder / "compare.json", compared.to_json())
     with files.whole_file(folder / "compare.png") as path:
-        pictures.accuracy_against_time(runs, path)
+        pictures.accuracy_against_time(runs, path, compared.select)
     with files.whole_file(folder / "report.html") as path:
         path.write_text(report, encoding="utf-8")
 

@@ -79,7 +79,7 @@ def save(
     title = title_of(metrics["kind"], metrics.get("best_setting") or config, metrics)
     writers: dict[str, Callable[[Path], None]] = {**files, "confusion.png": partial(pictures.confusion, predictions)}
     if history:
-        writers["curves.png"] = partial(pictures.training_curves, history)
+        writers["curves.png"] = partial(pictures.training_curves, history, select=metrics.get("select", "accuracy"))
     say_if_new(folder)
     with in_words(RunError, f"The run cannot be written to {folder}", errors=FULL_DISK):
         folder.mkdir(parents=True, exist_ok=True)

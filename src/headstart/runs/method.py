@@ -10,7 +10,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from headstart.runs.run import PROBES, Run, load_run, ranked, read_config
+from headstart.runs.selection import merit
 from headstart.runs.title import titles
+from headstart.settings.selection import Select
 
 SEEDED_DIGESTS = ("weights_digest", "state_digest")
 """What of a net with random weights depends on the seed."""
@@ -21,6 +23,8 @@ class Method:
     """Runs that differ by their seed alone, at least one, the best by validation first."""
 
     runs: tuple[Run, ...]
+    select: Select = "accuracy"
+    """The figure by which methods are ranked and compared."""
     is_stale: bool = False
     """Whether the images, labels or splits have changed since: nothing is chosen from it, or compared with it."""
 
@@ -40,14 +44,19 @@ class Method:
         return self.varies and len(self.runs) == 1
 
     @property
-    def val_accuracy(self) -> float | None:
-        """The mean over the runs, as are the next ones; None where a run lacks the figure."""
-        return self.mean("val_accuracy")
+    def val(self) -> float | None:
+        """That figure on the validation images, the mean over the runs; None where a run lacks it."""
+        return self.figure("val", self.select)
 
     @property
-    def test_accuracy(self) -> float | None:
-        """On the test images."""
-        return self.mean("test_accuracy")
+    def test(self) -> float | None:
+        """The same on the test images."""
+        return self.figure("test", self.select)
+
+    @property
+    def test_ci95(self) -> tuple[float, float] | None:
+        """Its 95% interval, of the best run."""
+        return self.best.test_ci95(self.select)
 
     @property
     def train_seconds(self) -> float | None:
@@ -61,14 +70,21 @@ class Method:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation of the test accuracy over the runs; None of a single run."""
-        values = [run.test_accuracy for run in self.runs]
+        """The standard deviation of the figure on the test images over the runs; None of a single run."""
+        return self.spread_of(self.select)
+
+    def spread_of(self, select: Select) -> float | None:
+        """The same of any figure."""
+        values = [run.figure("test", select) for run in self.runs]
         return stdev(value for value in values if value is not None) if len(values) > 1 and None not in values else None
 
-    def mean(self, figure: str) -> float | None:
-        """The mean of a figure of the runs; None where one lacks it."""
-        values = [getattr(run, figure) for run in self.runs]
-        return None if None in values else values[0] if len(values) == 1 else mean(values)
+    def figure(self, split: str, select: Select) -> float | None:
+        """The mean over the runs of a figure on the images of a split; None where one lacks it."""
+        return _mean([run.figure(split, select) for run in self.runs])
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a field of the runs; None where one lacks it."""
+        return _mean([getattr(run, name) for run in self.runs])
 
     def to_json(self) -> dict[str, Any]:
         """What compare.json says of it, without its difference to the reference."""
@@ -78,30 +94,51 @@ class Method:
             "kind": self.best.kind,
             "method": self.best.method,
             "stale": self.is_stale,
-            "val_accuracy": self.val_accuracy,
-            "test_accuracy": self.test_accuracy,
-            "test_accuracy_spread": self.spread,
+            **self._figures_to_json("accuracy"),
+            **self._figures_to_json(self.select),
             "train_seconds": self.train_seconds,
         }
 
+    def _figures_to_json(self, select: Select) -> dict[str, float | None]:
+        return {
+            f"val_{select}": self.figure("val", select),
+            f"test_{select}": self.figure("test", select),
+            f"test_{select}_spread": self.spread_of(select),
+        }
 
-def methods_of(runs: Sequence[Run]) -> list[Method]:
-    """The methods of some runs: best mean validation accuracy first (none comes last), then as in `ranked`.
 
-    Those on the data of the run that was saved last come before the stale ones.
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return None if len(known) < len(values) else known[0] if len(known) == 1 else mean(known)
+
+
+def selected_by(runs: Sequence[Run]) -> Select:
+    """The figure by which runs were selected, of several that of the newest run."""
+    selects = {run.select for run in runs}
+    if len(selects) > 1:
+        return max(runs, key=Run.saved_at).select
+    return selects.pop() if selects else "accuracy"
+
+
+def methods_of(runs: Sequence[Run], select: Select | None = None) -> list[Method]:
+    """The methods of some runs: the best mean on validation first (none comes last), then as in `ranked`.
+
+    They are put in order by the figure `select`, by default that of `selected_by`. Those on the data of the run that
+    was saved last come before the stale ones.
     """
+    select = select or selected_by(runs)
     groups: dict[tuple[str, int], list[Run]] = defaultdict(list)
     known: Counter[tuple[str, str]] = Counter()
-    for run in ranked(runs):
+    for run in ranked(runs, select):
         key, seed = _key_and_seed(run)
         groups[key, known[key, seed]].append(run)  # a copy of a run is no other seed
         known[key, seed] += 1
     data = {run.name: digest for run in sorted(runs, key=Run.saved_at) if (digest := _data_of(run))}
     now = next(reversed(data.values()), "")
-    methods = [Method(tuple(members), data.get(members[0].name, now) != now) for members in groups.values()]
+    methods = [Method(tuple(members), select, data.get(members[0].name, now) != now) for members in groups.values()]
     by_time = sorted(methods, key=lambda each: (each.train_seconds is None, each.train_seconds or 0.0, each.best.name))
-    by_accuracy = sorted(by_time, key=lambda each: math.inf if each.val_accuracy is None else -each.val_accuracy)
-    return sorted(by_accuracy, key=lambda each: each.is_stale)
+    by_figure = sorted(by_time, key=lambda each: math.inf if each.val is None else -merit(each.select, each.val))
+    return sorted(by_figure, key=lambda each: each.is_stale)
 
 
 def _data_of(run: Run) -> str:
@@ -119,7 +156,7 @@ def titles_of(methods: Sequence[Method]) -> list[str]:
 
 
 def best_run(runs: Sequence[Run]) -> Run:
-    """The best run of the best method, of at least one run."""
+    """The best run of the best method, of at least one run, by the figure of `selected_by`."""
     return methods_of(runs)[0].best
 
 

@@ -16,9 +16,12 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, log_axis, picture
+from headstart.runs.history import score
 from headstart.runs.method import Method, methods_of
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
+from headstart.runs.selection import NAMES, column, heading
+from headstart.settings.selection import Select
 
 MAX_NAMED_CLASSES = 40
 """More class names along an axis could not be read."""
@@ -42,18 +45,21 @@ COUNTED_SHADES = ListedColormap([(*BLUE, 0), *((*BLUE, alpha) for alpha in np.li
 """For cells with a number: each that is not empty has a colour."""
 
 
-def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+def training_curves(history: Sequence[Mapping[str, float]], path: Path, select: Select = "accuracy") -> None:
     """Writes curves.png; see `curves`."""
-    panels = curves(history)
+    panels = curves(history, select)
     with picture(path, 10 if len(panels) > 1 else 6, 4) as figure:
         for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             draw(axes)
 
 
-def curves(history: Sequence[Mapping[str, float]]) -> Sequence[Callable[[Axes], None]]:
-    """What draws the loss over at least one epoch and, where any val_accuracy is a number, what draws it."""
+def curves(history: Sequence[Mapping[str, float]], select: Select = "accuracy") -> Sequence[Callable[[Axes], None]]:
+    """What draws the loss over at least one epoch and, where any val_accuracy is a number, what draws it.
+
+    Where balanced accuracy or macro-F1 chose the epoch, that is drawn instead.
+    """
     validated = any(math.isfinite(row["val_accuracy"]) for row in history)
-    return [partial(_losses, history), partial(_accuracies, history)][: 1 + validated]
+    return [partial(_losses, history), partial(_accuracies, history, select)][: 1 + validated]
 
 
 def _losses(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
@@ -64,12 +70,13 @@ def _losses(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
 
 
-def _accuracies(history: Sequence[Mapping[str, float]], axes: Axes) -> None:
-    _curve(axes, history, "val_accuracy", color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
-    best = history[int(np.nanargmax([row["val_accuracy"] for row in history]))]
-    axes.plot(best["epoch"], best["val_accuracy"], "o", color=SPLIT_COLOURS["val"], markersize=9)
-    title = f"Validation accuracy, best {best['val_accuracy']:.3f} in epoch {best['epoch']:.0f}"
-    axes.set(title=title, ylabel="accuracy")
+def _accuracies(history: Sequence[Mapping[str, float]], select: Select, axes: Axes) -> None:
+    key, figure = (column(select), NAMES[select]) if select != "log_loss" else ("val_accuracy", "accuracy")
+    _curve(axes, history, key, color=SPLIT_COLOURS["val"], label="validation", linestyle="--")
+    best = max(reversed([row for row in history if math.isfinite(row[key])]), key=lambda row: score(row, select))
+    axes.plot(best["epoch"], best[key], "o", color=SPLIT_COLOURS["val"], markersize=9)
+    by = "" if select != "log_loss" else " by log loss"
+    axes.set(title=f"Validation {figure}, best {best[key]:.3f} in epoch {best['epoch']:.0f}{by}", ylabel=figure)
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, float]], key: str, **style: Any) -> None:
@@ -121,18 +128,19 @@ def _name_classes(axes: Axes, classes: Sequence[str], letters: int) -> None:
     axes.set(xlabel="predicted class", ylabel="true class")
 
 
-def accuracy_against_time(runs: Sequence[Run], path: Path) -> None:
+def accuracy_against_time(runs: Sequence[Run], path: Path, select: Select | None = None) -> None:
     """Writes compare.png: see `draw_accuracy_against_time`; runs are named by their folders."""
+    methods = methods_of(runs, select)
     with picture(path, 10, 6) as figure:
         axes = figure.subplots()
-        axes.set_title("Accuracy against training time")
-        named = [(drawable(method.best.name, "?"), method) for method in methods_of(runs)]
+        axes.set_title(f"{heading(methods[0].select)} against training time")
+        named = [(drawable(method.best.name, "?"), method) for method in methods]
         draw_accuracy_against_time(named, axes)
         axes.set_xlabel("training time (log scale); the faint line adds the extraction of the features")
 
 
 def draw_accuracy_against_time(methods: Sequence[tuple[str, Method]], axes: Axes) -> None:
-    """Test accuracy of timed methods over training time; a faint line adds the extraction.
+    """The test figure of timed methods over training time; a faint line adds the extraction.
 
     A single run has its 95% interval, a method with several its mean, the standard deviation, and a dot for each.
     """
@@ -142,7 +150,8 @@ def draw_accuracy_against_time(methods: Sequence[tuple[str, Method]], axes: Axes
         _draw_method(axes, method, **styles[method.best.kind_in_words])
     log_axis(axes, [seconds for _, method in timed for seconds in _seconds(method)], TIME_TICKS)
     several = any(len(method.runs) > 1 for _, method in timed)
-    label = "test accuracy (95%, or ± over seeds)" if several else "test accuracy and 95% interval"
+    test = f"test {NAMES[methods[0][1].select]}"
+    label = f"{test} (95%, or ± over seeds)" if several else f"{test} and 95% interval"
     axes.set(ylabel=label, xlabel="training time (log scale)")
     figure = cast(Figure, axes.figure)
     legend = [Line2D([], [], linestyle="", label=kind, **style) for kind, style in styles.items()]
@@ -156,7 +165,7 @@ def draw_accuracy_against_time(methods: Sequence[tuple[str, Method]], axes: Axes
 
 def is_timed(method: Method) -> bool:
     """Whether it has both a test accuracy and a training time."""
-    return all(run.test_images and run.train_seconds is not None for run in method.runs)
+    return method.test is not None and method.train_seconds is not None
 
 
 def _seconds(run: Run | Method) -> tuple[float, float]:
@@ -175,22 +184,22 @@ def _styles(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 
 def _draw_method(axes: Axes, method: Method, marker: str, color: str) -> None:
-    (train, total), accuracy = _seconds(method), method.test_accuracy or 0.0
-    interval = method.best.test_accuracy_ci95 or (accuracy, accuracy)
+    (train, total), accuracy = _seconds(method), method.test or 0.0
+    interval = method.test_ci95 or (accuracy, accuracy)
     if method.spread is not None:
         interval = accuracy - method.spread, accuracy + method.spread
-        each = [run.test_accuracy or 0.0 for run in method.runs]
+        each = [run.figure("test", method.select) or 0.0 for run in method.runs]
         axes.plot([_seconds(run)[0] for run in method.runs], each, ".", color=color, alpha=0.6, markersize=5)
     axes.plot([train, total], [accuracy, accuracy], "|-", markevery=[1], color=color, alpha=0.35, linewidth=1.5)
     axes.plot([train, train], interval, color=color, alpha=0.5, linewidth=1.5)
     axes.plot(train, accuracy, marker, color=color, markersize=8)
 
 
-def _name_runs(axes: Axes, runs: Sequence[tuple[str, Method]]) -> None:
+def _name_runs(axes: Axes, methods: Sequence[tuple[str, Method]]) -> None:
     """Writes names beside their points, where they cover no other name and few points and lines; or not at all."""
     marks, names = [line.get_window_extent() for line in axes.lines], list[Bbox]()
-    for name, run in runs:
-        point = _seconds(run)[0], run.test_accuracy or 0.0
+    for name, method in methods:
+        point = _seconds(method)[0], method.test or 0.0
         text = axes.annotate(
             name, point, (0, 0), textcoords="offset pixels", fontsize=10, va="center", parse_math=False
         )

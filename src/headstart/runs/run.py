@@ -15,7 +15,9 @@ from typing import Any
 from headstart.errors import RunError
 from headstart.models.weights import is_of_file, weights_digest
 from headstart.runs.predictions import read_classes
+from headstart.runs.selection import NAMES, chosen, merit
 from headstart.settings.base import RUNS_FOLDER, in_file_names
+from headstart.settings.selection import Select
 from headstart.support.files import nearest_name
 from headstart.support.quantities import duration
 
@@ -92,6 +94,22 @@ class Run:
         return self.metrics.get("listing") or {}
 
     @property
+    def select(self) -> Select:
+        """The figure of the validation images that chose it; of earlier versions accuracy."""
+        select: Select = self.metrics.get("select", "accuracy")
+        return select
+
+    def figure(self, split: str, select: Select) -> float | None:
+        """A figure on the images of a split; None where it is not known."""
+        value: float | None = self.metrics[split].get(select)
+        return value
+
+    def test_ci95(self, select: Select) -> tuple[float, float] | None:
+        """The 95% interval of a figure on the test images; None where there is none."""
+        interval = self.metrics["test"].get(f"{select}_ci95")
+        return tuple(interval) if interval else None
+
+    @property
     def is_frozen(self) -> bool:
         """Whether it learned from features of a net that has never learned from this data set."""
         return self.is_on_features and self.net_from is None
@@ -155,14 +173,16 @@ class Run:
         return path.stat().st_mtime if path.exists() else 0.0
 
     def summary(self) -> str:
-        """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation 0.961; trained in 3.2 s`."""
+        """`test accuracy 0.953 (95% 0.911 to 0.976) on 180 images; validation, which chose the epoch, 0.961; …`."""
+        test, val = (self.figure(split, self.select) for split in ("test", "val"))
         parts = ["no test images"]
-        if self.test_accuracy_ci95:
-            low, high = self.test_accuracy_ci95
-            accuracy = f"{self.test_accuracy:.3f} (95% {low:.3f} to {high:.3f})"
-            parts = [f"test accuracy {accuracy} on {self.test_images} images"]
-        if self.val_accuracy is not None:
-            parts.append(f"validation {self.val_accuracy:.3f}")
+        if test is not None:
+            low, high = self.test_ci95(self.select) or (None, None)
+            interval = f" (95% {low:.3f} to {high:.3f})" if low is not None else ""
+            parts = [f"test {NAMES[self.select]} {test:.3f}{interval} on {self.test_images} images"]
+        if val is not None:
+            choice = chosen(self.kind, self.method)
+            parts.append(f"validation{f', which chose {choice},' if choice else ''} {val:.3f}")
         if self.train_seconds is not None:
             parts.append(f"trained in {duration(self.train_seconds)}")
         return "; ".join(parts)
@@ -253,7 +273,12 @@ def _weight_files(run: Run) -> list[tuple[str, str]]:
     return [(digest, file) for digest, file in zip(digests, files, strict=True) if is_of_file(digest)]
 
 
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Best validation accuracy first (none comes last), of equals the one trained faster, then by name."""
+def ranked(runs: Sequence[Run], select: Select = "accuracy") -> list[Run]:
+    """The best figure on validation first (none comes last), of equals the one trained faster, then by name."""
+
+    def worst_last(run: Run) -> float:
+        value = run.figure("val", select)
+        return math.inf if value is None else -merit(select, value)
+
     by_time = sorted(runs, key=lambda run: (run.train_seconds is None, run.train_seconds or 0.0, run.name))
-    return sorted(by_time, key=lambda run: math.inf if run.val_accuracy is None else -run.val_accuracy)
+    return sorted(by_time, key=worst_last)

@@ -6,6 +6,7 @@ It loads nothing slow: `--help` must respond at once.
     ranges.py       types of settings, with the values that they allow
     listing.py      which data set is read, and what its folders and columns mean
     extract.py      prepare data, extract features, inspect a cache, benchmark
+    selection.py    the figure by which validation chooses
     heads.py        head, sweep, probe, learning curve
     finetune.py     fine-tuning
     runs.py         compare, predict, export

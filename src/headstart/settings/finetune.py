@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from headstart.settings.base import TrainingConfig, require
 from headstart.settings.listing import ImagesConfig
 from headstart.settings.ranges import Compile, Count, Fraction, ImagePx, Names, Range, Rate, Seed, Size
+from headstart.settings.selection import SelectConfig
 
 STRONG_ONLY = frozenset(
     {"init_head", "train_from", "freeze_batchnorm", "backbone_lr", "weight_decay", "label_smoothing", "augment"}
@@ -19,7 +20,7 @@ OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "l
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(TrainingConfig, ImagesConfig):
+class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     """Train a whole net end to end, for comparison."""
 
     backbone: Names = "resnet50"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from headstart.errors import SettingsError
 from headstart.settings.base import PLACES, CachedConfig, TrainingConfig, require
 from headstart.settings.ranges import Count, Fraction, Range, Rate, Seed, Size, Views, Widths
+from headstart.settings.selection import SelectConfig
 
 FEWEST_SETTINGS = 8
 """Number of settings from which on a sweep drops the worse half on the way."""
@@ -29,7 +30,7 @@ class FeaturesConfig(CachedConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig(TrainingConfig, FeaturesConfig):
+class HeadConfig(SelectConfig, TrainingConfig, FeaturesConfig):
     """Train an MLP head on cached features."""
 
     hidden: Widths = (256,)
@@ -67,7 +68,7 @@ class HeadConfig(TrainingConfig, FeaturesConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig(TrainingConfig, FeaturesConfig):
+class SweepConfig(SelectConfig, TrainingConfig, FeaturesConfig):
     """Train a head for every combination of the values given, all at once, and keep the best by validation."""
 
     hidden: tuple[str, ...] = ("none", "256")
@@ -103,7 +104,8 @@ class SweepConfig(TrainingConfig, FeaturesConfig):
     seed: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights, the order of the rows and the dropout; settings are compared by their mean."""
     halving: Literal["auto", "on", "off"] = "auto"
-    """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped; auto: from 8 settings on."""
+    """After 1, 2, 4, 8, … epochs the worse half of the settings is dropped, with a cosine or a warm-up not after the
+    first, and only among settings of the same schedule and epochs; auto: from 8 settings on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +117,7 @@ class SweepConfig(TrainingConfig, FeaturesConfig):
         """Every combination as the settings of a head, each once, seeds of one setting side by side."""
         names = [field.name for field in dataclasses.fields(HeadConfig) if field.name not in PLACES]
         columns = {name: getattr(self, name) for name in names}
-        columns |= {"hidden": tuple(map(_widths, self.hidden)), "tta": (self.tta,)}
+        columns |= {"hidden": tuple(map(_widths, self.hidden)), "tta": (self.tta,), "select": (self.select,)}
         heads = [HeadConfig(**dict(zip(names, values, strict=True))) for values in product(*columns.values())]
         distinct = [head if head.hidden else dataclasses.replace(head, dropout=self.dropout[0]) for head in heads]
         return list(dict.fromkeys(distinct))
@@ -134,7 +136,7 @@ def _widths(word: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig(FeaturesConfig):
+class ProbeConfig(SelectConfig, FeaturesConfig):
     """Measure features as papers do: logistic regression, ridge regression, nearest neighbours."""
 
     methods: Annotated[tuple[Method, ...], Range("at least one of logistic, ridge, knn", bool)] = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headstart.settings.base import ComputeConfig, Config, RunConfig, require
 from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Precision, Rate, Share
+from headstart.settings.selection import Select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,16 @@ class CompareConfig(Config):
     cache: Path | None = None
     """The HDF5 file of features, for the report's map and near-duplicates; by default data/features/<name>.h5."""
     worth: Rate | None = None
-    """How many points of test accuracy fine-tuning must gain to be worth it: the sentence then says whether it does."""
+    """How many points of test accuracy, or of the figure of --select, fine-tuning must gain to be worth it: the
+    sentence then says whether it does."""
+    select: Select | None = None
+    """The figure that ranks the runs and that the sentence speaks of; by default that by which they were selected, of
+    several that of the newest run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shares = self.select != "log_loss" or self.worth is None
+        require(self, "worth", shares, "left out with --select log_loss, which has no percentage points")
 
 
 @dataclass(frozen=True, kw_only=True)
