@@ -42,41 +42,45 @@ class Probed:
 
 
 @kept_memory()
-def probe(features: Features, method: Method, normalize: Normalize) -> Probed:
-    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together."""
+def probe(features: Features, method: Method, normalize: Normalize, shown: bool = True) -> Probed:
+    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together.
+
+    `shown`: whether a bar shows the progress.
+    """
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
     methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}
     with torch.inference_mode():
-        return methods[method](features, Normalization.fit(features, normalize))
+        return methods[method](features, Normalization.fit(features, normalize), shown)
 
 
-def _logistic(features: Features, normalization: Normalization) -> Probed:
+def _logistic(features: Features, normalization: Normalization, shown: bool) -> Probed:
     train = features.rows["train"]
     moments = Moments.from_features(features, normalization, train)
     path = logistic.Problem(features, normalization, moments, train).path(logistic.PENALTIES)
-    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path)
+    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path, shown)
     problem = logistic.Problem(features, normalization, moments, _train_and_val(features))
     problem.start_from(*model)
     return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
 
 
-def _ridge(features: Features, normalization: Normalization) -> Probed:
+def _ridge(features: Features, normalization: Normalization, shown: bool) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
-    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, ridge.path(train, ridge.PENALTIES))
+    path = ridge.path(train, ridge.PENALTIES)
+    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, path, shown)
     sharpness, models = _sharpness(features, normalization, model), (model, ridge.solve(train + val, penalty))
     before, after = ((sharpness * weight, sharpness * bias) for weight, bias in models)
     return _probed(features, normalization, penalty, candidates, before, after)
 
 
 def _best(
-    features: Features, normalization: Normalization, penalties: Sequence[float], models: Iterable[Model]
+    features: Features, normalization: Normalization, penalties: Sequence[float], models: Iterable[Model], shown: bool
 ) -> tuple[float, Model, list[dict[str, float]]]:
     """The penalty with the highest validation accuracy, of equals the strongest; its model; and all that were tried."""
     candidates: list[dict[str, float]] = []
     best, highest = None, -1.0
     fits = zip(penalties, models, strict=True)
-    with bar(len(penalties), "fitting", "penalties") as progress:
+    with bar(len(penalties), "fitting", "penalties", shown) as progress:
         while part := list(islice(fits, MODELS_TOGETHER)):
             stack = HeadStack.linear([model for _, model in part])
             for fit, accuracy in zip(part, evaluate(stack, normalization, features, "val")[1], strict=True):
@@ -113,7 +117,7 @@ def _sharpness(features: Features, normalization: Normalization, model: Model) -
     return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)
 
 
-def _neighbours(features: Features, normalization: Normalization) -> Probed:
+def _neighbours(features: Features, normalization: Normalization, _: bool) -> Probed:
     train, val, test = (features.rows[split] for split in SPLITS)
     votes = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
     accuracies = [float((votes_of.argmax(1) == features.labels[val]).float().mean()) for votes_of in votes]

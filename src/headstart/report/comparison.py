@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from headstart.report import verdict
+from headstart.report import few_images, verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, against, between
 from headstart.report.worth import Worth, worth
@@ -77,6 +77,8 @@ class Comparison:
     """None where nothing was asked, or there is no difference."""
     backbones: Backbones | None
     """None where all frozen runs are on features of one backbone."""
+    few_images: str = ""
+    """Advice where test images are few; see `few_images.advice`."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -87,6 +89,7 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            **({"few_images": self.few_images} if self.few_images else {}),
             **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
@@ -109,7 +112,8 @@ def compare(runs: Sequence[Run], wanted: float | None = None) -> Comparison:
     compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
     sentence, answer = _verdict(compared, frozen, finetuned, wanted)
     backbones = backbones_of([(each.method, each.difference) for each in compared if each.run.is_frozen])
-    return Comparison(ranking, compared, reference, finetuned.best if finetuned else None, sentence, answer, backbones)
+    tuned, advice = finetuned.best if finetuned else None, few_images.advice(reference)
+    return Comparison(ranking, compared, reference, tuned, sentence, answer, backbones, advice)
 
 
 def _verdict(

@@ -37,7 +37,8 @@ def compare(config: CompareConfig) -> Path:
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")
     try:
-        report = page.render(folder, compared.sentence, runs, cache, images, left_out, compared.backbones)
+        sentence = " ".join(filter(None, [compared.sentence, compared.few_images]))
+        report = page.render(folder, sentence, runs, cache, images, left_out, compared.backbones)
         _write(folder, compared, runs, report)
     except OSError as error:
         _say_sentences(compared)
@@ -49,6 +50,8 @@ def compare(config: CompareConfig) -> Path:
 
 
 def _say_sentences(compared: comparison.Comparison) -> None:
+    if compared.few_images:
+        print(f"\n{compared.few_images}")
     print(f"\n{compared.sentence}")
     if compared.backbones:
         print(compared.backbones.sentence)
