@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve finetune info verify compare predict export demo benchmark test lint types check clean clean-all
-NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS SEEDS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark test lint types check clean clean-all
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC VIEWS SEEDS FOLDS REPEATS FORCE
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC),EXTRACT_ARGS VIEWS NPROC)
@@ -12,6 +12,7 @@ uses-train-head     = HEAD_ARGS $(PASS) SEEDS
 uses-sweep          = SWEEP_ARGS $(PASS) SEEDS
 uses-probe          = PROBE_ARGS $(PASS)
 uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
+uses-cv             = CV_ARGS $(PASS) FOLDS REPEATS
 uses-finetune       = FINETUNE_ARGS BACKBONE NPROC SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
@@ -45,11 +46,11 @@ $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) 
 EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA BACKBONE CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
 $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
 
-ON_FEATURES = train-head sweep probe learning-curve
+ON_FEATURES = train-head sweep probe learning-curve cv
 
 # One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS FOLDS REPEATS RUN IMAGES BACKBONE FORMAT NPROC FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
@@ -60,6 +61,7 @@ CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--
 ASK_HELP := $(strip $(foreach name,$(filter-out PIP_ARGS,$(filter %_ARGS,$(VARIABLES))),$(if $(filter -h --help,$($(name))),$(name))))
 OF_PASS   = $(filter EXTRACT_ARGS,$(ASK_HELP))
 RUNS      = $(if $(SEEDS),--seeds="$$SEEDS")
+FOLDED    = $(if $(FOLDS),--folds="$$FOLDS") $(if $(REPEATS),--repeats="$$REPEATS")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(and $(DATA)$(CONFIG),$(if $(ASK_HELP),$(OF_PASS),yes)),extract,.venv/ready)
 LEARN     = $(if $(OF_PASS),:,$(PY))
@@ -70,12 +72,13 @@ train-head     = pipelines/train_head.py $(CACHED) $(RUNS) $(HEAD_ARGS)
 sweep          = pipelines/sweep.py $(CACHED) $(RUNS) $(SWEEP_ARGS)
 probe          = pipelines/probe.py $(CACHED) $(PROBE_ARGS)
 learning-curve = pipelines/learning_curve.py $(CACHED) $(RUNS) $(CURVE_ARGS)
+cv             = pipelines/cv.py $(CACHED) $(FOLDED) $(CV_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
+READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
@@ -85,9 +88,9 @@ TEN_BACKBONES = awk -F' *[|] *' '/^[|] `[a-z0-9_]+`.*[0-9] [|]$$/ && NF == 6 { g
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  SEEDS=3  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -122,6 +125,9 @@ probe: $(FEATURES)  ## features -> logistic regression, ridge and nearest neighb
 
 learning-curve: $(FEATURES)  ## features -> accuracy against the number of training images
 	@$(LEARN) $(learning-curve)
+
+cv: $(FEATURES)  ## features -> heads and probes by repeated cross-validation, for few test images
+	@$(LEARN) $(cv)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(RUNS) $(FINETUNE_ARGS)

@@ -18,6 +18,7 @@ from helpers.processes import run as run_program
 from headstart import (
     Classifier,
     compare,
+    cross_validate,
     export,
     extract,
     finetune,
@@ -34,6 +35,7 @@ from headstart.runs.predictions import read_predictions
 from headstart.runs.run import list_runs
 from headstart.settings import (
     CompareConfig,
+    CrossValidationConfig,
     ExportConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -171,7 +173,7 @@ def test_a_value_out_of_range_is_refused_in_the_words_of_python(function, settin
     assert isinstance(error.value, ValueError)
 
 
-@pytest.mark.parametrize("function", [train_head, sweep, probe, learning_curve, compare])
+@pytest.mark.parametrize("function", [train_head, sweep, probe, learning_curve, cross_validate, compare])
 def test_without_data_and_cache_nothing_happens(function):
     with pytest.raises(SettingsError, match=r"No data set is named: give data= \("):
         function()
@@ -262,6 +264,15 @@ def test_a_probe_and_a_learning_curve_write_what_the_programs_write(cache, tmp_p
     assert (curve / "learning_curve.csv").is_file()
 
 
+def test_a_cross_validation_returns_what_the_program_writes(cache, tmp_path):
+    flags = ("--methods", "ridge", "knn", "--folds", 2, "--repeats", 1, "--device", "cpu")
+    said = ran("cv", "--cache", "f.h5", *flags, cwd=tmp_path).out
+    rows = cross_validate(cache, methods=["ridge", "knn"], folds=2, repeats=1, device="cpu")
+    (saved,) = tmp_path.glob("data/runs/made up/cv-*/cv.json")
+    assert json.loads(saved.read_text())["methods"] == rows
+    assert all(f"{row['accuracy']:.3f} (" in said for row in rows)
+
+
 def test_compare_returns_the_rows_of_compare_json(cache):
     for hidden in ((), 8):
         train_head(cache, hidden=hidden, **QUICK)
@@ -301,6 +312,7 @@ PROGRAMS = {
     sweep: SweepConfig,
     probe: ProbeConfig,
     learning_curve: LearningCurveConfig,
+    cross_validate: CrossValidationConfig,
     finetune: FinetuneConfig,
     compare: CompareConfig,
     predict: PredictConfig,

@@ -28,9 +28,10 @@ ALLOWED = {
     "heads": "errors support settings datasets models runs cache",
     "prediction": "errors support settings datasets images models runs cache",
     "probes": "errors support settings datasets runs cache heads",
+    "crossvalidation": "errors support settings datasets runs cache heads probes",
     "report": "errors support settings datasets images runs cache heads",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
-    "api": "errors settings datasets runs cache finetuning extraction heads prediction probes report",
+    "api": "errors settings datasets runs cache finetuning extraction heads prediction probes crossvalidation report",
 }
 """Which folders (and modules beside them) each may import, anywhere in its modules, itself aside."""
 
@@ -91,7 +92,7 @@ def test_each_folder_imports_only_what_the_table_allows(folder):
         assert folders(imports(ast.walk(MODULES[module]))) <= {folder, *ALLOWED[folder].split()}, module
 
 
-@pytest.mark.parametrize("module", [*modules_of("heads"), *modules_of("probes")])
+@pytest.mark.parametrize("module", [*modules_of("heads"), *modules_of("probes"), *modules_of("crossvalidation")])
 def test_what_learns_from_features_sees_no_image_and_loads_no_backbone(module):
     found = imports(ast.walk(MODULES[module]))
     assert "headstart.models.resnet50" not in found

@@ -11,7 +11,13 @@ import pytest
 from helpers.clones import bare_clone, calls_of, ready_clone, shell
 
 ROOT = Path(__file__).parents[1]
-ON_FEATURES = {"train-head": "train_head", "sweep": "sweep", "probe": "probe", "learning-curve": "learning_curve"}
+ON_FEATURES = {
+    "train-head": "train_head",
+    "sweep": "sweep",
+    "probe": "probe",
+    "learning-curve": "learning_curve",
+    "cv": "cv",
+}
 """Targets and programs that learn from a cache."""
 
 
@@ -88,6 +94,7 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
         "SWEEP": ("--hidden none 8", "sweep"),
         "PROBE": ("--methods knn", "probe"),
         "CURVE": ("--seeds 9", "learning_curve"),
+        "CV": ("--methods ridge", "cv"),
         "FINETUNE": ("--subset 50", "finetune"),
         "PREDICT": ("--workers 1", "predict"),
         "EXPORT": ("--weights w.pth", "export"),
@@ -95,7 +102,7 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
     targets = (*ON_FEATURES, "finetune", "predict", "export")
     given = (f"{name}_ARGS={flag}" for name, (flag, _) in meant.items())
     found = programs(*targets, *given)
-    assert len(found) == 9
+    assert len(found) == 10
     for flag, program in meant.values():
         assert [name for name, flags in found.items() if flag in " ".join(flags)] == [program]
 
@@ -129,7 +136,7 @@ def test_a_cache_that_is_named_alone_is_looked_at(target, programs):
     ],
 )
 def test_a_mistake_in_flags_is_answered_before_the_pass(target, flags, answer, clone):
-    variables = ("HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS")
+    variables = ("HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS", "CV_ARGS")
     given = dict(zip(ON_FEATURES, variables, strict=True))[target]
     for source in ("DATA=photos/", "CONFIG=digits"):
         assert answer in make("-j4", target, source, f"{given}={flags}", folder=clone, code=2)
@@ -154,7 +161,7 @@ def test_a_number_of_processes_that_is_none_is_refused(number, clone):
     ("target", "variable", "program"),
     [
         *((target, f"{name}_ARGS", program) for (target, program), name in zip(
-            ON_FEATURES.items(), ("HEAD", "SWEEP", "PROBE", "CURVE"), strict=True)),
+            ON_FEATURES.items(), ("HEAD", "SWEEP", "PROBE", "CURVE", "CV"), strict=True)),
         *(("extract", "EXTRACT_ARGS", "extract"), ("train-head", "EXTRACT_ARGS", "extract")),
         *(("finetune", "FINETUNE_ARGS", "finetune"), ("predict", "PREDICT_ARGS", "predict")),
     ],
@@ -212,6 +219,8 @@ def test_a_name_arrives_as_it_is_and_the_shell_runs_none_of_it(name, programs, c
         (["report"], "There is no target report: make compare is the nearest"),
         (["evaluate"], "make compare is the nearest"),
         (["install"], "make setup is the nearest"),
+        (["cross-validation"], "make cv is the nearest"),
+        (["cv", "DATA=a", "FOLD=5"], "There is no variable FOLD: write FOLDS=… instead."),
         (["run"], "make demo is the nearest"),
         (["train-head", "EPOCHS=3"], 'There is no variable EPOCHS: write HEAD_ARGS="--epochs …" instead.'),
         (["train-head", "ARGS=--lr 1"], "write HEAD_ARGS=… instead."),
@@ -239,6 +248,8 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
         ("probe CACHE=f.h5 VIEWS=2", "make probe does not use VIEWS. CACHE= alone is used as it is"),
         ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
         ("probe DATA=a SEEDS=3", "make probe does not use SEEDS. It takes PROBE_ARGS"),
+        ("probe DATA=a FOLDS=3", "make probe does not use FOLDS. It takes PROBE_ARGS"),
+        ("cv DATA=a SEEDS=3", "make cv does not use SEEDS. It takes CV_ARGS BACKBONE EXTRACT_ARGS VIEWS NPROC FOLDS"),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
         ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes COMPARE_ARGS BACKBONE"),
         ("predict RUN=r FORMAT=onnx", "make predict does not use FORMAT. It takes PREDICT_ARGS RUN IMAGES CACHE"),
@@ -256,6 +267,13 @@ def test_a_variable_that_the_target_does_not_use_is_refused(words, answer, clone
 @pytest.mark.parametrize("target", ["train-head", "sweep", "learning-curve", "finetune"])
 def test_the_number_of_seeds_has_a_variable(target, programs):
     assert programs(target, "DATA=a", "SEEDS=3")[target.replace("-", "_")][-1] == "--seeds=3"
+
+
+def test_folds_and_repeats_have_variables_that_are_read_before_the_pass(programs, clone):
+    assert programs("cv", "DATA=a", "FOLDS=3", "REPEATS=2")["cv"][-2:] == ["--folds=3", "--repeats=2"]
+    (clone / "calls").unlink()
+    assert "--folds is 1, but must be at least 2" in make("cv", "DATA=a", "FOLDS=1", folder=clone, code=2)
+    assert not (clone / "calls").exists()
 
 
 def test_the_demo_hands_flags_to_its_steps(calls):

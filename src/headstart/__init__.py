@@ -10,6 +10,7 @@ _MODULES = {
     "FeatureCache": "cache.feature_cache",
     "HeadClassifier": "heads.estimator",
     "compare": "api",
+    "cross_validate": "api",
     "export": "api",
     "extract": "api",
     "extract_each": "api",

@@ -18,6 +18,7 @@ __all__ = [
     "FeatureCache",
     "HeadClassifier",
     "compare",
+    "cross_validate",
     "export",
     "extract",
     "extract_each",
@@ -38,6 +39,18 @@ def compare(
     cache: FeatureCache | str | Path | None = None,
     worth: float | None = None,
     select: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"] | None = None,
+) -> list[dict[str, Any]]: ...
+def cross_validate(
+    data: FeatureCache | str | Path | None = None,
+    *,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    backbone: str | None = None,
+    cache: FeatureCache | str | Path | None = None,
+    memory_gb: float = 0.0,
+    methods: Sequence[Literal["head", "logistic", "ridge", "knn"]] | Literal["head", "logistic", "ridge", "knn"] = ("head", "logistic", "ridge", "knn"),
+    folds: int = 5,
+    repeats: int = 10,
+    seed: int = 0,
 ) -> list[dict[str, Any]]: ...
 def export(
     run: str | Path,

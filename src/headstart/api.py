@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.settings import (
     CompareConfig,
+    CrossValidationConfig,
     ExportConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -156,6 +157,26 @@ def learning_curve(data: "FeatureCache | str | Path | None" = None, **settings: 
     from headstart.heads import programs
 
     return programs.learning_curve(config)
+
+
+@with_settings(CrossValidationConfig)
+def cross_validate(data: "FeatureCache | str | Path | None" = None, **settings: Any) -> "list[dict[str, Any]]":
+    """Tests heads and probes on all images in turn, by repeated cross-validation: `make cv`.
+
+    Args:
+        data: as for `train_head`.
+        settings: the flags of `make cv`.
+
+    Returns:
+        An entry for each method, as in cv.json: mean figures over all folds, and the points of accuracy to the first
+        method, with 95% intervals.
+
+    Errors are those of `train_head`; SettingsError: there are too few images or groups for so many folds.
+    """
+    config = config_from(CrossValidationConfig, data=data, **settings)
+    from headstart.crossvalidation import run
+
+    return run.cross_validate(config)
 
 
 @with_settings(FinetuneConfig)

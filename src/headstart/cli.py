@@ -43,6 +43,7 @@ PROGRAMS: dict[str, type] = {
     "sweep": settings.SweepConfig,
     "probe": settings.ProbeConfig,
     "learning_curve": settings.LearningCurveConfig,
+    "cv": settings.CrossValidationConfig,
     "finetune": settings.FinetuneConfig,
     "compare": settings.CompareConfig,
     "predict": settings.PredictConfig,

@@ -19,6 +19,7 @@ OTHER_TARGETS = {
     "extract": "features feature embed embeddings embedding encode cache",
     "train-head": "fit head classifier linear mlp",
     "probe": "knn ridge logistic",
+    "cv": "cross-validate cross-validation crossvalidate crossvalidation kfold",
     "finetune": "tune",
     "compare": "report evaluate eval results metrics score plot",
     "predict": "infer inference classify",

@@ -28,6 +28,7 @@ from headstart.settings.wording import for_make, for_python, in_python
             "give --weights file.pth, or --weights random (untrained)",
             "give weights='file.pth', or weights='random' (untrained)",
         ),
+        ("on all 210: make cv DATA=photos FOLDS=3", "on all 210: headstart.cross_validate(data='photos', folds=3)"),
         ("--tta needs views", "tta= needs views"),
         ("More than --max-unreadable 1.0% are", "More than max_unreadable= 1.0% are"),
         ("Say which with --columns label=…", "Say which with columns='label=…'"),

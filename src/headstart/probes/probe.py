@@ -46,33 +46,38 @@ class Probed:
 
 
 @kept_memory()
-def probe(features: Features, method: Method, normalize: Normalize, select: Select = "accuracy") -> Probed:
-    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together."""
+def probe(
+    features: Features, method: Method, normalize: Normalize, select: Select = "accuracy", shown: bool = True
+) -> Probed:
+    """Chooses a penalty or a number of neighbours on validation, then learns from train and validation together.
+
+    `shown`: whether a bar shows the progress.
+    """
     if not len(features.rows["val"]):
         raise TrainingFailed("A probe chooses by validation, and there is no validation image: add a val split.")
     methods = {"logistic": _logistic, "ridge": _ridge, "knn": _neighbours}
     with torch.inference_mode():
-        return methods[method](features, Normalization.fit(features, normalize), select)
+        return methods[method](features, Normalization.fit(features, normalize), select, shown)
 
 
-def _logistic(features: Features, normalization: Normalization, select: Select) -> Probed:
+def _logistic(features: Features, normalization: Normalization, select: Select, shown: bool) -> Probed:
     train = features.rows["train"]
     moments = Moments.from_features(features, normalization, train)
     path = logistic.Problem(features, normalization, moments, train).path(logistic.PENALTIES)
-    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path, select)
+    penalty, model, candidates = _best(features, normalization, logistic.PENALTIES, path, select, shown)
     problem = logistic.Problem(features, normalization, moments, _train_and_val(features))
     problem.start_from(*model)
     return _probed(features, normalization, penalty, candidates, model, next(problem.path([penalty])))
 
 
-def _ridge(features: Features, normalization: Normalization, select: Select) -> Probed:
+def _ridge(features: Features, normalization: Normalization, select: Select, shown: bool) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
     path = ridge.path(train, ridge.PENALTIES)
 
     def as_tested(model: Model) -> Model:
         return _scaled(model, _sharpness(features, normalization, model)) if select == "log_loss" else model
 
-    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, path, select, as_tested)
+    penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, path, select, shown, as_tested)
     sharpness, both = _sharpness(features, normalization, model), ridge.solve(train + val, penalty)
     return _probed(features, normalization, penalty, candidates, _scaled(model, sharpness), _scaled(both, sharpness))
 
@@ -87,6 +92,7 @@ def _best(
     penalties: Sequence[float],
     models: Iterable[Model],
     select: Select,
+    shown: bool,
     as_tested: Callable[[Model], Model] = lambda model: model,
 ) -> tuple[float, Model, list[dict[str, float]]]:
     """The penalty that is best on validation, of equals the strongest; its model; and all that were tried.
@@ -96,7 +102,7 @@ def _best(
     candidates: list[dict[str, float]] = []
     best, highest = None, -math.inf
     fits = zip(penalties, models, strict=True)
-    with bar(len(penalties), "fitting", "penalties") as progress:
+    with bar(len(penalties), "fitting", "penalties", shown) as progress:
         while part := list(islice(fits, MODELS_TOGETHER)):
             stack = HeadStack.linear([as_tested(model) for _, model in part])
             val = evaluate(stack, normalization, features, "val", select)
@@ -134,7 +140,7 @@ def _sharpness(features: Features, normalization: Normalization, model: Model) -
     return scale / (best_temperature((scale * scores).softmax(dim=1).cpu().numpy(), labels) or 1.0)
 
 
-def _neighbours(features: Features, normalization: Normalization, select: Select) -> Probed:
+def _neighbours(features: Features, normalization: Normalization, select: Select, _: bool) -> Probed:
     train, val, test = (features.rows[split] for split in SPLITS)
     votes = neighbours.probabilities(features, normalization, train, val, neighbours.NEIGHBOURS)
     labels = features.labels[val].cpu().numpy()

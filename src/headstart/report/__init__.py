@@ -6,6 +6,7 @@
     verdict.py     the sentence on fine-tuning
     worth.py       whether fine-tuning gains as much as is wanted
     seeds.py       the command that trains a method with more seeds
+    few_images.py  the command that cross-validates, where test images are few
     backbones.py   which backbone: the best run of each, its cost, and a sentence
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja

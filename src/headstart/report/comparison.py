@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from headstart.report import verdict
+from headstart.report import few_images, verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, against, between, predictions_for
 from headstart.report.worth import Worth, worth
@@ -81,6 +81,8 @@ class Comparison:
     """None where all frozen runs are on features of one backbone."""
     select: Select
     """The figure that ranks them, and that the differences are of."""
+    few_images: str = ""
+    """Advice where test images are few; see `few_images.advice`."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -92,6 +94,7 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            **({"few_images": self.few_images} if self.few_images else {}),
             **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
@@ -121,8 +124,8 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     sentence, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
-    best = finetuned.best if finetuned else None
-    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select)
+    best, advice = finetuned.best if finetuned else None, few_images.advice(reference)
+    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, advice)
 
 
 def _verdict(

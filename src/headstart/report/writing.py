@@ -41,7 +41,8 @@ def compare(config: CompareConfig) -> Path:
         print(f"\n{tables.backbones(compared.backbones)}")
     try:
         said = " ".join(filter(None, [left_out, mixed]))
-        report = page.render(folder, compared.sentence, runs, cache, images, said, compared.backbones, compared.select)
+        sentence = " ".join(filter(None, [compared.sentence, compared.few_images]))
+        report = page.render(folder, sentence, runs, cache, images, said, compared.backbones, compared.select)
         _write(folder, compared, runs, report)
     except OSError as error:
         _say_sentences(compared)
@@ -54,6 +55,8 @@ def compare(config: CompareConfig) -> Path:
 
 
 def _say_sentences(compared: comparison.Comparison) -> None:
+    if compared.few_images:
+        print(f"\n{compared.few_images}")
     print(f"\n{compared.sentence}")
     if compared.backbones:
         print(compared.backbones.sentence)

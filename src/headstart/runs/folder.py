@@ -7,7 +7,8 @@
     confusion.png       which class was taken for which
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
-Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last.
+Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last; a
+cross-validation config.json, folds.csv and, last, cv.json.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
 
-WRITTEN_LAST = ("metrics.json", "learning_curve.csv")
+WRITTEN_LAST = ("metrics.json", "learning_curve.csv", "cv.json")
 
 
 def identity(config: Any, **inputs: Any) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ It loads nothing slow: `--help` must respond at once.
     listing.py      which data set is read, and what its folders and columns mean
     extract.py      prepare data, extract features, inspect a cache, benchmark
     selection.py    the figure by which validation chooses
-    heads.py        head, sweep, probe, learning curve
+    heads.py        head, sweep, probe, learning curve, cross-validation
     finetune.py     fine-tuning
     runs.py         compare, predict, export
     command.py      commands in messages, with the user's data and flags
@@ -35,7 +35,7 @@ from headstart.settings.base import (
 )
 from headstart.settings.extract import DEFAULTS, BenchmarkConfig, ExtractConfig, InspectConfig, PrepareConfig
 from headstart.settings.finetune import FinetuneConfig
-from headstart.settings.heads import HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
+from headstart.settings.heads import CrossValidationConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 from headstart.settings.listing import DataCheckConfig, Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
@@ -47,6 +47,7 @@ __all__ = [
     "RUNS_FOLDER",
     "BenchmarkConfig",
     "CompareConfig",
+    "CrossValidationConfig",
     "DataCheckConfig",
     "Device",
     "ExportConfig",

@@ -19,6 +19,7 @@ TARGETS = {
     "train-head": ("train_head", "HEAD_ARGS"),
     "learning-curve": ("learning_curve", "CURVE_ARGS"),
     "sweep": ("sweep", "SWEEP_ARGS"),
+    "cv": ("cv", "CV_ARGS"),
     "finetune": ("finetune", "FINETUNE_ARGS"),
     "predict": ("predict", "PREDICT_ARGS"),
 }
@@ -34,6 +35,7 @@ FLAGS_OF = {
     "sweep": "SWEEP_ARGS",
     "probe": "PROBE_ARGS",
     "learning_curve": "CURVE_ARGS",
+    "cv": "CV_ARGS",
     "finetune": "FINETUNE_ARGS",
     "compare": "COMPARE_ARGS",
     "predict": "PREDICT_ARGS",

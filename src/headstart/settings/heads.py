@@ -18,6 +18,7 @@ Schedule = Literal["constant", "cosine"]
 ClassWeights = Literal["none", "balanced"]
 Normalize = Literal["standardize", "l2", "none"]
 Method = Literal["logistic", "ridge", "knn"]
+AnyMethod = Literal["head", "logistic", "ridge", "knn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,3 +169,22 @@ class LearningCurveConfig(HeadConfig):
     def decides(self, setting: str) -> bool:
         """All seeds are in one curve."""
         return setting == "seeds" or super().decides(setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidationConfig(FeaturesConfig):
+    """Test heads and probes on all images in turn, by repeated cross-validation: for data with few test images."""
+
+    methods: Annotated[tuple[AnyMethod, ...], Range("at least one of head, logistic, ridge, knn", bool)] = (
+        "head",
+        "logistic",
+        "ridge",
+        "knn",
+    )
+    """Which of them, with the settings that they have by default; the others are compared with the first."""
+    folds: Annotated[int, Range("at least 2", lambda value: value >= 2)] = 5
+    """Parts of the images: each is tested once by what learned from the others."""
+    repeats: Count = 10
+    """How often the folds are drawn anew."""
+    seed: Seed = 0
+    """Seed of the folds and of the heads, which all differ."""

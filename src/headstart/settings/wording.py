@@ -16,8 +16,10 @@ from headstart.errors import HeadstartError
 from headstart.settings.command import FLAGS_OF, by_flag, make_is_at_hand
 from headstart.settings.command import for_make as flags_for_make
 
-TARGETS = "extract|train-head|sweep|probe|learning-curve|finetune|compare|predict|export"
+TARGETS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
 """Targets of make that are functions, too."""
+FUNCTIONS = {"cv": "cross_validate"}
+"""Functions that are not called as their programs are."""
 PIECE = r"""'[^']*'|"[^"]*"|"""
 """A part of a shell's word that is in quotes, or else one character of those that follow."""
 VALUE = rf"(?:{PIECE}[^\s'\",;])+(?<![.,:)])"
@@ -27,7 +29,7 @@ PROGRAM = re.compile(
 )
 """A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS={VALUE}")
-VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|SEEDS|FORMAT)=")
+VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|SEEDS|FOLDS|REPEATS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,…~-]*[\w…])(?=[.,;:?)]*(?:\s|$)))?")
 
 NAMED: dict[str, Collection[str] | None] = {
@@ -37,6 +39,8 @@ NAMED: dict[str, Collection[str] | None] = {
     "format": ("export",),
     "views": ("extract",),
     "seeds": ("head", "sweep", "learning_curve", "finetune"),
+    "folds": ("cv",),
+    "repeats": ("cv",),
 }
 """Settings that have a variable of their own in make, and the programs for which they do; None: all."""
 
@@ -122,7 +126,7 @@ def _quoted(words: list[str]) -> str:
 
 
 def _call(name: str, arguments: list[str]) -> str:
-    return f"headstart.{name.replace('-', '_')}({', '.join(arguments) or '…'})"
+    return f"headstart.{FUNCTIONS.get(name) or name.replace('-', '_')}({', '.join(arguments) or '…'})"
 
 
 def _values_of(variables: str) -> list[str]:
