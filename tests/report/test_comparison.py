@@ -450,8 +450,8 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     assert read.keys() == {"dataset", "standings", "methods", "reference", "finetuned", "sentence"}
     assert read["sentence"] == comparison.sentence
     assert read["standings"][0].keys() == {
-        *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
-        *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
+        *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
+        *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
         *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
         *("pays_after", "title"),
     }

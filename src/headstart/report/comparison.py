@@ -16,8 +16,8 @@ from headstart.runs.run import Run, ranked
 from headstart.runs.title import titles
 
 FIGURES = (
-    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
-    *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
+    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
+    *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
     *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
 )
 """Figures of a run in compare.json."""

@@ -1,7 +1,7 @@
 """The difference of two classifiers, or of two methods with several runs each, tested on the same N images.
 
 Only images that one has right and the other wrong count: a paired interval is much narrower than the difference of two.
-K runs of a method differ by their seed alone.
+K runs of a method differ by their seed alone. Where images come in groups, the interval is for new groups.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, norm, t
 
+from headstart.runs.dependence import INDEPENDENT, Dependence, Numbers, dependence, numbered
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
+from headstart.support.quantities import counted, of_groups
 
 Rights = npt.NDArray[np.bool_]
 """(K, N), which images each run has right."""
@@ -29,8 +31,14 @@ class Difference:
     lost: float  # images that the classifier has wrong and the reference right
     points: float
     points_ci95: tuple[float, float]  # if it contains 0, these images and seeds show no difference
-    p: float  # of McNemar's test, mid-p; of several runs that of the interval
+    p: float  # of McNemar's test, mid-p; of several runs, and of images in groups, that of the interval
     points_ci90: tuple[float, float]  # for two one-sided tests at 5%, see `worth`
+    groups: int | None = None  # of the images; None where each is on its own
+
+    @property
+    def tested_in_words(self) -> str:
+        """`240 test images of 12 groups`."""
+        return counted(self.images, "test image") + (of_groups(self.groups) if self.groups else "")
 
 
 @dataclass(frozen=True)
@@ -53,15 +61,17 @@ class Estimate:
         return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
 
 
-def difference(right: Rights, reference_right: Rights) -> Difference:
+def difference(right: Rights, reference_right: Rights, groups: Numbers | None = None) -> Difference:
     """Compares two classifiers by which of the same images (N,), N at least 1, each has right."""
-    return of_methods(right[None], reference_right[None], (False, False))
+    return of_methods(right[None], reference_right[None], (False, False), groups)
 
 
-def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]) -> Difference:
+def of_methods(
+    rights: Rights, reference_rights: Rights, vary: tuple[bool, bool], groups: Numbers | None = None
+) -> Difference:
     """Compares the mean accuracy of two methods on the same images, N at least 1; `vary`: whether other seeds differ.
 
-    The interval knows the choice of the images and, with several runs, that of the seeds.
+    The interval knows the choice of the images or of their groups and, with several runs, that of the seeds.
     """
     each = rights.mean(axis=0) - reference_rights.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
@@ -69,11 +79,15 @@ def of_methods(rights: Rights, reference_rights: Rights, vary: tuple[bool, bool]
     single = len(rights) == len(reference_rights) == 1
     if single:
         gained, lost = round(gained), round(lost)
-    found = estimate(gained, lost, float((each**2).sum()), each.size, [variance for variance in seeds if variance])
+    alike = dependence(groups, each, np.ones(each.size), np.zeros(each.size, np.int64))
+    known_seeds = [variance for variance in seeds if variance]
+    found = estimate(gained, lost, float((each**2).sum()), each.size, known_seeds, alike)
     points = 100 * (gained - lost) / each.size
     ci95, ci90 = ((100 * low, 100 * high) for low, high in (found.interval(0.95), found.interval(0.9)))
-    p = mcnemar_p(int(gained), int(lost)) if single else found.p()
-    return Difference(each.size, gained, lost, points, ci95, p, ci90)
+    p = mcnemar_p(int(gained), int(lost)) if single and groups is None else found.p()
+    return Difference(
+        each.size, gained, lost, points, ci95, p, ci90, None if groups is None else len(set(groups.tolist()))
+    )
 
 
 def against(run: Run, reference: Predictions) -> Difference | None:
@@ -81,7 +95,9 @@ def against(run: Run, reference: Predictions) -> Difference | None:
     if not run.test_images:
         return None
     tested = read_predictions(run.folder)
-    return difference(tested.right, reference.right) if _same_images([tested, reference]) else None
+    if not _same_images([tested, reference]):
+        return None
+    return difference(tested.right, reference.right, _groups_of([tested, reference]))
 
 
 def between(method: Method, reference: Method) -> Difference | None:
@@ -92,7 +108,13 @@ def between(method: Method, reference: Method) -> Difference | None:
     if not _same_images([*ours, *others]):
         return None
     rights, reference_rights = (np.array([each.right for each in tested]) for tested in (ours, others))
-    return of_methods(rights, reference_rights, (method.varies, reference.varies))
+    return of_methods(rights, reference_rights, (method.varies, reference.varies), _groups_of([*ours, *others]))
+
+
+def _groups_of(tested: Sequence[Predictions]) -> Numbers | None:
+    """The groups of the images; where runs know different ones, the fewest, which give the widest interval."""
+    known = [groups for each in tested if (groups := numbered(each.groups)) is not None]
+    return min(known, key=lambda groups: len(set(groups.tolist())), default=None)
 
 
 def _same_images(tested: Sequence[Predictions]) -> bool:
@@ -112,7 +134,12 @@ def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
 
 
 def estimate(
-    gained: float, lost: float, squares: float, images: int, seeds: Sequence[tuple[float, int]] = ()
+    gained: float,
+    lost: float,
+    squares: float,
+    images: int,
+    seeds: Sequence[tuple[float, int]] = (),
+    of_groups: Dependence = INDEPENDENT,
 ) -> Estimate:
     """The mean difference of N images, as drawn from all images and all seeds.
 
@@ -126,7 +153,8 @@ def estimate(
     and none lost, where p is 0.06.
 
     `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py.
+    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the
+    images that of their groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
@@ -136,9 +164,9 @@ def estimate(
         more - less,
         (gained + lost - squares) / (images + 2),
     )  # than 1, as the differences of two nets are
-    of_images = (more + less - smaller - centre**2) / (images + 2)
+    of_images = (more + less - smaller - centre**2) / (images + 2) * of_groups.effect
     variance = of_images + sum(added for added, _ in seeds)
-    uncertain = sum(added**2 / degrees for added, degrees in seeds)
+    uncertain = sum(added**2 / degrees for added, degrees in [(of_images, of_groups.degrees), *seeds])
     return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf)
 
 

@@ -8,7 +8,7 @@ from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.run import PROBES, Run
 from headstart.runs.title import has_random_weights
-from headstart.support.quantities import counted, duration, human_bytes, human_count
+from headstart.support.quantities import counted, duration, human_bytes, human_count, of_groups
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 BACKBONE = (
@@ -45,7 +45,7 @@ def accuracies(comparison: Comparison) -> str:
     if comparison.reference and any(compared.difference for compared in comparison.methods):
         lines.append(
             f"Difference: points of test accuracy, image by image, to {comparison.reference.name}, the best frozen run "
-            "by validation;\np: McNemar's test of no difference, mid-p."
+            f"by validation;\n{_of_p(comparison)}."
         )
     if any(len(compared.method.runs) > 1 for compared in comparison.methods):
         lines.append(
@@ -53,6 +53,13 @@ def accuracies(comparison: Comparison) -> str:
             "difference and p\nknow images and seeds (Student's t)."
         )
     return "\n".join([*lines, *_warnings(comparison)])
+
+
+def _of_p(comparison: Comparison) -> str:
+    groups = next((each.difference.groups for each in comparison.methods if each.difference), None)
+    if groups:
+        return f"intervals and p{of_groups(groups)} of images: they are for new groups, in which images are alike"
+    return "p: McNemar's test of no difference, mid-p"
 
 
 def costs(comparison: Comparison) -> str:

@@ -85,16 +85,18 @@ def _same_images(run: Run) -> list[str]:
 def _gain(difference: Difference) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
-        images = "This test image shows" if difference.images == 1 else f"These {difference.images:,} test images show"
+        tested = difference.tested_in_words
+        images = "This test image shows" if difference.images == 1 else f"These {tested} show"
         between = f"fine-tuning is between {points(-low)} points worse and {points(high)} points better"
         return f"{images} no difference: {between}"
     word, nearer, farther = ("gains", low, high) if low > 0 else ("loses", -high, -low)
-    return f"Fine-tuning {word} {points(abs(difference.points))} points ({points(nearer)} to {points(farther)})"
+    size = f"{points(abs(difference.points))} points ({points(nearer)} to {points(farther)})"
+    return f"Fine-tuning {word} {size}{f' on {difference.tested_in_words}' if difference.groups else ''}"
 
 
 def _of_two_nets(difference: Difference) -> str:
     low, high = difference.points_ci95
-    images = f"{difference.images:,} test image{'s' * (difference.images != 1)}"
+    images = difference.tested_in_words
     if low <= 0 <= high:
         between = f"the fine-tuned one is between {points(-low)} points worse and {points(high)} points better"
         return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"

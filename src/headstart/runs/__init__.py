@@ -8,6 +8,7 @@
     predictions.py   the predicted classes of a split
     figures.py       from predictions to the figures of metrics.json: top-5, temperature, and those of intervals.py
     intervals.py     accuracy, balanced accuracy, macro-F1 and log loss with their 95% intervals
+    dependence.py    how much less images say where they come in groups: design effect, degrees of freedom
     calibration.py   temperature and calibration error
     history.py       the epochs of a training, also as an event file for TensorBoard
     pictures.py      charts of runs: curves.png, confusion.png, compare.png

@@ -15,7 +15,7 @@ from headstart.errors import RunError
 from headstart.runs.predictions import read_classes
 from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.support.files import nearest_name
-from headstart.support.quantities import duration
+from headstart.support.quantities import duration, of_groups
 
 DIGITS = "[0-9a-f]{8}"
 """What the name of a run's folder ends with."""
@@ -87,6 +87,18 @@ class Run:
         return self.metrics.get("listing") or {}
 
     @property
+    def in_groups(self) -> str:
+        """` of 12 groups` where several test images come in one group, which the intervals know; else nothing."""
+        groups = self.test_groups
+        return of_groups(groups) if groups and groups < self.test_images else ""
+
+    @property
+    def test_groups(self) -> int | None:
+        """How many groups the test images come in; None where the data names none."""
+        groups = self.metrics["test"].get("groups")
+        return None if groups is None else int(groups)
+
+    @property
     def is_frozen(self) -> bool:
         """Whether it learned from cached features of a frozen backbone."""
         return self.kind != "finetune"
@@ -147,7 +159,7 @@ class Run:
         if self.test_accuracy_ci95:
             low, high = self.test_accuracy_ci95
             accuracy = f"{self.test_accuracy:.3f} (95% {low:.3f} to {high:.3f})"
-            parts = [f"test accuracy {accuracy} on {self.test_images} images"]
+            parts = [f"test accuracy {accuracy} on {self.test_images} images{self.in_groups}"]
         if self.val_accuracy is not None:
             parts.append(f"validation {self.val_accuracy:.3f}")
         if self.train_seconds is not None:
