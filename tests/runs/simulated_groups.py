@@ -23,6 +23,7 @@ from headstart.runs.intervals import with_intervals
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 LOW, AGAIN = 0.935, 5
 """Cells that must hold and have a lower coverage are measured again, with so many times the test sets."""
+MOST_ALARMS = 0.06
 SIZES = ("uniform", "skewed", "equal", "mixed")
 GROUPS, ACCURACIES, CORRELATIONS = (2, 4, 10, 20, 60, 300), (0.6, 0.8, 0.9, 0.95, 0.98), (0.0, 0.05, 0.2, 0.5)
 CLASSES = 4
@@ -152,6 +153,19 @@ def measured(rounds: int, generator: np.random.Generator, every: int = 1) -> Ite
         yield from found
 
 
+def most_alarms(rounds: int, generator: np.random.Generator, worst: int) -> str:
+    """How often equals are called different, and where most often; cells above 0.06 are measured again."""
+    found = []
+    for cell in cells():
+        if cell.must_hold:
+            share = alarms(cell, rounds, generator)
+            found.append((alarms(cell, AGAIN * rounds, generator) if share > MOST_ALARMS else share, cell))
+    shares_ = np.array([share for share, _ in found])
+    above = (shares_ > MOST_ALARMS).sum()
+    lines = [f"equals called different: {len(found)} cells, mean {shares_.mean():.3f}, {above} above {MOST_ALARMS}"]
+    return "\n".join([*lines, *(f"    {share:.3f}  {cell}" for share, cell in sorted(found, reverse=True)[:worst])])
+
+
 def table(coverages: list[Coverage], worst: int) -> str:
     """For each figure the means, and the cells with the lowest coverage."""
     lines = []
@@ -177,14 +191,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     generator = np.random.default_rng(flags.seed)
+    print(most_alarms(flags.rounds, generator, flags.worst), flush=True)
     print(table(list(measured(flags.rounds, generator)), flags.worst))
-    wrong = sorted(((alarms(cell, flags.rounds, generator), cell) for cell in cells() if cell.must_hold), reverse=True)
-    shares_ = np.array([share for share, _ in wrong])
-    print(
-        f"equals called different: {len(wrong)} cells, mean {shares_.mean():.3f}, {(shares_ > 0.06).sum()} above 0.06"
-    )
-    for share, cell in wrong[: flags.worst]:
-        print(f"    {share:.3f}  {cell}")
 
 
 if __name__ == "__main__":
