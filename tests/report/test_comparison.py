@@ -458,3 +458,20 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     assert (read["reference"], read["finetuned"]) == ("head-1", "finetune-1")
     (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]
     assert finetuned["difference"]["points_ci95"] == list(named(comparison, "finetune-1").difference.points_ci95)
+
+
+def test_where_images_come_in_groups_the_sentence_and_the_tables_speak_of_them(make):
+    """Ten images more, all of one person, are a clear gain of single images, and none by group."""
+    names, runs = [f"p{number // 10}" for number in range(ALL)], []
+    for name, kind, right in (("head-1", "head", 100), ("finetune-1", "finetune", 110)):
+        runs.append(make(name, kind, right=right))
+        path = runs[-1].folder / "predictions.csv"
+        header, *lines = path.read_text().splitlines()
+        parts = [line.split(",") for line in lines]
+        rows = [",".join([*row[:3], group, *row[3:]]) for row, group in zip(parts, names, strict=True)]
+        path.write_text("\n".join([header.replace("predicted", "predicted,group"), *rows]))
+    comparison = compare(runs)
+    assert "180 test images of 18 groups show no difference" in comparison.sentence
+    assert "intervals and p of 18 groups of images" in tables.accuracies(comparison)
+    (difference,) = [each.difference for each in comparison.methods if each.difference]
+    assert (difference.groups, difference.p > 0.05) == (18, True)
