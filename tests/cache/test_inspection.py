@@ -50,6 +50,18 @@ def test_a_thousand_classes_are_summed_up_and_the_smallest_is_named(tmp_path):
     assert any("1000 classes; the smallest is class 0999: 1" in line for line in lines)
 
 
+def test_groups_are_counted_and_whether_splits_divide_them(tmp_path):
+    """Rows are in train, val and test in turn."""
+    whole = np.array([f"p{number % 3}".encode() for number in range(12)])
+    text = inspection.contents(FeatureCache(make(tmp_path / "whole.h5", manifest(groups=whole))))
+    assert "groups: 3 of 4 images; none is in two splits" in text
+    divided = np.array([b"ann", b"ann", *(f"p{number % 3}".encode() for number in range(2, 12))])
+    text = inspection.contents(FeatureCache(make(tmp_path / "divided.h5", manifest(groups=divided))))
+    assert "groups: 4 of 2 to 4 images; ann is in more than one split" in text
+    lines = inspection.contents(FeatureCache(make(tmp_path / "none.h5")))
+    assert not any(line.startswith("groups") for line in lines)
+
+
 def test_the_same_bytes_in_train_and_test_are_shouted(tmp_path):
     digests = some_digests(12)
     digests[5] = digests[3]  # rows 3 and 5 are in train and test

@@ -453,8 +453,8 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     assert read.keys() == {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence"}
     assert read["sentence"] == comparison.sentence
     assert read["standings"][0].keys() == {
-        *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
-        *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
+        *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
+        *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),
         *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
         *("pays_after", "title"),
     }
@@ -512,3 +512,20 @@ def test_a_head_on_features_of_a_net_that_learned_from_the_data_is_not_frozen(ma
     assert "11.1 points more" in comparison.sentence
     assert "head on a fine-tuned net" in tables.accuracies(comparison)
     assert comparison.backbones is None
+
+
+def test_where_images_come_in_groups_the_sentence_and_the_tables_speak_of_them(make):
+    """Ten images more, all of one person, are a clear gain of single images, and none by group."""
+    names, runs = [f"p{number // 10}" for number in range(ALL)], []
+    for name, kind, right in (("head-1", "head", 100), ("finetune-1", "finetune", 110)):
+        runs.append(make(name, kind, right=right))
+        path = runs[-1].folder / "predictions.csv"
+        header, *lines = path.read_text().splitlines()
+        parts = [line.split(",") for line in lines]
+        rows = [",".join([*row[:3], group, *row[3:]]) for row, group in zip(parts, names, strict=True)]
+        path.write_text("\n".join([header.replace("predicted", "predicted,group"), *rows]))
+    comparison = compare(runs)
+    assert "180 test images of 18 groups show no difference" in comparison.sentence
+    assert "intervals and p of 18 groups of images" in tables.accuracies(comparison)
+    (difference,) = [each.difference for each in comparison.methods if each.difference]
+    assert (difference.groups, difference.p > 0.05) == (18, True)

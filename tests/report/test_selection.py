@@ -160,7 +160,7 @@ def test_a_figure_without_an_interval_stands_alone(make):
 
 def test_of_the_log_loss_it_is_students_of_pairs():
     ours, others = np.random.default_rng(0).exponential(size=(2, 50))
-    found, expected = difference(-ours, -others, "log_loss", 0.0), ttest_rel(others, ours)
+    found, expected = difference(-ours, -others, None, "log_loss", 0.0), ttest_rel(others, ours)
     assert found.points == pytest.approx(100 * (others - ours).mean())
     assert found.p == pytest.approx(expected.pvalue)
     interval = expected.confidence_interval()
@@ -186,5 +186,5 @@ def test_a_difference_in_a_rare_class_is_less_certain_than_in_a_frequent_one():
     """An image of the rarest class more or less is what the interval must allow for."""
     tested = Predictions([""] * 180, LABELS, LABELS, np.ones(180), ("cat", "dog"))
     of_one = of_one_image(tested, "balanced_accuracy")
-    low, high = difference(np.ones(180), np.ones(180), "balanced_accuracy", of_one).points_ci95
+    low, high = difference(np.ones(180), np.ones(180), None, "balanced_accuracy", of_one).points_ci95
     assert -low == high > 4 * difference(np.ones(180), np.ones(180)).points_ci95[1]

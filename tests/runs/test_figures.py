@@ -36,6 +36,7 @@ PLACES = {
     "ignore_case": True,
     "suffixes": ("jpg",),
     "max_missing": 0.1,
+    "group_by": "a",
     "seeds": 3,
     "split_seed": 4,
 }

@@ -46,6 +46,23 @@ def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path):
     assert os.fsencode(read_predictions(tmp_path).paths[0]) == b"caf\xe9.jpg"
 
 
+@given(st.lists(NAMES, min_size=2, max_size=2), st.lists(NAMES | st.just("group"), min_size=1, max_size=3, unique=True))
+def test_groups_come_back_beside_whatever_classes_there_are(tmp_path_factory, groups, classes):
+    probabilities, folder = np.full((2, len(classes)), 1 / len(classes)), tmp_path_factory.mktemp("run")
+    saved = Predictions.from_probabilities(["a", "b"], np.array([0, 0]), probabilities, tuple(classes), groups)
+    write_csv(folder / "predictions.csv", csv_rows(saved))
+    assert (folder / "predictions.csv").read_text("utf-8").startswith("path,label,predicted,group,")
+    read = read_predictions(folder, probabilities=True)
+    assert (read.groups, read.classes, read_classes(folder)) == (groups, tuple(classes), tuple(classes))
+    assert read.probabilities.shape == (2, len(classes))
+
+
+def test_a_file_of_an_earlier_version_has_no_groups(tmp_path):
+    (tmp_path / "predictions.csv").write_text("path,label,predicted,p_group,p_a\nx,a,a,0.0,1.0\n")
+    read = read_predictions(tmp_path)
+    assert (read.groups, read.classes) == (None, ("group", "a"))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -58,6 +75,8 @@ def test_file_names_that_are_not_utf8_come_back_as_the_same_bytes(tmp_path):
         b"path,label,predicted,p_a\nx,a,b,1.0\n",
         b"path,label,predicted,p_a\nx,a,a,?\n",
         b"path,label,predicted,p_a\nx,a,a,1.0,1.0\n",
+        b"path,label,predicted,group,p_a\nx,a,a,1.0\n",
+        b"path,label,predicted,group,p_a\nx,a,a\n",
     ],
 )
 @pytest.mark.parametrize("probabilities", [False, True])

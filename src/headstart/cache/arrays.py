@@ -58,6 +58,6 @@ def _further_array(name: str, cache: FeatureCache, rows: NDArray[np.int64]) -> N
     values = cache.manifest.paths if name == "paths" else cache.manifest.groups
     if values is None:
         raise SettingsError(
-            f"{cache.path} has no groups: its data set did not name any (a list with --columns group=…)."
+            f"{cache.path} has no groups: its data set did not name any (--group-by, or a list with --columns group=…)."
         )
     return np.array([os.fsdecode(value) for value in values[rows].tolist()], np.str_)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.nearest import NEIGHBOURS, suspects
+from headstart.datasets import grouping
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50, describe_weights
@@ -60,6 +61,7 @@ def contents(cache: FeatureCache) -> list[str]:
         *_views(cache),
         *(_parameters(cache.augmentation) if cache.augmentation else []),
         *_counts(cache),
+        *grouping.in_words(cache.manifest),
         *_unreadable(cache),
     ]
 

@@ -18,6 +18,7 @@
     patterns.py    patterns that mean several files
     archives.py    tar archives in WebDataset's layout
     tar_index.py   where each member of an archive lies
+    grouping.py    groups of images by their paths; whether splits divide groups
     splits.py      splits where the data has none; rows of a split; stratified parts
     naming.py      the name of a data set here, which no other one has
     unlabelled.py  images without labels, to be predicted

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.datasets import grouping
 from headstart.datasets.manifest import SPLITS, UNLABELLED, Manifest, count_by_class
 
 FEW_CLASSES = 12
@@ -13,14 +14,13 @@ def describe(manifest: Manifest) -> str:
     counts = count_by_class(manifest)
     in_splits = [f"{count:,} {split}" for split, count in zip(SPLITS, counts.sum(axis=1).tolist(), strict=True)]
     unlabelled = int(np.count_nonzero(manifest.labels == UNLABELLED))
-    groups = 0 if manifest.groups is None else len(np.unique(manifest.groups))
     place = manifest.root if manifest.offsets is None else manifest.source  # archives are named, not their folder
     images = f"{len(manifest):,} image{'s' * (len(manifest) != 1)} of {place}"
     lines = [
-        f"data: {images}{f', {unlabelled:,} without a label' if unlabelled else ''}"
-        f"{f', in {groups:,} groups' if groups else ''}",
+        f"data: {images}{f', {unlabelled:,} without a label' if unlabelled else ''}",
         f"classes: {_classes(manifest, counts.sum(axis=0))}",
         f"splits: {', '.join(in_splits)}",
+        *grouping.in_words(manifest),
     ]
     return "\n".join([*lines, *(f"        {note}" for note in manifest.notes)])
 
@@ -46,6 +46,7 @@ def changes(before: Manifest, now: Manifest) -> str:
         "added": len(now) - len(here),
         "removed": int(np.count_nonzero(~old)),
         "relabelled": int(np.count_nonzero(label_before[there] != label_now[here])),
+        "now in another group": _regrouped(before, now, there, here),
         "moved to another split": int(np.count_nonzero(before.splits[there] != now.splits[here])),
         "with another size or time, so read again": int(
             np.count_nonzero(
@@ -54,3 +55,9 @@ def changes(before: Manifest, now: Manifest) -> str:
         ),
     }
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none of the images"
+
+
+def _regrouped(before: Manifest, now: Manifest, there: NDArray[np.int64], here: NDArray[np.int64]) -> int:
+    """Images whose group is another one; without groups each is its own."""
+    old, new = (each.paths if each.groups is None else each.groups for each in (before, now))
+    return int(np.count_nonzero(old[there] != new[here]))

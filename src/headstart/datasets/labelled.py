@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets import class_names
+from headstart.datasets import class_names, grouping
 from headstart.datasets.archives import are_archives, list_archives
 from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
@@ -26,6 +26,7 @@ from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.settings.listing import kind_of
 from headstart.support.files import nearest_name
+from headstart.support.quantities import counted
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -47,7 +48,10 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
         DataWarning: a class folder is empty, a class has no image in val or test, classes are alike or merged.
     """
     how = how or Listing()
-    return _with_splits(_with_class_names(_joined(data, _parts(data, how), how), data, how), seed)
+    manifest = _with_class_names(_joined(data, _parts(data, how), how), data, how)
+    if how.group_by:
+        manifest = grouping.group_by(manifest, how.group_by)
+    return _with_splits(manifest, seed)
 
 
 def _parts(data: str, how: Listing) -> list[Manifest]:
@@ -178,14 +182,11 @@ def _never_trained_on(manifest: Manifest, label: int, counts: NDArray[np.int64])
 
 
 def _warn_of_divided_groups(manifest: Manifest) -> None:
-    if manifest.groups is None:
-        return
-    pairs = np.unique(np.stack([manifest.groups, manifest.splits.astype(manifest.groups.dtype)]), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    if divided := [os.fsdecode(bytes(name)) for name in names[counts > 1]]:
+    if divided := grouping.divided(manifest):
+        names = ", ".join(divided[: grouping.NAMED]) + ", …" * (len(divided) > grouping.NAMED)
         warnings.warn(
-            f"{len(divided)} groups have images in more than one split ({', '.join(divided[:3])}): test images then "
-            "resemble training images, and the accuracy is too high for new groups.",
+            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split "
+            f"({names}): test images then resemble training images, and the accuracy is too high for new groups.",
             DataWarning,
             stacklevel=3,
         )

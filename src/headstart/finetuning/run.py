@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headstart.datasets import copies
+from headstart.datasets import copies, grouping
 from headstart.datasets.description import describe
 from headstart.datasets.manifest import UNLABELLED, Manifest
 from headstart.datasets.naming import load_as_before, name_of, split_seed_of
@@ -58,6 +58,7 @@ def train(start: Start, team: Team | None = None) -> Path:
     identity = runs.identity(
         config,
         **start.identity,
+        **grouping.identity(manifest),
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
         head_digest=net.head_digest(config.init_head),

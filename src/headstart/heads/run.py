@@ -14,7 +14,7 @@ from torch import nn
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import data_set_of, open_features
 from headstart.cache.inspection import describe
-from headstart.datasets import copies
+from headstart.datasets import copies, grouping
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
 from headstart.heads import leaderboard, training
@@ -73,6 +73,7 @@ class CachedRun:
         copied = None if getattr(config, "keep_copies", False) else _copied(cache)
         if left_out := {} if copied is None else copies.left_out(copied, cache.manifest.splits):
             identity["copies_left_out"] = left_out
+        identity |= grouping.identity(cache.manifest)
         words = folder_words(kind, identity, inputs_of(cache), max(views))
         named = runs.run_folder(RUNS_FOLDER, data_set_of(cache), kind, identity, words)
         folder = getattr(config, "run", None) or named

@@ -97,7 +97,12 @@ def card(facts: Mapping[str, Any], run: Run) -> str:
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("model_card.md.jinja")
     try:
-        values = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_on_features}
+        values = {
+            "metrics": run.metrics,
+            "settings": run.settings(),
+            "frozen": run.is_on_features,
+            "of_groups": run.in_groups,
+        }
         return template.render(values, facts=facts, named=NAMED, duration=duration)
     except (UndefinedError, TypeError) as error:
         raise RunError(

@@ -164,7 +164,7 @@ def _claim(row: BackboneRow, reference: BackboneRow, difference: Difference) -> 
     name, other, select = row.name, reference.name, row.method.select
     single = row.method.needs_seeds or reference.method.needs_seeds
     seeds = "; by one head each, and another seed may differ" if single else ""
-    (low, high), images = difference.points_ci95, f"{difference.images:,} test image{'s' * (difference.images != 1)}"
+    (low, high), images = difference.points_ci95, difference.tested_in_words
     if low <= 0 <= high:
         between = f"{name} is {span(select, -low, high)} than {other}"
         return f"On the same {images} {between}, which is no clear difference{seeds}"

@@ -18,8 +18,8 @@ from headstart.settings.base import refuse
 from headstart.settings.selection import Select
 
 FIGURES = (
-    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_digest"),
-    *("test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
+    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
+    *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
     *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
 )
 """Figures of a run in compare.json."""

@@ -2,7 +2,7 @@
 
 Only images that one has right and the other wrong count: a paired interval is much narrower than the difference of two.
 K runs of a method differ by their seed alone. For other figures than accuracy, images count as `runs/contributions.py`
-says.
+says. Where images come in groups, the interval is for new groups.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ import numpy.typing as npt
 from scipy.stats import binom, norm, t
 
 from headstart.runs.contributions import contributions, of_one_image
+from headstart.runs.dependence import INDEPENDENT, Dependence, Numbers, dependence, numbered
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run
 from headstart.settings.selection import Select
+from headstart.support.quantities import counted, of_groups
 
 Added = npt.NDArray[np.bool_] | npt.NDArray[np.float64]
 """(K, N), what each image adds to the figure of each run: of accuracy whether it is right."""
@@ -35,8 +37,14 @@ class Difference:
     lost: float  # images that the classifier has wrong and the reference right; of other figures weighted as in these
     points: float
     points_ci95: tuple[float, float]  # if it contains 0, these images and seeds show no difference
-    p: float  # of McNemar's test, mid-p; of several runs and of other figures that of the interval
+    p: float  # McNemar's, mid-p; of several runs, of images in groups and of other figures that of the interval
     points_ci90: tuple[float, float]  # for two one-sided tests at 5%, see `worth`
+    groups: int | None = None  # of the images; None where each is on its own
+
+    @property
+    def tested_in_words(self) -> str:
+        """`240 test images of 12 groups`."""
+        return counted(self.images, "test image") + (of_groups(self.groups) if self.groups else "")
 
 
 @dataclass(frozen=True)
@@ -62,39 +70,48 @@ class Estimate:
         return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
 
 
-def difference(added: Added, reference_added: Added, select: Select = "accuracy", of_one: float = 1.0) -> Difference:
+def difference(
+    added: Added,
+    reference_added: Added,
+    groups: Numbers | None = None,
+    select: Select = "accuracy",
+    of_one: float = 1.0,
+) -> Difference:
     """Compares two classifiers by which of the same images (N,), N at least 1, each has right; see `of_methods`."""
-    return of_methods(added[None], reference_added[None], (False, False), select, of_one)
+    return of_methods(added[None], reference_added[None], (False, False), groups, select, of_one)
 
 
 def of_methods(
     added: Added,
     reference_added: Added,
     vary: tuple[bool, bool],
+    groups: Numbers | None = None,
     select: Select = "accuracy",
     of_one: float = 1.0,
 ) -> Difference:
     """Compares the mean figure of two methods on the same images, N at least 1; `vary`: whether other seeds differ.
 
-    The interval knows the choice of the images and, with several runs, that of the seeds. `of_one` is the most that one
-    image more or less adds, see `of_one_image`.
+    The interval knows the choice of the images or of their groups and, with several runs, that of the seeds. `of_one`
+    is the most that one image more or less adds, see `of_one_image`.
     """
     each = added.mean(axis=0) - reference_added.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
     by_seed = [of_seeds(one) for one, varies in zip((added, reference_added), vary, strict=True) if varies]
     seeds = [variance for variance in by_seed if variance]
-    counted = len(added) == len(reference_added) == 1 and select == "accuracy"
-    if counted:
+    single = len(added) == len(reference_added) == 1 and select == "accuracy"
+    if single:
         gained, lost = round(gained), round(lost)
+    alike = dependence(groups, each, np.ones(each.size), np.zeros(each.size, np.int64))
     found = (
-        of_losses(each, seeds)
+        of_losses(each, seeds, alike)
         if select == "log_loss"
-        else estimate(gained, lost, float((each**2).sum()), each.size, seeds, of_one)
+        else estimate(gained, lost, float((each**2).sum()), each.size, seeds, of_one, alike)
     )
     points = 100 * (gained - lost) / each.size
     ci95, ci90 = ((100 * low, 100 * high) for low, high in (found.interval(0.95), found.interval(0.9)))
-    p = mcnemar_p(int(gained), int(lost)) if counted else found.p()
-    return Difference(each.size, gained, lost, points, ci95, p, ci90)
+    p = mcnemar_p(int(gained), int(lost)) if single and groups is None else found.p()
+    number = None if groups is None else len(set(groups.tolist()))
+    return Difference(each.size, gained, lost, points, ci95, p, ci90, number)
 
 
 def predictions_for(run: Run, select: Select) -> Predictions:
@@ -110,7 +127,7 @@ def against(run: Run, reference: Predictions, select: Select = "accuracy") -> Di
     if not _same_images([tested, reference]):
         return None
     ours, others = (contributions(each, select) for each in (tested, reference))
-    return difference(ours, others, select, of_one_image(tested, select))
+    return difference(ours, others, _groups_of([tested, reference]), select, of_one_image(tested, select))
 
 
 def between(method: Method, reference: Method) -> Difference | None:
@@ -122,8 +139,14 @@ def between(method: Method, reference: Method) -> Difference | None:
     if not _same_images([*ours, *others]):
         return None
     added, reference_added = (np.array([contributions(each, select) for each in tested]) for tested in (ours, others))
-    of_one = of_one_image(ours[0], select)
-    return of_methods(added, reference_added, (method.varies, reference.varies), select, of_one)
+    groups, of_one = _groups_of([*ours, *others]), of_one_image(ours[0], select)
+    return of_methods(added, reference_added, (method.varies, reference.varies), groups, select, of_one)
+
+
+def _groups_of(tested: Sequence[Predictions]) -> Numbers | None:
+    """The groups of the images; where runs know different ones, the fewest, which give the widest interval."""
+    known = [groups for each in tested if (groups := numbered(each.groups)) is not None]
+    return min(known, key=lambda groups: len(set(groups.tolist())), default=None)
 
 
 def _same_images(tested: Sequence[Predictions]) -> bool:
@@ -137,10 +160,13 @@ def of_seeds(added: Added) -> tuple[float, int] | None:
     return (float(added.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
 
 
-def of_losses(each: npt.NDArray[np.float64], seeds: Sequence[tuple[float, int]] = ()) -> Estimate:
+def of_losses(
+    each: npt.NDArray[np.float64], seeds: Sequence[tuple[float, int]] = (), of_groups: Dependence = INDEPENDENT
+) -> Estimate:
     """The mean of differences (N,) without a bound: Student's t, with that of the seeds by Satterthwaite."""
     centre, images = float(each.mean()), each.size
-    of_images = (float(each.var(ddof=1)) / images, images - 1) if images > 1 else (centre**2, 1)
+    variance, degrees = (float(each.var(ddof=1)) / images, images - 1) if images > 1 else (centre**2, 1)
+    of_images = (variance * of_groups.effect, min(degrees, of_groups.degrees))
     return _with_all(centre, [of_images, *seeds], limit=inf)
 
 
@@ -163,6 +189,7 @@ def estimate(
     images: int,
     seeds: Sequence[tuple[float, int]] = (),
     of_one: float = 1.0,
+    of_groups: Dependence = INDEPENDENT,
 ) -> Estimate:
     """The mean difference of N images, as drawn from all images and all seeds.
 
@@ -176,14 +203,15 @@ def estimate(
     excludes 0 after 4 images gained and none lost, where p is 0.06.
 
     `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py.
+    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the
+    images that of their groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
     """
     centre = (gained - lost) / (images + 2)
-    of_images = ((squares + 2 * of_one**2) / (images + 2) - centre**2) / (images + 2)
-    return _with_all(centre, [(of_images, inf), *seeds])
+    of_images = ((squares + 2 * of_one**2) / (images + 2) - centre**2) / (images + 2) * of_groups.effect
+    return _with_all(centre, [(of_images, of_groups.degrees), *seeds])
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

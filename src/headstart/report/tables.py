@@ -11,7 +11,7 @@ from headstart.runs.run import PROBES, Run
 from headstart.runs.selection import NAMES, chosen
 from headstart.runs.title import has_random_weights
 from headstart.settings.selection import Select
-from headstart.support.quantities import counted, duration, human_bytes, human_count
+from headstart.support.quantities import counted, duration, human_bytes, human_count, of_groups
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 BACKBONE = (
@@ -52,10 +52,9 @@ def accuracies(comparison: Comparison) -> str:
         of = (
             f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
         )
-        p = "McNemar's test of no difference, mid-p" if select == "accuracy" else "of no difference, by its interval"
         lines.append(
             f"Difference: {of}, image by image, to {comparison.reference.name}, the best frozen run "
-            f"by validation;\np: {p}."
+            f"by validation;\n{_of_p(comparison)}."
         )
     if any(len(compared.method.runs) > 1 for compared in comparison.methods):
         lines.append(
@@ -63,6 +62,18 @@ def accuracies(comparison: Comparison) -> str:
             "difference and p\nknow images and seeds (Student's t)."
         )
     return "\n".join([*lines, *_warnings(comparison)])
+
+
+def _of_p(comparison: Comparison) -> str:
+    groups = next((each.difference.groups for each in comparison.methods if each.difference), None)
+    if groups:
+        return f"intervals and p{of_groups(groups)} of images: they are for new groups, in which images are alike"
+    by = (
+        "McNemar's test of no difference, mid-p"
+        if comparison.select == "accuracy"
+        else "of no difference, by its interval"
+    )
+    return f"p: {by}"
 
 
 def costs(comparison: Comparison) -> str:

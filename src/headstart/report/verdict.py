@@ -91,17 +91,18 @@ def _same_images(run: Run) -> list[str]:
 def _gain(difference: Difference, select: Select) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
-        images = "This test image shows" if difference.images == 1 else f"These {difference.images:,} test images show"
+        images = "This test image shows" if difference.images == 1 else f"These {difference.tested_in_words} show"
         return f"{images} no difference: fine-tuning is {span(select, -low, high)}"
     word = "gains" if low > 0 else "loses"
     if select == "log_loss":
         word = "is better by" if low > 0 else "is worse by"
-    return f"Fine-tuning {word} {amount(difference, select)}"
+    on = f" on {difference.tested_in_words}" if difference.groups else ""
+    return f"Fine-tuning {word} {amount(difference, select)}{on}"
 
 
 def _of_two_nets(difference: Difference, select: Select) -> str:
     low, high = difference.points_ci95
-    images = f"{difference.images:,} test image{'s' * (difference.images != 1)}"
+    images = difference.tested_in_words
     if low <= 0 <= high:
         between = f"the fine-tuned one is {span(select, -low, high)}"
         return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"

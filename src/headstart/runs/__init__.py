@@ -10,6 +10,7 @@
     intervals.py     accuracy, balanced accuracy, macro-F1 and log loss with their 95% intervals
     selection.py     the figure by which validation chooses, and what it chose
     contributions.py what each test image adds to a figure
+    dependence.py    how much less images say where they come in groups: design effect, degrees of freedom
     calibration.py   temperature and calibration error
     history.py       the epochs of a training, also as an event file for TensorBoard
     pictures.py      charts of runs: curves.png, confusion.png, compare.png

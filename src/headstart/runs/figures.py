@@ -1,5 +1,7 @@
 """From a trained model's predictions to the figures of its run, with 95% intervals. N images, C classes."""
 
+import os
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -17,7 +19,8 @@ def predictions_of(manifest: Manifest, rows: npt.NDArray[np.int64], probabilitie
     """Joins probabilities (n, C) with the images of the data set that they belong to, `rows` (n,)."""
     paths = [manifest.relative_path(row) for row in rows]
     shaped = np.asarray(probabilities).reshape(len(rows), len(manifest.classes))
-    return Predictions.from_probabilities(paths, manifest.labels[rows], shaped, manifest.classes)
+    groups = None if manifest.groups is None else [os.fsdecode(bytes(group)) for group in manifest.groups[rows]]
+    return Predictions.from_probabilities(paths, manifest.labels[rows], shaped, manifest.classes, groups)
 
 
 def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
@@ -40,30 +43,34 @@ def figures(val: Predictions, test: Predictions) -> dict[str, Any]:
             "calibration_error_scaled": calibration.calibration_error(probabilities, test.labels),
         }
     names = "\0".join(test.paths).encode(errors="surrogateescape")
+    tested = evaluate(test.probabilities, test.labels, test.groups) | at_temperature if test.paths else {"images": 0}
     return {
-        "test": evaluate(test.probabilities, test.labels) | at_temperature if test.paths else {"images": 0},
-        "val": evaluate(val.probabilities, val.labels) if val.paths else {"images": 0, "accuracy": None},
+        "test": tested,
+        "val": evaluate(val.probabilities, val.labels, val.groups) if val.paths else {"images": 0, "accuracy": None},
         "temperature": temperature,
         "test_digest": blake2b(names, digest_size=8).hexdigest(),
     }
 
 
-def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
+def evaluate(probabilities: Probabilities, labels: Labels, groups: Sequence[str] | None = None) -> dict[str, Any]:
     """The figures of a classifier on one split; the order of the images does not matter.
 
     The highest probability of a row is the prediction, the first one of equals. Balanced accuracy and macro-F1 average
-    over the classes that occur in `labels`: a class without images has neither a recall nor an F1.
+    over the classes that occur in `labels`: a class without images has neither a recall nor an F1. `groups` (N,) names
+    the person, video or place of each image, None where the data names none; the intervals are then for new groups.
 
     Returns:
-        images (N), accuracy, top5_accuracy (None where C <= 5: it would be 1), balanced_accuracy, macro_f1,
-        calibration_error, all in [0, 1]; log_loss in nats, 0 or more; and 95% intervals [low, high] for the choice of
-        the images: accuracy_ci95, balanced_accuracy_ci95, macro_f1_ci95 and log_loss_ci95 (None where fewer than 10
-        images are wrong). There is none for the calibration error, which is too high on few images.
+        images (N), groups (their number, where the data names them), accuracy, top5_accuracy (None where C <= 5: it
+        would be 1), balanced_accuracy, macro_f1, calibration_error, all in [0, 1]; log_loss in nats, 0 or more; and 95%
+        intervals [low, high] for the choice of the images: accuracy_ci95, balanced_accuracy_ci95, macro_f1_ci95 and
+        log_loss_ci95 (None where fewer than 10 images are wrong). There is none for the calibration error, which is too
+        high on few images.
     """
     losses = calibration.cross_entropies(probabilities, labels)
     return {
         "images": len(labels),
-        **with_intervals(labels, probabilities.argmax(axis=1), losses),
+        **({} if groups is None else {"groups": len(set(groups))}),
+        **with_intervals(labels, probabilities.argmax(axis=1), losses, groups),
         "top5_accuracy": _top_accuracy(probabilities, labels, 5) if probabilities.shape[1] > 5 else None,
         "calibration_error": calibration.calibration_error(probabilities, labels),
     }

@@ -2,7 +2,7 @@
 
     config.json         the settings
     history.csv         one row per epoch
-    predictions.csv     one row per test image: path, label, predicted, p_<class> for every class
+    predictions.csv     one row per test image: path, label, predicted, perhaps group, p_<class> for every class
     curves.png          loss and validation accuracy over the epochs
     confusion.png       which class was taken for which
     metrics.json        the figures; written last, so a run is complete if and only if it is there

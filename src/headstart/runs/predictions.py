@@ -15,6 +15,8 @@ from headstart.support.files import read_csv
 FILE = "predictions.csv"
 COLUMNS = ["path", "label", "predicted"]
 """Before the probabilities, whose columns are p_<class>."""
+GROUP = "group"
+"""A further column between them, where the data has groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,8 @@ class Predictions:
     classes: tuple[str, ...]  # (C,) names, all different
     probabilities: npt.NDArray[np.floating] | None = None
     """(N, C), rows that sum to 1; None where they were not read: they can be a thousand numbers an image."""
+    groups: list[str] | None = None
+    """(N,), the person, video or place of each image; None where the data names none."""
 
     @classmethod
     def from_probabilities(
@@ -36,12 +40,13 @@ class Predictions:
         labels: npt.NDArray[np.int64],
         probabilities: npt.NDArray[np.floating],
         classes: tuple[str, ...],
+        groups: list[str] | None = None,
     ) -> "Predictions":
         """Predictions with all their probabilities; the class is chosen by these as float32, as the file has them."""
         stored = probabilities.astype(np.float32)
         predicted = stored.argmax(axis=1)
         confidence = stored[np.arange(len(stored)), predicted].astype(np.float64)
-        return cls(paths, labels, predicted, confidence, classes, probabilities)
+        return cls(paths, labels, predicted, confidence, classes, probabilities, groups)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -62,10 +67,12 @@ class Predictions:
 
 def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
     """The predictions of a run; with `probabilities` all of these as float32, to the bit."""
-    paths, numbers, confidence, table = [], [], [], []
-    with _opened(folder) as (classes, lines):
+    paths, groups, numbers, confidence, table = [], [], [], [], []
+    with _opened(folder) as (classes, has_groups, lines):
         index = {name: number for number, name in enumerate(classes)}
         for path, label, predicted, *row in lines:
+            if has_groups:
+                groups.append(row.pop(0))
             if len(row) != len(classes):
                 raise ValueError(f"{len(classes)} classes, but {len(row)} probabilities")
             paths.append(path)
@@ -75,24 +82,26 @@ def read_predictions(folder: Path, *, probabilities: bool = False) -> Prediction
                 table.append(np.array(row, np.float32))
     labels, predicted_labels = np.array(numbers, np.int64).reshape(-1, 2).T
     values = np.array(table, np.float32).reshape(-1, len(classes)) if probabilities else None
-    return Predictions(paths, labels, predicted_labels, np.array(confidence, np.float64), classes, values)
+    known, shares = groups if has_groups else None, np.array(confidence, np.float64)
+    return Predictions(paths, labels, predicted_labels, shares, classes, values, known)
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
     """Names of a run's classes, in the order of its probabilities; from the header of predictions.csv."""
-    with _opened(folder) as (classes, _):
+    with _opened(folder) as (classes, _, _):
         return classes
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], Iterator[list[str]]]]:
-    """The classes and the lines of a run's file; an error while they are read becomes a RunError."""
+def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], bool, Iterator[list[str]]]]:
+    """The classes of a run's file, whether it has groups, and its lines; an error in between becomes a RunError."""
     try:
         lines = read_csv(folder / FILE)
         header = next(lines)
         if header[:3] != COLUMNS:
             raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
-        yield tuple(name.removeprefix("p_") for name in header[3:]), lines
+        has_groups = header[3:4] == [GROUP]
+        yield tuple(name.removeprefix("p_") for name in header[3 + has_groups :]), has_groups, lines
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None
@@ -102,8 +111,9 @@ def csv_rows(predictions: Predictions) -> Iterator[list[str]]:
     """The rows of predictions.csv, the header first; all probabilities must be there."""
     classes, probabilities = predictions.classes, predictions.probabilities
     assert probabilities is not None
-    yield [*COLUMNS, *(f"p_{name}" for name in classes)]
-    rows = zip(predictions.paths, predictions.labels, predictions.predicted, probabilities, strict=True)
-    for path, label, predicted, row in rows:
+    groups = [[]] * len(predictions.paths) if predictions.groups is None else [[name] for name in predictions.groups]
+    yield [*COLUMNS, *([] if predictions.groups is None else [GROUP]), *(f"p_{name}" for name in classes)]
+    rows = zip(predictions.paths, predictions.labels, predictions.predicted, groups, probabilities, strict=True)
+    for path, label, predicted, group, row in rows:
         # numpy's text of a float32 is the shortest that reads back as the same float32.
-        yield [path, classes[label], classes[predicted], *map(str, row.astype(np.float32))]
+        yield [path, classes[label], classes[predicted], *group, *map(str, row.astype(np.float32))]

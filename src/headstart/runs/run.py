@@ -19,7 +19,7 @@ from headstart.runs.selection import NAMES, chosen, merit
 from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.settings.selection import Select
 from headstart.support.files import nearest_name
-from headstart.support.quantities import duration
+from headstart.support.quantities import duration, of_groups
 
 DIGITS = "[0-9a-f]{8}"
 """What the name of a run's folder ends with."""
@@ -110,6 +110,18 @@ class Run:
         return tuple(interval) if interval else None
 
     @property
+    def in_groups(self) -> str:
+        """` of 12 groups` where several test images come in one group, which the intervals know; else nothing."""
+        groups = self.test_groups
+        return of_groups(groups) if groups and groups < self.test_images else ""
+
+    @property
+    def test_groups(self) -> int | None:
+        """How many groups the test images come in; None where the data names none."""
+        groups = self.metrics["test"].get("groups")
+        return None if groups is None else int(groups)
+
+    @property
     def is_frozen(self) -> bool:
         """Whether it learned from features of a net that has never learned from this data set."""
         return self.is_on_features and self.net_from is None
@@ -179,7 +191,8 @@ class Run:
         if test is not None:
             low, high = self.test_ci95(self.select) or (None, None)
             interval = f" (95% {low:.3f} to {high:.3f})" if low is not None else ""
-            parts = [f"test {NAMES[self.select]} {test:.3f}{interval} on {self.test_images} images"]
+            on = f"on {self.test_images} images{self.in_groups}"
+            parts = [f"test {NAMES[self.select]} {test:.3f}{interval} {on}"]
         if val is not None:
             choice = chosen(self.kind, self.method)
             parts.append(f"validation{f', which chose {choice},' if choice else ''} {val:.3f}")

@@ -18,10 +18,10 @@ LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 PATTERN = frozenset("*?[{")
 """Characters of a name that stands for several archives or lists."""
 
-PLACES = frozenset(
-    ["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard", "seeds"]
-) | frozenset(
-    ["keep_copies", "split_seed", "columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing"]
+PLACES = (
+    frozenset(["config", "data", "backbone", "cache", "run", "device", "workers", "memory_gb", "tensorboard", "seeds"])
+    | frozenset(["keep_copies", "split_seed"])
+    | frozenset(["columns", "root", "layout", "class_level", "ignore_case", "suffixes", "max_missing", "group_by"])
 )
 """Settings that only say where files are, how they are listed, where to compute and what to write beside the run: they
 are not part of a run's identity, which has the listed images, their splits, and the number of copies that are left out.

@@ -51,6 +51,10 @@ class Listing(Config):
     """Which files are the images, such as jpg, where masks or copies of another kind lie beside them; default: all."""
     max_missing: Share = 0.0
     """Fraction of a list's files that may be missing; such lines are left out."""
+    group_by: str | None = None
+    """Regular expression that finds in each path which images belong together, such as those of a person: splits that
+    are drawn keep a group together, and intervals know the groups. The group is what the first parentheses match:
+    ([^/]+)_[^_/]*\\. finds ann_lee in smile/ann_lee_0012.jpg."""
 
     def listing(self) -> dict[str, Any]:
         """What was said of the data: these settings where they differ from their defaults, to be kept as JSON."""
@@ -65,6 +69,8 @@ class Listing(Config):
         """
         kind = kind_of(getattr(self, "data", None) or "")
         unsaid = [name for name in kept.keys() - self.listing().keys() if kind in ONLY_FOR.get(name, KINDS)]
+        if "group=" in (self.columns or ""):  # which now says the groups
+            unsaid = [name for name in unsaid if name != "group_by"]
         types = {"root": Path, "suffixes": tuple}
         return dataclasses.replace(self, **{name: types.get(name, lambda value: value)(kept[name]) for name in unsaid})
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 FEW = 3
+FEW_GROUPS = 5
 
 
 def human_count(count: float) -> str:
@@ -13,6 +14,11 @@ def human_count(count: float) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 view`, `2 views`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def of_groups(groups: int) -> str:
+    """` of 12 groups`; fewer than 5 say little of others, which a reader should see."""
+    return f" of {'only ' * (groups < FEW_GROUPS)}{counted(groups, 'group')}"
 
 
 def human_bytes(count: float) -> str:
