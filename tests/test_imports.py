@@ -23,7 +23,7 @@ ALLOWED = {
     "images": "errors support datasets",
     "runs": "errors support settings models datasets",
     "cache": "errors support settings datasets images models",
-    "finetuning": "errors support settings datasets images models runs",
+    "finetuning": "errors support settings datasets images models runs cache",
     "extraction": "errors support settings datasets images models cache",
     "heads": "errors support settings datasets models runs cache",
     "prediction": "errors support settings datasets images models runs cache",

@@ -2,10 +2,12 @@
 
 import io
 import tarfile
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from headstart.datasets.description import changes, describe
+from headstart.datasets.description import changes, describe, describe_splits
 from headstart.datasets.labelled import load
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
@@ -20,6 +22,14 @@ def test_a_data_set_is_described_by_images_classes_splits_and_what_was_left_out(
         "        splits from the folders train, val, test",
         "        left out what is no image by its name: 1 x .md",
     ]
+
+
+def test_splits_that_are_to_be_drawn_are_described_as_such_and_then_counted(files):
+    manifest = load(str(files(*(f"{split}/{name}/1.jpg" for split in ("train", "test") for name in ("cat", "dog")))))
+    assert describe_splits(manifest) == "splits: 2 test, 2 drawn when the images have been read"
+    drawn = replace(manifest, splits=np.array([2, 2, 0, 255], np.uint8))
+    assert describe_splits(drawn) == "splits: 1 train, 0 val, 2 test; 1 unreadable, which belong to none"
+    assert describe_splits(replace(drawn, splits=np.array([2, 2, 0, 1], np.uint8))) == "splits: 1 train, 1 val, 2 test"
 
 
 def test_many_classes_are_described_by_the_smallest_and_the_largest(files):

@@ -148,7 +148,7 @@ def test_train_and_val_in_one_folder_are_train_and_it_is_said(files, train, test
     assert any(
         note.startswith(f"splits from the folders {train}, {test} (trainval means tr") for note in manifest.notes
     )
-    assert "val drawn from train, a tenth, by path" in manifest.notes
+    assert "val drawn from train by content, a tenth, stratified" in manifest.notes
 
 
 def test_splits_that_the_data_has_are_taken_as_they_are(files):

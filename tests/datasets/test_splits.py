@@ -6,11 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.datasets.manifest import TEST, TRAIN, VAL, Manifest
-from headstart.datasets.splits import draw_splits, rows_of, stratified
-
-NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
-MANY = [f"class{n % 7}/{n:05}.jpg".encode() for n in range(20_000)]
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.splits import rows_of, stratified
 
 
 def labelled(labels) -> Manifest:
@@ -56,45 +53,3 @@ def test_a_subset_comes_from_the_rows_that_were_given():
     manifest = labelled([0, 1] * 50)
     rows = np.arange(60, 100)
     assert set(stratified(manifest.labels, rows, 10, 0).tolist()) <= set(rows.tolist())
-
-
-def drawn(paths, missing=frozenset({VAL, TEST}), seed=0):
-    return draw_splits(np.array(paths, np.bytes_), np.zeros(len(paths), np.uint8), missing, seed)
-
-
-def test_missing_splits_are_drawn_80_10_10():
-    counts = np.bincount(drawn(MANY))
-    deviation = np.sqrt(20_000 * 0.1 * 0.9)
-    assert abs(counts[VAL] - 2000) < 5 * deviation
-    assert abs(counts[TEST] - 2000) < 5 * deviation
-    assert counts.sum() == 20_000
-
-
-def test_one_seed_gives_one_draw_and_another_seed_another():
-    assert np.array_equal(drawn(MANY), drawn(MANY))
-    moved = np.mean(drawn(MANY) != drawn(MANY, seed=1))
-    assert abs(moved - (1 - 0.8**2 - 2 * 0.1**2)) < 0.02, "the two draws are independent"
-
-
-def test_a_draw_is_the_same_on_every_machine():
-    """Caches and runs made elsewhere rely on it."""
-    assert drawn(MANY[:24]).tolist() == [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]
-
-
-@given(st.sets(NAMES), st.sets(NAMES), st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
-def test_adding_images_moves_none_of_those_that_were_there(before, added, seed):
-    old = dict(zip(before, drawn(list(before), seed=seed), strict=True))
-    everything = sorted(before | added)
-    new = dict(zip(everything, drawn(everything, seed=seed), strict=True))
-    assert all(new[name] == split for name, split in old.items())
-
-
-@given(st.lists(st.sampled_from([TRAIN, VAL, TEST]), min_size=1, max_size=30), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
-def test_a_split_that_the_data_has_is_never_drawn_upon(given_splits, seed):
-    given_splits = np.array(given_splits, np.uint8)
-    missing = {VAL, TEST} - set(given_splits.tolist())
-    splits = draw_splits(np.array(MANY[: len(given_splits)]), given_splits, missing, seed)
-    assert np.array_equal(splits[given_splits != TRAIN], given_splits[given_splits != TRAIN])
-    assert set(splits[given_splits == TRAIN].tolist()) <= {TRAIN} | missing

@@ -1,14 +1,14 @@
 """What a manifest lists, to compare it."""
 
-from headstart.datasets.manifest import SPLITS, UNLABELLED
+from headstart.datasets.manifest import SPLITS, UNDRAWN, UNLABELLED
 
 
 def listed(manifest):
-    """{path: (class, split)}."""
+    """{path: (class, split)}; the split is `undrawn` where it is drawn from bytes."""
     return {
         manifest.relative_path(row): (
             "" if manifest.labels[row] == UNLABELLED else manifest.classes[manifest.labels[row]],
-            SPLITS[manifest.splits[row]],
+            "undrawn" if manifest.splits[row] == UNDRAWN else SPLITS[manifest.splits[row]],
         )
         for row in range(len(manifest))
     }

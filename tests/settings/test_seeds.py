@@ -8,8 +8,9 @@ from helpers.features import TEST, TRAIN, VAL
 
 from headstart import settings, train_head
 from headstart.cache.feature_cache import FeatureCache
-from headstart.datasets import labelled, naming
+from headstart.datasets import naming
 from headstart.errors import SettingsError
+from headstart.finetuning import data
 from headstart.finetuning import run as finetuning
 from headstart.runs.folder import identity
 from headstart.runs.run import load_run
@@ -24,6 +25,7 @@ from headstart.settings import (
     each_seed,
 )
 from headstart.settings.listing import ImagesConfig
+from headstart.support.team import Team
 
 
 @pytest.mark.parametrize("config_type", [HeadConfig, FinetuneConfig])
@@ -83,13 +85,14 @@ def extracted(photos, **settings_) -> FeatureCache:
 
 
 def digest(seed: int) -> str:
-    return labelled.load("photos", seed).digest()
+    """Of the data set with the splits that the seed draws."""
+    return data.load(FinetuneConfig(data="photos", split_seed=seed), Team()).manifest.digest()
 
 
 def trained(photos, monkeypatch, **changes) -> list[str]:
     """Digests of the data sets that a fine-tuning would learn from, one for each run."""
     manifests = []
-    monkeypatch.setattr(finetuning, "train", lambda start, _: manifests.append(naming.load_as_before(start.config)))
+    monkeypatch.setattr(finetuning, "train", lambda start, images, team: manifests.append(images.manifest))
     finetuning.train_each(FinetuneConfig(data=photos, **changes))
     return [manifest.digest() for manifest in manifests]
 
@@ -116,8 +119,8 @@ def test_splits_have_a_seed_of_their_own_that_the_cache_keeps(photos):
 
 @pytest.mark.parametrize("given", [{"seed": 7}, {"split_seed": 7}, {"seed": 7, "split_seed": 7}], ids=str)
 def test_the_seed_of_a_check_is_that_of_the_splits(photos, given):
-    assert naming.load_as_before(DataCheckConfig(data=photos, **given)).digest() == digest(7)
-    assert naming.load_as_before(DataCheckConfig(data=photos)).digest() == digest(0)
+    assert naming.load_as_before(DataCheckConfig(data=photos, **given)).seed == 7
+    assert naming.load_as_before(DataCheckConfig(data=photos)).seed == 0
 
 
 def test_two_seeds_for_one_thing_are_refused():

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstart.datasets import labelled
+from headstart.datasets import draw, labelled
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.walking import IMAGE_SUFFIXES
 from headstart.errors import DataError, DataWarning
+from headstart.images.digests import completed
+from headstart.images.loading import DIGEST_BYTES
 
 
 def gather(source: Path | None, folder: Path, count: int) -> Manifest:
@@ -27,9 +29,11 @@ def gather(source: Path | None, folder: Path, count: int) -> Manifest:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Decoders stop at the end marker: bytes after it change the digest, not the picture.
         path.write_bytes(originals[number % len(originals)] + number.to_bytes(8, "little"))
+    manifest = labelled.load(str(folder))
+    nothing_known = np.zeros((count, DIGEST_BYTES), np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of splits without images
-        return labelled.load(str(folder))
+        return draw.drawn(manifest, completed(nothing_known, manifest, "reading"), manifest.splits)
 
 
 def _generated(seed: int) -> bytes:

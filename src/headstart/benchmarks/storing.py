@@ -93,7 +93,7 @@ def checking(recipe: Recipe, folder: Path, images: int) -> Contestant:
     def check() -> float:
         """Lists the images, opens the cache, compares path, size, time, label and split of each."""
         start = time.perf_counter()
-        if not same_data(labelled.load(str(data)), FeatureCache(cache).manifest):
+        if not same_data(labelled.load(str(data)), FeatureCache(cache).listed):
             raise RuntimeError("the data changed during the benchmark")
         return images / (time.perf_counter() - start)
 

@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, FORMAT_VERSION, GROWN_FROM, adjacent
+from headstart.cache import drawn_splits
+from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, FORMAT_VERSION, GROWN_FROM, NAMED, adjacent
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import SPLITS, UNDRAWN, Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50
@@ -62,15 +63,18 @@ def create(
     notes: Mapping[str, Any] | None = None,
     views: AugmentedViews | None = None,
     weights_file: str = "",
+    drawn: Manifest | None = None,
 ) -> None:
     """Creates a cache in which every row is pending, inside of `appearing`, so that nobody sees half of it.
 
     `notes` say what was measured for the recipe. Features of augmented views take no space yet: see `reserve_rows`.
-    `weights_file` is where a file of weights lies.
+    `weights_file` is where a file of weights lies; `drawn` has the splits that the data does not name, if they are
+    drawn already.
     """
     if recipe.precision == "auto" or recipe.compiled is None:
         raise ValueError("a cache needs a recipe whose precision and compilation are resolved")
-    columns, attributes = _columns(manifest), _attributes(manifest, recipe, notes or {}, views)
+    columns = _columns(manifest) | drawn_splits.room(manifest, drawn)
+    attributes = _attributes(manifest, recipe, notes or {}, views)
     attributes |= {"weights_file": os.fsencode(weights_file)} if weights_file else {}
     view_count, view_rows = (views.count, views.rows) if views else (0, 0)
     groups = {f"view_{number}": _row_columns(len(manifest)) for number in range(1, 1 + view_count)}
@@ -130,7 +134,7 @@ def _attributes(
     }
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION if recipe.backbone != RESNET50 else 2 if views else 1,
+        "format_version": _version(manifest, recipe, views),
         **(about_views or {}),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
@@ -141,11 +145,19 @@ def _attributes(
         "data_source": os.fsencode(manifest.source or manifest.root),
         **({"listing": json.dumps(dict(manifest.listing))} if manifest.listing else {}),
         "seed": manifest.seed,
+        NAMED: ", ".join(name for number, name in enumerate(SPLITS) if number in manifest.splits),
         "reason_texts": json.dumps(REASONS),
         "notes": json.dumps(dict(notes)),
         GROWN_FROM: "",
         "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
     }
+
+
+def _version(manifest: Manifest, recipe: Recipe, views: AugmentedViews | None) -> int:
+    """The oldest version of the format that has all that is in the file."""
+    if UNDRAWN in manifest.splits:
+        return FORMAT_VERSION
+    return 3 if recipe.backbone != RESNET50 else 2 if views else 1
 
 
 def _write_metadata(

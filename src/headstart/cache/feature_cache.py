@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.cache.drawn_splits import with_drawn
 from headstart.cache.layout import (
     COLUMNS,
     DONE,
+    DRAWN,
+    DRAWN_CHECKSUM,
     GROWN_FROM,
+    NAMED,
     PENDING,
     ROW_COLUMNS,
     UNREADABLE,
@@ -24,7 +29,7 @@ from headstart.cache.layout import (
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest, missing_splits
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS
 from headstart.images.geometry import Transform
@@ -39,8 +44,10 @@ class FeatureCache(View):
     Attributes:
         recipe: what decided the features.
         notes: what was measured when the recipe was resolved.
+        listed: the images as they were listed, with the splits that the data names; `manifest` has those drawn, too.
         manifest_digest: of the images' names, labels, splits and sizes.
         weights_file: where the backbone's weights lay, if they were a file; empty if that is not known.
+        keeps_seed: whether it says which seed drew its splits; version 0.1 did not.
         grown_from: which file it grew from, see `foreign.version_of`; empty for a first one.
         augmented: the augmented views 1, 2, 3, …
         augmentation: what decided these; None where there are none.
@@ -87,7 +94,7 @@ class FeatureCache(View):
         attributes = file.attrs
         groups = view_groups(file) if "augmentation" in attributes else []
         datasets = {name: dataset for name in COLUMNS if (dataset := file.get(name)) is not None}
-        manifest = Manifest(
+        self.listed = Manifest(
             name=str(attributes["data_set"]),
             root=Path(attributes["data_root"]),
             classes=tuple(json.loads(attributes["classes"])),
@@ -98,6 +105,7 @@ class FeatureCache(View):
             seed=int(attributes.get("seed", 0)),
             listing=json.loads(attributes.get("listing", "{}")),
         )
+        manifest = with_drawn(self.listed, datasets, path)
         super().__init__(path, inode, 0, manifest, datasets)
         self.augmented = tuple(
             View(path, inode, number, manifest, {name: group[name] for name in ROW_COLUMNS})
@@ -106,15 +114,22 @@ class FeatureCache(View):
         self.recipe = Recipe.from_json(attributes["recipe"])
         self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
-        self.manifest_digest = str(attributes["manifest_digest"])
+        listed_digest = str(attributes["manifest_digest"])
+        self.manifest_digest = listed_digest if manifest is self.listed else manifest.digest()
+        self._named_splits: str | None = attributes.get(NAMED)
         self.weights_file = str(attributes.get("weights_file", ""))
+        self.keeps_seed = "seed" in attributes
         self.grown_from = str(attributes.get(GROWN_FROM, ""))
-        self._digests_written = attributes["recipe_digest"], attributes.get("augmentation_digest", "")
+        self._digests_written = (
+            attributes["recipe_digest"],
+            attributes.get("augmentation_digest", ""),
+            listed_digest,
+        )
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
-        digests = self.recipe.digest(), self.augmentation.digest() if self.augmentation else ""
-        as_written = digests == self._digests_written and self.manifest.digest() == self.manifest_digest
+        of_views = self.augmentation.digest() if self.augmentation else ""
+        as_written = (self.recipe.digest(), of_views, self.listed.digest()) == self._digests_written
         in_range = all(
             view.status.max(initial=0) <= UNREADABLE and view.reasons.max(initial=0) < len(REASONS)
             for view in self.views
@@ -138,7 +153,36 @@ class FeatureCache(View):
     @property
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
-        return all(view.columns[name].offset is not None for view in self.views for name in ROW_COLUMNS)
+        drawn = [name for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
+        columns = [self.columns[name] for name in drawn] + [
+            view.columns[name] for view in self.views for name in ROW_COLUMNS
+        ]
+        return all(column.offset is not None for column in columns)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether no splits are to be drawn, or they are drawn."""
+        return self.manifest is not self.listed or UNDRAWN not in self.listed.splits
+
+    @property
+    def has_digest(self) -> NDArray[np.bool_]:
+        """(N,) whether the bytes of each image were read, also of those that are no picture."""
+        known: NDArray[np.bool_] = (self.status != PENDING) & self.digests.any(axis=1)
+        return known
+
+    def lacks_splits(self) -> bool:
+        """Whether images belong to no split although their bytes were read."""
+        return bool((self.has_digest & (self.manifest.splits == UNDRAWN)).any())
+
+    def as_listed(self, manifest: Manifest) -> Manifest:
+        """The images as they would be listed now, when the data names the splits that `manifest` names.
+
+        Files of version 0.1 do not say which of their splits were drawn: all that the data does not name now.
+        """
+        if self._named_splits is not None or not (missing := missing_splits(manifest.splits)):
+            return self.listed
+        is_open = np.isin(self.listed.splits, [TRAIN, *missing])
+        return replace(self.listed, splits=np.where(is_open, UNDRAWN, self.listed.splits).astype(np.uint8))
 
     def settings(self) -> dict[str, Any]:
         """The settings of extract that made it; of weights in a file where it lay, or only the name."""

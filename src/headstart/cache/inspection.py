@@ -13,7 +13,8 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets import grouping
-from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, count_by_class
+from headstart.datasets.description import describe_splits
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, count_by_class
 from headstart.images.decoding import REASONS
 from headstart.models.weights import RESNET50, describe_weights
 from headstart.support.quantities import counted
@@ -86,6 +87,8 @@ def _counts(cache: FeatureCache) -> Iterator[str]:
         least = int(np.argmin(counts[TRAIN]))
         yield f"  … {counts.shape[1]} classes; the smallest is {cache.manifest.classes[least]}: {counts[TRAIN, least]}"
     yield f"  {'all':{width}}" + "".join(f"{count:9,}" for count in counts.sum(axis=1))
+    if UNDRAWN in cache.listed.splits:
+        yield describe_splits(cache.manifest)
 
 
 def _unreadable(cache: FeatureCache) -> Iterator[str]:

@@ -17,23 +17,27 @@ from headstart.settings.command import command
 
 FORMAT = "headstart features"
 
-FORMAT_VERSION = 3
-"""2 for features of resnet50 with augmented views, 1 without: older versions read those, too."""
+FORMAT_VERSION = 4
+"""Of a file with drawn splits; without them 3 for features of another backbone than resnet50, for those of resnet50 2
+with augmented views and 1 without: older versions read those, too."""
 
 PENDING, DONE, UNREADABLE = range(3)
 
 ROW_COLUMNS = {
     "features": "the backbone's features of each image, see recipe; a row means something only where status is 1",
     "status": "0 pending, 1 done, 2 unreadable",
-    "digests": "BLAKE2b, 16 bytes, of the bytes of each image that is done",
+    "digests": "BLAKE2b, 16 bytes, of the bytes of each image that is done, or that is no picture",
     "checksums": "CRC-32 of each row of features, as stored",
     "reasons": "why an image is unreadable: index into the file's attribute reason_texts",
     "seconds": "time that passes over the images have taken",
 }
 """The datasets of a view, and what their numbers mean: written beside each in the file."""
+DRAWN, DRAWN_CHECKSUM = "drawn_splits", "drawn_checksum"
 COLUMNS = {
     "labels": "index into the file's attribute classes; -1 without a label",
-    "splits": "0 train, 1 val, 2 test",
+    "splits": "0 train, 1 val, 2 test, as the data names them; 255 where it names none: see drawn_splits",
+    DRAWN: "splits of all images, if drawn_checksum is not 0; 255 where the image could not be read",
+    DRAWN_CHECKSUM: "CRC-32 of drawn_splits; 0 while they are not drawn",
     "paths": "UTF-8, relative to the file's attribute data_root; of a member of an archive: archive.tar/its name",
     "sizes": "bytes of each image's file",
     "mtimes_ns": "last change of each image's file, nanoseconds since 1970",
@@ -44,6 +48,8 @@ COLUMNS = {
 """The same for the whole file."""
 GROWN_FROM = "grown_from"
 """Attribute of a file that grew: which version of the old one it took over, see `foreign.version_of`."""
+NAMED = "named_splits"
+"""Attribute that says which splits the data names. In files without it, drawn splits are among the others."""
 DESCRIPTION = "description"
 """Attribute of each dataset of ours that says what its numbers mean."""
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.layout import DONE, Column, adjacent
-from headstart.datasets.manifest import SPLITS, TRAIN, Manifest
+from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
 
@@ -65,6 +65,11 @@ class View:
         return len(self.status)
 
     @property
+    def done_count(self) -> int:
+        """How many rows are done."""
+        return int(np.count_nonzero(self.status == DONE))
+
+    @property
     def feature_count(self) -> int:
         """D, the numbers in a row."""
         return int(self.columns["features"].shape[1])
@@ -74,7 +79,11 @@ class View:
         return bytes(self.digests[row])
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Rows of a split that are done and have a label, ascending."""
+        """Rows of a split that are done and have a label, ascending; CacheError if the splits are not drawn yet."""
+        if ((self.manifest.splits == UNDRAWN) & (self.status == DONE)).any():
+            raise CacheError(
+                f"{self.path}: splits are drawn when all images have been read. Go on with: {self.extract_command()}"
+            )
         wanted = (self.manifest.splits == SPLITS.index(split)) & (self.manifest.labels >= 0) & (self.status == DONE)
         return np.flatnonzero(wanted)
 

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.creation import explaining
-from headstart.cache.layout import DONE, PENDING, UNREADABLE, adjacent
+from headstart.cache.drawn_splits import checksum
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE, DRAWN, DRAWN_CHECKSUM, PENDING, UNREADABLE, adjacent
 from headstart.cache.rows import View
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
@@ -67,8 +69,10 @@ class CacheWriter:
             )
         return stored
 
-    def write_unreadable(self, row: int, reason: str) -> None:
-        """Notes why an image has no features: one of `decoding.REASONS`."""
+    def write_unreadable(self, row: int, reason: str, digest: bytes = b"") -> None:
+        """Notes why an image has no features, one of `decoding.REASONS`; and its digest, if its bytes were read."""
+        if digest:
+            self._put("digests", np.array([row]), np.frombuffer(digest, np.uint8)[None])
         self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
 
     def reopen(self, rows: NDArray[np.int64]) -> None:
@@ -111,6 +115,15 @@ def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
         writer._mark(rows, seconds)
 
 
+def write_splits(cache: FeatureCache, splits: NDArray[np.uint8]) -> None:
+    """Keeps the splits (N,) of a cache that has none yet; they count when their checksum is there, too."""
+    with CacheWriter(cache) as writer:
+        for name, values in ((DRAWN, splits), (DRAWN_CHECKSUM, np.array([checksum(splits)], np.uint32))):
+            writer._put(name, np.arange(len(values)), values)
+            with explaining(cache.path):
+                _fdatasync(writer._descriptor)
+
+
 class BackgroundWriter:
     """Writes in a thread, in order; commits every `commit_seconds` and at the end, also after Ctrl-C."""
 
@@ -143,10 +156,10 @@ class BackgroundWriter:
         self._wait()
         self._last = self._thread.submit(self._write, rows, views, features, digests)
 
-    def write_unreadable(self, row: int, view: int, reason: str) -> None:
+    def write_unreadable(self, row: int, view: int, reason: str, digest: bytes) -> None:
         """See `CacheWriter.write_unreadable`."""
         self._wait()
-        self._writers[view].write_unreadable(row, reason)
+        self._writers[view].write_unreadable(row, reason, digest)
 
     def commit(self) -> None:
         """Waits until everything is on the disk."""

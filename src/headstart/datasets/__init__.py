@@ -19,7 +19,9 @@
     archives.py    tar archives in WebDataset's layout
     tar_index.py   where each member of an archive lies
     grouping.py    groups of images by their paths; whether splits divide groups
-    splits.py      splits where the data has none; rows of a split; stratified parts
+    draw.py        splits that the data does not name, drawn from the bytes of the images
+    checks.py      what must hold of splits
+    splits.py      rows of a split; stratified parts
     naming.py      the name of a data set here, which no other one has
     unlabelled.py  images without labels, to be predicted
     description.py what a data set holds, and what has changed, in words

@@ -4,25 +4,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets import grouping
-from headstart.datasets.manifest import SPLITS, UNLABELLED, Manifest, count_by_class
+from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, UNLABELLED, Manifest, count_by_class
 
 FEW_CLASSES = 12
 
 
 def describe(manifest: Manifest) -> str:
     """Images, classes, splits and where they come from, and what was left out; a line each."""
-    counts = count_by_class(manifest)
-    in_splits = [f"{count:,} {split}" for split, count in zip(SPLITS, counts.sum(axis=1).tolist(), strict=True)]
+    of_classes = np.bincount(manifest.labels[manifest.labels != UNLABELLED], minlength=len(manifest.classes))
     unlabelled = int(np.count_nonzero(manifest.labels == UNLABELLED))
     place = manifest.root if manifest.offsets is None else manifest.source  # archives are named, not their folder
     images = f"{len(manifest):,} image{'s' * (len(manifest) != 1)} of {place}"
     lines = [
         f"data: {images}{f', {unlabelled:,} without a label' if unlabelled else ''}",
-        f"classes: {_classes(manifest, counts.sum(axis=0))}",
-        f"splits: {', '.join(in_splits)}",
+        f"classes: {_classes(manifest, of_classes)}",
+        describe_splits(manifest),
         *grouping.in_words(manifest),
     ]
     return "\n".join([*lines, *(f"        {note}" for note in manifest.notes)])
+
+
+def describe_splits(manifest: Manifest) -> str:
+    """How many images with a label each split has, and how many belong to none yet, in a line."""
+    counts = count_by_class(manifest).sum(axis=1).tolist()
+    parts = [f"{count:,} {split}" for split, count in zip(SPLITS, counts, strict=True)]
+    undrawn = int(np.count_nonzero((manifest.splits == UNDRAWN) & (manifest.labels != UNLABELLED)))
+    if not undrawn:
+        return f"splits: {', '.join(parts)}"
+    if TRAIN in manifest.splits:  # the others are drawn: what is left could not be read
+        return f"splits: {', '.join(parts)}; {undrawn:,} unreadable, which belong to none"
+    named = [part for count, part in zip(counts, parts, strict=True) if count]
+    return f"splits: {', '.join([*named, f'{undrawn:,} drawn when the images have been read'])}"
 
 
 def _classes(manifest: Manifest, counts: NDArray[np.int64]) -> str:
@@ -36,7 +48,10 @@ def _classes(manifest: Manifest, counts: NDArray[np.int64]) -> str:
 
 
 def changes(before: Manifest, now: Manifest) -> str:
-    """What is new in a data set that had a cache: images added, removed, changed, relabelled, moved between splits."""
+    """What is new in a data set that had a cache: images added, removed, changed, relabelled, moved between splits.
+
+    `before` is the cache as it would be listed now, see `FeatureCache.as_listed`.
+    """
     old = np.isin(before.paths, now.paths)
     here = np.flatnonzero(np.isin(now.paths, before.paths))
     there = np.flatnonzero(old)  # both are sorted by path, so these are pairs
@@ -54,7 +69,10 @@ def changes(before: Manifest, now: Manifest) -> str:
             )
         ),
     }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none of the images"
+    words = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if UNDRAWN in now.splits and before.seed != now.seed:
+        words.append(f"splits drawn anew by seed {now.seed}")
+    return ", ".join(words) or "none of the images"
 
 
 def _regrouped(before: Manifest, now: Manifest, there: NDArray[np.int64], here: NDArray[np.int64]) -> int:

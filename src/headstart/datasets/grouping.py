@@ -84,8 +84,8 @@ def divided(manifest: Manifest) -> list[str]:
     if manifest.groups is None:
         return []
     names, numbers = np.unique(manifest.groups, return_inverse=True)
-    pairs: NDArray[np.int64] = np.unique(numbers.ravel() * 3 + manifest.splits)
-    counts = np.bincount(pairs // 3, minlength=len(names))
+    pairs: NDArray[np.int64] = np.unique(numbers.ravel() * 256 + manifest.splits)  # a split is a byte
+    counts = np.bincount(pairs // 256, minlength=len(names))
     return [os.fsdecode(bytes(name)) for name in names[counts > 1]]
 
 

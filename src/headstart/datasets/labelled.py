@@ -1,32 +1,35 @@
 """Folders, lists and tar archives of labelled images → a `Manifest`: which images, which label, which split.
 
-Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second.
+Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second. Splits that the data does not name
+stay open: they are drawn from the bytes of the images, see `draw`.
 """
 
 import os
 import warnings
 from collections import Counter
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart.datasets import class_names, grouping
 from headstart.datasets.archives import are_archives, list_archives
+from headstart.datasets.checks import (
+    refuse_few_groups,
+    refuse_untrained_classes,
+    warn_of_divided_groups,
+    warn_of_missing_classes,
+)
 from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
-from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest, count_by_class, join, renamed
+from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
-from headstart.datasets.splits import draw_splits, hash_fractions
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.settings.listing import kind_of
 from headstart.support.files import nearest_name
-from headstart.support.quantities import counted
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -35,11 +38,11 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
     Args:
         data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, lists (.csv, .tsv, .txt; see
             `lists`), or tar archives (see `list_archives`).
-        seed: chooses the splits where the data has none (see `draw_splits`).
+        seed: will draw the splits where the data has none (see `draw`).
         how: what folders and columns mean, where their names alone do not say it.
 
     Raises:
-        DataError: no such data, no images, a single class, a class that the training split lacks, a
+        DataError: no such data, no images, a single class, a class that the training split lacks, too few groups, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
         SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
@@ -138,64 +141,19 @@ def _leaves(manifest: Manifest) -> list[str]:
 
 
 def _with_splits(manifest: Manifest, seed: int) -> Manifest:
-    """Draws the splits that the data lacks, and checks that every class can be trained on."""
-    missing = {VAL, TEST} - set(np.unique(manifest.splits).tolist())
-    keys = manifest.paths if manifest.groups is None else manifest.groups
-    splits = draw_splits(keys, manifest.splits, missing, seed)
-    if missing:
+    """Leaves open which images go to the splits that the data lacks, and checks that every class can be trained on."""
+    if missing := {VAL, TEST} - set(np.unique(manifest.splits).tolist()):
         names = " and ".join(SPLITS[split] for split in sorted(missing))
-        whole = "by group" if manifest.groups is not None else "by path"
         share = "a tenth each" if len(missing) > 1 else "a tenth"
-        manifest = replace(manifest, notes=(*manifest.notes, f"{names} drawn from train, {share}, {whole}"))
-        if manifest.groups is not None and (empty := missing - set(np.unique(splits).tolist())):
-            raise DataError(
-                f"{len(np.unique(keys))} groups are too few to draw splits from: none was drawn for "
-                f"{' and '.join(SPLITS[split] for split in sorted(empty))}. Name the splits in a column, or take other "
-                "groups."
-            )
-    manifest = replace(manifest, splits=splits, seed=seed)
-    _warn_of_divided_groups(manifest)
-    counts = count_by_class(manifest)
-    for label in np.flatnonzero(counts[TRAIN] == 0):
-        drawn = np.flatnonzero((manifest.labels == label) & np.isin(splits, list(missing)))
-        if not len(drawn):
-            raise DataError(_never_trained_on(manifest, int(label), counts))
-        chosen = drawn[np.argmin(hash_fractions(keys[drawn], seed))]
-        splits[(keys == keys[chosen]) & np.isin(splits, list(missing))] = TRAIN
-    _warn_of_missing_classes(manifest)
+        whole = "in whole groups" if manifest.groups is not None else "stratified"
+        note = f"{names} drawn from train by content, {share}, {whole}"
+        splits = np.where(manifest.splits == TRAIN, UNDRAWN, manifest.splits).astype(np.uint8)
+        manifest = replace(manifest, splits=splits, notes=(*manifest.notes, note))
+        if manifest.groups is not None and len(np.unique(manifest.groups[splits == UNDRAWN])) <= len(missing):
+            refuse_few_groups(manifest, missing)
+    manifest = replace(manifest, seed=seed)
+    warn_of_divided_groups(manifest)
+    refuse_untrained_classes(manifest)
+    if not missing:
+        warn_of_missing_classes(manifest)
     return manifest
-
-
-def _never_trained_on(manifest: Manifest, label: int, counts: NDArray[np.int64]) -> str:
-    """What to say of a class without a training image: its name may be another's, misspelt."""
-    name, present = manifest.classes[label], [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
-    alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
-    trained = [manifest.classes[other] for other in np.flatnonzero(counts[TRAIN])]
-    near = () if class_names.are_numbers(manifest.classes) else get_close_matches(name, trained, 1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    if alike:
-        meant = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case."
-    return (
-        f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. Add some to "
-        f"train, or take the class out.{meant}"
-    )
-
-
-def _warn_of_divided_groups(manifest: Manifest) -> None:
-    if divided := grouping.divided(manifest):
-        names = ", ".join(divided[: grouping.NAMED]) + ", …" * (len(divided) > grouping.NAMED)
-        warnings.warn(
-            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split "
-            f"({names}): test images then resemble training images, and the accuracy is too high for new groups.",
-            DataWarning,
-            stacklevel=3,
-        )
-
-
-def _warn_of_missing_classes(manifest: Manifest) -> None:
-    counts = count_by_class(manifest)
-    for split in (VAL, TEST):
-        absent = [manifest.classes[label] for label in np.flatnonzero(counts[split] == 0)]
-        if absent:
-            names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            warnings.warn(f"No image in {SPLITS[split]} for: {names}.", DataWarning, stacklevel=2)

@@ -19,6 +19,8 @@ from headstart.errors import DataError
 
 SPLITS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
+UNDRAWN = 255
+"""Instead of a split: the data names none, and it is drawn when the bytes of the image are known."""
 UNLABELLED = -1
 
 
@@ -54,7 +56,7 @@ class Manifest:
     labels: NDArray[np.int64]
     """(N,) index into `classes`, or -1 for an image without a label."""
     splits: NDArray[np.uint8]
-    """(N,) index into `SPLITS`; `TRAIN` where the data names no split."""
+    """(N,) index into `SPLITS`; `UNDRAWN` where the split is drawn from the bytes of the image, see `draw`."""
     sizes: NDArray[np.int64]
     """(N,) bytes of the image's file."""
     mtimes_ns: NDArray[np.int64]
@@ -120,10 +122,11 @@ def end_of_archive(path: str) -> int:
 
 
 def same_data(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests list the same files (by path, size, time and offset), labels and splits."""
+    """Whether two manifests list the same files (by path, size, time and offset), labels, and splits or their seed."""
     columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
     return (
         one.classes == other.classes
+        and (one.seed == other.seed or UNDRAWN not in one.splits)
         and same_root(one, other)
         and all(np.array_equal(getattr(one, column), getattr(other, column)) for column in columns)
     )
@@ -132,6 +135,12 @@ def same_data(one: Manifest, other: Manifest) -> bool:
 def same_root(one: Manifest, other: Manifest) -> bool:
     """Whether the images of both are in one folder, which may be named through links or `..`."""
     return one.root == other.root or os.path.realpath(one.root) == os.path.realpath(other.root)
+
+
+def rows_of_paths(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """The index of each wanted path in a sorted column of paths; -1 if it is not there."""
+    rows = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
+    return np.where(paths[rows] == wanted, rows, -1)
 
 
 def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -144,9 +153,14 @@ def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArr
     return same
 
 
+def missing_splits(splits: NDArray[np.uint8]) -> set[int]:
+    """Which of val and test the data does not name, so that they are drawn; none where no image is undrawn."""
+    return {VAL, TEST} - set(np.unique(splits).tolist()) if UNDRAWN in splits else set()
+
+
 def count_by_class(manifest: Manifest) -> NDArray[np.int64]:
-    """(3, C) numbers of images, by split and class; those without a label are not counted."""
-    labelled = manifest.labels >= 0
+    """(3, C) numbers of images, by split and class; those without a label or a split are not counted."""
+    labelled = (manifest.labels >= 0) & (manifest.splits != UNDRAWN)
     cells = manifest.splits[labelled].astype(np.int64) * len(manifest.classes) + manifest.labels[labelled]
     return np.bincount(cells, minlength=3 * len(manifest.classes)).reshape(3, -1)
 

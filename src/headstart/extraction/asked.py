@@ -83,7 +83,8 @@ class Asked:
     def split_seed(self) -> int:
         """The seed of the splits: as given, else that of the cache; of a new one that of other backbones' features."""
         kept = self.stored.manifest.seed if self.stored else self.kept.get("seed")
-        seeds = self.given.split_seed, self.given.seed, kept
+        is_unknown = self.stored and not self.stored.keeps_seed  # of version 0.1: what drew its splits, nobody knows
+        seeds = self.given.split_seed, None if is_unknown else self.given.seed, kept
         return next((seed for seed in seeds if seed is not None), 0)
 
     @property

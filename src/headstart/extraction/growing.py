@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.known_splits import known_digests
 from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.rows import View
 from headstart.cache.writing import CacheWriter
-from headstart.datasets.manifest import Manifest, Member, same_data, same_files, same_root
+from headstart.datasets.manifest import Manifest, Member, rows_of_paths, same_data, same_root
 from headstart.errors import CacheError, DataWarning
-from headstart.images.decoding import REASONS, UnreadableImage, passing_reasons
-from headstart.images.loading import content_digest, read
-from headstart.support.progress import bar
+from headstart.images.decoding import REASONS, passing_reasons
+from headstart.images.digests import completed
 from headstart.support.quantities import tolerated
 
 COPY_ROWS = 4096
@@ -57,14 +57,14 @@ class Growth:
         """Whether it was begun for more views of the same images: then it stays until they are asked for again."""
         return (
             self.begun is not None
-            and same_data(self.manifest, self.begun.manifest)
+            and same_data(self.manifest, self.begun.as_listed(self.manifest))
             and len(self.begun.augmented) > len(self.cache.augmented)
         )
 
     def goes_on(self, views: creation.AugmentedViews | None) -> bool:
         """Whether the file that was begun has the rows and views that are wanted now."""
         begun = self.begun
-        if begun is None or self.check_bytes or not same_data(self.manifest, begun.manifest):
+        if begun is None or self.check_bytes or not same_data(self.manifest, begun.as_listed(self.manifest)):
             return False
         if begun.weights_file != self.weights_file:
             return False
@@ -72,11 +72,13 @@ class Growth:
             return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
 
-    def build(self, views: creation.AugmentedViews | None) -> None:
-        """Creates the new file, with the finished rows of the cache and of the file that was begun."""
+    def build(self, views: creation.AugmentedViews | None, drawn: Manifest) -> None:
+        """Creates the new file, with the drawn splits, and the finished rows of the cache and of the file begun."""
         sources = [source for source in (self.cache, self.begun) if source]
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file)
+            creation.create(
+                temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file, drawn
+            )
             self._keep_foreign(temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:
@@ -121,7 +123,7 @@ class Growth:
 
     def _refuse_many_gone(self, done: NDArray[np.int64]) -> None:
         cache = self.cache
-        gone = done[_rows_of(self.manifest.paths, cache.manifest.paths[done]) < 0]
+        gone = done[rows_of_paths(self.manifest.paths, cache.manifest.paths[done]) < 0]
         if self._are_too_many(gone, len(done)):
             gone = self._of_other_bytes(gone)  # the others were renamed
         if self._are_too_many(gone, len(done)):
@@ -135,7 +137,7 @@ class Growth:
     def _refuse_other_images(self, done: NDArray[np.int64]) -> None:
         """The same images may be at another place: names and sizes are compared first, then all bytes."""
         before, now, path = self.cache.manifest, self.manifest, self.cache.path
-        rows = _rows_of(now.paths, before.paths)
+        rows = rows_of_paths(now.paths, before.paths)
         differ = (rows < 0) | (now.sizes[rows] != before.sizes)
         names_differ = self._are_too_many(np.flatnonzero(differ), len(before))
         if names_differ or self._are_too_many(self._of_other_bytes(done), len(done)):
@@ -156,31 +158,14 @@ class Growth:
 
     def _of_other_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those rows of the cache whose bytes no image has here, whatever its name."""
-        here = set(self.digests.values())
+        here = set(map(bytes, self.digests))
         return rows[np.array([self.cache.digest(row) not in here for row in rows.tolist()], np.bool_)]
 
     @cached_property
-    def digests(self) -> dict[int, bytes]:
-        """Content digest of every image: the cache's where the file is unchanged, else from reading the image."""
-        before = self.cache.manifest
-        old = _rows_of(before.paths, self.manifest.paths)
-        unchanged = (
-            same_root(before, self.manifest)
-            & (old >= 0)
-            & same_files(before, self.manifest, old)
-            & (self.cache.status[old] == DONE)
-            & (not self.check_bytes)
-        )
-        digests = {int(row): self.cache.digest(int(old[row])) for row in np.flatnonzero(unchanged)}
-        others = np.flatnonzero(~unchanged)
-        with bar(len(others), "comparing", "files") as progress:
-            for row, place in self.manifest.places(others):
-                try:
-                    digests[row] = content_digest(read(place))
-                except UnreadableImage:
-                    digests[row] = b""
-                progress.update()
-        return digests
+    def digests(self) -> NDArray[np.uint8]:
+        """(N, 16) of all images: the cache's where the file is unchanged, else from reading it, or zeros."""
+        known = known_digests([] if self.check_bytes else [self.cache], self.manifest)
+        return completed(known, self.manifest, "comparing")
 
 
 def _finished(view: View) -> Counter[bytes]:
@@ -188,18 +173,12 @@ def _finished(view: View) -> Counter[bytes]:
     return Counter(map(bytes, view.digests[view.status == DONE]))
 
 
-def _rows_of(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """The index of each wanted path in a sorted column of paths; -1 if it is not there."""
-    rows = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
-    return np.where(paths[rows] == wanted, rows, -1)
-
-
-def _copy(writer: CacheWriter, source: View, digests: dict[int, bytes]) -> None:
+def _copy(writer: CacheWriter, source: View, digests: NDArray[np.uint8]) -> None:
     """Copies the features of every image whose content `source` has finished; damaged rows stay pending."""
     damaged = {row for rows, block in source.blocks(verify=False) for row in source.damaged(rows, block)}
     known = {source.digest(row): row for row in np.flatnonzero(source.status == DONE).tolist()}
-    pairs = [(row, known[digest]) for row, digest in digests.items() if digest in known]
-    pairs = sorted((row, old) for row, old in pairs if old not in damaged)
+    read = np.flatnonzero(digests.any(axis=1)).tolist()
+    pairs = [(row, old) for row in read if (old := known.get(bytes(digests[row]))) is not None and old not in damaged]
     for begin in range(0, len(pairs), COPY_ROWS):
         rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
         writer.write(rows, source.gather(olds, verify=False), source.digests[olds])

@@ -111,7 +111,7 @@ class Filling:
         """Notes in the cache what could not be decoded since the last call, and counts it."""
         images, self.unreadable = self.unreadable, []
         for image in images:
-            writing.write_unreadable(image.row, image.view, image.reason)
+            writing.write_unreadable(image.row, image.view, image.reason, image.digest)
             self.unreadable_rows.add(image.row)
         self.counts["unreadable"] = len(self.unreadable_rows)
         return len(images)

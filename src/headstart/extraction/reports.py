@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.cache.creation import AugmentedViews
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import UNREADABLE
-from headstart.cache.recipe import Recipe
 from headstart.images.decoding import REASONS
 from headstart.images.unreadable import Unreadable
-from headstart.support.quantities import counted, human_bytes
+from headstart.support.quantities import counted
 
 if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
@@ -67,10 +65,3 @@ def _done_by(report: Report) -> str:
     copied = f"{report.pass_.copied + report.copied:,} got the features of an identical image"
     through = f"{what} through {net} in {seconds:.1f} s ({rate:.1f} a second)"
     return f"{through}; {before}, {copied}"
-
-
-def say_size(views: AugmentedViews | None, made: Recipe, more: str) -> None:
-    """Says how much of the disk the augmented views of the next file will need."""
-    if views:
-        size = human_bytes(views.count * views.rows * made.features * np.dtype(made.storage).itemsize)
-        print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")

@@ -15,28 +15,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import moved_cache
-from headstart.cache.layout import DONE, refuse_other_file
+from headstart.cache.layout import refuse_other_file
 from headstart.cache.locking import lock
-from headstart.cache.rows import View, trained_on
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
 from headstart.datasets.manifest import Manifest, same_data
+from headstart.extraction import space
 from headstart.extraction.asked import Asked, extractor_for, refuse_other_files
+from headstart.extraction.drawing import Drawing, must_be_drawn_before
 from headstart.extraction.growing import Growth, passing_again
-from headstart.extraction.reports import Report, say_size
+from headstart.extraction.reports import Report
 from headstart.settings import ExtractConfig, ViewSplits, data_of
 from headstart.settings.command import command
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.files import put_in_place
-from headstart.support.quantities import human_bytes
 from headstart.support.team import Team
 
 if TYPE_CHECKING:
@@ -56,7 +53,8 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = N
     """
     team = team or Team()
     known: dict[str, Manifest] = {}
-    updates = [_Update(*_listed(config, known), describes=config is configs[0]) for config in configs]
+    splits = Drawing()
+    updates = [_Update(*_listed(config, known), splits, describes=config is configs[0]) for config in configs]
     reports = {update.path: update.nothing_to_do() for update in updates}
     open_ = [update for update in updates if not reports[update.path]]
     with ExitStack() as locked:
@@ -68,6 +66,8 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = N
         for update in open_:
             update.begin()
         _fill([update for update in open_ if update.has_pending], team)
+        for update in open_:
+            update.draw()
         return [reports[update.path] or update.finish() for update in updates]
 
 
@@ -111,6 +111,7 @@ class _Update:
     """What one cache needs: `begin` makes the file whose rows are to be computed, `finish` puts it in its place.
 
     Attributes:
+        splits: draws those of all that are brought up to date together.
         describes: whether it says what the data set is taken for.
         file: the cache, or what it grows into.
         filled: what the pass did, None without one.
@@ -118,6 +119,7 @@ class _Update:
 
     asked: Asked
     manifest: Manifest
+    splits: Drawing
     describes: bool = True
     filled: "PassReport | None" = None
     has_pending: bool = False
@@ -141,18 +143,26 @@ class _Update:
             return None
         if cache.pending(self.config.view_splits).any() or any(len(passing_again(view)) for view in cache.views):
             return None
-        return Report(cache, _done(cache), None)
+        if not cache.is_drawn or cache.lacks_splits():
+            return None
+        return Report(cache, cache.done_count, None)
 
     def begin(self) -> None:
         """Starts anew, goes on or grows; the caller holds the lock."""
         if self.config.overwrite or not self.path.exists():
             return self._start_anew()
         cache, growth = self._compared(FeatureCache(self.path))  # again, now that nobody else writes
-        if not (self._is_of_this_data(cache) and not self.config.check_bytes and cache.is_writable):
+        fits = self._is_of_this_data(cache) and not must_be_drawn_before(cache, self.config.view_splits)
+        if not (fits and not self.config.check_bytes and cache.is_writable):
             return self._grow(cache, growth)
         if not growth.waits():
             growth.path.unlink(missing_ok=True)
         return self._see_pending()
+
+    def draw(self) -> None:
+        """Draws the splits that are open, now that all images have been read."""
+        if not (cache := FeatureCache(self.file)).is_drawn:
+            self.splits.draw_in(cache, self.manifest)
 
     def finish(self) -> Report:
         """The report of the cache, which now has its name."""
@@ -169,7 +179,8 @@ class _Update:
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
-        return same_data(self.manifest, cache.manifest) and len(cache.augmented) >= self.config.views
+        is_same = same_data(self.manifest, cache.as_listed(self.manifest))
+        return is_same and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> None:
         if self.path.exists():
@@ -182,15 +193,18 @@ class _Update:
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
             print(describe_data(self.manifest))
-        views = self._views(None)
-        say_size(views, asked, "")
+        views = space.views_of_next(self.config, None, self.manifest, self.asked.augmentation)
+        drawn = self.splits.before_the_pass(
+            self.path, self.manifest, bool(views) and self.config.view_splits == "train"
+        )
+        space.say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)
         discarded = foreign.foreign_members(self.path) if self.path.exists() else []
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file)
+            creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file, drawn)
         if discarded:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
@@ -200,25 +214,17 @@ class _Update:
     def _grow(self, cache: FeatureCache, growth: Growth) -> None:
         if not self.config.prune:
             growth.refuse_other_data()
-        views = self._views(cache)
-        if self.describes and not same_data(self.manifest, cache.manifest):
-            print(f"{describe_data(self.manifest)}\nchanged: {changes(cache.manifest, self.manifest)}")
+        views = space.views_of_next(self.config, cache, self.manifest, self.asked.augmentation)
+        before = cache.as_listed(self.manifest)
+        if self.describes and not same_data(self.manifest, before):
+            print(f"{describe_data(self.manifest)}\nchanged: {changes(before, self.manifest)}")
         if not growth.goes_on(views):
-            say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
-            growth.build(views)
+            space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
+            growth.build(views, self.splits.drawn(self.path, self.manifest, growth.digests))
         self.file = growth.path
+        self.splits.files.append(growth.path)
         self._see_pending()
         self.taken_over, self.copied = growth.taken_over()
-
-    def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
-        """The augmented views of the next file: as many as are asked for, and at least those of the cache."""
-        augmented = cache.augmented if cache else ()
-        count = max(self.config.views, len(augmented))
-        train_only = self.config.view_splits == "train"
-        wanted = np.count_nonzero(trained_on(self.manifest)) if train_only else len(self.manifest)
-        rows = max([int(wanted), *map(_done, augmented)])
-        augmentation = (cache and cache.augmentation) or self.asked.augmentation
-        return creation.AugmentedViews(augmentation, count, rows) if count else None
 
     def _see_pending(self) -> None:
         """Notes what is to be computed, and reserves its space on the disk."""
@@ -227,19 +233,4 @@ class _Update:
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(self.file)
-        pending, self.taken_over = cache.pending(self.config.view_splits), _done(cache)
-        _reserve(cache, pending)
-        self.has_pending = bool(pending.any())
-
-
-def _done(view: View) -> int:
-    return int(np.count_nonzero(view.status == DONE))
-
-
-def _reserve(cache: FeatureCache, pending: NDArray[np.bool_]) -> None:
-    """Says how many augmented views will be computed, and reserves their space on the disk."""
-    if rows := int(np.count_nonzero(pending[1:])):
-        size = human_bytes(rows * cache.columns["features"].row_bytes)
-        print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
-    for view in cache.augmented:
-        creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
+        self.taken_over, self.has_pending = cache.done_count, space.reserved(cache, self.config.view_splits)

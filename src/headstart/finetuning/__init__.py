@@ -1,6 +1,7 @@
 """Fine-tuning: the whole net trained end to end on the same splits, for comparison.
 
     run.py            from the settings to the folder of a run
+    data.py           the images and their splits: those of the cache, or drawn
     training.py       epochs and steps, the best epoch
     start.py          the net before it is trained, and the settings that it decides
     parts.py          the parts of a net by name
@@ -10,5 +11,5 @@
     data_parallel.py  several processes train one net
     checkpoint.py     the state after an epoch, to go on from
 
-Never imports a cache or heads: it works without features.
+Never imports heads, and of a cache reads only digests and splits: it works without features.
 """

@@ -1,7 +1,6 @@
 """A fine-tuned run, from the settings to its folder."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,12 @@ from numpy.typing import NDArray
 from headstart.datasets import copies, grouping
 from headstart.datasets.description import describe
 from headstart.datasets.manifest import UNLABELLED, Manifest
-from headstart.datasets.naming import load_as_before, name_of, split_seed_of
+from headstart.datasets.naming import split_seed_of
 from headstart.datasets.splits import rows_of
-from headstart.finetuning import batches, net, training
+from headstart.finetuning import batches, data, net, training
 from headstart.finetuning.checkpoint import Checkpoint
 from headstart.finetuning.data_parallel import Group, group_of
 from headstart.finetuning.start import Start
-from headstart.images.decoding import UnreadableImage
-from headstart.images.loading import content_digest, read
 from headstart.models.mlp import trainable_parameters
 from headstart.models.tuned import how_to_load, save_tuned
 from headstart.runs import figures, history
@@ -40,21 +37,22 @@ def train_each(config: FinetuneConfig, team: Team | None = None) -> list[Path]:
     config = dataclasses.replace(config, split_seed=split_seed_of(config))
     runs_of_each = [each_seed(each) for each in each_backbone(config)]
     starts = [Start(first) for first, *_ in runs_of_each]
-    folders = []
+    team = team or Team()
+    images, folders = data.load(config, team), []
     for _, *others in runs_of_each:
-        folders.append(train(starts.pop(0), team))
-        folders += [train(Start(other), team) for other in others]
+        folders.append(train(starts.pop(0), images, team))
+        folders += [train(Start(other), images, team) for other in others]
     return folders
 
 
-def train(start: Start, team: Team | None = None) -> Path:
+def train(start: Start, images: data.Data | None = None, team: Team | None = None) -> Path:
     """Trains as one of a team, tests once, and saves the run; a finished one is only reported. Returns its folder."""
     config = start.config
     if config.tensorboard:
         history.require_tensorboard()
     device, team = pick_device(config.device), team or Team()
-    manifest = load_as_before(config)
-    manifest = dataclasses.replace(manifest, name=name_of(manifest.source))
+    images = images or data.load(config, team)
+    manifest = images.manifest
     identity = runs.identity(
         config,
         **start.identity,
@@ -65,7 +63,7 @@ def train(start: Start, team: Team | None = None) -> Path:
         device=device.type,
     )
     words = folder_words("finetune", identity, dataclasses.asdict(config))
-    copied = np.zeros(len(manifest), np.bool_) if config.keep_copies else copies.of_files(manifest, _digests(manifest))
+    copied = images.copied
     if left_out := copies.left_out(copied, manifest.splits):
         identity = {**identity, "copies_left_out": left_out}
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity, words)
@@ -76,18 +74,6 @@ def train(start: Start, team: Team | None = None) -> Path:
             history.write_events(folder)
         print(f"{folder} is there already: {load_run(folder).summary()}")
     return folder
-
-
-def _digests(manifest: Manifest) -> Callable[[int], bytes | None]:
-    """From the row of an image to the digest of its bytes, None if they cannot be read."""
-
-    def digest_of(row: int) -> bytes | None:
-        try:
-            return content_digest(read(manifest.place(row)))
-        except UnreadableImage:
-            return None
-
-    return digest_of
 
 
 def _train(

@@ -6,6 +6,7 @@
     decoding.py      bytes → upright RGB → a square of pixels
     unreadable.py    a report of the images that cannot be read
     loading.py       many images at once: threads, order, batches
+    digests.py       digests of the bytes of many images
     augmentation.py  random crops, mirror images and other colours
 
 Loads without torch; never sees features or a cache.

@@ -1,0 +1,66 @@
+"""What the caches of a data set know of its images already: the digests of their bytes, and their drawn splits."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest, missing_splits, rows_of_paths, same_files, same_root
+from headstart.errors import CacheError
+from headstart.images.loading import DIGEST_BYTES
+
+
+def readable_caches(paths: Sequence[Path]) -> Iterator[FeatureCache]:
+    """The caches among files that may be missing or damaged, each once."""
+    for path in dict.fromkeys(paths):
+        with suppress(CacheError):
+            yield FeatureCache(path)
+
+
+def known_digests(caches: Sequence[FeatureCache], manifest: Manifest) -> NDArray[np.uint8]:
+    """(N, 16) digests of images whose file is as it was when a cache read it; zeros for the others."""
+    digests = np.zeros((len(manifest), DIGEST_BYTES), np.uint8)
+    for cache in caches:
+        before = cache.manifest
+        if same_root(before, manifest):
+            old = rows_of_paths(before.paths, manifest.paths)
+            known = (old >= 0) & same_files(before, manifest, old) & cache.has_digest[old] & ~digests.any(axis=1)
+            digests[known] = cache.digests[old[known]]
+    return digests
+
+
+def known_splits(caches: Sequence[FeatureCache], manifest: Manifest, digests: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Splits (N,) that the images of a data set have in caches, `UNDRAWN` where none knows; the first cache decides.
+
+    An image is the one of the same path and bytes, else one of the same bytes, else one of the same path: so renamed
+    images, copies, and images that were edited keep their split. `digests` (N, 16) are zeros where nothing was read.
+    """
+    known = np.full(len(manifest), UNDRAWN, np.uint8)
+    keys = list(map(bytes, digests))
+    for cache in caches:
+        if cache.manifest.seed != manifest.seed:
+            continue
+        splits, read = _counting_now(cache, manifest), cache.has_digest
+        by_digest: dict[bytes, int] = {}
+        for row in np.flatnonzero(read & (splits != UNDRAWN)).tolist():
+            by_digest[cache.digest(row)] = min(by_digest.get(cache.digest(row), UNDRAWN), int(splits[row]))
+        olds = rows_of_paths(cache.manifest.paths, manifest.paths).tolist()
+        for row in np.flatnonzero(known == UNDRAWN).tolist():
+            old = olds[row]
+            is_same = old >= 0 and (not read[old] or cache.digest(old) == keys[row])
+            if not is_same and keys[row] in by_digest:
+                known[row] = by_digest[keys[row]]
+            elif old >= 0:
+                known[row] = splits[old]
+    return known
+
+
+def _counting_now(cache: FeatureCache, manifest: Manifest) -> NDArray[np.uint8]:
+    """Splits (M,) of a cache; training images count for nothing where the data named a split that is drawn now."""
+    splits = cache.manifest.splits
+    if missing_splits(manifest.splits) <= missing_splits(cache.as_listed(manifest).splits):
+        return splits
+    return np.where(splits == TRAIN, UNDRAWN, splits).astype(np.uint8)

@@ -1,0 +1,70 @@
+"""The images to fine-tune on, with the splits of the cache of their data set, or drawn from their bytes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache.known_splits import known_digests, known_splits, readable_caches
+from headstart.datasets import copies, draw
+from headstart.datasets.manifest import UNDRAWN, Manifest
+from headstart.datasets.naming import caches_of, load_as_before, name_of
+from headstart.errors import DataError
+from headstart.images.decoding import UnreadableImage
+from headstart.images.digests import completed
+from headstart.images.loading import content_digest, read
+from headstart.settings import FinetuneConfig
+from headstart.support.team import Team
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set for fine-tuning."""
+
+    manifest: Manifest
+    copied: NDArray[np.bool_]
+    """(N,) images of val and test with the bytes of others that come before their split; none if copies are kept."""
+
+
+def load(config: FinetuneConfig, team: Team) -> Data:
+    """Lists the data set; the leader of the team alone reads bytes, each image once, and tells the others the splits.
+
+    Bytes are read of images that no cache of the data set knows: of all that are to be drawn, and of those that may be
+    copies of others.
+    """
+    listed = load_as_before(config)
+    listed = replace(listed, name=name_of(listed.source))
+    if team.leads:
+        data = _read(listed, config)
+        team.broadcast((data.manifest.splits.tobytes() + data.copied.tobytes()).hex())
+        return data
+    columns = np.frombuffer(bytes.fromhex(team.receive()), np.uint8)
+    if len(columns) != 2 * len(listed):
+        raise DataError("Images changed while they were listed. Give the same command again.")
+    splits, copied = columns.reshape(2, -1)
+    return Data(replace(listed, splits=splits), copied.astype(np.bool_))
+
+
+def _read(listed: Manifest, config: FinetuneConfig) -> Data:
+    caches = list(readable_caches(caches_of(listed.name)))
+    digests = known_digests(caches, listed)
+    if UNDRAWN in listed.splits:
+        digests = completed(digests, listed, "reading", config.workers)
+    manifest = draw.drawn(listed, digests, known_splits(caches, listed, digests))
+    copied = np.zeros(len(listed), np.bool_)
+    return Data(manifest, copied if config.keep_copies else copies.of_files(manifest, _digest_of(manifest, digests)))
+
+
+def _digest_of(manifest: Manifest, known: NDArray[np.uint8]) -> Callable[[int], bytes | None]:
+    """From the row of an image to the digest of its bytes, None if they cannot be read."""
+
+    def digest_of(row: int) -> bytes | None:
+        if known[row].any():
+            return bytes(known[row])
+        try:
+            return content_digest(read(manifest.place(row)))
+        except UnreadableImage:
+            return None
+
+    return digest_of
