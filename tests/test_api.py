@@ -31,8 +31,8 @@ from headstart import (
 )
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import CacheError, RunError, SettingsError
+from headstart.runs.listing import list_runs
 from headstart.runs.predictions import read_predictions
-from headstart.runs.run import list_runs
 from headstart.settings import (
     CompareConfig,
     CrossValidationConfig,

@@ -13,7 +13,7 @@ from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
 from headstart.errors import SettingsError
 from headstart.probes import logistic
-from headstart.runs.run import list_runs
+from headstart.runs.listing import list_runs
 
 QUICK = {"folds": 2, "repeats": 2, "device": "cpu"}
 SPLITS = [TRAIN] * 20 + [VAL] * 4 + [TEST] * 6

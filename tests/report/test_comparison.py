@@ -15,8 +15,9 @@ from headstart.models.weights import weights_digest
 from headstart.report import tables
 from headstart.report.comparison import compare, pays_after
 from headstart.report.paired import interval
+from headstart.runs.listing import list_runs
 from headstart.runs.method import best_run
-from headstart.runs.run import Run, list_runs
+from headstart.runs.run import Run
 from headstart.support import files
 
 

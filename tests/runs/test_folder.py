@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from headstart.errors import RunError
 from headstart.runs import folder as runs
 from headstart.runs import pictures
+from headstart.runs.listing import list_runs
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run, list_runs, load_run
+from headstart.runs.run import Run, load_run
 from headstart.support import files
 from headstart.support.quantities import duration
 

@@ -8,8 +8,8 @@ import pytest
 from helpers.caches import manifest
 
 from headstart.datasets.manifest import Manifest
+from headstart.runs.listing import list_runs
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import list_runs
 
 
 @pytest.fixture(autouse=True)

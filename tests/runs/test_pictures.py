@@ -8,8 +8,8 @@ import pytest
 from helpers.runs import changed, make_run
 
 from headstart.runs import pictures
+from headstart.runs.listing import ranked
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import ranked
 
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}

@@ -8,7 +8,8 @@ from helpers.runs import make_run
 
 from headstart.errors import RunError
 from headstart.prediction.loading import open_run
-from headstart.runs.run import list_runs, load_run, ranked
+from headstart.runs.listing import list_runs, ranked
+from headstart.runs.run import load_run
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])

@@ -9,8 +9,8 @@ from sklearn.metrics import f1_score
 
 from headstart.runs.figures import evaluate
 from headstart.runs.history import epoch_line, score
+from headstart.runs.listing import ranked
 from headstart.runs.method import best_run, methods_of, selected_by
-from headstart.runs.run import ranked
 from headstart.runs.selection import chosen, class_average, figure_of, ranked_by
 
 FIRST = {"accuracy": 0.9, "balanced_accuracy": 0.6, "macro_f1": 0.7, "log_loss": 0.5}

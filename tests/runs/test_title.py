@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.runs import make_run
 
-from headstart.runs.run import list_runs
+from headstart.runs.listing import list_runs
 from headstart.runs.title import folder_words, has_random_weights, titles
 
 MADE_BY_0_1 = Path(__file__).parent.parent / "made_by_0_1/runs/photos"

@@ -21,9 +21,10 @@ from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
 from headstart.models.tuned import load_tuned
 from headstart.models.weights import RESNET50, is_of_file, source_digest, weights_digest
+from headstart.runs.listing import list_runs
 from headstart.runs.method import best_run, selected_by
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import Run, list_runs, load_run, meant_by
+from headstart.runs.run import Run, load_run, meant_by
 from headstart.runs.selection import ranked_by
 from headstart.support.files import nearest_name
 

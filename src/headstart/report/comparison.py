@@ -10,9 +10,10 @@ from headstart.report import few_images, verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, against, between, predictions_for
 from headstart.report.worth import Worth, worth
+from headstart.runs.listing import ranked
 from headstart.runs.method import Method, methods_of, selected_by, titles_of
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run, ranked
+from headstart.runs.run import Run
 from headstart.runs.title import titles
 from headstart.settings.base import refuse
 from headstart.settings.selection import Select

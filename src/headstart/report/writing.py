@@ -7,8 +7,9 @@ from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
 from headstart.runs import pictures
+from headstart.runs.listing import list_runs, ranked
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import Run, list_runs, ranked
+from headstart.runs.run import Run
 from headstart.runs.selection import heading, ranked_by
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
 from headstart.settings.base import is_missing

@@ -1,6 +1,7 @@
 """A run folder: settings, figures, predictions, pictures. Every kind of training ends here.
 
-    run.py           a finished run: its figures, the runs of a data set, their order
+    run.py           a finished run and its figures
+    listing.py       all runs of a data set, and their order
     title.py         what a run is, in a few words: kind, widths, learning rate, views
     method.py        runs that differ by their seed alone: mean and spread, and the order of methods
     one_data_set.py  which runs may be compared with each other

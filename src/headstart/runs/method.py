@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from headstart.runs.run import PROBES, Run, load_run, ranked, read_config
+from headstart.runs.listing import ranked
+from headstart.runs.run import PROBES, Run, load_run, read_config
 from headstart.runs.selection import merit
 from headstart.runs.title import titles
 from headstart.settings.selection import Select
