@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from headstart.datasets import grouping
 from headstart.datasets.description import changes, describe
+from headstart.datasets.draw import drawn
 from headstart.datasets.labelled import load
+from headstart.datasets.manifest import UNDRAWN
 from headstart.errors import DataError, SettingsError
 from headstart.settings import ExtractConfig, Listing
 
@@ -35,7 +37,9 @@ def splits_of_groups(manifest):
 
 
 def test_a_person_in_two_classes_is_one_group_and_in_one_split(files):
-    manifest = load(str(files(*NAMES)), how=Listing(group_by=BEFORE_THE_LAST))
+    listed = load(str(files(*NAMES)), how=Listing(group_by=BEFORE_THE_LAST))
+    digests = np.random.default_rng(0).integers(0, 256, (len(listed), 16), np.uint8)
+    manifest = drawn(listed, digests, np.full(len(listed), UNDRAWN, np.uint8))
     found = splits_of_groups(manifest)
     assert found.keys() == {f"p_{person}".encode() for person in range(60)}
     assert all(len(splits) == 1 for splits in found.values())
