@@ -72,14 +72,20 @@ def _logistic(features: Features, normalization: Normalization, select: Select, 
 
 def _ridge(features: Features, normalization: Normalization, select: Select, shown: bool) -> Probed:
     train, val = (Moments.from_features(features, normalization, features.rows[split]) for split in ("train", "val"))
-    path = ridge.path(train, ridge.PENALTIES)
+    path = map(_centred, ridge.path(train, ridge.PENALTIES))
 
     def as_tested(model: Model) -> Model:
         return _scaled(model, _sharpness(features, normalization, model)) if select == "log_loss" else model
 
     penalty, model, candidates = _best(features, normalization, ridge.PENALTIES, path, select, shown, as_tested)
-    sharpness, both = _sharpness(features, normalization, model), ridge.solve(train + val, penalty)
+    sharpness, both = _sharpness(features, normalization, model), _centred(ridge.solve(train + val, penalty))
     return _probed(features, normalization, penalty, candidates, _scaled(model, sharpness), _scaled(both, sharpness))
+
+
+def _centred(model: Model) -> Model:
+    """The same without what all classes share: a softmax does not see it, and in float32 it hides small differences."""
+    weight, bias = model
+    return weight - weight.mean(1, keepdim=True), bias - bias.mean()
 
 
 def _scaled(model: Model, factor: float) -> Model:
