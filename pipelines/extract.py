@@ -9,13 +9,8 @@ def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
     from headstart.extraction import updating
     from headstart.extraction.reports import summary
-    from headstart.support.team import join
 
-    with join() as team:
-        if not team.leads:  # one of several processes that torchrun started
-            updating.help_filling(config, team)
-            return 0
-        reports = updating.bring_all_up_to_date(each_backbone(config, apart=True), team)
+    reports = updating.bring_all_up_to_date(each_backbone(config, apart=True))
     print(summary(reports, described=not cli.is_followed()))
     lists = {str(vars(unreadable)): unreadable for unreadable in (report.unreadable() for report in reports)}
     return max(unreadable.report(len(reports[0].cache), config.max_unreadable) for unreadable in lists.values())

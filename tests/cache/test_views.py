@@ -23,7 +23,7 @@ from headstart.cache.layout import DONE, PENDING, UNREADABLE
 from headstart.cache.views import SCALE, Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
-from headstart.extraction import extractor, one_pass, updating, verification
+from headstart.extraction import extractor, one_file, one_pass, updating, verification
 from headstart.heads.provenance import views_identity
 from headstart.images import loading
 from headstart.images.decoding import UnreadableImage
@@ -312,7 +312,7 @@ def stopped(settings, monkeypatch):
 
     def stop(**changes):
         with monkeypatch.context() as patch:
-            patch.setattr(updating, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(one_file, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 updating.bring_up_to_date(replace(settings, **changes))
 

@@ -64,7 +64,7 @@ def test_new_images_and_views_are_made_like_the_others(extracted):
 def test_a_setting_that_was_given_is_never_overruled_even_if_it_is_the_default(name):
     default = ExtractConfig().completed()
     with pytest.raises(RecipeMismatch, match="was made by another recipe"):
-        Asked(asking(**{name: getattr(default, name)})).refuse_differences(FeatureCache(CACHE))
+        Asked(asking(**{name: getattr(default, name)}), FeatureCache(CACHE)).refuse_differences(FeatureCache(CACHE))
 
 
 def test_flags_and_files_count_as_given(tmp_path):
@@ -84,7 +84,7 @@ def test_python_code_leaves_settings_out_in_the_same_way():
 
 
 def test_overwrite_starts_with_the_defaults():
-    assert Asked(asking(overwrite=True, weights="random")).recipe.image_px == 224
+    assert Asked(asking(overwrite=True, weights="random"), None).recipe.image_px == 224
 
 
 def test_a_file_of_weights_is_found_again_where_it_was_and_needed_only_for_new_images(tmp_path, extracted, capsys):
@@ -115,7 +115,7 @@ def test_images_that_have_views_keep_them_whatever_split_they_are_in(extracted):
     updating.bring_up_to_date(asking(view_splits="all"))
     for number in range(20):
         picture(100 + number).save(f"photos/cat/new{number}.png")
-    assert Asked(asking()).config.view_splits == "all"
+    assert Asked(asking(), FeatureCache(CACHE)).config.view_splits == "all"
     updating.bring_up_to_date(asking())
     grown = FeatureCache(CACHE)
     assert not grown.pending("all").any()

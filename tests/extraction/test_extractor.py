@@ -393,7 +393,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     settings = config(make_photos({"cat": 12, "dog": 12}))
     path = begin(tmp_path / "pets.h5", settings)
     seen = []
-    bar = one_pass.bar
+    bar = extraction.bar
 
     def watched(*arguments, **options):
         progress = bar(*arguments)
@@ -401,7 +401,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
         progress.update = lambda number: (seen.append(int((FeatureCache(path).status == DONE).sum())), update(number))
         return progress
 
-    monkeypatch.setattr(one_pass, "bar", watched)
+    monkeypatch.setattr(extraction, "bar", watched)
     Extractor(settings).fill(path)
     assert sorted(seen) == seen
     assert seen[-1] >= 8

@@ -7,7 +7,7 @@ from pathlib import Path
 from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets import labelled
-from headstart.extraction import extractor, one_pass
+from headstart.extraction import extractor
 from headstart.models.loading import load_frozen
 from headstart.settings import ExtractConfig
 
@@ -51,9 +51,9 @@ def begin(path: Path, settings: ExtractConfig) -> Path:
 
 def stop_after(monkeypatch, batches: int) -> None:
     """Ctrl-C when so many batches are on their way to the file."""
-    bar, seen = one_pass.bar, []
+    bar, seen = extractor.bar, []
 
-    def make(total, what, unit, shown):
+    def make(total, what, unit, shown=True):
         progress = bar(total, what, unit)
         update = progress.update
 
@@ -66,7 +66,7 @@ def stop_after(monkeypatch, batches: int) -> None:
         progress.update = count
         return progress
 
-    monkeypatch.setattr(one_pass, "bar", make)
+    monkeypatch.setattr(extractor, "bar", make)
 
 
 def flip(path: Path, row: int) -> None:

@@ -132,7 +132,7 @@ def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport
     for each, path in zip(extractions, paths, strict=True):
         with creation.appearing(path) as temporary:
             creation.create(temporary, each.manifest, each.recipe)
-    reports = fill([(each.extractor, path) for each, path in zip(extractions, paths, strict=True)])
+    reports = fill([each.extractor for each in extractions], [dict(enumerate(paths))])
     return len(extractions[0].manifest) / (time.perf_counter() - start), reports
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import drawn_splits
-from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, FORMAT_VERSION, GROWN_FROM, NAMED, adjacent
+from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, GROWN_FROM, NAMED, adjacent
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
@@ -156,7 +156,7 @@ def _attributes(
 def _version(manifest: Manifest, recipe: Recipe, views: AugmentedViews | None) -> int:
     """The oldest version of the format that has all that is in the file."""
     if UNDRAWN in manifest.splits:
-        return FORMAT_VERSION
+        return 4
     return 3 if recipe.backbone != RESNET50 else 2 if views else 1
 
 

@@ -22,6 +22,7 @@ from headstart.cache.layout import (
     PENDING,
     ROW_COLUMNS,
     UNREADABLE,
+    parts_in,
     refuse_foreign,
     refuse_other_file,
     view_groups,
@@ -52,6 +53,14 @@ class FeatureCache(View):
         augmented: the augmented views 1, 2, 3, …
         augmentation: what decided these; None where there are none.
     """
+
+    def __new__(cls, path: Any) -> "FeatureCache":
+        """A cache in parts is of another class."""
+        if cls is FeatureCache and parts_in(Path(path).expanduser()) > 1:
+            from headstart.cache.parted import PartedCache
+
+            return super().__new__(PartedCache)
+        return super().__new__(cls)
 
     @in_python()
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -149,6 +158,11 @@ class FeatureCache(View):
     def parts(self) -> tuple["FeatureCache", ...]:
         """The caches whose features stand side by side in it; of a single one itself."""
         return (self,)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of its file, or files."""
+        return self.path.stat().st_size
 
     @property
     def is_writable(self) -> bool:

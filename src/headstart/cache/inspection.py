@@ -27,7 +27,7 @@ def describe(cache: FeatureCache) -> str:
     done, pending, _ = _count_states(cache)
     lines = [
         f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
-        f"{cache.path.stat().st_size / 1e6:,.1f} MB, {_net(cache)}{cache.recipe.image_px} px, {cache.recipe.precision}",
+        f"{cache.stored_bytes / 1e6:,.1f} MB, {_net(cache)}{cache.recipe.image_px} px, {cache.recipe.precision}",
         describe_weights(cache.recipe.weights),
     ]
     if pending:
@@ -53,7 +53,7 @@ def _views(cache: FeatureCache) -> list[str]:
 def contents(cache: FeatureCache) -> list[str]:
     """Recipe, counts, size and unreadable files, as lines."""
     notes = [f"  {name}: {value:.4g}" for name, value in cache.notes.items()]
-    stored = cache.path.stat().st_size / 1e6
+    stored = cache.stored_bytes / 1e6
     return [
         f"{cache.path}: {stored:,.1f} MB, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
         "recipe",

@@ -17,8 +17,9 @@ from headstart.settings.command import command
 
 FORMAT = "headstart features"
 
-FORMAT_VERSION = 4
-"""Of a file with drawn splits; without them 3 for features of another backbone than resnet50, for those of resnet50 2
+FORMAT_VERSION = 5
+"""Of a file that shows parts as one; 4 of a cache with drawn splits; without them 3 for features of another backbone
+than resnet50, for those of resnet50 2
 with augmented views and 1 without: older versions read those, too."""
 
 PENDING, DONE, UNREADABLE = range(3)
@@ -50,6 +51,8 @@ GROWN_FROM = "grown_from"
 """Attribute of a file that grew: which version of the old one it took over, see `foreign.version_of`."""
 NAMED = "named_splits"
 """Attribute that says which splits the data names. In files without it, drawn splits are among the others."""
+PARTS = "parts"
+"""Attribute of a file that shows the parts of a cache as one: their number."""
 DESCRIPTION = "description"
 """Attribute of each dataset of ours that says what its numbers mean."""
 
@@ -85,6 +88,15 @@ def view_groups(file: h5py.File) -> list[h5py.Group]:
     while isinstance(group := file.get(f"view_{len(groups) + 1}"), h5py.Group) and group.keys() >= ROW_COLUMNS.keys():
         groups.append(group)
     return groups
+
+
+def parts_in(path: Path) -> int:
+    """How many parts a cache has, as its file says; 1 of any other file."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return int(file.attrs.get(PARTS, 1))
+    except OSError:
+        return 1
 
 
 def refuse_other_file(path: Path) -> None:

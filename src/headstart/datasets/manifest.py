@@ -77,6 +77,12 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def only(self, rows: NDArray[np.int64]) -> "Manifest":
+        """The same data set with these rows (n,) alone."""
+        columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
+        values = {name: column[rows] for name in columns if (column := getattr(self, name)) is not None}
+        return replace(self, **values)
+
     def place(self, row: int) -> Place:
         """Where the image of a row is stored."""
         path = os.path.join(self.root, self.relative_path(row))

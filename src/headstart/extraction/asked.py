@@ -33,8 +33,9 @@ class Asked:
     """What was given, and what comes of it together with the cache that is there.
 
     Attributes:
+        stored: the cache as it was at the start, of one that is cut perhaps a part; None without one, or with
+            --overwrite.
         path: the cache.
-        stored: the cache as it was at the start; None where there is none, or with --overwrite.
         config: the settings; those that were left out are those of the cache.
         recipe: that of the settings, in which `auto` is still open; None for a new cache of another backbone than
             resnet50, which must be loaded to know it.
@@ -42,10 +43,10 @@ class Asked:
     """
 
     given: ExtractConfig
+    stored: FeatureCache | None
 
     def __post_init__(self) -> None:
         self.path = cache_path(self.given)
-        self.stored = None if self.given.overwrite or not self.path.exists() else FeatureCache(self.path)
         self.kept, self.listing = self._kept()
         self.config = self.given.completed(self.kept).with_listing(self.listing)
         self.recipe = self._recipe(self.stored.recipe if self.stored else None)

@@ -1,5 +1,6 @@
 """The splits of caches, drawn with what the caches of their data set know already."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from headstart.cache.known_splits import known_digests, known_splits, readable_c
 from headstart.cache.writing import write_splits
 from headstart.datasets import draw
 from headstart.datasets.description import describe_splits
-from headstart.datasets.manifest import UNDRAWN, Manifest, same_root
+from headstart.datasets.manifest import UNDRAWN, Manifest, rows_of_paths, same_root
 from headstart.datasets.naming import caches_of
 from headstart.extraction.growing import passing_again
 from headstart.images.digests import completed
+from headstart.images.loading import DIGEST_BYTES
 from headstart.settings import ViewSplits
 
 
@@ -57,10 +59,19 @@ class Drawing:
             return self.drawn(path, manifest, digests)
         return self.drawn(path, manifest, digests) if digests.any(axis=1).all() else None
 
-    def draw_in(self, cache: FeatureCache, manifest: Manifest) -> None:
-        """Draws the splits of a cache all of whose images have been read, and keeps them in its file."""
-        read = np.where(cache.has_digest[:, None], cache.digests, 0).astype(np.uint8)
-        write_splits(cache, self.drawn(cache.path, manifest, read).splits)
+    def draw_in(self, caches: Sequence[FeatureCache], path: Path, manifest: Manifest) -> None:
+        """Draws the splits of a cache all of whose images have been read, and keeps them in its file, or its parts."""
+        if all(cache.is_drawn for cache in caches):
+            return
+        digests, rows = np.zeros((len(manifest), DIGEST_BYTES), np.uint8), {}
+        for cache in caches:
+            rows[cache.path] = rows_of_paths(manifest.paths, cache.manifest.paths)
+            digests[rows[cache.path]] = np.where(cache.has_digest[:, None], cache.digests, 0)
+        self.files += [cache.path for cache in caches]
+        splits = self.drawn(path, manifest, digests).splits
+        for cache in caches:
+            if not cache.is_drawn:
+                write_splits(cache, splits[rows[cache.path]])
 
     def _caches(self, path: Path, manifest: Manifest) -> list[FeatureCache]:
         return list(readable_caches([path, *self.files, *caches_of(manifest.name)]))

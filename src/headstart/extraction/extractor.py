@@ -1,7 +1,7 @@
 """The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,13 @@ from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.weights import RESNET50, is_own
-from headstart.settings import PLACES, ExtractConfig
+from headstart.settings import PLACES, ExtractConfig, ViewSplits
 from headstart.settings.command import beside, command, given_flags
 from headstart.settings.extract import defaults_of
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
-from headstart.support.progress import say
+from headstart.support.progress import bar, say
 from headstart.support.quantities import counted
-from headstart.support.team import Team
 
 CANARIES = 8
 """Finished rows that are computed again before new ones join them."""
@@ -61,13 +60,36 @@ class Again:
 
 
 @kept_memory()
-def fill(parts: "Sequence[tuple[Extractor, Path]]", team: Team | None = None) -> list[PassReport]:
-    """Computes every pending row of several caches of the same images in one pass; see `Extractor.fill`."""
-    team, first = team or Team(), parts[0][0]
-    under_way = Pass([extractor.filling(path) for extractor, path in parts], first.workers, first.device, team)
-    team.barrier("all have seen which rows are pending")
-    reports, errors = under_way.run(), []
-    for (extractor, _), filling in zip(parts, under_way.fillings, strict=True):
+def fill(
+    extractors: "Sequence[Extractor]", groups: Sequence[Mapping[int, Path]], shown: bool = True
+) -> list[PassReport]:
+    """Computes the pending rows of caches; returns what it did for each extractor.
+
+    A group are caches of the same images, by the number of their extractor: one pass fills them together. Groups come
+    one after the other.
+    """
+    total, unit = 0, "images"
+    for place, path in (pair for group in groups for pair in group.items()):
+        pending = FeatureCache(path).pending(extractors[place].view_splits)
+        total, unit = total + int(np.count_nonzero(pending)), "views" if len(pending) > 1 else unit
+    unit = unit if len(extractors) == 1 else "views"
+    first = extractors[0]
+    reports = [PassReport(workers=first.workers, backbones=len(extractors)) for _ in extractors]
+    with bar(total, "extracting", unit, shown) as progress:
+        for group in groups:
+            under_way = Pass(
+                [extractors[place].filling(path) for place, path in group.items()], first.workers, first.device
+            )
+            for place, report in zip(group, under_way.run(progress), strict=True):
+                reports[place] = reports[place].plus(report)
+            _refuse_changes([extractors[place] for place in group], under_way.fillings)
+    return reports
+
+
+def _refuse_changes(extractors: "Sequence[Extractor]", fillings: Sequence[Filling]) -> None:
+    """Takes back what nets have computed that changed while they ran, and raises the BackboneError of the first."""
+    errors = []
+    for extractor, filling in zip(extractors, fillings, strict=True):
         try:
             extractor.refuse_changes()
         except BackboneError as error:
@@ -75,7 +97,6 @@ def fill(parts: "Sequence[tuple[Extractor, Path]]", team: Team | None = None) ->
             errors.append(error)
     if errors:
         raise errors[0]
-    return reports
 
 
 @dataclass
@@ -138,19 +159,21 @@ class Extractor:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
 
-    def fill(self, path: Path, team: Team | None = None) -> PassReport:
-        """Computes every pending row of a cache; after a stop, the same call continues.
+    def fill(self, path: Path) -> PassReport:
+        """Computes every pending row of a cache; after a stop, the same call continues."""
+        return fill([self], [{0: path}])[0]
 
-        Each process of a team makes its own call, which returns when all rows are done.
-        """
-        return fill([(self, path)], team)[0]
+    @property
+    def view_splits(self) -> ViewSplits:
+        """Which images get augmented views."""
+        return self.config.view_splits or "train"
 
     def filling(self, path: Path) -> Filling:
         """What a pass is to do for a cache, once its net has been seen to be the one that made it."""
         cache = FeatureCache(path)
         self._refuse_other_net(cache.recipe)
         self._check_canaries(cache)
-        pending = cache.pending(self.config.view_splits or "train")
+        pending = cache.pending(self.view_splits)
         return Filling(cache, pending, self.forward(cache.recipe), self.batch_size(cache.recipe))
 
     def refuse_changes(self) -> None:

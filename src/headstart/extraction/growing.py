@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -38,16 +39,24 @@ class Growth:
     """
 
     def __init__(
-        self, cache: FeatureCache, manifest: Manifest, check_bytes: bool, weights_file: str, into_new_file: str
+        self,
+        cache: FeatureCache,
+        manifest: Manifest,
+        check_bytes: bool,
+        weights_file: str,
+        into_new_file: str,
+        file: Path | None = None,
     ) -> None:
         """Changes nothing yet.
 
         `check_bytes` reads all images, also those of unchanged size and time; `weights_file` is where a file of weights
-        lies; `into_new_file` is the command for those who mean other images.
+        lies; `into_new_file` is the command for those who mean other images; `file` is what the new file is to replace,
+        by default the cache.
         """
         self._into_new_file = f"extract into another file: {into_new_file}"
         self.cache, self.manifest, self.check_bytes, self.weights_file = cache, manifest, check_bytes, weights_file
-        self.path = cache.path.with_name(cache.path.name + ".growing")
+        file = file or cache.path
+        self.path = file.with_name(file.name + ".growing")
         self.begun: FeatureCache | None = None
         with suppress(CacheError):
             begun = FeatureCache(self.path)
@@ -72,14 +81,19 @@ class Growth:
             return False
         return views is None or (begun.augmentation, len(begun.augmented)) == (views.augmentation, views.count)
 
-    def build(self, views: creation.AugmentedViews | None, drawn: Manifest) -> None:
-        """Creates the new file, with the drawn splits, and the finished rows of the cache and of the file begun."""
-        sources = [source for source in (self.cache, self.begun) if source]
+    def build(
+        self, views: creation.AugmentedViews | None, drawn: Manifest | None, others: Sequence[FeatureCache] = ()
+    ) -> None:
+        """Creates the new file, with the splits if they are drawn, and the finished rows of the cache, of the file that
+        was begun, and of `others`.
+        """
+        sources = [source for source in (self.cache, self.begun, *others) if source]
         with creation.appearing(self.path) as temporary:
             creation.create(
                 temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file, drawn
             )
-            self._keep_foreign(temporary)
+            if self.cache.path.name == self.path.stem:  # of a cache that is cut anew, the file that shows all keeps it
+                self._keep_foreign(temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:
                 same_views = [
@@ -175,13 +189,22 @@ def _finished(view: View) -> Counter[bytes]:
 
 def _copy(writer: CacheWriter, source: View, digests: NDArray[np.uint8]) -> None:
     """Copies the features of every image whose content `source` has finished; damaged rows stay pending."""
-    damaged = {row for rows, block in source.blocks(verify=False) for row in source.damaged(rows, block)}
-    known = {source.digest(row): row for row in np.flatnonzero(source.status == DONE).tolist()}
-    read = np.flatnonzero(digests.any(axis=1)).tolist()
-    pairs = [(row, old) for row in read if (old := known.get(bytes(digests[row]))) is not None and old not in damaged]
-    for begin in range(0, len(pairs), COPY_ROWS):
-        rows, olds = np.array(pairs[begin : begin + COPY_ROWS]).T
-        writer.write(rows, source.gather(olds, verify=False), source.digests[olds])
+    done = np.flatnonzero(source.status == DONE)
+    contents, order = np.unique(_as_texts(source.digests[done]), return_index=True)
+    found = rows_of_paths(contents, _as_texts(digests)) if len(contents) else np.full(len(digests), -1)
+    rows = np.flatnonzero((found >= 0) & digests.any(axis=1))
+    olds = done[order[found[rows]]]
+    for begin in range(0, len(rows), COPY_ROWS):
+        new, old = rows[begin : begin + COPY_ROWS], olds[begin : begin + COPY_ROWS]
+        features = source.gather(old, verify=False)
+        whole = ~np.isin(old, source.damaged(old, features))
+        writer.write(new[whole], features[whole], source.digests[old[whole]])
+
+
+def _as_texts(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """(N, 16) bytes as (N,) texts, which can be sorted."""
+    texts: NDArray[np.bytes_] = np.ascontiguousarray(digests).view("S16").ravel()
+    return texts
 
 
 def passing_again(view: View) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NoReturn
 
 import numpy as np
@@ -18,13 +18,11 @@ from headstart.images.geometry import Transform
 from headstart.images.loading import Batch, Loaded, batch_of, stream
 from headstart.models.backbone import Forward
 from headstart.support.overlap import Launched, one_behind
-from headstart.support.progress import bar
-from headstart.support.team import Team
 
 COMMIT_SECONDS = 2.0
 """Time between two commits: what a kill costs at most, beside the batches under way."""
 COUNTED = ("forwarded", "copied", "unreadable")
-"""Figures of a cache that the processes of a team add up."""
+"""Figures of a single cache in a pass."""
 
 
 @dataclass
@@ -47,6 +45,12 @@ class PassReport:
     """Caches that the pass filled; `forward_seconds` and `write_seconds` are those of all."""
     own_seconds: float = 0.0
     """Of `forward_seconds`, those of the backbone of this cache; of several processes, the time of the whole pass."""
+
+    def plus(self, other: "PassReport") -> "PassReport":
+        """Of two parts of a cache, one filled after the other."""
+        same = ("workers", "backbones")
+        added = {name: value + getattr(other, name) for name, value in asdict(self).items() if name not in same}
+        return replace(self, **added)
 
     def bottleneck(self) -> str:
         """The share of the time that each stage took, in a line; they run at once."""
@@ -154,7 +158,6 @@ class Pass:
     fillings: Sequence[Filling]
     workers: int
     device: torch.device
-    team: Team
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers, backbones=len(self.fillings))
@@ -163,31 +166,16 @@ class Pass:
             filling.first = len(self.filling_of)
             self.filling_of += [filling] * len(filling.views)
 
-    def run(self) -> list[PassReport]:
-        """The report for each cache, in their order."""
-        pending = sum(int(np.count_nonzero(filling.pending)) for filling in self.fillings)
+    def run(self, progress: "tqdm[NoReturn]") -> list[PassReport]:
+        """The report for each cache, in their order; `progress` counts views."""
         rows = np.flatnonzero(np.any([filling.pending.any(axis=0) for filling in self.fillings], axis=0))
-        start, unit = time.perf_counter(), "images" if len(self.filling_of) == 1 else "views"
-        with bar(pending, "extracting", unit, shown=self.team.leads) as progress:
-            size = min(filling.batch_size for filling in self.fillings)
-            self._fill(self.team.claim_rows(rows, max(1, size // len(self.filling_of))), progress)
-            self._add_up(adding=True)
-            self.team.barrier("all rows are done")
-        self._add_up(adding=False)
+        start = time.perf_counter()
+        self._fill(rows.tolist(), progress)
         self.report.wall_seconds = time.perf_counter() - start
         self.report.forward_seconds = sum(filling.forward_seconds for filling in self.fillings)
-        own = [self.report.wall_seconds if self.team.size > 1 else filling.forward_seconds for filling in self.fillings]
         return [
-            replace(self.report, own_seconds=seconds, **filling.counts)
-            for seconds, filling in zip(own, self.fillings, strict=True)
+            replace(self.report, own_seconds=filling.forward_seconds, **filling.counts) for filling in self.fillings
         ]
-
-    def _add_up(self, adding: bool) -> None:
-        """Adds the counts to those of the team; or, without adding, takes those of the whole team."""
-        self.report.decoded = self.team.count("decoded", self.report.decoded if adding else 0)
-        for number, filling in enumerate(self.fillings):
-            for name in COUNTED:
-                filling.counts[name] = self.team.count(f"{name} {number}", filling.counts[name] if adding else 0)
 
     def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
         with ExitStack() as opened:
@@ -198,8 +186,7 @@ class Pass:
             for (filling, batch), under_way in launched:
                 writing = writings[id(filling)]
                 filling.write(batch, under_way, writing)
-                done = self.team.count("done", len(batch.rows) + filling.note_unreadable(writing))
-                progress.update(done - progress.n)
+                progress.update(len(batch.rows) + filling.note_unreadable(writing))
             for filling in self.fillings:
                 filling.finish(writings[id(filling)])
         self.report.write_seconds = sum(writing.busy_seconds for writing in writings.values())
@@ -207,7 +194,7 @@ class Pass:
     def _writing(self, filling: Filling, opened: ExitStack) -> BackgroundWriter:
         """What writes into a cache; the time of the pass counts for the views that it fills."""
         filled = [bool(pending.any()) for pending in filling.pending]
-        shares = [is_filled * self.team.leads / max(1, sum(filled)) for is_filled in filled]
+        shares = [is_filled / max(1, sum(filled)) for is_filled in filled]
         writers = [opened.enter_context(CacheWriter(*each)) for each in zip(filling.views, shares, strict=True)]
         return opened.enter_context(BackgroundWriter(writers, COMMIT_SECONDS, self._share_of(filling)))
 

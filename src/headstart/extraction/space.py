@@ -13,11 +13,11 @@ from headstart.support.quantities import human_bytes
 
 
 def views_of_next(
-    config: ExtractConfig, cache: FeatureCache | None, manifest: Manifest, augmentation: Augmentation
+    config: ExtractConfig, cache: FeatureCache | None, manifest: Manifest, augmentation: Augmentation, count: int
 ) -> creation.AugmentedViews | None:
     """The augmented views of the next file: as many as are asked for, and at least those of the cache."""
     augmented = cache.augmented if cache else ()
-    count = max(config.views, len(augmented))
+    count = max(count, len(augmented))
     wanted = training_images(manifest) if config.view_splits == "train" else len(manifest)
     rows = max([wanted, *(view.done_count for view in augmented)])
     return creation.AugmentedViews((cache and cache.augmentation) or augmentation, count, rows) if count else None

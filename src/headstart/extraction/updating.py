@@ -5,232 +5,112 @@ start anew      there is no cache yet, or --overwrite
 go on           the cache has exactly these images, and the views: its pending rows are computed
 grow            images changed, views are added, --check-bytes, or rows are pending in a file that another program has
                 stored in another form: a new file is built beside the old one, see `growing.py`
+
+A cache that is cut into parts is brought up to date part by part: see `whole.py`.
 """
 
-import json
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
-from headstart.cache import creation, foreign
-from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.finding import moved_cache
-from headstart.cache.layout import refuse_other_file
+from headstart.cache.finding import cache_path
 from headstart.cache.locking import lock
-from headstart.cache.writing import CacheWriter
-from headstart.datasets import labelled
-from headstart.datasets.description import changes
-from headstart.datasets.description import describe as describe_data
-from headstart.datasets.manifest import Manifest, same_data
-from headstart.extraction import space
-from headstart.extraction.asked import Asked, extractor_for, refuse_other_files
-from headstart.extraction.drawing import Drawing, must_be_drawn_before
-from headstart.extraction.growing import Growth, passing_again
+from headstart.cache.parts import count_of_parts
+from headstart.datasets.manifest import Manifest
+from headstart.errors import CacheLocked, SettingsError
+from headstart.extraction.asked import refuse_other_files
+from headstart.extraction.drawing import Drawing
 from headstart.extraction.reports import Report
-from headstart.settings import ExtractConfig, ViewSplits, data_of
-from headstart.settings.command import command
-from headstart.settings.listing import naming_what_is_kept
-from headstart.support.files import put_in_place
-from headstart.support.team import Team
+from headstart.extraction.whole import Whole
+from headstart.settings import ExtractConfig
 
-if TYPE_CHECKING:
-    from headstart.extraction.extractor import Extractor
-    from headstart.extraction.one_pass import PassReport
+PARTS_FOR_A_PROCESS = 4
+"""How many a cache is cut into that several processes are to fill: then a slow one has fewer."""
 
 
-def bring_up_to_date(config: ExtractConfig, team: Team | None = None) -> Report:
+def bring_up_to_date(config: ExtractConfig) -> Report:
     """Makes the cache of a data set complete: every image done, or unreadable with a reason."""
-    return bring_all_up_to_date([config], team)[0]
+    return bring_all_up_to_date([config])[0]
 
 
-def bring_all_up_to_date(configs: Sequence[ExtractConfig], team: Team | None = None) -> list[Report]:
+def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
     """The same for several backbones: each image is read and decoded once for all caches that need it.
 
-    This process leads the team; the others call `help_filling`. Errors: see `headstart.extract`.
+    Errors: see `headstart.extract`.
     """
-    team = team or Team()
     known: dict[str, Manifest] = {}
-    splits = Drawing()
-    updates = [_Update(*_listed(config, known), splits, describes=config is configs[0]) for config in configs]
-    reports = {update.path: update.nothing_to_do() for update in updates}
-    open_ = [update for update in updates if not reports[update.path]]
+    splits, count = Drawing(), _count_of_parts(configs)
+    wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
+    reports = {whole.path: whole.nothing_to_do() for whole in wholes}
+    open_ = [whole for whole in wholes if not reports[whole.path]]
     with ExitStack() as locked:
-        for update in sorted(open_, key=lambda update: update.path):
-            locked.enter_context(lock(update.path))
+        for whole in sorted(open_, key=lambda whole: whole.path):
+            if not whole.only:
+                locked.enter_context(lock(whole.path))
         if len(open_) > 1:
-            for update in open_:
-                update.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
-        for update in open_:
-            update.begin()
-        _fill([update for update in open_ if update.has_pending], team)
-        for update in open_:
-            update.draw()
-        return [reports[update.path] or update.finish() for update in updates]
+            for whole in open_:
+                whole.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
+        for whole in open_:
+            whole.begin()
+        _fill([whole for whole in open_ if whole.pending()])
+        if configs[0].part:
+            return _finish_parts(wholes, reports)
+        for whole in open_:
+            whole.draw()
+        return [reports[whole.path] or whole.finish() for whole in wholes]
 
 
-def _listed(config: ExtractConfig, known: dict[str, Manifest]) -> tuple[Asked, Manifest]:
-    """What is asked for, and the images; those that were listed in the same way for another backbone are `known`."""
-    asked = Asked(config)
-    how = f"{asked.split_seed} {asked.config.listing()}"
-    if how not in known:
-        with naming_what_is_kept(config, asked.listing, asked.path):
-            known[how] = labelled.load(data_of(config), asked.split_seed, asked.config)
-    asked.say()
-    return asked, replace(known[how], name=asked.name)
+def _finish_parts(wholes: Sequence[Whole], reports: Mapping[Path, Report | None]) -> list[Report]:
+    """The reports of single parts; where all the others are complete, too, they are made one."""
+    found = [reports[whole.path] or whole.finish_parts() for whole in wholes]
+    if all(whole.has_all_parts() for whole in wholes):
+        with suppress(CacheLocked):  # another job is at it
+            bring_all_up_to_date([replace(whole.asked.given, part=None, parts=whole.count) for whole in wholes])
+    return found
 
 
-def _fill(updates: "Sequence[_Update]", team: Team) -> None:
-    """Computes the pending rows of all in one pass, with the other processes of the team."""
-    refuse_other_files([(update.asked, update.manifest) for update in updates])
-    parts = [(str(update.config.backbone), str(update.config.view_splits), str(update.file)) for update in updates]
-    team.broadcast(json.dumps(parts))
-    if updates:
+def _count_of_parts(configs: Sequence[ExtractConfig]) -> int:
+    """As many as are asked for, else as the caches have; new ones have some for each of several processes."""
+    first = configs[0]
+    if first.part:
+        return first.part_of[1]
+    paths = [cache_path(config) for config in configs]
+    counts = {path: count for path in paths if (count := count_of_parts(path)) > 1 or path.exists()}
+    if first.parts:
+        return first.parts
+    if len(set(counts.values())) > 1:
+        raise SettingsError(
+            f"{' and '.join(map(str, counts))} have different numbers of parts, so that one pass cannot fill "
+            f"both. Give each backbone a command of its own, or cut both anew with --parts {max(counts.values())}."
+        )
+    if not counts:
+        return PARTS_FOR_A_PROCESS * first.processes if first.processes > 1 else 1
+    count = max(counts.values())
+    if first.processes > count:
+        print(f"{paths[0]} has {count} part{'s' * (count > 1)}, each of which one process fills; --parts cuts it anew.")
+    return count
+
+
+def _fill(wholes: Sequence[Whole]) -> None:
+    """Computes the pending rows of all in one pass, part by part."""
+    if not wholes:
+        return
+    refuse_other_files([(whole.asked, whole.manifest) for whole in wholes])
+    numbers = sorted(set().union(*(whole.pending() for whole in wholes)))
+    groups = [
+        {place: whole.updates[number].file for place, whole in enumerate(wholes) if number in whole.pending()}
+        for number in numbers
+    ]
+    processes = min(wholes[0].config.processes, len(groups))
+    if processes > 1:
+        from headstart.extraction.processes import Job, fill_by_processes
+
+        configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
+        reports = fill_by_processes(Job(configs, tuple(groups)), processes)
+    else:
         from headstart.extraction.extractor import fill
 
-        reports = fill([(update.extractor, update.file) for update in updates], team)
-        for update, report in zip(updates, reports, strict=True):
-            update.filled = report
-
-
-def help_filling(config: ExtractConfig, team: Team) -> None:
-    """The part of the other processes of a team: they compute pending rows, if there are any."""
-    if not (parts := json.loads(team.receive())):
-        return
-    from headstart.extraction.extractor import fill
-
-    configs = [replace(config, backbone=name, view_splits=cast(ViewSplits, splits)) for name, splits, _ in parts]
-    files = [Path(file) for _, _, file in parts]
-    fill([(extractor_for(*each), each[1].path) for each in zip(configs, map(FeatureCache, files), strict=True)], team)
-
-
-@dataclass
-class _Update:
-    """What one cache needs: `begin` makes the file whose rows are to be computed, `finish` puts it in its place.
-
-    Attributes:
-        splits: draws those of all that are brought up to date together.
-        describes: whether it says what the data set is taken for.
-        file: the cache, or what it grows into.
-        filled: what the pass did, None without one.
-    """
-
-    asked: Asked
-    manifest: Manifest
-    splits: Drawing
-    describes: bool = True
-    filled: "PassReport | None" = None
-    has_pending: bool = False
-    taken_over: int = 0
-    copied: int = 0
-
-    def __post_init__(self) -> None:
-        self.path = self.file = self.asked.path
-        self.config = self.asked.config
-
-    @cached_property
-    def extractor(self) -> "Extractor":
-        return extractor_for(self.asked.given, self.asked.stored)
-
-    def nothing_to_do(self) -> Report | None:
-        """The report of a complete cache, else None."""
-        if self.asked.stored is None or self.config.check_bytes:
-            return None
-        cache, growth = self._compared(self.asked.stored)
-        if not self._is_of_this_data(cache) or (growth.path.exists() and not growth.waits()):
-            return None
-        if cache.pending(self.config.view_splits).any() or any(len(passing_again(view)) for view in cache.views):
-            return None
-        if not cache.is_drawn or cache.lacks_splits():
-            return None
-        return Report(cache, cache.done_count, None)
-
-    def begin(self) -> None:
-        """Starts anew, goes on or grows; the caller holds the lock."""
-        if self.config.overwrite or not self.path.exists():
-            return self._start_anew()
-        cache, growth = self._compared(FeatureCache(self.path))  # again, now that nobody else writes
-        fits = self._is_of_this_data(cache) and not must_be_drawn_before(cache, self.config.view_splits)
-        if not (fits and not self.config.check_bytes and cache.is_writable):
-            return self._grow(cache, growth)
-        if not growth.waits():
-            growth.path.unlink(missing_ok=True)
-        return self._see_pending()
-
-    def draw(self) -> None:
-        """Draws the splits that are open, now that all images have been read."""
-        if not (cache := FeatureCache(self.file)).is_drawn:
-            self.splits.draw_in(cache, self.manifest)
-
-    def finish(self) -> Report:
-        """The report of the cache, which now has its name."""
-        if self.file != self.path:
-            with creation.explaining(self.path):
-                put_in_place(self.file, self.path)
-        return Report(FeatureCache(self.path), self.taken_over, self.filled, self.copied)
-
-    def _compared(self, cache: FeatureCache) -> tuple[FeatureCache, Growth]:
-        """The cache, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
-        self.asked.refuse_differences(cache)
-        asked = self.asked
-        return cache, Growth(cache, self.manifest, self.config.check_bytes, asked.weights_file, asked.into_new_file())
-
-    def _is_of_this_data(self, cache: FeatureCache) -> bool:
-        """Whether a cache has a row for each of the images, and all views that are asked for."""
-        is_same = same_data(self.manifest, cache.as_listed(self.manifest))
-        return is_same and len(cache.augmented) >= self.config.views
-
-    def _start_anew(self) -> None:
-        if self.path.exists():
-            refuse_other_file(self.path)
-        asked = self.asked.recipe or self.extractor.recipe(self.asked.given)  # a mistake is told before all else
-        is_new = not (self.path.exists() or self.config.cache)
-        data, net = data_of(self.config), str(self.config.backbone)
-        if moved := moved_cache(data, net, self.asked.recipe) if is_new else None:
-            go_on = command("extract", data, moved)
-            print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
-        if self.describes:
-            print(describe_data(self.manifest))
-        views = space.views_of_next(self.config, None, self.manifest, self.asked.augmentation)
-        drawn = self.splits.before_the_pass(
-            self.path, self.manifest, bool(views) and self.config.view_splits == "train"
-        )
-        space.say_size(views, asked, "")
-        images = len(self.manifest) + (views.count * views.rows if views else 0)
-        resolved, notes = self.extractor.resolve(asked, self.manifest, images)
-        discarded = foreign.foreign_members(self.path) if self.path.exists() else []
-        if not self.path.exists() and not self.path.is_absolute():
-            print(f"New cache: {self.path.absolute()}")
-        with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, resolved, notes, views, self.asked.weights_file, drawn)
-        if discarded:
-            names = ", ".join(f"`{name}`" for name in discarded)
-            print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
-        self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
-        self._see_pending()
-
-    def _grow(self, cache: FeatureCache, growth: Growth) -> None:
-        if not self.config.prune:
-            growth.refuse_other_data()
-        views = space.views_of_next(self.config, cache, self.manifest, self.asked.augmentation)
-        before = cache.as_listed(self.manifest)
-        if self.describes and not same_data(self.manifest, before):
-            print(f"{describe_data(self.manifest)}\nchanged: {changes(before, self.manifest)}")
-        if not growth.goes_on(views):
-            space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
-            growth.build(views, self.splits.drawn(self.path, self.manifest, growth.digests))
-        self.file = growth.path
-        self.splits.files.append(growth.path)
-        self._see_pending()
-        self.taken_over, self.copied = growth.taken_over()
-
-    def _see_pending(self) -> None:
-        """Notes what is to be computed, and reserves its space on the disk."""
-        for view in FeatureCache(self.file).views:
-            if len(again := passing_again(view)):
-                with CacheWriter(view) as writer:
-                    writer.reopen(again)
-        cache = FeatureCache(self.file)
-        self.taken_over, self.has_pending = cache.done_count, space.reserved(cache, self.config.view_splits)
+        reports = fill([whole.extractor for whole in wholes], groups)
+    for whole, report in zip(wholes, reports, strict=True):
+        whole.filled = report

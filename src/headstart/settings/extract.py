@@ -56,6 +56,11 @@ class PrepareConfig(Config):
     """digits: the 1,797 handwritten digits inside scikit-learn; cifar10: through torchvision (download, 170 MB)."""
 
 
+def _is_part(value: str | None) -> bool:
+    number, _, count = (value or "0/1").partition("/")
+    return number.isdigit() and count.isdigit() and int(number) < int(count) <= 9999
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig(ImagesConfig):
     """Run every image through a frozen backbone, once, and keep its features.
@@ -108,6 +113,13 @@ class ExtractConfig(ImagesConfig):
     seed: Seed | None = None
     """Seed of random weights and of the views, and of the splits if --split-seed is left out; by default that of the
     cache, 0 for a new one."""
+    parts: Annotated[int | None, Range("1 to 9,999", lambda value: value is None or 1 <= value <= 9999)] = None
+    """Into how many files the features are cut, each filled for itself; by default as the cache, 1 for a new one. Of a
+    cache with another number, finished rows are copied."""
+    processes: Count = 1
+    """Processes on this machine that fill parts at once; a new cache has four parts for each."""
+    part: Annotated[str | None, Range("like 3/16: a part, counted from 0, and their number", _is_part)] = None
+    """Fill one part alone, such as 3/16, counted from 0: for jobs of a cluster. The last one makes the parts one."""
     max_unreadable: Share = 0.01
     """Fraction of unreadable images above which the exit code is 1; the cache is kept. Up to 3 images, if they are at
     most a tenth, are no failure either; 0 allows none."""
@@ -118,6 +130,12 @@ class ExtractConfig(ImagesConfig):
     prune: bool = False
     """Discard the features of images that are gone, also where they are many, or where the cache is of other images;
     those of the other images stay."""
+
+    @property
+    def part_of(self) -> tuple[int, int]:
+        """The number of the only part to be filled, and how many parts there are."""
+        number, _, count = str(self.part).partition("/")
+        return int(number), int(count)
 
     def completed(self, stored: Mapping[str, Any] | None = None) -> Any:
         """The same with the settings that were left out: those in `stored`, else the defaults.

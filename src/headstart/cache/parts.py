@@ -1,0 +1,104 @@
+"""A large cache cut into parts, each an ordinary cache of some of the images, and the file beside them that shows all.
+
+`photos.h5` holds HDF5 virtual datasets, in which any HDF5 reader finds the rows of `photos.parts/00-of-16.h5`, … one
+after the other. An image belongs to the part that a hash of its path gives, a member of an archive to that of its
+archive: more images move none.
+"""
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache import creation, foreign
+from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT_VERSION, PARTS, ROW_COLUMNS, parts_in, view_groups
+from headstart.datasets.manifest import Manifest, end_of_archive
+from headstart.errors import CacheError
+
+
+def part_files(cache: Path, count: int) -> list[Path]:
+    """The files of so many parts, of which those without images do not exist; of one part the cache itself."""
+    digits, folder = max(2, len(str(count - 1))), cache.with_suffix(".parts")
+    return [folder / f"{number:0{digits}}-of-{count}.h5" for number in range(count)] if count > 1 else [cache]
+
+
+def count_of_parts(cache: Path) -> int:
+    """How many parts a cache has: as its file says, or where it is not written yet the files of its parts; else 1."""
+    if cache.exists():
+        return parts_in(cache)
+    counts = [path.stem.rpartition("-of-")[2] for path in cache.with_suffix(".parts").glob("*-of-*.h5")]
+    return max(map(int, filter(str.isdigit, counts)), default=1)
+
+
+def numbers_of_parts(manifest: Manifest, count: int) -> NDArray[np.int64]:
+    """(N,) the part that each image belongs to, 0 to `count` - 1."""
+    keys = list(map(bytes, manifest.paths))
+    if manifest.offsets is not None:
+        keys = [os.fsencode(path[: end_of_archive(path)]) for path in map(os.fsdecode, keys)]
+    numbers = {key: int.from_bytes(blake2b(key, digest_size=8).digest(), "little") % count for key in set(keys)}
+    return np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
+
+
+def files_shown(cache: Path) -> list[Path]:
+    """The parts that a file shows as one; a CacheError if one of them is missing."""
+    with h5py.File(cache, "r", locking=False) as file:
+        names = [each.file_name for each in file["paths"].virtual_sources()]
+    files = [cache.parent / name for name in names]
+    if missing := [path for path in files if not path.is_file()]:
+        raise CacheError(
+            f"{cache} shows parts of which {len(missing)} of {len(files)} are missing, such as {missing[0]}. Put them "
+            "back, or extract these images again: give the command of extract once more."
+        )
+    return files
+
+
+def shows(cache: Path, files: list[Path], manifest: Manifest) -> bool:
+    """Whether a file shows these parts, which hold these images, as one."""
+    if not cache.exists() or parts_in(cache) == 1:
+        return False
+    with h5py.File(cache, "r", locking=False) as file:
+        names = [cache.parent / each.file_name for each in file["paths"].virtual_sources()]
+        return set(names) == set(files) and file.attrs["manifest_digest"] == manifest.digest()
+
+
+def show_as_one(cache: Path, count: int, files: list[Path], manifest: Manifest) -> None:
+    """Writes the file that shows parts, which hold these images, as one; what other programs kept in it stays."""
+    with creation.appearing(cache) as temporary:
+        with h5py.File(temporary, "w", libver=("v110", "latest"), locking=False) as target:
+            _fill(target, files, cache.parent)
+            target.attrs[PARTS] = count
+            target.attrs["manifest_digest"] = manifest.digest()
+            target.attrs["format_version"] = FORMAT_VERSION
+        if cache.exists():
+            foreign.copy_foreign(cache, temporary)
+
+
+def _fill(target: h5py.File, files: list[Path], folder: Path) -> None:
+    opened = [h5py.File(path, "r", locking=False) for path in files]
+    try:
+        first = opened[0]
+        views = [f"{group.name[1:]}/{name}" for group in view_groups(first) for name in ROW_COLUMNS]
+        ours = [name for name in COLUMNS if all(name in file for file in opened)]
+        for name in [*ours, *views]:
+            _add_column(
+                target,
+                name,
+                [(str(path.relative_to(folder)), file[name]) for path, file in zip(files, opened, strict=True)],
+            )
+        for name, value in first.attrs.items():
+            target.attrs[name] = value
+    finally:
+        for file in opened:
+            file.close()
+
+
+def _add_column(target: h5py.File, name: str, sources: list[tuple[str, h5py.Dataset]]) -> None:
+    ends = np.cumsum([dataset.shape[0] for _, dataset in sources]).tolist()
+    widest = max((dataset.dtype for _, dataset in sources), key=lambda dtype: dtype.itemsize)
+    layout = h5py.VirtualLayout((ends[-1], *sources[0][1].shape[1:]), widest)
+    for end, (file, dataset) in zip(ends, sources, strict=True):
+        layout[end - dataset.shape[0] : end] = h5py.VirtualSource(file, dataset.name, dataset.shape, dataset.dtype)
+    target.create_virtual_dataset(name, layout).attrs[DESCRIPTION] = sources[0][1].attrs[DESCRIPTION]

@@ -1,0 +1,121 @@
+"""What one file needs, a cache or one of its parts: nothing, to go on, to grow, or to be started anew."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.cache import creation, foreign
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.writing import CacheWriter
+from headstart.datasets.manifest import Manifest, rows_of_paths, same_data
+from headstart.extraction import space
+from headstart.extraction.drawing import must_be_drawn_before
+from headstart.extraction.growing import Growth, passing_again
+from headstart.support.files import put_in_place
+
+if TYPE_CHECKING:
+    from headstart.extraction.whole import Whole
+
+
+class Update:
+    """Makes the file whose rows are to be computed, and puts it in its place.
+
+    Attributes:
+        path: the file that it will be.
+        manifest: its images.
+        file: where it is now: the same, or what it grows into.
+        taken_over: finished rows that were there before.
+        copied: rows that got the features of an identical image.
+    """
+
+    def __init__(self, whole: "Whole", path: Path, manifest: Manifest) -> None:
+        self.whole, self.manifest, self.path, self.file = whole, manifest, path, path
+        self.config, self.asked = whole.config, whole.asked
+        self.has_pending, self.taken_over, self.copied = False, 0, 0
+
+    def is_complete(self) -> bool:
+        """Whether there is nothing to do."""
+        if self.config.overwrite or not self.path.exists():
+            return False
+        cache, growth = self._compared()
+        if not self._is_of_this_data(cache) or (growth.path.exists() and not growth.waits()):
+            return False
+        if cache.pending(self.config.view_splits).any() or any(len(passing_again(view)) for view in cache.views):
+            return False
+        return cache.is_drawn and not cache.lacks_splits()
+
+    def begin(self) -> None:
+        """Starts anew, goes on or grows; the caller holds the lock."""
+        if self.config.overwrite or not self.path.exists():
+            source = self.whole.before if self.whole.is_cut_anew else None
+            return self._grow(self.whole.growth(source, self.manifest, self.path)) if source else self._start_anew()
+        cache, growth = self._compared()
+        fits = self._is_of_this_data(cache) and not must_be_drawn_before(cache, self.config.view_splits)
+        if not (fits and not self.config.check_bytes and cache.is_writable):
+            return self._grow(growth)
+        if not growth.waits():
+            growth.path.unlink(missing_ok=True)
+        return self._see_pending()
+
+    def put_in_place(self) -> None:
+        """Gives the file its name."""
+        if self.file != self.path:
+            with creation.explaining(self.path):
+                put_in_place(self.file, self.path)
+            self.file = self.path
+
+    def _compared(self) -> tuple[FeatureCache, Growth]:
+        """The file, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
+        cache = FeatureCache(self.path)
+        self.asked.refuse_differences(cache)
+        return cache, self.whole.growth(cache, self.manifest)
+
+    def _is_of_this_data(self, cache: FeatureCache) -> bool:
+        """Whether a cache has a row for each of the images, and all views that are asked for."""
+        is_same = same_data(self.manifest, cache.as_listed(self.manifest))
+        return is_same and len(cache.augmented) >= self.config.views
+
+    def _start_anew(self) -> None:
+        recipe, notes = self.whole.made
+        views, discarded = self._views(None), foreign.foreign_members(self.path) if self.path.exists() else []
+        with creation.appearing(self.path) as temporary:
+            creation.create(temporary, self.manifest, recipe, notes, views, self.asked.weights_file, self._drawn())
+        if discarded:
+            names = ", ".join(f"`{name}`" for name in discarded)
+            print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
+        self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
+        self._see_pending()
+
+    def _grow(self, growth: Growth) -> None:
+        cache = growth.cache
+        self.whole.say_changes()
+        views = self._views(cache)
+        if not growth.goes_on(views):
+            space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
+            growth.build(views, self._drawn(growth), self.whole.other_sources(cache))
+        self.file = growth.path
+        self.whole.splits.files.append(growth.path)
+        self._see_pending()
+        self.taken_over, self.copied = growth.taken_over()
+
+    def _views(self, cache: FeatureCache | None) -> creation.AugmentedViews | None:
+        stored = self.asked.stored  # of a part that is new, the others may have views
+        count = max(self.config.views, len(stored.augmented) if stored else 0)
+        return space.views_of_next(self.config, cache, self.manifest, self.asked.augmentation, count)
+
+    def _drawn(self, growth: Growth | None = None) -> Manifest | None:
+        """The images with their splits, where these are drawn before the pass."""
+        whole = self.whole
+        if growth and whole.count == 1:
+            return whole.splits.drawn(self.path, self.manifest, growth.digests)  # each file is read once
+        if drawn := whole.drawn_before:
+            return drawn if whole.count == 1 else drawn.only(rows_of_paths(drawn.paths, self.manifest.paths))
+        return None
+
+    def _see_pending(self) -> None:
+        """Notes what is to be computed, and reserves its space on the disk."""
+        for view in FeatureCache(self.file).views:
+            if len(again := passing_again(view)):
+                with CacheWriter(view) as writer:
+                    writer.reopen(again)
+        cache = FeatureCache(self.file)
+        self.taken_over, self.has_pending = cache.done_count, space.reserved(cache, self.config.view_splits)

@@ -1,0 +1,171 @@
+"""Several processes that fill the parts of caches: each takes the next part that nobody holds.
+
+A process that dies frees its part, whose lock the system releases; another one goes on with it.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.locking import lock
+from headstart.errors import CacheLocked, HeadstartError, ProcessLost
+from headstart.extraction.asked import extractor_for
+from headstart.extraction.extractor import Extractor, fill
+from headstart.extraction.one_pass import PassReport
+from headstart.settings import ExtractConfig
+from headstart.support import ctrl_c
+from headstart.support.progress import bar, say
+
+POLL_SECONDS = 0.5
+"""Between two looks at the parts."""
+ERROR = 2
+"""Exit code of a process that says what keeps it from going on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be filled.
+
+    Attributes:
+        configs: the settings for each backbone.
+        groups: for each part its files, by the number of their backbone.
+    """
+
+    configs: tuple[ExtractConfig, ...]
+    groups: tuple[Mapping[int, Path], ...]
+
+    def pending(self) -> int:
+        """How many rows are to be computed, over all views."""
+        pairs = (pair for group in self.groups for pair in group.items())
+        return sum(_pending(path, self.configs[place]) for place, path in pairs)
+
+
+def _pending(path: Path, config: ExtractConfig) -> int:
+    return int(np.count_nonzero(FeatureCache(path).pending(config.view_splits or "train")))
+
+
+def fill_free_parts(job: Job) -> Iterator[list[PassReport]]:
+    """Fills each part that has pending rows and that no other process holds; yields what was done for each backbone."""
+    extractors: list[Extractor] = []
+    for group in job.groups:
+        with ExitStack() as locked:
+            try:
+                for path in group.values():
+                    locked.enter_context(lock(path))
+            except CacheLocked:
+                continue
+            if any(_pending(path, job.configs[place]) for place, path in group.items()):
+                extractors = extractors or _extractors(job)
+                yield fill(extractors, [group], shown=False)
+
+
+def _extractors(job: Job) -> list[Extractor]:
+    caches = {place: path for group in job.groups for place, path in group.items()}
+    return [extractor_for(config, FeatureCache(caches[place])) for place, config in enumerate(job.configs)]
+
+
+def fill_by_processes(job: Job, count: int) -> list[PassReport]:
+    """Fills all parts by so many processes; returns what was done for each backbone.
+
+    Raises:
+        HeadstartError: what a process reported that could not go on.
+        ProcessLost: all processes have died, and none had finished a row.
+    """
+    reports, start = [PassReport(backbones=len(job.configs)) for _ in job.configs], time.perf_counter()
+    total = left = job.pending()
+    with bar(total, "extracting", "views" if len(job.configs) > 1 else "images") as progress:
+        while left:
+            for found in _one_round(job, count, lambda: progress.update(total - progress.n - job.pending())):
+                reports = [report.plus(more) for report, more in zip(reports, found, strict=True)]
+            before, left = left, job.pending()
+            if left == before:
+                raise ProcessLost("All processes have ended before they finished an image. Is the memory too small?")
+    seconds = time.perf_counter() - start
+    return [replace(report, wall_seconds=seconds, own_seconds=seconds) for report in reports]
+
+
+def _one_round(job: Job, count: int, look: Callable[[], object]) -> list[list[PassReport]]:
+    """Until all of so many processes have ended; what they did."""
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, f"{number}.jsonl") for number in range(count)]
+        processes = [_start(job, number, count, file) for number, file in enumerate(files)]
+        try:
+            while any(process.poll() is None for process in processes):
+                time.sleep(POLL_SECONDS)
+                look()
+                if any(process.returncode == ERROR for process in processes):
+                    break
+        finally:
+            _end(processes)
+        lines = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+    for process in processes:
+        if process.returncode < 0:
+            say(f"Process {process.pid} was ended by signal {-process.returncode}: the others go on with its part.")
+    if errors := [line["error"] for line in lines if "error" in line]:
+        raise HeadstartError(errors[0])
+    return [[PassReport(**report) for report in line["reports"]] for line in lines]
+
+
+def _start(job: Job, number: int, count: int, results: Path) -> subprocess.Popen[bytes]:
+    """A process that shares the cores with the others, or has a GPU of its own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = {"OMP_NUM_THREADS": str(-(-cores // count)), "LOCAL_RANK": str(number), "LOCAL_WORLD_SIZE": str(count)}
+    command = [sys.executable, "-m", "headstart.extraction.processes", str(results)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **threads})
+    assert process.stdin
+    with suppress(BrokenPipeError):
+        process.stdin.write(pickle.dumps(job))
+        process.stdin.flush()  # and stays open: its end tells the process that this one is gone
+    return process
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Stops those that still run; each keeps the rows that it has finished."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in processes:
+        process.wait()
+        if process.stdin:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+
+
+def _stop_with_parent() -> None:
+    """Ends this process as Ctrl-C does when the process is gone that has started it."""
+    sys.stdin.buffer.read(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def main() -> int:
+    """The work of one of the processes; what it did goes to the file that is named, a line for each part."""
+    job = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    ctrl_c.may_be_caught()
+    with open(sys.argv[1], "a", encoding="utf-8", buffering=1) as results:
+        try:
+            for reports in fill_free_parts(job):
+                print(json.dumps({"reports": list(map(asdict, reports))}), file=results)
+        except HeadstartError as error:
+            print(json.dumps({"error": error.on_command_line}), file=results)
+            return ERROR
+        except KeyboardInterrupt:
+            return ctrl_c.STOPPED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
