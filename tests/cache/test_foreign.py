@@ -99,7 +99,7 @@ def test_additions_inside_of_views_are_copied_too(tmp_path):
         file["view_1"].attrs["note"] = "mine"
         file["view_1/status"].attrs["note"] = "mine, too"
     assert foreign.foreign_members(tmp_path / "old.h5") == ["view_1/umap"]
-    assert foreign.copy_foreign(tmp_path / "old.h5", tmp_path / "new.h5") == ["view_1/umap"]
+    foreign.copy_foreign(tmp_path / "old.h5", tmp_path / "new.h5")
     with h5py.File(tmp_path / "new.h5") as file:
         assert file["view_1/umap"][...].tolist() == list(range(8))
         assert file["view_1"].attrs["note"] == "mine"

@@ -1,5 +1,6 @@
 """What other programs keep in the file of a cache: their datasets, groups and attributes follow it when it grows."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 from h5py import h5a, h5s, h5t
 
 from headstart.cache.creation import METADATA_BYTES
-from headstart.cache.layout import COLUMNS, GROWN_FROM, ROW_COLUMNS, view_groups
-from headstart.errors import CacheError
+from headstart.cache.layout import COLUMNS, GROWN_FROM, PARTS, ROW_COLUMNS, view_groups
+from headstart.errors import CacheError, DataWarning
 from headstart.support.files import reserve
 
 
@@ -27,10 +28,10 @@ def foreign_members(path: Path) -> list[str]:
     return []
 
 
-def copy_foreign(old: Path, new: Path) -> list[str]:
+def copy_foreign(old: Path, new: Path) -> None:
     """Copies what other programs keep in a cache into a new one, but for attributes that refer to other objects.
 
-    Returns the names of datasets with a row for each image of the old cache, whose rows no longer match.
+    Warns where datasets have a row for each image of the old cache, while the new one has its rows in another order.
     """
     with h5py.File(old, "r", locking=False) as source:
         names = _members(source)
@@ -45,8 +46,15 @@ def copy_foreign(old: Path, new: Path) -> list[str]:
             for name in _own_objects(source):
                 if name in target:
                     _copy_attributes(source[name], target[name])
-        count = len(source["paths"])
-        return [dataset.name.lstrip("/") for dataset in datasets if dataset.shape and dataset.shape[0] == count]
+            paths, now = source["paths"][...], target["paths"][...]
+        of_rows = [f"`{each.name.lstrip('/')}`" for each in datasets if each.shape and each.shape[0] == len(paths)]
+    if of_rows and not np.array_equal(paths, now):
+        warnings.warn(
+            f"{old}: kept {', '.join(of_rows)} ({len(paths):,} rows), but the cache now has {len(now):,} rows in "
+            "another order.",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _members(file: h5py.File) -> list[str]:
@@ -97,7 +105,7 @@ def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
     for name in source.attrs:
         attribute = source.attrs.get_id(name)
         type_, space = attribute.get_type(), attribute.get_space()
-        if name in target.attrs or type_.detect_class(h5t.REFERENCE):
+        if name in target.attrs or name == PARTS or type_.detect_class(h5t.REFERENCE):
             continue
         with _explaining(source.file.filename, f"the attribute `{name}`"):
             stored_type = h5t.py_create(attribute.dtype) if type_.committed() else type_

@@ -101,4 +101,6 @@ def _add_column(target: h5py.File, name: str, sources: list[tuple[str, h5py.Data
     layout = h5py.VirtualLayout((ends[-1], *sources[0][1].shape[1:]), widest)
     for end, (file, dataset) in zip(ends, sources, strict=True):
         layout[end - dataset.shape[0] : end] = h5py.VirtualSource(file, dataset.name, dataset.shape, dataset.dtype)
-    target.create_virtual_dataset(name, layout).attrs[DESCRIPTION] = sources[0][1].attrs[DESCRIPTION]
+    made = target.create_virtual_dataset(name, layout)
+    if name in COLUMNS:
+        made.attrs[DESCRIPTION] = COLUMNS[name]

@@ -1,7 +1,6 @@
 """A cache that grows: `<cache>.growing` is built beside the old one, with the rows of unchanged images."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.rows import View
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest, Member, rows_of_paths, same_data, same_root
-from headstart.errors import CacheError, DataWarning
+from headstart.errors import CacheError
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.digests import completed
 from headstart.support.quantities import tolerated
@@ -93,7 +92,7 @@ class Growth:
                 temporary, self.manifest, self.cache.recipe, self.cache.notes, views, self.weights_file, drawn
             )
             if self.cache.path.name == self.path.stem:  # of a cache that is cut anew, the file that shows all keeps it
-                self._keep_foreign(temporary)
+                foreign.copy_foreign(self.cache.path, temporary)
             grown = FeatureCache(temporary)
             for view in grown.views:
                 same_views = [
@@ -115,17 +114,6 @@ class Growth:
         grown = _finished(FeatureCache(self.path))
         same = (before & grown).total()
         return same, grown.total() - same
-
-    def _keep_foreign(self, new: Path) -> None:
-        of_rows, before = foreign.copy_foreign(self.cache.path, new), self.cache.manifest.paths
-        if of_rows and not np.array_equal(before, self.manifest.paths):
-            names = ", ".join(f"`{name}`" for name in of_rows)
-            warnings.warn(
-                f"{self.cache.path}: kept {names} ({len(before):,} rows), but the cache now has "
-                f"{len(self.manifest):,} rows in another order.",
-                DataWarning,
-                stacklevel=2,
-            )
 
     def refuse_other_data(self) -> None:
         """Raises CacheError if the cache is of other images, or many of its images are gone."""

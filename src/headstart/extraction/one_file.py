@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
@@ -31,6 +33,7 @@ class Update:
         self.whole, self.manifest, self.path, self.file = whole, manifest, path, path
         self.config, self.asked = whole.config, whole.asked
         self.has_pending, self.taken_over, self.copied = False, 0, 0
+        self.pending_views = 0
 
     def is_complete(self) -> bool:
         """Whether there is nothing to do."""
@@ -45,9 +48,10 @@ class Update:
 
     def begin(self) -> None:
         """Starts anew, goes on or grows; the caller holds the lock."""
+        if (source := self.whole.cut_anew) and not (self.path != source.path and self.path.exists()):
+            return self._grow(self.whole.growth(source, self.manifest, self.path))
         if self.config.overwrite or not self.path.exists():
-            source = self.whole.before if self.whole.is_cut_anew else None
-            return self._grow(self.whole.growth(source, self.manifest, self.path)) if source else self._start_anew()
+            return self._start_anew()
         cache, growth = self._compared()
         fits = self._is_of_this_data(cache) and not must_be_drawn_before(cache, self.config.view_splits)
         if not (fits and not self.config.check_bytes and cache.is_writable):
@@ -118,4 +122,6 @@ class Update:
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(self.file)
-        self.taken_over, self.has_pending = cache.done_count, space.reserved(cache, self.config.view_splits)
+        pending = space.reserved(cache, self.config.view_splits)
+        self.taken_over, self.has_pending = cache.done_count, bool(pending.any())
+        self.pending_views = int(np.count_nonzero(pending[1:]))

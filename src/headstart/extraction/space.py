@@ -1,6 +1,7 @@
 """The augmented views of a cache, and the space on the disk that they need."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
@@ -30,12 +31,16 @@ def say_size(views: creation.AugmentedViews | None, made: Recipe, more: str) -> 
         print(f"{views.count} augmented views of {views.rows:,} images need {size} of the disk{more}.")
 
 
-def reserved(cache: FeatureCache, view_splits: ViewSplits | None) -> bool:
-    """Whether rows are pending; says how many augmented views are, and reserves their space on the disk."""
+def reserved(cache: FeatureCache, view_splits: ViewSplits | None) -> NDArray[np.bool_]:
+    """(V + 1, N) which rows are pending; those of augmented views have space reserved on the disk."""
     pending = cache.pending(view_splits or "train")
-    if rows := int(np.count_nonzero(pending[1:])):
-        size = human_bytes(rows * cache.columns["features"].row_bytes)
-        print(f"{rows:,} augmented views are to be computed, {size} of the disk.")
     for view in cache.augmented:
         creation.reserve_rows(view, np.flatnonzero(pending[view.view]))
-    return bool(pending.any())
+    return pending
+
+
+def say_pending(views: int, made: Recipe) -> None:
+    """Says how many augmented views are to be computed, if any."""
+    if views:
+        size = human_bytes(views * made.features * np.dtype(made.storage).itemsize)
+        print(f"{views:,} augmented views are to be computed, {size} of the disk.")

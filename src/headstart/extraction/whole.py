@@ -88,9 +88,9 @@ class Whole:
         return replace(known[how], name=self.asked.name)
 
     @property
-    def is_cut_anew(self) -> bool:
-        """Whether the cache as it is has another number of parts."""
-        return self.before is not None and count_of_parts(self.path) != self.count
+    def cut_anew(self) -> FeatureCache | None:
+        """The cache as it is, if it has another number of parts; else None."""
+        return self.before if self.before and count_of_parts(self.path) != self.count else None
 
     @cached_property
     def extractor(self) -> "Extractor":
@@ -107,7 +107,7 @@ class Whole:
 
     def nothing_to_do(self) -> Report | None:
         """The report of a complete cache, else None."""
-        if self.config.check_bytes or self.is_cut_anew or not all(each.is_complete() for each in self.updates.values()):
+        if self.config.check_bytes or self.cut_anew or not all(each.is_complete() for each in self.updates.values()):
             return None
         if self.only and not self._shows_all():
             return Report(FeatureCache(next(iter(self.updates.values())).path), 0, None)
@@ -126,6 +126,8 @@ class Whole:
         for update in self.updates.values():
             with self._locked(update):
                 update.begin()
+        views = sum(update.pending_views for update in self.updates.values())
+        space.say_pending(views, FeatureCache(next(iter(self.updates.values())).file).recipe)
 
     @cached_property
     def made(self) -> tuple[Recipe, dict[str, Any]]:
@@ -206,15 +208,13 @@ class Whole:
 
     def finish(self) -> Report:
         """The report of the cache, whose files now have their names."""
-        for update in self.updates.values():
+        updates = list(self.updates.values())
+        for update in updates:
             update.put_in_place()
+        files = [update.path for update in updates]
         if self.count > 1:
-            show_as_one(self.path, self.count, [update.path for update in self.updates.values()], self.manifest)
-            for file in set(self.path.with_suffix(".parts").glob("*.h5")) - {
-                each.path for each in self.updates.values()
-            }:
-                file.unlink()
-        taken_over, copied = (
-            sum(getattr(each, name) for each in self.updates.values()) for name in ("taken_over", "copied")
-        )
+            show_as_one(self.path, self.count, files, self.manifest)
+        for file in set(self.path.with_suffix(".parts").glob("*.h5")) - set(files):
+            file.unlink()  # of images that are gone, or of the cache as it was cut before
+        taken_over, copied = sum(each.taken_over for each in updates), sum(each.copied for each in updates)
         return Report(FeatureCache(self.path), taken_over, self.filled, copied)

@@ -1,0 +1,171 @@
+"""A cache that is cut into parts holds what a single one holds, whoever fills it, also when the data changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.caches import FEATURES
+from helpers.extraction import Watch, config, stop_after
+from helpers.pictures import picture
+
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE
+from headstart.cache.locking import lock
+from headstart.cache.parts import count_of_parts, part_files
+from headstart.errors import CacheLocked, SettingsError
+from headstart.extraction import extractor, updating
+
+pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
+PARTS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watch(one_net):
+    watch = Watch(lambda *_: lambda pixels: pixels.flatten(1)[:, :FEATURES].float())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "fast_form", watch)
+        yield watch
+
+
+@pytest.fixture
+def forwarded(watch):
+    watch.images = 0
+    return watch
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """30 images without splits."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(30):
+        path = tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def settings(photos):
+    return config(photos, parts=PARTS)
+
+
+def assert_same(one, other):
+    assert one.manifest_digest == other.manifest_digest
+    assert np.array_equal(one.manifest.paths, other.manifest.paths)
+    assert np.array_equal(one.manifest.splits, other.manifest.splits)
+    assert one.read().tobytes() == other.read().tobytes()
+
+
+def single(settings):
+    return updating.bring_up_to_date(replace(settings, parts=None, cache="one.h5")).cache
+
+
+def test_it_holds_what_a_single_cache_holds(settings, forwarded):
+    report = updating.bring_up_to_date(settings)
+    assert (report.pass_.forwarded, forwarded.images) == (30, 30)
+    assert count_of_parts(report.cache.path) == PARTS
+    assert_same(report.cache, single(settings))
+
+
+def test_the_number_is_kept_and_nothing_is_done_twice(settings, forwarded):
+    updating.bring_up_to_date(settings)
+    assert updating.bring_up_to_date(replace(settings, parts=None)).pass_ is None
+    assert forwarded.images == 30
+
+
+def test_images_come_go_and_change_their_names_and_only_new_bytes_go_through_the_net(photos, settings, forwarded):
+    before = updating.bring_up_to_date(settings).cache
+    splits = dict(zip(before.manifest.paths.tolist(), before.manifest.splits.tolist(), strict=True))
+    (photos / "cat/00.png").rename(photos / "cat/renamed.png")
+    (photos / "dog/01.png").unlink()
+    picture(99).save(photos / "cat/new.png")
+    forwarded.images = 0
+    after = updating.bring_up_to_date(replace(settings, parts=None))
+    assert after.pass_.forwarded == 1
+    now = dict(zip(after.cache.manifest.paths.tolist(), after.cache.manifest.splits.tolist(), strict=True))
+    assert now.pop(b"cat/renamed.png") == splits.pop(b"cat/00.png")
+    assert {path: split for path, split in splits.items() if path in now}.items() <= now.items()
+    assert len(after.cache) == 30
+    assert after.cache.read().tobytes() == single(settings).read().tobytes()
+
+
+def test_it_is_cut_anew_without_the_net(settings, forwarded):
+    first = single(replace(settings, cache=None)).read()
+    whole = updating.bring_up_to_date(replace(settings, parts=None)).cache
+    splits = whole.manifest.splits
+    forwarded.images = 0
+    for parts in (4, 2, 1):
+        cache = updating.bring_up_to_date(replace(settings, parts=parts)).cache
+        assert forwarded.images == 0
+        assert count_of_parts(cache.path) == parts
+        assert np.array_equal(cache.manifest.splits, splits)
+        assert cache.read().tobytes() == first.tobytes()
+    assert not list(cache.path.with_suffix(".parts").glob("*"))
+
+
+def test_a_pass_that_was_stopped_goes_on_in_the_part_where_it_was(settings, monkeypatch, forwarded):
+    with monkeypatch.context() as interrupted:
+        stop_after(interrupted, 4)
+        with pytest.raises(KeyboardInterrupt):
+            updating.bring_up_to_date(settings)
+    files = part_files(cache_of(settings), PARTS)
+    done = sum(int((FeatureCache(file).status == DONE).sum()) for file in files)
+    assert 0 < done < 30
+    report = updating.bring_up_to_date(replace(settings, parts=None))
+    assert report.pass_.forwarded == 30 - done
+    assert_same(report.cache, single(settings))
+
+
+def cache_of(settings):
+    from headstart.cache.finding import cache_path
+
+    return cache_path(settings)
+
+
+def test_parts_are_filled_by_jobs_of_their_own_and_the_last_makes_them_one(settings):
+    jobs = [replace(settings, parts=None, part=f"{number}/{PARTS}") for number in (2, 0, 1)]
+    for job in jobs:
+        assert not cache_of(settings).exists()
+        report = updating.bring_up_to_date(job)
+        assert report.pass_.forwarded == len(report.cache)
+    assert_same(FeatureCache(cache_of(settings)), single(settings))
+    assert updating.bring_up_to_date(jobs[0]).pass_ is None
+
+
+def test_a_part_that_another_process_fills_is_named(settings):
+    updating.bring_up_to_date(settings)
+    picture(77).save(f"{settings.data}/cat/more.png")
+    with lock(part_files(cache_of(settings), PARTS)[1]), pytest.raises(CacheLocked, match="01-of-3"):
+        updating.bring_up_to_date(settings)
+
+
+def test_a_part_that_was_lost_is_made_again(settings, forwarded):
+    whole = updating.bring_up_to_date(settings).cache
+    lost = part_files(whole.path, PARTS)[1]
+    count = len(FeatureCache(lost))
+    lost.unlink()
+    report = updating.bring_up_to_date(replace(settings, parts=None))
+    assert report.pass_.forwarded == count
+    assert_same(report.cache, single(settings))
+
+
+def test_views_of_all_parts_are_those_of_a_single_cache(settings):
+    parted = updating.bring_up_to_date(replace(settings, views=2, view_kind="crop")).cache
+    alone = updating.bring_up_to_date(replace(settings, parts=None, cache="one.h5", views=2, view_kind="crop")).cache
+    assert_same(parted, alone)
+    for ours, theirs in zip(parted.augmented, alone.augmented, strict=True):
+        rows = np.flatnonzero(theirs.status == DONE)
+        assert np.array_equal(ours.status, theirs.status)
+        assert ours.gather(rows).tobytes() == theirs.gather(rows).tobytes()
+
+
+def test_more_parts_than_images_leave_some_without_a_file(settings):
+    report = updating.bring_up_to_date(replace(settings, parts=100))
+    assert len(report.cache.part_caches) < 30
+    assert_same(report.cache, single(settings))
+
+
+@pytest.mark.parametrize("part", ["3/3", "x/3", "1", "-1/3"])
+def test_a_part_that_there_is_not_is_refused(settings, part):
+    with pytest.raises(SettingsError, match="like 3/16"):
+        replace(settings, part=part)
