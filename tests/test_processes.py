@@ -1,0 +1,155 @@
+"""Several processes fill the parts of a cache with what one alone makes, also after some of them were killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.pictures import picture
+from helpers.processes import children, until
+
+from headstart import extract, extract_each
+from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE
+from headstart.cache.parts import part_files
+from headstart.errors import CacheError
+
+EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"
+SETTINGS = {"weights": "random", "image_px": 96, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 1}
+FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+IMAGES, PARTS = 240, 6
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes; every tenth picture is another's copy, of which 7 are in the same part; one is broken."""
+    root = tmp_path_factory.mktemp("team") / "photos"
+    for place in range(IMAGES):
+        folder = root / ("cat", "dog")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(place - place % 10 // 9, (120, 100)).save(folder / f"{place:03}.png")
+    (root / "cat" / "010.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def alone(photos, tmp_path_factory):
+    """The parts that one process makes, with the threads that each of several has."""
+    cache = tmp_path_factory.mktemp("alone") / "f.h5"
+    command = [sys.executable, str(EXTRACT), "--data", str(photos), "--cache", str(cache), "--parts", str(PARTS)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "--max-unreadable", "0.1", *FLAGS], check=True, env=environment)
+    return FeatureCache(cache)
+
+
+@pytest.fixture
+def started(photos):
+    """Starts an extraction by two processes, one thread each; none outlives its test."""
+    processes = []
+
+    def begin(cache, *flags):
+        command = [sys.executable, str(EXTRACT), "--data", str(photos), "--cache", str(cache), "--processes", "2"]
+        process = subprocess.Popen(
+            [*command, "--parts", str(PARTS), "--max-unreadable", "0.1", *FLAGS, *flags],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def ended(process):
+    out = process.communicate(timeout=300)[0]
+    return process.returncode, out
+
+
+def done_rows(cache):
+    """How many rows of a cache that is being filled are done."""
+    count = 0
+    for file in part_files(cache, PARTS):
+        try:
+            count += int((FeatureCache(file).status == DONE).sum())
+        except CacheError:  # not there yet
+            return 0
+    return count
+
+
+def is_running(process):
+    """Whether a process lives; one that nobody waits for any more has no command line."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def assert_same(one, other):
+    assert one.manifest_digest == other.manifest_digest
+    for name in ("status", "reasons", "digests", "checksums"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.read().tobytes() == other.read().tobytes()
+
+
+def test_several_make_the_same_parts_to_the_bit_and_say_it_once(alone, tmp_path, started):
+    cache = tmp_path / "f.h5"
+    code, out = ended(started(cache))
+    assert code == 0, out
+    assert_same(FeatureCache(cache), alone)
+    assert len(re.findall("^data: 240 images", out, re.MULTILINE)) == 1
+    assert "232 images through the backbone" in out
+    assert ended(started(cache)) == (0, f"{cache} is up to date: nothing to do.\n")
+
+
+def test_a_process_that_is_killed_frees_its_part_and_the_same_command_finishes(alone, tmp_path, started):
+    cache = tmp_path / "f.h5"
+    process = started(cache)
+    until(lambda: done_rows(cache) > 20)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    code, out = ended(process)
+    assert code == 0, out
+    assert "was ended by signal 9" in out
+    assert_same(FeatureCache(cache), alone)
+
+
+def test_where_the_first_process_is_killed_the_others_end_and_no_finished_row_is_computed_again(
+    alone, tmp_path, started
+):
+    cache = tmp_path / "f.h5"
+    process = started(cache)
+    until(lambda: done_rows(cache) > 20)
+    helpers = children(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    until(lambda: not any(map(is_running, helpers)))
+    done = done_rows(cache)
+    code, out = ended(started(cache))
+    assert code == 0, out
+    assert_same(FeatureCache(cache), alone)
+    through = int(re.search(r"(\d+) images through the backbone", out)[1])
+    assert through <= IMAGES - 1 - done
+
+
+def test_several_backbones_share_the_passes(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["resnet18", "mobilenet_v3_small"]
+    settings = {**SETTINGS, "max_unreadable": 0.1}
+    several = extract_each(photos, names, processes=2, parts=3, **settings)
+    for cache in several:
+        single = extract(photos, backbone=cache.recipe.backbone, cache=tmp_path / "one.h5", overwrite=True, **settings)
+        np.testing.assert_array_equal(single.status, cache.status)
+        rows = np.flatnonzero(single.status == DONE)
+        np.testing.assert_allclose(cache.gather(rows), single.gather(rows), rtol=0.02, atol=0.02)
