@@ -20,12 +20,13 @@ from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
-from headstart.cache.views import SCALE, Augmentation
+from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_pass, updating, verification
 from headstart.heads.provenance import views_identity
 from headstart.images import loading
+from headstart.images.augmentation import SCALE
 from headstart.images.decoding import UnreadableImage
 from headstart.images.geometry import Geometry
 from headstart.settings import ExtractConfig, InspectConfig
