@@ -1,7 +1,5 @@
 """The figures of a method: those of all images, intervals that know what tests share, and paired differences."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -25,10 +23,6 @@ def wrong_in(labels, repeats, share, generator):
     """(R, n) predictions, of which a share is of another class."""
     shifts = generator.random((repeats, len(labels))) < share
     return (labels + shifts) % 3
-
-
-def entries(predicted, folds, labels, groups):
-    return [{**asdict(each), "seconds": 1} for each in figures.results(predicted, folds, labels, groups)]
 
 
 def test_of_tests_that_differ_the_interval_is_nadeaus_and_bengios():
@@ -84,12 +78,12 @@ def test_methods_are_compared_with_the_first_image_by_image():
     labels, groups, folds, generator = drawn()
     predicted = {name: wrong_in(labels, 4, share, generator) for name, share in (("ridge", 0.4), ("head", 0.2))}
     first, second = figures.results(predicted, folds, labels, groups)
-    assert (first.method, first.points, first.points_ci95) == ("ridge", None, None)
+    assert (first["method"], first["points"], first["points_ci95"]) == ("ridge", None, None)
     right = {name: each == labels for name, each in predicted.items()}
-    assert second.accuracy == pytest.approx(right["head"].mean())
+    assert second["accuracy"] == pytest.approx(right["head"].mean())
     more = right["head"].astype(float) - right["ridge"]
-    assert second.points == pytest.approx(100 * more.mean())
-    assert second.points_ci95 == pytest.approx([100 * end for end in interval(more, folds, groups)])
+    assert second["points"] == pytest.approx(100 * more.mean())
+    assert second["points_ci95"] == pytest.approx([100 * end for end in interval(more, folds, groups)])
 
 
 def test_averages_over_classes_are_those_of_all_images_and_not_of_folds_that_lack_a_class():
@@ -97,12 +91,12 @@ def test_averages_over_classes_are_those_of_all_images_and_not_of_folds_that_lac
     labels = np.array([0] * 10 + [1])
     folds = nested_folds(labels, np.arange(11), 5, 2, 0)
     (found,) = figures.results({"head": np.zeros((2, 11), np.int64)}, folds, labels, np.arange(11))
-    assert found.balanced_accuracy == 0.5
+    assert found["balanced_accuracy"] == 0.5
     labels, groups, folds, generator = drawn()
     predicted = wrong_in(labels, 4, 0.3, generator)
     (found,) = figures.results({"head": predicted}, folds, labels, groups)
-    assert found.balanced_accuracy == pytest.approx(np.mean([balanced_accuracy_score(labels, p) for p in predicted]))
-    assert found.macro_f1 == pytest.approx(np.mean([f1_score(labels, p, average="macro") for p in predicted]))
+    assert found["balanced_accuracy"] == pytest.approx(np.mean([balanced_accuracy_score(labels, p) for p in predicted]))
+    assert found["macro_f1"] == pytest.approx(np.mean([f1_score(labels, p, average="macro") for p in predicted]))
 
 
 def test_no_difference_is_beyond_100_points():
@@ -110,14 +104,14 @@ def test_no_difference_is_beyond_100_points():
     folds = nested_folds(labels, np.arange(6), 2, 1, 0)
     wrong = np.array([[1, 1, 1, 0, 0, 1]])
     _, found = figures.results({"head": labels[None], "knn": wrong}, folds, labels, np.arange(6))
-    assert found.points_ci95[0] == -100
+    assert found["points_ci95"][0] == -100
 
 
 def test_the_table_is_in_the_order_of_the_methods_and_says_where_nothing_varies():
     labels, groups, folds, generator = drawn()
     worse = wrong_in(labels, 4, 0.4, generator)
     predicted = {"head": worse, "logistic": np.tile(labels, (4, 1)), "knn": worse}
-    header, head, logistic, knn = figures.lines(entries(predicted, folds, labels, groups))
+    header, head, logistic, knn = figures.lines(figures.results(predicted, folds, labels, groups))
     assert header.split("  ")[-1] == "points to head (95%)"
     assert head.startswith("head ")
     assert head.endswith("reference")

@@ -9,6 +9,7 @@ from helpers.caches import fill, make, make_cache, manifest
 from helpers.features import TEST, TRAIN, VAL
 
 from headstart import cross_validate
+from headstart.cache.writing import CacheWriter
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
 from headstart.errors import SettingsError
@@ -163,6 +164,21 @@ def test_copies_of_an_image_are_in_one_fold(cache):
     places = {row: place for place, row in enumerate(images.rows)}
     assert images.groups[places[5]] == images.groups[places[9]]
     assert images.group_count == len(images) - 1
+
+
+def test_copies_are_tested_too(tmp_path, capsys):
+    """Each in the fold of the others, whatever their splits were: none is left out."""
+    made = make_cache(tmp_path / "c.h5", [0, 1] * 12, [TRAIN] * 18 + [TEST] * 6)
+    with CacheWriter(made) as writer:
+        digests = made.digests.copy()
+        digests[20] = digests[4]
+        writer.write(np.arange(24), made.read(), digests)
+        writer.commit(1.0)
+    cross_validate(tmp_path / "c.h5", methods="knn", **QUICK)
+    said = capsys.readouterr().out
+    assert "All 24 images" in said
+    assert "They are 23 groups that no fold divides" in said
+    assert "Left out" not in said
 
 
 def test_classes_with_fewer_images_than_folds_are_named(tmp_path, capsys):

@@ -4,7 +4,6 @@ n images, R repeats, J = folds x repeats tests of each method.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -17,47 +16,42 @@ from headstart.runs.dependence import Dependence, Numbers, dependence, quantile
 from headstart.runs.intervals import Interval, wilson_interval
 from headstart.runs.run import PROBES
 from headstart.runs.selection import class_average
+from headstart.settings.selection import Select
 
 TESTS_AND_TEACHES = 2
 """An image changes a figure where it is tested, which is seen, and where it is learned from, taken to be as much."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """A method in cross-validation; an entry of cv.json. Figures are those of all images, means over the repeats."""
+def results(
+    predicted: Mapping[str, Labels], folds: Sequence[Fold], labels: Labels, groups: Numbers
+) -> list[dict[str, Any]]:
+    """An entry of cv.json for each method, by what it predicted (R, n); the first is the reference.
 
-    method: str
-    accuracy: float
-    accuracy_ci95: Interval
-    balanced_accuracy: float
-    macro_f1: float
-    points: float | None  # of accuracy, minus that of the reference; None for the reference itself
-    points_ci95: Interval | None
-    """Also None where the difference is the same for every image, so that nothing says how much it varies."""
-
-
-def results(predicted: Mapping[str, Labels], folds: Sequence[Fold], labels: Labels, groups: Numbers) -> list[Result]:
-    """Of each method, by what it predicted (R, n); the first is the reference."""
+    Figures are those of all images, means over the repeats. `points` are those of accuracy minus that of the reference;
+    None for the reference itself. Their interval is also None where the difference is the same for every image, so that
+    nothing says how much it varies.
+    """
     right = {method: (each == labels).astype(np.float64) for method, each in predicted.items()}
-    reference, *others = right
-    found = []
-    for method, each in right.items():
-        more = each - right[reference]
-        ends = interval(more, folds, groups) if method in others else None
-        found.append(
-            Result(
-                method,
-                float(each.mean()),
-                accuracy_interval(each, folds, groups),
-                *_class_averages(predicted[method], labels),
-                100 * float(more.mean()) if method in others else None,
-                (max(-100.0, 100 * ends[0]), min(100.0, 100 * ends[1])) if ends else None,
-            )
-        )
-    return found
+    reference = next(iter(right))
+    return [
+        {
+            "method": method,
+            "accuracy": float(each.mean()),
+            "accuracy_ci95": accuracy_interval(each, folds, groups),
+            **_class_averages(predicted[method], labels),
+            **_points(each - right[reference], folds, groups, method == reference),
+        }
+        for method, each in right.items()
+    ]
 
 
-def _class_averages(predicted: Labels, labels: Labels) -> tuple[float, float]:
+def _points(more: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers, to_itself: bool) -> dict[str, Any]:
+    ends = interval(more, folds, groups)
+    within = (max(-100.0, 100 * ends[0]), min(100.0, 100 * ends[1])) if ends else None
+    return {"points": None if to_itself else 100 * float(more.mean()), "points_ci95": within}
+
+
+def _class_averages(predicted: Labels, labels: Labels) -> dict[str, float]:
     """Balanced accuracy and macro-F1: not by fold, since a fold may have no image of a class."""
     count = max(labels.max(), predicted.max()) + 1
     named, right = (
@@ -65,8 +59,8 @@ def _class_averages(predicted: Labels, labels: Labels) -> tuple[float, float]:
         for parts in (predicted, [labels[each == labels] for each in predicted])
     )
     support = np.bincount(labels, minlength=count)
-    balanced, macro_f1 = (class_average(name, right, named, support) for name in ("balanced_accuracy", "macro_f1"))
-    return float(balanced.mean()), float(macro_f1.mean())
+    names: tuple[Select, ...] = ("balanced_accuracy", "macro_f1")
+    return {name: float(class_average(name, right, named, support).mean()) for name in names}
 
 
 def interval(values: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers) -> Interval | None:
@@ -123,7 +117,7 @@ def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     for result in found:
         accuracy = "{:.3f} ({:.3f} to {:.3f})".format(result["accuracy"], *result["accuracy_ci95"])
         shares = f"{result['balanced_accuracy']:.3f}", f"{result['macro_f1']:.3f}"
-        cells.append((_named(result), accuracy, *shares, _points(result)))
+        cells.append((_named(result), accuracy, *shares, _in_words(result)))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
@@ -133,7 +127,7 @@ def _named(result: Mapping[str, Any]) -> str:
     return PROBES.get(method, method)
 
 
-def _points(result: Mapping[str, Any]) -> str:
+def _in_words(result: Mapping[str, Any]) -> str:
     """`+5.6 (+1.9 to +9.1)`."""
     if result["points"] is None:
         return "reference"

@@ -9,29 +9,26 @@ cv.json        the figures of the methods; written last
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.finding import data_set_of, open_features
+from headstart.cache.finding import data_set_of
 from headstart.crossvalidation import figures
 from headstart.crossvalidation.folds import Fold, nested_folds
 from headstart.crossvalidation.images import Images
 from headstart.crossvalidation.methods import Tested, in_own_span, tested
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import RunError
-from headstart.heads.provenance import cache_identity, inputs_of
 from headstart.heads.run import CachedRun
 from headstart.runs import folder as runs
 from headstart.runs.run import read_config
-from headstart.runs.title import folder_words
-from headstart.settings import RUNS_FOLDER, CrossValidationConfig
+from headstart.settings import CrossValidationConfig
 from headstart.settings.heads import AnyMethod
 from headstart.support import files
-from headstart.support.devices import pick_device
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
 
@@ -43,8 +40,8 @@ Predicted = NDArray[np.int32]
 
 def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
     """Tests the methods in every fold and saves the figures; what is there already is reported, or gone on with."""
-    images = Images(open_features(config))
-    run = _run(config, images)
+    run = CachedRun.from_config("cv", config, keep_copies=True)  # all copies of an image are in one fold
+    images = Images(run.cache)
     folds = nested_folds(images.labels, images.groups, config.folds, config.repeats, config.seed)
     print(run.describe())
     print("\n".join(images.about(config.folds, config.repeats)))
@@ -56,15 +53,6 @@ def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
     print("\n".join(["", *figures.lines(found), *_notes(folds, len(found))]))
     print(f"All figures: {run.folder / 'cv.json'}; of each fold: {run.folder / 'folds.csv'}")
     return found
-
-
-def _run(config: CrossValidationConfig, images: Images) -> CachedRun:
-    cache, device = images.cache, pick_device(config.device)
-    inputs = {**cache_identity(cache), "groups_digest": images.groups_digest()}
-    identity = runs.identity(config, device=device.type, **inputs)
-    words = folder_words("cv", identity, inputs_of(cache))
-    folder = runs.run_folder(RUNS_FOLDER, data_set_of(cache), "cv", identity, words)
-    return CachedRun("cv", cache, device, folder, identity)
 
 
 def _tested(
@@ -130,7 +118,7 @@ def _read(run: CachedRun) -> tuple[Rows, Predicted] | None:
 
 def _save_results(run: CachedRun, images: Images, folds: Sequence[Fold], rows: Rows, predicted: Predicted) -> None:
     by_method = dict(zip(dict.fromkeys(row["method"] for row in rows), predicted, strict=True))
-    results = [asdict(each) for each in figures.results(by_method, folds, images.labels, images.groups)]
+    results = figures.results(by_method, folds, images.labels, images.groups)
     for each in results:
         each["seconds"] = sum(float(row["seconds"]) for row in rows if row["method"] == each["method"])
     counts = {"images": len(images), "groups": images.group_count}
