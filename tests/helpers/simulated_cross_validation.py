@@ -1,6 +1,6 @@
 """How often cross-validation calls two equal methods different, and how often its intervals hold the truth.
 
-.venv/bin/python tests/helpers/simulated_cross_validation.py --data-sets 400
+.venv/bin/python tests/helpers/simulated_cross_validation.py --data-sets 200
 
 Each data set is drawn anew. Equal methods learn from one half of the features each: both halves tell the classes
 equally well, by centres that are those of the other half, rotated, and noise of their own. The better method has
@@ -139,7 +139,7 @@ def _side(interval: tuple[float, float] | None) -> int:
 def main() -> int:
     """Prints the table; exit code 1 if equal methods are called different in more than 8% of the data sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-sets", type=int, default=400, help="in each case")
+    parser.add_argument("--data-sets", type=int, default=200, help="in each case")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--method", choices=("closed", "head", "logistic", "ridge", "knn"), default="closed")
     given = parser.parse_args()
