@@ -9,6 +9,7 @@ from helpers.caches import fill, make, make_cache, manifest
 from helpers.features import TEST, TRAIN, VAL
 
 from headstart import cross_validate
+from headstart.cache.writing import CacheWriter
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
 from headstart.errors import SettingsError
@@ -73,11 +74,18 @@ def test_its_figures_are_those_of_every_fold(cache, tmp_path):
     assert [(line["repeat"], line["fold"]) for line in lines] == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")]
     assert {line["train_images"] for line in lines} == {line["test_images"] for line in lines} == {"14"}
     assert all(line["chosen"].startswith("penalty ") for line in lines)
-    for figure in ("accuracy", "balanced_accuracy", "macro_f1"):
-        assert row[figure] == pytest.approx(np.mean([float(line[figure]) for line in lines]))
+    assert row["accuracy"] == pytest.approx(np.mean([float(line["accuracy"]) for line in lines]))
+    predicted, labels = np.load(folder(tmp_path) / "predicted.npy"), Images(cache).labels
+    assert predicted.shape == (1, 2, 28)
+    assert row["accuracy"] == pytest.approx((predicted == labels).mean())
     saved = json.loads((folder(tmp_path) / "cv.json").read_text())
     assert saved == {"dataset": "made up", "images": 28, "groups": 28, "methods": [row]}
-    assert {file.name for file in folder(tmp_path).iterdir()} == {"config.json", "folds.csv", "cv.json"}
+    assert {file.name for file in folder(tmp_path).iterdir()} == {
+        "config.json",
+        "predicted.npy",
+        "folds.csv",
+        "cv.json",
+    }
 
 
 def test_every_head_has_a_seed_of_its_own(cache, learned):
@@ -156,6 +164,21 @@ def test_copies_of_an_image_are_in_one_fold(cache):
     places = {row: place for place, row in enumerate(images.rows)}
     assert images.groups[places[5]] == images.groups[places[9]]
     assert images.group_count == len(images) - 1
+
+
+def test_copies_are_tested_too(tmp_path, capsys):
+    """Each in the fold of the others, whatever their splits were: none is left out."""
+    made = make_cache(tmp_path / "c.h5", [0, 1] * 12, [TRAIN] * 18 + [TEST] * 6)
+    with CacheWriter(made) as writer:
+        digests = made.digests.copy()
+        digests[20] = digests[4]
+        writer.write(np.arange(24), made.read(), digests)
+        writer.commit(1.0)
+    cross_validate(tmp_path / "c.h5", methods="knn", **QUICK)
+    said = capsys.readouterr().out
+    assert "All 24 images" in said
+    assert "They are 23 groups that no fold divides" in said
+    assert "Left out" not in said
 
 
 def test_classes_with_fewer_images_than_folds_are_named(tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -48,10 +47,6 @@ class Images:
     def group_count(self) -> int:
         """How many groups there are; an image on its own is one."""
         return int(self.groups.max(initial=-1)) + 1
-
-    def groups_digest(self) -> str:
-        """Of the groups, which the digest of the manifest does not know."""
-        return blake2b(self.groups.tobytes(), digest_size=16).hexdigest()
 
     def about(self, folds: int, repeats: int) -> list[str]:
         """Which images take part and how, for a terminal."""

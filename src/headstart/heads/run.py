@@ -59,8 +59,8 @@ class CachedRun:
     copied: NDArray[np.bool_] | None = None  # (N,), which images are left out as copies of others; None: none is
 
     @classmethod
-    def from_config(cls, kind: str, config: Any) -> "CachedRun":
-        """The run that the settings of a program describe."""
+    def from_config(cls, kind: str, config: Any, keep_copies: bool = False) -> "CachedRun":
+        """The run that the settings of a program describe; without such a setting `keep_copies` counts."""
         if tensorboard := getattr(config, "tensorboard", False):
             epochs.require_tensorboard()
         device, cache = pick_device(config.device), open_features(config)
@@ -70,7 +70,7 @@ class CachedRun:
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
-        copied = None if getattr(config, "keep_copies", False) else _copied(cache)
+        copied = None if getattr(config, "keep_copies", keep_copies) else _copied(cache)
         if left_out := {} if copied is None else copies.left_out(copied, cache.manifest.splits):
             identity["copies_left_out"] = left_out
         identity |= grouping.identity(cache.manifest)

@@ -8,7 +8,7 @@
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
 Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last; a
-cross-validation config.json, folds.csv and, last, cv.json.
+cross-validation config.json, predicted.npy, folds.csv and, last, cv.json.
 """
 
 import dataclasses
