@@ -138,7 +138,7 @@ def test_images_of_one_group_are_never_divided(tmp_path, learned, capsys):
     for fold, _, _ in learned:
         parts = [set(people[part]) for part in (fold.train, fold.val, fold.test)]
         assert sum(map(len, parts)) == 8
-    assert "They are 8 groups that no fold divides" in capsys.readouterr().out
+    assert "and copies, are in one fold: 8 groups in all." in capsys.readouterr().out
 
 
 def test_other_groups_are_another_cross_validation(tmp_path):
