@@ -229,20 +229,13 @@ def load_run(folder: Path) -> Run:
     except FileNotFoundError:
         are_below = any(folder.glob("*/metrics.json"))
         more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
-        more += (_beside_best(folder) if folder.name == "best" else "") or meant_by(folder)
-        more = more or nearest_name(folder, ["best"])
+        is_best = " Only make predict and make export take best for a run: name the folder of one."
+        more += is_best if folder.name == "best" else meant_by(folder) or nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
     except (LookupError, TypeError, AttributeError):
         raise RunError(f"{path} lacks kind, dataset, test or val: move the folder away and run again.") from None
-
-
-def _beside_best(folder: Path) -> str:
-    """That `best` is no folder, and the runs beside it with a head, the newest first; empty if there are none."""
-    heads = sorted(folder.parent.glob("*/head.pth"), key=lambda path: -path.stat().st_mtime)
-    names = " or ".join(str(path.parent) for path in heads[:3])
-    return f" Only make predict and make export take best for a run: name it here, such as {names}." if names else ""
 
 
 def meant_by(folder: Path) -> str:
