@@ -878,7 +878,7 @@ def test_ctrl_c_says_what_is_kept_of_a_pass(copied, monkeypatch, begun, flags, w
 
 def test_programs_say_where_a_folder_is_that_they_make_where_one_stands(story):
     assert f"New cache: {story.cache}" in story.said["extract"]
-    assert f"New folder of the run: {story.folder('head')}" in story.said["train_head"]
+    assert f"New folder: {story.folder('head')}" in story.said["train_head"]
 
 
 def test_ctrl_c_stops_with_a_word_on_how_to_go_on(copied, monkeypatch):

@@ -11,7 +11,7 @@ from helpers.features import TEST, TRAIN, VAL
 from headstart import cross_validate
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
-from headstart.errors import SettingsError
+from headstart.errors import RunError, SettingsError
 from headstart.probes import logistic
 from headstart.runs.listing import list_runs
 
@@ -169,3 +169,9 @@ def test_more_folds_than_images_are_refused_before_anything_is_computed(tmp_path
     with pytest.raises(SettingsError, match=r"^3 images are too few for 5 folds: give fewer with folds="):
         cross_validate(tmp_path / "few.h5")
     assert not (tmp_path / "data").exists()
+
+
+def test_where_nothing_can_be_written_no_flag_is_named_that_the_program_lacks(cache, tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(RunError, match=r"cannot be made: Not a directory\. Start in a folder where you may write\.$"):
+        cross_validate(cache, **QUICK)
