@@ -58,7 +58,7 @@ def check_folder(folder: Path, advice: str = "Name another with --run.") -> None
 def say_if_new(folder: Path) -> None:
     """Says where the folder of a run is that will now be finished there for the first time."""
     if not folder.is_absolute() and not any((folder / name).exists() for name in WRITTEN_LAST):
-        print(f"New folder of the run: {folder.absolute()}")
+        print(f"New folder: {folder.absolute()}")
 
 
 def save(
