@@ -878,7 +878,7 @@ def test_ctrl_c_says_what_is_kept_of_a_pass(copied, monkeypatch, begun, flags, w
 
 def test_programs_say_where_a_folder_is_that_they_make_where_one_stands(story):
     assert f"New cache: {story.cache}" in story.said["extract"]
-    assert f"New folder of the run: {story.folder('head')}" in story.said["train_head"]
+    assert f"New folder: {story.folder('head')}" in story.said["train_head"]
 
 
 def test_ctrl_c_stops_with_a_word_on_how_to_go_on(copied, monkeypatch):
@@ -997,7 +997,7 @@ def test_a_head_fine_tuned_with_its_net_makes_a_run_that_says_how_to_load_it(sto
     [
         (("--image-px", "64"), "made with 32, this run has 64: give the same --image-px"),
         (("--resize", "crop"), "made with squash, this run has crop: give the same --resize"),
-        (("--seed", "1"), "made with seed 0, this run has seed 1: give the same --weights"),
+        (("--seed", "1"), "made with seed 0, this run has seed 1: give the same --seed"),
     ],
 )
 def test_a_head_of_other_features_is_refused_in_words(story, copied, flags, expected):

@@ -12,7 +12,7 @@ from headstart import cross_validate
 from headstart.cache.writing import CacheWriter
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
-from headstart.errors import SettingsError
+from headstart.errors import RunError, SettingsError
 from headstart.probes import logistic
 from headstart.runs.listing import list_runs
 
@@ -146,7 +146,7 @@ def test_images_of_one_group_are_never_divided(tmp_path, learned, capsys):
     for fold, _, _ in learned:
         parts = [set(people[part]) for part in (fold.train, fold.val, fold.test)]
         assert sum(map(len, parts)) == 8
-    assert "They are 8 groups that no fold divides" in capsys.readouterr().out
+    assert "and copies, are in one fold: 8 groups in all." in capsys.readouterr().out
 
 
 def test_other_groups_are_another_cross_validation(tmp_path):
@@ -192,3 +192,9 @@ def test_more_folds_than_images_are_refused_before_anything_is_computed(tmp_path
     with pytest.raises(SettingsError, match=r"^3 images are too few for 5 folds: give fewer with folds="):
         cross_validate(tmp_path / "few.h5")
     assert not (tmp_path / "data").exists()
+
+
+def test_where_nothing_can_be_written_no_flag_is_named_that_the_program_lacks(cache, tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(RunError, match=r"cannot be made: Not a directory\. Start in a folder where you may write\.$"):
+        cross_validate(cache, **QUICK)

@@ -15,7 +15,7 @@ from headstart.report import tables
 from headstart.report.comparison import compare
 from headstart.report.paired import difference, estimate, interval, of_methods
 from headstart.runs.folder import identity
-from headstart.runs.method import best_of, methods_of
+from headstart.runs.method import best_of, methods_of, seeds_in_words
 from headstart.runs.run import Run
 from headstart.settings import FinetuneConfig, HeadConfig, SweepConfig
 from headstart.support.files import plain, write_json
@@ -35,6 +35,16 @@ def test_runs_that_differ_by_their_seed_alone_are_one_method_with_a_mean_and_a_s
     assert method.spread == pytest.approx(10 / 180)
     assert method.val == pytest.approx(0.89)
     assert method.best.name == "head-0"
+
+
+def test_seeds_that_are_trained_together_end_with_a_line_and_single_runs_with_none(make):
+    first, *_ = runs = runs_of(make, "head", 150, 160, 170, lr=0.1)
+    for run in runs:
+        write_json(run.folder / "metrics.json", run.metrics)
+    said = seeds_in_words([run.folder for run in runs])
+    assert said.startswith("3 seeds of ")
+    assert said.endswith(": test accuracy 0.889 ± 0.056 (mean and standard deviation)")
+    assert seeds_in_words([first.folder]) == ""
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,7 @@ def test_the_folder_of_a_data_set_is_no_run_but_the_best_of_its_runs_can_be_name
         load_run(tmp_path / "photos")
     with pytest.raises(RunError, match=r"no metrics.json in it\.$"):
         load_run(tmp_path)
+    with pytest.raises(
+        RunError, match=r"Only make predict and make export take best for a run: name the folder of one\.$"
+    ):
+        load_run(tmp_path / "photos/best")

@@ -58,7 +58,7 @@ class Images:
         if among := " and ".join(f"{count:,} of {split}" for split, count in counts.items() if count):
             lines.append(f"{among} are among them: the test split is no longer untouched once these figures chose.")
         if self.group_count < len(self):
-            lines.append(f"They are {self.group_count:,} groups that no fold divides: those of the data, and copies.")
+            lines.append(f"Images of one group, and copies, are in one fold: {self.group_count:,} groups in all.")
         if rare := self._rare_classes(folds):
             names = ", ".join(rare[:NAMED]) + (f" and {len(rare) - NAMED} more" if len(rare) > NAMED else "")
             lines.append(f"Not every fold tests {names}: fewer images or groups than folds.")

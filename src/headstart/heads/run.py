@@ -34,7 +34,7 @@ from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs import history as epochs
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run, load_run
+from headstart.runs.run import PROBES, Run, load_run
 from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
@@ -116,7 +116,8 @@ class CachedRun:
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         limit = f"the limit is {human_bytes(memory_bytes)}, see --memory-gb, with make in HEAD_ARGS and the like"
         print(f"{size} of features are {storage} ({limit}).")
-        runs.check_folder(self.folder)  # an error now, before the training
+        named = {} if self.kind not in (*PROBES, "cv") else {"advice": "Start in a folder where you may write."}
+        runs.check_folder(self.folder, **named)  # an error now, before the training
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:

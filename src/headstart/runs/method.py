@@ -11,7 +11,7 @@ from typing import Any
 
 from headstart.runs.listing import ranked
 from headstart.runs.run import PROBES, Run, load_run, read_config
-from headstart.runs.selection import merit
+from headstart.runs.selection import NAMES, merit
 from headstart.runs.title import titles
 from headstart.settings.selection import Select
 
@@ -164,6 +164,16 @@ def best_run(runs: Sequence[Run]) -> Run:
 def best_of(folders: Iterable[Path]) -> Path:
     """Of folders of runs, that of the best run, see `best_run`."""
     return best_run([load_run(folder) for folder in folders]).folder
+
+
+def seeds_in_words(folders: Iterable[Path]) -> str:
+    """A line for each method that has several of these runs; empty if none has."""
+    methods = [each for each in methods_of([load_run(folder) for folder in folders]) if each.spread is not None]
+    return "\n".join(
+        f"{len(each.runs)} seeds of {title}: test {NAMES[each.select]} {each.test:.3f} ± {each.spread:.3f} (mean and "
+        "standard deviation)"
+        for each, title in zip(methods, titles([each.best for each in methods]), strict=True)
+    )
 
 
 def _key_and_seed(run: Run) -> tuple[str, str]:
