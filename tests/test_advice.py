@@ -24,6 +24,8 @@ from headstart.cache.layout import DONE
 SMALL = ("--weights", "random", "--image-px", "32", "--compile", "off", "--precision", "fp32", "--workers", "1")
 NAME = "my $photos"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clone(tmp_path) -> Path:

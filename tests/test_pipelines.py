@@ -259,6 +259,7 @@ def test_the_saved_net_is_plain_torchvision_and_makes_the_runs_predictions_from_
     np.testing.assert_allclose(found, probabilities(rows), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
     file = story.folder("finetune") / "finetuned_resnet50.pth"
     flags = ("--data", "photos", "--cache", "tuned.h5", *EXTRACT, "--weights", file)
@@ -449,6 +450,7 @@ def test_features_of_a_data_set_that_was_moved_are_predicted(copied, story, tmp_
     assert "learned from /gone/photos" in run("predict", *flags, cwd=copied).err
 
 
+@pytest.mark.slow
 def test_an_exported_run_was_checked_with_its_own_test_images_and_says_so(story, tmp_path):
     folder = shutil.copytree(story.folder("finetune"), tmp_path / "run")
     said = ran("export", "--run", folder, cwd=story.cwd).out
@@ -472,6 +474,7 @@ def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
     assert not (folder / "pt2/model.pt2").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_an_export_in_a_sentence_without_half_a_model(story, tmp_path):
     folder = shutil.copytree(story.folder("head"), tmp_path / "run")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -607,6 +610,7 @@ def test_the_same_command_again_reports_what_is_there_and_touches_nothing(story,
     assert snapshot(story.cwd / "data") == before
 
 
+@pytest.mark.slow
 def test_other_settings_make_another_run_beside_the_first(copied):
     others = [(), ("--seed", 1), ("--lr", 0.01), ("--hidden", 8, 8), ("--hidden",), ("--normalize", "l2")]
     others += [("--optimizer", "adamw"), ("--schedule", "cosine", "--warmup", 0.1), ("--label-smoothing", 0.1)]
@@ -977,6 +981,7 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     np.testing.assert_allclose(found, expected, atol=2e-3)  # the cache holds float16
 
 
+@pytest.mark.slow
 def test_a_head_fine_tuned_with_its_net_makes_a_run_that_says_how_to_load_it(story, copied):
     folder = copied / "lp"
     said = ran("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), "--run", folder, cwd=copied)
