@@ -69,8 +69,8 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     seed: Seed = 0
     """Seed of the new layer, the order of the images and the augmentation."""
     split_seed: Seed | None = None
-    """Seed of the splits, where the data has none; by default that of the data set's features, without features that
-    of the first run."""
+    """Seed of the splits, where the data has none; by default that of the data set's features, else that of
+    its newest run, else --seed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
