@@ -133,10 +133,10 @@ def test_a_gain_of_a_method_is_claimed_from_several_seeds_alone(make):
     assert sentence.startswith("Fine-tuning gains 16.7 points (")
     assert sentence.endswith(" for 180 times the training time; mean of 3 runs against 3.")
     for runs in ([*frozen, tuned[0]], [frozen[0], *tuned]):
-        said = compare(runs).sentence
-        assert said.startswith("Of these two nets the fine-tuned one has")
-        assert "another seed may differ" in said
-        assert said.endswith("More seeds tell what the method gains: train with SEEDS=3.")
+        said = compare(runs)
+        assert said.sentence.startswith("Of these two nets the fine-tuned one has")
+        assert said.sentence.endswith("another seed may differ.")
+        assert said.advice == ["More seeds tell what the method gains: train with SEEDS=3."]
 
 
 def test_a_method_without_seeds_needs_one_run(make):
@@ -176,8 +176,8 @@ def test_the_command_for_more_seeds_asks_for_the_same_run_and_its_neighbours(
     kind = {"train_head": "head"}.get(program, program)
     single = make(f"{kind}-1", kind, config=plain(identity(config)), data_source="photos")
     other = make("ridge-1", "ridge") if kind == "finetune" else runs_of(make, "finetune", 150, 151)
-    sentence = compare([single, *(other if isinstance(other, list) else [other])]).sentence
-    words = shlex.split(sentence.partition("More seeds tell what the method gains: ")[2])
+    advice = compare([single, *(other if isinstance(other, list) else [other])]).more_runs
+    words = shlex.split(advice.partition("More seeds tell what the method gains: ")[2])
     assert words[1].endswith(f"/{program}.py")
     assert words[2:] == ["--data=photos", "--seeds=3", *flags.split()]
     read = parse(type(config), words[2:])
@@ -190,8 +190,8 @@ def test_more_seeds_have_the_splits_of_the_run(make, tmp_path, monkeypatch):
     tuned = make(
         "finetune-1", "finetune", config=plain(identity(FinetuneConfig(seed=4))), data_source="photos", split_seed=7
     )
-    sentence = compare([make("ridge-1", "ridge"), tuned]).sentence
-    assert shlex.split(sentence)[-6:] == ["--data=photos", "--seeds=3", "--seed", "4", "--split-seed", "7"]
+    advice = compare([make("ridge-1", "ridge"), tuned]).more_runs
+    assert shlex.split(advice)[-6:] == ["--data=photos", "--seeds=3", "--seed", "4", "--split-seed", "7"]
 
 
 def test_settings_that_this_version_does_not_take_give_no_command(make, tmp_path, monkeypatch):
@@ -201,8 +201,8 @@ def test_settings_that_this_version_does_not_take_give_no_command(make, tmp_path
         ({"seed": 0, "epochs": -1}, {"seed": 0, "lr": [0.1, 0.2]}, {"seed": 0, "lr": "fast"})
     ):
         single = make(f"head-{number}", config=config, data_source="photos")
-        sentence = compare([single, *runs_of(make, "finetune", 150, 151, seeds=[2 * number, 2 * number + 1])]).sentence
-        assert sentence.endswith("train with SEEDS=3.")
+        tuned = runs_of(make, "finetune", 150, 151, seeds=[2 * number, 2 * number + 1])
+        assert compare([single, *tuned]).more_runs.endswith("train with SEEDS=3.")
 
 
 # --- tables, JSON ---

@@ -145,9 +145,9 @@ def test_where_few_images_are_wrong_the_log_loss_is_said_to_hang_on_them(make):
 
 def test_the_command_for_what_is_missing_selects_alike(make, tmp_path):
     head = make("head-1", dogs_found(0.5), data_source=str(tmp_path))
-    assert "--select macro_f1" in compare([head]).sentence
+    assert "--select macro_f1" in compare([head]).more_runs
     usual = make("head-2", dogs_found(0.5), select="accuracy", data_source=str(tmp_path))
-    assert "--select" not in compare([usual]).sentence
+    assert "--select" not in compare([usual]).more_runs
 
 
 def test_a_figure_without_an_interval_stands_alone(make):

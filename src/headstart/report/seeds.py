@@ -25,7 +25,7 @@ PROGRAMS: Mapping[str, tuple[str, type]] = {
 def ways_on(methods: Sequence[Method]) -> str:
     """The commands that train each of the methods with `RUNS` seeds; without them the variable that does it."""
     commands = [_command(method.best) for method in methods]
-    return " and ".join(commands) if all(commands) else f"train with SEEDS={RUNS}."
+    return " && ".join(commands) if all(commands) else f"train with SEEDS={RUNS}."
 
 
 def _command(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""The result of a comparison in one sentence: what fine-tuning gains, and for how much training time."""
+"""The result of a comparison in one sentence: what fine-tuning gains, and at what price; and the next commands."""
 
 from pathlib import Path
 
@@ -22,10 +22,10 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
     Of a single run of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
     """
     if finetuned is None:
-        return "No fine-tuned run to compare with yet." + _way_on("finetune", reference.best if reference else None)
+        return "No fine-tuned run to compare with yet."
     if reference is None:
         of = "" if finetuned.best.backbone == DEFAULTS["backbone"] else f" of {finetuned.best.backbone}"
-        return f"No run on frozen features{of} to compare with yet.{_way_on('train-head', finetuned.best)}"
+        return f"No run on frozen features{of} to compare with yet."
     pair = finetuned.best, reference.best
     untested = " and ".join(run.name for run in pair if not run.test_images)
     if untested:
@@ -43,18 +43,26 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
         parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
     if settings := _other_settings(reference.best, finetuned.best):
         parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
-    if single:
-        parts.append(f"More seeds tell what the method gains: {seeds.ways_on(single)}")
     return " ".join(parts)
 
 
-def _way_on(target: str, run: Run | None) -> str:
+def advice(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
+    """The commands that answer what `sentence` leaves open: a run that is missing, more seeds; else empty."""
+    if finetuned is None:
+        return _way_on("finetune", reference.best) if reference else ""
+    if reference is None:
+        return _way_on("train-head", finetuned.best)
+    single = [method for method in (finetuned, reference) if method.needs_seeds]
+    return f"More seeds tell what the method gains: {seeds.ways_on(single)}" if single and difference else ""
+
+
+def _way_on(target: str, run: Run) -> str:
     """How to train what is missing beside a run."""
-    if not run or not run.data or is_missing(run.data):
+    if not run.data or is_missing(run.data):
         return ""
     flags, backbone = _same_images(run) if target == "finetune" else [], run.backbone.partition("+")[0]
     flags += given_flags(SelectConfig(select=run.select))
-    return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
+    return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
 
 
 def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
