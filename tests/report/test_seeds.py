@@ -132,10 +132,13 @@ def test_a_gain_of_a_method_is_claimed_from_several_seeds_alone(make):
     sentence = compare([*frozen, *tuned]).sentence
     assert sentence.startswith("Fine-tuning gains 16.7 points (")
     assert sentence.endswith(" for 180 times the training time; mean of 3 runs against 3.")
-    for runs in ([*frozen, tuned[0]], [frozen[0], *tuned]):
+    for runs, one, counts in (
+        ([*frozen, tuned[0]], "the fine-tuned one", "1 run against 3"),
+        ([frozen[0], *tuned], "the mean fine-tuned one", "3 runs against 1"),
+    ):
         said = compare(runs)
-        assert said.sentence.startswith("Of these two nets the fine-tuned one has")
-        assert said.sentence.endswith("another seed may differ.")
+        assert said.sentence.startswith(f"Of these nets {one} has")
+        assert said.sentence.endswith(f"; mean of {counts}; another seed may differ.")
         assert said.advice == ["More seeds tell what the method gains: train with SEEDS=3."]
 
 

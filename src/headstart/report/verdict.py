@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from headstart.report import seeds
-from headstart.report.amounts import amount, span, unit
+from headstart.report.amounts import amount, few_are_wrong, span, unit
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.run import Run
@@ -36,10 +36,10 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
     single = [method for method in (finetuned, reference) if method.needs_seeds]
-    claim = (_of_two_nets if single else _gain)(difference, finetuned.select)
-    evidence = "; another seed may differ" if single else _runs_behind(finetuned, reference)
+    claim = _of_nets(difference, reference, finetuned) if single else _gain(difference, finetuned.select)
+    evidence = f"{_runs_behind(finetuned, reference)}{'; another seed may differ' if single else ''}"
     parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
-    if finetuned.select == "log_loss" and not all(run.test_ci95("log_loss") for run in pair):
+    if finetuned.select == "log_loss" and few_are_wrong([*finetuned.runs, *reference.runs]):
         parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
     if settings := _other_settings(reference.best, finetuned.best):
         parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
@@ -108,17 +108,19 @@ def _gain(difference: Difference, select: Select) -> str:
     return f"Fine-tuning {word} {amount(difference, select)}{on}"
 
 
-def _of_two_nets(difference: Difference, select: Select) -> str:
-    low, high = difference.points_ci95
-    images = difference.tested_in_words
+def _of_nets(difference: Difference, reference: Method, finetuned: Method) -> str:
+    """Of two nets, or of one and the mean of several."""
+    (low, high), select, images = difference.points_ci95, finetuned.select, difference.tested_in_words
+    several = len(finetuned.runs) + len(reference.runs) > 2
+    nets, tuned = "nets" if several else "two nets", f"the {'mean ' * (len(finetuned.runs) > 1)}fine-tuned one"
     if low <= 0 <= high:
-        between = f"the fine-tuned one is {span(select, -low, high)}"
-        return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"
+        between = f"{tuned} is {span(select, -low, high)}"
+        return f"Between these {nets} {images} show{'s' * (difference.images == 1)} no difference: {between}"
     if select == "log_loss":
         word = "better" if low > 0 else "worse"
-        return f"Of these two nets the fine-tuned one is {word} by {amount(difference, select)} on {images}"
+        return f"Of these {nets} {tuned} is {word} by {amount(difference, select)} on {images}"
     word = " more" if low > 0 else " less"
-    return f"Of these two nets the fine-tuned one has {amount(difference, select, word)} on {images}"
+    return f"Of these {nets} {tuned} has {amount(difference, select, word)} on {images}"
 
 
 def _runs_behind(finetuned: Method, reference: Method) -> str:
