@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     print(most_alarms(flags.rounds, np.random.default_rng(flags.seed), flags.worst), flush=True)
-    print(table_of_methods(10 * flags.rounds, np.random.default_rng(flags.seed)), flush=True)
+    print(table_of_methods(5 * flags.rounds, np.random.default_rng(flags.seed)), flush=True)
     print(table(list(measured(flags.rounds, np.random.default_rng(flags.seed))), flags.worst))
 
 
