@@ -19,7 +19,7 @@ from headstart.support.quantities import counted
 def sentence(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
     """What fine-tuning gains, or why the runs cannot tell; `reference` is the best frozen method of the same backbone.
 
-    Of a single run of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
+    Of one or two runs of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
     """
     if finetuned is None:
         return "No fine-tuned run to compare with yet."
@@ -35,9 +35,9 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
             f"{pair[0].name} and {pair[1].name} were not tested on the same images with the same labels, so that "
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
-    single = [method for method in (finetuned, reference) if method.needs_seeds]
-    claim = _of_nets(difference, reference, finetuned) if single else _gain(difference, finetuned.select)
-    evidence = f"{_runs_behind(finetuned, reference)}{'; another seed may differ' if single else ''}"
+    few = [method for method in (finetuned, reference) if method.needs_seeds]
+    claim = _of_nets(difference, reference, finetuned) if few else _gain(difference, finetuned.select)
+    evidence = f"{_runs_behind(finetuned, reference)}{'; another seed may differ' if few else ''}"
     parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
     if finetuned.select == "log_loss" and few_are_wrong([*finetuned.runs, *reference.runs]):
         parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
@@ -52,8 +52,8 @@ def advice(reference: Method | None, finetuned: Method | None, difference: Diffe
         return _way_on("finetune", reference.best) if reference else ""
     if reference is None:
         return _way_on("train-head", finetuned.best)
-    single = [method for method in (finetuned, reference) if method.needs_seeds]
-    return f"More seeds tell what the method gains: {seeds.ways_on(single)}" if single and difference else ""
+    few = [method for method in (finetuned, reference) if method.needs_seeds]
+    return f"More seeds tell what the method gains: {seeds.ways_on(few)}" if few and difference else ""
 
 
 def _way_on(target: str, run: Run) -> str:
