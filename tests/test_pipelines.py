@@ -279,7 +279,7 @@ def test_compare_puts_all_runs_into_a_table_of_titles_one_of_accuracies_one_of_c
     assert (story.runs / "compare.png").stat().st_size > 1000
 
 
-def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
+def test_compare_gives_an_answer_which_is_in_its_json_too(story):
     compared = json.loads((story.runs / "compare.json").read_text())
     frozen = [kind for kind in TESTED if kind != "finetune"]
     best = max(story.metrics(kind)["val"]["accuracy"] for kind in frozen)
@@ -287,7 +287,7 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
         story.name(kind) for kind in frozen if story.metrics(kind)["val"]["accuracy"] == best
     }
     assert compared["finetuned"] == story.name("finetune")
-    assert compared["sentence"] == story.said["compare"].splitlines()[-1]
+    assert compared["sentence"] in story.said["compare"].splitlines()
     (difference,) = [row["difference"] for row in compared["standings"] if row["kind"] == "finetune"]
     kinds = {"finetune": "finetune", "reference": compared["reference"].rpartition("-")[0]}
     right = {

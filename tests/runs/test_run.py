@@ -54,6 +54,14 @@ def test_the_summary_reads_like_a_sentence():
     assert make_run("head-1", test={"images": 0}, val={"accuracy": None}).summary() == "no test images"
 
 
+def test_of_a_run_of_version_0_1_only_the_accuracy_has_an_interval_that_holds():
+    """Its others are of a bootstrap, here of a run without mistakes: without a width."""
+    run = load_run(Path(__file__).parents[1] / "made_by_0_1/runs/photos/head-47a69160")
+    assert run.metrics["test"]["balanced_accuracy_ci95"] == [1.0, 1.0]
+    assert run.test_ci95("balanced_accuracy") is None
+    assert run.test_ci95("accuracy") == run.test_accuracy_ci95
+
+
 def test_runs_are_ranked_by_validation_then_by_time_whatever_the_test_tells():
     runs = [
         make_run("none", test={"images": 10, "accuracy": 1.0}),

@@ -111,6 +111,7 @@ def test_without_features_a_net_is_tested_on_the_images_of_the_nets_before_it(ph
     assert trained(photos, monkeypatch, seed=1) == [digest(1)]
 
 
+@pytest.mark.filterwarnings("ignore:The features of photos have splits:headstart.errors.DataWarning")
 def test_a_net_is_tested_on_the_images_of_the_features_whatever_its_seed(photos, monkeypatch):
     """Heads on these features and fine-tuned nets are compared image by image."""
     cache = extracted(photos, split_seed=7)

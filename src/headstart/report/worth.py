@@ -35,7 +35,7 @@ class Worth:
 
 
 def worth(difference: Difference, wanted: float, of_methods: bool) -> Worth:
-    """Decides by two one-sided tests at 5%, which are the ends of the 90% interval; never from one run of a method.
+    """Decides by two one-sided tests at 5%, which are the ends of the 90% interval; never from few runs of a method.
 
     Source: Schuirmann 1987, doi:10.1007/BF01068419.
     """
