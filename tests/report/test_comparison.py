@@ -291,6 +291,17 @@ def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make, tmp_path, m
     assert comparison.reference is None
 
 
+def test_the_features_to_compare_with_are_by_the_weights_and_pixels_of_the_fine_tuned_run(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("headstart.settings.command.make_is_at_hand", lambda: True)
+    (tmp_path / "photos").mkdir()
+    run = make("finetune-1", "finetune", data_source="photos")
+    files.write_json(run.folder / "config.json", {"weights": "random", "image_px": 64, "resize": "crop"})
+    assert compare([run]).more_runs.endswith(
+        "make train-head DATA=photos EXTRACT_ARGS='--image-px 64 --weights random'"
+    )
+
+
 def test_without_test_images_the_sentence_says_so(make):
     sentence = sentence_on(make, 0, {"images": 0, "right": 0}, images=0)
     assert sentence == "No test images of finetune-1 and head-1, so that nothing says what fine-tuning gains."

@@ -77,7 +77,7 @@ def accuracies(comparison: Comparison) -> str:
 def _of_p(comparison: Comparison) -> str:
     groups = next((each.difference.groups for each in comparison.methods if each.difference), None)
     if groups:
-        return f"intervals and p{of_groups(groups)} of images: they are for new groups, in which images are alike"
+        return f"intervals and p{of_groups(groups)} of images: they say how new groups would differ"
     by = (
         "McNemar's test of no difference, mid-p"
         if comparison.select == "accuracy"

@@ -1,6 +1,7 @@
 """The result of a comparison in one sentence: what fine-tuning gains, and at what price; and the next commands."""
 
 from pathlib import Path
+from typing import Any
 
 from headstart.report import seeds
 from headstart.report.amounts import amount, few_are_wrong, span, unit
@@ -60,9 +61,10 @@ def _way_on(target: str, run: Run) -> str:
     """How to train what is missing beside a run."""
     if not run.data or is_missing(run.data):
         return ""
-    flags, backbone = _same_images(run) if target == "finetune" else [], run.backbone.partition("+")[0]
-    flags += given_flags(SelectConfig(select=run.select))
-    return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
+    on_images, backbone = target == "finetune", run.backbone.partition("+")[0]
+    flags = (_same_images(run) if on_images else []) + given_flags(SelectConfig(select=run.select))
+    listing = run.listing if on_images else {**run.listing, **_same_features(run)}
+    return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=listing)}"
 
 
 def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
@@ -94,6 +96,14 @@ def _same_images(run: Run) -> list[str]:
     if weights and (file or not by_name):
         same["weights"] = weights
     return given_flags(FinetuneConfig(**same))
+
+
+def _same_features(run: Run) -> dict[str, Any]:
+    """The settings of features by the weights and the pixels that a fine-tuned run began with."""
+    settings, usual = settings_of(run), OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
+    names_weights = ":" not in run.backbone or settings.get("weights") == "random"  # else its name says them
+    names = ["image_px", "resize", *(["weights"] if names_weights else [])]
+    return {name: settings[name] for name in names if settings.get(name) not in (None, usual.get(name))}
 
 
 def _gain(difference: Difference, select: Select) -> str:
