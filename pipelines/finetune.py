@@ -8,10 +8,13 @@ from headstart.settings import FinetuneConfig
 def main(config: FinetuneConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart.finetuning import run  # torch loads here, after --help has answered
+    from headstart.runs.method import seeds_in_words
     from headstart.support.team import join
 
     with join() as team:
-        run.train_each(config, team)
+        folders = run.train_each(config, team)
+        if team.leads and (words := seeds_in_words(folders)):
+            print(words)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ from headstart.settings import SweepConfig, each_run
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     from headstart.heads import programs  # torch loads here, after --help has answered
+    from headstart.runs.method import seeds_in_words
 
-    for each in each_run(config):
-        programs.sweep(each)
+    folders = [programs.sweep(each) for each in each_run(config)]
+    if words := seeds_in_words(folders):
+        print(words)
 
 
 if __name__ == "__main__":

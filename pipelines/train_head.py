@@ -9,9 +9,11 @@ from headstart.settings import HeadConfig, each_run
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart.heads import run  # torch loads here, after --help has answered
+    from headstart.runs.method import seeds_in_words
 
-    for each in each_run(config):
-        run.train(each)
+    folders = [run.train(each) for each in each_run(config)]
+    if words := seeds_in_words(folders):
+        print(words)
 
 
 if __name__ == "__main__":

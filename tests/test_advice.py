@@ -24,6 +24,8 @@ from headstart.cache.layout import DONE
 SMALL = ("--weights", "random", "--image-px", "32", "--compile", "off", "--precision", "fp32", "--workers", "1")
 NAME = "my $photos"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clone(tmp_path) -> Path:
@@ -153,7 +155,7 @@ def test_a_comparison_without_a_fine_tuned_run(clone):
 
 def test_a_comparison_with_few_test_images_names_a_cross_validation_of_all(clone):
     said = ran("compare", "--data", f"a/{NAME}", cwd=clone).out
-    (line,) = re.findall("^Only 2 test images. Cross-validation tests on all 12: .*$", said, re.MULTILINE)
+    (line,) = re.findall("^Only 2 test images. Cross-validation tests on all images in turn: .*$", said, re.MULTILINE)
     (call,) = [call for call in calls_of(line.partition(": ")[2], clone) if call[0] == "cv"]
     done = ran(call[0], *call[1], "--folds", 2, "--repeats", 1, "--methods", "ridge", cwd=clone).out
     assert "All 12 images with a label are divided into 2 folds, 1 time" in done

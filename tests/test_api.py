@@ -75,6 +75,7 @@ def figures(run):
     return {key: value for key, value in metrics.items() if key not in TIMES}
 
 
+@pytest.mark.slow
 def test_functions_and_programs_give_the_same_features_and_the_same_head(two_places, monkeypatch):
     program, function = two_places
     flags = ("--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "4")
@@ -90,6 +91,7 @@ def test_functions_and_programs_give_the_same_features_and_the_same_head(two_pla
     assert (run / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_the_same_from_both(two_places, monkeypatch):
     program, function = two_places
     flags = ("--weights", "random", "--image-px", "32", "--epochs", "1", "--precision", "fp32", "--workers", "1")

@@ -187,7 +187,8 @@ def test_a_name_that_is_given_twice_counts_once(place):
 def test_messages_name_the_net_in_their_commands(place):
     said = place.refuses("train_head", "--data", "photos", "--backbone", "resnet34")
     assert "Make it with: make extract DATA=photos BACKBONE=resnet34" in said
-    assert f"There are features of {OWN}, resnet18: name one of them as the backbone." in said
+    ways = f"--backbone '{OWN}' or --backbone 'resnet18'"
+    assert f"There are features of {OWN}, resnet18: to use them, give {ways}." in said
     said = place.refuses("train_head", "--data", "photos", "--backbone", OWN, "--views", 1)
     (command,) = [part for part in said.split(": ") if part.startswith("make")]
     ((_, flags),) = calls_of(command, place.folder)

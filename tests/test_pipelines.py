@@ -259,6 +259,7 @@ def test_the_saved_net_is_plain_torchvision_and_makes_the_runs_predictions_from_
     np.testing.assert_allclose(found, probabilities(rows), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_net_serves_as_weights_for_another_pass(story):
     file = story.folder("finetune") / "finetuned_resnet50.pth"
     flags = ("--data", "photos", "--cache", "tuned.h5", *EXTRACT, "--weights", file)
@@ -278,7 +279,7 @@ def test_compare_puts_all_runs_into_a_table_of_titles_one_of_accuracies_one_of_c
     assert (story.runs / "compare.png").stat().st_size > 1000
 
 
-def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
+def test_compare_gives_an_answer_which_is_in_its_json_too(story):
     compared = json.loads((story.runs / "compare.json").read_text())
     frozen = [kind for kind in TESTED if kind != "finetune"]
     best = max(story.metrics(kind)["val"]["accuracy"] for kind in frozen)
@@ -286,7 +287,7 @@ def test_compare_ends_in_an_answer_which_is_in_its_json_too(story):
         story.name(kind) for kind in frozen if story.metrics(kind)["val"]["accuracy"] == best
     }
     assert compared["finetuned"] == story.name("finetune")
-    assert compared["sentence"] == story.said["compare"].splitlines()[-1]
+    assert compared["sentence"] in story.said["compare"].splitlines()
     (difference,) = [row["difference"] for row in compared["standings"] if row["kind"] == "finetune"]
     kinds = {"finetune": "finetune", "reference": compared["reference"].rpartition("-")[0]}
     right = {
@@ -449,6 +450,7 @@ def test_features_of_a_data_set_that_was_moved_are_predicted(copied, story, tmp_
     assert "learned from /gone/photos" in run("predict", *flags, cwd=copied).err
 
 
+@pytest.mark.slow
 def test_an_exported_run_was_checked_with_its_own_test_images_and_says_so(story, tmp_path):
     folder = shutil.copytree(story.folder("finetune"), tmp_path / "run")
     said = ran("export", "--run", folder, cwd=story.cwd).out
@@ -472,6 +474,7 @@ def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
     assert not (folder / "pt2/model.pt2").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_an_export_in_a_sentence_without_half_a_model(story, tmp_path):
     folder = shutil.copytree(story.folder("head"), tmp_path / "run")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -607,6 +610,7 @@ def test_the_same_command_again_reports_what_is_there_and_touches_nothing(story,
     assert snapshot(story.cwd / "data") == before
 
 
+@pytest.mark.slow
 def test_other_settings_make_another_run_beside_the_first(copied):
     others = [(), ("--seed", 1), ("--lr", 0.01), ("--hidden", 8, 8), ("--hidden",), ("--normalize", "l2")]
     others += [("--optimizer", "adamw"), ("--schedule", "cosine", "--warmup", 0.1), ("--label-smoothing", 0.1)]
@@ -878,7 +882,7 @@ def test_ctrl_c_says_what_is_kept_of_a_pass(copied, monkeypatch, begun, flags, w
 
 def test_programs_say_where_a_folder_is_that_they_make_where_one_stands(story):
     assert f"New cache: {story.cache}" in story.said["extract"]
-    assert f"New folder of the run: {story.folder('head')}" in story.said["train_head"]
+    assert f"New folder: {story.folder('head')}" in story.said["train_head"]
 
 
 def test_ctrl_c_stops_with_a_word_on_how_to_go_on(copied, monkeypatch):
@@ -977,6 +981,7 @@ def test_fine_tuning_from_a_head_begins_with_that_heads_predictions(story, tmp_p
     np.testing.assert_allclose(found, expected, atol=2e-3)  # the cache holds float16
 
 
+@pytest.mark.slow
 def test_a_head_fine_tuned_with_its_net_makes_a_run_that_says_how_to_load_it(story, copied):
     folder = copied / "lp"
     said = ran("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder("head"), "--run", folder, cwd=copied)
@@ -997,7 +1002,7 @@ def test_a_head_fine_tuned_with_its_net_makes_a_run_that_says_how_to_load_it(sto
     [
         (("--image-px", "64"), "made with 32, this run has 64: give the same --image-px"),
         (("--resize", "crop"), "made with squash, this run has crop: give the same --resize"),
-        (("--seed", "1"), "made with seed 0, this run has seed 1: give the same --weights"),
+        (("--seed", "1"), "made with seed 0, this run has seed 1: give the same --seed"),
     ],
 )
 def test_a_head_of_other_features_is_refused_in_words(story, copied, flags, expected):

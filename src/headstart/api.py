@@ -168,7 +168,7 @@ def cross_validate(data: "FeatureCache | str | Path | None" = None, **settings: 
         settings: the flags of `make cv`.
 
     Returns:
-        An entry for each method, as in cv.json: mean figures over all folds, and the points of accuracy to the first
+        An entry for each method, as in cv.json: figures of all images, and the points of accuracy to the first
         method, with 95% intervals.
 
     Errors are those of `train_head`; SettingsError: there are too few images or groups for so many folds.

@@ -356,6 +356,7 @@ def test_a_file_system_that_refuses_hdf5_locks_does_not_matter(tmp_path):
         FeatureCache(path).read()
 
 
+@pytest.mark.slow
 def test_a_disk_too_small_is_refused_before_any_work_and_leaves_nothing_behind(tmp_path):
     """A limit on the size of files stands for the full disk."""
     script = textwrap.dedent("""

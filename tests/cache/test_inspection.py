@@ -54,10 +54,10 @@ def test_groups_are_counted_and_whether_splits_divide_them(tmp_path):
     """Rows are in train, val and test in turn."""
     whole = np.array([f"p{number % 3}".encode() for number in range(12)])
     text = inspection.contents(FeatureCache(make(tmp_path / "whole.h5", manifest(groups=whole))))
-    assert "groups: 3 of 4 images; none is in two splits" in text
+    assert "groups: 3, of 4 images each; none is in two splits" in text
     divided = np.array([b"ann", b"ann", *(f"p{number % 3}".encode() for number in range(2, 12))])
     text = inspection.contents(FeatureCache(make(tmp_path / "divided.h5", manifest(groups=divided))))
-    assert "groups: 4 of 2 to 4 images; ann is in more than one split" in text
+    assert "groups: 4, of 2 to 4 images each; ann is in more than one split" in text
     lines = inspection.contents(FeatureCache(make(tmp_path / "none.h5")))
     assert not any(line.startswith("groups") for line in lines)
 

@@ -20,12 +20,13 @@ from headstart.cache import creation
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.inspection import describe
 from headstart.cache.layout import DONE, PENDING, UNREADABLE
-from headstart.cache.views import SCALE, Augmentation
+from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import TRAIN
 from headstart.errors import CacheDamaged, CacheError, RecipeMismatch
 from headstart.extraction import extractor, one_file, one_pass, updating, verification
 from headstart.heads.provenance import views_identity
 from headstart.images import loading
+from headstart.images.augmentation import SCALE
 from headstart.images.decoding import UnreadableImage
 from headstart.images.geometry import Geometry
 from headstart.settings import ExtractConfig, InspectConfig
@@ -409,6 +410,7 @@ def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_
     assert updating.bring_up_to_date(settings).pass_ is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the blocks of a file with holes")
 def test_rows_without_views_take_no_room(make_photos, tmp_path):
     root = make_photos({"train/cat": 3, "train/dog": 3, "val/cat": 99, "val/dog": 99, "test/cat": 1, "test/dog": 1})

@@ -103,6 +103,7 @@ def packed(path, members):
     os.utime(path, ns=(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 def test_images_that_change_places_in_an_archive_of_the_same_size_and_time_are_told_apart(tmp_path):
     old, new = ([(f"{n}.bmp", encoded(seed(n), "BMP")) for n in range(8)] for seed in (int, lambda n: 7 - n))

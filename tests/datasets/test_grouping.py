@@ -1,6 +1,7 @@
 """Groups by the paths: the person that names begin with is in one split, whatever folders and classes it is in."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +45,10 @@ def test_a_person_in_two_classes_is_one_group_and_in_one_split(files):
     assert found.keys() == {f"p_{person}".encode() for person in range(60)}
     assert all(len(splits) == 1 for splits in found.values())
     assert {split for splits in found.values() for split in splits} == {0, 1, 2}
-    assert "groups: 60 of 4 images; none is in two splits" in describe(manifest).splitlines()
+    assert "groups: 60, of 4 images each" in describe(listed).splitlines()  # nothing is known of splits yet
+    assert "groups: 60, of 4 images each; none is in two splits" in describe(manifest).splitlines()
+    unread = replace(manifest, splits=np.where(np.arange(240) % 4, manifest.splits, UNDRAWN).astype(np.uint8))
+    assert "groups: 60, of 4 images each; none is in two splits" in describe(unread).splitlines()
     assert manifest.listing == {"group_by": BEFORE_THE_LAST}
 
 
@@ -72,6 +76,7 @@ def test_an_image_that_is_not_matched_is_a_group_of_its_own_and_this_is_said(fil
         ("(", SettingsError, r"--group-by \( is no regular expression .*The first path is cat/1\.jpg\.$"),
         ("[9]{3}", DataError, r"matches none of 4 paths\. The first path is cat/1\.jpg\.$"),
         ("()", DataError, r"matches none of 4 paths\. The first path is cat/1\.jpg\.$"),
+        ("(j)(p)", DataError, r"one group, 'j'\. The group is what its first parentheses match\. The first path is"),
         ("jpg", DataError, r"gives all 4 images one group, 'jpg'\. The first path is cat/1\.jpg\.$"),
     ],
 )
@@ -124,6 +129,7 @@ def test_groups_that_are_new_count_as_a_change(files):
     with pytest.warns(match=r"2 groups have images in more than one split \(p_0, p_1\)"):
         after = load(str(root), how=Listing(group_by=BEFORE_THE_LAST))
     assert changes(before, after) == "24 now in another group"
+    assert changes(after, before) == "24 no longer in a group"
     assert changes(after, after) == "none of the images"
     assert grouping.identity(before) == {}
     assert grouping.identity(after).keys() == {"groups_digest"}

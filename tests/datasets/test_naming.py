@@ -139,6 +139,7 @@ def test_runs_and_files_that_say_nothing_keep_no_name(content):
     assert name_of("b/photos") == "photos"
 
 
+@pytest.mark.slow
 def test_a_name_is_found_even_where_every_short_one_is_taken(here):
     names = {name_of("b/photos")}
     for _ in range(20):

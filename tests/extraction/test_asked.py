@@ -87,6 +87,7 @@ def test_overwrite_starts_with_the_defaults():
     assert Asked(asking(overwrite=True, weights="random"), None).recipe.image_px == 224
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_found_again_where_it_was_and_needed_only_for_new_images(tmp_path, extracted, capsys):
     """The cache knows where it lay and its digest."""
     loaded, _ = shared_net("resnet50", "random", 5)

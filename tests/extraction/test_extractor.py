@@ -126,6 +126,7 @@ def test_the_backbone_is_bit_for_bit_the_same_after_a_pass(make_photos, tmp_path
     assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.loaded.net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_bit_and_the_batch_size_only_rounding(make_photos, tmp_path):
     """A kernel for another batch size may add in another order: the last bits of fp32, which float16 hardly shows."""
     data = make_photos({"cat": 6, "dog": 5})
@@ -407,6 +408,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     assert seen[-1] >= 8
 
 
+@pytest.mark.slow
 def test_memory_hardly_grows_with_the_number_of_images(make_photos, tmp_path, monkeypatch):
     """Neither pixels (3 KiB each here) nor features (8 KiB) may pile up; a row costs its digest and little more."""
 

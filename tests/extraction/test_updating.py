@@ -143,6 +143,7 @@ def test_whether_a_cache_is_up_to_date_is_decided_without_opening_an_image(setti
     assert updating.bring_up_to_date(settings).pass_ is None
 
 
+@pytest.mark.slow
 def test_a_hundred_images_added_to_two_thousand_are_exactly_a_hundred_forward_passes(make_photos, tmp_path, forwarded):
     data = make_photos({"cat": 1000, "dog": 1000})
     settings = config(data, cache=tmp_path / "pets.h5")

@@ -13,7 +13,7 @@ from torch.distributed import HashStore
 
 from headstart.datasets import copies
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL
-from headstart.errors import DataError
+from headstart.errors import DataError, DataWarning
 from headstart.extraction import extractor, updating
 from headstart.finetuning import data
 from headstart.images import digests
@@ -86,7 +86,10 @@ def test_images_that_the_features_lack_are_read_and_those_that_they_have_stay(ph
 def test_another_seed_draws_other_splits_from_the_digests_of_the_features(photos, opened):
     cache = updating.bring_up_to_date(config("photos")).cache
     opened.clear()
-    tuned = data.load(replace(TUNING, split_seed=3), Team()).manifest
+    with pytest.warns(
+        DataWarning, match=r"have splits by seed 0, this run draws its own by seed 3: heads .*--split-seed"
+    ):
+        tuned = data.load(replace(TUNING, split_seed=3), Team()).manifest
     assert not np.array_equal(tuned.splits, cache.manifest.splits)
     assert not opened
 

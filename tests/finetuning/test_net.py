@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
+from headstart.finetuning.batches import crops_identity
 from headstart.finetuning.net import initial_net, optimizer_of, set_rates
 from headstart.finetuning.start import Start
 from headstart.runs.folder import identity, run_folder
@@ -33,8 +34,8 @@ def test_pretrained_layers_have_a_smaller_rate_than_the_new_one_and_norms_and_bi
     rates = rates_of(dataclasses.replace(STRONG, weights=str(file)))
     assert rates["fc.weight"] == (1e-3, 0.05)
     assert rates["fc.bias"] == (1e-3, 0.0)
-    assert rates["layer1.0.conv1.weight"] == (1e-4, 0.05)
-    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (1e-4, 0.0)
+    assert rates["layer1.0.conv1.weight"] == (3e-4, 0.05)
+    assert rates["layer1.0.bn1.weight"] == rates["layer1.0.bn1.bias"] == (3e-4, 0.0)
     untrained = rates_of(STRONG)
     assert untrained["layer1.0.conv1.weight"] == (1e-3, 0.05)
     assert len(rates) == len(untrained) == len(list(resnet50().parameters()))
@@ -51,22 +52,31 @@ def test_the_seeds_rate_is_constant():
         assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
 
 
+BEFORE = {"backbone_lr": 1e-4}
+"""The default of version 0.1."""
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({}, "finetune-46aeb9c7"),
-        ({"weights": "random", "image_px": 64}, "finetune-f6816815"),
-        ({"train_from": "fc"}, "finetune-b8d0739f"),
-        ({"train_from": "head"}, "finetune-b8d0739f"),
+        (BEFORE, "finetune-46aeb9c7"),
+        ({"weights": "random", "image_px": 64, **BEFORE}, "finetune-f6816815"),
+        ({"train_from": "fc", **BEFORE}, "finetune-b8d0739f"),
+        ({"train_from": "head", **BEFORE}, "finetune-b8d0739f"),
         ({"train_from": "layer4", "lr": 0.01, "backbone_lr": 1e-5}, "finetune-3ee2780d"),
         ({"method": "seed"}, "finetune-14c3341a"),
-        ({"resize": "squash", "weights": "IMAGENET1K_V2", "freeze_batchnorm": True}, "finetune-3d7032b6"),
+        ({"resize": "squash", "weights": "IMAGENET1K_V2", "freeze_batchnorm": True, **BEFORE}, "finetune-3d7032b6"),
     ],
 )
 def test_runs_of_resnet50_keep_the_names_that_they_had_when_it_was_the_only_net(settings, name):
     start = Start(FinetuneConfig(**settings))
     others = {"manifest_digest": "m", "files_digest": "f", "head_digest": "", "device": "cpu"}
     assert run_folder(Path("runs"), "d", "finetune", identity(start.config, **start.identity, **others)).name == name
+
+
+def test_trainings_with_the_smaller_crops_of_before_are_other_runs():
+    assert crops_identity(FinetuneConfig()) == {"crop_share": (0.5, 1.0)}
+    assert crops_identity(FinetuneConfig(augment="none")) == crops_identity(FinetuneConfig(method="seed")) == {}
 
 
 def test_a_run_of_resnet50_is_found_without_loading_the_net(monkeypatch):

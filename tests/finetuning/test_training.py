@@ -114,6 +114,7 @@ def as_the_seed_sees(manifest: Manifest, rows, image_px: int) -> torch.Tensor:
 # --- the seed's method ---
 
 
+@pytest.mark.slow
 def test_the_seed_method_gives_the_losses_of_the_seeds_script(tmp_path):
     """Its text, with weights=None and our JPEG files put in; the same initial weights and order.
 
@@ -401,6 +402,7 @@ def untimed(history):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
+@pytest.mark.slow
 def test_the_rate_rises_and_then_falls_to_nothing(manifest, monkeypatch):
     rates, step = [], training._Tuner._step
 
@@ -439,6 +441,7 @@ def test_every_epoch_shows_other_crops_and_none_shows_the_same_picture_as_it_is(
     assert all(len(set(pictures)) == 1 for pictures in seen.values())
 
 
+@pytest.mark.slow
 def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, monkeypatch):
     accuracies = iter([0.5, 0.75, 0.25])
     monkeypatch.setattr(training._Tuner, "_validate", lambda tuner: (1.0, *[next(accuracies)] * 2))
@@ -457,6 +460,7 @@ def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, 
     assert all(torch.equal(tensor, last[2][name]) for name, tensor in tuned.net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_bf16_trains_weights_of_fp32_to_about_the_same_losses(manifest, strong):
     found = watch(manifest, dataclasses.replace(STRONG, precision="bf16"))
     assert found.tuned.precision == "bf16"
@@ -487,6 +491,7 @@ def test_frozen_layers_do_not_move_statistics_included_and_the_others_do(manifes
     assert unmoved == []
 
 
+@pytest.mark.slow
 def test_batchnorm_keeps_its_statistics_where_that_is_asked_for_while_its_weights_are_trained(manifest):
     config = dataclasses.replace(STRONG, freeze_batchnorm=True)
     before = initial_net_of(Start(config), manifest.classes).net.state_dict()

@@ -63,6 +63,7 @@ def test_any_rows_are_those_of_the_file(cache, rows, size):
     assert seen == rows.tolist()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 700), st.integers(1, 300), st.integers(0, 5))
 @settings(max_examples=30)
 def test_an_epoch_shows_every_row_once_with_its_own_features(cache, window_rows, size, seed):

@@ -255,15 +255,33 @@ def test_heads_are_compared_after_every_power_of_two_and_at_the_end(epochs):
     assert rungs_of(epochs, halving=False) == [epochs]
 
 
-@given(epochs=st.integers(1, 40), power=st.integers(0, 6), halving=st.booleans())
-def test_what_is_planned_is_what_halves_cost(epochs, power, halving):
-    rungs, heads, expected = rungs_of(epochs, halving), 2.0**power, 0.0
-    for begin, end in zip([0, *rungs], rungs, strict=False):
-        expected += heads * (end - begin)
-        heads /= 2
-    assert planned([QUICK] * 2**power, rungs) == round(expected)
-    if not halving:
-        assert planned([QUICK, with_(schedule="cosine")] * 2**power, rungs) == 2 * epochs * 2**power
+@pytest.mark.parametrize("halving", [True, False])
+@pytest.mark.parametrize(
+    "configs",
+    [
+        grid(lr=(1e-4, 1e-3, 1e-2), epochs=(8,), seed=(0, 1)),
+        grid(lr=(1e-3, 1e-2), schedule=("constant", "cosine"), epochs=(4, 6), seed=(0,)),
+        grid(warmup=(0.1, 0.2, 0.3, 0.4), epochs=(8,), seed=(0, 1)),  # one of each schedule: none is dropped
+    ],
+)
+def test_what_is_planned_is_what_is_trained(configs, halving):
+    swept = sweep(some_features(train=20), configs, halving)
+    rungs = rungs_of(max(config.epochs for config in configs), halving)
+    assert planned(configs, rungs) == pytest.approx(swept.head_epochs, rel=0.1)
+
+
+EIGHT = tuple(number / 10 for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "dropped"),
+    [({"lr": EIGHT}, 7), ({"lr": EIGHT, "schedule": ("cosine",)}, 7), ({"lr": (0.1,), "warmup": EIGHT}, 0)],
+)
+def test_settings_that_have_a_schedule_each_are_all_trained_to_the_end(monkeypatch, changes, dropped):
+    """Nothing is like them that they could be compared with on the way."""
+    scripted(monkeypatch, lambda config, _: config.lr + config.warmup)
+    swept = sweep(some_features(train=20), grid(epochs=(16,), seed=(0,), **changes), halving=True)
+    assert [setting.status for setting in swept.settings].count("dropped") == dropped
 
 
 def test_progress_counts_every_epoch_of_every_head(monkeypatch):

@@ -12,7 +12,9 @@ from headstart.support.files import write_json
 def make_run(folder, **metrics):
     """A run on 100 test images, 90 of them right; give other figures of metrics.json by name."""
     test = {"images": 100, "accuracy": 0.9, "accuracy_ci95": [0.85, 0.95]}
-    return Run.from_metrics(Path(folder), {"kind": "head", "dataset": "d", "test": test, "val": {}, **metrics})
+    return Run.from_metrics(
+        Path(folder), {"kind": "head", "title": "head", "dataset": "d", "test": test, "val": {}, **metrics}
+    )
 
 
 def changed(run, **metrics):

@@ -29,7 +29,11 @@ from headstart.settings import ExportConfig, HeadConfig, PredictConfig, ProbeCon
 
 NAMES = "resnet18+mobilenet_v3_small"
 
-pytestmark = [pytest.mark.usefixtures("one_net"), pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("one_net"),
+    pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
+]
 
 
 def trained(photos, sizes, monkeypatch, folder, views=0, **settings):

@@ -189,10 +189,7 @@ def sentence_on(make, right, reference=None, **changes):
     ],
 )
 def test_the_answer_is_a_sentence_with_its_uncertainty_and_its_price(make, right, sentence):
-    assert sentence_on(make, right) == (
-        f"{sentence} for 180 times the training time; another seed may differ. More seeds tell what the method gains: "
-        "train with SEEDS=3."
-    )
+    assert sentence_on(make, right) == (f"{sentence} for 180 times the training time; another seed may differ.")
 
 
 @given(right=st.integers(0, ALL))
@@ -250,7 +247,7 @@ def test_settings_in_which_the_two_runs_of_the_verdict_differ_are_said(make):
     assert compare([head, tuned]).sentence.split(". ")[1] == (
         "The fine-tuned run also differs in its settings: IMAGENET1K_V2 weights against IMAGENET1K_V1 weights; 224 px "
         "against 64 px; cropped images against squashed images; 1 epoch against 10 epochs; new random views "
-        "(crop-flip) in each epoch against 8 stored views"
+        "(crop-flip) in each epoch against 8 stored views."
     )
     files.write_json(tuned.folder / "config.json", {"epochs": 10, "augment": "none"})
     same = changed(tuned, weights="IMAGENET1K_V1", geometry={"image_px": 64, "resize": "squash"})
@@ -264,11 +261,14 @@ def test_runs_that_learned_from_different_numbers_of_images_are_not_compared_in_
 def test_without_a_fine_tuned_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my photos").mkdir()
-    assert compare([make("head-1")]).sentence == "No fine-tuned run to compare with yet."
+    alone = compare([make("head-1")])
+    assert (alone.sentence, alone.advice) == ("No fine-tuned run to compare with yet.", [])
     made = {"weights": "random", "image_px": 224, "resize": "squash"}
-    sentence = compare([make("head-2", data_source="my photos", recipe=made)]).sentence
-    assert sentence.startswith("No fine-tuned run to compare with yet. Train one with: ")
-    assert sentence.endswith("/finetune.py '--data=my photos' --weights random --resize squash")
+    compared = compare([make("head-2", data_source="my photos", recipe=made)])
+    assert compared.sentence == "No fine-tuned run to compare with yet."
+    (advice,) = compared.advice
+    assert advice.startswith("Train one with: ")
+    assert advice.endswith("/finetune.py '--data=my photos' --weights random --resize squash")
 
 
 def test_the_command_that_fine_tunes_begins_with_the_same_file_of_weights_if_it_is_there(make, tmp_path, monkeypatch):
@@ -276,18 +276,30 @@ def test_the_command_that_fine_tunes_begins_with_the_same_file_of_weights_if_it_
     (tmp_path / "photos").mkdir()
     place, made = str(tmp_path / "mine.pth"), {"weights": "mine.pth", "image_px": 224, "resize": "crop"}
     run = make("head-1", data_source="photos", recipe=made, weights_files=[place])
-    assert compare([run]).sentence.endswith("/finetune.py --data=photos")
+    assert compare([run]).more_runs.endswith("/finetune.py --data=photos")
     Path(place).touch()
-    assert compare([run]).sentence.endswith(f"/finetune.py --data=photos --weights {place}")
+    assert compare([run]).more_runs.endswith(f"/finetune.py --data=photos --weights {place}")
 
 
 def test_without_a_frozen_run_the_sentence_says_how_to_get_one(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     comparison = compare([make("finetune-1", "finetune", data_source="photos")])
-    assert comparison.sentence.startswith("No run on frozen features to compare with yet. Train one with: ")
-    assert comparison.sentence.endswith("/train_head.py --data=photos")
+    assert comparison.sentence == "No run on frozen features to compare with yet."
+    assert comparison.more_runs.startswith("Train one with: ")
+    assert comparison.more_runs.endswith("/train_head.py --data=photos")
     assert comparison.reference is None
+
+
+def test_the_features_to_compare_with_are_by_the_weights_and_pixels_of_the_fine_tuned_run(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("headstart.settings.command.make_is_at_hand", lambda: True)
+    (tmp_path / "photos").mkdir()
+    run = make("finetune-1", "finetune", data_source="photos")
+    files.write_json(run.folder / "config.json", {"weights": "random", "image_px": 64, "resize": "crop"})
+    assert compare([run]).more_runs.endswith(
+        "make train-head DATA=photos EXTRACT_ARGS='--image-px 64 --weights random'"
+    )
 
 
 def test_without_test_images_the_sentence_says_so(make):
@@ -315,9 +327,8 @@ def test_fine_tuning_is_compared_with_the_best_frozen_run_of_its_own_backbone(ma
     assert comparison.reference is other
     assert comparison.sentence == (
         "Of these two nets the fine-tuned one has 8.3 points more (4.0 to 12.5) on 180 test images for 180 times the "
-        "training time; another seed may differ. More seeds tell what the method gains: train with SEEDS=3. The best "
-        "run on frozen features by validation, head-2, has another backbone: resnet18; the fine-tuned resnet50 differs "
-        "from it by -5.6 points (-9.1 to -1.9)."
+        "training time; another seed may differ. The best run on frozen features by validation, head-2, has another "
+        "backbone: resnet18; the fine-tuned resnet50 differs from it by -5.6 points (-9.1 to -1.9)."
     )
 
 
@@ -325,10 +336,11 @@ def test_without_frozen_features_of_the_fine_tuned_backbone_there_is_no_verdict(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     tuned = make("finetune-1", "finetune", right=175, backbone="resnet18", data_source="photos")
-    said = compare([make("head-1", **on("resnet50")), tuned]).sentence
-    assert said.startswith("No run on frozen features of resnet18 to compare with yet. Train one with: ")
-    assert "/train_head.py --data=photos --backbone=resnet18 The best run on frozen features" in said
-    assert "the fine-tuned resnet18 differs from it by +8.3 points" in said
+    compared = compare([make("head-1", **on("resnet50")), tuned])
+    no_run = "No run on frozen features of resnet18 to compare with yet. The best run on frozen features"
+    assert compared.sentence.startswith(no_run)
+    assert compared.more_runs.endswith("/train_head.py --data=photos --backbone=resnet18")
+    assert "the fine-tuned resnet18 differs from it by +8.3 points" in compared.sentence
 
 
 def test_a_fine_tuned_run_of_another_backbone_has_no_counterpart_in_features_side_by_side(make):
@@ -342,9 +354,9 @@ def test_the_command_that_fine_tunes_names_the_backbone_of_the_best_frozen_run(m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     joined = make("head-2", data_source="photos", recipes=[{"backbone": name, "image_px": 96} for name in ("a", "b")])
-    assert compare([joined]).sentence.endswith("/finetune.py --data=photos --backbone=a --image-px 96")
+    assert compare([joined]).more_runs.endswith("/finetune.py --data=photos --backbone=a --image-px 96")
     frozen = make("head-1", data_source="photos", **on("timm:vit_tiny_patch16_224", weights="augreg_in21k_ft_in1k"))
-    said = compare([frozen]).sentence
+    said = compare([frozen]).more_runs
     assert said.endswith("/finetune.py --data=photos --backbone=timm:vit_tiny_patch16_224")
 
 
@@ -451,8 +463,9 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
     files.write_json(tmp_path / "compare.json", comparison.to_json())
     read = json.loads((tmp_path / "compare.json").read_text())
-    assert read.keys() == {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence"}
-    assert read["sentence"] == comparison.sentence
+    expected = {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence", "advice"}
+    assert read.keys() == expected
+    assert (read["sentence"], read["advice"]) == (comparison.sentence, comparison.advice)
     assert read["standings"][0].keys() == {
         *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
         *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "difference"),

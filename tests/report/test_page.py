@@ -133,6 +133,12 @@ def test_the_name_of_a_file_goes_on_in_the_next_line_before_its_suffix_and_never
     assert report._breakable("cat & dog/IMG_01.x.jpg") == "cat <wbr>&amp; <wbr>dog/<wbr>IMG_<wbr>01.x<wbr>.jpg"
 
 
+def test_what_to_do_next_stands_apart_from_the_verdict(everything):
+    page = Page(render(*everything, advice=["More seeds: make finetune DATA=a", "Only 7 test images."]))
+    assert [part["class"] for part in page.of("p")[1:4]] == ["verdict", *["quiet advice"] * 2]
+    assert "Heads win. More seeds: make finetune DATA=a Only 7 test images." in page.text("")
+
+
 def test_runs_that_are_left_out_are_said_at_the_top(everything):
     said = "3 of 9 runs are left out: 3 from b/photos (head-1, head-2, head-3)."
     assert said in " ".join(Page(render(*everything, said)).words_by_section[""])

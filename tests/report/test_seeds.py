@@ -15,7 +15,7 @@ from headstart.report import tables
 from headstart.report.comparison import compare
 from headstart.report.paired import difference, estimate, interval, of_methods
 from headstart.runs.folder import identity
-from headstart.runs.method import best_of, methods_of
+from headstart.runs.method import best_of, methods_of, seeds_in_words
 from headstart.runs.run import Run
 from headstart.settings import FinetuneConfig, HeadConfig, SweepConfig
 from headstart.support.files import plain, write_json
@@ -35,6 +35,16 @@ def test_runs_that_differ_by_their_seed_alone_are_one_method_with_a_mean_and_a_s
     assert method.spread == pytest.approx(10 / 180)
     assert method.val == pytest.approx(0.89)
     assert method.best.name == "head-0"
+
+
+def test_seeds_that_are_trained_together_end_with_a_line_and_single_runs_with_none(make):
+    first, *_ = runs = runs_of(make, "head", 150, 160, 170, lr=0.1)
+    for run in runs:
+        write_json(run.folder / "metrics.json", run.metrics)
+    said = seeds_in_words([run.folder for run in runs])
+    assert said.startswith("3 seeds of ")
+    assert said.endswith(": test accuracy 0.889 ± 0.056 (mean and standard deviation)")
+    assert seeds_in_words([first.folder]) == ""
 
 
 @pytest.mark.parametrize(
@@ -132,11 +142,21 @@ def test_a_gain_of_a_method_is_claimed_from_several_seeds_alone(make):
     sentence = compare([*frozen, *tuned]).sentence
     assert sentence.startswith("Fine-tuning gains 16.7 points (")
     assert sentence.endswith(" for 180 times the training time; mean of 3 runs against 3.")
-    for runs in ([*frozen, tuned[0]], [frozen[0], *tuned]):
-        said = compare(runs).sentence
-        assert said.startswith("Of these two nets the fine-tuned one has")
-        assert "another seed may differ" in said
-        assert said.endswith("More seeds tell what the method gains: train with SEEDS=3.")
+    for runs, one, counts in (
+        ([*frozen, tuned[0]], "the fine-tuned one", "1 run against 3"),
+        ([frozen[0], *tuned], "the mean fine-tuned one", "3 runs against 1"),
+    ):
+        said = compare(runs)
+        assert said.sentence.startswith(f"Of these nets {one} has")
+        assert said.sentence.endswith(f"; mean of {counts}; another seed may differ.")
+        assert said.advice == ["More seeds tell what the method gains: train with SEEDS=3."]
+
+
+def test_two_runs_say_too_little_of_seeds_for_a_gain_of_the_method(make):
+    compared = compare([make("ridge-1", "ridge"), *runs_of(make, "finetune", 174, 175)], 1.0)
+    assert compared.sentence.startswith("Of these nets the mean fine-tuned one has 8.1 points more (")
+    assert "; mean of 2 runs against 1; another seed may differ. Undecided" in compared.sentence
+    assert compared.advice == ["More seeds tell what the method gains: train with SEEDS=3."]
 
 
 def test_a_method_without_seeds_needs_one_run(make):
@@ -175,9 +195,9 @@ def test_the_command_for_more_seeds_asks_for_the_same_run_and_its_neighbours(
     (tmp_path / "photos").mkdir()
     kind = {"train_head": "head"}.get(program, program)
     single = make(f"{kind}-1", kind, config=plain(identity(config)), data_source="photos")
-    other = make("ridge-1", "ridge") if kind == "finetune" else runs_of(make, "finetune", 150, 151)
-    sentence = compare([single, *(other if isinstance(other, list) else [other])]).sentence
-    words = shlex.split(sentence.partition("More seeds tell what the method gains: ")[2])
+    other = make("ridge-1", "ridge") if kind == "finetune" else runs_of(make, "finetune", 150, 151, 152)
+    advice = compare([single, *(other if isinstance(other, list) else [other])]).more_runs
+    words = shlex.split(advice.partition("More seeds tell what the method gains: ")[2])
     assert words[1].endswith(f"/{program}.py")
     assert words[2:] == ["--data=photos", "--seeds=3", *flags.split()]
     read = parse(type(config), words[2:])
@@ -190,8 +210,8 @@ def test_more_seeds_have_the_splits_of_the_run(make, tmp_path, monkeypatch):
     tuned = make(
         "finetune-1", "finetune", config=plain(identity(FinetuneConfig(seed=4))), data_source="photos", split_seed=7
     )
-    sentence = compare([make("ridge-1", "ridge"), tuned]).sentence
-    assert shlex.split(sentence)[-6:] == ["--data=photos", "--seeds=3", "--seed", "4", "--split-seed", "7"]
+    advice = compare([make("ridge-1", "ridge"), tuned]).more_runs
+    assert shlex.split(advice)[-6:] == ["--data=photos", "--seeds=3", "--seed", "4", "--split-seed", "7"]
 
 
 def test_settings_that_this_version_does_not_take_give_no_command(make, tmp_path, monkeypatch):
@@ -201,8 +221,8 @@ def test_settings_that_this_version_does_not_take_give_no_command(make, tmp_path
         ({"seed": 0, "epochs": -1}, {"seed": 0, "lr": [0.1, 0.2]}, {"seed": 0, "lr": "fast"})
     ):
         single = make(f"head-{number}", config=config, data_source="photos")
-        sentence = compare([single, *runs_of(make, "finetune", 150, 151, seeds=[2 * number, 2 * number + 1])]).sentence
-        assert sentence.endswith("train with SEEDS=3.")
+        tuned = runs_of(make, "finetune", 150, 151, 152, seeds=[3 * number + step for step in range(3)])
+        assert compare([single, *tuned]).more_runs.endswith("train with SEEDS=3.")
 
 
 # --- tables, JSON ---

@@ -19,15 +19,20 @@ def make(tmp_path):
 @pytest.mark.parametrize(
     ("tuned", "wanted", "decision", "words"),
     [
-        ((172, 173, 174), 1.0, "worth it", "Fine-tuning gains at least 3.8 points: worth it, if it must gain 1."),
+        ((172, 173, 174), 1.0, "worth it", "Fine-tuning gains at least 3.8 points: worth it, if it must gain 1 point."),
         (
             (161, 162, 163),
             6.0,
             "not worth it",
-            "Fine-tuning gains at most 2.9 points: not worth it, if it must gain 6.",
+            "Fine-tuning gains at most 2.9 points: not worth it, if it must gain 6 points.",
         ),
         ((150, 151, 152), 1.0, "not worth it", "Fine-tuning loses at least 2.0 points: not worth it, if it must"),
-        ((161, 162, 163), 1.0, "undecided", "Undecided, if it must gain 1: it gains between -0.7 and +2.9 points"),
+        (
+            (161, 162, 163),
+            1.0,
+            "undecided",
+            "Undecided, if it must gain 1 point: it gains between -0.7 and +2.9 points",
+        ),
     ],
 )
 def test_the_ends_of_the_90_percent_interval_decide(make, tmp_path, tuned, wanted, decision, words):
@@ -43,7 +48,7 @@ def test_the_ends_of_the_90_percent_interval_decide(make, tmp_path, tuned, wante
 def test_one_net_of_each_decides_nothing(make):
     found = compare([make("head-1"), make("finetune-1", "finetune", right=180)], 1.0)
     assert found.worth.decision == "undecided"
-    assert "Undecided, if it must gain 1: the fine-tuned one of these nets gains between +" in found.sentence
+    assert "Undecided, if it must gain 1 point: the fine-tuned one of these nets gains between +" in found.sentence
     assert "other seeds may differ." in found.sentence
 
 

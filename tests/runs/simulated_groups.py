@@ -2,10 +2,14 @@
 
     .venv/bin/python tests/runs/simulated_groups.py --rounds 1000
 
-prints the mean and the worst cells of each figure, and how often two equal methods are called different;
+prints the mean and the worst cells of each figure, and how often two equal classifiers, and two equal methods of three
+runs each, are called different;
 pipelines/MEASUREMENTS.md has the result. A cell is a test set: G groups, their sizes, an accuracy, and how alike images
 of a group are: the accuracy of each group is drawn from a beta distribution, with this intra-class correlation. Labels
 are drawn for each image, or for each group, which then has one class.
+
+Macro-F1 depends on the shares of the classes, and its interval is for those of the test set: few groups of one class
+each may have shares far from those of all images. How often it holds the macro-F1 at the shares of all is printed, too.
 """
 
 import argparse
@@ -21,10 +25,13 @@ from headstart.runs.dependence import numbered
 from headstart.runs.intervals import with_intervals
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
+OF_ALL = "macro_f1 at the shares of all images"
 LOW, AGAIN = 0.935, 5
 """Cells that must hold and have a lower coverage are measured again, with so many times the test sets."""
 MOST_ALARMS = 0.06
-SIZES = ("uniform", "skewed", "equal", "mixed")
+RUNS, DEVIATION = 3, 0.01
+"""Of a method, and how much their accuracies differ by their seeds (standard deviation)."""
+SIZES = ("uniform", "skewed", "8", "mixed")
 GROUPS, ACCURACIES, CORRELATIONS = (2, 4, 10, 20, 60, 300), (0.6, 0.8, 0.9, 0.95, 0.98), (0.0, 0.05, 0.2, 0.5)
 CLASSES = 4
 
@@ -32,7 +39,7 @@ CLASSES = 4
 class Cell(NamedTuple):
     """What is simulated."""
 
-    kind: str  # of the sizes of groups: 1 to 40 images, or 8 of each
+    kind: str  # of the sizes of groups: 1 to 40 images, or a number of all
     groups: int
     accuracy: float
     correlation: float  # within a group
@@ -48,7 +55,7 @@ class Cell(NamedTuple):
             return np.clip(np.round(generator.lognormal(1.5, 1.0, self.groups)), 1, 40).astype(np.int64)
         if self.kind == "mixed":
             return np.where(np.arange(self.groups) % 2, 40, 1)
-        return np.full(self.groups, 8)
+        return np.full(self.groups, int(self.kind))
 
     @property
     def must_hold(self) -> bool:
@@ -98,6 +105,18 @@ def test_set(cell: Cell, generator: np.random.Generator) -> Drawn:
     return Drawn([str(number) for number in group], labels, np.where(right, labels, others), losses)
 
 
+def truths(cell: Cell, drawn: Drawn) -> dict[str, float]:
+    """The figures of many images: macro-F1 for classes as frequent as in the test set, and for equally frequent."""
+    share = np.bincount(drawn.labels) / len(drawn.labels)
+    share = share[share > 0]
+    named = cell.accuracy * share + (1 - cell.accuracy) / (CLASSES - 1) * (1 - share)
+    return {
+        **dict.fromkeys(("accuracy", "balanced_accuracy", OF_ALL), cell.accuracy),
+        "macro_f1": float((2 * cell.accuracy * share / (share + named)).mean()),
+        "log_loss": cell.accuracy * LOSS_OF_RIGHT + (1 - cell.accuracy) * LOSS_OF_WRONG,
+    }
+
+
 class Coverage(NamedTuple):
     """Of one figure in one cell."""
 
@@ -110,15 +129,14 @@ class Coverage(NamedTuple):
 
 def coverage(cell: Cell, rounds: int, generator: np.random.Generator, figures: tuple[str, ...]) -> list[Coverage]:
     """Of each figure, over `rounds` test sets."""
-    loss = cell.accuracy * LOSS_OF_RIGHT + (1 - cell.accuracy) * LOSS_OF_WRONG
     found: dict[str, list[tuple[bool, float]]] = {figure: [] for figure in figures}
     for _ in range(rounds):
         drawn = test_set(cell, generator)
         measured = with_intervals(drawn.labels, drawn.predicted, drawn.losses, drawn.names)
+        truth = truths(cell, drawn)
         for figure in figures:
-            truth = loss if figure == "log_loss" else cell.accuracy
-            if interval := measured[f"{figure}_ci95"]:
-                found[figure].append((interval[0] <= truth <= interval[1], interval[1] - interval[0]))
+            if interval := measured[f"{figure.split()[0]}_ci95"]:
+                found[figure].append((interval[0] <= truth[figure] <= interval[1], interval[1] - interval[0]))
     alike = (cell.sizes**2).sum() / cell.sizes.sum()
     variance = cell.accuracy * (1 - cell.accuracy) * (1 + (alike - 1) * cell.correlation) / cell.sizes.sum()
     return [
@@ -144,12 +162,46 @@ def alarms(cell: Cell, rounds: int, generator: np.random.Generator) -> float:
     return different / rounds
 
 
-def measured(rounds: int, generator: np.random.Generator, every: int = 1) -> Iterator[Coverage]:
-    """All cells, or some; those that must hold and look low once more, with new and `AGAIN` times as many test sets."""
-    for cell in list(cells())[::every]:
-        found = coverage(cell, rounds, generator, FIGURES)
-        if cell.must_hold and found[0].held < LOW:
-            found = coverage(cell, AGAIN * rounds, generator, FIGURES)
+def alarms_of_methods(cell: Cell, rounds: int, generator: np.random.Generator) -> float:
+    """How often two methods of `RUNS` runs are called different that are equally good on average over groups and seeds.
+
+    Four in ten images have one outcome for all runs, three in ten one for the runs of a method, and the others are
+    drawn for each run, whose accuracy on all images deviates by `DEVIATION`: all with shares of groups of their own.
+    """
+    group = np.repeat(np.arange(cell.groups), cell.sizes)
+    numbers, different = numbered([str(number) for number in group]), 0
+
+    def outcomes(of_run: float = 0.0) -> npt.NDArray[np.bool_]:
+        mean = np.clip(cell.accuracy + of_run * generator.normal() / 0.3, 0.01, 0.99)
+        return generator.random(len(group)) < shares(cell, mean, generator)[group]
+
+    for _ in range(rounds):
+        common, choice, methods = outcomes(), generator.random(len(group)), []
+        for _ in range(2):
+            own = np.where(choice < 0.4, common, outcomes())
+            methods.append(np.array([np.where(choice < 0.7, own, outcomes(DEVIATION)) for _ in range(RUNS)]))
+        low, high = of_methods(*methods, (True, True), numbers).points_ci95
+        different += low > 0 or high < 0
+    return different / rounds
+
+
+def table_of_methods(rounds: int, generator: np.random.Generator) -> str:
+    """The same for groups of 5 and of 20 images."""
+    lines = [f"equal methods of {RUNS} runs called different, with correlation 0, 0.2, 0.5 within a group:"]
+    for kind, groups, accuracy in product(("5", "20"), (10, 30, 100), (0.8, 0.95)):
+        found = (alarms_of_methods(Cell(kind, groups, accuracy, each), rounds, generator) for each in (0.0, 0.2, 0.5))
+        lines.append(
+            f"    {groups} groups of {kind}, accuracy {accuracy}: " + ", ".join(f"{each:.3f}" for each in found)
+        )
+    return "\n".join(lines)
+
+
+def measured(rounds: int, generator: np.random.Generator) -> Iterator[Coverage]:
+    """All cells; those that must hold and look low once more, with new and `AGAIN` times as many test sets."""
+    for cell in cells():
+        found = coverage(cell, rounds, generator, (*FIGURES, OF_ALL))
+        if cell.must_hold and min(each.held for each in found) < LOW:
+            found = coverage(cell, AGAIN * rounds, generator, (*FIGURES, OF_ALL))
         yield from found
 
 
@@ -169,7 +221,7 @@ def most_alarms(rounds: int, generator: np.random.Generator, worst: int) -> str:
 def table(coverages: list[Coverage], worst: int) -> str:
     """For each figure the means, and the cells with the lowest coverage."""
     lines = []
-    for figure, must in product(FIGURES, (True, False)):
+    for figure, must in product((*FIGURES, OF_ALL), (True, False)):
         rows = [
             each for each in coverages if (each.figure, each.cell.must_hold) == (figure, must) and each.printed >= 0.5
         ]
@@ -190,9 +242,9 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=5, help="cells to name of each figure")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
-    generator = np.random.default_rng(flags.seed)
-    print(most_alarms(flags.rounds, generator, flags.worst), flush=True)
-    print(table(list(measured(flags.rounds, generator)), flags.worst))
+    print(most_alarms(flags.rounds, np.random.default_rng(flags.seed), flags.worst), flush=True)
+    print(table_of_methods(5 * flags.rounds, np.random.default_rng(flags.seed)), flush=True)
+    print(table(list(measured(flags.rounds, np.random.default_rng(flags.seed))), flags.worst))
 
 
 if __name__ == "__main__":

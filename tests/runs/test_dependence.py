@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs.simulated_groups import FIGURES, Cell, alarms, cells, coverage
+from runs.simulated_groups import FIGURES, Cell, alarms, alarms_of_methods, cells, coverage
 
 from headstart.report.paired import difference
 from headstart.runs.dependence import INDEPENDENT, dependence, numbered
@@ -138,3 +138,7 @@ def test_intervals_by_group_hold_the_truth_over_cells_of_all_kinds():
 @pytest.mark.parametrize("correlation", [0.0, 0.5])
 def test_equal_methods_are_seldom_called_different_where_images_come_in_groups(correlation):
     assert alarms(Cell("uniform", 20, 0.9, correlation), 300, np.random.default_rng(0)) <= 0.085
+
+
+def test_equal_methods_of_several_seeds_are_seldom_called_different_where_images_come_in_groups():
+    assert alarms_of_methods(Cell("20", 30, 0.8, 0.2), 200, np.random.default_rng(0)) <= 0.08

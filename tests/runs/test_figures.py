@@ -277,6 +277,7 @@ def test_any_labels_give_plain_finite_numbers_of_which_the_shares_lie_between_0_
     assert all(loss >= 0 for loss in losses)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(MODELS)
 def test_figures_are_scikit_learns(case):

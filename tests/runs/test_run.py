@@ -54,6 +54,14 @@ def test_the_summary_reads_like_a_sentence():
     assert make_run("head-1", test={"images": 0}, val={"accuracy": None}).summary() == "no test images"
 
 
+def test_of_a_run_of_version_0_1_only_the_accuracy_has_an_interval_that_holds():
+    """Its others are of a bootstrap, here of a run without mistakes: without a width."""
+    run = load_run(Path(__file__).parents[1] / "made_by_0_1/runs/photos/head-47a69160")
+    assert run.metrics["test"]["balanced_accuracy_ci95"] == [1.0, 1.0]
+    assert run.test_ci95("balanced_accuracy") is None
+    assert run.test_ci95("accuracy") == run.test_accuracy_ci95
+
+
 def test_runs_are_ranked_by_validation_then_by_time_whatever_the_test_tells():
     runs = [
         make_run("none", test={"images": 10, "accuracy": 1.0}),
@@ -80,3 +88,7 @@ def test_the_folder_of_a_data_set_is_no_run_but_the_best_of_its_runs_can_be_name
         load_run(tmp_path / "photos")
     with pytest.raises(RunError, match=r"no metrics.json in it\.$"):
         load_run(tmp_path)
+    with pytest.raises(
+        RunError, match=r"Only make predict and make export take best for a run: name the folder of one\.$"
+    ):
+        load_run(tmp_path / "photos/best")

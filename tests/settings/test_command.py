@@ -37,6 +37,12 @@ def test_a_command_is_a_call_of_the_program_elsewhere(tmp_path, monkeypatch):
     assert flags == ["--data=my photos", "--lr", "1"]
 
 
+def test_what_was_taken_back_of_the_data_is_not_said_again(clone):
+    assert command("train-head", "photos", listing={"group_by": ""}) == "make train-head DATA=photos"
+    said = command("train-head", "photos", listing={"class_level": "leaf"})
+    assert said == "make train-head DATA=photos EXTRACT_ARGS='--class-level leaf'"
+
+
 def test_a_cache_of_the_data_sets_own_name_is_left_out(clone):
     assert command("extract", "a/photos", Path("data/features/photos.h5")) == "make extract DATA=a/photos"
     assert "CACHE" in command("extract", "a/photos", Path("data/features/b-photos.h5"))

@@ -25,6 +25,7 @@ from headstart.settings import (
     each_seed,
 )
 from headstart.settings.listing import ImagesConfig
+from headstart.support.files import write_json
 from headstart.support.team import Team
 
 
@@ -101,6 +102,16 @@ def test_nets_of_several_seeds_are_tested_on_the_same_images(photos, monkeypatch
     assert trained(photos, monkeypatch, seed=4, seeds=3) == [digest(4)] * 3
 
 
+def test_without_features_a_net_is_tested_on_the_images_of_the_nets_before_it(photos, monkeypatch):
+    metrics = Path("data/runs/photos/finetune-00000000/metrics.json")
+    metrics.parent.mkdir(parents=True)
+    write_json(metrics, {"data_root": photos, "split_seed": 4})
+    assert trained(photos, monkeypatch, seed=1) == [digest(4)]
+    write_json(metrics, {"data_root": "/", "split_seed": 4})  # of another data set
+    assert trained(photos, monkeypatch, seed=1) == [digest(1)]
+
+
+@pytest.mark.filterwarnings("ignore:The features of photos have splits:headstart.errors.DataWarning")
 def test_a_net_is_tested_on_the_images_of_the_features_whatever_its_seed(photos, monkeypatch):
     """Heads on these features and fine-tuned nets are compared image by image."""
     cache = extracted(photos, split_seed=7)

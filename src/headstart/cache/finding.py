@@ -117,7 +117,8 @@ def _of_other_nets(config: Any) -> str:
     for path in caches_of(name_of(config.data)):
         with suppress(CacheError):
             found.append(FeatureCache(path).recipe.backbone)
-    return f" There are features of {', '.join(found)}: name one of them as the backbone." if found else ""
+    ways = " or ".join(f"--backbone '{name}'" for name in found)
+    return f" There are features of {', '.join(found)}: to use them, give {ways}." if found else ""
 
 
 def _ways_on(path: Path | None, config: Any) -> str:

@@ -8,10 +8,6 @@ from headstart.images.augmentation import RandomCrop
 from headstart.images.geometry import Geometry
 from headstart.settings import ViewKind
 
-SCALE = (0.5, 1.0)
-"""Share of the image's area. Milder than where a whole net is trained (0.08 to 1), since a frozen net does not learn to
-see parts: on CIFAR-10 validation and test were 1 to 3 points better."""
-
 
 @dataclass(frozen=True)
 class Augmentation(Parameters):
@@ -19,7 +15,7 @@ class Augmentation(Parameters):
 
     kind: ViewKind  # crop; crop-flip: half of them also mirrored; crop-flip-jitter: colours also changed
     seed: int
-    scale: tuple[float, float] = SCALE
+    scale: tuple[float, float] = augmentation.SCALE
     ratio: tuple[float, float] = augmentation.RATIO
     jitter: tuple[float, float, float, float] = augmentation.JITTER
 

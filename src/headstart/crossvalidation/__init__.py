@@ -3,7 +3,7 @@
     folds.py    which images learn, choose and test in each fold
     images.py   the images that take part, and what belongs together among them
     methods.py  learns and tests in one fold
-    figures.py  mean figures, corrected intervals, the table
+    figures.py  figures of all images, their intervals, the table
     run.py      from the settings to the folder of the result
 
 Never sees an image, never loads a backbone.

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -49,10 +48,6 @@ class Images:
         """How many groups there are; an image on its own is one."""
         return int(self.groups.max(initial=-1)) + 1
 
-    def groups_digest(self) -> str:
-        """Of the groups, which the digest of the manifest does not know."""
-        return blake2b(self.groups.tobytes(), digest_size=16).hexdigest()
-
     def about(self, folds: int, repeats: int) -> list[str]:
         """Which images take part and how, for a terminal."""
         lines = [
@@ -63,7 +58,7 @@ class Images:
         if among := " and ".join(f"{count:,} of {split}" for split, count in counts.items() if count):
             lines.append(f"{among} are among them: the test split is no longer untouched once these figures chose.")
         if self.group_count < len(self):
-            lines.append(f"They are {self.group_count:,} groups that no fold divides: those of the data, and copies.")
+            lines.append(f"Images of one group, and copies, are in one fold: {self.group_count:,} groups in all.")
         if rare := self._rare_classes(folds):
             names = ", ".join(rare[:NAMED]) + (f" and {len(rare) - NAMED} more" if len(rare) > NAMED else "")
             lines.append(f"Not every fold tests {names}: fewer images or groups than folds.")

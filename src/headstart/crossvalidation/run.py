@@ -1,110 +1,94 @@
 """Repeated cross-validation from the settings to the folder of the result.
 
-config.json  the settings, and digests of what went in
-folds.csv    a row for each fold and method; it grows, so that a stopped one goes on
-cv.json      the figures of the methods; written last
+config.json    the settings, and digests of what went in
+predicted.npy  the class that each method gives each image in each repeat, in the order of the cache
+folds.csv      a row for each fold and method; both grow by whole repeats, so that a stopped one goes on
+cv.json        the figures of the methods; written last
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.cache.finding import data_set_of, open_features
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.cache.finding import data_set_of
 from headstart.crossvalidation import figures
 from headstart.crossvalidation.folds import Fold, nested_folds
 from headstart.crossvalidation.images import Images
-from headstart.crossvalidation.methods import in_own_span, tested
+from headstart.crossvalidation.methods import Tested, in_own_span, tested
+from headstart.datasets.manifest import SPLITS
 from headstart.errors import RunError
-from headstart.heads.features import Features
-from headstart.heads.provenance import cache_identity, inputs_of
 from headstart.heads.run import CachedRun
 from headstart.runs import folder as runs
-from headstart.runs.figures import evaluate
 from headstart.runs.run import read_config
-from headstart.runs.title import folder_words
-from headstart.settings import RUNS_FOLDER, CrossValidationConfig
+from headstart.settings import CrossValidationConfig
 from headstart.settings.heads import AnyMethod
 from headstart.support import files
-from headstart.support.devices import pick_device
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
 
-FIGURES = ("accuracy", "balanced_accuracy", "macro_f1")
-"""Of each fold, beside repeat, fold, method, numbers of images, what was chosen, and seconds."""
-TEXTS = ("method", "chosen")
+Rows = list[dict[str, Any]]
+"""Of folds.csv."""
+Predicted = NDArray[np.int32]
+"""(M, R, n) the class that each of M methods gives each image in each of R repeats."""
 
 
 def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
     """Tests the methods in every fold and saves the figures; what is there already is reported, or gone on with."""
-    images = Images(open_features(config))
-    run = _run(config, images)
+    run = CachedRun.from_config("cv", config, keep_copies=True)  # all copies of an image are in one fold
+    images = Images(run.cache)
     folds = nested_folds(images.labels, images.groups, config.folds, config.repeats, config.seed)
     print(run.describe())
     print("\n".join(images.about(config.folds, config.repeats)))
     if runs.finished(run.folder, run.identity):
-        rows = _read(run.folder)
         print(f"{run.folder} is there already.")
     else:
-        rows = _tested(config, run, images, folds)
-    return _reported(config, run, images, rows)
-
-
-def _run(config: CrossValidationConfig, images: Images) -> CachedRun:
-    cache, device = images.cache, pick_device(config.device)
-    inputs = {**cache_identity(cache), "groups_digest": images.groups_digest()}
-    identity = runs.identity(config, device=device.type, **inputs)
-    words = folder_words("cv", identity, inputs_of(cache))
-    folder = runs.run_folder(RUNS_FOLDER, data_set_of(cache), "cv", identity, words)
-    return CachedRun("cv", cache, device, folder, identity)
-
-
-def _methods(config: CrossValidationConfig) -> list[AnyMethod]:
-    """Each once, the reference first."""
-    return list(dict.fromkeys(config.methods))
+        _save_results(run, images, folds, *_tested(config, run, images, folds))
+    found: list[dict[str, Any]] = json.loads((run.folder / "cv.json").read_text(encoding="utf-8"))["methods"]
+    print("\n".join(["", *figures.lines(found), *_notes(folds, len(found))]))
+    print(f"All figures: {run.folder / 'cv.json'}; of each fold: {run.folder / 'folds.csv'}")
+    return found
 
 
 def _tested(
     config: CrossValidationConfig, run: CachedRun, images: Images, folds: Sequence[Fold]
-) -> list[dict[str, Any]]:
-    """The row of each fold and method; those of a stopped cross-validation are taken over."""
-    rows = _read(run.folder) if read_config(run.folder) == files.plain(run.identity) else []
-    there = {(row["method"], row["repeat"], row["fold"]) for row in rows}
-    missing = [
-        (fold, method)
-        for fold in folds
-        for method in _methods(config)
-        if (method, fold.repeat, fold.number) not in there
-    ]
+) -> tuple[Rows, Predicted]:
+    """The row of each fold and method, and all predictions; those of a stopped cross-validation are taken over."""
+    methods = list(dict.fromkeys(config.methods))
+    rows, predicted = _read(run) or ([], np.zeros((len(methods), config.repeats, len(images)), np.int32))
     features = run.features(config.memory_gb, times=4)
     of_probes = in_own_span(features, images.rows)
     if rows:
         print(f"Goes on after {counted(len(rows), 'test')} that {run.folder} holds.")
-    with bar(len(missing), "cross-validating", "tests") as progress:
-        for place, (fold, method) in enumerate(missing, 1):
-            part = features if method == "head" else of_probes
-            rows.append(_row(part, images, fold, method, config))
-            progress.update()
-            if place == len(missing) or missing[place][0].repeat > fold.repeat:
-                _save(run, rows)
-    return rows
+    missing = folds[len(rows) // len(methods) :]
+    with bar(len(missing) * len(methods), "cross-validating", "tests") as progress:
+        for fold in missing:
+            in_cache = replace(fold, **{part: images.rows[getattr(fold, part)] for part in SPLITS})
+            for method, of_method in zip(methods, predicted, strict=True):
+                seed = config.seed + fold.repeat * config.folds + fold.number
+                found = tested(features if method == "head" else of_probes, in_cache, method, seed)
+                of_method[fold.repeat, fold.test] = found.probabilities.argmax(axis=1)
+                right = of_method[fold.repeat, fold.test] == images.labels[fold.test]
+                rows.append(_row(method, fold, float(right.mean()), found))
+                progress.update()
+            if fold.number == config.folds - 1:
+                _save(run, rows, predicted)
+    return rows, predicted
 
 
-def _row(
-    features: Features, images: Images, fold: Fold, method: AnyMethod, config: CrossValidationConfig
-) -> dict[str, Any]:
-    seed = config.seed + fold.repeat * config.folds + fold.number
-    in_cache = Fold(fold.repeat, fold.number, *(images.rows[part] for part in (fold.train, fold.val, fold.test)))
-    found = tested(features, in_cache, method, seed)
-    evaluated = evaluate(found.probabilities, images.labels[fold.test])
+def _row(method: AnyMethod, fold: Fold, accuracy: float, found: Tested) -> dict[str, Any]:
     return {
         "method": method,
         "repeat": fold.repeat,
         "fold": fold.number,
         "train_images": len(fold.train) + len(fold.val),
         "test_images": len(fold.test),
-        **{name: evaluated[name] for name in FIGURES},
+        "accuracy": accuracy,
         "chosen": found.chosen,
         "seconds": found.seconds,
     }
@@ -114,56 +98,48 @@ def _written_to(folder: Path) -> AbstractContextManager[None]:
     return files.in_words(RunError, f"The figures cannot be written to {folder}", errors=files.FULL_DISK)
 
 
-def _save(run: CachedRun, rows: Sequence[Mapping[str, Any]]) -> None:
+def _save(run: CachedRun, rows: Rows, predicted: Predicted) -> None:
     with _written_to(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(run.folder / "config.json", run.identity)
+        with files.whole_file(run.folder / "predicted.npy") as path, path.open("wb") as file:
+            np.save(file, predicted)
         files.write_table(run.folder / "folds.csv", rows)
 
 
-def _read(folder: Path) -> list[dict[str, Any]]:
-    """The rows that were saved; empty if none were."""
-    if not (folder / "folds.csv").is_file():
-        return []
-    names, *rows = files.read_csv(folder / "folds.csv")
-    return [{name: _value(name, text) for name, text in zip(names, row, strict=True)} for row in rows]
+def _read(run: CachedRun) -> tuple[Rows, Predicted] | None:
+    """What was saved, whole repeats; None if nothing was."""
+    table, arrays = run.folder / "folds.csv", run.folder / "predicted.npy"
+    if not (table.is_file() and arrays.is_file() and read_config(run.folder) == files.plain(run.identity)):
+        return None
+    names, *rows = files.read_csv(table)
+    return [dict(zip(names, row, strict=True)) for row in rows], np.load(arrays)
 
 
-def _value(name: str, text: str) -> str | int | float:
-    if name in TEXTS:
-        return text
-    return int(text) if text.isdigit() else float(text)
+def _save_results(run: CachedRun, images: Images, folds: Sequence[Fold], rows: Rows, predicted: Predicted) -> None:
+    by_method = dict(zip(dict.fromkeys(row["method"] for row in rows), predicted, strict=True))
+    results = figures.results(by_method, folds, images.labels, images.groups)
+    for each in results:
+        each["seconds"] = sum(float(row["seconds"]) for row in rows if row["method"] == each["method"])
+    counts = {"images": len(images), "groups": images.group_count}
+    runs.say_if_new(run.folder)
+    with _written_to(run.folder):
+        content = {"dataset": data_set_of(run.cache), **counts, "methods": results}
+        files.write_json(run.folder / "cv.json", content)
 
 
-def _reported(
-    config: CrossValidationConfig, run: CachedRun, images: Images, rows: figures.Rows
-) -> list[dict[str, Any]]:
-    """Prints the table, and writes it if it is not there."""
-    methods, number, groups = _methods(config), len(images), images.group_count
-    results = figures.results(rows, methods, config.folds, groups, number)
-    found = [asdict(each) for each in results]
-    if not (run.folder / "cv.json").is_file():
-        content = {"dataset": data_set_of(run.cache), "images": number, "groups": groups, "methods": found}
-        runs.say_if_new(run.folder)
-        with _written_to(run.folder):
-            files.write_json(run.folder / "cv.json", content)
-    print("\n".join(["", *figures.lines(results), *_notes(rows, len(methods))]))
-    print(f"All figures: {run.folder / 'cv.json'}; of each fold: {run.folder / 'folds.csv'}")
-    rows_of_json: list[dict[str, Any]] = files.plain(found)
-    return rows_of_json
-
-
-def _notes(rows: figures.Rows, methods: int) -> list[str]:
+def _notes(folds: Sequence[Fold], methods: int) -> list[str]:
     """What the figures are of."""
-    learned = sum(row["train_images"] for row in rows) / len(rows)
+    chose = sum(len(fold.val) for fold in folds) / len(folds)
+    learned = chose + sum(len(fold.train) for fold in folds) / len(folds)
     notes = [
-        f"Means over {len(rows) // methods} tests, after learning from {learned:,.0f} images, a tenth of which chose "
-        "penalty, neighbours or epoch. Intervals know that\ntests share images to learn from (Nadeau and Bengio 2003), "
-        "and the seeds of heads."
+        f"Of all images, after learning from {learned:,.0f}, of which {chose:,.0f} chose penalty, neighbours or epoch; "
+        f"{len(folds)} tests. Intervals know that tests\nshare images to learn from (Nadeau and Bengio 2003), and the "
+        "seeds of heads."
     ]
     if methods > 1:
         notes.append(
-            "Points: to the first method, test by test; not corrected for the number of methods. Of several methods "
+            "Points: to the first method, image by image; not corrected for the number of methods. Of several methods "
             "the best mean is a little\ntoo high, since these figures choose it."
         )
     return notes

@@ -61,7 +61,7 @@ def changes(before: Manifest, now: Manifest) -> str:
         "added": len(now) - len(here),
         "removed": int(np.count_nonzero(~old)),
         "relabelled": int(np.count_nonzero(label_before[there] != label_now[here])),
-        "now in another group": _regrouped(before, now, there, here),
+        "no longer in a group" if now.groups is None else "now in another group": _regrouped(before, now, there, here),
         "moved to another split": int(np.count_nonzero(before.splits[there] != now.splits[here])),
         "with another size or time, so read again": int(
             np.count_nonzero(

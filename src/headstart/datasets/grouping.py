@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest
 from headstart.errors import DataError, SettingsError
 from headstart.support.quantities import counted
 
@@ -44,7 +44,8 @@ def group_by(manifest: Manifest, pattern: str) -> Manifest:
         raise DataError(f"--group-by {pattern} matches none of {counted(len(paths), 'path')}. {first}")
     groups = np.array([os.fsencode(group or path) for group, path in zip(found, paths, strict=True)], np.bytes_)
     if len(paths) > 1 and len(np.unique(groups)) == 1:
-        raise DataError(f"--group-by {pattern} gives all {len(paths):,} images one group, {found[0]!r}. {first}")
+        which = "The group is what its first parentheses match. " if expression.groups > 1 else ""
+        raise DataError(f"--group-by {pattern} gives all {len(paths):,} images one group, {found[0]!r}. {which}{first}")
     notes = [f"groups by {pattern} in the paths, such as {_example(found, paths)}"]
     if alone:
         notes.append(f"{counted(alone, 'image')} that it does not match: each a group of its own")
@@ -70,13 +71,18 @@ def in_words(manifest: Manifest) -> list[str]:
         return []
     sizes = np.unique(manifest.groups, return_counts=True)[1]
     images = f"{sizes.min():,} to {sizes.max():,} images" if np.ptp(sizes) else counted(int(sizes[0]), "image")
-    groups = f"groups: {len(sizes):,} of {images}"
+    groups = f"groups: {len(sizes):,}, of {images} each"
     names = divided(manifest)
     if not names:
-        return [f"{groups}; none is in two splits"]
+        return [f"{groups}; none is in two splits" if _is_drawn(manifest) else groups]
     which = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} are"
     examples = "" if len(names) == 1 else f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})"
     return [f"{groups}; {which} in more than one split{examples}"]
+
+
+def _is_drawn(manifest: Manifest) -> bool:
+    """Whether no splits are open, but those of images that cannot be read."""
+    return TRAIN in manifest.splits or UNDRAWN not in manifest.splits
 
 
 def divided(manifest: Manifest) -> list[str]:
@@ -84,7 +90,8 @@ def divided(manifest: Manifest) -> list[str]:
     if manifest.groups is None:
         return []
     names, numbers = np.unique(manifest.groups, return_inverse=True)
-    pairs: NDArray[np.int64] = np.unique(numbers.ravel() * 256 + manifest.splits)  # a split is a byte
+    in_split = (manifest.splits != UNDRAWN) | (not _is_drawn(manifest))  # the others are unreadable, and in none
+    pairs: NDArray[np.int64] = np.unique((numbers.ravel() * 256 + manifest.splits)[in_split])  # a split is a byte
     counts = np.bincount(pairs // 256, minlength=len(names))
     return [os.fsdecode(bytes(name)) for name in names[counts > 1]]
 

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -137,9 +138,21 @@ def load_as_before(config: Any) -> Manifest:
 
 
 def split_seed_of(config: Any) -> int:
-    """The seed that draws the splits for the same program: as given, else that of the features, else its own."""
-    seeds = config.split_seed, kept_for(data_of(config))[1], config.seed
+    """The seed that draws the splits for the same program: as given, else that of the features, of runs, or its own."""
+    data = data_of(config)
+    seeds = config.split_seed, kept_for(data)[1], _split_seed_of_runs(data), config.seed
     return next((seed for seed in seeds if seed is not None), 0)
+
+
+def _split_seed_of_runs(data: str) -> int | None:
+    """The seed that drew the splits of the newest run of a data set; None where none says it."""
+    paths = (RUNS_FOLDER / name_of(data)).glob("*/metrics.json")
+    for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
+        with suppress(OSError, ValueError, AttributeError):
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            if owner_of_run(metrics, data) == "same" and isinstance(seed := metrics.get("split_seed"), int):
+                return seed
+    return None
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.known_splits import known_digests, known_splits, readable_caches
 from headstart.cache.writing import write_splits
-from headstart.datasets import draw
+from headstart.datasets import draw, grouping
 from headstart.datasets.description import describe_splits
 from headstart.datasets.manifest import UNDRAWN, Manifest, rows_of_paths, same_root
 from headstart.datasets.naming import caches_of
@@ -40,7 +40,7 @@ class Drawing:
         if UNDRAWN not in manifest.splits:
             return manifest
         result = draw.drawn(manifest, digests, known_splits(self._caches(path, manifest), manifest, digests))
-        if (words := describe_splits(result)) not in self._said:
+        if (words := "\n".join([describe_splits(result), *grouping.in_words(result)])) not in self._said:
             self._said.add(words)
             print(words)
         return result

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from headstart.datasets.manifest import Manifest
 from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
-from headstart.images.augmentation import RandomCrop
+from headstart.images.augmentation import SCALE, RandomCrop
 from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
 from headstart.models.backbone import PixelScale
@@ -22,9 +23,14 @@ from headstart.support.progress import bar
 EVALUATION_IMAGES = 64
 
 
+def crops_identity(config: FinetuneConfig) -> dict[str, Any]:
+    """What decides the training pictures beside the settings: runs of earlier versions had smaller crops."""
+    return {} if config.method == "seed" or config.augment == "none" else {"crop_share": SCALE}
+
+
 def random_crops(config: FinetuneConfig, geometry: Geometry, epoch: int) -> TransformsOf | None:
     """How training pictures become squares in an epoch, by the filter of `geometry`; None: as for validation."""
-    if config.method == "seed" or config.augment == "none":
+    if not crops_identity(config):
         return None
     mirrored = config.augment == "crop-flip"
     image_px = geometry.image_px

@@ -128,9 +128,12 @@ def _refuse_other_features(run: Run, recipe: dict[str, Any], start: Start, class
     digest = "weights_digest" if config.backbone == RESNET50 else "state_digest"
     pixels = [name for name in ("shorter_px", "interpolation", "mean", "std") if name in ours]
     theirs = {"interpolation": "bilinear", **recipe}  # which old recipes do not name
+    are_random = recipe.get("weights") == config.weights == "random"
+    seeds = [each.get("weights_digest") if are_random else None for each in (recipe, ours)]
     for flag, there, here in (
         ("--backbone", recipe.get("backbone", RESNET50), config.backbone),
         ("--pool (the default one)", recipe.get("pool", "head"), "head"),
+        ("--seed, which draws random weights", *seeds),
         ("--weights", recipe.get(digest), ours[digest]),
         ("--image-px", recipe["image_px"], config.image_px),
         ("--resize", recipe["resize"], config.resize),

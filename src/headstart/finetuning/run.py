@@ -57,6 +57,7 @@ def train(start: Start, images: data.Data | None = None, team: Team | None = Non
         config,
         **start.identity,
         **grouping.identity(manifest),
+        **batches.crops_identity(config),
         manifest_digest=manifest.digest(),
         files_digest=manifest.files_digest(),
         head_digest=net.head_digest(config.init_head),

@@ -63,7 +63,7 @@ def finetune(
     """Trains a net in place; `after_epoch` is called with each new row of the history.
 
     The method "strong": AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), warm-up and cosine, pretrained layers at
-    a tenth of the new layer's rate (Girshick et al. 2014, arXiv:1311.2524, section 2.3), weight decay 0.05 (Touvron et
+    a lower rate than the new one (as Girshick et al. 2014, arXiv:1311.2524, section 2.3), weight decay 0.05 (Touvron et
     al. 2021, arXiv:2012.12877, table 9) but none on biases and norms (He et al. 2019, arXiv:1812.01187, section 3.1),
     label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, section 7), random crops and mirror images, and the best
     epoch by validation; for nets without BatchNorm smaller rates and clipped gradients, see `start`. The method "seed"

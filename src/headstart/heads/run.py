@@ -34,7 +34,7 @@ from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs
 from headstart.runs import history as epochs
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run, load_run
+from headstart.runs.run import PROBES, Run, load_run
 from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
@@ -59,8 +59,8 @@ class CachedRun:
     copied: NDArray[np.bool_] | None = None  # (N,), which images are left out as copies of others; None: none is
 
     @classmethod
-    def from_config(cls, kind: str, config: Any) -> "CachedRun":
-        """The run that the settings of a program describe."""
+    def from_config(cls, kind: str, config: Any, keep_copies: bool = False) -> "CachedRun":
+        """The run that the settings of a program describe; without such a setting `keep_copies` counts."""
         if tensorboard := getattr(config, "tensorboard", False):
             epochs.require_tensorboard()
         device, cache = pick_device(config.device), open_features(config)
@@ -70,7 +70,7 @@ class CachedRun:
             identity |= {"views": views, "tta": tta, **views_identity(cache, max(views), max(tta))}
         else:  # the same run as from a cache without augmented views
             identity = {name: value for name, value in identity.items() if name not in ("views", "tta")}
-        copied = None if getattr(config, "keep_copies", False) else _copied(cache)
+        copied = None if getattr(config, "keep_copies", keep_copies) else _copied(cache)
         if left_out := {} if copied is None else copies.left_out(copied, cache.manifest.splits):
             identity["copies_left_out"] = left_out
         identity |= grouping.identity(cache.manifest)
@@ -116,7 +116,8 @@ class CachedRun:
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         limit = f"the limit is {human_bytes(memory_bytes)}, see --memory-gb, with make in HEAD_ARGS and the like"
         print(f"{size} of features are {storage} ({limit}).")
-        runs.check_folder(self.folder)  # an error now, before the training
+        named = {} if self.kind not in (*PROBES, "cv") else {"advice": "Start in a folder where you may write."}
+        runs.check_folder(self.folder, **named)  # an error now, before the training
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:

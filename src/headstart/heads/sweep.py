@@ -86,12 +86,13 @@ def _better_half(trainers: list[Trainer]) -> list[Trainer]:
     """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
     by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
     alike = grouped(by_score, lambda setting: schedule_of(setting.records[0].config))
-    better = [setting for settings in alike for setting in settings[: _kept(settings)]]
+    kept_of = (_kept(len(settings), settings[0].records[0].config, settings[0].epochs) for settings in alike)
+    better = [setting for settings, kept in zip(alike, kept_of, strict=True) for setting in settings[:kept]]
     better += [each for each in by_score if each.status == "finished"]
-    kept = {id(record) for setting in better for record in setting.records}
+    going_on = {id(record) for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
-        heads = [head for head, record in enumerate(trainer.records) if id(record) in kept]
+        heads = [head for head, record in enumerate(trainer.records) if id(record) in going_on]
         if 0 < len(heads) < len(trainer.records):
             trainer.keep(heads)
         left += [trainer] if heads else []
@@ -105,10 +106,10 @@ def schedule_of(config: HeadConfig) -> tuple[str, float, int] | None:
     return config.schedule, config.warmup, config.epochs
 
 
-def _kept(alike: Sequence[Setting]) -> int:
-    """How many of the settings of one schedule go on: the larger half, or all."""
-    too_early = schedule_of(alike[0].records[0].config) and alike[0].epochs < FEWEST_EPOCHS
-    return len(alike) if too_early else math.ceil(len(alike) / 2)
+def _kept(count: int, config: HeadConfig, epochs: int) -> int:
+    """How many of so many settings of one schedule go on after these epochs: the larger half, or all."""
+    too_early = schedule_of(config) and epochs < FEWEST_EPOCHS
+    return count if too_early else math.ceil(count / 2)
 
 
 def _winner(trainers: Sequence[Trainer]) -> tuple[Record, Fitted]:
@@ -124,14 +125,14 @@ def rungs_of(epochs: int, halving: bool) -> list[int]:
 
 
 def planned(configs: Sequence[HeadConfig], rungs: Sequence[int]) -> int:
-    """How many epochs of a head a sweep will train, about: halves are rounded, and some heads may end early."""
-    scheduled = sum(schedule_of(config) is not None for config in configs)
-    later = [rung for rung in rungs if rung >= FEWEST_EPOCHS or rung == rungs[-1]]
-    return round(_planned(len(configs) - scheduled, rungs) + _planned(scheduled, later))
-
-
-def _planned(heads: int, rungs: Sequence[int]) -> float:
-    return sum(heads * 0.5**number * (end - begin) for number, (begin, end) in enumerate(pairwise([0, *rungs])))
+    """How many epochs of a head a sweep will train; about, since heads may fail or end early."""
+    total, settings = 0, grouped(configs, lambda config: replace(config, seed=0))
+    for alike in grouped(settings, lambda seeds: schedule_of(seeds[0])):
+        count, last = len(alike), max(seeds[0].epochs for seeds in alike)
+        for begin, end in pairwise([0, *rungs]):
+            count = _kept(count, alike[0][0], begin) if begin else count
+            total += count * len(alike[0]) * (min(end, last) - min(begin, last))
+    return total
 
 
 def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:

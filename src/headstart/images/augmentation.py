@@ -12,10 +12,11 @@ from PIL import Image
 
 from headstart.images.geometry import FILTERS, Box, Geometry
 
-SCALE = (0.08, 1.0)
-"""Share of the picture's area. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, with RATIO."""
+SCALE = (0.5, 1.0)
+"""Share of the picture's area. From 0.08 on, as for the hundreds of epochs of ImageNet, ten epochs of fine-tuning and
+heads on views were worse: pipelines/MEASUREMENTS.md."""
 RATIO = (3 / 4, 4 / 3)
-"""Width to height of the crop."""
+"""Width to height of the crop. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6."""
 ATTEMPTS = 10
 """How often a crop is drawn again if it sticks out; then the largest central one of a permitted ratio is taken, as in
 torchvision's RandomResizedCrop."""

@@ -3,7 +3,7 @@
     comparison.py  all runs of a data set, compared: compare.json
     paired.py      the paired difference of two runs, or of two methods, on the same images
     amounts.py     the size of a difference in words, of accuracy or another figure
-    verdict.py     the sentence on fine-tuning
+    verdict.py     the sentence on fine-tuning, and which runs are missing
     worth.py       whether fine-tuning gains as much as is wanted
     seeds.py       the command that trains a method with more seeds
     few_images.py  the command that cross-validates, where test images are few

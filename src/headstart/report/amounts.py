@@ -1,6 +1,10 @@
 """Differences of a figure in words: `5.6 points`, `0.056 nats of log loss`."""
 
+from collections.abc import Sequence
+
 from headstart.report.paired import Difference
+from headstart.runs.intervals import MIN_WRONG
+from headstart.runs.run import Run
 from headstart.runs.selection import NAMES
 from headstart.settings.selection import Select
 from headstart.support.quantities import points
@@ -29,5 +33,12 @@ def amount(difference: Difference, select: Select, word: str = "") -> str:
 
 def span(select: Select, worse: float, better: float) -> str:
     """`between 1.0 points worse and 3.2 points better`; of another figure than accuracy named at the end."""
+    worse, better = worse + 0.0, better + 0.0  # no -0
     word, of, figure = unit(select).partition(" of ")
     return f"between {size(select, worse)} {word} worse and {size(select, better)} {word} better{of and ' in '}{figure}"
+
+
+def few_are_wrong(runs: Sequence[Run]) -> bool:
+    """Whether of one run so few test images are wrong that its log loss hangs on them."""
+    known = [(run.test_images, run.test_accuracy) for run in runs]
+    return any(accuracy is not None and round(images * (1 - accuracy)) < MIN_WRONG for images, accuracy in known)

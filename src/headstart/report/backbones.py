@@ -162,8 +162,9 @@ def _reversed(difference: Difference) -> Difference:
 def _claim(row: BackboneRow, reference: BackboneRow, difference: Difference) -> str:
     """What the images show, and the seeds where there are several; else that another seed may differ."""
     name, other, select = row.name, reference.name, row.method.select
-    single = row.method.needs_seeds or reference.method.needs_seeds
-    seeds = "; by one head each, and another seed may differ" if single else ""
+    methods = row.method, reference.method
+    by = "by one head each, and " * all(len(method.runs) == 1 for method in methods)
+    seeds = f"; {by}another seed may differ" if any(method.needs_seeds for method in methods) else ""
     (low, high), images = difference.points_ci95, difference.tested_in_words
     if low <= 0 <= high:
         between = f"{name} is {span(select, -low, high)} than {other}"

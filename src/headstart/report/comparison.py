@@ -82,8 +82,15 @@ class Comparison:
     """None where all frozen runs are on features of one backbone."""
     select: Select
     """The figure that ranks them, and that the differences are of."""
+    more_runs: str = ""
+    """What to train next; see `verdict.advice`."""
     few_images: str = ""
     """Advice where test images are few; see `few_images.advice`."""
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do next, each with its commands."""
+        return [said for said in (self.more_runs, self.few_images) if said]
 
     def to_json(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -95,6 +102,7 @@ class Comparison:
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
+            **({"advice": self.advice} if self.advice else {}),
             **({"few_images": self.few_images} if self.few_images else {}),
             **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
@@ -122,19 +130,22 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     titled = zip(ordered, titles(ordered), strict=True)
     ranking = tuple(_against(reference, predictions, run, title, select) for run, title in titled)
     compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
-    sentence, answer = _verdict(compared, frozen, finetuned, wanted)
+    sentence, more_runs, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
-    best, advice = finetuned.best if finetuned else None, few_images.advice(reference)
-    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, advice)
+    best, few = finetuned.best if finetuned else None, few_images.advice(reference)
+    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, more_runs, few)
 
 
 def _verdict(
     compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None, wanted: float | None
-) -> tuple[str, Worth | None]:
-    """The sentence on fine-tuning, which compares methods of one backbone; and whether it gains what is wanted."""
+) -> tuple[str, str, Worth | None]:
+    """On fine-tuning the sentence, which compares methods of one backbone, and what to train next.
+
+    And whether it gains what is wanted.
+    """
     if finetuned is None:
-        return verdict.sentence(reference, None, None), None
+        return verdict.sentence(reference, None, None), verdict.advice(reference, None, None), None
     to_reference = next(each.difference for each in compared if each.method is finetuned)
     of_backbone = (each for each in compared if each.run.backbone == finetuned.best.backbone and each.run.is_frozen)
     frozen = next((each.method for each in of_backbone if not each.method.is_stale), None)
@@ -144,7 +155,7 @@ def _verdict(
     parts = [verdict.sentence(frozen, finetuned, gain), answer.sentence() if answer else ""]
     if reference and frozen is not reference:
         parts.append(verdict.on_other_backbone(reference, finetuned, to_reference))
-    return " ".join(filter(None, parts)), answer
+    return " ".join(filter(None, parts)), verdict.advice(frozen, finetuned, gain), answer
 
 
 def _between(reference: Method | None, method: Method, title: str) -> ComparedMethod:

@@ -1,6 +1,6 @@
 """What helps where test images are few: cross-validation, which tests on all images in turn."""
 
-from headstart.runs.run import PROBES, Run
+from headstart.runs.run import Run
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.support.quantities import counted
@@ -10,21 +10,12 @@ FEW = 100
 
 
 def advice(run: Run | None) -> str:
-    """`Only 42 test images. Cross-validation tests on all 210: make cv DATA=photos`.
+    """`Only 42 test images. Cross-validation tests on all images in turn: make cv DATA=photos`.
 
     `run` is the best on frozen features; empty if there is none, it has enough test images, or its data are gone.
     """
     if run is None or run.test_images >= FEW or not run.data or is_missing(run.data):
         return ""
-    cv = command("cv", run.data, backbone=run.backbone, listing=run.listing)
     few = f"Only {counted(run.test_images, 'test image')}" if run.test_images else "No test images"
-    return f"{few}. Cross-validation tests on all{_images(run)}: {cv}"
-
-
-def _images(run: Run) -> str:
-    """` 210`, of all splits; ` images` where the run does not say it."""
-    if run.train_images is None:
-        return " images"
-    others = 0 if run.kind in PROBES else run.metrics["val"].get("images") or 0
-    copies = (run.metrics.get("copies_left_out") or {}).values()
-    return f" {run.train_images + others + run.test_images + sum(copies):,}"
+    cv = command("cv", run.data, backbone=run.backbone, listing=run.listing)
+    return f"{few}. Cross-validation tests on all images in turn: {cv}"

@@ -40,6 +40,8 @@ def render(
     left_out: str = "",
     backbones: Backbones | None = None,
     select: Select | None = None,
+    *,
+    advice: Sequence[str] = (),
 ) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
     thumbnails, methods = Thumbnails(images), methods_of(ranked, select)
@@ -48,6 +50,7 @@ def render(
     values = {
         "name": ranked[0].dataset,
         "sentence": sentence,
+        "advice": advice,
         "left_out": left_out,
         "ranked": best[:MAX_LISTED_RUNS],
         "methods": methods[:MAX_LISTED_RUNS],

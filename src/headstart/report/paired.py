@@ -163,9 +163,14 @@ def of_seeds(added: Added) -> tuple[float, int] | None:
 def of_losses(
     each: npt.NDArray[np.float64], seeds: Sequence[tuple[float, int]] = (), of_groups: Dependence = INDEPENDENT
 ) -> Estimate:
-    """The mean of differences (N,) without a bound: Student's t, with that of the seeds by Satterthwaite."""
+    """The mean of differences (N,) without a bound: Student's t, with that of the seeds by Satterthwaite.
+
+    Few high losses make most of it, and the next images may have one more or one less for each of the two: the variance
+    has two more differences that are as large as the largest.
+    """
     centre, images = float(each.mean()), each.size
     variance, degrees = (float(each.var(ddof=1)) / images, images - 1) if images > 1 else (centre**2, 1)
+    variance += 2 * float((each**2).max()) / images**2
     of_images = (variance * of_groups.effect, min(degrees, of_groups.degrees))
     return _with_all(centre, [of_images, *seeds], limit=inf)
 

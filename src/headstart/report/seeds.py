@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.errors import SettingsError
-from headstart.runs.method import Method
+from headstart.runs.method import FEWEST_RUNS, Method
 from headstart.runs.run import Run, read_config
 from headstart.settings import DEFAULTS, PLACES, FinetuneConfig, HeadConfig, SweepConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
 from headstart.settings.finetune import OF_RESNET50
 
-RUNS = 3
-"""Fewest runs of a method whose spread says much."""
 PROGRAMS: Mapping[str, tuple[str, type]] = {
     "head": ("train-head", HeadConfig),
     "sweep": ("sweep", SweepConfig),
@@ -23,9 +21,9 @@ PROGRAMS: Mapping[str, tuple[str, type]] = {
 
 
 def ways_on(methods: Sequence[Method]) -> str:
-    """The commands that train each of the methods with `RUNS` seeds; without them the variable that does it."""
+    """The commands that train each of the methods with `FEWEST_RUNS` seeds; without them the variable that does it."""
     commands = [_command(method.best) for method in methods]
-    return " and ".join(commands) if all(commands) else f"train with SEEDS={RUNS}."
+    return " && ".join(commands) if all(commands) else f"train with SEEDS={FEWEST_RUNS}."
 
 
 def _command(run: Run) -> str:
@@ -38,7 +36,7 @@ def _command(run: Run) -> str:
         flags = given_flags(_settings(run, config, config_type), leave_out=[*PLACES - {"split_seed"}])
     except (SettingsError, ValueError, TypeError):  # settings of another version
         return ""
-    return command(target, run.data, flags=flags, backbone=run.backbone, listing=run.listing, seeds=RUNS)
+    return command(target, run.data, flags=flags, backbone=run.backbone, listing=run.listing, seeds=FEWEST_RUNS)
 
 
 def _settings(run: Run, config: Mapping[str, Any], config_type: type) -> Any:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 
+from headstart.report.amounts import few_are_wrong
 from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import ComparedMethod, Comparison
 from headstart.report.paired import Difference
+from headstart.runs.intervals import MIN_WRONG
 from headstart.runs.method import Method
 from headstart.runs.one_data_set import in_short
 from headstart.runs.run import PROBES, Run
@@ -56,6 +58,14 @@ def accuracies(comparison: Comparison) -> str:
             f"Difference: {of}, image by image, to {comparison.reference.name}, the best frozen run "
             f"by validation;\n{_of_p(comparison)}."
         )
+    if select == "log_loss" and few_are_wrong([each.run for each in comparison.ranking]):
+        lines.append(
+            f"Where fewer than {MIN_WRONG} images are wrong the log loss hangs on them: intervals may be too narrow."
+        )
+    if select == "macro_f1" and any(each.run.in_groups for each in comparison.methods):
+        lines.append(
+            "Macro-F1 depends on how frequent the classes are: its intervals are for classes as frequent as here."
+        )
     if any(len(compared.method.runs) > 1 for compared in comparison.methods):
         lines.append(
             "0.900 ± 0.010 of 3: mean and standard deviation of three runs that differ by their seed alone; their "
@@ -67,7 +77,7 @@ def accuracies(comparison: Comparison) -> str:
 def _of_p(comparison: Comparison) -> str:
     groups = next((each.difference.groups for each in comparison.methods if each.difference), None)
     if groups:
-        return f"intervals and p{of_groups(groups)} of images: they are for new groups, in which images are alike"
+        return f"intervals and p{of_groups(groups)} of images: they say how new groups would differ"
     by = (
         "McNemar's test of no difference, mid-p"
         if comparison.select == "accuracy"

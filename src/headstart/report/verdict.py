@@ -1,9 +1,10 @@
-"""The result of a comparison in one sentence: what fine-tuning gains, and for how much training time."""
+"""The result of a comparison in one sentence: what fine-tuning gains, and at what price; and the next commands."""
 
 from pathlib import Path
+from typing import Any
 
 from headstart.report import seeds
-from headstart.report.amounts import amount, span, unit
+from headstart.report.amounts import amount, few_are_wrong, span, unit
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.run import Run
@@ -19,13 +20,13 @@ from headstart.support.quantities import counted
 def sentence(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
     """What fine-tuning gains, or why the runs cannot tell; `reference` is the best frozen method of the same backbone.
 
-    Of a single run of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
+    Of one or two runs of a method that varies with its seed, it speaks of nets, and claims nothing of the method.
     """
     if finetuned is None:
-        return "No fine-tuned run to compare with yet." + _way_on("finetune", reference.best if reference else None)
+        return "No fine-tuned run to compare with yet."
     if reference is None:
         of = "" if finetuned.best.backbone == DEFAULTS["backbone"] else f" of {finetuned.best.backbone}"
-        return f"No run on frozen features{of} to compare with yet.{_way_on('train-head', finetuned.best)}"
+        return f"No run on frozen features{of} to compare with yet."
     pair = finetuned.best, reference.best
     untested = " and ".join(run.name for run in pair if not run.test_images)
     if untested:
@@ -35,26 +36,35 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
             f"{pair[0].name} and {pair[1].name} were not tested on the same images with the same labels, so that "
             "nothing says what fine-tuning gains: train both on the data as they are now."
         )
-    single = [method for method in (finetuned, reference) if method.needs_seeds]
-    claim = (_of_two_nets if single else _gain)(difference, finetuned.select)
-    evidence = "; another seed may differ" if single else _runs_behind(finetuned, reference)
+    few = [method for method in (finetuned, reference) if method.needs_seeds]
+    claim = _of_nets(difference, reference, finetuned) if few else _gain(difference, finetuned.select)
+    evidence = f"{_runs_behind(finetuned, reference)}{'; another seed may differ' if few else ''}"
     parts = [f"{claim}{_price(reference, finetuned)}{_unequal(*pair[::-1])}{evidence}."]
-    if finetuned.select == "log_loss" and not all(run.test_ci95("log_loss") for run in pair):
+    if finetuned.select == "log_loss" and few_are_wrong([*finetuned.runs, *reference.runs]):
         parts.append("Few of these images are wrong, and the log loss hangs on them: its interval may be too narrow.")
     if settings := _other_settings(reference.best, finetuned.best):
         parts.append(f"The fine-tuned run also differs in its settings: {'; '.join(settings)}.")
-    if single:
-        parts.append(f"More seeds tell what the method gains: {seeds.ways_on(single)}")
     return " ".join(parts)
 
 
-def _way_on(target: str, run: Run | None) -> str:
+def advice(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
+    """The commands that answer what `sentence` leaves open: a run that is missing, more seeds; else empty."""
+    if finetuned is None:
+        return _way_on("finetune", reference.best) if reference else ""
+    if reference is None:
+        return _way_on("train-head", finetuned.best)
+    few = [method for method in (finetuned, reference) if method.needs_seeds]
+    return f"More seeds tell what the method gains: {seeds.ways_on(few)}" if few and difference else ""
+
+
+def _way_on(target: str, run: Run) -> str:
     """How to train what is missing beside a run."""
-    if not run or not run.data or is_missing(run.data):
+    if not run.data or is_missing(run.data):
         return ""
-    flags, backbone = _same_images(run) if target == "finetune" else [], run.backbone.partition("+")[0]
-    flags += given_flags(SelectConfig(select=run.select))
-    return f" Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=run.listing)}"
+    on_images, backbone = target == "finetune", run.backbone.partition("+")[0]
+    flags = (_same_images(run) if on_images else []) + given_flags(SelectConfig(select=run.select))
+    listing = run.listing if on_images else {**run.listing, **_same_features(run)}
+    return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=listing)}"
 
 
 def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
@@ -88,6 +98,14 @@ def _same_images(run: Run) -> list[str]:
     return given_flags(FinetuneConfig(**same))
 
 
+def _same_features(run: Run) -> dict[str, Any]:
+    """The settings of features by the weights and the pixels that a fine-tuned run began with."""
+    settings, usual = settings_of(run), OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
+    names_weights = ":" not in run.backbone or settings.get("weights") == "random"  # else its name says them
+    names = ["image_px", "resize", *(["weights"] if names_weights else [])]
+    return {name: settings[name] for name in names if settings.get(name) not in (None, usual.get(name))}
+
+
 def _gain(difference: Difference, select: Select) -> str:
     low, high = difference.points_ci95
     if low <= 0 <= high:
@@ -100,17 +118,19 @@ def _gain(difference: Difference, select: Select) -> str:
     return f"Fine-tuning {word} {amount(difference, select)}{on}"
 
 
-def _of_two_nets(difference: Difference, select: Select) -> str:
-    low, high = difference.points_ci95
-    images = difference.tested_in_words
+def _of_nets(difference: Difference, reference: Method, finetuned: Method) -> str:
+    """Of two nets, or of one and the mean of several."""
+    (low, high), select, images = difference.points_ci95, finetuned.select, difference.tested_in_words
+    several = len(finetuned.runs) + len(reference.runs) > 2
+    nets, tuned = "nets" if several else "two nets", f"the {'mean ' * (len(finetuned.runs) > 1)}fine-tuned one"
     if low <= 0 <= high:
-        between = f"the fine-tuned one is {span(select, -low, high)}"
-        return f"Between these two nets {images} show{'s' * (difference.images == 1)} no difference: {between}"
+        between = f"{tuned} is {span(select, -low, high)}"
+        return f"Between these {nets} {images} show{'s' * (difference.images == 1)} no difference: {between}"
     if select == "log_loss":
         word = "better" if low > 0 else "worse"
-        return f"Of these two nets the fine-tuned one is {word} by {amount(difference, select)} on {images}"
+        return f"Of these {nets} {tuned} is {word} by {amount(difference, select)} on {images}"
     word = " more" if low > 0 else " less"
-    return f"Of these two nets the fine-tuned one has {amount(difference, select, word)} on {images}"
+    return f"Of these {nets} {tuned} has {amount(difference, select, word)} on {images}"
 
 
 def _runs_behind(finetuned: Method, reference: Method) -> str:

@@ -20,9 +20,9 @@ class Worth:
     """Whether it is about the methods; else about two nets, and another seed may differ."""
 
     def sentence(self) -> str:
-        """`Fine-tuning gains at most 0.8 points: not worth it, if it must gain 1.`"""
+        """`Fine-tuning gains at most 0.8 points: not worth it, if it must gain 1 point.`"""
         low, high = self.gain_ci90
-        must = f", if it must gain {self.points:g}"
+        must = f", if it must gain {self.points:g} point{'s' * (self.points != 1)}"
         if not self.of_methods:
             nets = f"the fine-tuned one of these nets gains between {low:+.1f} and {high:+.1f} points"
             return f"Undecided{must}: {nets} (90% interval), and other seeds may differ."
@@ -35,7 +35,7 @@ class Worth:
 
 
 def worth(difference: Difference, wanted: float, of_methods: bool) -> Worth:
-    """Decides by two one-sided tests at 5%, which are the ends of the 90% interval; never from one run of a method.
+    """Decides by two one-sided tests at 5%, which are the ends of the 90% interval; never from few runs of a method.
 
     Source: Schuirmann 1987, doi:10.1007/BF01068419.
     """

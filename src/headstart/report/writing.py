@@ -42,8 +42,10 @@ def compare(config: CompareConfig) -> Path:
         print(f"\n{tables.backbones(compared.backbones)}")
     try:
         said = " ".join(filter(None, [left_out, mixed]))
-        sentence = " ".join(filter(None, [compared.sentence, compared.few_images]))
-        report = page.render(folder, sentence, runs, cache, images, said, compared.backbones, compared.select)
+        verdict, advice = compared.sentence, compared.advice
+        report = page.render(
+            folder, verdict, runs, cache, images, said, compared.backbones, compared.select, advice=advice
+        )
         _write(folder, compared, runs, report)
     except OSError as error:
         _say_sentences(compared)
@@ -56,11 +58,11 @@ def compare(config: CompareConfig) -> Path:
 
 
 def _say_sentences(compared: comparison.Comparison) -> None:
-    if compared.few_images:
-        print(f"\n{compared.few_images}")
     print(f"\n{compared.sentence}")
     if compared.backbones:
         print(compared.backbones.sentence)
+    if compared.advice:
+        print("", *compared.advice, sep="\n")
 
 
 def _write(folder: Path, compared: comparison.Comparison, runs: list[Run], report: str) -> None:

@@ -8,7 +8,7 @@
     metrics.json        the figures; written last, so a run is complete if and only if it is there
 
 Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last; a
-cross-validation config.json, folds.csv and, last, cv.json.
+cross-validation config.json, predicted.npy, folds.csv and, last, cv.json.
 """
 
 import dataclasses
@@ -46,10 +46,10 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any],
     return there if there.exists() else root / dataset / "-".join(filter(None, [kind, words, digits]))
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, advice: str = "Name another with --run.") -> None:
     """A RunError before the training if the folder of a run cannot be made; a new one is not left there."""
     is_new = not folder.exists()
-    with in_words(RunError, f"The folder of the run, {folder}, cannot be made", "Name another with --run."):
+    with in_words(RunError, f"The folder of the run, {folder}, cannot be made", advice):
         folder.mkdir(parents=True, exist_ok=True)
         if is_new:
             folder.rmdir()  # training may fail
@@ -58,7 +58,7 @@ def check_folder(folder: Path) -> None:
 def say_if_new(folder: Path) -> None:
     """Says where the folder of a run is that will now be finished there for the first time."""
     if not folder.is_absolute() and not any((folder / name).exists() for name in WRITTEN_LAST):
-        print(f"New folder of the run: {folder.absolute()}")
+        print(f"New folder: {folder.absolute()}")
 
 
 def save(

@@ -11,10 +11,16 @@ from typing import Any
 
 from headstart.runs.listing import ranked
 from headstart.runs.run import PROBES, Run, load_run, read_config
-from headstart.runs.selection import merit
+from headstart.runs.selection import NAMES, merit
 from headstart.runs.title import titles
 from headstart.settings.selection import Select
 
+FEWEST_RUNS = 3
+"""Of a method, for a claim on it: with two the interval leaves out no difference in up to 13 of 100 comparisons.
+
+Of one method that varies and one that does not, where seeds matter more than images; with three runs in up to 8.
+pipelines/MEASUREMENTS.md has the figures.
+"""
 SEEDED_DIGESTS = ("weights_digest", "state_digest")
 """What of a net with random weights depends on the seed."""
 
@@ -41,8 +47,8 @@ class Method:
 
     @property
     def needs_seeds(self) -> bool:
-        """Whether its single run says nothing of how much another seed differs."""
-        return self.varies and len(self.runs) == 1
+        """Whether its few runs say too little of how much another seed differs."""
+        return self.varies and len(self.runs) < FEWEST_RUNS
 
     @property
     def val(self) -> float | None:
@@ -164,6 +170,16 @@ def best_run(runs: Sequence[Run]) -> Run:
 def best_of(folders: Iterable[Path]) -> Path:
     """Of folders of runs, that of the best run, see `best_run`."""
     return best_run([load_run(folder) for folder in folders]).folder
+
+
+def seeds_in_words(folders: Iterable[Path]) -> str:
+    """A line for each method that has several of these runs; empty if none has."""
+    methods = [each for each in methods_of([load_run(folder) for folder in folders]) if each.spread is not None]
+    return "\n".join(
+        f"{len(each.runs)} seeds of {title}: test {NAMES[each.select]} {each.test:.3f} ± {each.spread:.3f} (mean and "
+        "standard deviation)"
+        for each, title in zip(methods, titles([each.best for each in methods]), strict=True)
+    )
 
 
 def _key_and_seed(run: Run) -> tuple[str, str]:

@@ -103,7 +103,8 @@ class Run:
 
     def test_ci95(self, select: Select) -> tuple[float, float] | None:
         """The 95% interval of a figure on the test images; None where there is none."""
-        interval = self.metrics["test"].get(f"{select}_ci95")
+        holds = select == "accuracy" or "title" in self.metrics  # in version 0.1 of a bootstrap: too narrow
+        interval = self.metrics["test"].get(f"{select}_ci95") if holds else None
         return tuple(interval) if interval else None
 
     @property
@@ -229,7 +230,8 @@ def load_run(folder: Path) -> Run:
     except FileNotFoundError:
         are_below = any(folder.glob("*/metrics.json"))
         more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
-        more += meant_by(folder) or nearest_name(folder, ["best"])
+        is_best = " Only make predict and make export take best for a run: name the folder of one."
+        more += is_best if folder.name == "best" else meant_by(folder) or nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None

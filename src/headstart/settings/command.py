@@ -69,7 +69,7 @@ def command(
     `named` are further settings that have a variable of their own.
     """
     program, variable = TARGETS[target]
-    said = [word for name, value in (listing or {}).items() for word in as_flag(name, value)]
+    said = [word for name, value in (listing or {}).items() if value != "" for word in as_flag(name, value)]
     if variable in READS_IMAGES:
         flags, said = [*flags, *said], []
     if data and cache and Path(str(cache)) == cache_file(dataset_name(str(data)), backbone):

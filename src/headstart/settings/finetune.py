@@ -15,8 +15,10 @@ STRONG_ONLY = frozenset(
     | {"precision", "compile"}
 )
 """Settings that `--method seed` does not use."""
-OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "lr": 1e-3, "backbone_lr": 1e-4}
+OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "lr": 1e-3, "backbone_lr": 3e-4}
 """What settings that are left out are for resnet50; any other net decides its own."""
+OF_SEED = {**OF_RESNET50, "backbone_lr": 1e-4}
+"""The same with the seed's method, which uses no rate of its own for pretrained layers: its runs keep their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     """Learning rate of the new layer, at its highest; of all layers with the seed's method, or from random weights. By
     default 1e-3; 5e-4 for nets without BatchNorm, such as transformers, but with the seed's method."""
     backbone_lr: Rate | None = None
-    """Learning rate of pretrained layers, at its highest; by default 1e-4, for nets without BatchNorm 5e-5."""
+    """Learning rate of pretrained layers, at its highest; by default 3e-4, for nets without BatchNorm 5e-5."""
     weight_decay: Size = 0.05
     """Of AdamW, decoupled; biases, norms, tokens and embeddings of positions have none."""
     label_smoothing: Fraction = 0.1
@@ -67,20 +69,20 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     seed: Seed = 0
     """Seed of the new layer, the order of the images and the augmentation."""
     split_seed: Seed | None = None
-    """Seed of the splits, where the data has none; by default that of the data set's features, without features that
-    of the first run."""
+    """Seed of the splits, where the data has none; by default that of the data set's features, else that of
+    its newest run, else --seed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method == "seed":
             for field in dataclasses.fields(self):
-                default = OF_RESNET50.get(field.name, field.default)
+                default = OF_SEED.get(field.name, field.default)
                 unchanged = field.name not in STRONG_ONLY or getattr(self, field.name) in (field.default, default)
                 require(self, field.name, unchanged, f"{default} with --method seed, which does not use it")
 
     def completed(self, **of_net: Any) -> "FinetuneConfig":
         """The same with the settings that were left out: those that the net decides, else those of resnet50."""
-        values = {**OF_RESNET50, **of_net}
+        values = {**(OF_SEED if self.method == "seed" else OF_RESNET50), **of_net}
         return dataclasses.replace(
             self, **{name: value for name, value in values.items() if getattr(self, name) is None}
         )
