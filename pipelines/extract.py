@@ -7,9 +7,15 @@ from headstart.settings import ExtractConfig, each_backbone
 
 def main(config: ExtractConfig) -> int:
     """Brings the cache up to date and says what there is. Exit code 1 if too many images are unreadable."""
+    from dataclasses import replace
+
     from headstart.extraction import updating
     from headstart.extraction.reports import summary
+    from headstart.support.team import is_leading, local_size
 
+    if not is_leading():  # torchrun has started several: the first starts as many of its own
+        return 0
+    config = replace(config, processes=max(config.processes, local_size()))
     reports = updating.bring_all_up_to_date(each_backbone(config, apart=True))
     print(summary(reports, described=not cli.is_followed()))
     lists = {str(vars(unreadable)): unreadable for unreadable in (report.unreadable() for report in reports)}

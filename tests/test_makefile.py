@@ -180,9 +180,10 @@ def test_the_pass_knows_whether_another_program_follows_that_describes_the_cache
     assert followed not in make("-n", "extract", "train-head", "DATA=photos/")
 
 
-def test_several_processes_are_started_by_torchrun(calls):
-    assert [name for name, _ in calls("extract", "DATA=a", "NPROC=2")] == ["--standalone"]
-    assert [name for name, _ in calls("extract", "DATA=a", "NPROC=16")] == ["--standalone"]
+def test_several_processes_fill_parts_or_are_started_by_torchrun(calls):
+    assert [name for name, _ in calls("finetune", "DATA=a", "NPROC=2")] == ["--standalone"]
+    ((_, words),) = calls("extract", "DATA=a", "NPROC=2", "PARTS=8")
+    assert words == ["--data=a", "--parts=8", "--processes=2"]
 
 
 @pytest.mark.parametrize("pipe", ["| head -1", "| true", "2>&1 | true"])
@@ -249,7 +250,10 @@ def test_a_word_that_make_does_not_know_is_answered_with_the_nearest_one(words, 
         ("train-head DATA=a RUN=r", "make train-head does not use RUN. It takes HEAD_ARGS BACKBONE EXTRACT_ARGS VIEWS"),
         ("probe DATA=a SEEDS=3", "make probe does not use SEEDS. It takes PROBE_ARGS"),
         ("probe DATA=a FOLDS=3", "make probe does not use FOLDS. It takes PROBE_ARGS"),
-        ("cv DATA=a SEEDS=3", "make cv does not use SEEDS. It takes CV_ARGS BACKBONE EXTRACT_ARGS VIEWS NPROC FOLDS"),
+        (
+            "cv DATA=a SEEDS=3",
+            "make cv does not use SEEDS. It takes CV_ARGS BACKBONE EXTRACT_ARGS VIEWS NPROC PARTS FOLDS",
+        ),
         ("train-head IMAGES=a", "make train-head does not use IMAGES. It takes HEAD_ARGS"),
         ("compare DATA=a HEAD_ARGS=--lr", "make compare does not use HEAD_ARGS. It takes COMPARE_ARGS BACKBONE"),
         ("predict RUN=r FORMAT=onnx", "make predict does not use FORMAT. It takes PREDICT_ARGS RUN IMAGES CACHE"),

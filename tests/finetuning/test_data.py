@@ -119,9 +119,9 @@ def test_the_processes_of_a_team_agree_and_one_of_them_reads(photos, opened):
     named(photos)
     (photos / "val").rename(photos.with_name("kept"))
     store = HashStore()
-    first = data.load(TUNING, Team(0, 2, 0, store))
+    first = data.load(TUNING, Team(0, 2, store))
     opened.clear()
-    second = data.load(TUNING, Team(1, 2, 0, store))
+    second = data.load(TUNING, Team(1, 2, store))
     assert not opened
     assert np.array_equal(first.manifest.splits, second.manifest.splits)
     assert np.array_equal(first.copied, second.copied)
@@ -131,7 +131,7 @@ def test_the_processes_of_a_team_agree_and_one_of_them_reads(photos, opened):
 
 def test_a_team_whose_images_change_meanwhile_stops(photos):
     store = HashStore()
-    data.load(TUNING, Team(0, 2, 0, store))
+    data.load(TUNING, Team(0, 2, store))
     (photos / "dog/003.png").unlink()
     with pytest.raises(DataError, match=r"Images changed while they were listed\. Give the same command again\."):
-        data.load(TUNING, Team(1, 2, 0, store))
+        data.load(TUNING, Team(1, 2, store))

@@ -1,72 +1,28 @@
-"""Processes that fill one cache: every row goes to one of them, whatever their speed, and none waits for nothing."""
+"""Processes that fine-tune together agree, and say what all of them would say once."""
 
 import threading
 import time
 
-import numpy as np
 import pytest
-from helpers.processes import until
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.distributed import DistNetworkError, HashStore
 
 from headstart.errors import DataError, ProcessLost
 from headstart.images.loading import default_workers
 from headstart.support import team as module
-from headstart.support.team import NODE_ROWS, Team
+from headstart.support.team import Team
 
 
-def together(work, nodes):
-    """Lets a process for each entry of `nodes` (the number of its machine) work in a thread; returns what each did."""
+def together(work, count):
+    """Lets so many processes work, in a thread each; returns what each did."""
     store, found = HashStore(), {}
-    teams = [Team(rank, len(nodes), node, store) for rank, node in enumerate(nodes)]
+    teams = [Team(rank, count, store) for rank in range(count)]
     threads = [threading.Thread(target=lambda team=team: found.update({team.rank: work(team)})) for team in teams]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert len(found) == len(nodes), "one of them never came to an end"
-    return [found[rank] for rank in range(len(nodes))]
-
-
-@given(
-    rows=st.lists(st.integers(0, 40_000), max_size=300, unique=True).map(sorted),
-    nodes=st.lists(st.integers(0, 2), min_size=1, max_size=5),
-    some=st.integers(1, 64),
-)
-def test_every_row_goes_to_one_process_and_no_block_to_two_nodes(rows, nodes, some):
-    shares = together(lambda team: list(team.claim_rows(np.array(rows, np.int64), some)), nodes)
-    assert sorted(row for share in shares for row in share) == rows
-    holders = {}
-    for node, share in zip(nodes, shares, strict=True):
-        for row in share:
-            assert holders.setdefault(row // NODE_ROWS, node) == node
-
-
-def test_one_alone_takes_all_rows_in_order():
-    assert list(Team().claim_rows(np.arange(10_000), 32)) == list(range(10_000))
-
-
-def test_who_is_slow_gets_fewer_rows():
-    def work(team):
-        count = 0
-        for _ in team.claim_rows(np.arange(200), 5):
-            time.sleep(0.004 if team.rank == 0 else 0.0004)
-            count += 1
-        return count
-
-    slow, fast = together(work, [0, 0])
-    assert slow + fast == 200
-    assert slow < 100
-
-
-def test_rows_are_taken_when_they_are_needed_not_all_at_once():
-    store = HashStore()
-    first, second = (Team(rank, 2, 0, store) for rank in range(2))
-    one = first.claim_rows(np.arange(20), 5)
-    assert next(one) == 0
-    assert list(second.claim_rows(np.arange(20), 5)) == list(range(5, 20))
-    assert list(one) == [1, 2, 3, 4]
+    assert len(found) == count, "one of them never came to an end"
+    return [found[rank] for rank in range(count)]
 
 
 def test_all_hear_what_the_leader_says_in_its_order():
@@ -77,7 +33,7 @@ def test_all_hear_what_the_leader_says_in_its_order():
             return None
         return team.receive(), team.receive()
 
-    assert together(work, [0, 0, 1])[1:] == [("first", ""), ("first", "")]
+    assert together(work, 3)[1:] == [("first", ""), ("first", "")]
 
 
 def test_nobody_leaves_a_meeting_before_the_last_has_come():
@@ -89,18 +45,7 @@ def test_nobody_leaves_a_meeting_before_the_last_has_come():
         team.barrier("here")
         return len(arrived)
 
-    assert together(work, [0, 0, 1]) == [3, 3, 3]
-
-
-def test_counts_are_of_the_whole_team():
-    def work(team):
-        team.count("images", 10)
-        team.barrier("counted")
-        return team.count("images", 0)
-
-    assert together(work, [0, 0, 0]) == [30, 30, 30]
-    alone = Team()
-    assert [alone.count("images", 3), alone.count("images", 4), alone.count("others", 1)] == [3, 7, 1]
+    assert together(work, 3) == [3, 3, 3]
 
 
 def test_one_alone_leads_and_meets_nobody():
@@ -139,25 +84,6 @@ def joined(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(module, "_store", lambda: (store, 0, 2))
     return store
-
-
-WAYS_TO_WAIT = {
-    "hear": lambda team: team.receive(),
-    "meet": lambda team: team.barrier("here"),
-    "share": lambda team: list(team.claim_rows(np.arange(10), 5)),
-}
-
-
-@pytest.mark.parametrize("wait", WAYS_TO_WAIT.values(), ids=WAYS_TO_WAIT)
-def test_nobody_waits_or_goes_on_when_another_is_lost(joined, wait):
-    def work():
-        with module.join() as team:
-            joined.set("lost", "Process 1 on node 0 has stopped.")
-            until(lambda: team.heartbeat.lost)
-            wait(team)
-
-    with pytest.raises(ProcessLost, match=r"^Process 1 on node 0 has stopped\. What is finished is kept"):
-        work()
 
 
 GLOO = "[third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:45697."

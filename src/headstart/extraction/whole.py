@@ -18,8 +18,8 @@ from headstart.cache.recipe import Recipe
 from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
-from headstart.datasets.manifest import Manifest, same_data
-from headstart.errors import CacheError
+from headstart.datasets.manifest import UNDRAWN, Manifest, same_data
+from headstart.errors import CacheError, SettingsError
 from headstart.extraction import space
 from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.drawing import Drawing
@@ -184,8 +184,15 @@ class Whole:
     @cached_property
     def drawn_before(self) -> Manifest | None:
         """The images with the splits that must, or can, be drawn before the pass; else None."""
-        views = self.config.views or (self.asked.stored is not None and len(self.asked.stored.augmented) > 0)
-        return self.splits.before_the_pass(self.path, self.manifest, bool(views) and self.config.view_splits == "train")
+        stored = self.asked.stored
+        views = self.config.views or (stored and len(stored.augmented))
+        are_needed = bool(views) and self.config.view_splits == "train"
+        if are_needed and self.only and UNDRAWN in self.manifest.splits and not (stored and stored.is_drawn):
+            raise SettingsError(
+                "--part cannot make views of training images before splits are drawn, which needs the bytes of all "
+                "images: name the splits in the data, or leave out --views and add them when all parts are done."
+            )
+        return self.splits.before_the_pass(self.path, self.manifest, are_needed)
 
     def draw(self) -> None:
         """Draws the splits that are open, now that all images have been read."""

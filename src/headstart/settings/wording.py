@@ -29,7 +29,7 @@ PROGRAM = re.compile(
 )
 """A command where there is no Makefile; a semicolon or the end of the message ends it."""
 FLAGS_VARIABLE = re.compile(rf"\b[A-Z]+_ARGS={VALUE}")
-VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|SEEDS|FOLDS|REPEATS|FORMAT)=")
+VARIABLE = re.compile(r"\b(DATA|CACHE|RUN|IMAGES|VIEWS|PARTS|SEEDS|FOLDS|REPEATS|FORMAT)=")
 FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,…~-]*[\w…])(?=[.,;:?)]*(?:\s|$)))?")
 
 NAMED: dict[str, Collection[str] | None] = {
@@ -38,6 +38,7 @@ NAMED: dict[str, Collection[str] | None] = {
     "images": ("predict", "export"),
     "format": ("export",),
     "views": ("extract",),
+    "parts": ("extract",),
     "seeds": ("head", "sweep", "learning_curve", "finetune"),
     "folds": ("cv",),
     "repeats": ("cv",),

@@ -10,8 +10,7 @@
     matmul.py      products of matrices in fp32 at full speed
     neighbours.py  exact nearest neighbours, block by block
     overlap.py     a batch that is computed while the next is prepared
-    team.py        the processes that torchrun starts, and what they tell each other
-    heartbeat.py   signs of life between these processes
+    team.py        the processes that torchrun starts to fine-tune, and what they tell each other
 
 Imports `errors` alone.
 """
