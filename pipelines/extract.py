@@ -19,7 +19,8 @@ def main(config: ExtractConfig) -> int:
     reports = updating.bring_all_up_to_date(each_backbone(config, apart=True))
     print(summary(reports, described=not cli.is_followed()))
     lists = {str(vars(unreadable)): unreadable for unreadable in (report.unreadable() for report in reports)}
-    return max(unreadable.report(len(reports[0].cache), config.max_unreadable) for unreadable in lists.values())
+    codes = [unreadable.report(len(reports[0].cache), config.max_unreadable) for unreadable in lists.values()]
+    return max(codes, default=0)
 
 
 def way_on(config: ExtractConfig) -> str:

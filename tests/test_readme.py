@@ -39,6 +39,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", ALL, re.DOTALL)
 MAKEFILE = (ROOT / "Makefile").read_text()
 FLAG = r"(?<![\w-])--[a-z][a-z0-9-]*"
 OF_TORCHRUN = {"--nnodes", "--nproc-per-node", "--node-rank", "--master-addr", "--master-port"}
+OF_SLURM = {"--array", "--gres"}
 
 
 def flags_of(program: type) -> set[str]:
@@ -120,7 +121,7 @@ def test_every_variable_that_is_named_is_one_of_the_makefile():
 
 
 def test_every_flag_that_is_named_exists():
-    known = set().union(*map(flags_of, PROGRAMS.values())) | OF_TORCHRUN
+    known = set().union(*map(flags_of, PROGRAMS.values())) | OF_TORCHRUN | OF_SLURM
     assert set(re.findall(FLAG, ALL)) <= known
 
 

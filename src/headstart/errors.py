@@ -71,6 +71,7 @@ class DataWarning(UserWarning):
 
 
 OTHER_NAMES = {
+    "args": "head_args sweep_args probe_args curve_args cv_args finetune_args compare_args predict_args extract_args",
     "learning_rate": "lr",
     "wd": "weight_decay",
     "l2": "weight_decay",

@@ -76,6 +76,7 @@ def test_additions_of_other_programs_never_harm_a_cache(enriched):
     assert cache.is_writable
 
 
+@pytest.mark.filterwarnings("ignore:.*rows in another order:headstart.errors.DataWarning")
 def test_additions_are_copied_to_the_file_that_takes_the_place_of_a_cache(enriched, tmp_path):
     new = make(tmp_path / "new.h5", manifest(15))
     with h5py.File(new) as file:

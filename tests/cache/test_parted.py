@@ -7,8 +7,7 @@ from helpers.caches import fill, make, manifest
 from helpers.extraction import flip
 
 from headstart.cache.arrays import load
-from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.parted import PartedCache
+from headstart.cache.feature_cache import FeatureCache, PartedCache
 from headstart.cache.parts import count_of_parts, numbers_of_parts, part_files, show_as_one
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheDamaged, CacheError

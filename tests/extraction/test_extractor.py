@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.extraction import Watch, begin, config, flip, stop_after
+from helpers.extraction import Watch, begin, config, fill_one, flip, stop_after
 from helpers.pictures import decoded, picture
 from PIL import Image
 from torch import nn
@@ -27,7 +27,7 @@ from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError
 from headstart.extraction import extractor as extraction
-from headstart.extraction import one_pass
+from headstart.extraction import filling, one_pass
 from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.images import decoding, loading
 from headstart.models.backbone import IMAGENET
@@ -54,7 +54,7 @@ def forwarded(watch) -> Watch:
 
 def extract(path: Path, settings: ExtractConfig) -> FeatureCache:
     begin(path, settings)
-    Extractor(settings).fill(path)
+    fill_one(Extractor(settings), path)
     return FeatureCache(path)
 
 
@@ -121,7 +121,7 @@ def test_the_backbone_is_bit_for_bit_the_same_after_a_pass(make_photos, tmp_path
     settings = config(make_photos({"cat": 3, "dog": 3}))
     extractor = Extractor(settings)
     before = {name: tensor.clone() for name, tensor in extractor.loaded.net.state_dict().items()}
-    extractor.fill(begin(tmp_path / "pets.h5", settings))
+    fill_one(extractor, begin(tmp_path / "pets.h5", settings))
     assert sum("running" in name for name in before) == 2 * 53
     assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.loaded.net.state_dict().items())
 
@@ -148,13 +148,13 @@ def test_ctrl_c_keeps_what_was_finished_and_the_next_pass_computes_exactly_the_r
     with monkeypatch.context() as interrupted:
         stop_after(interrupted, 3)
         with pytest.raises(KeyboardInterrupt):
-            Extractor(settings).fill(path)
+            fill_one(Extractor(settings), path)
     stopped = FeatureCache(path)
     done = np.flatnonzero(stopped.status == DONE)
     assert done.tolist() == list(range(12))
     assert np.array_equal(stopped.read()[done], undisturbed.read()[done])
     forwarded.images = 0
-    report = Extractor(settings).fill(path)
+    report = fill_one(Extractor(settings), path)
     assert report.forwarded == 7
     assert forwarded.images == 7 + CANARIES
     assert np.array_equal(FeatureCache(path).read(), undisturbed.read())
@@ -185,7 +185,7 @@ def test_ctrl_c_while_a_batch_is_being_written_waits_for_it(make_photos, tmp_pat
     monkeypatch.setattr(CacheWriter, "write", slow_write)
     monkeypatch.setattr(writing, "commit_all", watched_commit)
     with pytest.raises(KeyboardInterrupt):
-        Extractor(settings).fill(path)
+        fill_one(Extractor(settings), path)
     assert overlaps == [False]
     assert np.flatnonzero(FeatureCache(path).status == DONE).tolist() == list(range(8))
 
@@ -212,7 +212,7 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
         assert extractor.batch_size(made) == 2
     monkeypatch.setattr(Extractor, "batch_size", lambda self, made: 2)
     extractor.resolve(replace(made, compiled=None), labelled.load(settings.data))
-    extractor.fill(path)
+    fill_one(extractor, path)
     extractor.recompute(FeatureCache(path), np.arange(6)[None] < 3)
     assert set(sizes) == {2}
 
@@ -223,7 +223,7 @@ def test_identical_pictures_are_computed_once(make_photos, tmp_path, forwarded):
         shutil.copy(data / source, data / "dog" / f"copy {number}.png")
     settings = config(data)
     path = begin(tmp_path / "pets.h5", settings)
-    report = Extractor(settings).fill(path)
+    report = fill_one(Extractor(settings), path)
     assert (report.forwarded, report.copied, forwarded.images) == (9, 4, 9)
     cache = FeatureCache(path)
     rows = {cache.manifest.relative_path(row): row for row in range(len(cache))}
@@ -242,8 +242,8 @@ def test_a_picture_that_an_earlier_pass_finished_serves_its_copies(make_photos, 
     with monkeypatch.context() as interrupted:
         stop_after(interrupted, 2)
         with pytest.raises(KeyboardInterrupt):
-            Extractor(settings).fill(path)
-    report = Extractor(settings).fill(path)
+            fill_one(Extractor(settings), path)
+    report = fill_one(Extractor(settings), path)
     assert (report.forwarded, report.copied) == (4, 1)
     features = FeatureCache(path).read()
     assert np.array_equal(features[12], features[1])
@@ -259,7 +259,7 @@ def test_unreadable_images_get_a_reason_and_the_pass_goes_on(make_photos, tmp_pa
     (data / "dog" / "007.png").symlink_to("nowhere.png")
     settings = config(data)
     path = begin(tmp_path / "pets.h5", settings)
-    report = Extractor(settings).fill(path)
+    report = fill_one(Extractor(settings), path)
     cache = FeatureCache(path)
     assert (report.forwarded, report.unreadable) == (12, 4)
     reasons = [decoding.REASONS[number] for number in cache.reasons]
@@ -290,7 +290,7 @@ def test_a_file_that_vanishes_after_it_was_listed_stops_nothing(make_photos, tmp
     settings = config(data)
     path = begin(tmp_path / "pets.h5", settings)
     (data / "dog" / "002.png").unlink()
-    assert Extractor(settings).fill(path).unreadable == 1
+    assert fill_one(Extractor(settings), path).unreadable == 1
     assert FeatureCache(path).status.tolist() == [DONE] * 7 + [UNREADABLE] + [DONE] * 2
 
 
@@ -300,7 +300,7 @@ def test_a_data_set_without_one_readable_image_ends_in_a_clear_way(make_photos, 
         file.write_bytes(b"")
     settings = config(data)
     extractor = Extractor(settings)
-    assert extractor.fill(begin(tmp_path / "pets.h5", settings)).unreadable == 6
+    assert fill_one(extractor, begin(tmp_path / "pets.h5", settings)).unreadable == 6
     assert (FeatureCache(tmp_path / "pets.h5").status == UNREADABLE).all()
     with pytest.raises(CacheError, match="Not one of the 6 images"):
         extractor.resolve(replace(recipe.from_config(settings), precision="auto"), labelled.load(str(data)))
@@ -311,7 +311,7 @@ def _partly_done(path: Path, settings: ExtractConfig, monkeypatch) -> Path:
     with monkeypatch.context() as interrupted:
         stop_after(interrupted, 2)
         with pytest.raises(KeyboardInterrupt):
-            Extractor(settings).fill(path)
+            fill_one(Extractor(settings), path)
     assert np.count_nonzero(FeatureCache(path).status == DONE) == 8
     return path
 
@@ -327,7 +327,7 @@ def test_a_machine_that_computes_other_features_is_not_let_in(make_photos, tmp_p
         writer.commit(0.0)
     before = path.read_bytes()
     with pytest.raises(CacheError, match="8 finished rows, computed again, differ by"):
-        Extractor(settings).fill(path)
+        fill_one(Extractor(settings), path)
     assert path.read_bytes() == before
 
 
@@ -337,7 +337,7 @@ def test_a_damaged_row_is_called_damaged_when_a_pass_goes_on(make_photos, tmp_pa
     path = _partly_done(tmp_path / "pets.h5", settings, monkeypatch)
     flip(path, 0)
     with pytest.raises(CacheDamaged, match=r"row 0 \(cat/000\.png\).*--check-bytes"):
-        Extractor(settings).fill(path)
+        fill_one(Extractor(settings), path)
 
 
 def test_a_damaged_row_is_never_copied_to_an_identical_picture(make_photos, tmp_path, monkeypatch):
@@ -349,7 +349,7 @@ def test_a_damaged_row_is_never_copied_to_an_identical_picture(make_photos, tmp_
     path = _partly_done(tmp_path / "pets.h5", settings, monkeypatch)
     flip(path, 3)
     with pytest.raises(CacheDamaged, match="row 3 "):
-        Extractor(settings).fill(path)
+        fill_one(Extractor(settings), path)
     assert FeatureCache(path).status.tolist() == [DONE] * 14 + [PENDING]
 
 
@@ -370,11 +370,11 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing_and_the_same_call_goes
     with monkeypatch.context() as disk:
         disk.setattr(os, "pwrite", full)
         with pytest.raises(CacheError, match=r"No space left on device.*the same command goes on") as error:
-            Extractor(settings).fill(path)
+            fill_one(Extractor(settings), path)
     assert "\n" not in str(error.value)
     assert np.flatnonzero(FeatureCache(path).status == DONE).tolist() == list(range(12))
     forwarded.images = 0
-    Extractor(settings).fill(path)
+    fill_one(Extractor(settings), path)
     assert forwarded.images == 8 + CANARIES
     assert np.array_equal(FeatureCache(path).read(), undisturbed.read())
 
@@ -384,7 +384,7 @@ def test_features_too_large_for_float16_stop_the_pass_and_name_the_way_on(make_p
     path = begin(tmp_path / "pets.h5", settings)
     monkeypatch.setattr(extraction, "fast_form", lambda *_: lambda pixels: torch.full((len(pixels), 2048), 1e5))
     with pytest.raises(CacheError, match="--storage float32"):
-        Extractor(settings).fill(path)
+        fill_one(Extractor(settings), path)
     assert (FeatureCache(path).status == PENDING).all()
 
 
@@ -394,7 +394,7 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
     settings = config(make_photos({"cat": 12, "dog": 12}))
     path = begin(tmp_path / "pets.h5", settings)
     seen = []
-    bar = extraction.bar
+    bar = filling.bar
 
     def watched(*arguments, **options):
         progress = bar(*arguments)
@@ -402,8 +402,8 @@ def test_finished_rows_are_on_the_disk_while_the_pass_goes_on(make_photos, tmp_p
         progress.update = lambda number: (seen.append(int((FeatureCache(path).status == DONE).sum())), update(number))
         return progress
 
-    monkeypatch.setattr(extraction, "bar", watched)
-    Extractor(settings).fill(path)
+    monkeypatch.setattr(filling, "bar", watched)
+    fill_one(Extractor(settings), path)
     assert sorted(seen) == seen
     assert seen[-1] >= 8
 
@@ -422,7 +422,7 @@ def test_memory_hardly_grows_with_the_number_of_images(make_photos, tmp_path, mo
         path = begin(tmp_path / f"{len(peaks)}.h5", settings)
         extractor = Extractor(settings)
         tracemalloc.start()
-        extractor.fill(path)
+        fill_one(extractor, path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] - peaks[1] < 400 * 1024, peaks
@@ -430,7 +430,7 @@ def test_memory_hardly_grows_with_the_number_of_images(make_photos, tmp_path, mo
 
 def test_the_report_says_what_held_the_pass_back(make_photos, tmp_path):
     settings = config(make_photos({"cat": 6, "dog": 6}))
-    report = Extractor(settings).fill(begin(tmp_path / "pets.h5", settings))
+    report = fill_one(Extractor(settings), begin(tmp_path / "pets.h5", settings))
     assert report.wall_seconds > 0
     assert report.decode_seconds > 0
     assert report.forward_seconds > 0

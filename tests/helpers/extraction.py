@@ -7,7 +7,7 @@ from pathlib import Path
 from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets import labelled
-from headstart.extraction import extractor
+from headstart.extraction import extractor, filling
 from headstart.models.loading import load_frozen
 from headstart.settings import ExtractConfig
 
@@ -49,9 +49,14 @@ def begin(path: Path, settings: ExtractConfig) -> Path:
     return path
 
 
+def fill_one(made, path: Path):
+    """Fills one cache by one backbone."""
+    return filling.fill([made], [{0: path}])[0]
+
+
 def stop_after(monkeypatch, batches: int) -> None:
     """Ctrl-C when so many batches are on their way to the file."""
-    bar, seen = extractor.bar, []
+    bar, seen = filling.bar, []
 
     def make(total, what, unit, shown=True):
         progress = bar(total, what, unit)
@@ -66,7 +71,7 @@ def stop_after(monkeypatch, batches: int) -> None:
         progress.update = count
         return progress
 
-    monkeypatch.setattr(extractor, "bar", make)
+    monkeypatch.setattr(filling, "bar", make)
 
 
 def flip(path: Path, row: int) -> None:

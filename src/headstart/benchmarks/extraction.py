@@ -15,7 +15,8 @@ from headstart.benchmarks.by_hand import seed_head
 from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
-from headstart.extraction.extractor import Extractor, fill
+from headstart.extraction.extractor import Extractor
+from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
 from headstart.finetuning.start import Start
 from headstart.finetuning.training import finetune

@@ -5,9 +5,12 @@
     views.py          what decides augmented views
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
+    listed.py        the images of a cache as they were listed
     drawn_splits.py   splits that the data does not name, in the file
     known_splits.py   splits that images have in caches already
     joined.py         caches of several backbones as one: their features side by side
+    parts.py         which image belongs to which part; the file that shows parts as one
+    parted.py        the rows of parts, read as those of one cache
     arrays.py         a cache as numpy arrays, for other libraries
     finding.py        which file holds the features of a data set
     creation.py       a cache whose rows are all pending

@@ -27,6 +27,9 @@ from headstart.cache.layout import (
     refuse_other_file,
     view_groups,
 )
+from headstart.cache.listed import listed_in
+from headstart.cache.parted import PartedView, joined, refuse_different
+from headstart.cache.parts import files_shown
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import MOVE_AWAY, View, trained_on
 from headstart.cache.views import Augmentation
@@ -57,8 +60,6 @@ class FeatureCache(View):
     def __new__(cls, path: Any) -> "FeatureCache":
         """A cache in parts is of another class."""
         if cls is FeatureCache and parts_in(Path(path).expanduser()) > 1:
-            from headstart.cache.parted import PartedCache
-
             return super().__new__(PartedCache)
         return super().__new__(cls)
 
@@ -103,17 +104,7 @@ class FeatureCache(View):
         attributes = file.attrs
         groups = view_groups(file) if "augmentation" in attributes else []
         datasets = {name: dataset for name in COLUMNS if (dataset := file.get(name)) is not None}
-        self.listed = Manifest(
-            name=str(attributes["data_set"]),
-            root=Path(attributes["data_root"]),
-            classes=tuple(json.loads(attributes["classes"])),
-            **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
-            offsets=datasets["offsets"][...] if "offsets" in datasets else None,
-            groups=datasets["groups"][...] if "groups" in datasets else None,
-            source=str(attributes.get("data_source", "")) or _likely_source(attributes),
-            seed=int(attributes.get("seed", 0)),
-            listing=json.loads(attributes.get("listing", "{}")),
-        )
+        self.listed = listed_in(file, datasets)
         manifest = with_drawn(self.listed, datasets, path)
         super().__init__(path, inode, 0, manifest, datasets)
         self.augmented = tuple(
@@ -242,9 +233,32 @@ class FeatureCache(View):
         return self.augmentation.transform_of(self.recipe.geometry, view, digest)
 
 
-def _likely_source(attributes: h5py.AttributeManager) -> str:
-    """Of a cache that does not name it: the list that lies in the folder of the images, or the folder."""
-    root, name = Path(attributes["data_root"]), str(attributes["data_set"])
-    return next(
-        (str(root / f"{name}{end}") for end in (".csv", ".tar") if (root / f"{name}{end}").is_file()), str(root)
-    )
+class PartedCache(PartedView, FeatureCache):
+    """All parts of a cache that is cut, by the file that shows them as one; its rows are sorted by path."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        """Opens all parts.
+
+        Raises:
+            CacheError: one of them is missing, or was made otherwise.
+        """
+        path = Path(os.path.expanduser(path))
+        self.part_caches = tuple(FeatureCache(file) for file in files_shown(path))
+        first = refuse_different(self.part_caches)
+        self.listed, self.manifest, order = joined(self.part_caches)
+        super().__init__(path, self.part_caches, self.manifest, order)
+        views = zip(*(part.augmented for part in self.part_caches), strict=False)  # as many as all have
+        self.augmented = tuple(PartedView(path, sources, self.manifest, order) for sources in views)
+        self.manifest_digest = self.manifest.digest()
+        for name in ("recipe", "notes", "weights_file", "keeps_seed", "augmentation", "grown_from", "_named_splits"):
+            setattr(self, name, getattr(first, name))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether no splits are to be drawn in any part, or they are drawn."""
+        return all(part.is_drawn for part in self.part_caches)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of all files."""
+        return sum(part.stored_bytes for part in self.part_caches) + self.path.stat().st_size

@@ -46,12 +46,13 @@ def copy_foreign(old: Path, new: Path) -> None:
             for name in _own_objects(source):
                 if name in target:
                     _copy_attributes(source[name], target[name])
-            paths, now = source["paths"][...], target["paths"][...]
-        of_rows = [f"`{each.name.lstrip('/')}`" for each in datasets if each.shape and each.shape[0] == len(paths)]
-    if of_rows and not np.array_equal(paths, now):
+            count, now = len(source["paths"]), target["paths"][...]
+            of_rows = [f"`{each.name.lstrip('/')}`" for each in datasets if each.shape and each.shape[0] == count]
+            fit = not of_rows or (count == len(now) and np.array_equal(source["paths"][...], now))
+    if not fit:
         warnings.warn(
-            f"{old}: kept {', '.join(of_rows)} ({len(paths):,} rows), but the cache now has {len(now):,} rows in "
-            "another order.",
+            f"{old}: kept {', '.join(of_rows)} ({count:,} rows), but the cache now has {len(now):,} rows in another "
+            "order.",
             DataWarning,
             stacklevel=2,
         )

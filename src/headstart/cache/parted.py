@@ -6,16 +6,13 @@ N images, P parts, D features.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import Column
-from headstart.cache.parts import files_shown
 from headstart.cache.rows import READ_ROWS, READ_THREADS, View
 from headstart.datasets import manifest as manifests
 from headstart.datasets.manifest import Manifest
@@ -66,44 +63,24 @@ class PartedView(View):
         return features
 
 
-class PartedCache(PartedView, FeatureCache):
-    """All parts of a cache that is cut, by the file that shows them as one; it has the attributes of the first."""
-
-    def __init__(self, path: str | PathLike[str]) -> None:
-        """Opens all parts.
-
-        Raises:
-            CacheError: one of them is missing, or was made otherwise.
-        """
-        path = Path(path).expanduser()
-        self.part_caches = parts = [FeatureCache(file) for file in files_shown(path)]
-        first = parts[0]
-        if other := next((part for part in parts if part.recipe != first.recipe), None):
-            raise CacheError(
-                f"{other.path} was made by another recipe than {first.path}. Move it away, and give the command of "
-                "extract again."
-            )
-        order = np.argsort(np.concatenate([part.listed.paths for part in parts]), kind="stable")
-        self.listed = _joined([part.listed for part in parts])
-        super().__init__(path, parts, _joined([part.manifest for part in parts]), order)
-        views = zip(*(part.augmented for part in parts), strict=False)  # as many as all have
-        self.augmented = tuple(PartedView(path, sources, self.manifest, order) for sources in views)
-        self.manifest_digest = self.manifest.digest()
-        for name in ("recipe", "notes", "weights_file", "keeps_seed", "augmentation", "grown_from", "_named_splits"):
-            setattr(self, name, getattr(first, name))
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether no splits are to be drawn in any part, or they are drawn."""
-        return all(part.is_drawn for part in self.part_caches)
-
-    @property
-    def stored_bytes(self) -> int:
-        """The size of all files."""
-        return sum(part.stored_bytes for part in self.part_caches) + self.path.stat().st_size
+def joined(parts: Sequence[Any]) -> tuple[Manifest, Manifest, NDArray[np.int64]]:
+    """The images of parts as they were listed, and with all splits, by path; and (N,) their rows in the parts."""
+    order = np.argsort(np.concatenate([part.listed.paths for part in parts]), kind="stable")
+    return _joined([part.listed for part in parts]), _joined([part.manifest for part in parts]), order
 
 
 def _joined(listed: Sequence[Manifest]) -> Manifest:
     first = listed[0]
     whole = manifests.join(first.name, listed)
     return replace(whole, source=first.source, listing=first.listing, seed=first.seed)
+
+
+def refuse_different(parts: Sequence[Any]) -> Any:
+    """Raises CacheError unless all parts have one recipe; returns the first."""
+    first = parts[0]
+    if other := next((part for part in parts if part.recipe != first.recipe), None):
+        raise CacheError(
+            f"{other.path} was made by another recipe than {first.path}. Move it away, and give the command of extract "
+            "again."
+        )
+    return first

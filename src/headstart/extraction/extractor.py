@@ -1,7 +1,6 @@
 """The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
 
 import inspect
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
-from headstart.errors import BackboneError, CacheError
+from headstart.errors import CacheError
 from headstart.extraction import precision
-from headstart.extraction.one_pass import Filling, Pass, PassReport, load_views
+from headstart.extraction.one_pass import Filling, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.backbone import Forward
 from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
@@ -27,8 +26,7 @@ from headstart.settings import PLACES, ExtractConfig, ViewSplits
 from headstart.settings.command import beside, command, given_flags
 from headstart.settings.extract import defaults_of
 from headstart.support.devices import pick_device
-from headstart.support.memory import kept_memory
-from headstart.support.progress import bar, say
+from headstart.support.progress import say
 from headstart.support.quantities import counted
 
 CANARIES = 8
@@ -57,46 +55,6 @@ class Again:
     def agrees(self) -> bool:
         """Whether the images still give the features in the cache."""
         return self.difference <= self.tolerance and not self.changed
-
-
-@kept_memory()
-def fill(
-    extractors: "Sequence[Extractor]", groups: Sequence[Mapping[int, Path]], shown: bool = True
-) -> list[PassReport]:
-    """Computes the pending rows of caches; returns what it did for each extractor.
-
-    A group are caches of the same images, by the number of their extractor: one pass fills them together. Groups come
-    one after the other.
-    """
-    total, unit = 0, "images"
-    for place, path in (pair for group in groups for pair in group.items()):
-        pending = FeatureCache(path).pending(extractors[place].view_splits)
-        total, unit = total + int(np.count_nonzero(pending)), "views" if len(pending) > 1 else unit
-    unit = unit if len(extractors) == 1 else "views"
-    first = extractors[0]
-    reports = [PassReport(workers=first.workers, backbones=len(extractors)) for _ in extractors]
-    with bar(total, "extracting", unit, shown) as progress:
-        for group in groups:
-            under_way = Pass(
-                [extractors[place].filling(path) for place, path in group.items()], first.workers, first.device
-            )
-            for place, report in zip(group, under_way.run(progress), strict=True):
-                reports[place] = reports[place].plus(report)
-            _refuse_changes([extractors[place] for place in group], under_way.fillings)
-    return reports
-
-
-def _refuse_changes(extractors: "Sequence[Extractor]", fillings: Sequence[Filling]) -> None:
-    """Takes back what nets have computed that changed while they ran, and raises the BackboneError of the first."""
-    errors = []
-    for extractor, filling in zip(extractors, fillings, strict=True):
-        try:
-            extractor.refuse_changes()
-        except BackboneError as error:
-            filling.take_back()
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 @dataclass
@@ -158,10 +116,6 @@ class Extractor:
         if first is None:
             raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
         return first.readable_pixels
-
-    def fill(self, path: Path) -> PassReport:
-        """Computes every pending row of a cache; after a stop, the same call continues."""
-        return fill([self], [{0: path}])[0]
 
     @property
     def view_splits(self) -> ViewSplits:

@@ -1,7 +1,6 @@
 """What one file needs, a cache or one of its parts: nothing, to go on, to grow, or to be started anew."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,8 @@ from headstart.datasets.manifest import Manifest, rows_of_paths, same_data
 from headstart.extraction import space
 from headstart.extraction.drawing import must_be_drawn_before
 from headstart.extraction.growing import Growth, passing_again
+from headstart.extraction.plan import Plan
 from headstart.support.files import put_in_place
-
-if TYPE_CHECKING:
-    from headstart.extraction.whole import Whole
 
 
 class Update:
@@ -29,9 +26,9 @@ class Update:
         copied: rows that got the features of an identical image.
     """
 
-    def __init__(self, whole: "Whole", path: Path, manifest: Manifest) -> None:
-        self.whole, self.manifest, self.path, self.file = whole, manifest, path, path
-        self.config, self.asked = whole.config, whole.asked
+    def __init__(self, plan: Plan, path: Path, manifest: Manifest) -> None:
+        self.plan, self.manifest, self.path, self.file = plan, manifest, path, path
+        self.config, self.asked = plan.config, plan.asked
         self.has_pending, self.taken_over, self.copied = False, 0, 0
         self.pending_views = 0
 
@@ -48,8 +45,8 @@ class Update:
 
     def begin(self) -> None:
         """Starts anew, goes on or grows; the caller holds the lock."""
-        if (source := self.whole.cut_anew) and not (self.path != source.path and self.path.exists()):
-            return self._grow(self.whole.growth(source, self.manifest, self.path))
+        if (source := self.plan.cut_anew) and not (self.path != source.path and self.path.exists()):
+            return self._grow(self.plan.growth(source, self.manifest, self.path))
         if self.config.overwrite or not self.path.exists():
             return self._start_anew()
         cache, growth = self._compared()
@@ -71,7 +68,7 @@ class Update:
         """The file, if it has the recipe and the kind of views that are asked for; else RecipeMismatch."""
         cache = FeatureCache(self.path)
         self.asked.refuse_differences(cache)
-        return cache, self.whole.growth(cache, self.manifest)
+        return cache, self.plan.growth(cache, self.manifest)
 
     def _is_of_this_data(self, cache: FeatureCache) -> bool:
         """Whether a cache has a row for each of the images, and all views that are asked for."""
@@ -79,7 +76,7 @@ class Update:
         return is_same and len(cache.augmented) >= self.config.views
 
     def _start_anew(self) -> None:
-        recipe, notes = self.whole.made
+        recipe, notes = self.plan.made
         views, discarded = self._views(None), foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
             creation.create(temporary, self.manifest, recipe, notes, views, self.asked.weights_file, self._drawn())
@@ -91,13 +88,13 @@ class Update:
 
     def _grow(self, growth: Growth) -> None:
         cache = growth.cache
-        self.whole.say_changes()
+        self.plan.say_changes()
         views = self._views(cache)
         if not growth.goes_on(views):
             space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
-            growth.build(views, self._drawn(growth), self.whole.other_sources(cache))
+            growth.build(views, self._drawn(growth), self.plan.other_sources(cache))
         self.file = growth.path
-        self.whole.splits.files.append(growth.path)
+        self.plan.splits.files.append(growth.path)
         self._see_pending()
         self.taken_over, self.copied = growth.taken_over()
 
@@ -108,11 +105,11 @@ class Update:
 
     def _drawn(self, growth: Growth | None = None) -> Manifest | None:
         """The images with their splits, where these are drawn before the pass."""
-        whole = self.whole
-        if growth and whole.count == 1:
-            return whole.splits.drawn(self.path, self.manifest, growth.digests)  # each file is read once
-        if drawn := whole.drawn_before:
-            return drawn if whole.count == 1 else drawn.only(rows_of_paths(drawn.paths, self.manifest.paths))
+        plan = self.plan
+        if growth and plan.count == 1:
+            return plan.splits.drawn(self.path, self.manifest, growth.digests)  # each file is read once
+        if drawn := plan.drawn_before:
+            return drawn if plan.count == 1 else drawn.only(rows_of_paths(drawn.paths, self.manifest.paths))
         return None
 
     def _see_pending(self) -> None:

@@ -23,7 +23,8 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.locking import lock
 from headstart.errors import CacheLocked, HeadstartError, ProcessLost
 from headstart.extraction.asked import extractor_for
-from headstart.extraction.extractor import Extractor, fill
+from headstart.extraction.extractor import Extractor
+from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
 from headstart.settings import ExtractConfig
 from headstart.support import ctrl_c

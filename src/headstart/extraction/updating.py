@@ -42,6 +42,9 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
     known: dict[str, Manifest] = {}
     splits, count = Drawing(), _count_of_parts(configs)
     wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
+    if not all(whole.updates for whole in wholes):
+        print(f"Part {configs[0].part} has no images: there is nothing to do.")
+        return []
     reports = {whole.path: whole.nothing_to_do() for whole in wholes}
     open_ = [whole for whole in wholes if not reports[whole.path]]
     with ExitStack() as locked:
@@ -109,7 +112,7 @@ def _fill(wholes: Sequence[Whole]) -> None:
         configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
         reports = fill_by_processes(Job(configs, tuple(groups)), processes)
     else:
-        from headstart.extraction.extractor import fill
+        from headstart.extraction.filling import fill
 
         reports = fill([whole.extractor for whole in wholes], groups)
     for whole, report in zip(wholes, reports, strict=True):
