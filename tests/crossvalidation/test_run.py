@@ -12,6 +12,7 @@ from headstart import cross_validate
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
 from headstart.errors import SettingsError
+from headstart.heads import run as heads_run
 from headstart.probes import logistic
 from headstart.runs.listing import list_runs
 
@@ -169,3 +170,10 @@ def test_more_folds_than_images_are_refused_before_anything_is_computed(tmp_path
     with pytest.raises(SettingsError, match=r"^3 images are too few for 5 folds: give fewer with folds="):
         cross_validate(tmp_path / "few.h5")
     assert not (tmp_path / "data").exists()
+
+
+def test_images_that_a_fine_tuned_net_learned_from_are_said_whatever_their_split(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(heads_run, "warn_of_seen", lambda files, manifest, rows: asked.append(rows))
+    cross_validate(cache, **QUICK, methods=("ridge",))
+    assert np.array_equal(asked[0], Images(cache).rows)

@@ -77,7 +77,7 @@ def _tested(
         for method in _methods(config)
         if (method, fold.repeat, fold.number) not in there
     ]
-    features = run.features(config.memory_gb, times=4)
+    features = run.features(config.memory_gb, times=4, tested=images.rows)
     of_probes = in_own_span(features, images.rows)
     if rows:
         print(f"Goes on after {counted(len(rows), 'test')} that {run.folder} holds.")

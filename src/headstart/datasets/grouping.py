@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest
 from headstart.errors import DataError, SettingsError
 from headstart.support.quantities import counted
 
@@ -84,7 +84,9 @@ def divided(manifest: Manifest) -> list[str]:
     if manifest.groups is None:
         return []
     names, numbers = np.unique(manifest.groups, return_inverse=True)
-    pairs: NDArray[np.int64] = np.unique(numbers.ravel() * 256 + manifest.splits)  # a split is a byte
+    # Once splits are drawn, images that could not be read belong to none; before, all that are open belong to one.
+    counting = (manifest.splits != UNDRAWN) | (TRAIN not in manifest.splits)
+    pairs: NDArray[np.int64] = np.unique((numbers.ravel() * 256 + manifest.splits)[counting])  # a split is a byte
     counts = np.bincount(pairs // 256, minlength=len(names))
     return [os.fsdecode(bytes(name)) for name in names[counts > 1]]
 
