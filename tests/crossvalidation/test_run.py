@@ -178,7 +178,7 @@ def test_copies_are_tested_too(tmp_path, capsys):
     cross_validate(tmp_path / "c.h5", methods="knn", **QUICK)
     said = capsys.readouterr().out
     assert "All 24 images" in said
-    assert "They are 23 groups that no fold divides" in said
+    assert "copies, are in one fold: 23 groups in all" in said
     assert "Left out" not in said
 
 
