@@ -7,10 +7,11 @@ from headstart.settings import DataCheckConfig, data_of
 
 def main(config: DataCheckConfig) -> None:
     """Lists the data set as `extract` does, says what was found, and draws the contact sheet."""
+    from headstart.cache.known_splits import drawn_so_far
     from headstart.datasets import description, naming
     from headstart.report import contact_sheet
 
-    manifest = naming.load_as_before(config)
+    manifest = drawn_so_far(naming.load_as_before(config))
     print(description.describe(manifest))
     path = config.out or naming.picture_of(data_of(config))
     unreadable = contact_sheet.draw(manifest, path)

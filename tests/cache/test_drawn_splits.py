@@ -169,7 +169,13 @@ def test_the_first_cache_decides_and_the_others_add_what_it_does_not_know(tmp_pa
     first = drawn_cache(tmp_path / "a.h5", images("ab"), np.array([TRAIN, TEST], np.uint8))
     more = drawn_cache(tmp_path / "b.h5", images("abc"), np.array([VAL, VAL, VAL], np.uint8))
     undrawn = FeatureCache(make(tmp_path / "c.h5", images("abc")))
-    assert known_splits([undrawn, first, more], images("abc"), some_digests(3)).tolist() == [TRAIN, TEST, VAL]
+    assert known_splits([undrawn, first, more], images("abcd"), some_digests(4)).tolist() == [TRAIN, TEST, VAL, UNDRAWN]
+
+
+def test_a_cache_of_the_images_as_they_are_comes_first(tmp_path):
+    first = drawn_cache(tmp_path / "a.h5", images("ab"), np.array([TRAIN, TEST], np.uint8))
+    now = drawn_cache(tmp_path / "b.h5", images("abc"), np.array([VAL, VAL, VAL], np.uint8))
+    assert known_splits([first, now], images("abc"), some_digests(3)).tolist() == [VAL, VAL, VAL]
 
 
 def test_training_images_are_drawn_from_again_when_the_data_no_longer_names_test(tmp_path):

@@ -13,6 +13,7 @@ from headstart.cache.writing import CacheWriter
 from headstart.crossvalidation import methods, run
 from headstart.crossvalidation.images import Images
 from headstart.errors import RunError, SettingsError
+from headstart.heads import run as heads_run
 from headstart.probes import logistic
 from headstart.runs.listing import list_runs
 
@@ -177,7 +178,7 @@ def test_copies_are_tested_too(tmp_path, capsys):
     cross_validate(tmp_path / "c.h5", methods="knn", **QUICK)
     said = capsys.readouterr().out
     assert "All 24 images" in said
-    assert "They are 23 groups that no fold divides" in said
+    assert "copies, are in one fold: 23 groups in all" in said
     assert "Left out" not in said
 
 
@@ -198,3 +199,10 @@ def test_where_nothing_can_be_written_no_flag_is_named_that_the_program_lacks(ca
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot be made: Not a directory\. Start in a folder where you may write\.$"):
         cross_validate(cache, **QUICK)
+
+
+def test_images_that_a_fine_tuned_net_learned_from_are_said_whatever_their_split(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(heads_run, "warn_of_seen", lambda files, manifest, rows: asked.append(rows))
+    cross_validate(cache, **QUICK, methods=("ridge",))
+    assert np.array_equal(asked[0], Images(cache).rows)

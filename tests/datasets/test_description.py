@@ -28,7 +28,7 @@ def test_splits_that_are_to_be_drawn_are_described_as_such_and_then_counted(file
     manifest = load(str(files(*(f"{split}/{name}/1.jpg" for split in ("train", "test") for name in ("cat", "dog")))))
     assert describe_splits(manifest) == "splits: 2 test, 2 drawn when the images have been read"
     drawn = replace(manifest, splits=np.array([2, 2, 0, 255], np.uint8))
-    assert describe_splits(drawn) == "splits: 1 train, 0 val, 2 test; 1 unreadable, which belong to none"
+    assert describe_splits(drawn) == "splits: 1 train, 0 val, 2 test; 1 not read, and in none of them"
     assert describe_splits(replace(drawn, splits=np.array([2, 2, 0, 1], np.uint8))) == "splits: 1 train, 1 val, 2 test"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from headstart.datasets.draw import draw, drawn, training_images
@@ -196,6 +196,8 @@ def test_groups_that_were_drawn_stay_and_their_new_images_follow(before, added, 
     )
     everything = before + added
     groups, labels = zip(*everything, strict=True)
+    # A class with images in val and test alone would take one of their groups to train.
+    assume({label for group, label in everything if of_group.get(group, TRAIN) == TRAIN} == set(labels))
     splits = splits_of(range(len(everything)), labels, groups, known=known, seed=seed)
     assert np.array_equal(splits[: len(before)], first)
     assert all(of_group.get(group, split) == split for group, split in zip(groups, splits.tolist(), strict=True))
@@ -207,6 +209,19 @@ def test_groups_of_many_sizes_give_each_class_near_a_tenth():
     labels = generator.integers(0, 3, len(groups))
     shares = counts_of(splits_of(range(len(groups)), labels, groups), labels) / np.bincount(labels)[:, None]
     assert (np.abs(shares[:, [VAL, TEST]] - 0.1) < 0.02).all()
+
+
+def test_large_groups_are_tested_no_more_often_than_small_ones():
+    """Else few groups would make most of the test images, and the interval for new groups would be wide."""
+    units = np.repeat(np.arange(300), [60, *[1, 2, 3] * 99, 1, 1])
+    tested = []
+    for seed in range(60):
+        digests = np.random.default_rng(seed).integers(0, 256, (len(units), 16), np.uint8)
+        groups = np.array([f"group {unit}" for unit in units], np.bytes_)
+        nothing = np.full(len(units), UNDRAWN, np.uint8)
+        splits = draw(digests, np.zeros(len(units), np.int64), groups, nothing, nothing, 0)
+        tested.append(splits[0] != TRAIN)
+    assert np.mean(tested) <= 0.3  # a fifth of the images are in val or test
 
 
 def test_three_large_groups_are_one_for_each_split():

@@ -13,7 +13,7 @@ from headstart.datasets import grouping
 from headstart.datasets.description import changes, describe
 from headstart.datasets.draw import drawn
 from headstart.datasets.labelled import load
-from headstart.datasets.manifest import UNDRAWN
+from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL
 from headstart.errors import DataError, SettingsError
 from headstart.settings import ExtractConfig, Listing
 
@@ -143,3 +143,14 @@ def test_divided_groups_are_those_with_images_in_two_splits(pairs):
     made = manifest(len(pairs), groups=np.array([b"%d" % group for group in groups]), splits=splits.astype(np.uint8))
     expected = sorted({str(one) for one in groups if len(set(splits[groups == one])) > 1})
     assert grouping.divided(made) == expected
+
+
+def test_an_image_that_cannot_be_read_divides_no_group():
+    """It belongs to no split, once the others are drawn; before, it may be one of train."""
+    from helpers.caches import manifest
+
+    groups = np.array([b"a", b"a", b"b", b"b"])
+    made = manifest(4, groups=groups, splits=np.array([TRAIN, UNDRAWN, VAL, TEST], np.uint8))
+    assert grouping.divided(made) == ["b"]
+    listed = manifest(4, groups=groups, splits=np.array([UNDRAWN, UNDRAWN, UNDRAWN, TEST], np.uint8))
+    assert grouping.divided(listed) == ["b"]

@@ -1,6 +1,7 @@
 """Splits that the data does not name are drawn once, from bytes, and kept in the cache whatever happens to the data."""
 
 import os
+import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -15,12 +16,17 @@ from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.joined import JoinedCache
+from headstart.cache.known_splits import drawn_so_far
 from headstart.cache.layout import DONE
+from headstart.datasets import naming
+from headstart.datasets.description import describe_splits
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, count_by_class
-from headstart.errors import DataError
+from headstart.errors import CacheError, DataError
 from headstart.extraction import drawing, extractor, updating
 from headstart.images import loading
 from headstart.images.decoding import UnreadableImage
+from headstart.settings import DataCheckConfig
+from headstart.settings.command import by_flag
 
 pytestmark = pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning")
 
@@ -234,6 +240,59 @@ def test_a_cache_with_splits_of_its_own_history_hands_them_on(photos, asked):
     old = as_before(extract(asked).path)
     new = extract(replace(asked, backbone="resnet18"))
     assert np.array_equal(new.manifest.splits, old.manifest.splits)
+
+
+def test_a_cache_of_the_images_as_they_are_now_decides_for_one_that_lags_behind(photos, asked):
+    """Which would draw the groups of other images anew, so that the two could never stand side by side."""
+    other = replace(asked, backbone="resnet18")
+    extract(other)
+    extract(asked)
+    _add(photos)
+    extract(asked)
+    for number in range(60):
+        picture(7000 + number).save(photos / "dog" / f"{number % 10:03}x{number}.png")
+    extract(asked)
+    first = extract(replace(asked, group_by=r"/0?(\d\d)"))
+    JoinedCache([first, extract(replace(other, group_by=r"/0?(\d\d)"))])
+
+
+@pytest.mark.parametrize("changed", [{"split_seed": 4}, {"group_by": r"/0?(\d\d)"}], ids=str)
+def test_what_is_said_of_caches_that_differ_brings_them_together(asked, monkeypatch, changed):
+    both = [asked, replace(asked, backbone="resnet18")]
+    first, second = map(extract, both)
+    os.utime(second.path, (1, 1))
+    with pytest.raises(CacheError, match="Bring both up to date with: ") as error:
+        JoinedCache([second, extract(replace(asked, **changed))])
+    said = by_flag(shlex.split(str(error.value).partition("with: ")[2]))
+    flags = {flag.removeprefix("--").replace("-", "_"): values for flag, values in said}
+    given = {name: type(value)(flags[name][0]) for name, value in changed.items()}
+    updating.bring_all_up_to_date([replace(each, **given) for each in both])
+    JoinedCache([FeatureCache(first.path), FeatureCache(second.path)])
+
+
+def test_test_images_that_a_cache_made_before_had_are_drawn_again_where_all_are_gone(photos, asked):
+    """It does not say that the data named them."""
+    old = as_before(extract(asked).path)
+    for row in np.flatnonzero(old.manifest.splits == TEST).tolist():
+        (old.manifest.root / old.manifest.relative_path(row)).unlink()
+    cache = extract(replace(asked, prune=True))
+    before, after = splits(old), splits(cache)
+    assert np.bincount(cache.manifest.splits)[TEST] == 3
+    assert all(after[image] == VAL for image, split in before.items() if split == VAL)
+
+
+def test_a_check_of_the_data_shows_the_splits_that_are_drawn(photos, asked):
+    check = DataCheckConfig(data="photos")
+    assert (drawn_so_far(naming.load_as_before(check)).splits == UNDRAWN).all()
+    cache = extract(asked)
+    assert np.array_equal(drawn_so_far(naming.load_as_before(check)).splits, cache.manifest.splits)
+    other = drawn_so_far(naming.load_as_before(replace(check, split_seed=4)))
+    assert np.array_equal(other.splits, extract(replace(asked, split_seed=4)).manifest.splits)
+    _add(photos)
+    now = drawn_so_far(naming.load_as_before(check))
+    assert "; 25 not read, and in none of them" in describe_splits(now)
+    regrouped = drawn_so_far(naming.load_as_before(replace(check, group_by=r"/0?(\d\d)")))
+    assert (regrouped.splits == UNDRAWN).all()
 
 
 def test_an_image_that_could_not_be_read_is_drawn_when_it_can(photos, asked, monkeypatch):

@@ -4,9 +4,11 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from helpers.extraction import Watch, config
 from helpers.pictures import picture
 from torch.distributed import HashStore
@@ -15,7 +17,8 @@ from headstart.datasets import copies
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL
 from headstart.errors import DataError, DataWarning
 from headstart.extraction import extractor, updating
-from headstart.finetuning import data
+from headstart.finetuning import data, run
+from headstart.finetuning.start import Start
 from headstart.images import digests
 from headstart.settings import FinetuneConfig
 from headstart.support.team import Team
@@ -27,9 +30,13 @@ TUNING = FinetuneConfig(data="photos", split_seed=0)
 
 @pytest.fixture(autouse=True)
 def quick(one_net, monkeypatch):
-    """A backbone that is none: what it computes is no matter here."""
-    form = Watch(lambda *_: lambda pixels: pixels.flatten(2).float().mean(dim=2).repeat(1, 700)[:, :2048])
-    monkeypatch.setattr(extractor, "fast_form", form)
+    """The first bytes of a picture in place of a net's features: what it computes is no matter here."""
+
+    def top(net, *_):
+        width = net(torch.zeros(1, 3, 32, 32)).shape[1]
+        return lambda pixels: pixels.flatten(1)[:, :width].float()
+
+    monkeypatch.setattr(extractor, "fast_form", Watch(top))
 
 
 @pytest.fixture
@@ -68,6 +75,15 @@ def test_with_features_no_file_is_read_and_the_splits_are_theirs(photos, opened)
     opened.clear()
     assert data.load(TUNING, Team()).manifest.digest() == cache.manifest_digest
     assert not opened
+
+
+def test_a_net_whose_features_were_listed_or_drawn_in_another_way_follows_these(photos):
+    first = updating.bring_up_to_date(config("photos")).cache
+    said = {"group_by": r"/0?(\d\d)", "split_seed": 4}
+    other = updating.bring_up_to_date(config("photos", backbone="resnet18", **said)).cache
+    tuned = [data.load(replace(TUNING, split_seed=None, backbone=net), Team()) for net in ("resnet18", "resnet50")]
+    assert [each.manifest.digest() for each in tuned] == [other.manifest_digest, first.manifest_digest]
+    assert [each.manifest.groups is None for each in tuned] == [False, True]
 
 
 def test_images_that_the_features_lack_are_read_and_those_that_they_have_stay(photos, opened):
@@ -135,3 +151,19 @@ def test_a_team_whose_images_change_meanwhile_stops(photos):
     (photos / "dog/003.png").unlink()
     with pytest.raises(DataError, match=r"Images changed while they were listed\. Give the same command again\."):
         data.load(TUNING, Team(1, 2, store))
+
+
+def test_a_net_that_starts_from_one_that_learned_from_the_data_is_told_on_which_images_it_is_tested(
+    photos, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(run, "warn_of_seen", lambda files, manifest, rows: asked.append((files, manifest.splits[rows])))
+    monkeypatch.setattr(Start, "net", SimpleNamespace(classifier="fc"))
+    monkeypatch.setattr(run.training, "finetune", lambda *_: pytest.skip("the training itself"))
+    file = photos / "finetuned_resnet50.pth"
+    file.write_bytes(b"weights")
+    with pytest.raises(pytest.skip.Exception):
+        run.train(Start(replace(TUNING, weights=str(file), device="cpu")))
+    ((files, splits),) = asked
+    assert files == [str(file)]
+    assert set(splits.tolist()) == {TEST}

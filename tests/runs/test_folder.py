@@ -109,6 +109,15 @@ def test_a_run_without_epochs_has_no_curves(tmp_path, quick):
     assert not (tmp_path / "curves.png").exists()
 
 
+def test_a_finished_run_that_is_asked_for_again_is_the_newest(tmp_path, quick):
+    """Its data are those of now, as when images that were added are taken away again."""
+    for second, name in enumerate(("head-1", "head-2")):
+        save(tmp_path / name)
+        os.utime(tmp_path / name / "metrics.json", (second, second))
+    assert runs.finished(tmp_path / "head-1", {"lr": 1e-3})
+    assert max(list_runs(tmp_path), key=Run.saved_at).name == "head-1"
+
+
 def test_history_is_a_table_with_one_row_per_epoch(tmp_path, quick):
     save(tmp_path, history=[*HISTORY, {**HISTORY[0], "val_loss": float("nan")}])
     with (tmp_path / "history.csv").open(newline="") as file:

@@ -52,6 +52,7 @@ class FeatureCache(View):
         manifest_digest: of the images' names, labels, splits and sizes.
         weights_file: where the backbone's weights lay, if they were a file; empty if that is not known.
         keeps_seed: whether it says which seed drew its splits; version 0.1 did not.
+        says_named: whether it says which splits its data named; version 0.1 did not.
         grown_from: which file it grew from, see `foreign.version_of`; empty for a first one.
         augmented: the augmented views 1, 2, 3, …
         augmentation: what decided these; None where there are none.
@@ -116,7 +117,7 @@ class FeatureCache(View):
         self.notes: dict[str, Any] = json.loads(attributes["notes"])
         listed_digest = str(attributes["manifest_digest"])
         self.manifest_digest = listed_digest if manifest is self.listed else manifest.digest()
-        self._named_splits: str | None = attributes.get(NAMED)
+        self.says_named = NAMED in attributes
         self.weights_file = str(attributes.get("weights_file", ""))
         self.keeps_seed = "seed" in attributes
         self.grown_from = str(attributes.get(GROWN_FROM, ""))
@@ -184,7 +185,7 @@ class FeatureCache(View):
 
         Files of version 0.1 do not say which of their splits were drawn: all that the data does not name now.
         """
-        if self._named_splits is not None or not (missing := missing_splits(manifest.splits)):
+        if self.says_named or not (missing := missing_splits(manifest.splits)):
             return self.listed
         is_open = np.isin(self.listed.splits, [TRAIN, *missing])
         return replace(self.listed, splits=np.where(is_open, UNDRAWN, self.listed.splits).astype(np.uint8))

@@ -16,7 +16,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE, Column
 from headstart.cache.rows import READ_THREADS, View
 from headstart.errors import CacheError
-from headstart.settings.command import command
+from headstart.settings.command import as_flag, command
 
 EXAMPLES = 3
 
@@ -104,6 +104,15 @@ def extract_all(caches: Sequence[FeatureCache], *flags: str, views: int = 0) -> 
     return command("extract", caches[0].manifest.source, views=views, flags=flags, backbone=names)
 
 
+def _as_the_last(caches: Sequence[FeatureCache]) -> list[str]:
+    """Flags that list and draw for all what the file that was written last has; none where all were made with them."""
+    last = max(caches, key=lambda cache: cache.path.stat().st_mtime).manifest
+    flags = [word for name, value in last.listing.items() for word in as_flag(name, value)]
+    as_listed = flags if any(cache.manifest.listing != last.listing for cache in caches) else []
+    is_other_draw = any(cache.manifest.seed != last.seed for cache in caches)
+    return [*as_listed, *(as_flag("split_seed", last.seed) if is_other_draw else [])]
+
+
 def same_bytes(views: Sequence[View]) -> NDArray[np.bool_]:
     """(N,) whether the image of each row had the same bytes for all; of rows that are not done nothing is known."""
     same: NDArray[np.bool_] = np.all([(view.digests == views[0].digests).all(axis=1) for view in views], axis=0)
@@ -117,7 +126,7 @@ def refuse_other_images(caches: Sequence[FeatureCache]) -> None:
         if cache.manifest_digest != first.manifest_digest:
             raise CacheError(
                 f"{first.path} and {cache.path} hold features of other images, labels or splits, so that their rows "
-                f"cannot stand side by side. Bring both up to date with: {extract_all(caches)}"
+                f"cannot stand side by side. Bring both up to date with: {extract_all(caches, *_as_the_last(caches))}"
             )
         both = (first.status == DONE) & (cache.status == DONE)
         if len(rows := np.flatnonzero(both & ~same_bytes([first, cache]))):

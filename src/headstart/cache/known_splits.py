@@ -2,13 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest, missing_splits, rows_of_paths, same_files, same_root
+from headstart.datasets import draw, grouping
+from headstart.datasets.manifest import (
+    TRAIN,
+    UNDRAWN,
+    Manifest,
+    missing_splits,
+    rows_of_paths,
+    same_data,
+    same_files,
+    same_root,
+)
+from headstart.datasets.naming import caches_of, name_of
 from headstart.errors import CacheError
 from headstart.images.loading import DIGEST_BYTES
 
@@ -35,15 +47,16 @@ def known_digests(caches: Sequence[FeatureCache], manifest: Manifest) -> NDArray
 def known_splits(caches: Sequence[FeatureCache], manifest: Manifest, digests: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Splits (N,) that the images of a data set have in caches, `UNDRAWN` where none knows; the first cache decides.
 
+    A cache of the images as they are now comes before those that lag behind, so that these will agree with it.
+
     An image is the one of the same path and bytes, else one of the same bytes, else one of the same path: so renamed
     images, copies, and images that were edited keep their split. `digests` (N, 16) are zeros where nothing was read.
     """
     known = np.full(len(manifest), UNDRAWN, np.uint8)
     keys = list(map(bytes, digests))
-    for cache in caches:
-        if cache.manifest.seed != manifest.seed:
-            continue
-        splits, read = _counting_now(cache, manifest), cache.has_digest
+    of_seed = [cache for cache in caches if cache.manifest.seed == manifest.seed]
+    for cache in sorted(of_seed, key=lambda cache: not same_data(manifest, cache.as_listed(manifest))):
+        splits, read = _counting_now(cache, manifest, set(keys)), cache.has_digest
         by_digest: dict[bytes, int] = {}
         for row in np.flatnonzero(read & (splits != UNDRAWN)).tolist():
             by_digest[cache.digest(row)] = min(by_digest.get(cache.digest(row), UNDRAWN), int(splits[row]))
@@ -58,9 +71,30 @@ def known_splits(caches: Sequence[FeatureCache], manifest: Manifest, digests: ND
     return known
 
 
-def _counting_now(cache: FeatureCache, manifest: Manifest) -> NDArray[np.uint8]:
-    """Splits (M,) of a cache; training images count for nothing where the data named a split that is drawn now."""
-    splits = cache.manifest.splits
-    if missing_splits(manifest.splits) <= missing_splits(cache.as_listed(manifest).splits):
-        return splits
-    return np.where(splits == TRAIN, UNDRAWN, splits).astype(np.uint8)
+def drawn_so_far(listed: Manifest) -> Manifest:
+    """A data set with the splits that caches know, or that follow from what they know; no image is read for it.
+
+    Those of images that no cache has read stay open; all do where such images may decide how groups are drawn.
+    """
+    caches = list(readable_caches(caches_of(name_of(listed.source))))
+    digests = known_digests(caches, listed)
+    known = known_splits(caches, listed, digests)
+    if digests.any(axis=1).all():
+        return draw.drawn(listed, digests, known)
+    nothing = np.zeros_like(digests)
+    splits = draw.draw(nothing, listed.labels, listed.groups, listed.splits, known, listed.seed)
+    result = replace(listed, splits=splits)
+    return listed if grouping.divided(result) else result
+
+
+def _counting_now(cache: FeatureCache, manifest: Manifest, here: set[bytes]) -> NDArray[np.uint8]:
+    """Splits (M,) of a cache; training images count for nothing where the data named a split that is drawn now.
+
+    A cache that does not say which splits were named had named those of which no image is `here`, by its digest.
+    """
+    splits, missing = cache.manifest.splits, missing_splits(manifest.splits)
+    named = missing - missing_splits(cache.as_listed(manifest).splits)
+    if not cache.says_named:
+        left = splits[[bytes(digest) in here for digest in cache.digests]]
+        named = {split for split in missing if split in splits and split not in left}
+    return np.where(splits == TRAIN, UNDRAWN, splits).astype(np.uint8) if named else splits

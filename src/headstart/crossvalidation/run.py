@@ -61,7 +61,7 @@ def _tested(
     """The row of each fold and method, and all predictions; those of a stopped cross-validation are taken over."""
     methods = list(dict.fromkeys(config.methods))
     rows, predicted = _read(run) or ([], np.zeros((len(methods), config.repeats, len(images)), np.int32))
-    features = run.features(config.memory_gb, times=4)
+    features = run.features(config.memory_gb, times=4, tested=images.rows)
     of_probes = in_own_span(features, images.rows)
     if rows:
         print(f"Goes on after {counted(len(rows), 'test')} that {run.folder} holds.")

@@ -31,8 +31,8 @@ def describe_splits(manifest: Manifest) -> str:
     undrawn = int(np.count_nonzero((manifest.splits == UNDRAWN) & (manifest.labels != UNLABELLED)))
     if not undrawn:
         return f"splits: {', '.join(parts)}"
-    if TRAIN in manifest.splits:  # the others are drawn: what is left could not be read
-        return f"splits: {', '.join(parts)}; {undrawn:,} unreadable, which belong to none"
+    if TRAIN in manifest.splits:  # the others are drawn: what is left could not be read, or is new
+        return f"splits: {', '.join(parts)}; {undrawn:,} not read, and in none of them"
     named = [part for count, part in zip(counts, parts, strict=True) if count]
     return f"splits: {', '.join([*named, f'{undrawn:,} drawn when the images have been read'])}"
 

@@ -124,10 +124,14 @@ def _draw_groups(
     known: NDArray[np.uint8],
     missing: list[int],
 ) -> NDArray[np.uint8]:
-    """Splits (n,): whole groups, in the order of their lowest keys, go where they bring the shares near to a tenth."""
+    """Splits (n,): whole groups, in an order that does not prefer large ones, go where they bring the shares near to a
+    tenth.
+    """
     count = int(units.max()) + 1
-    lowest = np.full(count, np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(lowest, units, keys)
+    lowest = np.ones(count)
+    np.minimum.at(lowest, units, keys / 2.0**64)
+    # The lowest of n keys gets lower with n; times n, its logarithm has one distribution for groups of any size.
+    place = -np.log1p(-np.minimum(lowest, 1 - 2.0**-53)) * np.bincount(units, minlength=count)
     least, most = np.full(count, UNDRAWN, np.uint8), np.zeros(count, np.uint8)
     np.minimum.at(least, units, known)
     np.maximum.at(most, units, np.where(known == UNDRAWN, 0, known).astype(np.uint8))
@@ -135,7 +139,7 @@ def _draw_groups(
     shares = _Shares.of(labels, units, missing)
     for group in np.flatnonzero(np.isin(splits, missing)).tolist():
         shares.add(group, int(splits[group]))
-    new = [group for group in np.argsort(lowest, kind="stable").tolist() if splits[group] == UNDRAWN]
+    new = [group for group in np.argsort(place, kind="stable").tolist() if splits[group] == UNDRAWN]
     for group in new:
         cost, split = min((shares.cost(group, split), split) for split in missing)
         if cost < 0:

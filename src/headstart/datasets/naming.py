@@ -20,7 +20,7 @@ from PIL import Image
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
-from headstart.settings.base import LIST_SUFFIXES, PATTERN
+from headstart.settings.base import LIST_SUFFIXES, PATTERN, cache_file, nets_of
 from headstart.settings.listing import naming_what_is_kept
 
 Owner = Literal["same", "other", "gone", "unknown"]
@@ -116,12 +116,15 @@ def _has_bytes(path: Path, digest: bytes) -> bool:
         return False
 
 
-def kept_for(data: str) -> tuple[dict[str, Any], int | None, Path]:
-    """What was said of a data set when its features were extracted with any backbone, for others that list its images.
+def kept_for(data: str, backbone: str | None = None) -> tuple[dict[str, Any], int | None, Path]:
+    """What was said of a data set when its features were extracted, for others that list its images.
 
-    These are the settings of its listing, the seed of its splits, and the cache that says so; None without one.
+    These are the settings of its listing, the seed of its splits, and the cache that says so; None without one. It is
+    the cache of the backbone, or else of any other.
     """
-    path = next((path for path in caches_of(name_of(data)) if path.exists()), FEATURES_FOLDER)
+    name = name_of(data)
+    paths = [*(cache_file(name, net) for net in nets_of(backbone)), *caches_of(name)]
+    path = next((path for path in paths if path.exists()), FEATURES_FOLDER)
     try:
         with h5py.File(path, "r", locking=False) as file:
             return dict(json.loads(file.attrs.get("listing", "{}"))), int(file.attrs.get("seed", 0)), path
@@ -132,7 +135,7 @@ def kept_for(data: str) -> tuple[dict[str, Any], int | None, Path]:
 def load_as_before(config: Any) -> Manifest:
     """Lists the data set of a program that reads images and no features, as it was listed for its features."""
     data = data_of(config)
-    kept, _, path = kept_for(data)
+    kept, _, path = kept_for(data, getattr(config, "backbone", None))
     with naming_what_is_kept(config, kept, path):
         return labelled.load(data, split_seed_of(config), config.with_listing(kept))
 
@@ -140,7 +143,8 @@ def load_as_before(config: Any) -> Manifest:
 def split_seed_of(config: Any) -> int:
     """The seed that draws the splits for the same program: as given, else that of the features, of runs, or its own."""
     data = data_of(config)
-    seeds = config.split_seed, kept_for(data)[1], _split_seed_of_runs(data), config.seed
+    kept = kept_for(data, getattr(config, "backbone", None))[1]
+    seeds = config.split_seed, kept, _split_seed_of_runs(data), config.seed
     return next((seed for seed in seeds if seed is not None), 0)
 
 

@@ -62,7 +62,8 @@ def _read(listed: Manifest, config: FinetuneConfig) -> Data:
 
 def _warn_of_other_splits(listed: Manifest, caches: Sequence[FeatureCache]) -> None:
     """Warns where the features have splits of another seed, so that no head is tested on the images of this net."""
-    if others := [cache for cache in caches if cache.manifest.seed != listed.seed]:
+    others = [cache for cache in caches if cache.manifest.seed != listed.seed]
+    if others and len(others) == len(caches):
         flags = ["--split-seed", str(listed.seed)]
         ways = (command("extract", listed.source, backbone=each.recipe.backbone, flags=flags) for each in others)
         warnings.warn(

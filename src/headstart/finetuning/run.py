@@ -23,6 +23,7 @@ from headstart.runs import figures, history
 from headstart.runs import folder as runs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import finetuned_file, load_run
+from headstart.runs.seen import warn_of_seen
 from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, FinetuneConfig, each_backbone, each_seed
 from headstart.support.devices import peak_memory_bytes, pick_device
@@ -93,6 +94,8 @@ def _train(
         runs.check_folder(checkpoint.folder)
         print("\n".join(filter(None, [describe(manifest), copies.in_words(left_out), start.describe()])))
     manifest = dataclasses.replace(manifest, labels=np.where(copied, UNLABELLED, manifest.labels))
+    if team.leads and start.given.weights:
+        warn_of_seen([start.given.weights], manifest, rows_of(manifest, "test"))
     events = history.event_writer(checkpoint.folder, start.config.tensorboard and team.leads)
     with group_of(team, device, backbone) as group, events as after_epoch:
         tuned = training.finetune(manifest, start, device, checkpoint, group, after_epoch)

@@ -13,7 +13,6 @@
     pictures.py        sweep.png and learning_curve.png
     run.py             from the settings to the folder of a run
     provenance.py      what a run says of the features that it learned from
-    seen.py            were test images learned from by a fine-tuned net that made the features?
     programs.py        the same for sweep and learning curve
     estimator.py       the head as a scikit-learn estimator
 

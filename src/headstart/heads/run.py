@@ -27,7 +27,6 @@ from headstart.heads.provenance import (
     recipes_of,
     views_identity,
 )
-from headstart.heads.seen import warn_of_seen
 from headstart.heads.training import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
@@ -35,6 +34,7 @@ from headstart.runs import folder as runs
 from headstart.runs import history as epochs
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import PROBES, Run, load_run
+from headstart.runs.seen import warn_of_seen
 from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
@@ -102,13 +102,17 @@ class CachedRun:
         rows = self.cache.rows(split)
         return rows if self.copied is None else rows[~self.copied[rows]]
 
-    def features(self, memory_gb: float, times: int = 2) -> Features:
-        """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `times` times into what is free."""
+    def features(self, memory_gb: float, times: int = 2, tested: NDArray[np.int64] | None = None) -> Features:
+        """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `times` times into what is free.
+
+        `tested` are the rows of the images that will be tested, by default those of the test split.
+        """
         memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / times
         features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta, self.rows)
         if said := copies.in_words(self.identity.get("copies_left_out", {})):
             print(said)
-        warn_of_seen(self.cache, self.rows("test"))
+        nets = [part.weights_file for part in self.cache.parts]
+        warn_of_seen(nets, self.cache.manifest, self.rows("test") if tested is None else tested)
         self._refuse_missing_views(features)
         if self.views:
             print(f"In each epoch a training image shows one of its {self.views + 1} views.")

@@ -2,6 +2,7 @@
 
     run.py           a finished run and its figures
     listing.py       all runs of a data set, and their order
+    seen.py          were images that are tested learned from by a net that was fine-tuned before?
     title.py         what a run is, in a few words: kind, widths, learning rate, views
     method.py        runs that differ by their seed alone: mean and spread, and the order of methods
     one_data_set.py  which runs may be compared with each other

@@ -13,7 +13,9 @@ cross-validation config.json, predicted.npy, folds.csv and, last, cv.json.
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -98,9 +100,14 @@ def save(
 
 
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run."""
+    """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run.
+
+    A run that is finished counts as saved now: its data are those that were asked for last, see `methods_of`.
+    """
     if not any((folder / name).is_file() for name in WRITTEN_LAST):
         return False
     if read_config(folder) != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or move it away.")
+    with suppress(OSError):
+        os.utime(folder / "metrics.json")
     return True

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headstart.datasets.naming import owner_of_run
+from headstart.errors import RunError
 from headstart.models.weights import is_of_file, weights_digest
 from headstart.runs.run import FINETUNED, Run, load_run
 from headstart.runs.selection import merit
@@ -27,10 +29,21 @@ def _net_from(run: Run, finetuned: Mapping[str, str]) -> str | None:
     for digest, file in _weight_files(run):
         if digest in finetuned:
             return finetuned[digest]
+        if tuned := run_of_net(Path(file), run.data or ""):
+            return tuned.name
         folder, beside = Path(file).parent, run.folder.parent
         if Path(file).name.startswith(FINETUNED) and os.path.realpath(folder.parent) == os.path.realpath(beside):
             return folder.name
     return None
+
+
+def run_of_net(file: Path, data: str) -> Run | None:
+    """The run of a data set that fine-tuned the net in a file; None for other files, and where the run is gone."""
+    try:
+        run = load_run(file.parent) if file.name.startswith(FINETUNED) else None
+    except RunError:
+        return None
+    return run if run and owner_of_run(run.metrics, data) == "same" else None
 
 
 def _weight_files(run: Run) -> list[tuple[str, str]]:

@@ -178,7 +178,7 @@ class Run:
         return blake2b((self.folder / "metrics.json").read_bytes(), digest_size=16).hexdigest()
 
     def saved_at(self) -> float:
-        """When it was saved; 0 where its folder is gone meanwhile."""
+        """When it was saved, or asked for again; 0 where its folder is gone meanwhile."""
         path = self.folder / "metrics.json"
         return path.stat().st_mtime if path.exists() else 0.0
 
