@@ -36,6 +36,7 @@ from headstart.images.geometry import Transform
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 from headstart.support.files import nearest_name
+from headstart.support.remote import as_path
 
 
 class FeatureCache(View):
@@ -96,7 +97,7 @@ class FeatureCache(View):
         datasets = {name: dataset for name in COLUMNS if (dataset := file.get(name)) is not None}
         self.listed = Manifest(
             name=str(attributes["data_set"]),
-            root=Path(attributes["data_root"]),
+            root=as_path(attributes["data_root"]),
             classes=tuple(json.loads(attributes["classes"])),
             **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
             offsets=datasets["offsets"][...] if "offsets" in datasets else None,

@@ -14,21 +14,29 @@ from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
 ONLY_FOR = {
-    "columns": ("list",),
+    "columns": ("list", "parquet file"),
     "root": ("list",),
     "max_missing": ("list",),
     "layout": ("folder",),
     "suffixes": ("folder", "list"),
 }
 """Kinds of data sets that a setting says something of; the other settings are for all."""
-KINDS = {"folder": "folders of images", "list": "lists (.csv, .tsv, .txt)", "archive": "tar archives"}
+KINDS = {
+    "folder": "folders of images",
+    "list": "lists (.csv, .tsv, .txt)",
+    "archive": "tar archives",
+    "parquet file": "parquet files",
+}
 
 
 def kind_of(data: str) -> str:
     """Whether a data set is a folder, a list or an archive, by its name alone where it does not exist."""
     if os.path.isdir(data):
         return "folder"
-    return "list" if Path(data).suffix.lower() in LIST_SUFFIXES else "archive"
+    suffix = Path(data).suffix.lower()
+    if suffix in LIST_SUFFIXES:
+        return "list"
+    return "parquet file" if suffix == ".parquet" or ("://" in data and not suffix) else "archive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,7 @@ def naming_what_is_kept(given: Listing, kept: Mapping[str, Any], cache: Path) ->
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return os.path.abspath(value)
+        return str(value) if ":/" in str(value) else os.path.abspath(value)  # a URL
     return list(value) if isinstance(value, tuple) else value
 
 
