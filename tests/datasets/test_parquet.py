@@ -1,22 +1,22 @@
 """Parquet files as a data set: each row is an image, as each member of an archive is."""
 
-import os
 import sys
-from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers.pictures import encoded, picture
+from helpers.pictures import encoded
 from helpers.rows import parquet
 
 from headstart import extract
 from headstart.cache.layout import DONE
-from headstart.datasets import archives, labelled, parquet as rows, unlabelled
+from headstart.datasets import archives, labelled, unlabelled
+from headstart.datasets import parquet as rows
 from headstart.datasets.manifest import SPLITS, Member
-from headstart.errors import DataError, SettingsError
+from headstart.errors import DataError, DataWarning, SettingsError
 from headstart.images import loading
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import Listing, dataset_name
@@ -91,7 +91,7 @@ def test_another_column_of_labels_can_be_named():
     with pytest.raises(DataError, match=r"no image has a label.*--columns label=NAME"):
         labelled.load("a.parquet")
     assert labelled.load("a.parquet", how=Listing(columns="label=fine_label")).classes == ("cat", "dog")
-    with pytest.raises(DataError, match="has no column 'fine' for label. It has image, fine_label"):
+    with pytest.raises(DataError, match=r"has no column 'fine' for label\. It has image, fine_label"):
         labelled.load("a.parquet", how=Listing(columns="label=fine"))
     with pytest.raises(DataError, match=r"--columns path=image: of a parquet file only the label can be said"):
         labelled.load("a.parquet", how=Listing(columns="path=image"))
@@ -172,8 +172,10 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
         labelled.load("a.parquet")
 
 
-def test_a_folder_of_photos_stays_one_although_it_holds_a_folder_called_so(make_photos):
+def test_a_folder_of_photos_stays_one_whatever_lies_beside_the_classes(make_photos):
     root = make_photos({"cat.parquet": 4, "dog": 4})
-    os.makedirs(root / "data.parquet")
-    picture(9).save(root / "data.parquet" / "x.png")
-    assert labelled.load(str(root)).classes == ("cat.parquet", "data.parquet", "dog")
+    parquet(root / "labels.parquet", range(4))
+    assert labelled.load(str(root)).classes == ("cat.parquet", "dog")
+    parquet(root / "dog" / "index.parquet", range(4))
+    with pytest.warns(DataWarning, match="index|no image"):
+        assert unlabelled.count(str(root / "dog")) == 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from helpers.pictures import encoded
 
 CLASSES = ["cat", "dog"]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from glob import escape, glob
 from pathlib import Path
 
@@ -19,27 +19,24 @@ from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
 from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import meanings, splits_in
-from headstart.datasets.walking import other_files, passed_over
+from headstart.datasets.walking import entries, is_image, other_files, passed_over
 from headstart.errors import DataError, DataWarning
 from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote
 from headstart.support.progress import bar
 
-READ_AT_ONCE = 8
-"""Archives on a server that are indexed."""
+READ_AT_ONCE = 8  # archives on a server
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
 def are_archives(pattern: str) -> bool:
     """Whether this names archives, or a folder of parquet files."""
-    if os.path.isdir(pattern):
-        return bool(_parquet_in(pattern))
-    if pattern.lower().endswith(COMPRESSED):
+    if not os.path.isdir(pattern) and str(pattern).lower().endswith(COMPRESSED):
         raise DataError(
             f"{pattern}: members are read in place, which a compressed archive does not allow. "
             "Unpack it to a .tar first, for example with gunzip."
         )
-    return Path(pattern).suffix in ARCHIVE_SUFFIXES or is_remote_folder(pattern)
+    return (Path(pattern).suffix in ARCHIVE_SUFFIXES and not os.path.isdir(pattern)) or bool(_parquet_in(pattern))
 
 
 def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
@@ -49,13 +46,14 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
     `imagenet-val-000.tar`, `2020/test/000.tar`. The pattern names one or several: `shards/train-{000..099}.tar`.
     """
     archives = archives_of(pattern)
-    root = remote.as_path(os.path.commonpath([os.path.dirname(remote.absolute(archive)) for archive in archives]))
+    root = remote.as_path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
     parts, left_out, passed, splits = [], Counter[str](), Counter[str](), _splits(root, archives)
-    with bar(len(archives), "indexing", "archives") as progress:
-        for archive, split, (status, index) in zip(archives, splits, _indexes(archives, columns), strict=True):
+    with bar(len(archives), "indexing", "archives") as progress, ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        run = pool.map if remote.is_remote(root) else map
+        for part, index in run(partial(_images, root, columns), archives, splits):
+            parts.append(part)
             left_out.update(tar_index.left_out(index))
             passed.update(tar_index.passed_over(index))
-            parts.append(_images(root, archive, split or "train", status, index))
             progress.update()
     if not any(part.classes for part in parts):
         what = "no image has a label" if any(map(len, parts)) else "no images"
@@ -76,27 +74,20 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
 
 def archives_of(pattern: str) -> list[str]:
     """The archives that a pattern or a folder means."""
-    if os.path.isdir(pattern) or is_remote_folder(pattern):
-        if not (found := _parquet_in(pattern)):
-            raise DataError(
-                f"{pattern} holds no .parquet files, nor does its folder data. Of servers, .tar and .parquet files and "
-                "lists (.csv, .tsv, .txt) are read."
-            )
-        return found
-    return files_of(pattern, "archive")
-
-
-def is_remote_folder(url: str) -> bool:
-    """Whether this is a URL without a file's suffix: then it should hold parquet files."""
-    return remote.is_remote(url) and not Path(url).suffix
+    return _parquet_in(pattern) or files_of(pattern, "archive")
 
 
 def _parquet_in(folder: str) -> list[str]:
-    """The parquet files in a folder, or else in its folder `data`."""
-    find = remote.matching if remote.is_remote(folder) else glob
-    patterns = (f"{escape(str(remote.as_path(folder)))}/{name}" for name in ("*.parquet", "data/*.parquet"))
-    found = (sorted(path for path in find(pattern) if not os.path.isdir(path)) for pattern in patterns)
-    return next(filter(None, found), [])
+    """The parquet files in a folder, or else in its folder `data`; a URL without a suffix is one."""
+    is_url = remote.is_remote(folder) and not Path(folder).suffix
+    names = ("*.parquet", "data/*.parquet") if is_url or (os.path.isdir(folder) and _no_images_in(folder)) else ()
+    patterns = (f"{escape(str(remote.as_path(folder)))}/{name}" for name in names)
+    found = (remote.matching(pattern) if is_url else glob(pattern) for pattern in patterns)
+    return next(filter(None, (sorted(path for path in paths if not os.path.isdir(path)) for paths in found)), [])
+
+
+def _no_images_in(folder: str) -> bool:
+    return all(name == "data" if is_folder else not is_image(name) for name, is_folder in entries(folder))
 
 
 def place_of(path: str) -> Place:
@@ -135,27 +126,21 @@ def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))
 
 
-def _indexes(archives: list[str], columns: str | None) -> Iterator[tuple[os.stat_result, tar_index.Index]]:
-    def index(archive: str) -> tuple[os.stat_result, tar_index.Index]:
-        status = remote.as_path(archive).stat()
-        return status, tar_index.index_of(archive, status, columns)
-
-    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        yield from (pool.map if remote.is_remote(archives[0]) else map)(index, archives)
-
-
-def _images(root: Path, archive: str, split: str, status: os.stat_result, index: tar_index.Index) -> Manifest:
-    return Manifest(
+def _images(root: Path, columns: str | None, archive: str, split: str | None) -> tuple[Manifest, tar_index.Index]:
+    status = remote.as_path(archive).stat()
+    index = tar_index.index_of(archive, status, columns)
+    manifest = Manifest(
         name="",
         root=root,
         classes=tuple(index["classes"].tolist()),
         paths=np.strings.add(os.fsencode(os.path.relpath(archive, root)) + b"/", index["names"]),
         labels=index["labels"],
-        splits=np.full(len(index["names"]), SPLITS.index(split), np.uint8),
+        splits=np.full(len(index["names"]), SPLITS.index(split or "train"), np.uint8),
         sizes=index["sizes"],
         mtimes_ns=np.full(len(index["names"]), status.st_mtime_ns),
         offsets=index["offsets"],
     )
+    return manifest, index
 
 
 def _splits(root: Path, archives: list[str]) -> list[str | None]:

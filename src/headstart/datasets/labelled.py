@@ -30,7 +30,7 @@ from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.settings.listing import kind_of
 from headstart.support.files import nearest_name
-from headstart.support.remote import absolute, in_words
+from headstart.support.remote import as_path, is_remote
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -63,15 +63,16 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
     if not is_missing(data):
         how.refuse_unused(data)
     try:
-        with in_words(data):
-            if are_archives(data):
-                return list_archives(data, how.columns)
-            if path.is_dir():
-                return list_folder(path, how)
-            if lists := lists_of(data):
-                return list_lists(lists, how)
+        if are_archives(data):
+            return list_archives(data, how.columns)
+        if path.is_dir():
+            return list_folder(path, how)
+        if lists := lists_of(data):
+            return list_lists(lists, how)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
+    if is_remote(data):
+        raise DataError(f"{data} is no .tar, .parquet or list, and no folder with .parquet files in it or in data/.")
     if not path.exists():
         raise DataError(_missing(path, how.config))
     raise DataError(
@@ -102,7 +103,8 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
         if any(Path(data).glob("*.tar")):
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
-    manifest = replace(join(dataset_name(data), parts), source=absolute(data), listing=how.listing())
+    source = str(as_path(os.path.abspath(data)))
+    manifest = replace(join(dataset_name(data), parts), source=source, listing=how.listing())
     if not how.suffixes and kind_of(data) != "archive":  # in an archive two of one name cannot both have a label
         ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:

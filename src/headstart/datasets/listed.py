@@ -22,8 +22,7 @@ from headstart.support.remote import as_path, is_remote
 
 NAMED = 5
 """Missing files in a message."""
-ASKED_AT_ONCE = 32
-"""Objects of a list."""
+ASKED_AT_ONCE = 32  # objects on a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,8 @@ class Listed:
         lines = [line for line in lines if is_kind(line.path)]
         if not lines:
             raise DataError(f"{self.file} names no {' or '.join(self.how.suffixes)} file: see --suffixes.")
-        if is_remote(self.root):
-            with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-                return list(pool.map(self._entry, lines))
-        return [self._entry(line) for line in lines]
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            return list((pool.map if is_remote(self.root) else map)(self._entry, lines))
 
     def manifest(self, entries: list[Entry]) -> Manifest:
         """The images; a DataError where files are missing, or other lists name all of them."""

@@ -17,7 +17,7 @@ from headstart.datasets.split_names import split_called
 from headstart.errors import DataError
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES
-from headstart.support.remote import absolute, as_path
+from headstart.support.remote import as_path
 
 
 def lists_of(pattern: str) -> list[str]:
@@ -29,7 +29,7 @@ def lists_of(pattern: str) -> list[str]:
 
 def list_lists(files: list[str], how: Listing) -> list[Manifest]:
     """Images of one or more lists; of several, each is a split, by its name, unless it has a column split."""
-    folder = os.path.commonpath([os.path.dirname(absolute(file)) for file in files])
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
     root = as_path(how.root or (as_path(files[0]).parent if len(files) == 1 else folder))
     listed, entries = [], []
     for file in files:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.errors import DataError
-from headstart.support.remote import absolute, as_path
+from headstart.support.remote import as_path
 
 SPLITS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -83,12 +83,8 @@ class Manifest:
         path = os.path.join(self.root, self.relative_path(row))
         if self.offsets is None:
             return as_path(path)
-        return Member(
-            as_path(path[: end_of_archive(path)]),
-            int(self.offsets[row]),
-            int(self.sizes[row]),
-            int(self.mtimes_ns[row]),
-        )
+        numbers = (int(column[row]) for column in (self.offsets, self.sizes, self.mtimes_ns))
+        return Member(as_path(path[: end_of_archive(path)]), *numbers)
 
     def places(self, rows: Iterable[int]) -> Iterator[tuple[int, Place]]:
         """Yields row and place of these images."""
@@ -206,7 +202,7 @@ def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     offsets = [part.offsets for part in parts if part.offsets is not None]
     return Manifest(
         name=name,
-        root=as_path(absolute(parts[0].root)),
+        root=as_path(os.path.abspath(parts[0].root)),
         classes=classes,
         paths=paths[order],
         labels=np.concatenate(labels)[order],

@@ -20,7 +20,7 @@ from headstart.datasets.manifest import UNLABELLED
 from headstart.datasets.walking import is_image, is_passed_over, passed_over_as, suffix_of
 from headstart.errors import DataError
 from headstart.support.files import whole_file
-from headstart.support.remote import absolute, as_path
+from headstart.support.remote import as_path, in_words
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
@@ -42,13 +42,14 @@ Span = tuple[int, int]
 
 def index_of(archive: str, status: os.stat_result, columns: str | None = None) -> Index:
     """The index of an archive, read again only if the archive has changed: its size or time."""
-    key = f"{FORMAT} {absolute(archive)} {identity(status)}{columns or ''}"
+    key = f"{FORMAT} {os.path.abspath(archive)} {identity(status)}{columns or ''}"
     kept = INDEXES / f"{blake2b(os.fsencode(key), digest_size=16).hexdigest()}.npz"
     try:
         with np.load(kept) as stored:
             return dict(stored)
     except (OSError, EOFError, ValueError, BadZipFile):  # not there, or damaged
-        index = _read(archive, status.st_mtime_ns, columns)
+        with in_words(archive):
+            index = _read(archive, status.st_mtime_ns, columns)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as temporary, temporary.open("wb") as file:

@@ -13,7 +13,7 @@ from headstart.datasets.walking import is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
-from headstart.support.remote import as_path, in_words, is_remote
+from headstart.support.remote import as_path, is_remote
 
 NAMED = 5
 """Missing files in a message."""
@@ -30,9 +30,7 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
     try:
         if archives.are_archives(source):
             for path in archives.archives_of(source):
-                with in_words(path):
-                    members = archives.members(path, left_out)
-                yield from members
+                yield from archives.members(path, left_out)
         elif os.path.isdir(source):
             yield from _in_folder(source, left_out)
         elif os.path.isfile(source) or is_remote(source):

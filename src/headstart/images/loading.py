@@ -23,8 +23,7 @@ from headstart.support.team import local_size
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
-REMOTE_READS = 32
-"""Objects, or parts of them, that are asked for at once; each answer takes a while."""
+REMOTE_READS = 32  # objects that a server is asked for at once
 
 TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
 """From an image's row and content digest to its transforms, by the numbers of their views."""
@@ -93,7 +92,7 @@ def load(row: int, source: Place | Future[bytes], transforms_of: TransformsOf) -
         squares: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
     except UnreadableImage as error:
         if isinstance(lost := error.__cause__, RemoteError):
-            again = "Features and predictions are kept so far: give the same command again to go on."
+            again = "What is finished is kept: give the same command again to go on."
             raise DataError(f"{lost.filename} cannot be read: {lost.strerror}. {again}") from None
         transforms, reason = transforms_of(row, digest), str(error)
         squares = [None] * len(transforms)
@@ -121,11 +120,9 @@ def _read_member(member: Member) -> bytes:
     """Opens the archive each time, so that any number of threads may read any number of archives."""
     archive, begin, size = member.archive, member.offset - SIZE_BEFORE, member.size + SIZE_BEFORE
     if archive.suffix == ".parquet":
-        if status_lately(archive).st_mtime_ns != member.mtime_ns:
-            raise FileNotFoundError
         return read_row(archive, member.mtime_ns, member.offset)
     if isinstance(archive, RemotePath):
-        mtime_ns, data = status_lately(archive).st_mtime_ns, archive.read_range(begin, size)
+        mtime_ns, data = status_lately(archive).st_mtime_ns, archive.read_bytes(begin, size)
     else:
         with archive.open("rb", buffering=0) as file:
             mtime_ns, data = os.fstat(file.fileno()).st_mtime_ns, os.pread(file.fileno(), size, begin)

@@ -14,19 +14,15 @@ from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
 ONLY_FOR = {
-    "columns": ("list", "parquet file"),
+    "columns": ("list", "parquet"),
     "root": ("list",),
     "max_missing": ("list",),
     "layout": ("folder",),
     "suffixes": ("folder", "list"),
 }
 """Kinds of data sets that a setting says something of; the other settings are for all."""
-KINDS = {
-    "folder": "folders of images",
-    "list": "lists (.csv, .tsv, .txt)",
-    "archive": "tar archives",
-    "parquet file": "parquet files",
-}
+KINDS = {"folder": "folders of images", "list": "lists (.csv, .tsv, .txt)", "archive": "tar archives"}
+KINDS["parquet"] = "parquet"
 
 
 def kind_of(data: str) -> str:
@@ -34,9 +30,7 @@ def kind_of(data: str) -> str:
     if os.path.isdir(data):
         return "folder"
     suffix = Path(data).suffix.lower()
-    if suffix in LIST_SUFFIXES:
-        return "list"
-    return "parquet file" if suffix == ".parquet" or ("://" in data and not suffix) else "archive"
+    return "list" if suffix in LIST_SUFFIXES else "parquet" if suffix == ".parquet" else "archive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +107,7 @@ def naming_what_is_kept(given: Listing, kept: Mapping[str, Any], cache: Path) ->
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value) if ":/" in str(value) else os.path.abspath(value)  # a URL
+        return os.path.abspath(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -123,7 +117,8 @@ class ImagesConfig(Listing, ComputeConfig):
 
     data: str | None = None
     """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a list (.csv, .tsv or .txt with the columns path and
-    label, perhaps split and group), or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
+    label, perhaps split and group), archives in WebDataset's layout (shards/train-{000..099}.tar), or parquet files in
+    Hugging Face's; the last three may be URLs: s3://…, hf://…, https://…."""
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from headstart.errors import DataError, HeadstartError
 
-URL = re.compile(r"([a-z][a-z0-9+]+):/+")
-"""How a URL begins; `Path` writes the two slashes as one."""
+URL = re.compile(r"(?:^|/)(s3|hf|https?):/+(?=.)")
+"""How a URL begins: in a path its slashes are one, and it may follow the current folder."""
 WAITS_SECONDS = (1, 3)
-"""Before each further attempt."""
+"""Before each further attempt over HTTP; the libraries of the others wait themselves."""
 VERSIONS = ("ETag", "blob_id", "LastModified", "Last-Modified", "mtime")
 """What file systems call that which changes with an object, the most reliable first."""
 
@@ -31,42 +31,42 @@ class RemotePath(PosixPath):
     """An object as a path to read from; its text is the URL."""
 
     def __str__(self) -> str:
-        return URL.sub(r"\1://", super().__str__(), count=1)
+        return super().__str__().replace(":/", "://", 1)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Size, and in place of a time a number that changes with the object."""
         _status.cache_clear()
         return status_lately(self)
 
-    def read_bytes(self) -> bytes:
-        return bytes(_ask(self, lambda files: files.cat_file(str(self))))
+    def read_bytes(self, start: int | None = None, size: int = 0) -> bytes:
+        """All bytes, or so many from `start` on, by one request."""
 
-    def read_range(self, start: int, size: int) -> bytes:
-        """So many bytes, by one request."""
-        data = bytes(_ask(self, lambda files: files.cat_file(str(self), start=start, end=start + size)))
-        if len(data) > size:
+        def ask(files: Any) -> Any:
+            exactly = {} if files.async_impl else {"cache_type": "none"}
+            return files.cat_file(str(self), start=start, end=None if start is None else start + size, **exactly)
+
+        data = bytes(_ask(self, ask))
+        if start is not None and len(data) > size:
             raise RemoteError(errno.EIO, "its server gives no parts of files", str(self))
         return data
 
     def open(self, mode: str = "r", buffering: int = -1, *text: Any, **options: Any) -> Any:
-        """Opens it to be read from the beginning to the end; errors of the file should be put `in_words`."""
-        file = _ask(self, lambda files: files.open(str(self), "rb"))
+        """Opens it to be read: lists as a whole, archives by ranges, whose errors should be put `in_words`."""
+        if self.suffix in (".tar", ".parquet"):
+            return _ask(self, lambda files: files.open(str(self), "rb"))
+        file = io.BytesIO(self.read_bytes())
         return file if "b" in mode else io.TextIOWrapper(file, *text, **options)
 
 
 def is_remote(path: str | Path) -> bool:
     """Whether a path is a URL."""
-    return isinstance(path, RemotePath) or URL.match(str(path)) is not None
+    return URL.search(str(path)) is not None
 
 
 def as_path(path: str | Path) -> Path:
-    """The path of a file, or of an object if it is a URL."""
-    return RemotePath(path) if is_remote(path) else Path(path)
-
-
-def absolute(path: str | Path) -> str:
-    """The absolute path of a file; a URL is absolute."""
-    return str(as_path(path)) if is_remote(path) else os.path.abspath(path)
+    """The path of a file, or of an object if it is a URL, also one behind the current folder."""
+    found = URL.search(str(path))
+    return RemotePath(str(path)[found.start(1) :]) if found else Path(path)
 
 
 def matching(pattern: str) -> list[str]:
@@ -87,7 +87,15 @@ def in_words(url: str | Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, HeadstartError | RemoteError) or not is_remote(url):
             raise
-        raise _failure(error, str(url)) from None
+        cause = error.__cause__ or error  # fsspec says of whatever fails over HTTP that the file is missing
+        status = getattr(cause, "status", None) or getattr(getattr(cause, "response", None), "status_code", None)
+        said = " ".join(str(cause).split())[:200] or type(cause).__name__
+        if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(cause).__name__:
+            raise RemoteError(errno.EACCES, f"no permission ({said})", str(url)) from None
+        is_http = str(url).startswith("http")
+        if isinstance(error, FileNotFoundError) and (status == 404 or cause is error or not is_http):
+            raise FileNotFoundError(errno.ENOENT, "there is no such object", str(url)) from None
+        raise RemoteError(errno.EIO, f"the server cannot be reached, or refuses ({said})", str(url)) from None
 
 
 @lru_cache(maxsize=1000)
@@ -100,44 +108,30 @@ def _status(path: Path, minute: int) -> os.stat_result:
 
 
 def _ask(url: str | Path, question: Callable[[Any], Any]) -> Any:
-    """Asks the server, three times if it fails."""
-    files = _file_system(str(url).partition(":")[0])
-    for wait in (*WAITS_SECONDS, None):
+    scheme = str(url).partition(":")[0]
+    waits = list(WAITS_SECONDS) if scheme.startswith("http") else []
+    while True:
         try:
             with in_words(url):
-                return question(files)
+                return question(_file_system(scheme))
         except RemoteError as error:
-            if wait is None or error.errno == errno.EACCES:
+            if not waits or error.errno == errno.EACCES:
                 raise
-            time.sleep(wait)
-    return None
-
-
-def _failure(error: Exception, url: str) -> OSError:
-    cause = error.__cause__ or error  # fsspec says of whatever fails over HTTP that the file is missing
-    status = getattr(cause, "status", None) or getattr(getattr(cause, "response", None), "status_code", None)
-    said = " ".join(str(cause).split())[:200] or type(cause).__name__
-    if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(cause).__name__:
-        return RemoteError(errno.EACCES, f"no permission ({said})", url)
-    if isinstance(error, FileNotFoundError) and (status == 404 or cause is error or not url.startswith("http")):
-        return FileNotFoundError(errno.ENOENT, "there is no such object", url)
-    return RemoteError(errno.EIO, f"the server cannot be reached, or refuses ({said})", url)
+            time.sleep(waits.pop(0))
 
 
 @cache
 def _file_system(scheme: str) -> Any:
+    options: dict[str, Any] = {}
     try:
         import fsspec
 
-        options: dict[str, Any] = {}
         if scheme == "s3":
             options = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}}
-        if scheme in ("http", "https"):
+        if scheme.startswith("http"):
             from aiohttp import ClientTimeout
 
             options = {"client_kwargs": {"timeout": ClientTimeout(sock_connect=10, sock_read=30)}}
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
-    except (ImportError, ValueError) as error:
-        if scheme in ("s3", "hf", "http", "https"):
-            raise DataError(f"{scheme}:// needs an extra: .venv/bin/pip install 'headstart[remote]'") from None
-        raise DataError(f"{scheme}:// cannot be read: {error}. Give a file, or s3://, hf:// or https://.") from None
+    except ImportError:
+        raise DataError(f"{scheme}:// needs an extra: .venv/bin/pip install 'headstart[remote]'") from None
