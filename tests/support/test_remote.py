@@ -29,7 +29,6 @@ from headstart.support.remote import RemoteError, RemotePath, as_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
-    pytest.mark.filterwarnings("ignore:.*(unclosed|boto|utcnow).*"),
     pytest.mark.usefixtures("one_net"),
 ]
 
@@ -182,6 +181,14 @@ def test_what_is_missing_or_refused_is_said_in_a_sentence(server, bucket):
     (server.folder / "photos/03.png").unlink()
     with pytest.raises(DataError, match=r"1 of 16 files of .*list\.csv are not in http.*photos: 03\.png"):
         labelled.load(f"{server.url}/photos/list.csv")
+
+
+def test_nothing_but_what_is_named_is_asked_for(server, files):
+    """Servers may refuse to tell what else there is."""
+    archive(files / "n/a.tar", [member for n in range(4) for member in sample(n, n % 2)])
+    server.asked.clear()
+    assert labelled.load(f"{server.url}/n/a.tar").classes == ("0", "1")
+    assert {path for path, _ in server.asked} == {"/n/a.tar"}
 
 
 def test_permission_that_ends_in_a_pass_says_nothing_of_the_images(server):

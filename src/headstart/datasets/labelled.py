@@ -118,7 +118,8 @@ def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
     if how.class_level == "leaf":
         manifest = renamed(manifest, _leaves(manifest))
     folder = Path(data) if os.path.isdir(data) else Path(data).parent
-    if found := class_names.from_file(manifest.classes, dict.fromkeys((manifest.root, folder))):
+    folders = {} if is_remote(data) else dict.fromkeys((manifest.root, folder))  # a server may refuse to be searched
+    if found := class_names.from_file(manifest.classes, folders):
         notes = (*manifest.notes, f"names of the classes from {found[1]}")
         manifest = replace(manifest, classes=found[0], notes=notes)
     groups = class_names.look_alike(manifest.classes)

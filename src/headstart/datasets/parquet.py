@@ -53,7 +53,7 @@ def read_row(archive: Path, mtime_ns: int, row: int) -> bytes:
         return _group(archive, mtime_ns, group, images)[0][row - int(starts[group])]["bytes"] or b""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _group(archive: Path, mtime_ns: int, group: int, *columns: str) -> list[list[Any]]:
     """The rows of a group, in columns; the first is that of the images."""
     from pyarrow.parquet import ParquetFile
