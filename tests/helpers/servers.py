@@ -53,14 +53,16 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in self.server.refused or not path.is_file():
             self.say(403 if self.path in self.server.refused else 404, b"", with_body, {})
             return
-        data, found = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        headers = {"ETag": f'"{path.stat().st_mtime_ns}-{len(data)}"'}
-        if found and self.server.knows_ranges:
-            part = data[int(found[1]) : int(found[2]) + 1]
-            span = f"bytes {found[1]}-{int(found[1]) + len(part) - 1}/{len(data)}"
-            self.say(206, part, with_body, {**headers, "Content-Range": span})
-        else:
-            self.say(200, data, with_body, headers)
+        size, found = path.stat().st_size, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        headers = {"ETag": f'"{path.stat().st_mtime_ns}-{size}"'}
+        with path.open("rb") as file:
+            if found and self.server.knows_ranges:
+                begin, end = int(found[1]), min(int(found[2]) + 1, size)
+                file.seek(begin)
+                headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+                self.say(206, file.read(end - begin), with_body, headers)
+            else:
+                self.say(200, file.read(), with_body, headers)
 
     def say(self, status: int, body: bytes, with_body: bool, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -22,9 +22,7 @@ from headstart.support.remote import as_path
 
 def lists_of(pattern: str) -> list[str]:
     """The lists that a pattern means, such as `{train,val,test}.txt`; empty where it does not name lists."""
-    if Path(pattern).suffix.lower() not in LIST_SUFFIXES:
-        return []
-    return files_of(pattern, "list")
+    return files_of(pattern, "list") if Path(pattern).suffix.lower() in LIST_SUFFIXES else []
 
 
 def list_lists(files: list[str], how: Listing) -> list[Manifest]:

@@ -1,6 +1,7 @@
 """Files → pixels in threads, which use all cores, since Pillow releases Python's lock. B images in a batch."""
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -126,17 +127,10 @@ def _read_member(member: Member) -> bytes:
     else:
         with archive.open("rb", buffering=0) as file:
             mtime_ns, data = os.fstat(file.fileno()).st_mtime_ns, os.pread(file.fileno(), size, begin)
-    if mtime_ns != member.mtime_ns or _size_in(data) != member.size:
+    has_size = re.fullmatch(rb"[\0 ]*0*%o[\0 ]*" % member.size, data[:SIZE_DIGITS])
+    if mtime_ns != member.mtime_ns or not has_size:
         raise FileNotFoundError  # the archive was written again: these bytes may be of another member
     return data[SIZE_BEFORE:]
-
-
-def _size_in(data: bytes) -> int | None:
-    """The size in the header before a member; None where there is no header."""
-    try:
-        return int(data[:SIZE_DIGITS].strip(b"\0 "), 8)
-    except ValueError:
-        return None
 
 
 def content_digest(data: bytes) -> bytes:
