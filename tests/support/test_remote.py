@@ -246,3 +246,6 @@ def test_remote_images_are_predicted_one_by_one_from_lists_and_from_archives(ser
     for name in (f"{server.url}/photos/01.png", f"{server.url}/shards/train-000.tar/000001.png"):
         assert loading.read(archives.place_of(name)) == encoded(1)
     assert list(unlabelled.images_of(f"{server.url}/photos/01.png")) == [f"{server.url}/photos/01.png"]
+    for name in (f"{server.url}/folder", f"{server.url}/photos/*.png"):
+        with pytest.raises(DataError, match="names no images"):
+            unlabelled.count(name)

@@ -33,7 +33,7 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
                 yield from archives.members(path, left_out)
         elif os.path.isdir(source):
             yield from _in_folder(source, left_out)
-        elif os.path.isfile(source) or is_remote(source):
+        elif os.path.isfile(source) or (is_remote(source) and Path(source).suffix and not has_magic(source)):
             yield from list_paths(as_path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
