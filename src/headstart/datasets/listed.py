@@ -129,7 +129,7 @@ class Listed:
             place = archives.place_of(at)
             return place if isinstance(place, Member) else None
         try:
-            status = as_path(at).stat()
+            status = as_path(at).stat() if is_remote(self.root) else os.stat(at)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
