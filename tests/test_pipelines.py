@@ -408,7 +408,7 @@ def test_what_to_predict_and_with_which_run_must_be_said(story):
         (("--images", "photos"), "No run is named: give --run"),
         (("--images", "photos", "--run", story.folder("knn")), "holds no weights to predict with"),
         (("--images", "nowhere", "--run", story.folder("head")), "nowhere names no images"),
-        (("--images", "https://a.org/b.jpg", "--run", story.folder("head")), "https://a.org/b.jpg is a URL. Download"),
+        (("--images", "ftp://a.org/b.jpg", "--run", story.folder("head")), "ftp://a.org/b.jpg names no images"),
         (("--images", "photos", "--run", story.folder("head"), "--out", "."), "is a folder: name a file"),
         (("--cache", "f.h5", "--precision", "bf16"), "--precision is bf16, but must be left out with --cache"),
     ):

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 
 from headstart.datasets.manifest import Manifest
+from headstart.support.remote import as_path
 
 
 def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
@@ -15,7 +16,7 @@ def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
     attributes = file.attrs
     return Manifest(
         name=str(attributes["data_set"]),
-        root=Path(attributes["data_root"]),
+        root=as_path(attributes["data_root"]),
         classes=tuple(json.loads(attributes["classes"])),
         **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
         offsets=datasets["offsets"][...] if "offsets" in datasets else None,

@@ -1,4 +1,4 @@
-"""Folders, CSV lists and tar archives become a `Manifest`: which images, which label, which split.
+"""Folders, CSV lists and archives become a `Manifest`: which images, which label, which split.
 
     manifest.py    the columns of a data set: paths, labels, splits, sizes, times
     labelled.py    a data set by its name on the command line: the entrance
@@ -16,8 +16,9 @@
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list
     patterns.py    patterns that mean several files
-    archives.py    tar archives in WebDataset's layout
+    archives.py    tar archives in WebDataset's layout, and parquet files
     tar_index.py   where each member of an archive lies
+    parquet.py     rows of parquet files in Hugging Face's layout
     grouping.py    groups of images by their paths; whether splits divide groups
     draw.py        splits that the data does not name, drawn from the bytes of the images
     checks.py      what must hold of splits

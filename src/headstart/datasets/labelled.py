@@ -1,4 +1,4 @@
-"""Folders, lists and tar archives of labelled images → a `Manifest`: which images, which label, which split.
+"""Folders, lists and archives of labelled images → a `Manifest`: which images, which label, which split.
 
 Nothing here opens an image; a folder of 50,000 is listed in a fraction of a second. Splits that the data does not name
 stay open: they are drawn from the bytes of the images, see `draw`.
@@ -30,6 +30,7 @@ from headstart.settings.base import is_missing
 from headstart.settings.command import command
 from headstart.settings.listing import kind_of
 from headstart.support.files import nearest_name
+from headstart.support.remote import as_path, is_remote
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
@@ -37,7 +38,7 @@ def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
 
     Args:
         data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, lists (.csv, .tsv, .txt; see
-            `lists`), or tar archives (see `list_archives`).
+            `lists`), or archives, tar or parquet (see `list_archives`); lists and archives may be URLs.
         seed: will draw the splits where the data has none (see `draw`).
         how: what folders and columns mean, where their names alone do not say it.
 
@@ -62,19 +63,21 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
     if not is_missing(data):
         how.refuse_unused(data)
     try:
+        if are_archives(data):
+            return list_archives(data, how.columns)
         if path.is_dir():
             return list_folder(path, how)
         if lists := lists_of(data):
             return list_lists(lists, how)
-        if are_archives(data):
-            return list_archives(data)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
+    if is_remote(data):
+        raise DataError(f"{data} is no .tar, .parquet or list, and no folder with .parquet files in it or in data/.")
     if not path.exists():
         raise DataError(_missing(path, how.config))
     raise DataError(
-        f"{data} is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar file. Give a folder of images, "
-        "<class>/*.jpg, or a list with the columns path,label."
+        f"{data} is neither a folder nor a list (.csv, .tsv, .txt) nor a .tar or .parquet file. Give a folder of "
+        "images, <class>/*.jpg, or a list with the columns path,label."
     )
 
 
@@ -100,7 +103,8 @@ def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
         if any(Path(data).glob("*.tar")):
             raise DataError(f"{data} holds tar archives, but no folders of images: give '{folder}/*.tar'.")
         raise DataError(f"{data} holds no images. Expected {folder}/<class>/*.jpg, one folder for each class.")
-    manifest = replace(join(dataset_name(data), parts), source=os.path.abspath(data), listing=how.listing())
+    source = str(as_path(os.path.abspath(data)))
+    manifest = replace(join(dataset_name(data), parts), source=source, listing=how.listing())
     if not how.suffixes and kind_of(data) != "archive":  # in an archive two of one name cannot both have a label
         ask_for_suffixes(data, manifest)
     if len(manifest.classes) < 2:
@@ -114,7 +118,8 @@ def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
     if how.class_level == "leaf":
         manifest = renamed(manifest, _leaves(manifest))
     folder = Path(data) if os.path.isdir(data) else Path(data).parent
-    if found := class_names.from_file(manifest.classes, dict.fromkeys((manifest.root, folder))):
+    folders = {} if is_remote(data) else dict.fromkeys((manifest.root, folder))  # a server may refuse to be searched
+    if found := class_names.from_file(manifest.classes, folders):
         notes = (*manifest.notes, f"names of the classes from {found[1]}")
         manifest = replace(manifest, classes=found[0], notes=notes)
     groups = class_names.look_alike(manifest.classes)

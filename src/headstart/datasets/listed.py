@@ -4,6 +4,7 @@ import os
 import shlex
 import stat
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,9 +18,11 @@ from headstart.datasets.split_names import meanings, split_called
 from headstart.datasets.walking import IMAGE_SUFFIXES, is_image, of_kinds
 from headstart.errors import DataError, did_you_mean
 from headstart.settings import Listing
+from headstart.support.remote import as_path, is_remote
 
 NAMED = 5
 """Missing files in a message."""
+ASKED_AT_ONCE = 32  # objects on a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Listed:
         lines = [line for line in lines if is_kind(line.path)]
         if not lines:
             raise DataError(f"{self.file} names no {' or '.join(self.how.suffixes)} file: see --suffixes.")
-        return [self._entry(line) for line in lines]
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            return list((pool.map if is_remote(self.root) else map)(self._entry, lines))
 
     def manifest(self, entries: list[Entry]) -> Manifest:
         """The images; a DataError where files are missing, or other lists name all of them."""
@@ -125,7 +129,7 @@ class Listed:
             place = archives.place_of(at)
             return place if isinstance(place, Member) else None
         try:
-            status = os.stat(at)
+            status = as_path(at).stat() if is_remote(self.root) else os.stat(at)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -142,7 +146,7 @@ class Listed:
 
     def _folder(self) -> Path:
         """What the paths in the list are relative to."""
-        return self.how.root or self.file.parent
+        return as_path(self.how.root) if self.how.root else self.file.parent
 
     def _with_suffix(self, name: str) -> str:
         """The name of a file whose suffix the list leaves out."""

@@ -17,26 +17,25 @@ from headstart.datasets.split_names import split_called
 from headstart.errors import DataError
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES
+from headstart.support.remote import as_path
 
 
 def lists_of(pattern: str) -> list[str]:
     """The lists that a pattern means, such as `{train,val,test}.txt`; empty where it does not name lists."""
-    if Path(pattern).suffix.lower() not in LIST_SUFFIXES:
-        return []
-    return [pattern] if os.path.isfile(pattern) else files_of(pattern, "list")
+    return files_of(pattern, "list") if Path(pattern).suffix.lower() in LIST_SUFFIXES else []
 
 
 def list_lists(files: list[str], how: Listing) -> list[Manifest]:
     """Images of one or more lists; of several, each is a split, by its name, unless it has a column split."""
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
-    root = Path(how.root or (Path(files[0]).parent if len(files) == 1 else folder))
+    root = as_path(how.root or (as_path(files[0]).parent if len(files) == 1 else folder))
     listed, entries = [], []
     for file in files:
-        lines = list(_lines(Path(file), how.columns))
+        lines = list(_lines(as_path(file), how.columns))
         split = split_called(Path(file).stem) if len(files) > 1 else None
         if len(files) > 1 and not split and not (lines and lines[0].split):
             raise DataError(f"{file} is one of several lists, but its name is no split: call them train, val and test.")
-        listed.append(Listed(Path(file), root, how, split))
+        listed.append(Listed(as_path(file), root, how, split))
         entries += listed[-1].entries(lines)
     kept, notes = once(entries)
     parts = [one.manifest([entry for entry in kept if entry.line.file == one.file]) for one in listed]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.errors import DataError
+from headstart.support.remote import as_path
 
 SPLITS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -26,11 +27,11 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An image inside of a tar archive, which is read in place."""
+    """An image inside of an archive, which is read in place: a member of a tar file, or a row of a parquet file."""
 
     archive: Path
     offset: int
-    """Where its bytes begin in the archive."""
+    """Where its bytes begin in a tar archive; the row of a parquet file, from 0."""
     size: int
     mtime_ns: int
     """Of the archive, when it was indexed."""
@@ -87,10 +88,9 @@ class Manifest:
         """Where the image of a row is stored."""
         path = os.path.join(self.root, self.relative_path(row))
         if self.offsets is None:
-            return Path(path)
-        return Member(
-            Path(path[: end_of_archive(path)]), int(self.offsets[row]), int(self.sizes[row]), int(self.mtimes_ns[row])
-        )
+            return as_path(path)
+        numbers = (int(column[row]) for column in (self.offsets, self.sizes, self.mtimes_ns))
+        return Member(as_path(path[: end_of_archive(path)]), *numbers)
 
     def places(self, rows: Iterable[int]) -> Iterator[tuple[int, Place]]:
         """Yields row and place of these images."""
@@ -123,7 +123,7 @@ def renamed(manifest: Manifest, names: Sequence[str]) -> Manifest:
 
 def end_of_archive(path: str) -> int:
     """Where the archive's own path ends in a member's path; 0 for a file's. A folder may be called x.tar."""
-    ends = (match.end() - 1 for match in re.finditer(r"\.tar/", path))
+    ends = (match.end() - 1 for match in re.finditer(r"\.(?:tar|parquet)/", path))
     return next((end for end in ends if not os.path.isdir(path[:end])), 0)
 
 
@@ -208,7 +208,7 @@ def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     offsets = [part.offsets for part in parts if part.offsets is not None]
     return Manifest(
         name=name,
-        root=Path(os.path.abspath(parts[0].root)),
+        root=as_path(os.path.abspath(parts[0].root)),
         classes=classes,
         paths=paths[order],
         labels=np.concatenate(labels)[order],

@@ -20,8 +20,9 @@ from PIL import Image
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
-from headstart.settings.base import LIST_SUFFIXES, PATTERN, cache_file, nets_of
+from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, nets_of
 from headstart.settings.listing import naming_what_is_kept
+from headstart.support.remote import is_remote
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -212,12 +213,12 @@ def _compare(source: str, root: str, data: str) -> Owner:
 def _owner_by_root(root: str, data: str) -> Owner:
     """By the folder of the images alone: a list, or a pattern, lies in it or above it."""
     here, there = Path(os.path.realpath(data)), Path(os.path.realpath(root))
-    is_folder = here.suffix.lower() not in (".tar", *LIST_SUFFIXES) or here.is_dir()
+    is_folder = here.suffix.lower() not in (*ARCHIVE_SUFFIXES, *LIST_SUFFIXES) or here.is_dir()
     if here == there or (not is_folder and there.is_relative_to(os.path.realpath(holder(data)))):
         return "same"
     return "other" if is_there(there) else "gone"
 
 
 def is_there(place: str | Path) -> bool:
-    """Whether a data set is still where it was."""
-    return os.path.exists(place)
+    """Whether a data set is still where it was; of a URL it is taken for granted."""
+    return is_remote(place) or os.path.exists(place)

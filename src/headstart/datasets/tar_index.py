@@ -1,4 +1,4 @@
-"""Index of a tar archive in WebDataset's layout: where its images begin, and their labels; kept for the next time.
+"""Index of an archive: where its images begin, and their labels; kept for the next time. Of tar, WebDataset's layout.
 
 n images in one archive.
 """
@@ -15,11 +15,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.datasets import class_names
+from headstart.datasets import class_names, parquet
 from headstart.datasets.manifest import UNLABELLED
 from headstart.datasets.walking import is_image, is_passed_over, passed_over_as, suffix_of
 from headstart.errors import DataError
 from headstart.support.files import whole_file
+from headstart.support.remote import as_path, in_words
 
 INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
@@ -39,15 +40,16 @@ Span = tuple[int, int]
 """Where a member's bytes begin in the archive, and how many there are."""
 
 
-def index_of(archive: str, status: os.stat_result) -> Index:
+def index_of(archive: str, status: os.stat_result, columns: str | None = None) -> Index:
     """The index of an archive, read again only if the archive has changed: its size or time."""
-    key = f"{FORMAT} {os.path.abspath(archive)} {identity(status)}"
+    key = f"{FORMAT} {os.path.abspath(archive)} {identity(status)}{columns or ''}"
     kept = INDEXES / f"{blake2b(os.fsencode(key), digest_size=16).hexdigest()}.npz"
     try:
-        with np.load(kept) as columns:
-            return dict(columns)
+        with np.load(kept) as stored:
+            return dict(stored)
     except (OSError, EOFError, ValueError, BadZipFile):  # not there, or damaged
-        index = _read(archive)
+        with in_words(archive):
+            index = _read(archive, status.st_mtime_ns, columns)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as temporary, temporary.open("wb") as file:
@@ -72,18 +74,27 @@ def passed_over(index: Index) -> Counter[str]:
     return Counter(dict(zip(index["passed"].tolist(), index["passed_counts"].tolist(), strict=True)))
 
 
-def _read(archive: str) -> Index:
+def _read(archive: str, mtime_ns: int, columns: str | None) -> Index:
     try:
-        with open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        if archive.endswith(".parquet"):
+            return _columns(*parquet.samples(as_path(archive), mtime_ns, columns), Counter(), Counter())
+        with as_path(archive).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             spans, kinds = _members(tar)
             _refuse_cut(archive, file, tar.offset)
-            return _columns(archive, file, spans, kinds)
-    except (tarfile.TarError, EOFError) as error:
+            label_files = _label_files(spans)
+            samples = _samples(archive, spans, label_files)
+            labels = [_label(archive, file, sample, label_files.get(sample, {})) for sample in samples.values()]
+            kinds += _left_out(spans, samples)
+            return _columns({name: spans[name] for name in samples}, labels, kinds, _passed_over(spans))
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        kind = os.path.splitext(archive)[1].removeprefix(".")
         raise DataError(
-            f"{archive} cannot be read as a tar archive ({error}). Copy it again; a compressed one must be unpacked."
+            f"{archive} cannot be read as a {kind} archive ({error}). Copy it again; a compressed one must be unpacked."
         ) from None
     except OSError as error:
-        raise DataError(f"{archive} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{archive} cannot be read: {error.strerror or error}.") from None
 
 
 def _members(tar: tarfile.TarFile) -> tuple[dict[str, Span], Counter[str]]:
@@ -119,14 +130,10 @@ def _refuse_cut(archive: str, file: IO[bytes], end: int) -> None:
         )
 
 
-def _columns(archive: str, file: IO[bytes], spans: dict[str, Span], kinds: Counter[str]) -> Index:
-    label_files = _label_files(spans)
-    samples = _samples(archive, spans, label_files)
-    labels = [_label(archive, file, sample, label_files.get(sample, {})) for sample in samples.values()]
+def _columns(samples: dict[str, Span], labels: list[str], kinds: Counter[str], passed: Counter[str]) -> Index:
     classes = class_names.ordered(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
-    images = np.array([spans[name] for name in samples], np.int64).reshape(-1, 2)
-    kinds, passed = _left_out(spans, samples) + kinds, _passed_over(spans)
+    images = np.array(list(samples.values()), np.int64).reshape(-1, 2)
     return {
         "names": np.array([os.fsencode(name) for name in samples], np.bytes_),
         "labels": np.array([index[label] for label in labels], np.int64),

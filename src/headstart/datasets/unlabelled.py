@@ -1,7 +1,6 @@
 """Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
 
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from headstart.datasets.walking import is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, DataWarning
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
+from headstart.support.remote import as_path, is_remote
 
 NAMED = 5
 """Missing files in a message."""
@@ -23,19 +23,18 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
     """Yields paths of images, always in the same order; memory does not grow. Counts other files by suffix.
 
     The source is a folder, with images at any depth; a pattern such as `new/**/*.jpg`; a .csv with a column path, or a
-    .txt with a path on each line, relative to its own folder; tar archives (see `archives.archives_of`); or an image.
+    .txt with a path on each line, relative to its own folder; archives (see `archives.archives_of`); or an image. The
+    last three may be URLs.
     """
-    if re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE):
-        raise DataError(f"{source} is a URL. Download the images first, and give the file or its folder.")
     left_out = Counter() if left_out is None else left_out
     try:
-        if os.path.isdir(source):
-            yield from _in_folder(source, left_out)
-        elif archives.are_archives(source):
+        if archives.are_archives(source):
             for path in archives.archives_of(source):
                 yield from archives.members(path, left_out)
-        elif os.path.isfile(source):
-            yield from list_paths(Path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
+        elif os.path.isdir(source):
+            yield from _in_folder(source, left_out)
+        elif os.path.isfile(source) or (is_remote(source) and Path(source).suffix and not has_magic(source)):
+            yield from list_paths(as_path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
     except OSError as error:

@@ -21,6 +21,7 @@ from headstart.errors import CacheError
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.digests import completed
 from headstart.support.quantities import tolerated
+from headstart.support.remote import is_remote
 
 COPY_ROWS = 4096
 VANISHED = 0.1
@@ -201,4 +202,4 @@ def passing_again(view: View) -> NDArray[np.int64]:
     rows = np.flatnonzero((view.status == UNREADABLE) & may_pass)
     places = [place for _, place in view.manifest.places(rows)]
     files = [place.archive if isinstance(place, Member) else place for place in places]
-    return rows[np.array([os.access(file, os.R_OK) for file in files], np.bool_)]
+    return rows[np.array([is_remote(file) or os.access(file, os.R_OK) for file in files], np.bool_)]

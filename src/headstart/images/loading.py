@@ -1,6 +1,7 @@
 """Files → pixels in threads, which use all cores, since Pillow releases Python's lock. B images in a batch."""
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Member, Place
+from headstart.datasets.parquet import read_row
+from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, decode
 from headstart.images.geometry import Transform
+from headstart.support.remote import RemoteError, RemotePath, status_lately
 from headstart.support.team import local_size
 
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
+REMOTE_READS = 32  # objects that a server is asked for at once
 
 TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
 """From an image's row and content digest to its transforms, by the numbers of their views."""
@@ -59,27 +64,37 @@ def stream(
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    network = ThreadPoolExecutor(REMOTE_READS, thread_name_prefix="decode-remote")
     try:
         for row, place in places:
-            waiting.append(pool.submit(load, row, place, transforms_of))
+            source = network.submit(read, place) if _is_remote(place) else place
+            waiting.append(pool.submit(load, row, source, transforms_of))
             if len(waiting) > ahead:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
     finally:
+        network.shutdown(wait=False, cancel_futures=True)
         pool.shutdown(cancel_futures=True)
+        network.shutdown()
 
 
-def load(row: int, place: Place, transforms_of: TransformsOf) -> list[Loaded]:
-    """Reads, hashes and decodes one image, once for all of its views; an error becomes the reason."""
+def load(row: int, source: Place | Future[bytes], transforms_of: TransformsOf) -> list[Loaded]:
+    """Reads, hashes and decodes one image, once for all of its views; an error becomes the reason.
+
+    DataError: it is on a server that cannot be reached, or refuses it, which says nothing of the image.
+    """
     start = time.perf_counter()
     digest, reason = b"", ""
     try:
-        data = read(place)
+        data = source.result() if isinstance(source, Future) else read(source)
         digest = content_digest(data)
         transforms = transforms_of(row, digest)
         squares: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
     except UnreadableImage as error:
+        if isinstance(lost := error.__cause__, RemoteError):
+            again = "What is finished is kept: give the same command again to go on."
+            raise DataError(f"{lost.filename} cannot be read: {lost.strerror}. {again}") from None
         transforms, reason = transforms_of(row, digest), str(error)
         squares = [None] * len(transforms)
     seconds = chain([time.perf_counter() - start], repeat(0.0))
@@ -94,25 +109,28 @@ def read(place: Place) -> bytes:
         raise UnreadableImage("the file vanished") from None
     except PermissionError:
         raise UnreadableImage("no permission") from None
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        raise UnreadableImage("cannot be read") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UnreadableImage("cannot be read") from error
+
+
+def _is_remote(place: Place) -> bool:
+    return isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
 
 
 def _read_member(member: Member) -> bytes:
     """Opens the archive each time, so that any number of threads may read any number of archives."""
-    with member.archive.open("rb", buffering=0) as file:
-        number = file.fileno()
-        if os.fstat(number).st_mtime_ns != member.mtime_ns or _size_at(number, member.offset) != member.size:
-            raise FileNotFoundError  # the archive was written again: these bytes may be of another member
-        return os.pread(number, member.size, member.offset)
-
-
-def _size_at(file: int, offset: int) -> int | None:
-    """The size in the header before a member; None where there is no header."""
-    try:
-        return int(os.pread(file, SIZE_DIGITS, offset - SIZE_BEFORE).strip(b"\0 "), 8)
-    except ValueError:
-        return None
+    archive, begin, size = member.archive, member.offset - SIZE_BEFORE, member.size + SIZE_BEFORE
+    if archive.suffix == ".parquet":
+        return read_row(archive, member.mtime_ns, member.offset)
+    if isinstance(archive, RemotePath):
+        mtime_ns, data = status_lately(archive).st_mtime_ns, archive.read_bytes(begin, size)
+    else:
+        with archive.open("rb", buffering=0) as file:
+            mtime_ns, data = os.fstat(file.fileno()).st_mtime_ns, os.pread(file.fileno(), size, begin)
+    has_size = re.fullmatch(rb"[\0 ]*0*%o[\0 ]*" % member.size, data[:SIZE_DIGITS])
+    if mtime_ns != member.mtime_ns or not has_size:
+        raise FileNotFoundError  # the archive was written again: these bytes may be of another member
+    return data[SIZE_BEFORE:]
 
 
 def content_digest(data: bytes) -> bytes:

@@ -24,6 +24,7 @@ from headstart.prediction.growing_csv import GrowingCsv
 from headstart.settings.base import PATTERN
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
+from headstart.support.remote import is_remote
 
 MOST_PROBABLE = 5
 """Classes of each image in the CSV."""
@@ -48,7 +49,7 @@ class Summary:
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
-        if line[-1] in passing_reasons() and os.access(line[0], os.R_OK):
+        if line[-1] in passing_reasons() and (is_remote(line[0]) or os.access(line[0], os.R_OK)):
             return False
         self.resumed += 1
         self.add(line)

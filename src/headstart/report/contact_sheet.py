@@ -53,7 +53,7 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
 def _whose(manifest: Manifest) -> PngInfo:
     """Text in the picture that tells which data set it shows."""
     text = PngInfo()
-    text.add_text(SOURCE, Path(manifest.source).as_uri() if manifest.source else "")
+    text.add_text(SOURCE, Path(manifest.source).as_uri() if os.path.isabs(manifest.source) else manifest.source)
     return text
 
 

@@ -15,6 +15,7 @@ from headstart.settings.ranges import Count, Device, Names
 FEATURES_FOLDER = Path("data/features")
 RUNS_FOLDER = Path("data/runs")
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
+ARCHIVE_SUFFIXES = (".tar", ".parquet")
 PATTERN = frozenset("*?[{")
 """Characters of a name that stands for several archives or lists."""
 
@@ -209,7 +210,7 @@ def dataset_name(data: str) -> str:
     if folder := _folder_of_several(data):
         return folder.name or "shards"
     path = Path(os.path.abspath(data))
-    return path.stem if path.suffix.lower() in (".tar", *LIST_SUFFIXES) else path.name
+    return path.stem if path.suffix.lower() in (*ARCHIVE_SUFFIXES, *LIST_SUFFIXES) else path.name
 
 
 def holder(data: str) -> Path:
@@ -219,14 +220,14 @@ def holder(data: str) -> Path:
 
 def _folder_of_several(data: str) -> Path | None:
     """The folder that names several archives or lists, where a pattern stands for them."""
-    if Path(data).suffix not in (".tar", *LIST_SUFFIXES) or not set(data) & PATTERN:
+    if Path(data).suffix not in (*ARCHIVE_SUFFIXES, *LIST_SUFFIXES) or not set(data) & PATTERN:
         return None
     return next(folder for folder in Path(os.path.abspath(data)).parents if not set(str(folder)) & PATTERN)
 
 
 def is_missing(data: str) -> bool:
-    """Whether a data set does not exist; of a pattern for several archives or lists nothing is known."""
-    return not os.path.exists(data) and not set(data) & PATTERN
+    """Whether a data set does not exist; of a URL or a pattern for several files nothing is known."""
+    return not os.path.exists(data) and not set(data) & PATTERN and "://" not in data
 
 
 def run_of(config: Any) -> Path:

@@ -14,7 +14,7 @@ from headstart.settings.command import as_flag
 from headstart.settings.ranges import CountOrZero, Seed, Share
 
 ONLY_FOR = {
-    "columns": ("list",),
+    "columns": ("list", "parquet"),
     "root": ("list",),
     "max_missing": ("list",),
     "layout": ("folder",),
@@ -22,13 +22,15 @@ ONLY_FOR = {
 }
 """Kinds of data sets that a setting says something of; the other settings are for all."""
 KINDS = {"folder": "folders of images", "list": "lists (.csv, .tsv, .txt)", "archive": "tar archives"}
+KINDS["parquet"] = "parquet"
 
 
 def kind_of(data: str) -> str:
     """Whether a data set is a folder, a list or an archive, by its name alone where it does not exist."""
     if os.path.isdir(data):
         return "folder"
-    return "list" if Path(data).suffix.lower() in LIST_SUFFIXES else "archive"
+    suffix = Path(data).suffix.lower()
+    return "list" if suffix in LIST_SUFFIXES else "parquet" if suffix == ".parquet" else "archive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,8 @@ class ImagesConfig(Listing, ComputeConfig):
 
     data: str | None = None
     """Folder <class>/*.jpg, folder {train,val,test}/<class>/*.jpg, a list (.csv, .tsv or .txt with the columns path and
-    label, perhaps split and group), or tar archives in WebDataset's layout: shards/train-{000..099}.tar."""
+    label, perhaps split and group), archives in WebDataset's layout (shards/train-{000..099}.tar), or parquet files in
+    Hugging Face's; the last three may be URLs: s3://…, hf://…, https://…."""
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
 
