@@ -1,13 +1,13 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
 TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark test lint types check clean clean-all
-NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS VIEWS SEEDS FOLDS REPEATS FORCE
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS FORCE
 VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
 
 # What each target uses of the variables that only some use.
-PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS),EXTRACT_ARGS VIEWS NPROC PARTS)
+PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
 uses-data-check     = CHECK_ARGS
-uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC PARTS
+uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC PARTS RAY
 uses-train-head     = HEAD_ARGS $(PASS) SEEDS
 uses-sweep          = SWEEP_ARGS $(PASS) SEEDS
 uses-probe          = PROBE_ARGS $(PASS)
@@ -50,7 +50,7 @@ ON_FEATURES = train-head sweep probe learning-curve cv
 
 # One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS FOLDS REPEATS RUN IMAGES BACKBONE FORMAT NPROC PARTS FORCE DATA CONFIG,$(GIVEN))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS FOLDS REPEATS RUN IMAGES BACKBONE FORMAT NPROC PARTS RAY FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
@@ -61,7 +61,7 @@ CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--
 ASK_HELP := $(strip $(foreach name,$(filter-out PIP_ARGS,$(filter %_ARGS,$(VARIABLES))),$(if $(filter -h --help,$($(name))),$(name))))
 OF_PASS   = $(filter EXTRACT_ARGS,$(ASK_HELP))
 RUNS      = $(if $(SEEDS),--seeds="$$SEEDS")
-CUT       = $(if $(PARTS),--parts="$$PARTS") $(if $(NPROC),--processes="$$NPROC")
+CUT       = $(if $(PARTS),--parts="$$PARTS") $(if $(NPROC),--processes="$$NPROC") $(if $(RAY),--ray="$$RAY")
 FOLDED    = $(if $(FOLDS),--folds="$$FOLDS") $(if $(REPEATS),--repeats="$$REPEATS")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(and $(DATA)$(CONFIG),$(if $(ASK_HELP),$(OF_PASS),yes)),extract,.venv/ready)
@@ -89,7 +89,7 @@ TEN_BACKBONES = awk -F' *[|] *' '/^[|] `[a-z0-9_]+`.*[0-9] [|]$$/ && NF == 6 { g
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
 	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 

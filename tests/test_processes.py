@@ -153,3 +153,27 @@ def test_several_backbones_share_the_passes(photos, tmp_path, monkeypatch):
         np.testing.assert_array_equal(single.status, cache.status)
         rows = np.flatnonzero(single.status == DONE)
         np.testing.assert_allclose(cache.gather(rows), single.gather(rows), rtol=0.02, atol=0.02)
+
+
+def test_tasks_of_ray_fill_the_same_parts_and_one_whose_process_is_killed_is_repeated(alone, tmp_path, started):
+    pytest.importorskip("ray")
+    cache = tmp_path / "f.h5"
+    process = started(cache, "--ray", "auto")
+    until(lambda: done_rows(cache) > 20)
+    os.kill(worker_of_ray(process.pid), signal.SIGKILL)
+    code, out = ended(process)
+    assert code == 0, out
+    assert "one is started on this machine, and stopped at the end" in out
+    assert_same(FeatureCache(cache), alone)
+
+
+def worker_of_ray(process):
+    """A process of Ray, below another one, that fills a part."""
+    waiting = [process]
+    while waiting:
+        parent = waiting.pop()
+        for child in children(parent):
+            if b"ray::_fill" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+            waiting.append(child)
+    raise AssertionError("no task of Ray runs")

@@ -5,6 +5,7 @@
     plan.py          what holds for all parts of a cache: what is asked for, its images, what is decided once
     whole.py         a cache as a whole: its parts, and the file that shows them as one
     one_file.py      decides what a file needs: nothing, go on, grow, start anew
+    on_ray.py        parts as tasks of Ray
     processes.py     several processes, each of which takes the next part that nobody holds
     reports.py       what a run did, in words
     growing.py       a cache that grows, with the finished rows of the old one

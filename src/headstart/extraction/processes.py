@@ -78,8 +78,12 @@ def _extractors(job: Job) -> list[Extractor]:
     return [extractor_for(config, FeatureCache(caches[place])) for place, config in enumerate(job.configs)]
 
 
-def fill_by_processes(job: Job, count: int) -> list[PassReport]:
-    """Fills all parts by so many processes; returns what was done for each backbone.
+Round = Callable[[Job, Callable[[], object]], list[list[PassReport]]]
+"""Lets several processes fill what is pending; calls the function now and then; returns what was done."""
+
+
+def fill_by_processes(job: Job, one_round: Round) -> list[PassReport]:
+    """Fills all parts by several processes, in as many rounds as it takes; returns what was done for each backbone.
 
     Raises:
         HeadstartError: what a process reported that could not go on.
@@ -89,7 +93,7 @@ def fill_by_processes(job: Job, count: int) -> list[PassReport]:
     total = left = job.pending()
     with bar(total, "extracting", "views" if len(job.configs) > 1 else "images") as progress:
         while left:
-            for found in _one_round(job, count, lambda: progress.update(total - progress.n - job.pending())):
+            for found in one_round(job, lambda: progress.update(total - progress.n - job.pending())):
                 reports = [report.plus(more) for report, more in zip(reports, found, strict=True)]
             before, left = left, job.pending()
             if left == before:
@@ -98,7 +102,7 @@ def fill_by_processes(job: Job, count: int) -> list[PassReport]:
     return [replace(report, wall_seconds=seconds, own_seconds=seconds) for report in reports]
 
 
-def _one_round(job: Job, count: int, look: Callable[[], object]) -> list[list[PassReport]]:
+def on_this_machine(count: int, job: Job, look: Callable[[], object]) -> list[list[PassReport]]:
     """Until all of so many processes have ended; what they did."""
     with TemporaryDirectory() as folder:
         files = [Path(folder, f"{number}.jsonl") for number in range(count)]

@@ -12,6 +12,7 @@ A cache that is cut into parts is brought up to date part by part: see `whole.py
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from headstart.cache.finding import cache_path
@@ -105,15 +106,17 @@ def _fill(wholes: Sequence[Whole]) -> None:
         {place: whole.updates[number].file for place, whole in enumerate(wholes) if number in whole.pending()}
         for number in numbers
     ]
-    processes = min(wholes[0].config.processes, len(groups))
-    if processes > 1:
-        from headstart.extraction.processes import Job, fill_by_processes
-
-        configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
-        reports = fill_by_processes(Job(configs, tuple(groups)), processes)
-    else:
+    config = wholes[0].config
+    if not config.ray and min(config.processes, len(groups)) == 1:
         from headstart.extraction.filling import fill
 
         reports = fill([whole.extractor for whole in wholes], groups)
+    else:
+        from headstart.extraction.on_ray import on_ray
+        from headstart.extraction.processes import Job, fill_by_processes, on_this_machine
+
+        configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
+        local = partial(on_this_machine, min(config.processes, len(groups)))
+        reports = fill_by_processes(Job(configs, tuple(groups)), partial(on_ray, config.ray) if config.ray else local)
     for whole, report in zip(wholes, reports, strict=True):
         whole.filled = report

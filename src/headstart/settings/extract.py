@@ -118,6 +118,9 @@ class ExtractConfig(ImagesConfig):
     cache with another number, finished rows are copied."""
     processes: Count = 1
     """Processes on this machine that fill parts at once; a new cache has four parts for each."""
+    ray: str | None = None
+    """Fill the parts as tasks of Ray (needs the extra ray): the address of a cluster, or auto for the one that runs
+    here, which is started if there is none."""
     part: Annotated[str | None, Range("like 3/16: a part, counted from 0, and their number", _is_part)] = None
     """Fill one part alone, such as 3/16, counted from 0: for jobs of a cluster. The last one makes the parts one."""
     max_unreadable: Share = 0.01
