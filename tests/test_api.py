@@ -103,6 +103,7 @@ def test_fine_tuning_is_the_same_from_both(two_places, monkeypatch):
     assert (run / "predictions.csv").read_bytes() == (program / "mine/predictions.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("normalize", ["standardize", "l2"])
 def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_says(
@@ -241,6 +242,7 @@ def test_a_sweep_is_the_same_from_both(cache, tmp_path):
     assert len((again / "sweep.csv").read_text().splitlines()) == 1 + 2 * (2 + 2 * 2 * 2)  # linear heads: no dropout
 
 
+@pytest.mark.slow
 def test_a_probe_and_a_learning_curve_write_what_the_programs_write(cache, tmp_path):
     ran("probe", "--cache", "f.h5", "--methods", "knn", "ridge", "--device", "cpu", cwd=tmp_path)
     runs = probe(cache, methods=["knn", "ridge"], device="cpu")

@@ -126,6 +126,7 @@ def test_a_cache_that_is_named_alone_is_looked_at(target, programs):
     assert flags[0] == "--cache=mine.h5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ON_FEATURES)
 @pytest.mark.parametrize(
     ("flags", "answer"),

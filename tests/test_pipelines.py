@@ -333,6 +333,7 @@ def test_nothing_but_the_answer_goes_to_stdout_and_the_answer_names_the_run(stor
 WITH_WEIGHTS = sorted(set(TESTED) - {"knn"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WITH_WEIGHTS)
 def test_a_run_says_about_every_test_image_again_what_it_said_when_it_was_tested(story, kind, tmp_path):
     run, out = story.folder(kind), tmp_path / "out.csv"
@@ -1011,6 +1012,7 @@ def test_a_head_of_other_features_is_refused_in_words(story, copied, flags, expe
     assert expected in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["logistic", "ridge"])
 def test_a_fine_tuning_from_a_probe_begins_with_a_head_that_has_not_seen_the_validation_images(story, copied, kind):
     """The probe's own head has: the figures by which an epoch is chosen would be those of a learned lesson."""

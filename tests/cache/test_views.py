@@ -182,6 +182,7 @@ def test_views_do_not_depend_on_which_other_images_there_are_nor_on_their_order(
     assert_same(whole, by_path(part))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_views_do_not_depend_on_the_size_of_a_batch(settings, tmp_path, batch_size):
     """But for the rounding that another shape of a product brings."""
@@ -333,6 +334,7 @@ def test_views_that_were_stopped_wait_while_heads_train_on_the_plain_ones(settin
     assert len(report.cache.augmented) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"view_kind": "crop"}, {"seed": 1, "weights": "random"}, {"views": 3, "view_kind": "crop"}]
 )

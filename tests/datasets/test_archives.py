@@ -62,6 +62,7 @@ def test_a_member_is_the_image_of_its_sample_with_its_label_and_the_split_of_its
     assert manifest.name == "shards"
 
 
+@pytest.mark.slow
 def test_shards_give_the_features_of_the_loose_files_to_the_bit(wds, tmp_path):
     manifest = labelled.load(wds)
     for path, (content, label, split) in contents(manifest).items():

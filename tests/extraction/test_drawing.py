@@ -18,6 +18,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.joined import JoinedCache
 from headstart.cache.known_splits import drawn_so_far
 from headstart.cache.layout import DONE
+from headstart.cache.writing import write_splits
 from headstart.datasets import naming
 from headstart.datasets.description import describe_splits
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, count_by_class
@@ -267,6 +268,18 @@ def test_what_is_said_of_caches_that_differ_brings_them_together(asked, monkeypa
     flags = {flag.removeprefix("--").replace("-", "_"): values for flag, values in said}
     given = {name: type(value)(flags[name][0]) for name, value in changed.items()}
     updating.bring_all_up_to_date([replace(each, **given) for each in both])
+    JoinedCache([FeatureCache(first.path), FeatureCache(second.path)])
+
+
+def test_what_is_said_of_caches_whose_splits_were_drawn_apart_brings_them_together(asked):
+    """As where one is a copy of an older file: both are up to date, and keep what they have."""
+    both = [asked, replace(asked, backbone="resnet18")]
+    first, second = map(extract, both)
+    write_splits(second, np.roll(second.manifest.splits, 1))
+    with pytest.raises(CacheError, match="Bring both up to date with: ") as error:
+        JoinedCache([first, FeatureCache(second.path)])
+    said = dict(by_flag(shlex.split(str(error.value).partition("with: ")[2])))
+    updating.bring_all_up_to_date([replace(each, split_seed=int(said["--split-seed"][0])) for each in both])
     JoinedCache([FeatureCache(first.path), FeatureCache(second.path)])
 
 

@@ -59,6 +59,7 @@ def test_features_of_other_weights_do_not_agree(cache, monkeypatch):
     assert not again.agrees
 
 
+@pytest.mark.slow
 def test_the_cost_of_storage_is_measured(cache):
     line = verification.storage_cost(cache, InspectConfig(device="cpu"))
     assert "saves 0.0 MB" in line

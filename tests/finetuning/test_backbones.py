@@ -234,6 +234,7 @@ def runs(folder):
 EACH = pytest.mark.parametrize("backbone", RATES)
 
 
+@pytest.mark.slow
 @EACH
 def test_the_saved_file_loads_by_the_line_that_the_run_says_and_gives_its_predictions(runs, folder, backbone):
     metrics = json.loads((runs[backbone] / "metrics.json").read_text())
@@ -321,6 +322,7 @@ def test_several_names_are_trained_one_after_the_other(runs):
 # --- the file of other nets ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["mobilenet_v3_small", "timm:deit_tiny_distilled_patch16_224", "timm:test_resnet"])
 @pytest.mark.parametrize("hidden", [False, True], ids=["layer", "MLP"])
 def test_a_file_of_any_net_loads_as_it_says_and_for_prediction(tmp_path, backbone, hidden):

@@ -2,13 +2,15 @@
 
 .venv/bin/python tests/helpers/evidence.py data/runs/photos data/runs/flowers --figure data/fixed-or-finetuned.svg
 
-The first table has a row for each data set and backbone: each method's accuracy on the test images, of several runs the
-mean and the deviation over their seeds, and its difference to the head with its 95% interval. The second has the
-fine-tuned methods, against the method on fixed features of the same net that is best on validation.
+Runs of one net and one kind count as one method. The first table has a row for each data set and net: each method's
+accuracy on the test images, of several runs the mean and the deviation over their seeds, and its difference to the head
+with its 95% interval. The second has the fine-tuned methods, against the method on fixed features of the same net that
+is best on validation. Data sets are called after their folders.
 """
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,9 @@ import matplotlib.pyplot as plt
 
 from headstart.report.paired import Difference, between
 from headstart.runs.drawing import GREY, PALETTE, STYLE
-from headstart.runs.listing import list_runs
-from headstart.runs.method import Method, methods_of
+from headstart.runs.listing import list_runs, ranked
+from headstart.runs.method import Method
+from headstart.runs.run import Run
 
 FIXED = ("head", "sweep", "logistic", "ridge")
 PUBLISHED = {
@@ -48,6 +51,14 @@ class Gain:
     difference: Difference
 
 
+def methods_of(folder: Path) -> list[Method]:
+    """All runs of one net and one kind as a method, the best on validation first."""
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in ranked(list_runs(folder)):
+        groups[run.backbone, run.kind_in_words].append(run)
+    return sorted((Method(tuple(runs)) for runs in groups.values()), key=lambda method: -(method.val or 0.0))
+
+
 def in_words(method: Method, reference: Method | None = None) -> str:
     """`0.912 ± 0.004; -0.3 (-1.2 to 0.6)`."""
     spread = f" ± {method.spread:.3f}" if method.spread is not None else ""
@@ -57,61 +68,59 @@ def in_words(method: Method, reference: Method | None = None) -> str:
     return f"{method.test:.3f}{spread}{beside}"
 
 
-def fixed_rows(methods: Sequence[Method]) -> Iterator[str]:
-    """A row for each backbone of a data set."""
+def fixed_rows(name: str, methods: Sequence[Method]) -> Iterator[str]:
+    """A row for each net of a data set."""
     for backbone in sorted({method.best.backbone for method in methods}):
         of_net = {each.best.kind: each for each in methods if each.best.is_frozen and each.best.backbone == backbone}
         if set(FIXED) <= of_net.keys():
             head = of_net["head"]
             cells = [in_words(of_net[kind], head) for kind in FIXED]
-            counts = (head.best.dataset, backbone, f"{head.best.train_images:,}", f"{head.best.test_images:,}")
-            seconds = f"{head.extract_seconds or 0:.0f} s | {head.train_seconds:.1f} s"
-            yield f"| {' | '.join((*counts, *cells))} | {seconds} |"
+            images = f"{head.best.train_images:,} | {head.best.test_images:,}"
+            yield f"| {name} | {backbone} | {images} | {' | '.join(cells)} |"
 
 
-def gains(methods: Sequence[Method]) -> Iterator[Gain]:
+def gains(name: str, methods: Sequence[Method]) -> Iterator[Gain]:
     """Each fine-tuned method of a data set against the best on fixed features of the same net."""
-    for tuned in methods:
+    for tuned in (each for each in methods if not each.best.is_on_features):
         net = tuned.best.backbone
         fixed = next((each for each in methods if each.best.is_frozen and each.best.backbone == net), None)
-        difference = between(tuned, fixed) if fixed and not tuned.best.is_on_features else None
+        difference = between(tuned, fixed) if fixed else None
         if fixed and difference:
-            yield Gain(tuned.best.dataset, fixed, tuned, difference)
+            yield Gain(name, fixed, tuned, difference)
 
 
 def row(gain: Gain) -> str:
     """A line of the second table."""
     low, high = gain.difference.points_ci95
     points = f"{gain.difference.points:+.1f} ({low:.1f} to {high:.1f})"
-    cost = f"{gain.fixed.extract_seconds:.0f} s + {gain.fixed.train_seconds:.1f} s | {gain.tuned.train_seconds:.0f} s"
     fixed = f"{gain.fixed.best.kind} {in_words(gain.fixed)}"
     runs = f"{len(gain.tuned.runs)} and {len(gain.fixed.runs)}"
-    return (
-        f"| {gain.dataset} | {fixed} | {gain.tuned.best.method} {in_words(gain.tuned)} | {points} | {runs} | {cost} |"
-    )
+    return f"| {gain.dataset} | {fixed} | {gain.tuned.best.method} {in_words(gain.tuned)} | {points} | {runs} |"
 
 
 def draw(found: Sequence[Gain], path: Path) -> None:
     """Fine-tuned against fixed, a point for each data set: published ones, and ours with the interval of the gain."""
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 5.6))
+        figure, axes = plt.subplots(figsize=(6.4, 5.8))
         axes.plot([40, 100], [40, 100], ":", color=GREY, linewidth=1.25, zorder=1)
         label = "ResNet-50, published (SimCLR, table B.5)"
         axes.plot(*zip(*PUBLISHED.values(), strict=True), "o", color=GREY, fillstyle="none", label=label)
         for name, point in PUBLISHED.items():
-            axes.annotate(name, point, (5, -10), textcoords="offset points", fontsize=8, color=GREY)
+            place, side = ((-6, -3), "right") if name == "CIFAR-10" else ((5, -10), "left")  # beside Flowers
+            axes.annotate(name, point, place, textcoords="offset points", fontsize=8, color=GREY, ha=side)
         for number, method in enumerate(sorted({gain.tuned.best.method or "" for gain in found})):
             points = [gain for gain in found if gain.tuned.best.method == method]
             fixed = [100 * (gain.fixed.test or 0) for gain in points]
             limits = [[end - gain.difference.points for end in gain.difference.points_ci95] for gain in points]
             reach = [[-low for low, _ in limits], [high for _, high in limits]]
             tuned = [at + gain.difference.points for at, gain in zip(fixed, points, strict=True)]
-            label = f"EfficientNet-Lite0, ours: {method}"
-            axes.errorbar(fixed, tuned, reach, fmt="os"[number], color=PALETTE[number], label=label, capsize=3)
-            for at, value, gain in zip(fixed, tuned, points, strict=True):
-                axes.annotate(gain.dataset, (at, value), (6, 4), textcoords="offset points", fontsize=8)
+            label = f"EfficientNet-Lite0, ours, {method}"
+            beside = [at + 0.6 * number for at in fixed]  # so that both intervals are seen
+            axes.errorbar(beside, tuned, reach, fmt="os"[number], color=PALETTE[number], label=label, capsize=3)
+            for at, value, gain in zip(fixed, tuned, points, strict=True) if not number else ():
+                axes.annotate(gain.dataset, (at, value), (14, -12), textcoords="offset points", fontsize=8)
         axes.set(xlabel="fixed features, test accuracy in %", ylabel="fine-tuned, test accuracy in %")
-        axes.set(xlim=(50, 100), ylim=(50, 100), aspect="equal")
+        axes.set(xlim=(50, 106), ylim=(50, 101), xticks=range(50, 101, 10), aspect="equal")
         axes.legend(loc="lower right", fontsize=9)
         figure.tight_layout()
         figure.savefig(path)
@@ -123,11 +132,11 @@ def main() -> int:
     parser.add_argument("folders", type=Path, nargs="+", help="of the runs of a data set each")
     parser.add_argument("--figure", type=Path, help="where to draw it, a .png or .svg file")
     given = parser.parse_args()
-    of_sets = [methods_of(list_runs(folder)) for folder in given.folders]
-    print(f"| data | backbone | train | test | {' | '.join(FIXED)} | pass | a head |\n{'|---' * 10}|")
-    print("\n".join(line for methods in of_sets for line in fixed_rows(methods)))
-    print(f"\n| data | fixed | fine-tuned | gain, points | runs | time: fixed | fine-tuned |\n{'|---' * 7}|")
-    found = [gain for methods in of_sets for gain in gains(methods)]
+    of_sets = {folder.name: methods_of(folder) for folder in given.folders}
+    print(f"| data | net | train | test | {' | '.join(FIXED)} |\n{'|---' * 8}|")
+    print("\n".join(line for name, methods in of_sets.items() for line in fixed_rows(name, methods)))
+    print(f"\n| data | fixed | fine-tuned | gain, points | runs |\n{'|---' * 5}|")
+    found = [gain for name, methods in of_sets.items() for gain in gains(name, methods)]
     print("\n".join(map(row, found)))
     if given.figure:
         draw(found, given.figure)

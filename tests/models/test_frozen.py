@@ -70,6 +70,7 @@ def own_features(name, net, inputs):
         return net.eval()(inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "image_px"), NETS)
 def test_features_equal_the_nets_own_in_any_batch(name, image_px):
     made, _ = load_backbone(name, "random", seed=3)

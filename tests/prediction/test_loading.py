@@ -153,6 +153,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
         parts(run, weights=str(tmp_path / "other.pth"))
 
 
+@pytest.mark.slow
 def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
     """Of each backbone: the run knows the places and the digests."""
     file, recipe = tmp_path / "mine.pth", json.loads((run / "metrics.json").read_text())["recipe"]

@@ -111,10 +111,12 @@ def test_a_run_without_epochs_has_no_curves(tmp_path, quick):
 
 def test_a_finished_run_that_is_asked_for_again_is_the_newest(tmp_path, quick):
     """Its data are those of now, as when images that were added are taken away again."""
-    for second, name in enumerate(("head-1", "head-2")):
-        save(tmp_path / name)
+    for second, name in enumerate(("head-1", "head-2", "head-3")):
+        save(tmp_path / name, config={"manifest_digest": f"data {min(second, 1)}"})
         os.utime(tmp_path / name / "metrics.json", (second, second))
-    assert runs.finished(tmp_path / "head-1", {"lr": 1e-3})
+    assert runs.finished(tmp_path / "head-2", {"manifest_digest": "data 1"})
+    assert (tmp_path / "head-2" / "metrics.json").stat().st_mtime == 1  # of the same data: nothing is touched
+    assert runs.finished(tmp_path / "head-1", {"manifest_digest": "data 0"})
     assert max(list_runs(tmp_path), key=Run.saved_at).name == "head-1"
 
 

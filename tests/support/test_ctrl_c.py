@@ -33,6 +33,7 @@ def stopped(program: str, seconds: float, folder: Path, *, ignored: bool = False
     return process.returncode, "\n".join(line for line in lines if not line.startswith("import time:"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["train_head", "extract"])
 def test_ctrl_c_at_any_moment_of_loading(program, tmp_path):
     moments = random.Random(program)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE, Column
 from headstart.cache.rows import READ_THREADS, View
+from headstart.datasets.manifest import same_data
 from headstart.errors import CacheError
 from headstart.settings.command import as_flag, command
 
@@ -105,12 +106,19 @@ def extract_all(caches: Sequence[FeatureCache], *flags: str, views: int = 0) -> 
 
 
 def _as_the_last(caches: Sequence[FeatureCache]) -> list[str]:
-    """Flags that list and draw for all what the file that was written last has; none where all were made with them."""
-    last = max(caches, key=lambda cache: cache.path.stat().st_mtime).manifest
-    flags = [word for name, value in last.listing.items() for word in as_flag(name, value)]
-    as_listed = flags if any(cache.manifest.listing != last.listing for cache in caches) else []
-    is_other_draw = any(cache.manifest.seed != last.seed for cache in caches)
-    return [*as_listed, *(as_flag("split_seed", last.seed) if is_other_draw else [])]
+    """Flags that list and draw for all what the file that was written last has; none where all were made with them.
+
+    Splits that were drawn in two ways from the same images, as in a copy of an older file, both stay: only another
+    seed draws them anew.
+    """
+    last = max(caches, key=lambda cache: cache.path.stat().st_mtime)
+    listing, seed = last.manifest.listing, last.manifest.seed
+    flags = [word for name, value in listing.items() for word in as_flag(name, value)]
+    as_listed = flags if any(cache.manifest.listing != listing for cache in caches) else []
+    if all(same_data(cache.listed, last.listed) for cache in caches):
+        return [*as_listed, *as_flag("split_seed", seed + 1)]
+    is_other_draw = any(cache.manifest.seed != seed for cache in caches)
+    return [*as_listed, *(as_flag("split_seed", seed) if is_other_draw else [])]
 
 
 def same_bytes(views: Sequence[View]) -> NDArray[np.bool_]:

@@ -54,9 +54,10 @@ def known_splits(caches: Sequence[FeatureCache], manifest: Manifest, digests: ND
     """
     known = np.full(len(manifest), UNDRAWN, np.uint8)
     keys = list(map(bytes, digests))
+    here = set(keys)
     of_seed = [cache for cache in caches if cache.manifest.seed == manifest.seed]
     for cache in sorted(of_seed, key=lambda cache: not same_data(manifest, cache.as_listed(manifest))):
-        splits, read = _counting_now(cache, manifest, set(keys)), cache.has_digest
+        splits, read = _counting_now(cache, manifest, here), cache.has_digest
         by_digest: dict[bytes, int] = {}
         for row in np.flatnonzero(read & (splits != UNDRAWN)).tolist():
             by_digest[cache.digest(row)] = min(by_digest.get(cache.digest(row), UNDRAWN), int(splits[row]))

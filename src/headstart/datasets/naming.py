@@ -6,7 +6,7 @@ Read are only the attributes of a cache, the metrics.json of a run, and the text
 import glob
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -144,9 +144,13 @@ def load_as_before(config: Any) -> Manifest:
 def split_seed_of(config: Any) -> int:
     """The seed that draws the splits for the same program: as given, else that of the features, of runs, or its own."""
     data = data_of(config)
-    kept = kept_for(data, getattr(config, "backbone", None))[1]
-    seeds = config.split_seed, kept, _split_seed_of_runs(data), config.seed
-    return next((seed for seed in seeds if seed is not None), 0)
+    ways: list[Callable[[], int | None]] = [  # files are read only where they decide
+        lambda: config.split_seed,
+        lambda: kept_for(data, getattr(config, "backbone", None))[1],
+        lambda: _split_seed_of_runs(data),
+        lambda: config.seed,
+    ]
+    return next((seed for way in ways if (seed := way()) is not None), 0)
 
 
 def _split_seed_of_runs(data: str) -> int | None:

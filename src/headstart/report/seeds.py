@@ -10,7 +10,7 @@ from headstart.runs.run import Run, read_config
 from headstart.settings import DEFAULTS, PLACES, FinetuneConfig, HeadConfig, SweepConfig
 from headstart.settings.base import is_missing
 from headstart.settings.command import command, given_flags
-from headstart.settings.finetune import OF_RESNET50
+from headstart.settings.finetune import OF_RESNET50, OF_SEED
 
 PROGRAMS: Mapping[str, tuple[str, type]] = {
     "head": ("train-head", HeadConfig),
@@ -41,7 +41,8 @@ def _command(run: Run) -> str:
 
 def _settings(run: Run, config: Mapping[str, Any], config_type: type) -> Any:
     """The settings of a run where they are not the defaults."""
-    usual: Mapping[str, Any] = OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
+    of_resnet50 = OF_SEED if config.get("method") == "seed" else OF_RESNET50
+    usual: Mapping[str, Any] = of_resnet50 if run.backbone == DEFAULTS["backbone"] else {}
     settings = {}
     for field in dataclasses.fields(config_type):
         value = config.get(field.name, field.default)

@@ -102,12 +102,16 @@ def save(
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds the finished run with this identity; a RunError if it holds another finished run.
 
-    A run that is finished counts as saved now: its data are those that were asked for last, see `methods_of`.
+    Where the run that was saved last has other data, this one counts as saved now: its data are those that were asked
+    for last, see `methods_of`.
     """
     if not any((folder / name).is_file() for name in WRITTEN_LAST):
         return False
     if read_config(folder) != plain(identity):
         raise RunError(f"{folder} holds a run with other settings. Name another with --run, or move it away.")
-    with suppress(OSError):
-        os.utime(folder / "metrics.json")
+    with suppress(OSError, ValueError):  # a file went meanwhile, or there is none
+        newest = max(folder.parent.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime)
+        data = (read_config(newest.parent) or {}).get("manifest_digest")
+        if data != identity.get("manifest_digest"):
+            os.utime(folder / "metrics.json")
     return True
