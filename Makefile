@@ -17,7 +17,7 @@ uses-finetune       = FINETUNE_ARGS BACKBONE NPROC SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
 uses-compare        = COMPARE_ARGS BACKBONE
-uses-predict        = PREDICT_ARGS RUN IMAGES CACHE
+uses-predict        = PREDICT_ARGS RUN IMAGES CACHE RAY
 uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
 uses-clean-all      = FORCE
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
@@ -143,7 +143,7 @@ compare: .venv/ready  ## what all runs of a data set are worth and took, and whe
 	@$(PY) pipelines/compare.py $(CACHED) $(COMPARE_ARGS)
 
 predict: .venv/ready  ## a run and IMAGES=… (or CACHE=…) -> a CSV with the class of each image
-	@$(PY) pipelines/predict.py $(if $(RUN),--run="$$RUN") $(if $(IMAGES),--images="$$IMAGES") $(if $(CACHE),--cache="$$CACHE") $(PREDICT_ARGS)
+	@$(PY) pipelines/predict.py $(if $(RUN),--run="$$RUN") $(if $(IMAGES),--images="$$IMAGES") $(if $(CACHE),--cache="$$CACHE") $(if $(RAY),--ray="$$RAY") $(PREDICT_ARGS)
 
 export: .venv/ready  ## a run -> one file for other programs, FORMAT=pt2 or onnx, checked, with a card
 	@$(PY) pipelines/export.py $(if $(RUN),--run="$$RUN") $(if $(FORMAT),--format="$$FORMAT") $(if $(IMAGES),--images="$$IMAGES") $(EXPORT_ARGS)

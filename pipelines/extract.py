@@ -26,9 +26,11 @@ def main(config: ExtractConfig) -> int:
 def way_on(config: ExtractConfig) -> str:
     """What a pass that was stopped has left, and how to go on."""
     from headstart.cache.finding import cache_path
+    from headstart.cache.parts import count_of_parts, part_files
 
-    caches = [str(cache_path(each)) for each in each_backbone(config, apart=True)]
-    if not any(map(_has_rows, [file for cache in caches for file in (cache, f"{cache}.growing")])):
+    caches = [cache_path(each) for each in each_backbone(config, apart=True)]
+    files = [str(file) for cache in caches for file in part_files(cache, count_of_parts(cache))]
+    if not any(map(_has_rows, [*files, *(f"{file}.growing" for file in files)])):
         return "No image was finished: the same command starts again."
     command = "the same command without --overwrite" if config.overwrite else "the same command"
     return f"Finished images are kept: {command} goes on where it was."

@@ -221,6 +221,7 @@ def predict(
     compile: Literal["auto", "on", "off"] = "auto",
     batch_size: int = 32,
     workers: int = 0,
+    ray: str | None = None,
     max_unreadable: float = 0.01,
 ) -> Path: ...
 def probe(

@@ -306,7 +306,7 @@ def _write_other_hdf5(path: Path) -> None:
 
 def _write_newer(path: Path) -> None:
     with h5py.File(make(path), "r+") as file:
-        file.attrs["format_version"] = 5
+        file.attrs["format_version"] = 6
 
 
 def _write_without_status(path: Path) -> None:
@@ -322,7 +322,7 @@ def _write_without_status(path: Path) -> None:
         (Path.touch, "cannot be read as a feature cache"),
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
-        (_write_newer, "format version 5; this headstart reads up to 4. Install a newer headstart"),
+        (_write_newer, "format version 6; this headstart reads up to 5. Install a newer headstart"),
         (_write_without_status, "cannot be read as a feature cache"),
     ],
     ids=["missing", "a folder", "empty", "text", "other HDF5", "newer", "no status"],

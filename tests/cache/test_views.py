@@ -404,7 +404,7 @@ def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(creation, "reserve", full)
-    monkeypatch.setattr(extractor.Extractor, "fill", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr(extractor.Extractor, "filling", lambda *_: pytest.fail("it began to work"))
     with pytest.raises(CacheError, match="No space left on device"):
         updating.bring_up_to_date(replace(settings, views=3))
     with pytest.raises(CacheError, match="No space left on device"):

@@ -51,7 +51,7 @@ def begin(path: Path, settings: ExtractConfig) -> Path:
 
 def fill_one(made, path: Path):
     """Fills one cache by one backbone."""
-    return filling.fill([made], [{0: path}])[0]
+    return filling.fill({0: made}, [{0: path}])[0]
 
 
 def stop_after(monkeypatch, batches: int) -> None:

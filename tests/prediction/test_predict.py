@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def folder(tmp_path):
 
 
 def predict(folder, out, key="key", model=None):
-    return predict_images(model or classifier(MANY), str(folder), out, key, batch_size=2, workers=1)
+    model = model or classifier(MANY)
+    return predict_images(model, str(folder), out, key, partial(model.predict_each, batch_size=2, workers=1))
 
 
 def predict_until(name, folder, out, monkeypatch):
@@ -75,7 +77,7 @@ def asking(model, monkeypatch):
     """Lets a model note the names of the files that it is asked about."""
     asked, predict_each = [], model.predict_each
     monkeypatch.setattr(
-        model, "predict_each", lambda files, *a: predict_each((asked.append(f.name) or f for f in files), *a)
+        model, "predict_each", lambda files, **how: predict_each((asked.append(f.name) or f for f in files), **how)
     )
     return asked
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class Extraction:
         """From files to a CSV of classes, without loading and compiling the net."""
         size, workers, classifier = self.config.batch_size, self.config.workers, self.classifier
         start = time.perf_counter()
-        predict_images(classifier, str(self.manifest.root), self.folder / "benchmark.csv", "", size, workers)
+        each = partial(classifier.predict_each, batch_size=size, workers=workers)
+        predict_images(classifier, str(self.manifest.root), self.folder / "benchmark.csv", "", each)
         return len(self.manifest) / (time.perf_counter() - start)
 
     @kept_memory()
@@ -133,8 +134,8 @@ def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport
     for each, path in zip(extractions, paths, strict=True):
         with creation.appearing(path) as temporary:
             creation.create(temporary, each.manifest, each.recipe)
-    reports = fill([each.extractor for each in extractions], [dict(enumerate(paths))])
-    return len(extractions[0].manifest) / (time.perf_counter() - start), reports
+    reports = fill({place: each.extractor for place, each in enumerate(extractions)}, [dict(enumerate(paths))])
+    return len(extractions[0].manifest) / (time.perf_counter() - start), list(reports.values())
 
 
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:

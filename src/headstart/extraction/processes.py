@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,12 +28,11 @@ from headstart.extraction.asked import extractor_for
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
-from headstart.settings import ExtractConfig
+from headstart.settings import ExtractConfig, ViewSplits
 from headstart.support import ctrl_c
+from headstart.support.cluster import POLL_SECONDS
 from headstart.support.progress import bar, say
 
-POLL_SECONDS = 0.5
-"""Between two looks at the parts."""
 ERROR = 2
 """Exit code of a process that says what keeps it from going on."""
 
@@ -48,19 +49,26 @@ class Job:
     configs: tuple[ExtractConfig, ...]
     groups: tuple[Mapping[int, Path], ...]
 
-    def pending(self) -> int:
-        """How many rows are to be computed, over all views."""
+    def pending(self) -> dict[Path, int]:
+        """How many rows are to be computed in each file that has some, over all views."""
         pairs = (pair for group in self.groups for pair in group.items())
-        return sum(_pending(path, self.configs[place]) for place, path in pairs)
+        counts = {path: _pending(path, self.configs[place]) for place, path in pairs}
+        return {path: count for path, count in counts.items() if count}
 
 
 def _pending(path: Path, config: ExtractConfig) -> int:
-    return int(np.count_nonzero(FeatureCache(path).pending(config.view_splits or "train")))
+    return _pending_at(path, path.stat().st_mtime_ns, config.view_splits or "train")
 
 
-def fill_free_parts(job: Job) -> Iterator[list[PassReport]]:
+@lru_cache(maxsize=10_000)
+def _pending_at(path: Path, mtime_ns: int, view_splits: ViewSplits) -> int:
+    """Read once for each state of the file: most files of many are at rest."""
+    return int(np.count_nonzero(FeatureCache(path).pending(view_splits)))
+
+
+def fill_free_parts(job: Job) -> Iterator[Mapping[int, PassReport]]:
     """Fills each part that has pending rows and that no other process holds; yields what was done for each backbone."""
-    extractors: list[Extractor] = []
+    extractors: Mapping[int, Extractor] = {}
     for group in job.groups:
         with ExitStack() as locked:
             try:
@@ -73,12 +81,12 @@ def fill_free_parts(job: Job) -> Iterator[list[PassReport]]:
                 yield fill(extractors, [group], shown=False)
 
 
-def _extractors(job: Job) -> list[Extractor]:
+def _extractors(job: Job) -> Mapping[int, Extractor]:
     caches = {place: path for group in job.groups for place, path in group.items()}
-    return [extractor_for(config, FeatureCache(caches[place])) for place, config in enumerate(job.configs)]
+    return {place: extractor_for(job.configs[place], FeatureCache(path)) for place, path in caches.items()}
 
 
-Round = Callable[[Job, Callable[[], object]], list[list[PassReport]]]
+Round = Callable[[Job, Callable[[], object]], list[Mapping[int, PassReport]]]
 """Lets several processes fill what is pending; calls the function now and then; returns what was done."""
 
 
@@ -87,22 +95,33 @@ def fill_by_processes(job: Job, one_round: Round) -> list[PassReport]:
 
     Raises:
         HeadstartError: what a process reported that could not go on.
+        CacheLocked: another process holds a part.
         ProcessLost: all processes have died, and none had finished a row.
     """
     reports, start = [PassReport(backbones=len(job.configs)) for _ in job.configs], time.perf_counter()
-    total = left = job.pending()
+    pending = job.pending()
+    total = sum(pending.values())
     with bar(total, "extracting", "views" if len(job.configs) > 1 else "images") as progress:
-        while left:
-            for found in one_round(job, lambda: progress.update(total - progress.n - job.pending())):
-                reports = [report.plus(more) for report, more in zip(reports, found, strict=True)]
-            before, left = left, job.pending()
-            if left == before:
-                raise ProcessLost("All processes have ended before they finished an image. Is the memory too small?")
+        while pending:
+            for found in one_round(job, lambda: progress.update(total - progress.n - sum(job.pending().values()))):
+                reports = [report.plus(found.get(place, PassReport())) for place, report in enumerate(reports)]
+            _pending_at.cache_clear()  # the clock of a file system is coarse
+            before, pending = pending, job.pending()
+            if pending == before:
+                _refuse_held(pending)
     seconds = time.perf_counter() - start
     return [replace(report, wall_seconds=seconds, own_seconds=seconds) for report in reports]
 
 
-def on_this_machine(count: int, job: Job, look: Callable[[], object]) -> list[list[PassReport]]:
+def _refuse_held(files: Iterable[Path]) -> NoReturn:
+    """Says why nothing was done: a process that does not belong to this job holds a part, or all have died."""
+    for path in files:
+        with lock(path):
+            pass
+    raise ProcessLost("All processes have ended before they finished an image. Is the memory too small?")
+
+
+def on_this_machine(count: int, job: Job, look: Callable[[], object]) -> list[Mapping[int, PassReport]]:
     """Until all of so many processes have ended; what they did."""
     with TemporaryDirectory() as folder:
         files = [Path(folder, f"{number}.jsonl") for number in range(count)]
@@ -121,7 +140,7 @@ def on_this_machine(count: int, job: Job, look: Callable[[], object]) -> list[li
             say(f"Process {process.pid} was ended by signal {-process.returncode}: the others go on with its part.")
     if errors := [line["error"] for line in lines if "error" in line]:
         raise HeadstartError(errors[0])
-    return [[PassReport(**report) for report in line["reports"]] for line in lines]
+    return [{int(place): PassReport(**report) for place, report in line.items()} for line in lines]
 
 
 def _start(job: Job, number: int, count: int, results: Path) -> subprocess.Popen[bytes]:
@@ -163,7 +182,7 @@ def main() -> int:
     with open(sys.argv[1], "a", encoding="utf-8", buffering=1) as results:
         try:
             for reports in fill_free_parts(job):
-                print(json.dumps({"reports": list(map(asdict, reports))}), file=results)
+                print(json.dumps({place: asdict(report) for place, report in reports.items()}), file=results)
         except HeadstartError as error:
             print(json.dumps({"error": error.on_command_line}), file=results)
             return ERROR

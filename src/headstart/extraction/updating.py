@@ -9,22 +9,22 @@ grow            images changed, views are added, --check-bytes, or rows are pend
 A cache that is cut into parts is brought up to date part by part: see `whole.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from headstart.cache.finding import cache_path
 from headstart.cache.locking import lock
 from headstart.cache.parts import count_of_parts
 from headstart.datasets.manifest import Manifest
-from headstart.errors import CacheLocked, SettingsError
+from headstart.errors import CacheLocked, DataError, SettingsError
 from headstart.extraction.asked import refuse_other_files
 from headstart.extraction.drawing import Drawing
 from headstart.extraction.reports import Report
 from headstart.extraction.whole import Whole
 from headstart.settings import ExtractConfig
+from headstart.support.cluster import connected
 
 PARTS_FOR_A_PROCESS = 4
 """How many a cache is cut into that several processes are to fill: then a slow one has fewer."""
@@ -32,7 +32,9 @@ PARTS_FOR_A_PROCESS = 4
 
 def bring_up_to_date(config: ExtractConfig) -> Report:
     """Makes the cache of a data set complete: every image done, or unreadable with a reason."""
-    return bring_all_up_to_date([config])[0]
+    if not (reports := bring_all_up_to_date([config])):
+        raise DataError(f"Part {config.part} has no images.")
+    return reports[0]
 
 
 def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
@@ -41,41 +43,40 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
     Errors: see `headstart.extract`.
     """
     known: dict[str, Manifest] = {}
-    splits, count = Drawing(), _count_of_parts(configs)
-    wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
-    if not all(whole.updates for whole in wholes):
-        print(f"Part {configs[0].part} has no images: there is nothing to do.")
-        return []
+    with ExitStack() as held:
+        splits, count = Drawing(), _count_of_parts(configs, held)
+        wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
+        if not all(whole.updates for whole in wholes):
+            print(f"Part {configs[0].part} has no images: there is nothing to do.")
+            return []
+        reports = _bring_up_to_date(wholes, held)
+    if configs[0].part and all(whole.has_all_parts() for whole in wholes):  # the last job makes the parts one
+        with suppress(CacheLocked):  # another job is at it
+            bring_all_up_to_date([replace(config, part=None, parts=count) for config in configs])
+    return reports
+
+
+def _bring_up_to_date(wholes: Sequence[Whole], held: ExitStack) -> list[Report]:
     reports = {whole.path: whole.nothing_to_do() for whole in wholes}
     open_ = [whole for whole in wholes if not reports[whole.path]]
-    with ExitStack() as locked:
-        for whole in sorted(open_, key=lambda whole: whole.path):
-            if not whole.only:
-                locked.enter_context(lock(whole.path))
-        if len(open_) > 1:
-            for whole in open_:
-                whole.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
+    for path in sorted(path for whole in open_ for path in whole.locked()):
+        held.enter_context(lock(path))
+    if len(open_) > 1:
         for whole in open_:
-            whole.begin()
-        _fill([whole for whole in open_ if whole.pending()])
-        if configs[0].part:
-            return _finish_parts(wholes, reports)
-        for whole in open_:
-            whole.draw()
-        return [reports[whole.path] or whole.finish() for whole in wholes]
+            whole.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
+    for whole in open_:
+        whole.begin()
+    _fill([whole for whole in open_ if whole.pending()])
+    for whole in open_:
+        whole.draw()
+    return [reports[whole.path] or whole.finish() for whole in wholes]
 
 
-def _finish_parts(wholes: Sequence[Whole], reports: Mapping[Path, Report | None]) -> list[Report]:
-    """The reports of single parts; where all the others are complete, too, they are made one."""
-    found = [reports[whole.path] or whole.finish_parts() for whole in wholes]
-    if all(whole.has_all_parts() for whole in wholes):
-        with suppress(CacheLocked):  # another job is at it
-            bring_all_up_to_date([replace(whole.asked.given, part=None, parts=whole.count) for whole in wholes])
-    return found
+def _count_of_parts(configs: Sequence[ExtractConfig], held: ExitStack) -> int:
+    """As many as are asked for, else as the caches have; new ones have some for each of several processes.
 
-
-def _count_of_parts(configs: Sequence[ExtractConfig]) -> int:
-    """As many as are asked for, else as the caches have; new ones have some for each of several processes."""
+    A cluster that is asked for their number stays connected.
+    """
     first = configs[0]
     if first.part:
         return first.part_of[1]
@@ -89,9 +90,10 @@ def _count_of_parts(configs: Sequence[ExtractConfig]) -> int:
             f"both. Give each backbone a command of its own, or cut both anew with --parts {max(counts.values())}."
         )
     if not counts:
-        return PARTS_FOR_A_PROCESS * first.processes if first.processes > 1 else 1
+        processes = held.enter_context(connected(first.ray)).at_once if first.ray else first.processes
+        return PARTS_FOR_A_PROCESS * processes if processes > 1 or first.ray else 1
     count = max(counts.values())
-    if first.processes > count:
+    if first.processes > count or (first.ray and count == 1):
         print(f"{paths[0]} has {count} part{'s' * (count > 1)}, each of which one process fills; --parts cuts it anew.")
     return count
 
@@ -107,16 +109,18 @@ def _fill(wholes: Sequence[Whole]) -> None:
         for number in numbers
     ]
     config = wholes[0].config
-    if not config.ray and min(config.processes, len(groups)) == 1:
+    if len(groups) == 1 or (config.processes == 1 and not config.ray):
         from headstart.extraction.filling import fill
 
-        reports = fill([whole.extractor for whole in wholes], groups)
+        extractors = {place: whole.extractor for place, whole in enumerate(wholes)}
+        reports = fill(extractors, groups, locks=wholes[0].count > 1 and not config.part)
     else:
         from headstart.extraction.on_ray import on_ray
         from headstart.extraction.processes import Job, fill_by_processes, on_this_machine
 
         configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
         local = partial(on_this_machine, min(config.processes, len(groups)))
-        reports = fill_by_processes(Job(configs, tuple(groups)), partial(on_ray, config.ray) if config.ray else local)
-    for whole, report in zip(wholes, reports, strict=True):
-        whole.filled = report
+        by_tasks = partial(on_ray, config.ray) if config.ray else local
+        reports = dict(enumerate(fill_by_processes(Job(configs, tuple(groups)), by_tasks)))
+    for place, whole in enumerate(wholes):
+        whole.filled = reports[place]

@@ -1,7 +1,8 @@
 """A cache as a whole: one file, or the parts that it is cut into."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,8 +62,12 @@ class Whole(Plan):
     def _shows_all(self) -> bool:
         return self.count == 1 or shows(self.path, [update.path for update in self.updates.values()], self.manifest)
 
+    def locked(self) -> list[Path]:
+        """What the caller holds the lock of: the whole, or the only part, which other jobs leave alone."""
+        return [update.path for update in self.updates.values()] if self.only else [self.path]
+
     def begin(self) -> None:
-        """Starts anew, goes on or grows; the caller holds the lock of the whole."""
+        """Starts anew, goes on or grows."""
         if before := self._before(self.config):  # again, now that nobody else writes
             self.before = before
             self.asked.refuse_differences(before)
@@ -77,15 +82,14 @@ class Whole(Plan):
     @contextmanager
     def _locked(self, update: Update) -> Iterator[None]:
         """A part is locked only while it is worked on, so that several processes can share them."""
-        if self.count == 1:
-            yield
-            return
-        with lock(update.path):
+        with nullcontext() if update.path in self.locked() else lock(update.path):
             yield
 
     def draw(self) -> None:
-        """Draws the splits that are open, now that all images have been read."""
-        self.splits.draw_in([FeatureCache(update.file) for update in self.updates.values()], self.path, self.manifest)
+        """Draws the splits that are open, if all images have been read now."""
+        if not self.only:
+            caches = [FeatureCache(update.file) for update in self.updates.values()]
+            self.splits.draw_in(caches, self.path, self.manifest)
 
     def has_all_parts(self) -> bool:
         """Whether every part that has images is filled, with splits or without."""
@@ -95,16 +99,16 @@ class Whole(Plan):
             return False
         return not any(FeatureCache(file).pending(self.config.view_splits or "train").any() for file in files)
 
-    def finish_parts(self) -> Report:
-        """The report of the only part, which now has its name."""
-        (update,) = self.updates.values()
+    def _finish_part(self, update: Update) -> Report:
         if FeatureCache(update.file).is_drawn:
             update.put_in_place()
         return Report(FeatureCache(update.file), update.taken_over, self.filled, update.copied)
 
     def finish(self) -> Report:
-        """The report of the cache, whose files now have their names."""
+        """The report of the cache, or of the only part, whose files now have their names."""
         updates = list(self.updates.values())
+        if self.only:
+            return self._finish_part(updates[0])
         for update in updates:
             update.put_in_place()
         files = [update.path for update in updates]

@@ -3,6 +3,7 @@
     loading.py      reads the model of a run from its folder
     classifier.py   the model: pixels in, probabilities out
     predict.py      images or rows of a cache → a CSV
+    on_ray.py       the same images, by tasks of Ray
     growing_csv.py  a CSV that is continued after an interruption
     exporting.py    a run as one file for other programs, checked
     model_card.py   writes that file with its card, from model_card.md.jinja

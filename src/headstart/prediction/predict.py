@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import tee
@@ -17,9 +17,10 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
 from headstart.datasets import archives, unlabelled
+from headstart.datasets.manifest import Place
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
-from headstart.prediction.classifier import Classifier
+from headstart.prediction.classifier import Classifier, ImagePrediction
 from headstart.prediction.growing_csv import GrowingCsv
 from headstart.settings.base import PATTERN
 from headstart.support.progress import bar
@@ -35,6 +36,8 @@ SMALLEST_SHOWN = 0.005
 
 Row = tuple[str, NDArray[np.float32] | None, str]
 """Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
+PredictEach = Callable[[Iterable[Place]], Iterator[ImagePrediction]]
+"""As `Classifier.predict_each` does, here or elsewhere."""
 
 
 @dataclass
@@ -79,16 +82,13 @@ class Summary:
         return f"{path}: {', '.join(f'{name} ({p:.2f})' for name, p in probable if p >= SMALLEST_SHOWN)}"
 
 
-def predict_images(
-    classifier: Classifier, source: str, out: Path, key: str, batch_size: int, workers: int, views: int = 0
-) -> Summary:
+def predict_images(classifier: Classifier, source: str, out: Path, key: str, predict_each: PredictEach) -> Summary:
     """Predicts images (see `unlabelled.images_of`) into a CSV; `key` says what decides it, to go on with one."""
     count, summary = unlabelled.count(source), Summary()
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
         progress.update(summary.resumed)
-        predictions = classifier.predict_each(map(archives.place_of, files), batch_size, workers, views)
-        for name, prediction in zip(names, predictions, strict=True):
+        for name, prediction in zip(names, predict_each(map(archives.place_of, files)), strict=True):
             _write(line_of((name, *prediction), classifier), file, summary, progress)
     return summary
 

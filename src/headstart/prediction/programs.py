@@ -1,5 +1,7 @@
 """The programs that use a finished run, from the settings to the file that they write."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from headstart.cache.feature_cache import FeatureCache
@@ -8,6 +10,7 @@ from headstart.errors import SettingsError
 from headstart.prediction import exporting, loading, model_card
 from headstart.prediction import predict as predictions
 from headstart.prediction.classifier import Classifier
+from headstart.prediction.on_ray import predict_by_tasks
 from headstart.prediction.predict import Summary
 from headstart.runs.one_data_set import refuse_other_data
 from headstart.runs.run import Run
@@ -33,11 +36,13 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
             Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.digest(), config.views
         )
     else:
-        parts = loading.parts_of(run, config.weights, device, config.precision, config.compile)
+        classifier = Classifier(loading.parts_of(run, config.weights, device, config.precision, config.compile))
         key = f"{run.digest()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
-        summary = predictions.predict_images(
-            Classifier(parts), str(config.images), out, key, config.batch_size, config.workers, config.views
+        here = partial(
+            classifier.predict_each, batch_size=config.batch_size, workers=config.workers, views=config.views
         )
+        each = partial(predict_by_tasks, replace(config, run=run.folder)) if config.ray else here
+        summary = predictions.predict_images(classifier, str(config.images), out, key, each)
     if one := summary.of_one_image():
         print(one)
     print(f"{out}: {summary.in_words()}")

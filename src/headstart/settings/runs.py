@@ -58,6 +58,8 @@ class PredictConfig(ComputeConfig, RunConfig):
     """Images in one forward pass."""
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
+    ray: str | None = None
+    """Predict blocks of images as tasks of Ray (needs the extra ray): see extract."""
     max_unreadable: Share = 0.01
     """Fraction of unreadable images above which the exit code is 1. Up to 3 images, if they are at most a tenth, are no
     failure either; 0 allows none."""
@@ -65,7 +67,7 @@ class PredictConfig(ComputeConfig, RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in dataclasses.fields(self):
-            unused = self.cache and field.name in ("weights", "precision", "compile")
+            unused = self.cache and field.name in ("weights", "precision", "compile", "ray")
             unchanged = not unused or getattr(self, field.name) == field.default
             require(self, field.name, unchanged, "left out with --cache, which needs no backbone")
 

@@ -11,6 +11,7 @@
     matmul.py      products of matrices in fp32 at full speed
     neighbours.py  exact nearest neighbours, block by block
     overlap.py     a batch that is computed while the next is prepared
+    cluster.py     work as tasks of Ray
     team.py        the processes that torchrun starts to fine-tune, and what they tell each other
 
 Imports `errors` alone.

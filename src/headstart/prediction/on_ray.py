@@ -1,0 +1,40 @@
+"""Blocks of images, predicted by tasks of Ray."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
+
+from headstart.datasets.manifest import Place
+from headstart.prediction import loading
+from headstart.prediction.classifier import Classifier, ImagePrediction
+from headstart.settings import PredictConfig, run_of
+from headstart.support.cluster import connected
+from headstart.support.devices import pick_device
+
+BLOCK = 512
+"""Images of a task: few enough to be computed again if it is lost, many enough to pay for loading the nets."""
+
+
+def predict_by_tasks(config: PredictConfig, places: Iterable[Place]) -> Iterator[ImagePrediction]:
+    """As `Classifier.predict_each`; see `cluster.connected` for the address in the settings."""
+    waiting = iter(places)
+    with connected(str(config.ray)) as cluster:
+        config = replace(config, workers=config.workers or cluster.cores)
+        blocks = iter(lambda: (config, list(islice(waiting, BLOCK))), (config, []))
+        for predictions in cluster.results(_predict, blocks):
+            yield from predictions
+
+
+def _predict(task: tuple[PredictConfig, list[Place]]) -> list[ImagePrediction]:
+    config, places = task
+    return list(_classifier(config).predict_each(places, config.batch_size, config.workers, config.views))
+
+
+@lru_cache(maxsize=1)
+def _classifier(config: PredictConfig) -> Classifier:
+    """Loaded once in each process."""
+    parts = loading.parts_of(
+        loading.open_run(run_of(config)), config.weights, pick_device(config.device), config.precision, config.compile
+    )
+    return Classifier(parts)
