@@ -173,7 +173,7 @@ def worker_of_ray(process):
     while waiting:
         parent = waiting.pop()
         for child in children(parent):
-            if b"ray::_fill" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"ray::_in_folder" in Path(f"/proc/{child}/cmdline").read_bytes():
                 return child
             waiting.append(child)
     raise AssertionError("no task of Ray runs")
