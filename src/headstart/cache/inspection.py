@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, PENDING, UNREADABLE
+from headstart.cache.layout import DONE, PENDING, UNREADABLE, parts_in
 from headstart.cache.nearest import NEIGHBOURS, suspects
 from headstart.datasets import grouping
 from headstart.datasets.description import describe_splits
@@ -53,9 +53,10 @@ def _views(cache: FeatureCache) -> list[str]:
 def contents(cache: FeatureCache) -> list[str]:
     """Recipe, counts, size and unreadable files, as lines."""
     notes = [f"  {name}: {value:.4g}" for name, value in cache.notes.items()]
-    stored = cache.stored_bytes / 1e6
+    stored, count = cache.stored_bytes / 1e6, parts_in(cache.path)
+    parts = f" in {count} parts" if count > 1 else ""
     return [
-        f"{cache.path}: {stored:,.1f} MB, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
+        f"{cache.path}: {stored:,.1f} MB{parts}, made from {cache.manifest.root} in {cache.seconds:,.1f} s",
         "recipe",
         *_parameters(cache.recipe),
         *(["measured when it was made", *notes] if notes else []),

@@ -1,6 +1,7 @@
 """Work as tasks of Ray, which repeats those whose machine or process was lost."""
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -85,10 +86,16 @@ def _connect(ray: Any, address: str) -> bool:
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}}
     options = {"runtime_env": environment, "log_to_driver": False, "logging_level": "error"}
     try:
+        if address != "auto":  # Ray itself would try for many minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, **options)
-    except ConnectionError:
+    except (OSError, ValueError):
         if address != "auto":
-            raise SettingsError(f"--ray {address}: no cluster of Ray answers there. Start it, or give auto.") from None
+            raise SettingsError(
+                f"--ray {address}: no cluster of Ray takes the connection. Give host:port of one that runs, or auto; where "
+                "it asks for a token, set RAY_AUTH_MODE=token."
+            ) from None
         ray.init(include_dashboard=False, **options)
         say("Ray: no cluster runs, so one is started on this machine, and stopped at the end.")
     return True
