@@ -93,8 +93,8 @@ def _connect(ray: Any, address: str) -> bool:
     except (OSError, ValueError):
         if address != "auto":
             raise SettingsError(
-                f"--ray {address}: no cluster of Ray takes the connection. Give host:port of one that runs, or auto; where "
-                "it asks for a token, set RAY_AUTH_MODE=token."
+                f"--ray {address}: no cluster of Ray takes the connection. Give host:port of one that runs, or auto; "
+                "where it asks for a token, set RAY_AUTH_MODE=token."
             ) from None
         ray.init(include_dashboard=False, **options)
         say("Ray: no cluster runs, so one is started on this machine, and stopped at the end.")
