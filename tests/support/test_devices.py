@@ -21,6 +21,17 @@ def test_a_device_that_is_not_there_is_refused_in_words(monkeypatch):
     assert devices.pick_device("cpu") == CPU
 
 
+def test_more_processes_than_gpus_take_them_in_turn(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for rank in range(4):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        devices.pick_device("auto")
+    assert taken == [0, 1, 0, 1]
+
+
 def test_the_peak_of_memory_grows_by_what_is_held():
     before = devices.peak_memory_bytes(CPU)
     held = torch.ones(2**28, dtype=torch.uint8) * 2

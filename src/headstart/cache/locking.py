@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
@@ -14,14 +15,20 @@ from headstart.support.files import in_words, open_locked
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks (some NFS); there the file says which process holds it."""
 
+WAIT_SECONDS = 0.5
+
 
 @contextmanager
-def lock(cache: Path) -> Iterator[None]:
-    """Holds `<cache>.lock` while the body runs; the system releases it when the process ends, also by a kill."""
+def lock(cache: Path, waits: bool = False) -> Iterator[None]:
+    """Holds `<cache>.lock` while the body runs; the system releases it when the process ends, also by a kill.
+
+    If another process holds it, CacheLocked, or this one `waits`.
+    """
     path = cache.with_name(cache.name + ".lock")
     with in_words(CacheError, f"{path} cannot be written", "Name another cache with CACHE=…"):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        file = _opened(path)
+        while not (file := _opened(path, waits)):
+            time.sleep(WAIT_SECONDS)
     with file:
         try:
             with suppress(OSError):  # on a full disk the lock works, but does not say who holds it
@@ -32,7 +39,7 @@ def lock(cache: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _opened(path: Path) -> BufferedRandom:
+def _opened(path: Path, waits: bool) -> BufferedRandom | None:
     try:
         return open_locked(path)
     except OSError as error:
@@ -43,6 +50,8 @@ def _opened(path: Path) -> BufferedRandom:
             holder = path.read_text(errors="replace")[:200].strip()
         if error.errno in WITHOUT_LOCKS and not _may_live(holder):
             return path.open("a+b")
+        if waits:
+            return None
         raise CacheLocked(
             f"{path.with_suffix('')} is being filled by {holder or 'another process'}. "
             f"Wait for it, or stop it (if it is gone, remove {path}), or name another with CACHE=…"

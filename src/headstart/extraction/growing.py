@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.known_splits import known_digests
 from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.rows import View
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest, Member, rows_of_paths, same_data, same_root
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS, passing_reasons
-from headstart.images.digests import completed
 from headstart.support.quantities import tolerated
 from headstart.support.remote import is_remote
 
@@ -42,6 +40,7 @@ class Growth:
         self,
         cache: FeatureCache,
         manifest: Manifest,
+        digests: Callable[[], NDArray[np.uint8]],
         check_bytes: bool,
         weights_file: str,
         into_new_file: str,
@@ -49,12 +48,13 @@ class Growth:
     ) -> None:
         """Changes nothing yet.
 
-        `check_bytes` reads all images, also those of unchanged size and time; `weights_file` is where a file of weights
-        lies; `into_new_file` is the command for those who mean other images; `file` is what the new file is to replace,
-        by default the cache.
+        `digests` gives those (N, 16) of the images; with `check_bytes` images of unchanged size and time were read,
+        too; `weights_file` is where a file of weights lies; `into_new_file` is the command for those who mean other
+        images; `file` is what the new file is to replace, by default the cache.
         """
         self._into_new_file = f"extract into another file: {into_new_file}"
         self.cache, self.manifest, self.check_bytes, self.weights_file = cache, manifest, check_bytes, weights_file
+        self._digests = digests
         file = file or cache.path
         self.path = file.with_name(file.name + ".growing")
         self.begun: FeatureCache | None = None
@@ -166,9 +166,8 @@ class Growth:
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """(N, 16) of all images: the cache's where the file is unchanged, else from reading it, or zeros."""
-        known = known_digests([] if self.check_bytes else [self.cache], self.manifest)
-        return completed(known, self.manifest, "comparing")
+        """(N, 16) of the images, zeros where they cannot be read."""
+        return self._digests()
 
 
 def _finished(view: View) -> Counter[bytes]:

@@ -79,7 +79,9 @@ class Update:
         recipe, notes = self.plan.made
         views, discarded = self._views(None), foreign.foreign_members(self.path) if self.path.exists() else []
         with creation.appearing(self.path) as temporary:
-            creation.create(temporary, self.manifest, recipe, notes, views, self.asked.weights_file, self._drawn())
+            creation.create(
+                temporary, self.manifest, recipe, notes, views, self.asked.weights_file, self._drawn(grows=False)
+            )
         if discarded:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
@@ -92,7 +94,7 @@ class Update:
         views = self._views(cache)
         if not growth.goes_on(views):
             space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
-            growth.build(views, self._drawn(growth), self.plan.other_sources(cache))
+            growth.build(views, self._drawn(grows=True), self.plan.other_sources(cache))
         self.file = growth.path
         self.plan.splits.files.append(growth.path)
         self._see_pending()
@@ -103,14 +105,11 @@ class Update:
         count = max(self.config.views, len(stored.augmented) if stored else 0)
         return space.views_of_next(self.config, cache, self.manifest, self.asked.augmentation, count)
 
-    def _drawn(self, growth: Growth | None = None) -> Manifest | None:
+    def _drawn(self, grows: bool) -> Manifest | None:
         """The images with their splits, where these are drawn before the pass."""
         plan = self.plan
-        if growth and plan.count == 1:
-            return plan.splits.drawn(self.path, self.manifest, growth.digests)  # each file is read once
-        if drawn := plan.drawn_before:
-            return drawn if plan.count == 1 else drawn.only(rows_of_paths(drawn.paths, self.manifest.paths))
-        return None
+        drawn = plan.drawn_as_it_grows if grows else plan.drawn_before
+        return drawn and drawn.only(rows_of_paths(drawn.paths, self.manifest.paths))
 
     def _see_pending(self) -> None:
         """Notes what is to be computed, and reserves its space on the disk."""

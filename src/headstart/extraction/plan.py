@@ -5,24 +5,29 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path, moved_cache
+from headstart.cache.known_splits import known_digests
 from headstart.cache.layout import refuse_other_file
-from headstart.cache.parts import count_of_parts, part_files
+from headstart.cache.parts import count_of_parts, numbers_of_parts, part_files
 from headstart.cache.recipe import Recipe
 from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
-from headstart.datasets.manifest import UNDRAWN, Manifest, same_data
+from headstart.datasets.manifest import UNDRAWN, Manifest, rows_of_paths, same_data
 from headstart.errors import CacheError, SettingsError
 from headstart.extraction import space
 from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.drawing import Drawing
 from headstart.extraction.growing import Growth
+from headstart.images.digests import completed
 from headstart.settings import ExtractConfig, data_of
 from headstart.settings.command import command
 from headstart.settings.listing import naming_what_is_kept
@@ -40,8 +45,10 @@ class Plan:
         files: those of the parts.
         splits: draws those of all caches that are brought up to date together.
         describes: whether it says what the data set is taken for.
-        before: the cache as it is; None without one, or with --overwrite.
-        only: the numbers of the parts that are asked for; empty for all.
+        only: the number of the only part that is asked for; None for all.
+        before: the cache, or the only part, as it is; None without one, or with --overwrite.
+        manifest: the images, of the only part its own.
+        numbers: of the parts that have images.
     """
 
     def __init__(
@@ -50,17 +57,22 @@ class Plan:
         """Lists the images; those that were listed in the same way for another backbone are `known`."""
         self.path, self.count, self.splits, self.describes = cache_path(config), count, splits, describes
         self.files = part_files(self.path, count)
+        self.only = config.part_of[0] if config.part else None
         self.before = self._before(config)
         self.asked = Asked(config, self.before or next(self._there(config), None))
         self.config = self.asked.config
-        self.only = {config.part_of[0]} if config.part else set[int]()
         self.manifest = self._listed(known)
+        numbers = numbers_of_parts(self.manifest, count)
+        self.numbers = np.unique(numbers).tolist()
+        if self.only is not None:
+            self.manifest = self.manifest.only(np.flatnonzero(numbers == self.only))
 
     def _before(self, config: ExtractConfig) -> FeatureCache | None:
-        if config.overwrite or not self.path.exists():
+        path = self.path if self.only is None or not self.files[self.only].exists() else self.files[self.only]
+        if config.overwrite or not path.exists():
             return None
         try:
-            return FeatureCache(self.path)
+            return FeatureCache(path)
         except CacheError:
             if self.count == 1 or count_of_parts(self.path) != self.count:
                 raise
@@ -122,6 +134,17 @@ class Plan:
             print(f"{describe_data(self.manifest)}\nchanged: {changes(before, self.manifest)}")
         self.describes = False
 
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """(N, 16) of all images: the cache's where the file is unchanged, else from reading it, or zeros."""
+        before = [self.before] if self.before else list(self._there(self.config))
+        known = known_digests([] if self.config.check_bytes else before, self.manifest)
+        return completed(known, self.manifest, "comparing")
+
+    def _digests_of(self, manifest: Manifest) -> NDArray[np.uint8]:
+        """Those of a part; each file is read once for all parts."""
+        return self.digests[rows_of_paths(self.manifest.paths, manifest.paths)]
+
     def other_sources(self, cache: FeatureCache) -> list[FeatureCache]:
         """What else has features of the images of a part: another part, if an image has got another name."""
         return [self.before] if self.before and self.before.path != cache.path else []
@@ -129,7 +152,9 @@ class Plan:
     def growth(self, cache: FeatureCache, manifest: Manifest, file: Path | None = None) -> Growth:
         """From a cache to one of these images, whose file takes the place of `file`."""
         asked = self.asked
-        return Growth(cache, manifest, self.config.check_bytes, asked.weights_file, asked.into_new_file(), file)
+        digests = partial(self._digests_of, manifest)
+        check = self.config.check_bytes
+        return Growth(cache, manifest, digests, check, asked.weights_file, asked.into_new_file(), file)
 
     @cached_property
     def drawn_before(self) -> Manifest | None:
@@ -137,9 +162,16 @@ class Plan:
         stored = self.asked.stored
         views = self.config.views or (stored and len(stored.augmented))
         are_needed = bool(views) and self.config.view_splits == "train"
-        if are_needed and self.only and UNDRAWN in self.manifest.splits and not (stored and stored.is_drawn):
+        if self.only is None:
+            return self.splits.before_the_pass(self.path, self.manifest, are_needed)
+        if are_needed and UNDRAWN in self.manifest.splits and not (stored and stored.is_drawn):
             raise SettingsError(
                 "--part cannot make views of training images before splits are drawn, which needs the bytes of all "
                 "images: name the splits in the data, or leave out --views and add them when all parts are done."
             )
-        return self.splits.before_the_pass(self.path, self.manifest, are_needed)
+        return None
+
+    @cached_property
+    def drawn_as_it_grows(self) -> Manifest | None:
+        """The images with splits, drawn from all bytes; of a single part, they stay open."""
+        return None if self.only is not None else self.splits.drawn(self.path, self.manifest, self.digests)

@@ -9,14 +9,15 @@ grow            images changed, views are added, --check-bytes, or rows are pend
 A cache that is cut into parts is brought up to date part by part: see `whole.py`.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from headstart.cache.finding import cache_path
 from headstart.cache.locking import lock
-from headstart.cache.parts import count_of_parts
+from headstart.cache.parts import count_of_parts, part_files
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheLocked, DataError, SettingsError
 from headstart.extraction.asked import refuse_other_files
@@ -25,6 +26,7 @@ from headstart.extraction.reports import Report
 from headstart.extraction.whole import Whole
 from headstart.settings import ExtractConfig
 from headstart.support.cluster import connected
+from headstart.support.quantities import counted
 
 PARTS_FOR_A_PROCESS = 4
 """How many a cache is cut into that several processes are to fill: then a slow one has fewer."""
@@ -42,21 +44,44 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
 
     Errors: see `headstart.extract`.
     """
-    known: dict[str, Manifest] = {}
     with ExitStack() as held:
-        splits, count = Drawing(), _count_of_parts(configs, held)
-        wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
-        if not all(whole.updates for whole in wholes):
-            print(f"Part {configs[0].part} has no images: there is nothing to do.")
-            return []
-        reports = _bring_up_to_date(wholes, held)
-    if configs[0].part and all(whole.has_all_parts() for whole in wholes):  # the last job makes the parts one
-        with suppress(CacheLocked):  # another job is at it
+        count = _count_of_parts(configs, held)
+        with _one_job_decides(configs, count):
+            wholes = _listed(configs, count)
+            reports = _begun(wholes, held)
+        open_ = [whole for whole in wholes if not reports[whole.path]]
+        _fill([whole for whole in open_ if whole.pending()])
+        for whole in open_:
+            whole.draw()
+        found = [reports[whole.path] or whole.finish() for whole in wholes]
+    if configs[0].part and wholes and all(whole.has_all_parts() for whole in wholes):
+        with suppress(CacheLocked):  # another job makes the parts one
             bring_all_up_to_date([replace(config, part=None, parts=count) for config in configs])
-    return reports
+    return found
 
 
-def _bring_up_to_date(wholes: Sequence[Whole], held: ExitStack) -> list[Report]:
+@contextmanager
+def _one_job_decides(configs: Sequence[ExtractConfig], count: int) -> Iterator[None]:
+    """Of jobs that fill a part each, the first alone decides what holds for all parts; the others wait for it."""
+    with ExitStack() as waiting:
+        for path in sorted(map(cache_path, configs)):
+            if configs[0].part and not any(file.exists() for file in part_files(path, count)):
+                waiting.enter_context(lock(path, waits=True))
+        yield
+
+
+def _listed(configs: Sequence[ExtractConfig], count: int) -> list[Whole]:
+    known: dict[str, Manifest] = {}
+    splits = Drawing()
+    wholes = [Whole(config, count, splits, known, describes=config is configs[0]) for config in configs]
+    if all(whole.updates for whole in wholes):
+        return wholes
+    print(f"Part {configs[0].part} has no images: there is nothing to do.")
+    return []
+
+
+def _begun(wholes: Sequence[Whole], held: ExitStack) -> dict[Path, Report | None]:
+    """The reports of what is complete; makes and locks the files of the others."""
     reports = {whole.path: whole.nothing_to_do() for whole in wholes}
     open_ = [whole for whole in wholes if not reports[whole.path]]
     for path in sorted(path for whole in open_ for path in whole.locked()):
@@ -66,10 +91,7 @@ def _bring_up_to_date(wholes: Sequence[Whole], held: ExitStack) -> list[Report]:
             whole.extractor  # noqa: B018 - loads the net: a mistake in one is told before another's pass
     for whole in open_:
         whole.begin()
-    _fill([whole for whole in open_ if whole.pending()])
-    for whole in open_:
-        whole.draw()
-    return [reports[whole.path] or whole.finish() for whole in wholes]
+    return reports
 
 
 def _count_of_parts(configs: Sequence[ExtractConfig], held: ExitStack) -> int:
@@ -94,7 +116,8 @@ def _count_of_parts(configs: Sequence[ExtractConfig], held: ExitStack) -> int:
         return PARTS_FOR_A_PROCESS * processes if processes > 1 or first.ray else 1
     count = max(counts.values())
     if first.processes > count or (first.ray and count == 1):
-        print(f"{paths[0]} has {count} part{'s' * (count > 1)}, each of which one process fills; --parts cuts it anew.")
+        advised = PARTS_FOR_A_PROCESS * max(2, first.processes)
+        print(f"{paths[0]} has {counted(count, 'part')}, filled by one process each; PARTS={advised} cuts it anew.")
     return count
 
 

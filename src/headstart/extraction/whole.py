@@ -36,11 +36,10 @@ class Whole(Plan):
         """See `Plan`."""
         super().__init__(config, count, splits, known, describes)
         numbers = numbers_of_parts(self.manifest, count)
-        self.updates: dict[int, Update] = {}
-        for number, file in enumerate(self.files):
-            rows = np.flatnonzero(numbers == number)
-            if len(rows) and number in (self.only or {number}):
-                self.updates[number] = Update(self, file, self.manifest.only(rows) if count > 1 else self.manifest)
+        self.updates = {
+            number: Update(self, self.files[number], self.manifest.only(np.flatnonzero(numbers == number)))
+            for number in np.unique(numbers).tolist()
+        }
         self.filled: PassReport | None = None
 
     def batch_size(self) -> int:
@@ -55,23 +54,22 @@ class Whole(Plan):
         """The report of a complete cache, else None."""
         if self.config.check_bytes or self.cut_anew or not all(each.is_complete() for each in self.updates.values()):
             return None
-        if self.only and not self._shows_all():
-            return Report(FeatureCache(next(iter(self.updates.values())).path), 0, None)
-        return Report(FeatureCache(self.path), FeatureCache(self.path).done_count, None) if self._shows_all() else None
-
-    def _shows_all(self) -> bool:
-        return self.count == 1 or shows(self.path, [update.path for update in self.updates.values()], self.manifest)
+        files = [update.path for update in self.updates.values()]
+        path = self.path if self.only is None else files[0]
+        if path == self.path and self.count > 1 and not shows(path, files, self.manifest):
+            return None
+        return Report(cache := FeatureCache(path), cache.done_count, None)
 
     def locked(self) -> list[Path]:
         """What the caller holds the lock of: the whole, or the only part, which other jobs leave alone."""
-        return [update.path for update in self.updates.values()] if self.only else [self.path]
+        return [self.path if self.only is None else self.files[self.only]]
 
     def begin(self) -> None:
         """Starts anew, goes on or grows."""
         if before := self._before(self.config):  # again, now that nobody else writes
             self.before = before
             self.asked.refuse_differences(before)
-            if not self.config.prune:
+            if not self.config.prune and (self.only is None or before.path != self.path):
                 self.growth(before, self.manifest).refuse_other_data()
         for update in self.updates.values():
             with self._locked(update):
@@ -87,17 +85,16 @@ class Whole(Plan):
 
     def draw(self) -> None:
         """Draws the splits that are open, if all images have been read now."""
-        if not self.only:
+        if self.only is None:
             caches = [FeatureCache(update.file) for update in self.updates.values()]
             self.splits.draw_in(caches, self.path, self.manifest)
 
     def has_all_parts(self) -> bool:
         """Whether every part that has images is filled, with splits or without."""
-        numbers = numbers_of_parts(self.manifest, self.count)
-        files = [self.files[number] for number in np.unique(numbers).tolist()]
-        if not all(file.exists() and not file.with_name(file.name + ".growing").exists() for file in files):
-            return False
-        return not any(FeatureCache(file).pending(self.config.view_splits or "train").any() for file in files)
+        files = [self.files[number] for number in self.numbers]
+        files = [growing if (growing := file.with_name(file.name + ".growing")).exists() else file for file in files]
+        splits = self.config.view_splits
+        return all(file.exists() and not FeatureCache(file).pending(splits or "train").any() for file in files)
 
     def _finish_part(self, update: Update) -> Report:
         if FeatureCache(update.file).is_drawn:
@@ -107,7 +104,7 @@ class Whole(Plan):
     def finish(self) -> Report:
         """The report of the cache, or of the only part, whose files now have their names."""
         updates = list(self.updates.values())
-        if self.only:
+        if self.only is not None:
             return self._finish_part(updates[0])
         for update in updates:
             update.put_in_place()

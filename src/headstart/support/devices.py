@@ -25,8 +25,8 @@ def pick_device(name: str) -> torch.device:
         # By default convolutions round fp32 to 10 bits (TF32). Not by the newer `conv.fp32_precision`, which makes
         # torch.export fail: pytorch issue 166387.
         torch.backends.cudnn.allow_tf32 = False
-        if rank := os.environ.get("LOCAL_RANK"):  # processes that torchrun starts on one machine take a GPU each
-            torch.cuda.set_device(int(rank))
+        if rank := os.environ.get("LOCAL_RANK"):  # several processes on one machine take its GPUs in turn
+            torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     return torch.device(name)
 
 
