@@ -1,6 +1,9 @@
 """A cache that is cut into parts holds what a single one holds, whoever fills it, also when the data changes."""
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +133,41 @@ def test_parts_are_filled_by_jobs_of_their_own_and_the_last_makes_them_one(setti
         assert report.pass_.forwarded == len(report.cache)
     assert_same(FeatureCache(cache_of(settings)), single(settings))
     assert updating.bring_up_to_date(jobs[0]).pass_ is None
+
+
+def test_jobs_that_are_given_again_take_what_is_new_and_splits_stay(photos, settings):
+    jobs = [replace(settings, parts=None, part=f"{number}/{PARTS}") for number in range(PARTS)]
+    for job in jobs:
+        updating.bring_up_to_date(job)
+    before = FeatureCache(cache_of(settings)).manifest
+    for number in range(100, 112):
+        picture(number).save(photos / "cat" / f"{number}.png")
+    passes = [updating.bring_up_to_date(job).pass_ for job in jobs]
+    after = FeatureCache(cache_of(settings))
+    assert (len(after), sum(each.forwarded for each in passes if each)) == (42, 12)
+    assert after.is_drawn
+    assert np.array_equal(after.manifest.splits[np.isin(after.manifest.paths, before.paths)], before.splits)
+    assert after.read().tobytes() == single(settings).read().tobytes()
+
+
+def test_new_images_of_all_parts_are_read_once_to_be_compared_and_once_for_the_net(photos, settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+    for number in range(100, 112):
+        picture(number).save(photos / "cat" / f"{number}.png")
+    opened, read = Counter(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.update([path.name]) or read(path))
+    updating.bring_up_to_date(settings)
+    assert {name: count for name, count in opened.items() if len(name) == 7} == {f"{n}.png": 2 for n in range(100, 112)}
+
+
+def test_of_jobs_for_a_part_each_the_first_decides_and_the_others_wait(settings):
+    job = replace(settings, parts=None, part=f"0/{PARTS}")
+    with ThreadPoolExecutor() as pool:
+        with lock(cache_of(settings)):
+            waiting = pool.submit(updating.bring_up_to_date, job)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        assert waiting.result(timeout=60).pass_
 
 
 def test_a_part_that_another_process_fills_is_named(settings):

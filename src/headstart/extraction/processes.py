@@ -178,7 +178,7 @@ def main() -> int:
     """The work of one of the processes; what it did goes to the file that is named, a line for each part."""
     job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    ctrl_c.may_be_caught()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the first process ignores it, as in a script
     with open(sys.argv[1], "a", encoding="utf-8", buffering=1) as results:
         try:
             for reports in fill_free_parts(job):
