@@ -43,6 +43,14 @@ class Update:
             return False
         return cache.is_drawn and not cache.lacks_splits()
 
+    def is_filled(self) -> bool:
+        """Whether every row is there, with splits or without, under its name or while it grows."""
+        growing = self.path.with_name(self.path.name + ".growing")
+        file = growing if growing.exists() else self.path
+        if not file.exists() or not self._is_of_this_data(cache := FeatureCache(file)):
+            return False
+        return not cache.pending(self.config.view_splits).any()
+
     def begin(self) -> None:
         """Starts anew, goes on or grows; the caller holds the lock."""
         if (source := self.plan.cut_anew) and not (self.path != source.path and self.path.exists()):

@@ -48,7 +48,6 @@ class Plan:
         only: the number of the only part that is asked for; None for all.
         before: the cache, or the only part, as it is; None without one, or with --overwrite.
         manifest: the images, of the only part its own.
-        numbers: of the parts that have images.
     """
 
     def __init__(
@@ -62,10 +61,8 @@ class Plan:
         self.asked = Asked(config, self.before or next(self._there(config), None))
         self.config = self.asked.config
         self.manifest = self._listed(known)
-        numbers = numbers_of_parts(self.manifest, count)
-        self.numbers = np.unique(numbers).tolist()
         if self.only is not None:
-            self.manifest = self.manifest.only(np.flatnonzero(numbers == self.only))
+            self.manifest = self.manifest.only(np.flatnonzero(numbers_of_parts(self.manifest, count) == self.only))
 
     def _before(self, config: ExtractConfig) -> FeatureCache | None:
         path = self.path if self.only is None or not self.files[self.only].exists() else self.files[self.only]

@@ -54,10 +54,16 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
         for whole in open_:
             whole.draw()
         found = [reports[whole.path] or whole.finish() for whole in wholes]
-    if configs[0].part and wholes and all(whole.has_all_parts() for whole in wholes):
-        with suppress(CacheLocked):  # another job makes the parts one
-            bring_all_up_to_date([replace(config, part=None, parts=count) for config in configs])
+    if configs[0].part and wholes:
+        _make_one([replace(config, part=None, parts=count) for config in configs])
     return found
+
+
+def _make_one(configs: Sequence[ExtractConfig]) -> None:
+    """Ends the work of jobs for a part each, once all parts are filled."""
+    if all(whole.is_filled() for whole in _listed(configs, int(configs[0].parts or 1))):
+        with suppress(CacheLocked):  # another job is at it
+            bring_all_up_to_date(configs)
 
 
 @contextmanager

@@ -89,12 +89,9 @@ class Whole(Plan):
             caches = [FeatureCache(update.file) for update in self.updates.values()]
             self.splits.draw_in(caches, self.path, self.manifest)
 
-    def has_all_parts(self) -> bool:
-        """Whether every part that has images is filled, with splits or without."""
-        files = [self.files[number] for number in self.numbers]
-        files = [growing if (growing := file.with_name(file.name + ".growing")).exists() else file for file in files]
-        splits = self.config.view_splits
-        return all(file.exists() and not FeatureCache(file).pending(splits or "train").any() for file in files)
+    def is_filled(self) -> bool:
+        """Whether all parts have the rows of these images, with splits or without."""
+        return all(update.is_filled() for update in self.updates.values())
 
     def _finish_part(self, update: Update) -> Report:
         if FeatureCache(update.file).is_drawn:
