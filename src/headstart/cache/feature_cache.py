@@ -251,7 +251,7 @@ class PartedCache(PartedView, FeatureCache):
         views = zip(*(part.augmented for part in self.part_caches), strict=False)  # as many as all have
         self.augmented = tuple(PartedView(path, sources, self.manifest, order) for sources in views)
         self.manifest_digest = self.manifest.digest()
-        for name in ("recipe", "notes", "weights_file", "keeps_seed", "augmentation", "grown_from", "_named_splits"):
+        for name in ("recipe", "notes", "weights_file", "keeps_seed", "augmentation", "grown_from", "says_named"):
             setattr(self, name, getattr(first, name))
 
     @property
