@@ -187,7 +187,7 @@ def _allowed() -> dict[str, set[Any]]:
     allowed: dict[str, set[Any]] = defaultdict(
         set, weights={"random", "IMAGENET1K_V1", "IMAGENET1K_V2"}, hidden={"none"}
     )
-    for config in (getattr(settings, name) for name in settings.__all__ if name.endswith("Config")):
+    for config in (each for name, each in vars(settings).items() if name.endswith("Config")):
         for name, declared in get_type_hints(config).items():
             for part in (declared, *get_args(declared)):
                 allowed[name].update(get_args(part) if get_origin(part) is Literal else [part])
