@@ -1,5 +1,6 @@
 """Errors that a user can cause. A program prints them as plain text, without a traceback, and exits with code 2."""
 
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -68,6 +69,11 @@ class ProcessLost(HeadstartError):
 
 class DataWarning(UserWarning):
     """A problem in the data that does not stop the program, but that a person should know."""
+
+
+def warn(message: str) -> None:
+    """Warns with a `DataWarning`; the same message is shown once for each line that calls this."""
+    warnings.warn(message, DataWarning, stacklevel=2)
 
 
 OTHER_NAMES = {

@@ -1,6 +1,5 @@
 """What other programs keep in the file of a cache: their datasets, groups and attributes follow it when it grows."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from h5py import h5a, h5s, h5t
 
 from headstart.cache.creation import METADATA_BYTES
 from headstart.cache.layout import COLUMNS, GROWN_FROM, PARTS, ROW_COLUMNS, view_groups
-from headstart.errors import CacheError, DataWarning
+from headstart.errors import CacheError, warn
 from headstart.support.files import reserve
 
 
@@ -50,11 +49,9 @@ def copy_foreign(old: Path, new: Path) -> None:
             of_rows = [f"`{each.name.lstrip('/')}`" for each in datasets if each.shape and each.shape[0] == count]
             fit = not of_rows or (count == len(now) and np.array_equal(source["paths"][...], now))
     if not fit:
-        warnings.warn(
+        warn(
             f"{old}: kept {', '.join(of_rows)} ({count:,} rows), but the cache now has {len(now):,} rows in another "
-            "order.",
-            DataWarning,
-            stacklevel=2,
+            "order."
         )
 
 

@@ -4,7 +4,6 @@ Which archives a pattern means, and the split of each. What is in an archive: se
 """
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_
 from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import meanings, splits_in
 from headstart.datasets.walking import entries, is_image, other_files, passed_over
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote
 from headstart.support.progress import bar
@@ -147,11 +146,9 @@ def _splits(root: Path, archives: list[str]) -> list[str | None]:
     splits = [_split_of(os.path.relpath(archive, root)) for archive in archives]
     unnamed = [archive for archive, split in zip(archives, splits, strict=True) if not split]
     if 0 < len(unnamed) < len(archives):
-        warnings.warn(
+        warn(
             f"{unnamed[0]} has no split in its name or folder, and counts as train "
-            f"({len(unnamed)} of {len(archives)} archives).",
-            DataWarning,
-            stacklevel=3,
+            f"({len(unnamed)} of {len(archives)} archives)."
         )
     return splits
 

@@ -1,6 +1,5 @@
 """What must hold of the splits of a data set, and what is said where it does not."""
 
-import warnings
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names, grouping
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.support.quantities import counted
 
 
@@ -52,11 +51,9 @@ def warn_of_divided_groups(manifest: Manifest) -> None:
     """Warns if the splits that the data names divide a group."""
     if divided := grouping.divided(manifest):
         names = ", ".join(divided[: grouping.NAMED]) + ", …" * (len(divided) > grouping.NAMED)
-        warnings.warn(
+        warn(
             f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split "
-            f"({names}): test images then resemble training images, and the accuracy is too high for new groups.",
-            DataWarning,
-            stacklevel=3,
+            f"({names}): test images then resemble training images, and the accuracy is too high for new groups."
         )
 
 
@@ -67,4 +64,4 @@ def warn_of_missing_classes(manifest: Manifest) -> None:
         absent = [manifest.classes[label] for label in np.flatnonzero(counts[split] == 0)]
         if absent:
             names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            warnings.warn(f"No image in {SPLITS[split]} for: {names}.", DataWarning, stacklevel=3)
+            warn(f"No image in {SPLITS[split]} for: {names}.")

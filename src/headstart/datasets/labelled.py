@@ -5,7 +5,6 @@ stay open: they are drawn from the bytes of the images, see `draw`.
 """
 
 import os
-import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
@@ -128,11 +127,9 @@ def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
         return renamed(manifest, [first.get(name, name) for name in manifest.classes])
     if groups:
         names = ", ".join(" and ".join(map(repr, alike)) for alike in groups)
-        warnings.warn(
+        warn(
             f"{data}: the classes {names} differ only by case or spaces, and are kept apart. If they mean one thing, "
-            "add --ignore-case.",
-            DataWarning,
-            stacklevel=3,
+            "add --ignore-case."
         )
     return manifest
 

@@ -1,13 +1,12 @@
 """Images that several lines name, in one list or in several: they count once, or not at all."""
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.datasets.listed import Entry
 from headstart.datasets.split_names import split_called
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 
 NAMED = 5
 """Examples in a message."""
@@ -58,7 +57,7 @@ def _leave_out(contrary: list[str], images: int, files: list[Path]) -> None:
     what = f"{lists} two things of {len(contrary):,} of {images:,} images: {examples}"
     if len(contrary) > MOST_CONTRARY * images:
         raise DataError(f"{what}. Keep the line that is right, or check the columns.")
-    warnings.warn(f"{what}. They are left out.", DataWarning, stacklevel=4)
+    warn(f"{what}. They are left out.")
 
 
 def _in_words(file: Path, before: Path, count: int) -> str:

@@ -1,7 +1,6 @@
 """Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from glob import glob, has_magic
@@ -10,7 +9,7 @@ from pathlib import Path
 from headstart.datasets import archives
 from headstart.datasets.lists import list_paths
 from headstart.datasets.walking import is_image, other_files, suffix_of, walk
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
 from headstart.support.remote import as_path, is_remote
@@ -71,5 +70,5 @@ def count(source: str) -> int:
         )
     notes = [f"{missing:,} of {images:,} files that it names do not exist: {named}"] if missing else []
     for note in (*notes, *other_files(left_out)):
-        warnings.warn(f"{source}: {note}.", DataWarning, stacklevel=2)
+        warn(f"{source}: {note}.")
     return images
