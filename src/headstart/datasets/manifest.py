@@ -205,7 +205,9 @@ def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     labels = [np.array([*(index[label] for label in part.classes), UNLABELLED])[part.labels] for part in filled]
     order = np.argsort(np.concatenate([part.paths for part in filled]), kind="stable")
     everywhere = [column for column in COLUMNS if all(getattr(part, column) is not None for part in filled)]
-    columns = {column: np.concatenate([getattr(part, column) for part in filled])[order] for column in everywhere}
+    columns: dict[str, Any] = {
+        column: np.concatenate([getattr(part, column) for part in filled])[order] for column in everywhere
+    }
     return Manifest(
         name=name,
         root=as_path(os.path.abspath(parts[0].root)),
