@@ -15,6 +15,7 @@ from headstart import settings
 from headstart.errors import HeadstartError
 from headstart.settings.command import FLAGS_OF, by_flag, make_is_at_hand
 from headstart.settings.command import for_make as flags_for_make
+from headstart.settings.listing import KINDS, ONLY_FOR
 
 TARGETS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
 """Targets of make that are functions, too."""
@@ -44,9 +45,6 @@ NAMED: dict[str, Collection[str] | None] = {
     "repeats": ("cv",),
 }
 """Settings that have a variable of their own in make, and the programs for which they do; None: all."""
-
-OF_LISTS = ("columns", "root", "max_missing")
-"""Settings that say nothing of a folder."""
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
         program = next((program for program, names in fields.items() if name in names), None)
         if value and said.get(name) == _words_in(value):  # what is said of it is no advice to give it again
             continue
-        if name in OF_LISTS and os.path.isdir("".join(said.get("data", ()))):
+        if "folder" not in ONLY_FOR.get(name, KINDS) and os.path.isdir("".join(said.get("data", ()))):
             continue
         programs = NAMED.get(name, ())
         if programs is None or program in programs:
