@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from headstart.datasets import class_names, grouping
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class
 from headstart.errors import DataError, warn
-from headstart.support.quantities import counted
+from headstart.support.quantities import counted, some
 
 
 def refuse_untrained_classes(manifest: Manifest) -> None:
@@ -50,10 +50,9 @@ def refuse_few_groups(manifest: Manifest, empty: set[int]) -> None:
 def warn_of_divided_groups(manifest: Manifest) -> None:
     """Warns if the splits that the data names divide a group."""
     if divided := grouping.divided(manifest):
-        names = ", ".join(divided[: grouping.NAMED]) + ", …" * (len(divided) > grouping.NAMED)
         warn(
-            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split "
-            f"({names}): test images then resemble training images, and the accuracy is too high for new groups."
+            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split ("
+            f"{some(divided)}): test images then resemble training images, and the accuracy is too high for new groups."
         )
 
 
@@ -63,5 +62,4 @@ def warn_of_missing_classes(manifest: Manifest) -> None:
     for split in (VAL, TEST):
         absent = [manifest.classes[label] for label in np.flatnonzero(counts[split] == 0)]
         if absent:
-            names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            warn(f"No image in {SPLITS[split]} for: {names}.")
+            warn(f"No image in {SPLITS[split]} for: {some(absent)}.")

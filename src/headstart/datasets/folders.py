@@ -33,6 +33,7 @@ from headstart.datasets.walking import (
 )
 from headstart.errors import DataError, warn
 from headstart.settings import Listing
+from headstart.support.quantities import some
 
 
 def list_folder(root: Path, how: Listing) -> list[Manifest]:
@@ -183,8 +184,7 @@ class _Folder:
         """Warns of class folders without images; refuses them where they leave fewer than two classes."""
         if not empty:
             return
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-        what = f"class folder{'s' * (len(empty) > 1)} {', '.join(str(top / name) for name in empty[:5])}{more}"
+        what = f"class folder{'s' * (len(empty) > 1)} {some([str(top / name) for name in empty])}"
         holds = "holds" if len(empty) == 1 else "hold"
         if len(names) - len(empty) < 2:
             raise DataError(f"The {what} {holds} no images. Fill or remove what is empty.{hint(self.root)}")
@@ -226,10 +226,10 @@ class _Folder:
         }
         merged = {name: folders for name, folders in below.items() if len(folders) > 1}
         if merged and any(name not in folders for name, folders in merged.items()):
-            count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
+            count = sum(map(len, merged.values()))
             warn(
                 f"{self.root}: {count} folders of images count as {len(merged)} class{'es' * (len(merged) > 1)} "
-                f"({names}{', …' * (len(merged) > 3)}), since the first folder is the class. If each of them is a "
+                f"({some(list(merged))}), since the first folder is the class. If each of them is a "
                 "class, add --class-level leaf."
             )
 

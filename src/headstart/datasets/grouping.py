@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest
 from headstart.errors import DataError, SettingsError
-from headstart.support.quantities import counted
-
-NAMED = 3
-"""Groups in a message."""
+from headstart.support.quantities import counted, some
 
 
 def group_by(manifest: Manifest, pattern: str) -> Manifest:
@@ -76,7 +73,7 @@ def in_words(manifest: Manifest) -> list[str]:
     if not names:
         return [f"{groups}; none is in two splits" if _is_drawn(manifest) else groups]
     which = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} are"
-    examples = "" if len(names) == 1 else f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})"
+    examples = "" if len(names) == 1 else f" ({some(names)})"
     return [f"{groups}; {which} in more than one split{examples}"]
 
 

@@ -18,10 +18,9 @@ from headstart.datasets.split_names import meanings, split_called
 from headstart.datasets.walking import IMAGE_SUFFIXES, is_image, of_kinds
 from headstart.errors import DataError, did_you_mean
 from headstart.settings import Listing
+from headstart.support.quantities import some
 from headstart.support.remote import as_path, is_remote
 
-NAMED = 5
-"""Missing files in a message."""
 ASKED_AT_ONCE = 32  # objects on a server
 
 
@@ -159,9 +158,8 @@ class Listed:
         missing = [entry.line for entry in entries if not entry.place]
         if not missing:
             return
-        names = ", ".join(f"{line.path} (line {line.number})" for line in missing[:NAMED])
+        names = some([f"{line.path} (line {line.number})" for line in missing])
         what = f"{len(missing):,} of {len(entries):,} files of {self.file} are not in {self._folder()}: {names}"
-        what += ", …" * (len(missing) > NAMED)
         if len(missing) < len(entries) and len(missing) <= self.how.max_missing * len(entries):
             self.notes.append(f"left out: {what}")
             return

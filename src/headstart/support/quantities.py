@@ -16,6 +16,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def some(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """The first of the names, and how many more there are: `cat, dog and 3 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
 def of_groups(groups: int) -> str:
     """` of 12 groups`; fewer than 5 say little of others, which a reader should see."""
     return f" of {'only ' * (groups < FEW_GROUPS)}{counted(groups, 'group')}"
