@@ -25,20 +25,16 @@ EXAMPLES = 5
 def describe(cache: FeatureCache) -> str:
     """What a cache holds, in two to four lines."""
     done, pending, _ = _count_states(cache)
+    net = cache.recipe.backbone
+    features = "" if net == RESNET50 else f"{cache.feature_count:,} features of {net}, "
     lines = [
         f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
-        f"{cache.stored_bytes / 1e6:,.1f} MB, {_net(cache)}{cache.recipe.image_px} px, {cache.recipe.precision}",
+        f"{cache.stored_bytes / 1e6:,.1f} MB, {features}{cache.recipe.image_px} px, {cache.recipe.precision}",
         describe_weights(cache.recipe.weights),
     ]
     if pending:
         lines.append(f"{pending:,} images are not extracted yet. Go on with: {cache.extract_command()}")
     return "\n".join([*lines, *_views(cache)])
-
-
-def _net(cache: FeatureCache) -> str:
-    """The backbone and its D, where it is not resnet50."""
-    net = cache.recipe.backbone
-    return "" if net == RESNET50 else f"{cache.feature_count:,} features of {net}, "
 
 
 def _views(cache: FeatureCache) -> list[str]:

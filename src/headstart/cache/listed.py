@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from headstart.datasets.manifest import Manifest
+from headstart.datasets.manifest import COLUMNS, Manifest
 from headstart.support.remote import as_path
 
 
@@ -18,9 +18,7 @@ def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
         name=str(attributes["data_set"]),
         root=as_path(attributes["data_root"]),
         classes=tuple(json.loads(attributes["classes"])),
-        **{name: datasets[name][...] for name in ("paths", "labels", "splits", "sizes", "mtimes_ns")},
-        offsets=datasets["offsets"][...] if "offsets" in datasets else None,
-        groups=datasets["groups"][...] if "groups" in datasets else None,
+        **{name: datasets[name][...] for name in COLUMNS if name in datasets},
         source=str(attributes.get("data_source", "")) or _likely_source(attributes),
         seed=int(attributes.get("seed", 0)),
         listing=json.loads(attributes.get("listing", "{}")),

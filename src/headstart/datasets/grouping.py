@@ -43,7 +43,8 @@ def group_by(manifest: Manifest, pattern: str) -> Manifest:
     if len(paths) > 1 and len(np.unique(groups)) == 1:
         which = "The group is what its first parentheses match. " if expression.groups > 1 else ""
         raise DataError(f"--group-by {pattern} gives all {len(paths):,} images one group, {found[0]!r}. {which}{first}")
-    notes = [f"groups by {pattern} in the paths, such as {_example(found, paths)}"]
+    first_found = next(row for row, group in enumerate(found) if group)
+    notes = [f"groups by {pattern} in the paths, such as {found[first_found]!r} of {paths[first_found]}"]
     if alone:
         notes.append(f"{counted(alone, 'image')} that it does not match: each a group of its own")
     if manifest.groups is not None:
@@ -55,11 +56,6 @@ def _group_in(path: str, pattern: re.Pattern[str]) -> str:
     """The group of an image; empty where nothing says it."""
     match = pattern.search(path)
     return (match[1 if pattern.groups else 0] or "") if match else ""
-
-
-def _example(found: list[str], paths: list[str]) -> str:
-    row = next(row for row, group in enumerate(found) if group)
-    return f"{found[row]!r} of {paths[row]}"
 
 
 def in_words(manifest: Manifest) -> list[str]:

@@ -86,13 +86,10 @@ def _missing(path: Path, settings_file: str | None) -> str:
     if len(words) > 1 and all(map(os.path.exists, words)):
         return f"{path} are {len(words)} names. Give one folder that holds all, or a list of the images."
     guess, where = nearest_name(path), "" if path.is_absolute() else f" ({os.path.abspath(path)})"
+    ways_on = "Give a folder of images, <class>/*.jpg, or a list with the columns path,label."
     if settings_file:
         ways_on = f"If it comes from a library, write it with: {command('data', settings_file=settings_file)}"
-        return f"{path} does not exist{where}.{guess} {ways_on}"
-    return (
-        f"{path} does not exist{where}.{guess} Give a folder of images, <class>/*.jpg, or a list with the columns "
-        "path,label."
-    )
+    return f"{path} does not exist{where}.{guess} {ways_on}"
 
 
 def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:

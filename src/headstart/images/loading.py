@@ -67,7 +67,8 @@ def stream(
     network = ThreadPoolExecutor(REMOTE_READS, thread_name_prefix="decode-remote")
     try:
         for row, place in places:
-            source = network.submit(read, place) if _is_remote(place) else place
+            is_remote = isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
+            source = network.submit(read, place) if is_remote else place
             waiting.append(pool.submit(load, row, source, transforms_of))
             if len(waiting) > ahead:
                 yield from waiting.popleft().result()
@@ -111,10 +112,6 @@ def read(place: Place) -> bytes:
         raise UnreadableImage("no permission") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UnreadableImage("cannot be read") from error
-
-
-def _is_remote(place: Place) -> bool:
-    return isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
 
 
 def _read_member(member: Member) -> bytes:
