@@ -121,21 +121,16 @@ class FeatureCache(View):
         self.weights_file = str(attributes.get("weights_file", ""))
         self.keeps_seed = "seed" in attributes
         self.grown_from = str(attributes.get(GROWN_FROM, ""))
-        self._digests_written = (
-            attributes["recipe_digest"],
-            attributes.get("augmentation_digest", ""),
-            listed_digest,
-        )
+        of_views = attributes.get("augmentation_digest", "")
+        self._digests_written = (attributes["recipe_digest"], of_views, listed_digest)
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
         of_views = self.augmentation.digest() if self.augmentation else ""
         as_written = (self.recipe.digest(), of_views, self.listed.digest()) == self._digests_written
-        in_range = all(
-            view.status.max(initial=0) <= UNREADABLE and view.reasons.max(initial=0) < len(REASONS)
-            for view in self.views
-        )
-        if not (as_written and in_range):
+        states = max(view.status.max(initial=0) for view in self.views)
+        reasons = max(view.reasons.max(initial=0) for view in self.views)
+        if not as_written or states > UNREADABLE or reasons >= len(REASONS):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 f"The disk or a copy has damaged the file. {MOVE_AWAY}"
@@ -159,10 +154,8 @@ class FeatureCache(View):
     @property
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
-        drawn = [name for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
-        columns = [self.columns[name] for name in drawn] + [
-            view.columns[name] for view in self.views for name in ROW_COLUMNS
-        ]
+        columns = [self.columns[name] for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
+        columns += [view.columns[name] for view in self.views for name in ROW_COLUMNS]
         return all(column.offset is not None for column in columns)
 
     @property

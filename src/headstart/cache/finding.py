@@ -1,13 +1,13 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
 import os
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.joined import JoinedCache
+from headstart.cache.known_splits import readable_caches
 from headstart.cache.recipe import Recipe
 from headstart.datasets.naming import caches_of, is_there, name_of, owner_of_cache, share_moved
 from headstart.errors import CacheError, SettingsError
@@ -92,10 +92,7 @@ def cache_of_runs(folder: Path) -> FeatureCache | None:
     """
     runs = Path(os.path.abspath(folder))
     plain, *others = caches_of(runs.name, runs.parents[1] / FEATURES_FOLDER.name)
-    for path in (plain, *sorted(others, key=lambda path: -path.stat().st_mtime)):
-        with suppress(CacheError):
-            return FeatureCache(path)
-    return None
+    return next(readable_caches([plain, *sorted(others, key=lambda path: -path.stat().st_mtime)]), None)
 
 
 def data_set_of(cache: FeatureCache) -> str:
@@ -113,10 +110,7 @@ def _beside(path: Path, data: str) -> str:
 
 def _of_other_nets(config: Any) -> str:
     """Whose features of the data set there are, in a sentence; empty where there are none."""
-    found = []
-    for path in caches_of(name_of(config.data)):
-        with suppress(CacheError):
-            found.append(FeatureCache(path).recipe.backbone)
+    found = [cache.recipe.backbone for cache in readable_caches(caches_of(name_of(config.data)))]
     ways = " or ".join(f"--backbone '{name}'" for name in found)
     return f" There are features of {', '.join(found)}: to use them, give {ways}." if found else ""
 

@@ -47,24 +47,18 @@ class JoinedView(View):
         """As of a single view."""
         features = self._empty(len(self)) if into is None else into
         ends = accumulate((part.feature_count for part in self.sources), initial=0)
+
+        def fill(part: View, columns: tuple[int, int]) -> None:
+            for rows, block in part.blocks(verify):
+                features[rows[0] : rows[0] + len(rows), slice(*columns)] = block
+
         with ThreadPoolExecutor(READ_THREADS) as pool:
-            list(
-                pool.map(
-                    lambda part, columns: _read(part, verify, features[:, slice(*columns)]),
-                    self.sources,
-                    pairwise(ends),
-                )
-            )
+            list(pool.map(fill, self.sources, pairwise(ends)))
         return features
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
         """As of a single view."""
         return np.concatenate([part.gather(rows, verify) for part in self.sources], axis=1)
-
-
-def _read(part: View, verify: bool, into: NDArray[Any]) -> None:
-    for rows, block in part.blocks(verify):
-        into[rows[0] : rows[0] + len(rows)] = block
 
 
 class JoinedCache(JoinedView, FeatureCache):

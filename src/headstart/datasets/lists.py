@@ -74,9 +74,5 @@ def _lines(file: Path, asked: str | None) -> Iterator[Line]:
         values = {name: cells[column] for name, column in columns.items() if column < len(cells)}
         if not values.get("path", "").strip() or ("label" in columns and "label" not in values):
             raise DataError(f"{file}, line {number}: path or label is missing.")
-        said = (_text(values, columns, name) for name in ("label", "split", "group"))
+        said = (clean(values.get(name, "")) if name in columns else None for name in ("label", "split", "group"))
         yield Line(file, number, values["path"].strip(), *said)
-
-
-def _text(values: dict[str, str], columns: dict[str, int], name: str) -> str | None:
-    return clean(values.get(name, "")) if name in columns else None

@@ -31,21 +31,17 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
             for path in archives.archives_of(source):
                 yield from archives.members(path, left_out)
         elif os.path.isdir(source):
-            yield from _in_folder(source, left_out)
+            for path in walk(source):
+                if is_image(path):
+                    yield os.path.join(source, path)
+                else:
+                    left_out[suffix_of(path)] += 1
         elif os.path.isfile(source) or (is_remote(source) and Path(source).suffix and not has_magic(source)):
             yield from list_paths(as_path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
         else:
             yield from sorted(path for path in glob(source, recursive=True) if os.path.isfile(path))
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
-
-
-def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
-    for path in walk(folder):
-        if is_image(path):
-            yield os.path.join(folder, path)
-        else:
-            left_out[suffix_of(path)] += 1
 
 
 def count(source: str) -> int:
