@@ -61,14 +61,10 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
             f"{' or '.join(tar_index.LABEL_KEYS)}; of parquet the column label, or --columns label=NAME."
         )
     names = (part for archive in archives for part in Path(os.path.relpath(archive, root)).with_suffix("").parts)
-    named = (f"splits from the names of the archives{meanings(names)}",) if any(splits) else ()
-    repeated = left_out.pop(tar_index.REPEATED, 0)
-    twice = (
-        (f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks",)
-        if repeated
-        else ()
-    )
-    return [replace(part, notes=(*named, *twice, *passed_over(passed), *other_files(left_out))) for part in parts]
+    notes = [f"splits from the names of the archives{meanings(names)}"] if any(splits) else []
+    if repeated := left_out.pop(tar_index.REPEATED, 0):
+        notes.append(f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks")
+    return [replace(part, notes=(*notes, *passed_over(passed), *other_files(left_out))) for part in parts]
 
 
 def archives_of(pattern: str) -> list[str]:

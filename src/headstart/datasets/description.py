@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from headstart.datasets import grouping
 from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, UNLABELLED, Manifest, count_by_class
 
-FEW_CLASSES = 12
-
 
 def describe(manifest: Manifest) -> str:
     """Images, classes, splits and where they come from, and what was left out; a line each."""
@@ -38,7 +36,7 @@ def describe_splits(manifest: Manifest) -> str:
 
 
 def _classes(manifest: Manifest, counts: NDArray[np.int64]) -> str:
-    if len(counts) <= FEW_CLASSES:
+    if len(counts) <= 12:
         return ", ".join(f"{name} {count:,}" for name, count in zip(manifest.classes, counts.tolist(), strict=True))
     least, most = int(counts.argmin()), int(counts.argmax())
     return (

@@ -13,9 +13,6 @@ from headstart.settings.base import Config, cache_file, dataset_name
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
-READS_IMAGES = ("EXTRACT_ARGS", "FINETUNE_ARGS")
-"""Variables of the programs that list a data set themselves."""
-
 FLAGS_OF = {
     "extract": "EXTRACT_ARGS",
     "data_check": "CHECK_ARGS",
@@ -59,7 +56,7 @@ def command(
     program = "prepare_data" if target == "data" else target.replace("-", "_")
     variable = FLAGS_OF.get(program.removeprefix("train_"), "")
     said = [word for name, value in (listing or {}).items() if value != "" for word in as_flag(name, value)]
-    if variable in READS_IMAGES:
+    if variable in ("EXTRACT_ARGS", "FINETUNE_ARGS"):  # these programs list a data set themselves
         flags, said = [*flags, *said], []
     if data and cache and Path(str(cache)) == cache_file(dataset_name(str(data)), backbone):
         cache = None

@@ -10,9 +10,6 @@ from headstart.settings.base import PLACES, CachedConfig, TrainingConfig, requir
 from headstart.settings.ranges import Count, Fraction, Range, Rate, Seed, Size, Views, Widths
 from headstart.settings.selection import SelectConfig
 
-FEWEST_SETTINGS = 8
-"""Number of settings from which on a sweep drops the worse half on the way."""
-
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 ClassWeights = Literal["none", "balanced"]
@@ -126,7 +123,7 @@ class SweepConfig(SelectConfig, TrainingConfig, FeaturesConfig):
     def halves(self) -> bool:
         """Whether the worse half of the settings is dropped on the way."""
         settings = {dataclasses.replace(head, seed=0) for head in self.heads()}
-        return self.halving == "on" or (self.halving == "auto" and len(settings) >= FEWEST_SETTINGS)
+        return self.halving == "on" or (self.halving == "auto" and len(settings) >= 8)
 
 
 def _widths(word: str) -> tuple[int, ...]:
