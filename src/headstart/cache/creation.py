@@ -106,7 +106,6 @@ def _columns(manifest: Manifest) -> Columns:
 
 
 def _row_columns(count: int) -> Columns:
-    """The columns of a view beside its features."""
     return {
         "digests": np.zeros((count, 16), np.uint8),
         "checksums": np.zeros(count, np.uint32),

@@ -126,7 +126,6 @@ def describe_health(cache: FeatureCache) -> list[str]:
 
 
 def describe_suspects(cache: FeatureCache) -> list[str]:
-    """Suspicious labels as lines."""
     compared, suspected = suspects(cache)
     names, labels = cache.manifest.classes, cache.manifest.labels
     return [
@@ -139,7 +138,6 @@ def describe_suspects(cache: FeatureCache) -> list[str]:
 
 
 def describe_leaks(cache: FeatureCache) -> list[str]:
-    """Leaks as lines."""
     pairs, path = leaks(cache), cache.manifest.relative_path
     if not pairs:
         return ["leaks: none; no image of val or test has the bytes of one in train"]

@@ -39,12 +39,10 @@ class JoinedView(View):
         self.columns = {"features": Column("features", None, np.result_type(*types), shape)}
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """As of a single view."""
         for blocks in zip(*(part.blocks(verify) for part in self.sources), strict=True):
             yield blocks[0][0], np.concatenate([block for _, block in blocks], axis=1)
 
     def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
-        """As of a single view."""
         features = self._empty(len(self)) if into is None else into
         ends = accumulate((part.feature_count for part in self.sources), initial=0)
 
@@ -57,7 +55,6 @@ class JoinedView(View):
         return features
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
-        """As of a single view."""
         return np.concatenate([part.gather(rows, verify) for part in self.sources], axis=1)
 
 

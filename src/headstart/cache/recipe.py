@@ -194,7 +194,6 @@ def of_net(config: Any, weights: str, facts: Mapping[str, Any]) -> Recipe:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """The fields of a recipe that settings say."""
     return {
         **{name: getattr(config, name) for name in ("image_px", "resize", "reduced_decode", "storage", "pool")},
         "precision": config.precision,

@@ -157,7 +157,6 @@ class BackgroundWriter:
         self._last = self._thread.submit(self._write, rows, views, features, digests)
 
     def write_unreadable(self, row: int, view: int, reason: str, digest: bytes) -> None:
-        """See `CacheWriter.write_unreadable`."""
         self._wait()
         self._writers[view].write_unreadable(row, reason, digest)
 

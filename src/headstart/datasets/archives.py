@@ -115,7 +115,6 @@ def folders_in(archive: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
-    """Offset and size of each image in an archive, by its name."""
     index = tar_index.index_of(archive, remote.status_lately(remote.as_path(archive)))
     names = map(os.fsdecode, index["names"].tolist())
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))

@@ -59,7 +59,6 @@ def lists_in(folder: str | Path) -> Iterator[str]:
 
 
 def holds_folders(folder: Path) -> bool:
-    """Whether there are folders in a folder."""
     return any(is_folder for _, is_folder in entries(folder))
 
 

@@ -182,7 +182,6 @@ def _samples(archive: str, spans: dict[str, Span], label_files: dict[str, dict[s
 
 
 def _before_dot(name: str) -> str:
-    """All before the first dot of a file's name."""
     folder, base = os.path.split(name)
     return os.path.join(folder, base.partition(".")[0])
 

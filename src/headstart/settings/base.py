@@ -28,9 +28,6 @@ PLACES = (
 are not part of a run's identity, which has the listed images, their splits, and the number of copies that are left out.
 `memory_gb` can change the order of the rows in an epoch, but less free memory does not make another run."""
 
-TEXT_PATHS = frozenset({"data", "images", "weights"})
-"""Settings that are text but may be paths."""
-
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
     """Raises a SettingsError that names the setting, its value and what was expected, unless the condition holds."""
@@ -83,7 +80,8 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, declared = getattr(self, field.name), field.type
-            if isinstance(value, Path) or (field.name in TEXT_PATHS and isinstance(value, str)):
+            may_be_path = field.name in ("data", "images", "weights") and isinstance(value, str)
+            if isinstance(value, Path) or may_be_path:
                 object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))  # ~ is the home folder
             parts = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
             if value is None and NoneType in parts:

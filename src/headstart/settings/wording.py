@@ -17,14 +17,11 @@ from headstart.settings.command import FLAGS_OF, by_flag, make_is_at_hand
 from headstart.settings.command import for_make as flags_for_make
 from headstart.settings.listing import KINDS, ONLY_FOR
 
-TARGETS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
-"""Targets of make that are functions, too."""
-FUNCTIONS = {"cv": "cross_validate"}
-"""Functions that are not called as their programs are."""
 PIECE = r"""'[^']*'|"[^"]*"|"""
 """A part of a shell's word that is in quotes, or else one character of those that follow."""
 VALUE = rf"(?:{PIECE}[^\s'\",;])+(?<![.,:)])"
-COMMAND = re.compile(rf"\bmake ({TARGETS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
+FUNCTIONS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
+COMMAND = re.compile(rf"\bmake ({FUNCTIONS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
 PROGRAM = re.compile(
     rf"(?:{PIECE}[^\s'\"])*python[\d.]* (?:{PIECE}[^\s'\"])*pipelines/(\w+)\.py((?: (?:{PIECE}[^\s'\";])+)*)"
 )
@@ -125,7 +122,8 @@ def _quoted(words: list[str]) -> str:
 
 
 def _call(name: str, arguments: list[str]) -> str:
-    return f"headstart.{FUNCTIONS.get(name) or name.replace('-', '_')}({', '.join(arguments) or '…'})"
+    function = "cross_validate" if name == "cv" else name.replace("-", "_")
+    return f"headstart.{function}({', '.join(arguments) or '…'})"
 
 
 def _values_of(variables: str) -> list[str]:
