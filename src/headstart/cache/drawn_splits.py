@@ -32,11 +32,7 @@ def checksum(splits: NDArray[np.uint8]) -> int:
 
 
 def with_drawn(listed: Manifest, datasets: Mapping[str, Any], path: Path) -> Manifest:
-    """The manifest of a cache with the splits that were drawn; as it was listed if none were.
-
-    Raises:
-        CacheDamaged: they are not what was written.
-    """
+    """The manifest of a cache with the splits that were drawn, if any; CacheDamaged if they have changed."""
     if DRAWN not in datasets or not (written := int(datasets[DRAWN_CHECKSUM][0])):
         return listed
     splits: NDArray[np.uint8] = datasets[DRAWN][...]

@@ -231,11 +231,7 @@ class PartedCache(PartedView, FeatureCache):
     """All parts of a cache that is cut, by the file that shows them as one; its rows are sorted by path."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Opens all parts.
-
-        Raises:
-            CacheError: one of them is missing, or was made otherwise.
-        """
+        """Opens all parts; CacheError if one of them is missing, or was made otherwise."""
         path = Path(os.path.expanduser(path))
         self.part_caches = tuple(FeatureCache(file) for file in files_shown(path))
         first = refuse_different(self.part_caches)

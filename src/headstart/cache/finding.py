@@ -21,11 +21,7 @@ NEARLY_ALL = 0.8
 
 
 def cache_path(config: Any) -> Path:
-    """The cache to write or read.
-
-    Raises:
-        SettingsError: neither it nor a data set is named, or the features of several backbones side by side are.
-    """
+    """The cache to write or read; SettingsError where the settings name none, or several."""
     if not config.cache and len(nets_of(config.backbone)) > 1:
         raise SettingsError(f"{config.backbone} are several backbones, each with a cache of its own: name one of them.")
     return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))

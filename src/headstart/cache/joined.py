@@ -65,11 +65,7 @@ class JoinedCache(JoinedView, FeatureCache):
     """
 
     def __init__(self, caches: Sequence[FeatureCache]) -> None:
-        """Joins caches.
-
-        Raises:
-            CacheError: they are not of the same images.
-        """
+        """Joins caches; CacheError if they are not of the same images."""
         refuse_other_images(caches)
         super().__init__(caches)
         self.caches = tuple(caches)

@@ -24,11 +24,7 @@ PLACES = {VAL: 2, TEST: 7}
 
 
 def drawn(manifest: Manifest, digests: NDArray[np.uint8], known: NDArray[np.uint8]) -> Manifest:
-    """The manifest with the splits that `draw` gives it; says which classes lack images in val or test.
-
-    Raises:
-        DataError: the groups are too few to draw from.
-    """
+    """The manifest with the splits that `draw` gives it; DataError if the groups are too few to draw from."""
     missing = missing_splits(manifest.splits)
     if not missing:
         return manifest

@@ -19,14 +19,8 @@ from headstart.support.quantities import counted, some
 def group_by(manifest: Manifest, pattern: str) -> Manifest:
     """The data set with the groups that a regular expression finds in the paths, in place of those of a column.
 
-    Args:
-        manifest: all images.
-        pattern: searched in each relative path. The group is what its first parentheses match, or the whole match
-            without parentheses. An image with no match, or an empty one, is a group of its own.
-
-    Raises:
-        SettingsError: it is no regular expression.
-        DataError: it matches no path, or gives all images one group.
+    The group is what its first parentheses match, or without parentheses the whole match. An image with no match, or
+    an empty one, is a group of its own.
     """
     paths = [manifest.relative_path(row) for row in range(len(manifest))]
     first = f"The first path is {paths[0]}."

@@ -160,9 +160,6 @@ def each_backbone(config: Any, apart: bool = False) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
 
     `a+b`, features side by side, counts as one; with `apart`, each net in it.
-
-    Raises:
-        SettingsError: several are named together with one cache or one run, or two whose caches have one name.
     """
     names = nets_of(config.backbone) if apart else list(dict.fromkeys((config.backbone or "").split()))
     for field in ("cache", "run"):
@@ -178,11 +175,7 @@ def each_backbone(config: Any, apart: bool = False) -> list[Any]:
 
 
 def each_seed(config: Any) -> list[Any]:
-    """The settings once for each of the seeds, as if each were given alone; several seeds of a sweep are moved on.
-
-    Raises:
-        SettingsError: several seeds are asked for together with one run.
-    """
+    """The settings once for each of the seeds, as if each were given alone; several seeds of a sweep are moved on."""
     if config.seeds > 1 and config.run:
         raise SettingsError(f"--run is one folder, but --seeds {config.seeds} makes {config.seeds} runs: leave it out.")
     given = config.seed if isinstance(config.seed, tuple) else (config.seed,)

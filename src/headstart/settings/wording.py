@@ -66,10 +66,8 @@ def for_python(message: str) -> str:
 def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequence[str] = ()) -> str:
     """A message, and in a line below it how make takes the flags in it, where make is at hand.
 
-    Args:
-        message: for the command line.
-        fields: the settings of each program in `FLAGS_OF` that the flags may be of, the likeliest first.
-        given: the words of the command line; a flag that is among them is not named again without a value.
+    `fields` are the settings of each program in `FLAGS_OF`, the likeliest first. A flag that is among the words that
+    were `given` is not named again without a value.
     """
     free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
     said = {flag[2:].replace("-", "_"): values for flag, values in by_flag(given)}
