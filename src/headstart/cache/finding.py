@@ -11,8 +11,8 @@ from headstart.cache.known_splits import readable_caches
 from headstart.cache.recipe import Recipe
 from headstart.datasets.naming import caches_of, is_there, name_of, owner_of_cache, share_moved
 from headstart.errors import CacheError, SettingsError
-from headstart.settings import FEATURES_FOLDER, data_of, dataset_name, nets_of
-from headstart.settings.base import cache_file, is_missing
+from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
+from headstart.settings.base import cache_file, is_missing, nets_of
 from headstart.settings.command import command
 from headstart.support.files import nearest_name
 

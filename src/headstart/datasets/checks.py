@@ -3,7 +3,6 @@
 from difflib import get_close_matches
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart.datasets import class_names, grouping
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class
@@ -13,24 +12,18 @@ from headstart.support.quantities import counted, some
 
 def refuse_untrained_classes(manifest: Manifest) -> None:
     """Raises DataError for a class whose images are all in val and test, by what the data says."""
-    counts = count_by_class(manifest)
+    counts, classes = count_by_class(manifest), manifest.classes
     undrawn = np.unique(manifest.labels[manifest.splits == UNDRAWN])
-    for label in np.setdiff1d(np.flatnonzero(counts[TRAIN] == 0), undrawn).tolist():
-        raise DataError(_never_trained_on(manifest, label, counts))
-
-
-def _never_trained_on(manifest: Manifest, label: int, counts: NDArray[np.int64]) -> str:
-    """What to say of a class without a training image: its name may be another's, misspelt."""
-    name, present = manifest.classes[label], [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
-    alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
-    undrawn = np.unique(manifest.labels[manifest.splits == UNDRAWN])
-    trained = np.union1d(np.flatnonzero(counts[TRAIN]), undrawn[undrawn >= 0])
-    names = [manifest.classes[other] for other in trained.tolist()]
-    near = () if class_names.are_numbers(manifest.classes) else get_close_matches(name, names, 1)
+    untrained = np.setdiff1d(np.flatnonzero(counts[TRAIN] == 0), undrawn).tolist()
+    if not untrained:
+        return
+    name, present = classes[untrained[0]], [SPLITS[split] for split in (VAL, TEST) if counts[split, untrained[0]]]
+    others = [other for label, other in enumerate(classes) if label not in untrained]
+    near = () if class_names.are_numbers(classes) else get_close_matches(name, others, 1)  # it may be misspelt
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    if alike:
+    if alike := next((group for group in class_names.look_alike(classes) if name in group), ()):
         meant = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case."
-    return (
+    raise DataError(
         f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. Add some to "
         f"train, or take the class out.{meant}"
     )

@@ -33,22 +33,16 @@ from headstart.support.remote import as_path, is_remote
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
-    """Lists a data set.
+    """Lists a data set: a folder, lists (see `lists`), or archives (see `list_archives`).
 
-    Args:
-        data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, lists (.csv, .tsv, .txt; see
-            `lists`), or archives, tar or parquet (see `list_archives`); lists and archives may be URLs.
-        seed: will draw the splits where the data has none (see `draw`).
-        how: what folders and columns mean, where their names alone do not say it.
+    `seed` will draw the splits where the data has none (see `draw`); `how` says what folders and columns mean, where
+    their names alone do not.
 
     Raises:
         DataError: no such data, no images, a single class, a class that the training split lacks, too few groups, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
         SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
-
-    Warns:
-        DataWarning: a class folder is empty, a class has no image in val or test, classes are alike or merged.
     """
     how = how or Listing()
     manifest = _with_class_names(_joined(data, _parts(data, how), how), data, how)

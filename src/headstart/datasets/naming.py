@@ -20,8 +20,8 @@ from PIL import Image
 
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
-from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
-from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, nets_of
+from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name
+from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, holder, nets_of
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.remote import is_remote
 

@@ -131,7 +131,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _open_png(data: bytes) -> Image.Image:
-    """A PNG with its pixels. Pillow refuses a long or damaged comment, so it then gets the pixels alone.
+    """A PNG. Pillow refuses a long or damaged comment, so it then gets the pixels alone.
 
     Its switch for damaged files would also let damaged pixels pass, and would be on in all threads.
     """
@@ -142,9 +142,7 @@ def _open_png(data: bytes) -> Image.Image:
     except Exception:
         if (pixels_alone := without_metadata(data)) == data:
             raise
-        image = _open(pixels_alone)
-        image.load()
-        return image
+        return _open(pixels_alone)
 
 
 @cache

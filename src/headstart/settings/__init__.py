@@ -28,8 +28,6 @@ from headstart.settings.base import (
     each_backbone,
     each_run,
     each_seed,
-    holder,
-    nets_of,
     require,
     run_of,
 )
