@@ -5,7 +5,6 @@ import os
 import sys
 import tomllib
 import warnings
-from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
@@ -134,10 +133,8 @@ def _set_up_process(config_type: type) -> None:
 
 def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
     """The settings of one program, from its TOML file and its flags; SystemExit where a flag cannot be read."""
-    finder = ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    name = finder.parse_known_args(list(arguments))[0].config
-    defaults = _from_flags(config_type, read_toml(name, config_type)) if name else config_type()
+    names = [values[0] for flag, values in by_flag(arguments) if flag == "--config" and any(values)]
+    defaults = _from_flags(config_type, read_toml(names[-1], config_type)) if names else config_type()
     return _from_flags(config_type, list(arguments), default=defaults)
 
 

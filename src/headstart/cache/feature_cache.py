@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.drawn_splits import with_drawn
+from headstart.cache.drawn_splits import listed_in, with_drawn
 from headstart.cache.layout import (
     COLUMNS,
     DONE,
@@ -27,7 +27,6 @@ from headstart.cache.layout import (
     refuse_other_file,
     view_groups,
 )
-from headstart.cache.listed import listed_in
 from headstart.cache.parted import PartedView, joined, refuse_different
 from headstart.cache.parts import files_shown
 from headstart.cache.recipe import Recipe

@@ -18,8 +18,7 @@ from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import same_data
 from headstart.errors import CacheError
 from headstart.settings.command import as_flag, command
-
-EXAMPLES = 3
+from headstart.support.quantities import some
 
 
 class JoinedView(View):
@@ -125,7 +124,7 @@ def refuse_other_images(caches: Sequence[FeatureCache]) -> None:
             )
         both = (first.status == DONE) & (cache.status == DONE)
         if len(rows := np.flatnonzero(both & ~same_bytes([first, cache]))):
-            names = ", ".join(cache.manifest.relative_path(row) for row in rows[:EXAMPLES].tolist())
+            names = some([cache.manifest.relative_path(row) for row in rows.tolist()])
             raise CacheError(
                 f"{len(rows):,} images had other bytes when {first.path} was made than for {cache.path}: {names}. "
                 f"Bring both up to date with: {extract_all(caches, '--check-bytes')}"

@@ -13,8 +13,6 @@ from headstart.errors import DataError
 from headstart.settings.base import LIST_SUFFIXES
 
 FOLDERS_SEARCHED = 200
-NAMED = 3
-"""Lists in a message."""
 
 
 def images_alone(folder: str | Path) -> int:
@@ -32,7 +30,7 @@ def hint(root: Path) -> str:
 def lists_hint(root: Path) -> str:
     """Lists below a folder that name images, to end a message."""
     found = [name for folder, _ in folders_below(root, FOLDERS_SEARCHED) for name in lists_in(folder)]
-    named = " or ".join(f"DATA={shlex.quote(name)}" for name in found[:NAMED])
+    named = " or ".join(f"DATA={shlex.quote(name)}" for name in found[:3])
     return f" There are lists that name images: give {named}" if found else ""
 
 

@@ -140,7 +140,6 @@ class Listed:
 
     @cached_property
     def _below_root(self) -> str:
-        """The folder of the paths as seen from the root."""
         return os.path.relpath(self._folder(), self.root)
 
     def _folder(self) -> Path:

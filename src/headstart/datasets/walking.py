@@ -7,14 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for group in (
-        "jpg jpeg jpe jfif jp2 j2k",
-        "png apng webp avif heic heif gif",
-        "tif tiff bmp dib tga ico",
-        "ppm pgm pbm pnm",
-    )
-    for suffix in group.split()
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".png", ".apng", ".webp", ".avif", ".heic", ".heif"),
+        *(".gif", ".tif", ".tiff", ".bmp", ".dib", ".tga", ".ico", ".ppm", ".pgm", ".pbm", ".pnm"),
+    ]
 )
 
 SYSTEM = frozenset(
