@@ -21,9 +21,7 @@ from headstart.models.weights import (
 )
 from headstart.settings import ExtractConfig
 from headstart.settings.ranges import Interpolation, Pool
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
+from headstart.settings.ranges import Precision as Precision
 
 PIXELS = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
 

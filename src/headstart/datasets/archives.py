@@ -16,9 +16,8 @@ import numpy as np
 
 from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
-from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import meanings, splits_in
-from headstart.datasets.walking import entries, is_image, other_files, passed_over
+from headstart.datasets.walking import entries, files_of, is_image, other_files, passed_over
 from headstart.errors import DataError, warn
 from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart.datasets.checks import refuse_few_groups, warn_of_missing_classes
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, UNLABELLED, VAL, Manifest, missing_splits
 
+Digests = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
 Labels = NDArray[np.int64]
 Units = NDArray[np.int64]
@@ -44,13 +45,8 @@ def training_images(manifest: Manifest) -> int:
 
 
 def draw(
-    digests: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.bytes_] | None,
-    splits: NDArray[np.uint8],
-    known: NDArray[np.uint8],
-    seed: int,
-) -> NDArray[np.uint8]:
+    digests: Digests, labels: Labels, groups: NDArray[np.bytes_] | None, splits: Splits, known: Splits, seed: int
+) -> Splits:
     """Gives a tenth of the images to val and a tenth to test, where the data lacks these; each class keeps its share.
 
     Images of the same bytes stay together; with groups, these stay together instead. A class has a training image if

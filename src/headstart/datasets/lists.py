@@ -11,9 +11,9 @@ from headstart.datasets.class_names import clean
 from headstart.datasets.columns import Columns, choose, most_columns
 from headstart.datasets.listed import Line, Listed
 from headstart.datasets.manifest import Manifest
-from headstart.datasets.patterns import files_of
 from headstart.datasets.repeats import once
 from headstart.datasets.split_names import split_called
+from headstart.datasets.walking import files_of
 from headstart.errors import DataError
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES

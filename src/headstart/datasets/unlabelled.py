@@ -12,10 +12,8 @@ from headstart.datasets.walking import is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, warn
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
+from headstart.support.quantities import some
 from headstart.support.remote import as_path, is_remote
-
-NAMED = 5
-"""Missing files in a message."""
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -46,25 +44,24 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
 
 def count(source: str) -> int:
     """How many images there are; warns of what is left out, and of files that a list names and that do not exist."""
-    left_out, images, missing, examples = Counter[str](), 0, 0, list[str]()
+    left_out, images, missing = Counter[str](), 0, list[str]()
     is_list = os.path.isfile(source) and source.lower().endswith(LIST_SUFFIXES)
     for path in images_of(source, left_out):
         images += 1
         if is_list and not os.path.lexists(path) and isinstance(archives.place_of(path), Path):
-            missing += 1
-            examples += [path] * (len(examples) < NAMED)
+            missing.append(path)
     if not images:
         guess = "" if has_magic(source) else nearest_name(source)
         raise DataError(
             f"{source} names no images.{guess} Give a folder, a pattern in quotes, a .csv with the column "
             "path, a .txt with a path on each line, or an image."
         )
-    named = ", ".join(examples) + ", …" * (missing > NAMED)
-    if missing == images:
+    if len(missing) == images:
         raise DataError(
-            f"None of the {images:,} files that {source} names exists: {named}. Its paths count from its own folder."
+            f"None of the {images:,} files that {source} names exists: {some(missing)}. Its paths count from its own "
+            "folder."
         )
-    notes = [f"{missing:,} of {images:,} files that it names do not exist: {named}"] if missing else []
+    notes = [f"{len(missing):,} of {images:,} files that it names do not exist: {some(missing)}"] if missing else []
     for note in (*notes, *other_files(left_out)):
         warn(f"{source}: {note}.")
     return images
