@@ -23,7 +23,6 @@ from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote
 from headstart.support.progress import bar
 
-READ_AT_ONCE = 8  # archives on a server
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
@@ -46,7 +45,7 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
     archives = archives_of(pattern)
     root = remote.as_path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
     parts, left_out, passed, splits = [], Counter[str](), Counter[str](), _splits(root, archives)
-    with bar(len(archives), "indexing", "archives") as progress, ThreadPoolExecutor(READ_AT_ONCE) as pool:
+    with bar(len(archives), "indexing", "archives") as progress, ThreadPoolExecutor(8) as pool:
         run = pool.map if remote.is_remote(root) else map
         for part, index in run(partial(_images, root, columns), archives, splits):
             parts.append(part)

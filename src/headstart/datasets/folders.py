@@ -234,7 +234,6 @@ class _Folder:
             )
 
     def _left_out(self, top: Path, left_out: list[str]) -> tuple[str, ...]:
-        """In words, the files that were not taken and why."""
         notes = []
         if outside := sum(is_image(path) and os.sep not in path for path in left_out):
             notes.append(f"{top}: {outside} images lie in no class folder and are left out")

@@ -21,8 +21,6 @@ from headstart.settings import Listing
 from headstart.support.quantities import some
 from headstart.support.remote import as_path, is_remote
 
-ASKED_AT_ONCE = 32  # objects on a server
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -74,7 +72,7 @@ class Listed:
         lines = [line for line in lines if is_kind(line.path)]
         if not lines:
             raise DataError(f"{self.file} names no {' or '.join(self.how.suffixes)} file: see --suffixes.")
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(32) as pool:
             return list((pool.map if is_remote(self.root) else map)(self._entry, lines))
 
     def manifest(self, entries: list[Entry]) -> Manifest:

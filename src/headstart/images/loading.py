@@ -24,7 +24,6 @@ from headstart.support.team import local_size
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
-REMOTE_READS = 32  # objects that a server is asked for at once
 
 TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
 """From an image's row and content digest to its transforms, by the numbers of their views."""
@@ -64,7 +63,7 @@ def stream(
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    network = ThreadPoolExecutor(REMOTE_READS, thread_name_prefix="decode-remote")
+    network = ThreadPoolExecutor(32, thread_name_prefix="decode-remote")
     try:
         for row, place in places:
             is_remote = isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
