@@ -5,7 +5,6 @@ import os
 import sys
 import tomllib
 import warnings
-from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
@@ -17,7 +16,9 @@ from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
 from headstart.settings.command import FLAGS_OF, as_flag, by_flag, command
 from headstart.settings.mistakes import refuse_mistakes, refuse_wrong_counts
+from headstart.settings.wording import for_make
 from headstart.support import output
+from headstart.support.team import first_to_say, is_leading
 
 SPIN_COUNT = "10000"
 """Checks that a thread makes while it waits for others, before it sleeps: some 100 µs. OpenMP's own value makes threads
@@ -88,30 +89,21 @@ def run(
         _print_error(error, config_type)
         sys.exit(2)
     except KeyboardInterrupt:
-        if _rank() == "0":  # one of several processes is enough
+        if is_leading():  # one of several processes is enough
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(ctrl_c.STOPPED)
 
 
-def _rank() -> str:
-    """Number of this process among those that torchrun started."""
-    return os.environ.get("RANK", "0")
-
-
 def _print_error(error: HeadstartError, config_type: type) -> None:
     """Prints the error; where several processes on one machine have the same, only the first prints it."""
-    from headstart.support.team import first_to_say
-
     if first_to_say(error):
         message = _for_make(error.on_command_line, config_type)
-        print(message if _rank() == "0" else f"process {_rank()}: {message}", file=sys.stderr)
+        print(message if is_leading() else f"process {os.environ['RANK']}: {message}", file=sys.stderr)
 
 
 def _for_make(message: str, config_type: type) -> str:
     """A message of a program, with what users of make must know; see `wording.for_make`."""
-    from headstart.settings.wording import for_make
-
     own = [name for name in FLAGS_OF if PROGRAMS[name] is config_type]
     fields = {name: _fields(PROGRAMS[name]) for name in [*own, *FLAGS_OF]}
     return for_make(message, fields, sys.argv[1:])
@@ -129,25 +121,20 @@ def _set_up_process(config_type: type) -> None:
     default_format = warnings.formatwarning
 
     def one_line(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> str:
-        plain = issubclass(category, DataWarning)
-        return (
-            f"warning: {_for_make(str(message), config_type)}\n"
-            if plain
-            else default_format(message, category, *details, **more)
-        )
+        if issubclass(category, DataWarning):
+            return f"warning: {_for_make(str(message), config_type)}\n"
+        return default_format(message, category, *details, **more)
 
     warnings.formatwarning = one_line
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if _rank() != "0":
+    if not is_leading():
         warnings.filterwarnings("ignore", category=DataWarning)
 
 
 def parse(config_type: type[Config], arguments: Sequence[str]) -> Config:
     """The settings of one program, from its TOML file and its flags; SystemExit where a flag cannot be read."""
-    finder = ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    name = finder.parse_known_args(list(arguments))[0].config
-    defaults = _from_flags(config_type, read_toml(name, config_type)) if name else config_type()
+    names = [values[0] for flag, values in by_flag(arguments) if flag == "--config" and any(values)]
+    defaults = _from_flags(config_type, read_toml(names[-1], config_type)) if names else config_type()
     return _from_flags(config_type, list(arguments), default=defaults)
 
 

@@ -1,5 +1,6 @@
 """Errors that a user can cause. A program prints them as plain text, without a traceback, and exits with code 2."""
 
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -70,39 +71,30 @@ class DataWarning(UserWarning):
     """A problem in the data that does not stop the program, but that a person should know."""
 
 
+def warn(message: str) -> None:
+    """Warns with a `DataWarning`; the same message is shown once for each line that calls this."""
+    warnings.warn(message, DataWarning, stacklevel=2)
+
+
 OTHER_NAMES = {
     "args": "head_args sweep_args probe_args curve_args cv_args finetune_args compare_args predict_args extract_args",
     "learning_rate": "lr",
-    "wd": "weight_decay",
-    "l2": "weight_decay",
-    "bs": "batch_size",
-    "batch": "batch_size",
-    "img_size": "image_px",
-    "image_size": "image_px",
-    "imgsz": "image_px",
-    "size": "image_px",
-    "resolution": "image_px",
-    "num_workers": "workers",
-    "threads": "workers",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "iterations": "epochs",
-    "hidden_size": "hidden",
-    "layers": "hidden",
+    **dict.fromkeys(("wd", "l2"), "weight_decay"),
+    **dict.fromkeys(("bs", "batch"), "batch_size"),
+    **dict.fromkeys(("img_size", "image_size", "imgsz", "size", "resolution"), "image_px"),
+    **dict.fromkeys(("num_workers", "threads"), "workers"),
+    **dict.fromkeys(("num_epochs", "max_epochs", "iterations"), "epochs"),
+    **dict.fromkeys(("hidden_size", "layers"), "hidden"),
     "drop": "dropout",
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
     "random_state": "seed",
-    "dtype": "precision",
-    "amp": "precision",
+    **dict.fromkeys(("dtype", "amp"), "precision"),
     "pretrained": "weights IMAGENET1K_V1",
-    "imagenet": "IMAGENET1K_V1",
-    "default": "IMAGENET1K_V1",
+    **dict.fromkeys(("imagenet", "default"), "IMAGENET1K_V1"),
     "checkpoint": "weights run",
     "model": "backbone run",
-    "arch": "backbone",
-    "net": "backbone",
-    "encoder": "backbone",
+    **dict.fromkeys(("arch", "net", "encoder"), "backbone"),
     "gpu": "cuda",
     "output": "out",
     "input": "images",

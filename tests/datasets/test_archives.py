@@ -319,3 +319,14 @@ def test_images_in_archives_are_predicted_by_their_paths(wds, tmp_path):
 def test_a_folder_of_archives_tells_how_to_name_them(wds):
     with pytest.raises(DataError, match=r"shards/ holds tar archives, .* give 'shards/\*.tar'"):
         labelled.load("shards/")
+
+
+def test_lists_of_files_and_of_members_together_are_refused_in_words(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("1.jpg", "2.jpg"):
+            tar.addfile(tarfile.TarInfo(name))
+    (tmp_path / "x.jpg").touch()
+    (tmp_path / "train.csv").write_text("path,label\na.tar/1.jpg,cat\na.tar/2.jpg,dog\n")
+    (tmp_path / "test.csv").write_text("path,label\nx.jpg,cat\n")
+    with pytest.raises(DataError, match="files and members of archives are named together"):
+        labelled.load(str(tmp_path / "{train,test}.csv"))

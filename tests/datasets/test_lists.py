@@ -172,7 +172,7 @@ def test_a_few_images_with_two_labels_are_left_out_with_both_lines(files):
 def test_missing_files_are_all_counted_the_first_five_named_and_left_out_only_if_allowed(table):
     data = table("path,label\na.jpg,cat\nb.jpg,dog\n" + "".join(f"x{n}.jpg,cat\n" for n in range(8)))
     with pytest.raises(
-        DataError, match=r"8 of 10 files .*x0\.jpg \(line 4\), .*x4\.jpg \(line 8\), .*--max-missing 0\.80"
+        DataError, match=r"8 of 10 files .*x0\.jpg \(line 4\), .*x4\.jpg \(line 8\) and 3 more.*--max-missing 0\.80"
     ):
         load(data)
     manifest = load(data, how=Listing(max_missing=0.8))

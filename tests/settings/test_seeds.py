@@ -140,6 +140,6 @@ def test_two_seeds_for_one_thing_are_refused():
 
 
 def test_every_program_that_draws_splits_has_their_seed():
-    configs = [getattr(settings, name) for name in settings.__all__ if name.endswith("Config")]
+    configs = [config for name, config in vars(settings).items() if name.endswith("Config")]
     lists = {each for each in configs if issubclass(each, ImagesConfig | DataCheckConfig)}
     assert {each for each in configs if "split_seed" in each.__dataclass_fields__} == lists >= {ExtractConfig}

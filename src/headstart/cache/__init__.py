@@ -5,8 +5,7 @@
     views.py          what decides augmented views
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
-    listed.py        the images of a cache as they were listed
-    drawn_splits.py   splits that the data does not name, in the file
+    drawn_splits.py   the images of a cache as they were listed; splits that the data does not name, in the file
     known_splits.py   splits that images have in caches already
     joined.py         caches of several backbones as one: their features side by side
     parts.py         which image belongs to which part; the file that shows parts as one

@@ -18,6 +18,7 @@ from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, GROWN_FROM, NAM
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
+from headstart.datasets import manifest as manifests
 from headstart.datasets.manifest import SPLITS, UNDRAWN, Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
@@ -98,24 +99,13 @@ def _size_beside(columns: Columns, groups: Mapping[str, Columns], attributes: At
 
 
 def _columns(manifest: Manifest) -> Columns:
-    return {
-        "labels": manifest.labels,
-        "splits": manifest.splits,
-        "paths": _texts(manifest.paths),
-        "sizes": manifest.sizes,
-        "mtimes_ns": manifest.mtimes_ns,
-        **({} if manifest.offsets is None else {"offsets": manifest.offsets}),
-        **({} if manifest.groups is None else {"groups": _texts(manifest.groups)}),
-        **_row_columns(len(manifest)),
-    }
-
-
-def _texts(values: NDArray[np.bytes_]) -> NDArray[Any]:
-    return values.astype(h5py.string_dtype("utf-8", values.itemsize))
+    columns = {name: column for name in manifests.COLUMNS if (column := getattr(manifest, name)) is not None}
+    texts = {name: column for name, column in columns.items() if column.dtype.kind == "S"}
+    texts = {name: column.astype(h5py.string_dtype("utf-8", column.itemsize)) for name, column in texts.items()}
+    return {**columns, **texts, **_row_columns(len(manifest))}
 
 
 def _row_columns(count: int) -> Columns:
-    """The columns of a view beside its features."""
     return {
         "digests": np.zeros((count, 16), np.uint8),
         "checksums": np.zeros(count, np.uint32),

@@ -1,21 +1,46 @@
-"""Drawn splits in the file of a cache, which has room for them from its creation on.
+"""The images of a cache in its file: as they were listed, and their drawn splits, for which a new file has room.
 
-They are written and synced, and only then their checksum: without it they are not drawn yet, whatever stands there.
+Drawn splits are written and synced, and only then their checksum: without it none is drawn, whatever is there.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache.layout import DRAWN, DRAWN_CHECKSUM
 from headstart.cache.rows import MOVE_AWAY
-from headstart.datasets.manifest import SPLITS, UNDRAWN, Manifest
+from headstart.datasets.manifest import COLUMNS, SPLITS, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged
+from headstart.support.remote import as_path
+
+
+def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
+    """The images, with the splits that the data names."""
+    attributes = file.attrs
+    return Manifest(
+        name=str(attributes["data_set"]),
+        root=as_path(attributes["data_root"]),
+        classes=tuple(json.loads(attributes["classes"])),
+        **{name: datasets[name][...] for name in COLUMNS if name in datasets},
+        source=str(attributes.get("data_source", "")) or _likely_source(attributes),
+        seed=int(attributes.get("seed", 0)),
+        listing=json.loads(attributes.get("listing", "{}")),
+    )
+
+
+def _likely_source(attributes: h5py.AttributeManager) -> str:
+    """Of a cache that does not name it: the list that lies in the folder of the images, or the folder."""
+    root, name = Path(attributes["data_root"]), str(attributes["data_set"])
+    return next(
+        (str(root / f"{name}{end}") for end in (".csv", ".tar") if (root / f"{name}{end}").is_file()), str(root)
+    )
 
 
 def room(listed: Manifest, drawn: Manifest | None) -> dict[str, NDArray[Any]]:
@@ -32,11 +57,7 @@ def checksum(splits: NDArray[np.uint8]) -> int:
 
 
 def with_drawn(listed: Manifest, datasets: Mapping[str, Any], path: Path) -> Manifest:
-    """The manifest of a cache with the splits that were drawn; as it was listed if none were.
-
-    Raises:
-        CacheDamaged: they are not what was written.
-    """
+    """The manifest of a cache with the splits that were drawn, if any; CacheDamaged if they have changed."""
     if DRAWN not in datasets or not (written := int(datasets[DRAWN_CHECKSUM][0])):
         return listed
     splits: NDArray[np.uint8] = datasets[DRAWN][...]

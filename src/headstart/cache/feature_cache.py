@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.drawn_splits import with_drawn
+from headstart.cache.drawn_splits import listed_in, with_drawn
 from headstart.cache.layout import (
     COLUMNS,
     DONE,
@@ -27,7 +27,6 @@ from headstart.cache.layout import (
     refuse_other_file,
     view_groups,
 )
-from headstart.cache.listed import listed_in
 from headstart.cache.parted import PartedView, joined, refuse_different
 from headstart.cache.parts import files_shown
 from headstart.cache.recipe import Recipe
@@ -121,21 +120,16 @@ class FeatureCache(View):
         self.weights_file = str(attributes.get("weights_file", ""))
         self.keeps_seed = "seed" in attributes
         self.grown_from = str(attributes.get(GROWN_FROM, ""))
-        self._digests_written = (
-            attributes["recipe_digest"],
-            attributes.get("augmentation_digest", ""),
-            listed_digest,
-        )
+        of_views = attributes.get("augmentation_digest", "")
+        self._digests_written = (attributes["recipe_digest"], of_views, listed_digest)
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
         of_views = self.augmentation.digest() if self.augmentation else ""
         as_written = (self.recipe.digest(), of_views, self.listed.digest()) == self._digests_written
-        in_range = all(
-            view.status.max(initial=0) <= UNREADABLE and view.reasons.max(initial=0) < len(REASONS)
-            for view in self.views
-        )
-        if not (as_written and in_range):
+        states = max(view.status.max(initial=0) for view in self.views)
+        reasons = max(view.reasons.max(initial=0) for view in self.views)
+        if not as_written or states > UNREADABLE or reasons >= len(REASONS):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 f"The disk or a copy has damaged the file. {MOVE_AWAY}"
@@ -159,10 +153,8 @@ class FeatureCache(View):
     @property
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
-        drawn = [name for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
-        columns = [self.columns[name] for name in drawn] + [
-            view.columns[name] for view in self.views for name in ROW_COLUMNS
-        ]
+        columns = [self.columns[name] for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
+        columns += [view.columns[name] for view in self.views for name in ROW_COLUMNS]
         return all(column.offset is not None for column in columns)
 
     @property
@@ -238,11 +230,7 @@ class PartedCache(PartedView, FeatureCache):
     """All parts of a cache that is cut, by the file that shows them as one; its rows are sorted by path."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Opens all parts.
-
-        Raises:
-            CacheError: one of them is missing, or was made otherwise.
-        """
+        """Opens all parts; CacheError if one of them is missing, or was made otherwise."""
         path = Path(os.path.expanduser(path))
         self.part_caches = tuple(FeatureCache(file) for file in files_shown(path))
         first = refuse_different(self.part_caches)

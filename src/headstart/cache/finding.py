@@ -1,18 +1,18 @@
 """Which file holds the features of a data set; readers never get those of another one."""
 
 import os
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.joined import JoinedCache
+from headstart.cache.known_splits import readable_caches
 from headstart.cache.recipe import Recipe
 from headstart.datasets.naming import caches_of, is_there, name_of, owner_of_cache, share_moved
 from headstart.errors import CacheError, SettingsError
-from headstart.settings import FEATURES_FOLDER, data_of, dataset_name, nets_of
-from headstart.settings.base import cache_file, is_missing
+from headstart.settings import FEATURES_FOLDER, data_of, dataset_name
+from headstart.settings.base import cache_file, is_missing, nets_of
 from headstart.settings.command import command
 from headstart.support.files import nearest_name
 
@@ -21,11 +21,7 @@ NEARLY_ALL = 0.8
 
 
 def cache_path(config: Any) -> Path:
-    """The cache to write or read.
-
-    Raises:
-        SettingsError: neither it nor a data set is named, or the features of several backbones side by side are.
-    """
+    """The cache to write or read; SettingsError where the settings name none, or several."""
     if not config.cache and len(nets_of(config.backbone)) > 1:
         raise SettingsError(f"{config.backbone} are several backbones, each with a cache of its own: name one of them.")
     return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
@@ -92,10 +88,7 @@ def cache_of_runs(folder: Path) -> FeatureCache | None:
     """
     runs = Path(os.path.abspath(folder))
     plain, *others = caches_of(runs.name, runs.parents[1] / FEATURES_FOLDER.name)
-    for path in (plain, *sorted(others, key=lambda path: -path.stat().st_mtime)):
-        with suppress(CacheError):
-            return FeatureCache(path)
-    return None
+    return next(readable_caches([plain, *sorted(others, key=lambda path: -path.stat().st_mtime)]), None)
 
 
 def data_set_of(cache: FeatureCache) -> str:
@@ -113,10 +106,7 @@ def _beside(path: Path, data: str) -> str:
 
 def _of_other_nets(config: Any) -> str:
     """Whose features of the data set there are, in a sentence; empty where there are none."""
-    found = []
-    for path in caches_of(name_of(config.data)):
-        with suppress(CacheError):
-            found.append(FeatureCache(path).recipe.backbone)
+    found = [cache.recipe.backbone for cache in readable_caches(caches_of(name_of(config.data)))]
     ways = " or ".join(f"--backbone '{name}'" for name in found)
     return f" There are features of {', '.join(found)}: to use them, give {ways}." if found else ""
 

@@ -1,8 +1,7 @@
 """What other programs keep in the file of a cache: their datasets, groups and attributes follow it when it grows."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import h5py
@@ -11,8 +10,8 @@ from h5py import h5a, h5s, h5t
 
 from headstart.cache.creation import METADATA_BYTES
 from headstart.cache.layout import COLUMNS, GROWN_FROM, PARTS, ROW_COLUMNS, view_groups
-from headstart.errors import CacheError, DataWarning
-from headstart.support.files import reserve
+from headstart.errors import CacheError, warn
+from headstart.support.files import in_words, reserve
 
 
 def version_of(path: Path) -> str:
@@ -50,11 +49,9 @@ def copy_foreign(old: Path, new: Path) -> None:
             of_rows = [f"`{each.name.lstrip('/')}`" for each in datasets if each.shape and each.shape[0] == count]
             fit = not of_rows or (count == len(now) and np.array_equal(source["paths"][...], now))
     if not fit:
-        warnings.warn(
+        warn(
             f"{old}: kept {', '.join(of_rows)} ({count:,} rows), but the cache now has {len(now):,} rows in another "
-            "order.",
-            DataWarning,
-            stacklevel=2,
+            "order."
         )
 
 
@@ -80,16 +77,10 @@ def _datasets(item: h5py.Dataset | h5py.Group | None) -> Iterator[h5py.Dataset]:
             yield from _datasets(item.get(name))
 
 
-@contextmanager
-def _explaining(path: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CacheError(
-            f"{path}: {what}, which another program keeps in it, cannot be copied to the larger file that is to take "
-            f"its place ({reason}). Move it to a file of its own, and give the same command again."
-        ) from None
+def _explaining(path: str, what: str) -> AbstractContextManager[None]:
+    failure = f"{path}: {what}, which another program keeps in it, cannot be copied to the larger file that is to take"
+    advice = "Move it to a file of its own, and give the same command again."
+    return in_words(CacheError, f"{failure} its place", advice, (OSError, RuntimeError, ValueError, TypeError))
 
 
 def _copy(source: h5py.File, target: h5py.File, name: str) -> None:

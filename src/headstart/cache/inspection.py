@@ -25,20 +25,16 @@ EXAMPLES = 5
 def describe(cache: FeatureCache) -> str:
     """What a cache holds, in two to four lines."""
     done, pending, _ = _count_states(cache)
+    net = cache.recipe.backbone
+    features = "" if net == RESNET50 else f"{cache.feature_count:,} features of {net}, "
     lines = [
         f"{cache.path}: {done:,} of {len(cache):,} images, {len(cache.manifest.classes)} classes, "
-        f"{cache.stored_bytes / 1e6:,.1f} MB, {_net(cache)}{cache.recipe.image_px} px, {cache.recipe.precision}",
+        f"{cache.stored_bytes / 1e6:,.1f} MB, {features}{cache.recipe.image_px} px, {cache.recipe.precision}",
         describe_weights(cache.recipe.weights),
     ]
     if pending:
         lines.append(f"{pending:,} images are not extracted yet. Go on with: {cache.extract_command()}")
     return "\n".join([*lines, *_views(cache)])
-
-
-def _net(cache: FeatureCache) -> str:
-    """The backbone and its D, where it is not resnet50."""
-    net = cache.recipe.backbone
-    return "" if net == RESNET50 else f"{cache.feature_count:,} features of {net}, "
 
 
 def _views(cache: FeatureCache) -> list[str]:
@@ -131,7 +127,6 @@ def describe_health(cache: FeatureCache) -> list[str]:
 
 
 def describe_suspects(cache: FeatureCache) -> list[str]:
-    """Suspicious labels as lines."""
     compared, suspected = suspects(cache)
     names, labels = cache.manifest.classes, cache.manifest.labels
     return [
@@ -144,7 +139,6 @@ def describe_suspects(cache: FeatureCache) -> list[str]:
 
 
 def describe_leaks(cache: FeatureCache) -> list[str]:
-    """Leaks as lines."""
     pairs, path = leaks(cache), cache.manifest.relative_path
     if not pairs:
         return ["leaks: none; no image of val or test has the bytes of one in train"]

@@ -18,8 +18,7 @@ from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import same_data
 from headstart.errors import CacheError
 from headstart.settings.command import as_flag, command
-
-EXAMPLES = 3
+from headstart.support.quantities import some
 
 
 class JoinedView(View):
@@ -39,32 +38,23 @@ class JoinedView(View):
         self.columns = {"features": Column("features", None, np.result_type(*types), shape)}
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """As of a single view."""
         for blocks in zip(*(part.blocks(verify) for part in self.sources), strict=True):
             yield blocks[0][0], np.concatenate([block for _, block in blocks], axis=1)
 
     def read(self, verify: bool = True, into: NDArray[Any] | None = None) -> NDArray[Any]:
-        """As of a single view."""
         features = self._empty(len(self)) if into is None else into
         ends = accumulate((part.feature_count for part in self.sources), initial=0)
+
+        def fill(part: View, columns: tuple[int, int]) -> None:
+            for rows, block in part.blocks(verify):
+                features[rows[0] : rows[0] + len(rows), slice(*columns)] = block
+
         with ThreadPoolExecutor(READ_THREADS) as pool:
-            list(
-                pool.map(
-                    lambda part, columns: _read(part, verify, features[:, slice(*columns)]),
-                    self.sources,
-                    pairwise(ends),
-                )
-            )
+            list(pool.map(fill, self.sources, pairwise(ends)))
         return features
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:
-        """As of a single view."""
         return np.concatenate([part.gather(rows, verify) for part in self.sources], axis=1)
-
-
-def _read(part: View, verify: bool, into: NDArray[Any]) -> None:
-    for rows, block in part.blocks(verify):
-        into[rows[0] : rows[0] + len(rows)] = block
 
 
 class JoinedCache(JoinedView, FeatureCache):
@@ -74,11 +64,7 @@ class JoinedCache(JoinedView, FeatureCache):
     """
 
     def __init__(self, caches: Sequence[FeatureCache]) -> None:
-        """Joins caches.
-
-        Raises:
-            CacheError: they are not of the same images.
-        """
+        """Joins caches; CacheError if they are not of the same images."""
         refuse_other_images(caches)
         super().__init__(caches)
         self.caches = tuple(caches)
@@ -138,7 +124,7 @@ def refuse_other_images(caches: Sequence[FeatureCache]) -> None:
             )
         both = (first.status == DONE) & (cache.status == DONE)
         if len(rows := np.flatnonzero(both & ~same_bytes([first, cache]))):
-            names = ", ".join(cache.manifest.relative_path(row) for row in rows[:EXAMPLES].tolist())
+            names = some([cache.manifest.relative_path(row) for row in rows.tolist()])
             raise CacheError(
                 f"{len(rows):,} images had other bytes when {first.path} was made than for {cache.path}: {names}. "
                 f"Bring both up to date with: {extract_all(caches, '--check-bytes')}"

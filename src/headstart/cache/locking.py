@@ -67,8 +67,6 @@ def _may_live(holder: str) -> bool:
         return True
     try:
         os.kill(int(words[1]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is another user's
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # another user's process may not be asked, but is there
     return True

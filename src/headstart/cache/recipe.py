@@ -21,9 +21,7 @@ from headstart.models.weights import (
 )
 from headstart.settings import ExtractConfig
 from headstart.settings.ranges import Interpolation, Pool
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
+from headstart.settings.ranges import Precision as Precision
 
 PIXELS = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
 
@@ -194,7 +192,6 @@ def of_net(config: Any, weights: str, facts: Mapping[str, Any]) -> Recipe:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """The fields of a recipe that settings say."""
     return {
         **{name: getattr(config, name) for name in ("image_px", "resize", "reduced_decode", "storage", "pool")},
         "precision": config.precision,

@@ -128,8 +128,7 @@ class View:
         with self._reader() as read, ThreadPoolExecutor(READ_THREADS) as pool:
             begins = range(0, len(self), READ_ROWS)
             blocks = [features[begin : begin + READ_ROWS] for begin in begins]
-            for _ in pool.map(lambda begin, block: self._read_block(read, begin, block, verify), begins, blocks):
-                pass
+            list(pool.map(lambda begin, block: self._read_block(read, begin, block, verify), begins, blocks))
         return features
 
     def gather(self, rows: NDArray[np.int64], verify: bool = True) -> NDArray[Any]:

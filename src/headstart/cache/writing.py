@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from typing import Any
 from zlib import crc32
 
@@ -28,7 +29,7 @@ from headstart.images.decoding import REASONS
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
-class CacheWriter:
+class CacheWriter(AbstractContextManager["CacheWriter"]):
     """Fills rows of a view, which are done after `commit`; the caller, or the leader of its team, holds the lock."""
 
     def __init__(self, view: View, time_share: float = 1.0) -> None:
@@ -38,9 +39,6 @@ class CacheWriter:
         with explaining(self.path):
             self._descriptor = os.open(self.path, os.O_RDWR)
         self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
-
-    def __enter__(self) -> "CacheWriter":
-        return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
@@ -124,7 +122,7 @@ def write_splits(cache: FeatureCache, splits: NDArray[np.uint8]) -> None:
                 _fdatasync(writer._descriptor)
 
 
-class BackgroundWriter:
+class BackgroundWriter(AbstractContextManager["BackgroundWriter"]):
     """Writes in a thread, in order; commits every `commit_seconds` and at the end, also after Ctrl-C."""
 
     def __init__(
@@ -140,9 +138,6 @@ class BackgroundWriter:
         self._last: Future[None] | None = None
         self._committed_at = time.perf_counter()
 
-    def __enter__(self) -> "BackgroundWriter":
-        return self
-
     def __exit__(self, *_: object) -> None:
         try:
             self.commit()
@@ -157,7 +152,6 @@ class BackgroundWriter:
         self._last = self._thread.submit(self._write, rows, views, features, digests)
 
     def write_unreadable(self, row: int, view: int, reason: str, digest: bytes) -> None:
-        """See `CacheWriter.write_unreadable`."""
         self._wait()
         self._writers[view].write_unreadable(row, reason, digest)
 

@@ -5,7 +5,7 @@
     folders.py     `<class>/*.jpg` and `{train,val,test}/<class>/*.jpg`
     masks.py       masks beside images, which belong to no class
     guesses.py     what a folder that is no data set may have meant
-    walking.py     files below a folder, without those of the system
+    walking.py     files below a folder, without those of the system; patterns that mean several files
     split_names.py which split a name means: Training, test_set, dev
     class_names.py names of classes: cleaned, in order, or from a file
     lists.py       lists of images with labels, splits and groups
@@ -15,7 +15,6 @@
     roots.py       what the paths in a list may be relative to
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list
-    patterns.py    patterns that mean several files
     archives.py    tar archives in WebDataset's layout, and parquet files
     tar_index.py   where each member of an archive lies
     parquet.py     rows of parquet files in Hugging Face's layout

@@ -4,7 +4,6 @@ Which archives a pattern means, and the split of each. What is in an archive: se
 """
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,13 @@ import numpy as np
 
 from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
-from headstart.datasets.patterns import files_of
 from headstart.datasets.split_names import meanings, splits_in
-from headstart.datasets.walking import entries, is_image, other_files, passed_over
-from headstart.errors import DataError, DataWarning
+from headstart.datasets.walking import entries, files_of, is_image, other_files, passed_over
+from headstart.errors import DataError, warn
 from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote
 from headstart.support.progress import bar
 
-READ_AT_ONCE = 8  # archives on a server
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
@@ -48,7 +45,7 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
     archives = archives_of(pattern)
     root = remote.as_path(os.path.commonpath([os.path.dirname(os.path.abspath(archive)) for archive in archives]))
     parts, left_out, passed, splits = [], Counter[str](), Counter[str](), _splits(root, archives)
-    with bar(len(archives), "indexing", "archives") as progress, ThreadPoolExecutor(READ_AT_ONCE) as pool:
+    with bar(len(archives), "indexing", "archives") as progress, ThreadPoolExecutor(8) as pool:
         run = pool.map if remote.is_remote(root) else map
         for part, index in run(partial(_images, root, columns), archives, splits):
             parts.append(part)
@@ -62,14 +59,10 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
             f"{' or '.join(tar_index.LABEL_KEYS)}; of parquet the column label, or --columns label=NAME."
         )
     names = (part for archive in archives for part in Path(os.path.relpath(archive, root)).with_suffix("").parts)
-    named = (f"splits from the names of the archives{meanings(names)}",) if any(splits) else ()
-    repeated = left_out.pop(tar_index.REPEATED, 0)
-    twice = (
-        (f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks",)
-        if repeated
-        else ()
-    )
-    return [replace(part, notes=(*named, *twice, *passed_over(passed), *other_files(left_out))) for part in parts]
+    notes = [f"splits from the names of the archives{meanings(names)}"] if any(splits) else []
+    if repeated := left_out.pop(tar_index.REPEATED, 0):
+        notes.append(f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks")
+    return [replace(part, notes=(*notes, *passed_over(passed), *other_files(left_out))) for part in parts]
 
 
 def archives_of(pattern: str) -> list[str]:
@@ -120,7 +113,6 @@ def folders_in(archive: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
-    """Offset and size of each image in an archive, by its name."""
     index = tar_index.index_of(archive, remote.status_lately(remote.as_path(archive)))
     names = map(os.fsdecode, index["names"].tolist())
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))
@@ -147,11 +139,9 @@ def _splits(root: Path, archives: list[str]) -> list[str | None]:
     splits = [_split_of(os.path.relpath(archive, root)) for archive in archives]
     unnamed = [archive for archive, split in zip(archives, splits, strict=True) if not split]
     if 0 < len(unnamed) < len(archives):
-        warnings.warn(
+        warn(
             f"{unnamed[0]} has no split in its name or folder, and counts as train "
-            f"({len(unnamed)} of {len(archives)} archives).",
-            DataWarning,
-            stacklevel=3,
+            f"({len(unnamed)} of {len(archives)} archives)."
         )
     return splits
 

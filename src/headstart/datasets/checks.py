@@ -1,37 +1,29 @@
 """What must hold of the splits of a data set, and what is said where it does not."""
 
-import warnings
 from difflib import get_close_matches
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart.datasets import class_names, grouping
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class
-from headstart.errors import DataError, DataWarning
-from headstart.support.quantities import counted
+from headstart.errors import DataError, warn
+from headstart.support.quantities import counted, some
 
 
 def refuse_untrained_classes(manifest: Manifest) -> None:
     """Raises DataError for a class whose images are all in val and test, by what the data says."""
-    counts = count_by_class(manifest)
+    counts, classes = count_by_class(manifest), manifest.classes
     undrawn = np.unique(manifest.labels[manifest.splits == UNDRAWN])
-    for label in np.setdiff1d(np.flatnonzero(counts[TRAIN] == 0), undrawn).tolist():
-        raise DataError(_never_trained_on(manifest, label, counts))
-
-
-def _never_trained_on(manifest: Manifest, label: int, counts: NDArray[np.int64]) -> str:
-    """What to say of a class without a training image: its name may be another's, misspelt."""
-    name, present = manifest.classes[label], [SPLITS[split] for split in (VAL, TEST) if counts[split, label]]
-    alike = next((group for group in class_names.look_alike(manifest.classes) if name in group), ())
-    undrawn = np.unique(manifest.labels[manifest.splits == UNDRAWN])
-    trained = np.union1d(np.flatnonzero(counts[TRAIN]), undrawn[undrawn >= 0])
-    names = [manifest.classes[other] for other in trained.tolist()]
-    near = () if class_names.are_numbers(manifest.classes) else get_close_matches(name, names, 1)
+    untrained = np.setdiff1d(np.flatnonzero(counts[TRAIN] == 0), undrawn).tolist()
+    if not untrained:
+        return
+    name, present = classes[untrained[0]], [SPLITS[split] for split in (VAL, TEST) if counts[split, untrained[0]]]
+    others = [other for label, other in enumerate(classes) if label not in untrained]
+    near = () if class_names.are_numbers(classes) else get_close_matches(name, others, 1)  # it may be misspelt
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    if alike:
+    if alike := next((group for group in class_names.look_alike(classes) if name in group), ()):
         meant = f" If {' and '.join(map(repr, alike))} are one class, add --ignore-case."
-    return (
+    raise DataError(
         f"Class {name!r} has images in {' and '.join(present)} of {manifest.root}, but none in train. Add some to "
         f"train, or take the class out.{meant}"
     )
@@ -51,12 +43,9 @@ def refuse_few_groups(manifest: Manifest, empty: set[int]) -> None:
 def warn_of_divided_groups(manifest: Manifest) -> None:
     """Warns if the splits that the data names divide a group."""
     if divided := grouping.divided(manifest):
-        names = ", ".join(divided[: grouping.NAMED]) + ", …" * (len(divided) > grouping.NAMED)
-        warnings.warn(
-            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split "
-            f"({names}): test images then resemble training images, and the accuracy is too high for new groups.",
-            DataWarning,
-            stacklevel=3,
+        warn(
+            f"{counted(len(divided), 'group')} {'has' if len(divided) == 1 else 'have'} images in more than one split ("
+            f"{some(divided)}): test images then resemble training images, and the accuracy is too high for new groups."
         )
 
 
@@ -66,5 +55,4 @@ def warn_of_missing_classes(manifest: Manifest) -> None:
     for split in (VAL, TEST):
         absent = [manifest.classes[label] for label in np.flatnonzero(counts[split] == 0)]
         if absent:
-            names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            warnings.warn(f"No image in {SPLITS[split]} for: {names}.", DataWarning, stacklevel=3)
+            warn(f"No image in {SPLITS[split]} for: {some(absent)}.")

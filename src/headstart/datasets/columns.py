@@ -50,8 +50,9 @@ def most_columns(asked: str | None) -> int:
 
 def _asked(asked: str | None) -> dict[str, str]:
     wanted: dict[str, str] = {}
-    pairs = [pair.partition("=") for pair in asked.split(",")] if asked else []
-    for name, word in [(name.strip().lower(), word.strip()) for name, _, word in pairs]:
+    parts = [pair.partition("=") for pair in asked.split(",")] if asked else []
+    pairs = [(name.strip().lower(), word.strip()) for name, _, word in parts]
+    for name, word in pairs:
         if mistake := _mistake(name, word, wanted):
             raise DataError(
                 f"--columns {asked}: expected pairs such as path=image,label=emotion,split=set; {mistake}."
@@ -73,9 +74,8 @@ def _mistake(name: str, word: str, wanted: dict[str, str]) -> str:
     return f"the column {word} is to hold both {other} and {name}" if other else ""
 
 
-def _meant(pairs: list[tuple[str, str, str]]) -> str:
+def _meant(given: list[tuple[str, str]]) -> str:
     """` Did you mean --columns label=a?`, with the nearest name for each that is none; empty if none is near."""
-    given = [(name.strip().lower(), word.strip()) for name, _, word in pairs]
     meant = [((get_close_matches(name, NAMES, 1) or [name])[0], word) for name, word in given]
     return f" Did you mean --columns {shlex.quote(','.join(map('='.join, meant)))}?" if meant != given else ""
 

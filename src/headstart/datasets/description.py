@@ -4,9 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets import grouping
-from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, UNLABELLED, Manifest, count_by_class
-
-FEW_CLASSES = 12
+from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, UNLABELLED, Manifest, count_by_class, same_files
 
 
 def describe(manifest: Manifest) -> str:
@@ -38,7 +36,7 @@ def describe_splits(manifest: Manifest) -> str:
 
 
 def _classes(manifest: Manifest, counts: NDArray[np.int64]) -> str:
-    if len(counts) <= FEW_CLASSES:
+    if len(counts) <= 12:
         return ", ".join(f"{name} {count:,}" for name, count in zip(manifest.classes, counts.tolist(), strict=True))
     least, most = int(counts.argmin()), int(counts.argmax())
     return (
@@ -63,11 +61,7 @@ def changes(before: Manifest, now: Manifest) -> str:
         "relabelled": int(np.count_nonzero(label_before[there] != label_now[here])),
         "no longer in a group" if now.groups is None else "now in another group": _regrouped(before, now, there, here),
         "moved to another split": int(np.count_nonzero(before.splits[there] != now.splits[here])),
-        "with another size or time, so read again": int(
-            np.count_nonzero(
-                (before.sizes[there] != now.sizes[here]) | (before.mtimes_ns[there] != now.mtimes_ns[here])
-            )
-        ),
+        "with another size or time, so read again": np.count_nonzero(~same_files(before, now.only(here), there)),
     }
     words = [f"{count:,} {what}" for what, count in counts.items() if count]
     if UNDRAWN in now.splits and before.seed != now.seed:

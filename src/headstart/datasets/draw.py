@@ -3,7 +3,7 @@
 N images, of which n are drawn; C classes; U contents, that is images of the same bytes; G groups.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 from headstart.datasets.checks import refuse_few_groups, warn_of_missing_classes
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, UNLABELLED, VAL, Manifest, missing_splits
 
+Digests = NDArray[np.uint8]
+Keys = NDArray[np.uint64]
+Labels = NDArray[np.int64]
+Units = NDArray[np.int64]
+"""The number of the content, or the group, of each image; see `_keys` for its key."""
+Splits = NDArray[np.uint8]
+
 TENTH = 10
 PLACES = {VAL: 2, TEST: 7}
 """Of ten contents in a row, ordered by class, which one counts for a split: a class of ten has one for each."""
 
 
 def drawn(manifest: Manifest, digests: NDArray[np.uint8], known: NDArray[np.uint8]) -> Manifest:
-    """The manifest with the splits that `draw` gives it; says which classes lack images in val or test.
-
-    Raises:
-        DataError: the groups are too few to draw from.
-    """
+    """The manifest with the splits that `draw` gives it; DataError if the groups are too few to draw from."""
     missing = missing_splits(manifest.splits)
     if not missing:
         return manifest
@@ -42,13 +45,8 @@ def training_images(manifest: Manifest) -> int:
 
 
 def draw(
-    digests: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.bytes_] | None,
-    splits: NDArray[np.uint8],
-    known: NDArray[np.uint8],
-    seed: int,
-) -> NDArray[np.uint8]:
+    digests: Digests, labels: Labels, groups: NDArray[np.bytes_] | None, splits: Splits, known: Splits, seed: int
+) -> Splits:
     """Gives a tenth of the images to val and a tenth to test, where the data lacks these; each class keeps its share.
 
     Images of the same bytes stay together; with groups, these stay together instead. A class has a training image if
@@ -85,13 +83,7 @@ def _keys(digests: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
     return np.fromiter((int.from_bytes(number, "little") for number in numbers), np.uint64, len(digests))
 
 
-def _draw_contents(
-    keys: NDArray[np.uint64],
-    labels: NDArray[np.int64],
-    units: NDArray[np.int64],
-    known: NDArray[np.uint8],
-    missing: list[int],
-) -> NDArray[np.uint8]:
+def _draw_contents(keys: Keys, labels: Labels, units: Units, known: Splits, missing: list[int]) -> Splits:
     """Splits (n,): in each class the new contents of the lowest keys fill what is missing to its tenth."""
     _, first = np.unique(units, return_index=True)
     _, codes = np.unique(labels[first], return_inverse=True)  # (U,) the class of a content is that of its first image
@@ -105,25 +97,14 @@ def _draw_contents(
         wanted = np.bincount(codes[order], weights=place == PLACES[split])
         wanted -= np.bincount(codes[splits == split], minlength=len(wanted))
         new = order[splits[order] == UNDRAWN]
-        splits[new[_rank_in_class(codes[new]) < wanted[codes[new]]]] = split
+        _, begins, classes = np.unique(codes[new], return_index=True, return_inverse=True)
+        rank = np.arange(len(new)) - begins[classes]  # in the class, whose contents are adjacent
+        splits[new[rank < wanted[codes[new]]]] = split
     splits[splits == UNDRAWN] = TRAIN
     return np.where(known == UNDRAWN, splits[units], known)
 
 
-def _rank_in_class(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of its class stand before each of (m,) contents, in which those of a class are adjacent."""
-    _, begins, classes = np.unique(codes, return_index=True, return_inverse=True)
-    ranks: NDArray[np.int64] = np.arange(len(codes)) - begins[classes]
-    return ranks
-
-
-def _draw_groups(
-    keys: NDArray[np.uint64],
-    labels: NDArray[np.int64],
-    units: NDArray[np.int64],
-    known: NDArray[np.uint8],
-    missing: list[int],
-) -> NDArray[np.uint8]:
+def _draw_groups(keys: Keys, labels: Labels, units: Units, known: Splits, missing: list[int]) -> Splits:
     """Splits (n,): whole groups, in an order that does not prefer large ones, go where they bring the shares near to a
     tenth.
     """
@@ -136,7 +117,7 @@ def _draw_groups(
     np.minimum.at(least, units, known)
     np.maximum.at(most, units, np.where(known == UNDRAWN, 0, known).astype(np.uint8))
     splits = np.where((least == most) | (least == UNDRAWN), least, UNDRAWN)  # a group that was divided is drawn anew
-    shares = _Shares.of(labels, units, missing)
+    shares = _Shares(labels, units, missing)
     for group in np.flatnonzero(np.isin(splits, missing)).tolist():
         shares.add(group, int(splits[group]))
     new = [group for group in np.argsort(place, kind="stable").tolist() if splits[group] == UNDRAWN]
@@ -154,25 +135,21 @@ def _draw_groups(
     return splits[units]
 
 
-@dataclass
 class _Shares:
-    """How many images of each class val and test have, and should have; the last column counts all classes."""
+    """How many images of each class val and test have, and should have; the last column counts all classes.
 
-    cells: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-    """For each group: its columns, and how many images it has in each."""
-    totals: NDArray[np.int64]
-    held: dict[int, NDArray[np.int64]]
+    Each of its `cells` is a group: its columns, and how many images it has in each.
+    """
 
-    @classmethod
-    def of(cls, labels: NDArray[np.int64], units: NDArray[np.int64], missing: list[int]) -> "_Shares":
+    def __init__(self, labels: Labels, units: Units, missing: list[int]) -> None:
         _, codes = np.unique(labels, return_inverse=True)
         width = int(codes.max()) + 2
         pairs, counts = np.unique(units * width + codes, return_counts=True)
         begins = np.flatnonzero(np.diff(pairs // width, prepend=-1))
         parts = zip(np.split(pairs % width, begins[1:]), np.split(counts, begins[1:]), strict=True)
-        cells = [(np.append(columns, width - 1), np.append(part, part.sum())) for columns, part in parts]
-        totals = np.append(np.bincount(codes), len(codes))
-        return cls(cells, totals, {split: np.zeros(width, np.int64) for split in missing})
+        self.cells = [(np.append(columns, width - 1), np.append(part, part.sum())) for columns, part in parts]
+        self.totals = np.append(np.bincount(codes), len(codes))
+        self.held = {split: np.zeros(width, np.int64) for split in missing}
 
     def add(self, group: int, split: int) -> None:
         """Notes that a split gets a group."""
@@ -190,12 +167,7 @@ class _Shares:
 
 
 def _give_each_class_a_training_image(
-    splits: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    labels: NDArray[np.int64],
-    units: NDArray[np.int64],
-    known: NDArray[np.uint8],
+    splits: Splits, rows: NDArray[np.int64], keys: Keys, labels: Labels, units: Units, known: Splits
 ) -> None:
     """Moves a content, or a group, of each class that has images in val and test alone: a new one if there is any."""
     for label in np.setdiff1d(labels[rows], labels[splits == TRAIN]).tolist():

@@ -10,6 +10,7 @@ from urllib.error import URLError
 from PIL import Image
 
 from headstart.errors import DataError
+from headstart.support.files import in_words
 from headstart.support.progress import bar
 
 
@@ -24,10 +25,8 @@ def prepare(source: str, folder: str) -> str:
     if source == "none":
         raise DataError(f"{target} does not exist. Give a folder of images with DATA=…")
     images = _digits() if source == "digits" else _cifar10(target.with_name(target.name + ".download"))
-    try:
+    with in_words(DataError, f"{target} cannot be written"):
         count = _write(images, target)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from None
     return f"{target}: wrote {count:,} images."
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,8 +31,9 @@ from headstart.datasets.walking import (
     suffix_of,
     walk,
 )
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings import Listing
+from headstart.support.quantities import some
 
 
 def list_folder(root: Path, how: Listing) -> list[Manifest]:
@@ -152,11 +152,9 @@ class _Folder:
             folders = ", ".join(str(top / name) for name in masks)
             self.notes.append(f"left out, as masks of the images beside them: {folders} (as a class: --layout classes)")
         for name in unsure:
-            warnings.warn(
+            warn(
                 f"{top / name} is taken for a class. If it holds masks, move it out of {top}; if it is a class, add "
-                "--layout classes.",
-                DataWarning,
-                stacklevel=2,
+                "--layout classes."
             )
         return [name for name in names if name not in masks]
 
@@ -186,12 +184,11 @@ class _Folder:
         """Warns of class folders without images; refuses them where they leave fewer than two classes."""
         if not empty:
             return
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-        what = f"class folder{'s' * (len(empty) > 1)} {', '.join(str(top / name) for name in empty[:5])}{more}"
+        what = f"class folder{'s' * (len(empty) > 1)} {some([str(top / name) for name in empty])}"
         holds = "holds" if len(empty) == 1 else "hold"
         if len(names) - len(empty) < 2:
             raise DataError(f"The {what} {holds} no images. Fill or remove what is empty.{hint(self.root)}")
-        warnings.warn(f"The {what} {holds} no images: left out.", DataWarning, stacklevel=2)
+        warn(f"The {what} {holds} no images: left out.")
 
     def _refuse_images_alone(self, folder: Path) -> None:
         masks = "".join(f" ({note})" for note in self.notes if "masks beside" in note)
@@ -229,17 +226,14 @@ class _Folder:
         }
         merged = {name: folders for name, folders in below.items() if len(folders) > 1}
         if merged and any(name not in folders for name, folders in merged.items()):
-            count, names = sum(map(len, merged.values())), ", ".join(list(merged)[:3])
-            warnings.warn(
+            count = sum(map(len, merged.values()))
+            warn(
                 f"{self.root}: {count} folders of images count as {len(merged)} class{'es' * (len(merged) > 1)} "
-                f"({names}{', …' * (len(merged) > 3)}), since the first folder is the class. If each of them is a "
-                "class, add --class-level leaf.",
-                DataWarning,
-                stacklevel=2,
+                f"({some(list(merged))}), since the first folder is the class. If each of them is a "
+                "class, add --class-level leaf."
             )
 
     def _left_out(self, top: Path, left_out: list[str]) -> tuple[str, ...]:
-        """In words, the files that were not taken and why."""
         notes = []
         if outside := sum(is_image(path) and os.sep not in path for path in left_out):
             notes.append(f"{top}: {outside} images lie in no class folder and are left out")

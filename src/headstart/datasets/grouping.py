@@ -13,23 +13,14 @@ from numpy.typing import NDArray
 
 from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest
 from headstart.errors import DataError, SettingsError
-from headstart.support.quantities import counted
-
-NAMED = 3
-"""Groups in a message."""
+from headstart.support.quantities import counted, some
 
 
 def group_by(manifest: Manifest, pattern: str) -> Manifest:
     """The data set with the groups that a regular expression finds in the paths, in place of those of a column.
 
-    Args:
-        manifest: all images.
-        pattern: searched in each relative path. The group is what its first parentheses match, or the whole match
-            without parentheses. An image with no match, or an empty one, is a group of its own.
-
-    Raises:
-        SettingsError: it is no regular expression.
-        DataError: it matches no path, or gives all images one group.
+    The group is what its first parentheses match, or without parentheses the whole match. An image with no match, or
+    an empty one, is a group of its own.
     """
     paths = [manifest.relative_path(row) for row in range(len(manifest))]
     first = f"The first path is {paths[0]}."
@@ -46,7 +37,8 @@ def group_by(manifest: Manifest, pattern: str) -> Manifest:
     if len(paths) > 1 and len(np.unique(groups)) == 1:
         which = "The group is what its first parentheses match. " if expression.groups > 1 else ""
         raise DataError(f"--group-by {pattern} gives all {len(paths):,} images one group, {found[0]!r}. {which}{first}")
-    notes = [f"groups by {pattern} in the paths, such as {_example(found, paths)}"]
+    first_found = next(row for row, group in enumerate(found) if group)
+    notes = [f"groups by {pattern} in the paths, such as {found[first_found]!r} of {paths[first_found]}"]
     if alone:
         notes.append(f"{counted(alone, 'image')} that it does not match: each a group of its own")
     if manifest.groups is not None:
@@ -60,11 +52,6 @@ def _group_in(path: str, pattern: re.Pattern[str]) -> str:
     return (match[1 if pattern.groups else 0] or "") if match else ""
 
 
-def _example(found: list[str], paths: list[str]) -> str:
-    row = next(row for row, group in enumerate(found) if group)
-    return f"{found[row]!r} of {paths[row]}"
-
-
 def in_words(manifest: Manifest) -> list[str]:
     """How many groups there are, and whether splits divide them, as lines; none without groups."""
     if manifest.groups is None:
@@ -76,7 +63,7 @@ def in_words(manifest: Manifest) -> list[str]:
     if not names:
         return [f"{groups}; none is in two splits" if _is_drawn(manifest) else groups]
     which = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} are"
-    examples = "" if len(names) == 1 else f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})"
+    examples = "" if len(names) == 1 else f" ({some(names)})"
     return [f"{groups}; {which} in more than one split{examples}"]
 
 

@@ -13,8 +13,6 @@ from headstart.errors import DataError
 from headstart.settings.base import LIST_SUFFIXES
 
 FOLDERS_SEARCHED = 200
-NAMED = 3
-"""Lists in a message."""
 
 
 def images_alone(folder: str | Path) -> int:
@@ -32,7 +30,7 @@ def hint(root: Path) -> str:
 def lists_hint(root: Path) -> str:
     """Lists below a folder that name images, to end a message."""
     found = [name for folder, _ in folders_below(root, FOLDERS_SEARCHED) for name in lists_in(folder)]
-    named = " or ".join(f"DATA={shlex.quote(name)}" for name in found[:NAMED])
+    named = " or ".join(f"DATA={shlex.quote(name)}" for name in found[:3])
     return f" There are lists that name images: give {named}" if found else ""
 
 
@@ -59,7 +57,6 @@ def lists_in(folder: str | Path) -> Iterator[str]:
 
 
 def holds_folders(folder: Path) -> bool:
-    """Whether there are folders in a folder."""
     return any(is_folder for _, is_folder in entries(folder))
 
 

@@ -5,7 +5,6 @@ stay open: they are drawn from the bytes of the images, see `draw`.
 """
 
 import os
-import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from headstart.datasets.folders import list_folder
 from headstart.datasets.lists import list_lists, lists_of
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings import Listing, dataset_name
 from headstart.settings.base import is_missing
 from headstart.settings.command import command
@@ -34,22 +33,16 @@ from headstart.support.remote import as_path, is_remote
 
 
 def load(data: str, seed: int = 0, how: Listing | None = None) -> Manifest:
-    """Lists a data set.
+    """Lists a data set: a folder, lists (see `lists`), or archives (see `list_archives`).
 
-    Args:
-        data: a folder `<class>/**/*.jpg`, a folder `{train,val,test}/<class>/**/*.jpg`, lists (.csv, .tsv, .txt; see
-            `lists`), or archives, tar or parquet (see `list_archives`); lists and archives may be URLs.
-        seed: will draw the splits where the data has none (see `draw`).
-        how: what folders and columns mean, where their names alone do not say it.
+    `seed` will draw the splits where the data has none (see `draw`); `how` says what folders and columns mean, where
+    their names alone do not.
 
     Raises:
         DataError: no such data, no images, a single class, a class that the training split lacks, too few groups, a
             list whose columns or files are missing, an archive that is missing, damaged or compressed, or names that
             can mean two things.
         SettingsError: `how` has a setting that says nothing of this kind of data, such as columns of a folder.
-
-    Warns:
-        DataWarning: a class folder is empty, a class has no image in val or test, classes are alike or merged.
     """
     how = how or Listing()
     manifest = _with_class_names(_joined(data, _parts(data, how), how), data, how)
@@ -87,13 +80,10 @@ def _missing(path: Path, settings_file: str | None) -> str:
     if len(words) > 1 and all(map(os.path.exists, words)):
         return f"{path} are {len(words)} names. Give one folder that holds all, or a list of the images."
     guess, where = nearest_name(path), "" if path.is_absolute() else f" ({os.path.abspath(path)})"
+    ways_on = "Give a folder of images, <class>/*.jpg, or a list with the columns path,label."
     if settings_file:
         ways_on = f"If it comes from a library, write it with: {command('data', settings_file=settings_file)}"
-        return f"{path} does not exist{where}.{guess} {ways_on}"
-    return (
-        f"{path} does not exist{where}.{guess} Give a folder of images, <class>/*.jpg, or a list with the columns "
-        "path,label."
-    )
+    return f"{path} does not exist{where}.{guess} {ways_on}"
 
 
 def _joined(data: str, parts: list[Manifest], how: Listing) -> Manifest:
@@ -128,11 +118,9 @@ def _with_class_names(manifest: Manifest, data: str, how: Listing) -> Manifest:
         return renamed(manifest, [first.get(name, name) for name in manifest.classes])
     if groups:
         names = ", ".join(" and ".join(map(repr, alike)) for alike in groups)
-        warnings.warn(
+        warn(
             f"{data}: the classes {names} differ only by case or spaces, and are kept apart. If they mean one thing, "
-            "add --ignore-case.",
-            DataWarning,
-            stacklevel=3,
+            "add --ignore-case."
         )
     return manifest
 

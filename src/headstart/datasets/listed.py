@@ -18,11 +18,8 @@ from headstart.datasets.split_names import meanings, split_called
 from headstart.datasets.walking import IMAGE_SUFFIXES, is_image, of_kinds
 from headstart.errors import DataError, did_you_mean
 from headstart.settings import Listing
+from headstart.support.quantities import some
 from headstart.support.remote import as_path, is_remote
-
-NAMED = 5
-"""Missing files in a message."""
-ASKED_AT_ONCE = 32  # objects on a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Listed:
         lines = [line for line in lines if is_kind(line.path)]
         if not lines:
             raise DataError(f"{self.file} names no {' or '.join(self.how.suffixes)} file: see --suffixes.")
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(32) as pool:
             return list((pool.map if is_remote(self.root) else map)(self._entry, lines))
 
     def manifest(self, entries: list[Entry]) -> Manifest:
@@ -141,7 +138,6 @@ class Listed:
 
     @cached_property
     def _below_root(self) -> str:
-        """The folder of the paths as seen from the root."""
         return os.path.relpath(self._folder(), self.root)
 
     def _folder(self) -> Path:
@@ -159,9 +155,8 @@ class Listed:
         missing = [entry.line for entry in entries if not entry.place]
         if not missing:
             return
-        names = ", ".join(f"{line.path} (line {line.number})" for line in missing[:NAMED])
+        names = some([f"{line.path} (line {line.number})" for line in missing])
         what = f"{len(missing):,} of {len(entries):,} files of {self.file} are not in {self._folder()}: {names}"
-        what += ", …" * (len(missing) > NAMED)
         if len(missing) < len(entries) and len(missing) <= self.how.max_missing * len(entries):
             self.notes.append(f"left out: {what}")
             return

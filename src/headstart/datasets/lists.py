@@ -11,9 +11,9 @@ from headstart.datasets.class_names import clean
 from headstart.datasets.columns import Columns, choose, most_columns
 from headstart.datasets.listed import Line, Listed
 from headstart.datasets.manifest import Manifest
-from headstart.datasets.patterns import files_of
 from headstart.datasets.repeats import once
 from headstart.datasets.split_names import split_called
+from headstart.datasets.walking import files_of
 from headstart.errors import DataError
 from headstart.settings import Listing
 from headstart.settings.base import LIST_SUFFIXES
@@ -74,9 +74,5 @@ def _lines(file: Path, asked: str | None) -> Iterator[Line]:
         values = {name: cells[column] for name, column in columns.items() if column < len(cells)}
         if not values.get("path", "").strip() or ("label" in columns and "label" not in values):
             raise DataError(f"{file}, line {number}: path or label is missing.")
-        said = (_text(values, columns, name) for name in ("label", "split", "group"))
+        said = (clean(values.get(name, "")) if name in columns else None for name in ("label", "split", "group"))
         yield Line(file, number, values["path"].strip(), *said)
-
-
-def _text(values: dict[str, str], columns: dict[str, int], name: str) -> str | None:
-    return clean(values.get(name, "")) if name in columns else None

@@ -23,6 +23,7 @@ TRAIN, VAL, TEST = range(3)
 UNDRAWN = 255
 """Instead of a split: the data names none, and it is drawn when the bytes of the image are known."""
 UNLABELLED = -1
+COLUMNS = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ class Manifest:
 
     def only(self, rows: NDArray[np.int64]) -> "Manifest":
         """The same data set with these rows (n,) alone."""
-        columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
-        values = {name: column[rows] for name in columns if (column := getattr(self, name)) is not None}
+        values = {name: column[rows] for name in COLUMNS if (column := getattr(self, name)) is not None}
         return replace(self, **values)
 
     def place(self, row: int) -> Place:
@@ -129,12 +129,11 @@ def end_of_archive(path: str) -> int:
 
 def same_data(one: Manifest, other: Manifest) -> bool:
     """Whether two manifests list the same files (by path, size, time and offset), labels, and splits or their seed."""
-    columns = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
     return (
         one.classes == other.classes
         and (one.seed == other.seed or UNDRAWN not in one.splits)
         and same_root(one, other)
-        and all(np.array_equal(getattr(one, column), getattr(other, column)) for column in columns)
+        and all(np.array_equal(getattr(one, column), getattr(other, column)) for column in COLUMNS)
     )
 
 
@@ -181,8 +180,7 @@ def from_files(
     """A part of a data set: n files or members of archives, with paths relative to `root`; an empty label is none."""
     members = [place for place in places if isinstance(place, Member)]
     files = [place for place in places if not isinstance(place, Member)]
-    if members and files:
-        raise DataError(f"{root}: files and members of archives are named together. Give a list for each kind.")
+    _refuse_mixture(root, {isinstance(place, Member) for place in places})
     classes = class_names.ordered(set(labels) - {""})
     index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
     return Manifest(
@@ -200,26 +198,25 @@ def from_files(
 
 def join(name: str, parts: Sequence[Manifest]) -> Manifest:
     """All images of one or more parts with the same root, sorted by their paths."""
-    classes = class_names.ordered(label for part in parts for label in part.classes)
+    filled = [part for part in parts if len(part)]
+    _refuse_mixture(parts[0].root, {part.offsets is None for part in filled})
+    classes = class_names.ordered(label for part in filled for label in part.classes)
     index = {label: number for number, label in enumerate(classes)}
-    labels = [np.array([*(index[label] for label in part.classes), UNLABELLED])[part.labels] for part in parts]
-    paths = np.concatenate([part.paths for part in parts])
-    order = np.argsort(paths, kind="stable")
-    offsets = [part.offsets for part in parts if part.offsets is not None]
+    labels = [np.array([*(index[label] for label in part.classes), UNLABELLED])[part.labels] for part in filled]
+    order = np.argsort(np.concatenate([part.paths for part in filled]), kind="stable")
+    everywhere = [column for column in COLUMNS if all(getattr(part, column) is not None for part in filled)]
+    columns: dict[str, Any] = {
+        column: np.concatenate([getattr(part, column) for part in filled])[order] for column in everywhere
+    }
     return Manifest(
         name=name,
         root=as_path(os.path.abspath(parts[0].root)),
         classes=classes,
-        paths=paths[order],
-        labels=np.concatenate(labels)[order],
-        splits=np.concatenate([part.splits for part in parts])[order],
-        sizes=np.concatenate([part.sizes for part in parts])[order],
-        mtimes_ns=np.concatenate([part.mtimes_ns for part in parts])[order],
-        offsets=np.concatenate(offsets)[order] if offsets else None,
-        groups=None if any(part.groups is None for part in parts) else np.concatenate(_groups(parts))[order],
+        **{**columns, "labels": np.concatenate(labels)[order]},
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
-def _groups(parts: Sequence[Manifest]) -> list[NDArray[np.bytes_]]:
-    return [part.groups for part in parts if part.groups is not None]
+def _refuse_mixture(root: Path, are_files: set[bool]) -> None:
+    if len(are_files) > 1:
+        raise DataError(f"{root}: files and members of archives are named together. Give a list for each kind.")

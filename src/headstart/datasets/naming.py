@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -19,8 +20,8 @@ from PIL import Image
 
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
-from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name, holder
-from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, nets_of
+from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name
+from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, holder, nets_of
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.remote import is_remote
 
@@ -72,42 +73,40 @@ def _owner_of_picture(path: Path, data: str) -> Owner:
 def _name_taken_over(data: str) -> str | None:
     """The name of a cache that was brought up to date with this data set, which had another name before it moved."""
     for path in sorted(FEATURES_FOLDER.glob("*.h5")):
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                source, name = str(file.attrs.get("data_source", "")), str(file.attrs["data_set"])
-        except (OSError, KeyError):
-            continue
-        if name == path.stem and source and os.path.realpath(source) == os.path.realpath(data):
-            return name
+        said = _attributes(path)
+        if said.get("data_set") == path.stem and os.path.realpath(said.get("data_source", "/")) == os.path.realpath(
+            data
+        ):
+            return path.stem
     return None
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """What a cache says of its data set; nothing if there is no such file, or it cannot be read as a cache."""
+    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
+        names = ("data_set", "data_source", "data_root", "listing", "seed")
+        return {name: file.attrs[name] for name in names if name in file.attrs}
+    return {}
 
 
 def owner_of_cache(path: Path, data: str) -> Owner:
     """Whose features a file holds; unknown if there is no such file, or it cannot be read as a cache."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            source, root = str(file.attrs.get("data_source", "")), str(file.attrs["data_root"])
-            owner = _compare(source, root, data)
-            return "same" if owner == "gone" and _share_moved(file, data) == 1 else owner
-    except (OSError, KeyError):
+    said = _attributes(path)
+    if "data_root" not in said:
         return "unknown"
+    owner = _compare(said.get("data_source", ""), said["data_root"], data)
+    return "same" if owner == "gone" and share_moved(path, data) == 1 else owner
 
 
 def share_moved(path: Path, data: str) -> float:
     """Of finished images of a cache, spread over all, the share that lie below the data with the bytes they had."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _share_moved(file, data)
-    except (OSError, KeyError):
-        return 0.0
-
-
-def _share_moved(cache: h5py.File, data: str) -> float:
-    root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
-    rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
-    pairs = zip(cache["paths"][rows], cache["digests"][rows], strict=True)
-    same = sum(_has_bytes(Path(root, os.fsdecode(path)), bytes(digest)) for path, digest in pairs)
-    return same / max(1, len(rows))
+    with suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as cache:
+        root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
+        rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
+        pairs = zip(cache["paths"][rows], cache["digests"][rows], strict=True)
+        same = sum(_has_bytes(Path(root, os.fsdecode(path)), bytes(digest)) for path, digest in pairs)
+        return same / max(1, len(rows))
+    return 0.0
 
 
 def _has_bytes(path: Path, digest: bytes) -> bool:
@@ -126,11 +125,8 @@ def kept_for(data: str, backbone: str | None = None) -> tuple[dict[str, Any], in
     name = name_of(data)
     paths = [*(cache_file(name, net) for net in nets_of(backbone)), *caches_of(name)]
     path = next((path for path in paths if path.exists()), FEATURES_FOLDER)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return dict(json.loads(file.attrs.get("listing", "{}"))), int(file.attrs.get("seed", 0)), path
-    except (OSError, ValueError, TypeError):
-        return {}, None, path
+    said = _attributes(path)
+    return json.loads(said.get("listing", "{}")), int(said.get("seed", 0)) if said else None, path
 
 
 def load_as_before(config: Any) -> Manifest:
@@ -155,13 +151,17 @@ def split_seed_of(config: Any) -> int:
 
 def _split_seed_of_runs(data: str) -> int | None:
     """The seed that drew the splits of the newest run of a data set; None where none says it."""
-    paths = (RUNS_FOLDER / name_of(data)).glob("*/metrics.json")
-    for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
-        with suppress(OSError, ValueError, AttributeError):
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            if owner_of_run(metrics, data) == "same" and isinstance(seed := metrics.get("split_seed"), int):
-                return seed
-    return None
+    runs = _metrics_in(RUNS_FOLDER / name_of(data))
+    seeds = (metrics.get("split_seed") for metrics in runs if owner_of_run(metrics, data) == "same")
+    return next((seed for seed in seeds if isinstance(seed, int)), None)
+
+
+def _metrics_in(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the metrics.json of runs say, the newest first; those that cannot be read are left out."""
+    for path in sorted(folder.glob("*/metrics.json"), key=lambda path: -path.stat().st_mtime):
+        with suppress(OSError, ValueError):
+            if isinstance(metrics := json.loads(path.read_text(encoding="utf-8")), dict):
+                yield metrics
 
 
 def owner_of_run(metrics: Mapping[str, Any], data: str) -> Owner:
@@ -182,27 +182,16 @@ def _candidates(data: str, name: str) -> Iterator[str]:
 
 
 def _owner(name: str, data: str) -> Owner:
-    """Whose name this is; features decide before runs."""
-    owners = (owner_of_cache(path, data) for path in caches_of(name))
-    known = next((owner for owner in owners if owner != "unknown"), None)
-    return known or _owner_of_runs(RUNS_FOLDER / name, data)
+    """Whose name this is; features decide before runs, and newer runs before older ones."""
+    of_caches = (owner_of_cache(path, data) for path in caches_of(name))
+    of_runs = (owner_of_run(metrics, data) for metrics in _metrics_in(RUNS_FOLDER / name))
+    return next((owner for owner in chain(of_caches, of_runs) if owner != "unknown"), "unknown")
 
 
 def caches_of(name: str, folder: Path = FEATURES_FOLDER) -> list[Path]:
     """The caches of a data set, by backbone: that of resnet50 first; there may be no such file."""
     others = folder.glob(f"{glob.escape(name)}@*.h5")
     return [folder / f"{name}.h5", *sorted(others)]
-
-
-def _owner_of_runs(folder: Path, data: str) -> Owner:
-    for path in sorted(folder.glob("*/metrics.json")):
-        try:
-            owner = owner_of_run(json.loads(path.read_text(encoding="utf-8")), data)
-        except (OSError, ValueError, AttributeError):
-            continue
-        if owner != "unknown":
-            return owner
-    return "unknown"
 
 
 def _compare(source: str, root: str, data: str) -> Owner:

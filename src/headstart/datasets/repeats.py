@@ -1,16 +1,14 @@
 """Images that several lines name, in one list or in several: they count once, or not at all."""
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.datasets.listed import Entry
 from headstart.datasets.split_names import split_called
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
+from headstart.support.quantities import some
 
-NAMED = 5
-"""Examples in a message."""
 MOST_CONTRARY = 0.01
 """Share of images with two labels up to which they are left out; of more, something else is wrong."""
 
@@ -53,12 +51,11 @@ def _difference(one: Entry, other: Entry) -> str:
 
 
 def _leave_out(contrary: list[str], images: int, files: list[Path]) -> None:
-    examples = "; ".join(contrary[:NAMED]) + "; …" * (len(contrary) > NAMED)
     lists = f"{' and '.join(map(str, files))} {'say' if len(files) > 1 else 'says'}"
-    what = f"{lists} two things of {len(contrary):,} of {images:,} images: {examples}"
+    what = f"{lists} two things of {len(contrary):,} of {images:,} images: {some(contrary, between='; ')}"
     if len(contrary) > MOST_CONTRARY * images:
         raise DataError(f"{what}. Keep the line that is right, or check the columns.")
-    warnings.warn(f"{what}. They are left out.", DataWarning, stacklevel=4)
+    warn(f"{what}. They are left out.")
 
 
 def _in_words(file: Path, before: Path, count: int) -> str:

@@ -23,12 +23,9 @@ NEARLY_ALL = 0.95
 
 
 def nearest(folder: Path, lines: int, count: Callable[[Path, list[int]], int]) -> Path | None:
-    """The nearest place with nearly all files of a list; None if there is none.
+    """The nearest place to the folder of a list with nearly all of its files; None if there is none.
 
-    Args:
-        folder: that of the list; it and the folders below it come first, then those around the folders above.
-        lines: how many lines the list has.
-        count: tells how many of these lines, by number, name a file in a place.
+    The list has so many `lines`; `count` tells how many of these, by number, name a file in a place.
     """
     few, many = (np.linspace(0, lines - 1, min(most, lines)).astype(int).tolist() for most in (TRIED, COMPARED))
     for place in islice(_places(folder), SEARCHED):

@@ -87,14 +87,10 @@ def _words(name: str) -> list[str]:
 
 def refuse_wrong_splits(top: Path, splits: dict[str, str]) -> None:
     """Raises DataError for folders of splits without train, or with two of one split."""
-    names = ", ".join(splits)
+    wrong = ""
     if "train" not in splits.values():
-        raise DataError(
-            f"{top} holds the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg; or, if each folder "
-            "is a class, add --layout classes."
-        )
-    if len(set(splits.values())) < len(splits):
-        raise DataError(
-            f"{top} holds two folders for one split: {names}. Keep one of each; or, if each folder is a class, add "
-            "--layout classes."
-        )
+        wrong = f"the split {' and '.join(splits)}, but no train. Add train/<class>/*.jpg"
+    elif len(set(splits.values())) < len(splits):
+        wrong = f"two folders for one split: {', '.join(splits)}. Keep one of each"
+    if wrong:
+        raise DataError(f"{top} holds {wrong}; or, if each folder is a class, add --layout classes.")

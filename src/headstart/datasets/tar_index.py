@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections import Counter
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -50,12 +51,10 @@ def index_of(archive: str, status: os.stat_result, columns: str | None = None) -
     except (OSError, EOFError, ValueError, BadZipFile):  # not there, or damaged
         with in_words(archive):
             index = _read(archive, status.st_mtime_ns, columns)
-    try:
+    with suppress(OSError):  # then the next run reads the archive again
         kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **index)
-    except OSError:
-        pass  # then the next run reads the archive again
     return index
 
 
@@ -182,7 +181,6 @@ def _samples(archive: str, spans: dict[str, Span], label_files: dict[str, dict[s
 
 
 def _before_dot(name: str) -> str:
-    """All before the first dot of a file's name."""
     folder, base = os.path.split(name)
     return os.path.join(folder, base.partition(".")[0])
 

@@ -1,7 +1,6 @@
 """Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from glob import glob, has_magic
@@ -10,13 +9,11 @@ from pathlib import Path
 from headstart.datasets import archives
 from headstart.datasets.lists import list_paths
 from headstart.datasets.walking import is_image, other_files, suffix_of, walk
-from headstart.errors import DataError, DataWarning
+from headstart.errors import DataError, warn
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
+from headstart.support.quantities import some
 from headstart.support.remote import as_path, is_remote
-
-NAMED = 5
-"""Missing files in a message."""
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -32,7 +29,11 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
             for path in archives.archives_of(source):
                 yield from archives.members(path, left_out)
         elif os.path.isdir(source):
-            yield from _in_folder(source, left_out)
+            for path in walk(source):
+                if is_image(path):
+                    yield os.path.join(source, path)
+                else:
+                    left_out[suffix_of(path)] += 1
         elif os.path.isfile(source) or (is_remote(source) and Path(source).suffix and not has_magic(source)):
             yield from list_paths(as_path(source)) if source.lower().endswith(LIST_SUFFIXES) else [source]
         else:
@@ -41,35 +42,26 @@ def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
 
 
-def _in_folder(folder: str, left_out: Counter[str]) -> Iterator[str]:
-    for path in walk(folder):
-        if is_image(path):
-            yield os.path.join(folder, path)
-        else:
-            left_out[suffix_of(path)] += 1
-
-
 def count(source: str) -> int:
     """How many images there are; warns of what is left out, and of files that a list names and that do not exist."""
-    left_out, images, missing, examples = Counter[str](), 0, 0, list[str]()
+    left_out, images, missing = Counter[str](), 0, list[str]()
     is_list = os.path.isfile(source) and source.lower().endswith(LIST_SUFFIXES)
     for path in images_of(source, left_out):
         images += 1
         if is_list and not os.path.lexists(path) and isinstance(archives.place_of(path), Path):
-            missing += 1
-            examples += [path] * (len(examples) < NAMED)
+            missing.append(path)
     if not images:
         guess = "" if has_magic(source) else nearest_name(source)
         raise DataError(
             f"{source} names no images.{guess} Give a folder, a pattern in quotes, a .csv with the column "
             "path, a .txt with a path on each line, or an image."
         )
-    named = ", ".join(examples) + ", …" * (missing > NAMED)
-    if missing == images:
+    if len(missing) == images:
         raise DataError(
-            f"None of the {images:,} files that {source} names exists: {named}. Its paths count from its own folder."
+            f"None of the {images:,} files that {source} names exists: {some(missing)}. Its paths count from its own "
+            "folder."
         )
-    notes = [f"{missing:,} of {images:,} files that it names do not exist: {named}"] if missing else []
+    notes = [f"{len(missing):,} of {images:,} files that it names do not exist: {some(missing)}"] if missing else []
     for note in (*notes, *other_files(left_out)):
-        warnings.warn(f"{source}: {note}.", DataWarning, stacklevel=2)
+        warn(f"{source}: {note}.")
     return images

@@ -1,20 +1,22 @@
-"""Files and folders below a folder: hidden ones and those of operating systems are passed over."""
+"""Files and folders below a folder, without hidden ones and those of operating systems; files that a pattern means."""
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
 
+from braceexpand import braceexpand
+
+from headstart.errors import DataError
+from headstart.support import remote
+
 IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for group in (
-        "jpg jpeg jpe jfif jp2 j2k",
-        "png apng webp avif heic heif gif",
-        "tif tiff bmp dib tga ico",
-        "ppm pgm pbm pnm",
-    )
-    for suffix in group.split()
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".png", ".apng", ".webp", ".avif", ".heic", ".heif"),
+        *(".gif", ".tif", ".tiff", ".bmp", ".dib", ".tga", ".ico", ".ppm", ".pgm", ".pbm", ".pnm"),
+    ]
 )
 
 SYSTEM = frozenset(
@@ -141,3 +143,23 @@ def file_status(path: Path) -> os.stat_result:
         return os.stat(path)
     except OSError:
         return os.lstat(path)
+
+
+def files_of(pattern: str, kind: str) -> list[str]:
+    """The files that a pattern means, each once, in order; `kind` names them in a DataError."""
+    if os.path.isfile(pattern):
+        return [pattern]
+    try:
+        names = list(braceexpand(pattern, escape=False))
+    except ValueError:
+        raise DataError(f"{pattern} has a brace too many or too few.") from None
+    find, normal = (remote.matching, str) if remote.is_remote(pattern) else (glob, os.path.normpath)
+    files: dict[str, None] = {}
+    for name in names:  # a file may be called `photos [2020].tar`
+        matches = sorted(find(name)) if has_magic(name) and not os.path.isfile(name) else [name]
+        files |= dict.fromkeys(map(normal, matches))
+    if not files:
+        raise DataError(f"{pattern} matches no {kind}.")
+    if missing := [path for path in files if not os.path.isfile(path) and not remote.is_remote(path)]:
+        raise DataError(f"{missing[0]} does not exist ({len(missing)} of {len(files)} {kind}s of {pattern}).")
+    return list(files)

@@ -5,7 +5,6 @@ pixels are the same, bit for bit.
 """
 
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from headstart.errors import DataWarning
+from headstart.errors import warn
 from headstart.images.endings import with_end_mark
 from headstart.images.geometry import Transform
 from headstart.images.metadata import PNG, is_heic, without_metadata
@@ -132,7 +131,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _open_png(data: bytes) -> Image.Image:
-    """A PNG with its pixels. Pillow refuses a long or damaged comment, so it then gets the pixels alone.
+    """A PNG. Pillow refuses a long or damaged comment, so it then gets the pixels alone.
 
     Its switch for damaged files would also let damaged pixels pass, and would be on in all threads.
     """
@@ -143,9 +142,7 @@ def _open_png(data: bytes) -> Image.Image:
     except Exception:
         if (pixels_alone := without_metadata(data)) == data:
             raise
-        image = _open(pixels_alone)
-        image.load()
-        return image
+        return _open(pixels_alone)
 
 
 @cache
@@ -194,10 +191,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
         raise UnreadableImage("pixels without a defined range")
     if values.size and 0 < values.max() < 4096:
-        warnings.warn(
+        warn(
             "A 16-bit picture has no value above 4,095, as from a camera of 12 bits, and becomes nearly black, since "
-            "65,535 is white. Multiply the values of such pictures, or save them with 8 bits.",
-            DataWarning,
-            stacklevel=2,
+            "65,535 is white. Multiply the values of such pictures, or save them with 8 bits."
         )  # the same text from the same line is printed once
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

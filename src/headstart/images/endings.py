@@ -12,8 +12,6 @@ FRAMES, PROGRESSIVE = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}, {0xC2, 0xCA}
 """Second bytes of the marks before the size of the picture: of all kinds that are read, and of those in many scans."""
 MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """The next mark after the pixels of a scan, in which 0 or the number of a restart may follow ff."""
-LENGTH_BYTES = 2
-"""After a mark: the length of what follows, with these bytes."""
 COEFFICIENTS = 64
 FILLING_BYTES = 10 * 64 * 26 // 8
 """What ten blocks of 64 coefficients with 26 bits each take, the most at once; some may lie outside of the picture.
@@ -55,7 +53,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The second byte of each mark and what follows it, without the pixels of scans; not a cut one at the end."""
     at = len(JPEG)
     while found := MARK.search(data, at):
-        begin = found.end() + LENGTH_BYTES
+        begin = found.end() + 2  # the length of what follows, with these bytes
         at = found.end() + int.from_bytes(data[found.end() : begin])
         if at < begin or at > len(data):
             return

@@ -7,8 +7,6 @@ from PIL import Image
 
 FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
 """Pillow's filters by name, antialiased at any scale (but `nearest`)."""
-EXTREME = 4
-"""A picture whose longer side would be this many times `image_px` after scaling is cut before it is resized."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -64,10 +62,11 @@ class Geometry:
     def square(self, image: Image.Image) -> Image.Image:
         """Resizes all of a picture and crops it, as torchvision does, to the same values.
 
-        Extreme shapes would grow without bound, so they are cropped first; Pillow may then round differently.
+        Extreme shapes would grow without bound, so they are cut before they are resized; Pillow may then round
+        differently.
         """
         scaled, filter_ = self.scaled_size(*image.size), FILTERS[self.interpolation]
-        if max(scaled) > EXTREME * self.image_px:
+        if max(scaled) > 4 * self.image_px:
             return image.resize((self.image_px, self.image_px), filter_, box=self.box(*image.size))
         left, top = self.corner(*image.size)
         return image.resize(scaled, filter_).crop((left, top, left + self.image_px, top + self.image_px))

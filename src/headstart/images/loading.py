@@ -24,7 +24,6 @@ from headstart.support.team import local_size
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
-REMOTE_READS = 32  # objects that a server is asked for at once
 
 TransformsOf = Callable[[int, bytes], Mapping[int, Transform]]
 """From an image's row and content digest to its transforms, by the numbers of their views."""
@@ -64,10 +63,11 @@ def stream(
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    network = ThreadPoolExecutor(REMOTE_READS, thread_name_prefix="decode-remote")
+    network = ThreadPoolExecutor(32, thread_name_prefix="decode-remote")
     try:
         for row, place in places:
-            source = network.submit(read, place) if _is_remote(place) else place
+            is_remote = isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
+            source = network.submit(read, place) if is_remote else place
             waiting.append(pool.submit(load, row, source, transforms_of))
             if len(waiting) > ahead:
                 yield from waiting.popleft().result()
@@ -111,10 +111,6 @@ def read(place: Place) -> bytes:
         raise UnreadableImage("no permission") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UnreadableImage("cannot be read") from error
-
-
-def _is_remote(place: Place) -> bool:
-    return isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
 
 
 def _read_member(member: Member) -> bytes:

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 PNG = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES, CRC_BYTES = 8, 4
 """Before a chunk's content: length and name; after it: checksum. Source: the PNG specification, section 5.3."""
-DECIDES_PIXELS = b"tRNS"
-"""The transparency: of the chunks that may be absent, the only one that changes the pixels that we make."""
-ORIENTATION = b"eXIf"
 METADATA = frozenset(b"cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT eXIf tIME tEXt zTXt iTXt".split())
 """Names of chunks that say nothing about the pixels. Source: the PNG specification, table 7 and section 11.3."""
 
@@ -38,7 +35,7 @@ def _is_metadata(chunk: bytes) -> bool:
     name = chunk[4:HEAD_BYTES]
     if zlib.crc32(chunk[4:-CRC_BYTES]) != int.from_bytes(chunk[-CRC_BYTES:]):
         return name in METADATA
-    return name[:1].islower() and name not in (DECIDES_PIXELS, ORIENTATION)
+    return name[:1].islower() and name not in (b"tRNS", b"eXIf")  # transparency and orientation change our pixels
 
 
 def is_heic(data: bytes) -> bool:

@@ -13,10 +13,9 @@ import torchvision
 from torch import Tensor
 
 from headstart.errors import WeightsError
+from headstart.support.quantities import some
 
 SAFETENSORS = ".safetensors"
-NAMED = 3
-"""How many tensors an error names."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -89,7 +88,7 @@ def find(path: Path, net: Wanted) -> FoundWeights:
     if not whole:
         names = [name for group in groups for name in group.tensors]
         raise refusal(
-            path, _difference(places, net) if places else f"its tensors are {_named(names) or 'in no dict'}", net.net
+            path, _difference(places, net) if places else f"its tensors are {some(names) or 'in no dict'}", net.net
         )
     if not all(_are_equal(whole[0], other, net) for other in whole[1:]):
         nets = "; ".join(place.place or "without a prefix" for place in whole)
@@ -189,8 +188,8 @@ def _difference(places: list[FoundWeights], net: Wanted) -> str:
     found = max(places, key=lambda place: len(net.among(place.tensors).keys() & expected.keys()))
     shapes = net.among(found.tensors)
     missing, surplus = (sorted(names) for names in (expected.keys() - shapes.keys(), shapes.keys() - expected.keys()))
-    differences = [f"{len(missing)} of {len(expected)} tensors are missing: {_named(missing)}"] if missing else []
-    differences += [f"{len(surplus)} tensors are none of {net.net}'s: {_named(surplus)}"] if surplus else []
+    differences = [f"{len(missing)} of {len(expected)} tensors are missing: {some(missing)}"] if missing else []
+    differences += [f"{len(surplus)} tensors are none of {net.net}'s: {some(surplus)}"] if surplus else []
     for name in sorted(expected.keys() & shapes.keys()):
         if shapes[name] != expected[name]:
             differences.insert(0, f"{name} has the shape {shapes[name]}, not {expected[name]}")
@@ -204,7 +203,3 @@ def _torchvision_name(shapes: Shapes) -> str | None:
     """The ResNet of torchvision that has these tensors."""
     names = torchvision.models.list_models(torchvision.models, include=["*resne*"])
     return next((name for name in names if resnet_wanted(name).shapes == shapes), None)
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + ", …" * (len(names) > NAMED)

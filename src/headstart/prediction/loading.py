@@ -1,6 +1,5 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_of_runs
 from headstart.cache.recipe import Recipe, weights_of
 from headstart.cache.views import Augmentation
-from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError
+from headstart.errors import RecipeMismatch, RunError, SettingsError, warn
 from headstart.models.backbone import PixelScale
 from headstart.models.fast import fast_module
 from headstart.models.loading import facts, load_frozen
@@ -54,7 +53,7 @@ def open_run(folder: Path) -> Run:
         cache = cache_of_runs(folder.parent)
         runs, left_out = of_one_data_set(list_runs(folder.parent), present=cache.manifest if cache else None)
         if left_out:
-            warnings.warn(left_out, DataWarning, stacklevel=2)
+            warn(left_out)
         runs = [run for run in runs if run.weights_file.is_file()]
         if not runs:
             guess = meant_by(folder) or nearest_name(folder.parent)
@@ -63,7 +62,7 @@ def open_run(folder: Path) -> Run:
                 f"weights.{guess} Train one on the data set first."
             )
         if mixed := ranked_by(selected_by(runs), [run.select for run in runs]):
-            warnings.warn(mixed, DataWarning, stacklevel=2)
+            warn(mixed)
         run = best_run(runs)
     else:
         run = load_run(folder)
@@ -145,11 +144,9 @@ def _frozen(recipe: Recipe, weights: str | None, seed: int) -> tuple[nn.Module, 
     if recipe.backbone != RESNET50:
         recipe.refuse_other_net(facts(loaded, recipe.image_px))
     if source_digest(recipe.backbone) != recipe.source_digest:
-        warnings.warn(
+        warn(
             f"{recipe.backbone} has been changed since the run's features were made. Predictions are right only if it "
-            "still gives the same features.",
-            DataWarning,
-            stacklevel=2,
+            "still gives the same features."
         )
     return loaded.folded, loaded.made.scale
 

@@ -21,8 +21,8 @@ from headstart.runs.method import methods_of, titles_of
 from headstart.runs.run import Run
 from headstart.runs.selection import NAMES, chosen, heading
 from headstart.runs.title import has_random_weights
-from headstart.settings import CompareConfig, nets_of
-from headstart.settings.base import is_missing
+from headstart.settings import CompareConfig
+from headstart.settings.base import is_missing, nets_of
 from headstart.settings.command import command
 from headstart.settings.selection import Select
 from headstart.support.quantities import duration, human_bytes, human_count

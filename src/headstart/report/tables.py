@@ -8,12 +8,11 @@ from headstart.report.comparison import ComparedMethod, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.intervals import MIN_WRONG
 from headstart.runs.method import Method
-from headstart.runs.one_data_set import in_short
 from headstart.runs.run import PROBES, Run
 from headstart.runs.selection import NAMES, chosen
 from headstart.runs.title import has_random_weights
 from headstart.settings.selection import Select
-from headstart.support.quantities import counted, duration, human_bytes, human_count, of_groups
+from headstart.support.quantities import counted, duration, human_bytes, human_count, of_groups, some
 
 ACCURACY = ("run", "kind", "val", "test accuracy (95%)", "images", "balanced", "difference (95%)", "p")
 BACKBONE = (
@@ -207,7 +206,7 @@ def _warnings(comparison: Comparison) -> list[str]:
 def _of_stale(methods: Sequence[Method]) -> list[str]:
     names = [run.name for method in methods for run in method.runs]
     note = "Images, labels or splits have changed since, so that nothing is chosen from there: train again to compare."
-    return [f"On earlier data: {in_short(names)}. {note}"] if names else []
+    return [f"On earlier data: {some(names)}. {note}"] if names else []
 
 
 def _of_other_images(comparison: Comparison, stale: Collection[str]) -> list[str]:

@@ -11,9 +11,7 @@ from headstart.datasets.naming import is_there, owner_of_run
 from headstart.errors import RunError
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
-
-SHOWN = 5
-"""Classes, or runs, that a sentence names."""
+from headstart.support.quantities import some
 
 
 def of_one_data_set(
@@ -53,8 +51,7 @@ def refuse_other_data(run: Run, manifest: Manifest, place: str, instead: str) ->
     """
     if set(run.classes) != set(manifest.classes):
         raise RunError(
-            f"{place} has the classes {in_short(manifest.classes)}, {run.folder} knows {in_short(run.classes)}. "
-            f"{instead}"
+            f"{place} has the classes {some(manifest.classes)}, {run.folder} knows {some(run.classes)}. {instead}"
         )
     if run.data and _is_other(run, manifest):
         raise RunError(f"{place} holds features of {manifest.source}, {run.folder} learned from {run.data}. {instead}")
@@ -126,7 +123,7 @@ def _difference(run: Run, model: _Cached | _Trained) -> str | None:
     """Why a run is not of the data set, in words; None if it is, or nothing says that it is not."""
     classes = run.metrics.get("classes")
     if classes and model.classes and classes != model.classes:
-        return f"with other classes than {model.name} ({in_short(model.classes)})"
+        return f"with other classes than {model.name} ({some(model.classes)})"
     root = run.metrics.get("data_root")
     if not root or not model.root or os.path.realpath(root) == os.path.realpath(model.root):
         return None
@@ -142,11 +139,5 @@ def _sentence(reasons: dict[str, str], runs: int) -> str:
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         by_reason[reason].append(name)
-    parts = [f"{len(names)} {reason} ({in_short(names)})" for reason, names in list(by_reason.items())[:SHOWN]]
+    parts = [f"{len(names)} {reason} ({some(names)})" for reason, names in list(by_reason.items())[:5]]
     return f"{len(reasons)} of {runs} runs {'is' if len(reasons) == 1 else 'are'} left out: {'; '.join(parts)}."
-
-
-def in_short(names: Sequence[str]) -> str:
-    """At most `SHOWN` of them, and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -1,6 +1,5 @@
 """Whether a net was fine-tuned before on images that are tested now."""
 
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Manifest
-from headstart.errors import DataWarning, RunError
+from headstart.errors import RunError, warn
 from headstart.runs.listing import run_of_net
 from headstart.runs.predictions import read_predictions
 
@@ -22,10 +21,8 @@ def warn_of_seen(weights: Iterable[str | Path], manifest: Manifest, rows: NDArra
             continue
         seen = sum(manifest.relative_path(row) not in unseen for row in rows.tolist())
         if seen:
-            warnings.warn(
+            warn(
                 f"{seen:,} of {len(rows):,} test images were no test images of {run.folder}, whose net is used here: "
                 "where it learned from them, the accuracy is too high. Fine-tune again on the images as they are now, "
-                "with the same --split-seed.",
-                DataWarning,
-                stacklevel=2,
+                "with the same --split-seed."
             )

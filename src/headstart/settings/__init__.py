@@ -28,8 +28,6 @@ from headstart.settings.base import (
     each_backbone,
     each_run,
     each_seed,
-    holder,
-    nets_of,
     require,
     run_of,
 )
@@ -39,39 +37,3 @@ from headstart.settings.heads import CrossValidationConfig, HeadConfig, Learning
 from headstart.settings.listing import DataCheckConfig, Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
-
-__all__ = [
-    "DEFAULTS",
-    "FEATURES_FOLDER",
-    "PLACES",
-    "RUNS_FOLDER",
-    "BenchmarkConfig",
-    "CompareConfig",
-    "CrossValidationConfig",
-    "DataCheckConfig",
-    "Device",
-    "ExportConfig",
-    "ExportFormat",
-    "ExtractConfig",
-    "FinetuneConfig",
-    "HeadConfig",
-    "InspectConfig",
-    "LearningCurveConfig",
-    "Listing",
-    "PredictConfig",
-    "PrepareConfig",
-    "ProbeConfig",
-    "SweepConfig",
-    "ViewKind",
-    "ViewSplits",
-    "Views",
-    "data_of",
-    "dataset_name",
-    "each_backbone",
-    "each_run",
-    "each_seed",
-    "holder",
-    "nets_of",
-    "require",
-    "run_of",
-]

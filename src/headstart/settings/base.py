@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from headstart.errors import SettingsError, nearest
@@ -28,9 +28,6 @@ PLACES = (
 are not part of a run's identity, which has the listed images, their splits, and the number of copies that are left out.
 `memory_gb` can change the order of the rows in an epoch, but less free memory does not make another run."""
 
-TEXT_PATHS = frozenset({"data", "images", "weights"})
-"""Settings that are text but may be paths."""
-
 
 def require(config: object, field: str, holds: bool, expected: str) -> None:
     """Raises a SettingsError that names the setting, its value and what was expected, unless the condition holds."""
@@ -38,30 +35,30 @@ def require(config: object, field: str, holds: bool, expected: str) -> None:
         refuse(field, getattr(config, field), expected)
 
 
-def refuse(field: str, value: Any, expected: str) -> NoReturn:
-    """Raises a SettingsError that names the setting, its value and what was expected."""
-    _refuse(field, value, expected, "", "")
-
-
-def _refuse(field: str, value: Any, expected: str, meant_flag: str, meant_argument: str) -> NoReturn:
+def refuse(field: str, value: Any, expected: str, meant: str | None = None) -> NoReturn:
+    """Raises a SettingsError that names the setting, its value, what was expected, and the word that is `meant`."""
     is_blank = isinstance(value, str) and not value.strip()
-    flag, argument = f"--{field.replace('_', '-')} is {repr(value) if is_blank else value}", f"{field}={value!r}"
+    flag = f"--{field.replace('_', '-')}"
+    hints = (f" Did you mean {flag} {meant}?", f" Did you mean {meant}?") if meant else ("", "")
     raise SettingsError(
-        f"{flag}, but must be {expected}.{meant_flag}",
-        in_python=f"{argument} was given, but it must be {expected}.{meant_argument}",
+        f"{flag} is {repr(value) if is_blank else value}, but must be {expected}.{hints[0]}",
+        in_python=f"{field}={value!r} was given, but it must be {expected}.{hints[1]}",
     )
+
+
+def types_of(declared: Any) -> list[Any]:
+    """What a setting, or each of its values, may be."""
+    if get_origin(declared) in (Annotated, tuple):
+        return types_of(get_args(declared)[0])
+    if get_origin(declared) in (Union, UnionType):
+        return [type_ for part in get_args(declared) for type_ in types_of(part)]
+    return [declared]
 
 
 def words_of(declared: Any) -> tuple[str, ...]:
     """The words that a setting, or each of its values, may be; empty if it may be anything else."""
-    if get_origin(declared) is Annotated:
-        declared = get_args(declared)[0]
-    if get_origin(declared) in (Union, UnionType):
-        parts = [part for part in get_args(declared) if part is not type(None)]
-        declared = parts[0] if len(parts) == 1 else None
-    if get_origin(declared) is tuple:
-        declared = get_args(declared)[0]
-    return get_args(declared) if get_origin(declared) is Literal else ()
+    types = [type_ for type_ in types_of(declared) if type_ is not NoneType]
+    return get_args(types[0]) if len(types) == 1 and get_origin(types[0]) is Literal else ()
 
 
 def refuse_wrong_words(field: str, declared: Any, value: Any) -> None:
@@ -70,9 +67,7 @@ def refuse_wrong_words(field: str, declared: Any, value: Any) -> None:
     wrong = [word for word in (value if several else [value]) if word not in words]
     if words and wrong:
         expected = f"{'of the words' if several else 'one of'} {', '.join(words)}"
-        meant = nearest(str(wrong[0]), words)
-        hints = f" Did you mean --{field.replace('_', '-')} {meant}?", f" Did you mean {meant}?"
-        _refuse(field, " ".join(map(str, value)) if several else value, expected, *(hints if meant else ("", "")))
+        refuse(field, " ".join(map(str, value)) if several else value, expected, nearest(str(wrong[0]), words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +80,14 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, declared = getattr(self, field.name), field.type
-            if isinstance(value, Path) or (field.name in TEXT_PATHS and isinstance(value, str)):
+            may_be_path = field.name in ("data", "images", "weights") and isinstance(value, str)
+            if isinstance(value, Path) or may_be_path:
                 object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))  # ~ is the home folder
-            if get_origin(declared) in (Union, UnionType) and type(None) in get_args(declared):
-                if value is None:
-                    continue
-                declared = next(part for part in get_args(declared) if part is not type(None))
+            parts = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+            if value is None and NoneType in parts:
+                continue
             refuse_wrong_words(field.name, declared, value)  # Python code may pass any word
-            for allowed in getattr(declared, "__metadata__", ()):
+            for allowed in getattr(parts[0], "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
 
     def decides(self, setting: str) -> bool:
@@ -165,9 +160,6 @@ def each_backbone(config: Any, apart: bool = False) -> list[Any]:
     """The settings once for each of the backbones that are named, such as `resnet50 efficientnet_b0`.
 
     `a+b`, features side by side, counts as one; with `apart`, each net in it.
-
-    Raises:
-        SettingsError: several are named together with one cache or one run, or two whose caches have one name.
     """
     names = nets_of(config.backbone) if apart else list(dict.fromkeys((config.backbone or "").split()))
     for field in ("cache", "run"):
@@ -183,11 +175,7 @@ def each_backbone(config: Any, apart: bool = False) -> list[Any]:
 
 
 def each_seed(config: Any) -> list[Any]:
-    """The settings once for each of the seeds, as if each were given alone; several seeds of a sweep are moved on.
-
-    Raises:
-        SettingsError: several seeds are asked for together with one run.
-    """
+    """The settings once for each of the seeds, as if each were given alone; several seeds of a sweep are moved on."""
     if config.seeds > 1 and config.run:
         raise SettingsError(f"--run is one folder, but --seeds {config.seeds} makes {config.seeds} runs: leave it out.")
     given = config.seed if isinstance(config.seed, tuple) else (config.seed,)

@@ -13,21 +13,6 @@ from headstart.settings.base import Config, cache_file, dataset_name
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
-TARGETS = {
-    "data": ("prepare_data", ""),
-    "extract": ("extract", "EXTRACT_ARGS"),
-    "train-head": ("train_head", "HEAD_ARGS"),
-    "learning-curve": ("learning_curve", "CURVE_ARGS"),
-    "sweep": ("sweep", "SWEEP_ARGS"),
-    "cv": ("cv", "CV_ARGS"),
-    "finetune": ("finetune", "FINETUNE_ARGS"),
-    "predict": ("predict", "PREDICT_ARGS"),
-}
-"""Targets of make that messages name: the program of each, and the variable for its flags."""
-
-READS_IMAGES = ("EXTRACT_ARGS", "FINETUNE_ARGS")
-"""Variables of the programs that list a data set themselves."""
-
 FLAGS_OF = {
     "extract": "EXTRACT_ARGS",
     "data_check": "CHECK_ARGS",
@@ -68,9 +53,10 @@ def command(
     data set and of the backbone is left out. `listing` is what was said of the data, for where no cache keeps it;
     `named` are further settings that have a variable of their own.
     """
-    program, variable = TARGETS[target]
+    program = "prepare_data" if target == "data" else target.replace("-", "_")
+    variable = FLAGS_OF.get(program.removeprefix("train_"), "")
     said = [word for name, value in (listing or {}).items() if value != "" for word in as_flag(name, value)]
-    if variable in READS_IMAGES:
+    if variable in ("EXTRACT_ARGS", "FINETUNE_ARGS"):  # these programs list a data set themselves
         flags, said = [*flags, *said], []
     if data and cache and Path(str(cache)) == cache_file(dataset_name(str(data)), backbone):
         cache = None

@@ -10,9 +10,9 @@ from headstart.settings.listing import ImagesConfig
 from headstart.settings.ranges import Compile, Count, Fraction, ImagePx, Names, Range, Rate, Seed, Size
 from headstart.settings.selection import SelectConfig
 
-STRONG_ONLY = frozenset(
-    {"init_head", "train_from", "freeze_batchnorm", "backbone_lr", "weight_decay", "label_smoothing", "augment"}
-    | {"precision", "compile"}
+STRONG_ONLY = (
+    *("init_head", "train_from", "freeze_batchnorm", "backbone_lr", "weight_decay", "label_smoothing", "augment"),
+    *("precision", "compile"),
 )
 """Settings that `--method seed` does not use."""
 OF_RESNET50 = {"weights": "IMAGENET1K_V1", "image_px": 224, "resize": "crop", "lr": 1e-3, "backbone_lr": 3e-4}
@@ -75,10 +75,10 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method == "seed":
-            for field in dataclasses.fields(self):
-                default = OF_SEED.get(field.name, field.default)
-                unchanged = field.name not in STRONG_ONLY or getattr(self, field.name) in (field.default, default)
-                require(self, field.name, unchanged, f"{default} with --method seed, which does not use it")
+            for name in STRONG_ONLY:
+                default = OF_SEED.get(name, getattr(FinetuneConfig, name))
+                unchanged = getattr(self, name) in (getattr(FinetuneConfig, name), default)
+                require(self, name, unchanged, f"{default} with --method seed, which does not use it")
 
     def completed(self, **of_net: Any) -> "FinetuneConfig":
         """The same with the settings that were left out: those that the net decides, else those of resnet50."""

@@ -125,7 +125,6 @@ def _widths(value: Any) -> Any:
 
 
 def _expected(declared: Any) -> list[str]:
-    """What may be given, in words."""
     if get_origin(declared) is Literal:
         return list(get_args(declared))
     if get_origin(declared) is tuple:

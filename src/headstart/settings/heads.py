@@ -3,22 +3,19 @@
 import dataclasses
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from headstart.errors import SettingsError
 from headstart.settings.base import PLACES, CachedConfig, TrainingConfig, require
 from headstart.settings.ranges import Count, Fraction, Range, Rate, Seed, Size, Views, Widths
 from headstart.settings.selection import SelectConfig
 
-FEWEST_SETTINGS = 8
-"""Number of settings from which on a sweep drops the worse half on the way."""
-
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 ClassWeights = Literal["none", "balanced"]
 Normalize = Literal["standardize", "l2", "none"]
 Method = Literal["logistic", "ridge", "knn"]
-AnyMethod = Literal["head", "logistic", "ridge", "knn"]
+AnyMethod = Literal["head", Method]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +123,7 @@ class SweepConfig(SelectConfig, TrainingConfig, FeaturesConfig):
     def halves(self) -> bool:
         """Whether the worse half of the settings is dropped on the way."""
         settings = {dataclasses.replace(head, seed=0) for head in self.heads()}
-        return self.halving == "on" or (self.halving == "auto" and len(settings) >= FEWEST_SETTINGS)
+        return self.halving == "on" or (self.halving == "auto" and len(settings) >= 8)
 
 
 def _widths(word: str) -> tuple[int, ...]:
@@ -140,11 +137,7 @@ def _widths(word: str) -> tuple[int, ...]:
 class ProbeConfig(SelectConfig, FeaturesConfig):
     """Measure features as papers do: logistic regression, ridge regression, nearest neighbours."""
 
-    methods: Annotated[tuple[Method, ...], Range("at least one of logistic, ridge, knn", bool)] = (
-        "logistic",
-        "ridge",
-        "knn",
-    )
+    methods: Annotated[tuple[Method, ...], Range("at least one of logistic, ridge, knn", bool)] = get_args(Method)
     """Which of them."""
     normalize: Normalize = "none"
     """As for a head; none, features as they are, is what the papers do."""
@@ -175,11 +168,8 @@ class LearningCurveConfig(HeadConfig):
 class CrossValidationConfig(FeaturesConfig):
     """Test heads and probes on all images in turn, by repeated cross-validation: for data with few test images."""
 
-    methods: Annotated[tuple[AnyMethod, ...], Range("at least one of head, logistic, ridge, knn", bool)] = (
-        "head",
-        "logistic",
-        "ridge",
-        "knn",
+    methods: Annotated[tuple[AnyMethod, ...], Range("at least one of head, logistic, ridge, knn", bool)] = get_args(
+        AnyMethod
     )
     """Which of them, with the settings that they have by default; the others are compared with the first."""
     folds: Annotated[int, Range("at least 2", lambda value: value >= 2)] = 5

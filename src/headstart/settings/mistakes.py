@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from headstart.errors import SettingsError, nearest
-from headstart.settings.base import refuse, refuse_wrong_words, words_of
+from headstart.settings.base import refuse, refuse_wrong_words, types_of, words_of
 from headstart.settings.command import by_flag
 
 HELP = ("-h", "--help")
@@ -61,28 +61,19 @@ def refuse_wrong_counts(config_type: type, words: Sequence[str]) -> None:
         switch, field = name.removeprefix("no_"), fields.get(name)
         if switch in fields and fields[switch].type is bool and values:
             raise SettingsError(f"{flag} takes no value, and {' '.join(values)} is given: leave that out.")
-        if field and bool not in _types(field.type) and not isinstance(field.default, tuple) and len(values) != 1:
+        if field and bool not in types_of(field.type) and not isinstance(field.default, tuple) and len(values) != 1:
             such = "" if field.default is None else f", such as {flag} {field.default}"
             given = f"takes one value, and {len(values)} are given: {' '.join(values)}" if values else "needs a value"
             raise SettingsError(f"{flag} {given}{'' if values else such}.")
 
 
 def _refuse_no_number(field: "dataclasses.Field[Any]", values: Sequence[str], fields: Mapping[str, Any]) -> None:
-    types, several = _types(field.type), isinstance(field.default, tuple)
+    types, several = types_of(field.type), isinstance(field.default, tuple)
     for value in values if not {bool, str, Path} & {*types} else ():
         if not any(_is_of(type_, value) for type_ in types):
             if meant := _as_flag(value, fields) if "=" in value else "":
                 raise SettingsError(f"{value} is no flag: flags begin with --.{meant}")
             refuse(field.name, value, _expected(types, several))
-
-
-def _types(declared: Any) -> list[Any]:
-    """What a setting, or each of its values, may be."""
-    if get_origin(declared) in (Annotated, tuple):
-        return _types(get_args(declared)[0])
-    if get_origin(declared) in (Union, UnionType):
-        return [type_ for part in get_args(declared) for type_ in _types(part)]
-    return [declared]
 
 
 def _is_of(type_: Any, value: str) -> bool:

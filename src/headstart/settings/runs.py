@@ -1,6 +1,5 @@
 """Settings of the programs that use finished runs."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +65,9 @@ class PredictConfig(ComputeConfig, RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in dataclasses.fields(self):
-            unused = self.cache and field.name in ("weights", "precision", "compile", "ray")
-            unchanged = not unused or getattr(self, field.name) == field.default
-            require(self, field.name, unchanged, "left out with --cache, which needs no backbone")
+        for name in ("weights", "precision", "compile", "ray"):
+            unchanged = not self.cache or getattr(self, name) == getattr(PredictConfig, name)
+            require(self, name, unchanged, "left out with --cache, which needs no backbone")
 
 
 @dataclass(frozen=True, kw_only=True)

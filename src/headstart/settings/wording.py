@@ -15,15 +15,13 @@ from headstart import settings
 from headstart.errors import HeadstartError
 from headstart.settings.command import FLAGS_OF, by_flag, make_is_at_hand
 from headstart.settings.command import for_make as flags_for_make
+from headstart.settings.listing import KINDS, ONLY_FOR
 
-TARGETS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
-"""Targets of make that are functions, too."""
-FUNCTIONS = {"cv": "cross_validate"}
-"""Functions that are not called as their programs are."""
 PIECE = r"""'[^']*'|"[^"]*"|"""
 """A part of a shell's word that is in quotes, or else one character of those that follow."""
 VALUE = rf"(?:{PIECE}[^\s'\",;])+(?<![.,:)])"
-COMMAND = re.compile(rf"\bmake ({TARGETS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
+FUNCTIONS = "extract|train-head|sweep|probe|learning-curve|cv|finetune|compare|predict|export"
+COMMAND = re.compile(rf"\bmake ({FUNCTIONS})(?![\w-])((?: [A-Z_]+={VALUE})*)")
 PROGRAM = re.compile(
     rf"(?:{PIECE}[^\s'\"])*python[\d.]* (?:{PIECE}[^\s'\"])*pipelines/(\w+)\.py((?: (?:{PIECE}[^\s'\";])+)*)"
 )
@@ -44,9 +42,6 @@ NAMED: dict[str, Collection[str] | None] = {
     "repeats": ("cv",),
 }
 """Settings that have a variable of their own in make, and the programs for which they do; None: all."""
-
-OF_LISTS = ("columns", "root", "max_missing")
-"""Settings that say nothing of a folder."""
 
 
 @contextmanager
@@ -71,10 +66,8 @@ def for_python(message: str) -> str:
 def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequence[str] = ()) -> str:
     """A message, and in a line below it how make takes the flags in it, where make is at hand.
 
-    Args:
-        message: for the command line.
-        fields: the settings of each program in `FLAGS_OF` that the flags may be of, the likeliest first.
-        given: the words of the command line; a flag that is among them is not named again without a value.
+    `fields` are the settings of each program in `FLAGS_OF`, the likeliest first. A flag that is among the words that
+    were `given` is not named again without a value.
     """
     free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
     said = {flag[2:].replace("-", "_"): values for flag, values in by_flag(given)}
@@ -85,7 +78,7 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
         program = next((program for program, names in fields.items() if name in names), None)
         if value and said.get(name) == _words_in(value):  # what is said of it is no advice to give it again
             continue
-        if name in OF_LISTS and os.path.isdir("".join(said.get("data", ()))):
+        if "folder" not in ONLY_FOR.get(name, KINDS) and os.path.isdir("".join(said.get("data", ()))):
             continue
         programs = NAMED.get(name, ())
         if programs is None or program in programs:
@@ -127,7 +120,8 @@ def _quoted(words: list[str]) -> str:
 
 
 def _call(name: str, arguments: list[str]) -> str:
-    return f"headstart.{FUNCTIONS.get(name) or name.replace('-', '_')}({', '.join(arguments) or '…'})"
+    function = "cross_validate" if name == "cv" else name.replace("-", "_")
+    return f"headstart.{function}({', '.join(arguments) or '…'})"
 
 
 def _values_of(variables: str) -> list[str]:
@@ -187,7 +181,7 @@ def _allowed() -> dict[str, set[Any]]:
     allowed: dict[str, set[Any]] = defaultdict(
         set, weights={"random", "IMAGENET1K_V1", "IMAGENET1K_V2"}, hidden={"none"}
     )
-    for config in (getattr(settings, name) for name in settings.__all__ if name.endswith("Config")):
+    for config in (each for name, each in vars(settings).items() if name.endswith("Config")):
         for name, declared in get_type_hints(config).items():
             for part in (declared, *get_args(declared)):
                 allowed[name].update(get_args(part) if get_origin(part) is Literal else [part])

@@ -25,10 +25,9 @@ def nearest_name(path: str | Path, more: Sequence[str] = ()) -> str:
     missing = next((part for part in (*reversed(path.parents), path) if not os.path.lexists(part)), None)
     if missing is None:
         return ""
-    try:
+    beside: list[str] = []
+    with suppress(OSError):
         beside = os.listdir(missing.parent)
-    except OSError:
-        beside = []
     return did_you_mean(missing.name, [*beside, *(more if missing == path else ())])
 
 

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-FEW = 3
-FEW_GROUPS = 5
-
 
 def human_count(count: float) -> str:
     """A count, 0 or more: `987`, `2.57k`, `527k`, `25.6M`."""
@@ -16,9 +13,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def some(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """The first of the names, and how many more there are: `cat, dog and 3 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
 def of_groups(groups: int) -> str:
     """` of 12 groups`; fewer than 5 say little of others, which a reader should see."""
-    return f" of {'only ' * (groups < FEW_GROUPS)}{counted(groups, 'group')}"
+    return f" of {'only ' * (groups < 5)}{counted(groups, 'group')}"
 
 
 def human_bytes(count: float) -> str:
@@ -44,7 +47,7 @@ def tolerated(fraction: float, count: int) -> float:
 
     One unreadable picture among 60 is no reason to stop, although it is more than 1%.
     """
-    return max(fraction * count, min(FEW, count / 10)) if fraction else 0.0
+    return max(fraction * count, min(3, count / 10)) if fraction else 0.0
 
 
 def duration(seconds: float) -> str:

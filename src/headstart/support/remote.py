@@ -59,7 +59,6 @@ class RemotePath(PosixPath):
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether a path is a URL."""
     return URL.search(str(path)) is not None
 
 
