@@ -83,9 +83,9 @@ def _name_taken_over(data: str) -> str | None:
 
 def _attributes(path: Path) -> dict[str, Any]:
     """What a cache says of its data set; nothing if there is no such file, or it cannot be read as a cache."""
-    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
-        names = ("data_set", "data_source", "data_root", "listing", "seed")
-        return {name: file.attrs[name] for name in names if name in file.attrs}
+    with suppress(OSError, ValueError), h5py.File(path, "r", locking=False) as file:
+        said = {name: file.attrs[name] for name in ("data_set", "data_source", "data_root") if name in file.attrs}
+        return {**said, "listing": json.loads(file.attrs.get("listing", "{}")), "seed": int(file.attrs.get("seed", 0))}
     return {}
 
 
@@ -126,7 +126,7 @@ def kept_for(data: str, backbone: str | None = None) -> tuple[dict[str, Any], in
     paths = [*(cache_file(name, net) for net in nets_of(backbone)), *caches_of(name)]
     path = next((path for path in paths if path.exists()), FEATURES_FOLDER)
     said = _attributes(path)
-    return json.loads(said.get("listing", "{}")), int(said.get("seed", 0)) if said else None, path
+    return said.get("listing", {}), said.get("seed"), path
 
 
 def load_as_before(config: Any) -> Manifest:
