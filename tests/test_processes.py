@@ -12,7 +12,7 @@ import pytest
 from helpers.pictures import picture
 from helpers.processes import children, until
 
-from headstart import extract, extract_each
+from headstart import extract, extract_each, train_head
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.parts import part_files
@@ -166,6 +166,19 @@ def test_tasks_of_ray_fill_the_same_parts_and_one_whose_process_is_killed_is_rep
     assert code == 0, out
     assert "one is started on this machine, and stopped at the end" in out
     assert_same(FeatureCache(cache), alone)
+
+
+def test_tasks_of_ray_predict_what_one_process_predicts(alone, photos, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    run, written = train_head(alone, epochs=1), []
+    for more in ([], ["--ray", "auto"]):
+        written.append(tmp_path / f"{len(more)}.csv")
+        command = [sys.executable, str(EXTRACT.with_name("predict.py")), "--run", str(run)]
+        command += ["--images", str(photos), "--out", str(written[-1]), *more]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert written[0].read_text().count("\n") == IMAGES + 1
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def worker_of_ray(process):
