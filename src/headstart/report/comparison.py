@@ -8,13 +8,11 @@ from typing import Any
 
 from headstart.report import few_images, verdict
 from headstart.report.backbones import Backbones, backbones_of
-from headstart.report.paired import Difference, against, between, predictions_for
+from headstart.report.paired import Difference, between
 from headstart.report.worth import Worth, worth
 from headstart.runs.listing import ranked
 from headstart.runs.method import Method, methods_of, selected_by, titles_of
-from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
-from headstart.runs.title import titles
 from headstart.settings.base import refuse
 from headstart.settings.selection import Select
 
@@ -27,31 +25,13 @@ FIGURES = (
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A run and how it compares with the reference; difference and pays_after are None for the reference itself."""
-
-    run: Run
-    title: str  # see `titles`
-    difference: Difference | None  # None where the test images differ
-    pays_after: int | None  # of a fine-tuned run: after how many experiments the reference is cheaper
-
-    def to_json(self) -> dict[str, Any]:
-        """An entry of compare.json."""
-        difference = asdict(self.difference) if self.difference else None
-        if difference:
-            del difference["points_ci90"]  # that of methods is beside
-        figures = {name: getattr(self.run, name) for name in FIGURES}
-        return {**figures, "title": self.title, "difference": difference, "pays_after": self.pays_after}
-
-
-@dataclass(frozen=True)
-class ComparedMethod:
-    """A method and how it compares with the method of the reference; None for the reference itself."""
+class Compared:
+    """A method, or a run as a method of its own, and how it compares with the reference: None for this itself."""
 
     method: Method
     title: str  # see `titles_of`
     difference: Difference | None  # None where the test images differ, too
-    pays_after: int | None  # see `ComparedRun`
+    pays_after: int | None  # of a fine-tuned one: after how many experiments the reference is cheaper
 
     @property
     def run(self) -> Run:
@@ -59,9 +39,16 @@ class ComparedMethod:
         return self.method.best
 
     def to_json(self) -> dict[str, Any]:
-        """An entry of compare.json."""
+        """How it compares, for compare.json."""
         difference = asdict(self.difference) if self.difference else None
-        return {"title": self.title, **self.method.to_json(), "difference": difference, "pays_after": self.pays_after}
+        return {"title": self.title, "difference": difference, "pays_after": self.pays_after}
+
+    def run_to_json(self) -> dict[str, Any]:
+        """The entry of a run in compare.json, without what only that of its method has."""
+        entry = {**{name: getattr(self.run, name) for name in FIGURES}, **self.to_json()}
+        if entry["difference"]:
+            del entry["difference"]["points_ci90"]
+        return entry
 
 
 @dataclass(frozen=True)
@@ -71,8 +58,9 @@ class Comparison:
     `reference` and `finetuned` are the best runs of the first method on frozen features and the first fine-tuned one.
     """
 
-    ranking: tuple[ComparedRun, ...]
-    methods: tuple[ComparedMethod, ...]
+    ranking: tuple[Compared, ...]
+    """Each run."""
+    methods: tuple[Compared, ...]
     reference: Run | None
     finetuned: Run | None
     sentence: str
@@ -97,8 +85,8 @@ class Comparison:
         return {
             "dataset": self.ranking[0].run.dataset,
             "select": self.select,
-            "standings": [compared.to_json() for compared in self.ranking],
-            "methods": [compared.to_json() for compared in self.methods],
+            "standings": [compared.run_to_json() for compared in self.ranking],
+            "methods": [{**each.method.to_json(), **each.to_json()} for each in self.methods],
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
@@ -126,10 +114,9 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     frozen = next((each for each in current if each.best.is_frozen), None)
     finetuned = next((each for each in current if not each.best.is_on_features), None)
     reference = frozen.best if frozen else None
-    predictions = predictions_for(reference, select) if reference else None
-    titled = zip(ordered, titles(ordered), strict=True)
-    ranking = tuple(_against(reference, predictions, run, title, select) for run, title in titled)
-    compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
+    compared = _compared(methods, frozen)
+    single = Method((reference,), select) if reference else None
+    ranking = _compared([Method((run,), select) for run in ordered], single)
     sentence, more_runs, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
@@ -138,7 +125,7 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
 
 
 def _verdict(
-    compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None, wanted: float | None
+    compared: Sequence[Compared], reference: Method | None, finetuned: Method | None, wanted: float | None
 ) -> tuple[str, str, Worth | None]:
     """On fine-tuning the sentence, which compares methods of one backbone, and what to train next.
 
@@ -158,25 +145,19 @@ def _verdict(
     return " ".join(filter(None, parts)), verdict.advice(frozen, finetuned, gain), answer
 
 
-def _between(reference: Method | None, method: Method, title: str) -> ComparedMethod:
-    """A method compared with the reference, on the test images if all runs have the same ones with the same labels."""
-    if reference is None or method is reference:
-        return ComparedMethod(method, title, None, None)
-    gain = between(method, reference)
-    return ComparedMethod(method, title, gain, None if method.best.is_on_features else pays_after(reference, method))
+def _compared(methods: Sequence[Method], reference: Method | None) -> tuple[Compared, ...]:
+    """Each compared with the reference, on the test images if all runs have the same ones with the same labels."""
+    result = []
+    for method, title in zip(methods, titles_of(methods), strict=True):
+        gain, after = None, None
+        if reference and method.best is not reference.best:
+            gain = between(method, reference)
+            after = None if method.best.is_on_features else pays_after(reference, method)
+        result.append(Compared(method, title, gain, after))
+    return tuple(result)
 
 
-def _against(
-    reference: Run | None, predictions: Predictions | None, run: Run, title: str, select: Select
-) -> ComparedRun:
-    """A run compared with the reference, on the test images if both have the same ones with the same labels."""
-    if reference is None or predictions is None or run is reference:
-        return ComparedRun(run, title, None, None)
-    gain = against(run, predictions, select)
-    return ComparedRun(run, title, gain, None if run.is_on_features else pays_after(reference, run))
-
-
-def pays_after(frozen: Run | Method, finetuned: Run | Method) -> int | None:
+def pays_after(frozen: Method, finetuned: Method) -> int | None:
     """The smallest n >= 1 for which the pass and n frozen trainings are faster than n fine-tunings, if one is known."""
     if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
         return None

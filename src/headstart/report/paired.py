@@ -17,7 +17,6 @@ from headstart.runs.contributions import contributions, of_one_image
 from headstart.runs.dependence import INDEPENDENT, Dependence, Numbers, dependence, numbered
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
-from headstart.runs.run import Run
 from headstart.settings.selection import Select
 from headstart.support.quantities import counted, of_groups
 
@@ -70,17 +69,6 @@ class Estimate:
         return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
 
 
-def difference(
-    added: Added,
-    reference_added: Added,
-    groups: Numbers | None = None,
-    select: Select = "accuracy",
-    of_one: float = 1.0,
-) -> Difference:
-    """Compares two classifiers by which of the same images (N,), N at least 1, each has right; see `of_methods`."""
-    return of_methods(added[None], reference_added[None], (False, False), groups, select, of_one)
-
-
 def of_methods(
     added: Added,
     reference_added: Added,
@@ -114,28 +102,15 @@ def of_methods(
     return Difference(each.size, gained, lost, points, ci95, p, ci90, number)
 
 
-def predictions_for(run: Run, select: Select) -> Predictions:
-    """What a paired difference by a figure needs of a run."""
-    return read_predictions(run.folder, probabilities=select == "log_loss")
-
-
-def against(run: Run, reference: Predictions, select: Select = "accuracy") -> Difference | None:
-    """A run compared with the predictions of another one; None unless both have the same test images and labels."""
-    if not run.test_images:
-        return None
-    tested = predictions_for(run, select)
-    if not _same_images([tested, reference]):
-        return None
-    ours, others = (contributions(each, select) for each in (tested, reference))
-    return difference(ours, others, _groups_of([tested, reference]), select, of_one_image(tested, select))
-
-
 def between(method: Method, reference: Method) -> Difference | None:
     """Two methods compared; None unless all runs of both have the same test images and labels."""
     if not all(run.test_images for run in (*method.runs, *reference.runs)):
         return None
     select = method.select
-    ours, others = ([predictions_for(run, select) for run in each.runs] for each in (method, reference))
+    ours, others = (
+        [read_predictions(run.folder, probabilities=select == "log_loss") for run in each.runs]
+        for each in (method, reference)
+    )
     if not _same_images([*ours, *others]):
         return None
     added, reference_added = (np.array([contributions(each, select) for each in tested]) for tested in (ours, others))
@@ -180,11 +155,6 @@ def _with_all(centre: float, parts: Sequence[tuple[float, float]], limit: float 
     variance = sum(added for added, _ in parts)
     uncertain = sum(added**2 / degrees for added, degrees in parts)
     return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf, limit)
-
-
-def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
-    """The 95% interval of a difference of two shares of the same images; see `estimate`."""
-    return estimate(gained, lost, gained + lost, images).interval()
 
 
 def estimate(

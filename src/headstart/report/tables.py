@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from headstart.report.amounts import few_are_wrong
 from headstart.report.backbones import BackboneRow, Backbones
-from headstart.report.comparison import ComparedMethod, Comparison
+from headstart.report.comparison import Compared, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.intervals import MIN_WRONG
 from headstart.runs.method import Method
@@ -157,7 +157,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str, ...]:
+def _accuracy_row(compared: Compared, reference: Run | None) -> tuple[str, ...]:
     run, difference = compared.run, compared.difference
     p = "-"
     if difference:
@@ -176,7 +176,7 @@ def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str,
     )
 
 
-def _cost_row(compared: ComparedMethod) -> tuple[str, ...]:
+def _cost_row(compared: Compared) -> tuple[str, ...]:
     run = compared.run
     return (
         run.name,
