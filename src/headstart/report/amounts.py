@@ -24,6 +24,11 @@ def unit(select: Select) -> str:
     return f"{'nats' if select == 'log_loss' else 'points'} of {NAMES[select]}"
 
 
+def unit_in_table(select: Select) -> str:
+    """Of a column of differences."""
+    return f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
+
+
 def amount(difference: Difference, select: Select, word: str = "") -> str:
     """`5.6 points more (1.9 to 9.1)`, of a difference whose interval leaves 0 out."""
     nearer, farther = sorted(map(abs, difference.points_ci95))

@@ -12,10 +12,9 @@ from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report.backbones import BackboneRow
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, svg
-from headstart.runs.method import methods_of
+from headstart.runs.method import Method
 from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run
 from headstart.runs.selection import NAMES
 from headstart.settings.selection import Select
 
@@ -27,9 +26,8 @@ MAX_PANELS = 12
 Array = npt.NDArray[np.float64]
 
 
-def accuracy_against_time(ranked: Sequence[Run], select: Select | None = None) -> str | None:
+def accuracy_against_time(methods: Sequence[Method]) -> str | None:
     """The test figure against training time, each method named by its rank and kind; None where no run has both."""
-    methods = methods_of(ranked, select)
     named = [(f"{rank} {method.best.kind_in_words}", method) for rank, method in enumerate(methods, 1)]
     label = f"Test {NAMES[methods[0].select]} against training time; the table above has the same figures."
     return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, methods)) else None

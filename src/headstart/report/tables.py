@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from headstart.report.amounts import few_are_wrong
+from headstart.report.amounts import few_are_wrong, unit_in_table
 from headstart.report.backbones import BackboneRow, Backbones
 from headstart.report.comparison import Compared, Comparison
 from headstart.report.paired import Difference
@@ -51,11 +51,8 @@ def accuracies(comparison: Comparison) -> str:
     if any(chosen(each.run.kind, each.run.method) and each.method.val is not None for each in comparison.methods):
         lines.append("Val: of the epoch, setting or penalty that the validation images chose, so a little too good.")
     if comparison.reference and any(compared.difference for compared in comparison.methods):
-        of = (
-            f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
-        )
         lines.append(
-            f"Difference: {of}, image by image, to {comparison.reference.name}, the best frozen run "
+            f"Difference: {unit_in_table(select)}, image by image, to {comparison.reference.name}, the best frozen run "
             f"by validation;\n{_of_p(comparison)}."
         )
     if select == "log_loss" and few_are_wrong([each.run for each in comparison.ranking]):
