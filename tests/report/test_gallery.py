@@ -10,11 +10,12 @@ from PIL import Image
 
 from headstart.report.gallery import (
     LONGEST_PX,
+    MISTAKES,
     Thumbnails,
     class_rows,
     disagreement,
     frequent_confusions,
-    surest_mistakes,
+    mistakes,
 )
 from headstart.runs.predictions import Predictions
 
@@ -33,10 +34,10 @@ def some_predictions(images=200, classes=5, seed=0):
 
 def test_the_surest_mistakes_are_the_wrong_predictions_with_the_highest_probability():
     predictions = some_predictions()
-    found = surest_mistakes(predictions, 10)
+    found = mistakes(predictions, Thumbnails(None))
     wrong = [place for place in range(200) if predictions.labels[place] != predictions.predicted[place]]
-    assert found.tolist() == sorted(wrong, key=lambda place: -predictions.confidence[place])[:10]
-    assert len(surest_mistakes(predictions, 1000)) == len(wrong)
+    surest = sorted(wrong, key=lambda place: -predictions.confidence[place])[:MISTAKES]
+    assert [card.path for card in found] == [predictions.paths[place] for place in surest]
 
 
 def test_a_model_without_a_mistake_has_none():
@@ -44,7 +45,7 @@ def test_a_model_without_a_mistake_has_none():
     perfect = Predictions(
         predictions.paths, predictions.predicted, predictions.predicted, predictions.confidence, predictions.classes
     )
-    assert not len(surest_mistakes(perfect, 10))
+    assert mistakes(perfect, Thumbnails(None)) == []
     assert frequent_confusions(perfect, 5) == []
 
 

@@ -89,12 +89,6 @@ class ClassRow:
     """Precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
-def surest_mistakes(predictions: Predictions, count: int) -> Rows:
-    """The images whose predicted class is wrong, the most confident first, at most so many: their numbers, 0..N-1."""
-    wrong = np.flatnonzero(~predictions.right)
-    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
-
-
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
     """True class, predicted class and images of the most frequent mistakes, at most so many, made twice or more."""
     wrong = ~predictions.right
@@ -106,7 +100,9 @@ def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int,
 
 def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     """The most confident mistakes of a model."""
-    return [_card(row, predictions, thumbnails) for row in surest_mistakes(predictions, MISTAKES)]
+    wrong = np.flatnonzero(~predictions.right)
+    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MISTAKES]
+    return [_card(row, predictions, thumbnails) for row in surest]
 
 
 def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
