@@ -116,7 +116,7 @@ class Method:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return None if len(known) < len(values) else known[0] if len(known) == 1 else mean(known)
+    return mean(known) if len(known) == len(values) else None
 
 
 def selected_by(runs: Sequence[Run]) -> Select:
@@ -155,11 +155,10 @@ def _data_of(run: Run) -> str:
 
 def titles_of(methods: Sequence[Method]) -> list[str]:
     """The titles of the best runs (see `title.titles`), with the number of runs where there are several."""
-    named = zip(titles([method.best for method in methods]), methods, strict=True)
-    with_runs = (
-        (f"{title}, {len(method.runs)} runs" if len(method.runs) > 1 else title, method) for title, method in named
-    )
-    return [f"{title}, on earlier data" if method.is_stale else title for title, method in with_runs]
+    return [
+        title + f", {len(method.runs)} runs" * (len(method.runs) > 1) + ", on earlier data" * method.is_stale
+        for title, method in zip(titles([method.best for method in methods]), methods, strict=True)
+    ]
 
 
 def best_run(runs: Sequence[Run]) -> Run:
