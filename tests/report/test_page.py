@@ -323,7 +323,7 @@ def test_speed_and_memory_are_told_where_a_run_has_them(everything):
 def test_runs_that_differ_by_their_seed_alone_are_one_line_and_one_point(root):
     found = [save_run(root, "head", seed, config={"seed": seed}) for seed in (1, 2, 3)]
     page = Page(render(root, "", [*found, save_run(root, "finetune", 4)], None, None))
-    accuracies = [run.test_accuracy for run in found]
+    accuracies = [run.figure("test", "accuracy") for run in found]
     assert f"{np.mean(accuracies):.3f} ± {np.std(accuracies, ddof=1):.3f} of 3" in page.text("runs")
     assert page.text("runs").count("head-0000000") == 1
     assert "the standard deviation, and a dot for each run" in page.text("time")

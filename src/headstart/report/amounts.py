@@ -45,5 +45,5 @@ def span(select: Select, worse: float, better: float) -> str:
 
 def few_are_wrong(runs: Sequence[Run]) -> bool:
     """Whether of one run so few test images are wrong that its log loss hangs on them."""
-    known = [(run.test_images, run.test_accuracy) for run in runs]
+    known = [(run.test_images, run.figure("test", "accuracy")) for run in runs]
     return any(accuracy is not None and round(images * (1 - accuracy)) < MIN_WRONG for images, accuracy in known)

@@ -68,7 +68,9 @@ class Backbones:
                 "runs": len(row.method.runs),
                 "val_accuracy": row.method.figure("val", "accuracy"),
                 "test_accuracy": row.method.figure("test", "accuracy"),
-                "test_accuracy_ci95": row.run.test_accuracy_ci95 if row.method.spread_of("accuracy") is None else None,
+                "test_accuracy_ci95": row.run.test_ci95("accuracy")
+                if row.method.spread_of("accuracy") is None
+                else None,
                 "test_accuracy_spread": row.method.spread_of("accuracy"),
                 "difference": asdict(row.difference) if row.difference else None,
                 **asdict(row.cost),

@@ -17,9 +17,8 @@ from headstart.settings.base import refuse
 from headstart.settings.selection import Select
 
 FIGURES = (
-    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
-    *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
-    *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
+    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups", "test_digest"),
+    *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
 )
 """Figures of a run in compare.json."""
 
@@ -45,10 +44,17 @@ class Compared:
 
     def run_to_json(self) -> dict[str, Any]:
         """The entry of a run in compare.json, without what only that of its method has."""
-        entry = {**{name: getattr(self.run, name) for name in FIGURES}, **self.to_json()}
+        run, entry = self.run, self.to_json()
         if entry["difference"]:
             del entry["difference"]["points_ci90"]
-        return entry
+        return {
+            **{name: getattr(run, name) for name in FIGURES},
+            "test_accuracy": run.figure("test", "accuracy"),
+            "test_accuracy_ci95": run.test_ci95("accuracy"),
+            "balanced_accuracy": run.figure("test", "balanced_accuracy"),
+            "macro_f1": run.figure("test", "macro_f1"),
+            **entry,
+        }
 
 
 @dataclass(frozen=True)
