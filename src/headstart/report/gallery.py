@@ -79,14 +79,8 @@ class Card:
     predicted: tuple[PredictedClass, ...] = ()
 
 
-@dataclass(frozen=True)
-class ClassRow:
-    """A line of the table of classes."""
-
-    name: str
-    images: int
-    figures: list[list[float]]
-    """Precision, recall and F1 of each model; NaN where there is nothing to divide by."""
+ClassRow = tuple[str, int, list[list[float]]]
+"""A class, its test images, and precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
@@ -157,7 +151,7 @@ def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
     ]
     images, figures = of_models[0][3], np.array([figures[:3] for figures in of_models])  # figures: (models, 3, C)
     order = np.argsort(figures[:, 2].mean(axis=0), kind="stable")
-    return [ClassRow(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
+    return [(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
 
 
 def _card(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: PredictedClass) -> Card:
