@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.crossvalidation.folds import Fold
 from headstart.runs.calibration import Labels
-from headstart.runs.dependence import Dependence, Numbers, dependence, quantile
+from headstart.runs.dependence import Numbers, dependence, quantile
 from headstart.runs.intervals import Interval, wilson_interval
 from headstart.runs.run import PROBES
 from headstart.runs.selection import class_average
@@ -92,21 +92,16 @@ def _reach_of_tests(values: NDArray[np.float64], folds: Sequence[Fold], groups: 
 def _reach_of_images(each: NDArray[np.float64], groups: Numbers) -> float:
     if np.ptp(each) == 0:
         return 0.0
-    alike = _dependence(each, groups)
+    alike = dependence(groups, each)
     variance = TESTS_AND_TEACHES * float(each.var(ddof=1)) / len(each) * alike.effect
     return quantile(min(len(each) - 1, alike.degrees)) * sqrt(variance)
-
-
-def _dependence(each: NDArray[np.float64], groups: Numbers) -> Dependence:
-    in_groups = groups if len(np.unique(groups)) < len(groups) else None
-    return dependence(in_groups, each, np.ones(len(each)), np.zeros(len(each), np.int64))
 
 
 def accuracy_interval(right: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers) -> Interval:
     """The interval of (R, n), but never narrower than Wilson's for as many images: there may be no mistake at all."""
     each = right.mean(axis=0)
     mean = float(each.mean())
-    low, high = wilson_interval(mean, len(each) * _dependence(each, groups).of_images())
+    low, high = wilson_interval(mean, len(each) * dependence(groups, each).of_images())
     wider = interval(right, folds, groups) or (mean, mean)
     return max(0.0, min(low, wider[0])), min(1.0, max(high, wider[1]))
 

@@ -89,7 +89,7 @@ def of_methods(
     single = len(added) == len(reference_added) == 1 and select == "accuracy"
     if single:
         gained, lost = round(gained), round(lost)
-    alike = dependence(groups, each, np.ones(each.size), np.zeros(each.size, np.int64))
+    alike = dependence(groups, each)
     found = (
         of_losses(each, seeds, alike)
         if select == "log_loss"
