@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.crossvalidation.folds import groups_of
 from headstart.datasets.manifest import SPLITS
+from headstart.runs.one_data_set import in_short
 from headstart.support.quantities import counted
-
-NAMED = 5
-"""Classes in a message."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,7 @@ class Images:
         if self.group_count < len(self):
             lines.append(f"Images of one group, and copies, are in one fold: {self.group_count:,} groups in all.")
         if rare := self._rare_classes(folds):
-            names = ", ".join(rare[:NAMED]) + (f" and {len(rare) - NAMED} more" if len(rare) > NAMED else "")
-            lines.append(f"Not every fold tests {names}: fewer images or groups than folds.")
+            lines.append(f"Not every fold tests {in_short(rare)}: fewer images or groups than folds.")
         return lines
 
     def _rare_classes(self, folds: int) -> list[str]:

@@ -197,14 +197,10 @@ def _or_dash(words: Callable[[float], str], value: float | None) -> str:
 
 
 def _warnings(comparison: Comparison) -> list[str]:
-    stale = [compared.method for compared in comparison.methods if compared.method.is_stale]
-    return [*_of_stale(stale), *_of_other_images(comparison, {run.name for method in stale for run in method.runs})]
-
-
-def _of_stale(methods: Sequence[Method]) -> list[str]:
-    names = [run.name for method in methods for run in method.runs]
+    stale = [run.name for compared in comparison.methods if compared.method.is_stale for run in compared.method.runs]
     note = "Images, labels or splits have changed since, so that nothing is chosen from there: train again to compare."
-    return [f"On earlier data: {in_short(names)}. {note}"] if names else []
+    of_stale = [f"On earlier data: {in_short(stale)}. {note}"] if stale else []
+    return [*of_stale, *_of_other_images(comparison, stale)]
 
 
 def _of_other_images(comparison: Comparison, stale: Collection[str]) -> list[str]:
