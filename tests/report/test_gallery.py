@@ -37,7 +37,7 @@ def test_the_surest_mistakes_are_the_wrong_predictions_with_the_highest_probabil
     found = mistakes(predictions, Thumbnails(None))
     wrong = [place for place in range(200) if predictions.labels[place] != predictions.predicted[place]]
     surest = sorted(wrong, key=lambda place: -predictions.confidence[place])[:MISTAKES]
-    assert [card.path for card in found] == [predictions.paths[place] for place in surest]
+    assert [card["path"] for card in found] == [predictions.paths[place] for place in surest]
 
 
 def test_a_model_without_a_mistake_has_none():

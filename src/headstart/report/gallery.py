@@ -3,8 +3,8 @@
 import base64
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,25 +60,8 @@ def _data_uri(path: str) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@dataclass(frozen=True)
-class PredictedClass:
-    """The prediction of one model for an image."""
-
-    name: str
-    confidence: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class Card:
-    """An image, its class, and what models predicted for it; no picture where it could not be read."""
-
-    picture: str | None
-    path: str
-    truth: str
-    predicted: tuple[PredictedClass, ...] = ()
-
-
+Card = dict[str, Any]
+"""An image, its class, and what models predicted for it; no picture where it could not be read."""
 ClassRow = tuple[str, int, list[list[float]]]
 """A class, its test images, and precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
@@ -86,17 +69,15 @@ ClassRow = tuple[str, int, list[list[float]]]
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
     """True class, predicted class and images of the most frequent mistakes, at most so many, made twice or more."""
     wrong = ~predictions.right
-    mistakes = np.stack([predictions.labels[wrong], predictions.predicted[wrong]], axis=1)
-    pairs, images = np.unique(mistakes, axis=0, return_counts=True)
-    order = np.argsort(-images, kind="stable")[:count]
-    return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
+    pairs = zip(predictions.labels[wrong].tolist(), predictions.predicted[wrong].tolist(), strict=True)
+    return [(*pair, images) for pair, images in Counter(pairs).most_common(count) if images > 1]
 
 
 def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     """The most confident mistakes of a model."""
     wrong = np.flatnonzero(~predictions.right)
     surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MISTAKES]
-    return [_card(row, predictions, thumbnails) for row in surest]
+    return [_card_of(row, predictions, thumbnails) for row in surest]
 
 
 def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
@@ -123,7 +104,7 @@ def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) 
         "images": len(first),
         "first_right": int(one.right[first].sum()),
         "second_right": int(other.right[second].sum()),
-        "cards": [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown],
+        "cards": [_card_of(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown],
     }
 
 
@@ -132,7 +113,7 @@ def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnail
 
     def card(row: int) -> Card:
         path = cache.manifest.relative_path(row)
-        return Card(thumbnails.of(path), path, cache.manifest.classes[cache.manifest.labels[row]])
+        return _card(path, cache.manifest.classes[cache.manifest.labels[row]], thumbnails)
 
     pairs = []
     for index in nearest.found()[:PAIRS]:
@@ -154,11 +135,15 @@ def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
     return [(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
 
 
-def _card(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: PredictedClass) -> Card:
-    path, truth = predictions.paths[row], predictions.classes[predictions.labels[row]]
-    return Card(thumbnails.of(path), path, truth, (_predicted(row, predictions), *others))
+def _card(path: str, truth: str, thumbnails: Thumbnails, *predicted: dict[str, Any]) -> Card:
+    return {"picture": thumbnails.of(path), "path": path, "truth": truth, "predicted": predicted}
 
 
-def _predicted(row: int, predictions: Predictions) -> PredictedClass:
-    name = predictions.classes[predictions.predicted[row]]
-    return PredictedClass(name, float(predictions.confidence[row]), bool(predictions.right[row]))
+def _card_of(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: dict[str, Any]) -> Card:
+    truth = predictions.classes[predictions.labels[row]]
+    return _card(predictions.paths[row], truth, thumbnails, _predicted(row, predictions), *others)
+
+
+def _predicted(row: int, predictions: Predictions) -> dict[str, Any]:
+    name, right = predictions.classes[predictions.predicted[row]], predictions.right[row]
+    return {"name": name, "confidence": float(predictions.confidence[row]), "right": right}

@@ -87,20 +87,14 @@ def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
 
 def learning_curves(folder: Path) -> list[dict[str, str]]:
     """The learning curves beside the runs, at most `MAX_LEARNING_CURVES`."""
-    tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]
-    curves = ((path.parent, _numbers(path, LEARNING_CURVE)) for path in tables)
-    return [_learning_curve(path, points) for path, points in curves if points]
-
-
-def _learning_curve(folder: Path, points: list[dict[str, float]]) -> dict[str, str]:
-    """Its folder, what was trained, the chart, and what it says about more images."""
-    config = read_config(folder) or {}
-    return {
-        "name": folder.name,
-        "title": title_of("learning-curve", config, {"views": max(config.get("views", [0]))}),
-        "chart": figures.learning_curve(folder.name, points),
-        "sentence": last_doubling.sentence(points),
-    }
+    curves = []
+    for path in sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]:
+        if points := _numbers(path, LEARNING_CURVE):
+            name, config = path.parent.name, read_config(path.parent) or {}
+            title = title_of("learning-curve", config, {"views": max(config.get("views", [0]))})
+            chart, sentence = figures.learning_curve(name, points), last_doubling.sentence(points)
+            curves.append({"name": name, "title": title, "chart": chart, "sentence": sentence})
+    return curves
 
 
 def _frozen_and_finetuned(runs: Sequence[TestedRun]) -> list[TestedRun]:
