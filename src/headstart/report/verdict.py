@@ -62,8 +62,9 @@ def _way_on(target: str, run: Run) -> str:
     if not run.data or is_missing(run.data):
         return ""
     on_images, backbone = target == "finetune", run.backbone.partition("+")[0]
-    flags = (_same_images(run) if on_images else []) + given_flags(SelectConfig(select=run.select))
-    listing = run.listing if on_images else {**run.listing, **_same_features(run)}
+    same, flags = _same_net(run), given_flags(SelectConfig(select=run.select))
+    flags = given_flags(FinetuneConfig(**same)) + flags if on_images else flags
+    listing = run.listing if on_images else {**run.listing, **same}
     return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=listing)}"
 
 
@@ -79,31 +80,19 @@ def on_other_backbone(best: Method, finetuned: Method, difference: Difference | 
     return f"{about}; the fine-tuned {finetuned.best.backbone} differs from it by {to_it}."
 
 
-def _same_images(run: Run) -> list[str]:
-    """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
-    made = (run.metrics.get("recipes") or [run.metrics.get("recipe", {})])[0]
-    backbone = made.get("backbone", "resnet50")
-    usual = OF_RESNET50 if backbone == "resnet50" else {}
-    same = {
-        name: made[name]
-        for name in ("weights", "image_px", "resize")
-        if made.get(name, usual.get(name)) != usual.get(name)
-    }
-    weights, (file, *_) = same.pop("weights", ""), run.metrics.get("weights_files") or [""]
-    by_name = ":" in backbone and weights != "random"  # which says the weights, too
+def _same_net(run: Run) -> dict[str, Any]:
+    """Weights and pixels of the net that a run started from, of several the first, where they are unusual."""
+    recipes, backbone = run.metrics.get("recipes") or [run.metrics.get("recipe", {})], run.backbone.partition("+")[0]
+    made = recipes[0] if run.is_on_features else settings_of(run)
+    usual = OF_RESNET50 if backbone == DEFAULTS["backbone"] else {}
+    names = [name for name in ("weights", "image_px", "resize") if made.get(name) not in (None, usual.get(name))]
+    same = {name: made[name] for name in names}
+    weights = same.pop("weights", "")
     if Path(weights).suffix:
-        weights = file if Path(file).is_file() else ""
-    if weights and (file or not by_name):
-        same["weights"] = weights
-    return given_flags(FinetuneConfig(**same))
-
-
-def _same_features(run: Run) -> dict[str, Any]:
-    """The settings of features by the weights and the pixels that a fine-tuned run began with."""
-    settings, usual = settings_of(run), OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
-    names_weights = ":" not in run.backbone or settings.get("weights") == "random"  # else its name says them
-    names = ["image_px", "resize", *(["weights"] if names_weights else [])]
-    return {name: settings[name] for name in names if settings.get(name) not in (None, usual.get(name))}
+        file = (run.metrics.get("weights_files") or [weights])[0]
+        return same | ({"weights": file} if Path(file).is_file() else {})
+    by_name = ":" in backbone and weights != "random"  # which says the weights, too
+    return same if by_name or not weights else same | {"weights": weights}
 
 
 def _gain(difference: Difference, select: Select) -> str:
