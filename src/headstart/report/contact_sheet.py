@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -22,6 +23,8 @@ CLASSES, IMAGES = 24, 10
 """Rows and columns at most; of more classes, as many are shown from the largest to the smallest."""
 CELL_PX, GAP_PX, NAME_PX, TEXT_PX = 128, 6, 190, 13
 """A picture that fits into its cell is shown pixel by pixel; a larger one is made smaller."""
+NAME_LETTERS = 20
+"""Of a line of a name, so that most fit beside the images."""
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 """It has the letters of most alphabets."""
 
@@ -35,7 +38,9 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
     for number, label in enumerate(labels):
         rows = np.flatnonzero(manifest.labels == label)
         top = GAP_PX + number * (CELL_PX + GAP_PX)
-        name = "\n".join(_wrapped(manifest.classes[label], font))
+        name = manifest.classes[label].replace(os.sep, " / ")
+        name = unicodedata.normalize("NFC", name)  # fonts have ä, but no dots to put on an a
+        name = "\n".join(wrap(name, NAME_LETTERS, max_lines=3, placeholder="…"))
         pen.multiline_text((GAP_PX, top), f"{name}\n{counted(len(rows), 'image')}", fill="black", font=font)
         for column, row in enumerate(sample(rows, IMAGES).tolist()):
             corner = (NAME_PX + column * (CELL_PX + GAP_PX), top)
@@ -43,18 +48,13 @@ def draw(manifest: Manifest, path: Path) -> list[str]:
                 unreadable.append(f"{manifest.relative_path(row)}: {reason}")
                 pen.rectangle((*corner, corner[0] + CELL_PX, top + CELL_PX), outline="red")
                 pen.text((corner[0] + GAP_PX, top + GAP_PX), "unreadable", fill="red", font=font)
+    source, text = manifest.source, PngInfo()
+    text.add_text(SOURCE, Path(source).as_uri() if os.path.isabs(source) else source)  # which data set it shows
     with in_words(DataError, f"{path} cannot be written", "Name another file with --out."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
-            sheet.save(temporary, "PNG", pnginfo=_whose(manifest))
+            sheet.save(temporary, "PNG", pnginfo=text)
     return unreadable
-
-
-def _whose(manifest: Manifest) -> PngInfo:
-    """Text in the picture that tells which data set it shows."""
-    text = PngInfo()
-    text.add_text(SOURCE, Path(manifest.source).as_uri() if os.path.isabs(manifest.source) else manifest.source)
-    return text
 
 
 def _chosen_classes(manifest: Manifest) -> list[int]:
@@ -63,16 +63,6 @@ def _chosen_classes(manifest: Manifest) -> list[int]:
     by_size = np.argsort(-counts, kind="stable")
     places = np.unique(np.linspace(0, len(by_size) - 1, CLASSES).round().astype(int))
     return sorted(by_size[places].tolist())
-
-
-def _wrapped(name: str, font: ImageFont.FreeTypeFont) -> list[str]:
-    """A name in lines that fit beside the images, three at most; what the font cannot draw becomes boxes."""
-    lines = [""]
-    for sign in unicodedata.normalize("NFC", name.replace(os.sep, " / ")):  # fonts have ä, but no dots to put on an a
-        if font.getlength(lines[-1] + sign) > NAME_PX - 2 * GAP_PX:
-            lines.append("")
-        lines[-1] += sign
-    return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][:-1]}…"]
 
 
 def _paste(sheet: Image.Image, corner: tuple[int, int], place: Place) -> str:
