@@ -38,25 +38,19 @@ def compare(config: CompareConfig) -> Path:
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")
+    said, chart, figures = " ".join(filter(None, [left_out, mixed])), folder / "compare.png", folder / "compare.json"
     try:
-        said = " ".join(filter(None, [left_out, mixed]))
-        _write(folder, compared, page.render(folder, compared, cache, images, said))
-    except OSError as error:
-        _say_sentences(compared)
-        raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None
-    chart, figures = folder / "compare.png", folder / "compare.json"
-    print(f"\n{heading(compared.select)} against training time: {chart}; all figures: {figures}")
-    print(f"All of it on one page: {folder / 'report.html'}")
-    _say_sentences(compared)
-    return folder / "compare.json"
-
-
-def _say_sentences(compared: comparison.Comparison) -> None:
-    print(f"\n{compared.sentence}")
-    if compared.backbones:
-        print(compared.backbones.sentence)
-    if compared.advice:
-        print("", *compared.advice, sep="\n")
+        with files.in_words(RunError, f"The comparison cannot be written to {folder}"):
+            _write(folder, compared, page.render(folder, compared, cache, images, said))
+        print(f"\n{heading(compared.select)} against training time: {chart}; all figures: {figures}")
+        print(f"All of it on one page: {folder / 'report.html'}")
+    finally:  # the result is known even if nothing can be written
+        print(f"\n{compared.sentence}")
+        if compared.backbones:
+            print(compared.backbones.sentence)
+        if compared.advice:
+            print("", *compared.advice, sep="\n")
+    return figures
 
 
 def _write(folder: Path, compared: comparison.Comparison, report: str) -> None:
