@@ -42,13 +42,7 @@ def refuse_other_data(run: Run, manifest: Manifest, place: str, instead: str) ->
     """Raises a RunError if features of these images are not for a run: other classes, or another data set.
 
     One whose images are no longer in their place may have been moved: it is another only if its name, too, and the
-    names of its test images are others.
-
-    Args:
-        run: with the classes and the images that it learned from.
-        manifest: of the features.
-        place: of the features.
-        instead: what to do, a sentence.
+    names of its test images are others. `place` is that of the features, `instead` says what to do.
     """
     if set(run.classes) != set(manifest.classes):
         raise RunError(
