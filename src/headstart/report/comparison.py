@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from headstart.report import few_images, verdict
+from headstart.report import advice, verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, between
 from headstart.report.worth import Worth, worth
@@ -77,9 +77,9 @@ class Comparison:
     select: Select
     """The figure that ranks them, and that the differences are of."""
     more_runs: str = ""
-    """What to train next; see `verdict.advice`."""
+    """What to train next; see `advice.more_runs`."""
     few_images: str = ""
-    """Advice where test images are few; see `few_images.advice`."""
+    """Advice where test images are few; see `advice.few_images`."""
 
     @property
     def advice(self) -> list[str]:
@@ -126,7 +126,7 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     sentence, more_runs, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
-    best, few = finetuned.best if finetuned else None, few_images.advice(reference)
+    best, few = finetuned.best if finetuned else None, advice.few_images(reference)
     return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, more_runs, few)
 
 
@@ -138,7 +138,7 @@ def _verdict(
     And whether it gains what is wanted.
     """
     if finetuned is None:
-        return verdict.sentence(reference, None, None), verdict.advice(reference, None, None), None
+        return verdict.sentence(reference, None, None), advice.more_runs(reference, None, None), None
     to_reference = next(each.difference for each in compared if each.method is finetuned)
     of_backbone = (each for each in compared if each.run.backbone == finetuned.best.backbone and each.run.is_frozen)
     frozen = next((each.method for each in of_backbone if not each.method.is_stale), None)
@@ -148,7 +148,7 @@ def _verdict(
     parts = [verdict.sentence(frozen, finetuned, gain), answer.sentence() if answer else ""]
     if reference and frozen is not reference:
         parts.append(verdict.on_other_backbone(reference, finetuned, to_reference))
-    return " ".join(filter(None, parts)), verdict.advice(frozen, finetuned, gain), answer
+    return " ".join(filter(None, parts)), advice.more_runs(frozen, finetuned, gain), answer
 
 
 def _compared(methods: Sequence[Method], reference: Method | None) -> tuple[Compared, ...]:

@@ -15,6 +15,7 @@ from headstart.cache.finding import cache_path
 from headstart.datasets.naming import caches_of, name_of, owner_of_cache
 from headstart.errors import CacheError
 from headstart.report import figures, gallery, sections
+from headstart.report.advice import on_data_of
 from headstart.report.amounts import unit_in_table
 from headstart.report.comparison import Comparison
 from headstart.report.gallery import Thumbnails
@@ -83,12 +84,11 @@ def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
 def _commands(best: Run, cache: FeatureCache | None) -> dict[str, str]:
     """Commands that make what the report lacks; empty where the images are no longer in their place."""
     data = best.data if best.data and not is_missing(best.data) else None
-    extract = command("extract", data, listing=best.listing) if data else ""
-    if not cache:
-        curve = command("learning-curve", data, listing=best.listing) if data else ""
-    else:
-        curve = command("learning-curve", data, cache.path)
-    return {"extract_command": extract, "curve_command": curve}
+    extract, curve = (on_data_of(best, target, listing=best.listing) for target in ("extract", "learning-curve"))
+    return {
+        "extract_command": extract,
+        "curve_command": command("learning-curve", data, cache.path) if cache else curve,
+    }
 
 
 def _kept_cache(config: CompareConfig) -> Path | None:
