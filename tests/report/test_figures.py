@@ -66,30 +66,12 @@ def test_training_curves_name_the_best_epoch_and_without_validation_the_loss_sta
     assert len(charts.training_curves(3, [{**row, "val_accuracy": math.nan} for row in history])) == 1
 
 
-def test_the_learning_curve_has_the_mean_over_seeds(figures):
-    rows = [
-        {"train_images": images, "val_accuracy": math.nan, "test_accuracy": accuracy}
-        for images, accuracy in ((10, 0.4), (10, 0.6), (100, 0.8))
-    ]
-    svg = charts.learning_curve("curve", rows)
-    (line,) = (line for line in figures[0].axes[0].lines if line.get_label() == "test")
-    assert line.get_xydata().tolist() == [[10, 0.5], [100, 0.8]]
-    assert "validation" not in words(svg)
-
-
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy(figures):
     confidence = np.array([0.95, 0.95, 0.55])
     predictions = Predictions(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
     charts.calibration(1, predictions)
     shown = [point for point in points(figures[0].axes[0]) if not math.isnan(point[0])]
     assert sorted(shown) == [pytest.approx([0.55, 1]), pytest.approx([0.95, 0.5])]
-
-
-def test_a_large_confusion_matrix_becomes_a_picture_with_words_around_it():
-    labels = np.arange(300)
-    svg = charts.confusion(2, Predictions([], labels, labels, np.ones(300), tuple(map(str, labels))))
-    assert 'aria-label="Confusion matrix of run 2: true classes' in svg
-    assert "predicted class, by number" in words(svg)
 
 
 def test_the_map_keeps_proportions_and_has_every_point_once(figures):

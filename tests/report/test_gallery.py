@@ -13,7 +13,7 @@ from headstart.report.gallery import (
     MISTAKES,
     Thumbnails,
     class_rows,
-    disagreement,
+    disagreements,
     frequent_confusions,
     mistakes,
 )
@@ -72,7 +72,8 @@ def test_what_was_confused_once_is_not_frequent():
     assert frequent_confusions(predictions, 5) == []
 
 
-def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_their_order():
+def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_their_order(monkeypatch):
+    monkeypatch.setattr("headstart.report.gallery.DISAGREEMENTS", 200)
     one, other = some_predictions(seed=1), some_predictions(seed=2)
     renamed = Predictions(  # the same predictions, written down in another order, with classes in another order
         other.paths[::-1],
@@ -82,23 +83,26 @@ def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_the
         other.classes[::-1],
     )
     for second in (other, renamed):
-        compared, of_one, of_second = disagreement(one, second)
-        assert compared == 200
+        found = disagreements(one, second, Thumbnails(None))
+        cards = found["cards"]
+        assert (found["compared"], found["images"]) == (200, len(cards))
         said = {path: second.classes[label] for path, label in zip(second.paths, second.predicted, strict=True)}
         expected = {
             path for path, label in zip(one.paths, one.predicted, strict=True) if said[path] != one.classes[label]
         }
-        assert {one.paths[place] for place in of_one} == expected
-        assert [one.paths[place] for place in of_one] == [second.paths[place] for place in of_second]
-        surety = np.minimum(one.confidence[of_one], second.confidence[of_second])
+        assert {card["path"] for card in cards} == expected
+        assert all(card["predicted"][1]["name"] == said[card["path"]] for card in cards)
+        surety = [min(predicted["confidence"] for predicted in card["predicted"]) for card in cards]
         assert (np.diff(surety) <= 0).all()
+        right = [sum(card["predicted"][model]["right"] for card in cards) for model in (0, 1)]
+        assert [found["first_right"], found["second_right"]] == right
 
 
 def test_models_tested_on_different_images_are_compared_on_what_they_share():
     one, other = some_predictions(images=50), some_predictions(images=80)
-    assert disagreement(one, other)[0] == 50
+    assert disagreements(one, other, Thumbnails(None))["compared"] == 50
     strangers = Predictions([f"x{path}" for path in one.paths], one.labels, one.predicted, one.confidence, one.classes)
-    assert disagreement(strangers, other)[0] == 0
+    assert disagreements(strangers, other, Thumbnails(None))["compared"] == 0
 
 
 def test_figures_of_classes_and_none_where_there_is_nothing_to_divide_by():

@@ -363,6 +363,7 @@ def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_me
     page = Page(html)
     assert "The first 100 of 302 runs" in page.text("runs")
     assert "8 of 302 runs" in page.text("runs")
+    assert 'aria-label="Confusion matrix of run 1: true classes' in html
     assert "The 40 hardest of 400 classes" in page.text("classes")
     assert "2,000 test images" in page.text("map")
     assert "1,000 classes are too many for colours" in page.text("map")

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report.backbones import BackboneRow
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, svg
 from headstart.runs.method import Method
-from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
+from headstart.runs.pictures import curves, draw_accuracy_against_time, is_timed
 from headstart.runs.predictions import Predictions
 from headstart.runs.selection import NAMES
 from headstart.settings.selection import Select
@@ -66,17 +65,6 @@ def training_curves(rank: int, history: Sequence[Mapping[str, float]], select: S
     """Loss, and accuracy where there was validation, over the epochs of a run; see `pictures.curves`."""
     titles = ("Loss", "Validation accuracy")
     return [svg(draw, f"{title} of run {rank}") for draw, title in zip(curves(history, select), titles, strict=False)]
-
-
-def learning_curve(name: str, points: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against the number of training images; see `heads.pictures`."""
-    return svg(partial(draw_accuracy_by_training_images, points), f"Accuracy against training images, {name}")
-
-
-def confusion(rank: int, predictions: Predictions) -> str:
-    """The confusion matrix of a run with many classes, as a picture."""
-    label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
-    return svg(partial(draw_confusion, predictions), label, 5.6, 4.6)
 
 
 def calibration(rank: int, predictions: Predictions) -> str:

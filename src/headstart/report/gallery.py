@@ -80,8 +80,8 @@ def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     return [_card_of(row, predictions, thumbnails) for row in surest]
 
 
-def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
-    """How many images two models share; and those that they predict differently, as numbers in `one` and in `other`.
+def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Where two models predicted different classes: how often, which was right, and examples.
 
     The first are those where the less sure of both is surest. Images and classes are matched by name: each model may
     have others, or another order.
@@ -92,15 +92,9 @@ def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]
     names = np.array(one.classes)[one.predicted[first]], np.array(other.classes)[other.predicted[second]]
     first, second = first[names[0] != names[1]], second[names[0] != names[1]]
     order = np.argsort(-np.minimum(one.confidence[first], other.confidence[second]), kind="stable")
-    return len(shared), first[order], second[order]
-
-
-def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> dict[str, Any]:
-    """Where two models predicted different classes: how often, which was right, and examples."""
-    compared, first, second = disagreement(one, other)
-    shown = zip(first[:DISAGREEMENTS], second, strict=False)
+    shown = [(first[number], second[number]) for number in order[:DISAGREEMENTS]]
     return {
-        "compared": compared,
+        "compared": len(shared),
         "images": len(first),
         "first_right": int(one.right[first].sum()),
         "second_right": int(other.right[second].sum()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
 from headstart.heads import last_doubling
+from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report import figures, gallery
 from headstart.report.comparison import Compared
 from headstart.report.gallery import ClassRow, Thumbnails
+from headstart.runs.drawing import svg
+from headstart.runs.pictures import draw_confusion
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, read_config
 from headstart.runs.selection import column
@@ -69,7 +73,9 @@ def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
         predictions = None
     if predictions is None:
         return DetailedRun(rank, run, title, curves)
-    confusion = figures.confusion(rank, predictions) if len(predictions.classes) > MAX_TABLE_CLASSES else None
+    label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
+    draw = partial(draw_confusion, predictions)
+    confusion = svg(draw, label, 5.6, 4.6) if len(predictions.classes) > MAX_TABLE_CLASSES else None
     frequent = gallery.frequent_confusions(predictions, FREQUENT_CONFUSIONS)
     calibration = figures.calibration(rank, predictions)
     return TestedRun(rank, run, title, curves, predictions, calibration, confusion, frequent)
@@ -92,7 +98,8 @@ def learning_curves(folder: Path) -> list[dict[str, str]]:
         if points := _numbers(path, LEARNING_CURVE):
             name, config = path.parent.name, read_config(path.parent) or {}
             title = title_of("learning-curve", config, {"views": max(config.get("views", [0]))})
-            chart, sentence = figures.learning_curve(name, points), last_doubling.sentence(points)
+            chart = svg(partial(draw_accuracy_by_training_images, points), f"Accuracy against training images, {name}")
+            sentence = last_doubling.sentence(points)
             curves.append({"name": name, "title": title, "chart": chart, "sentence": sentence})
     return curves
 

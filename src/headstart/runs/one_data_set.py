@@ -60,8 +60,7 @@ def _is_other(run: Run, manifest: Manifest) -> bool:
         return True
     if run.dataset == manifest.name or not run.test_images:
         return False
-    here = {manifest.relative_path(row) for row in range(len(manifest))}
-    return here.isdisjoint(read_predictions(run.folder).paths)
+    return _DataSet.of_cache(manifest).paths.isdisjoint(read_predictions(run.folder).paths)
 
 
 @dataclass(frozen=True)
