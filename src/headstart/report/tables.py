@@ -31,17 +31,13 @@ def names(comparison: Comparison) -> str:
 
     Of runs that differ by their seed alone, the best stands for all.
     """
-    rows = [("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.methods)]
-    return "\n".join([*random_weights([compared.run for compared in comparison.ranking]), _aligned(rows)])
-
-
-def random_weights(runs: Sequence[Run]) -> list[str]:
-    """A warning where runs started from random weights; empty where none did."""
-    untrained = [run.name for run in runs if has_random_weights(run)]
-    if not untrained:
-        return []
-    which = "all runs" if len(untrained) == len(runs) else f"{len(untrained)} of {len(runs)} runs"
-    return [f"RANDOM WEIGHTS in {which}: nets that started untrained test the pipeline; their figures are no results."]
+    table = _aligned([("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.methods)])
+    untrained = [has_random_weights(compared.run) for compared in comparison.ranking]
+    if not any(untrained):
+        return table
+    which = "all runs" if all(untrained) else f"{sum(untrained)} of {len(untrained)} runs"
+    note = "nets that started untrained test the pipeline; their figures are no results."
+    return f"RANDOM WEIGHTS in {which}: {note}\n{table}"
 
 
 def accuracies(comparison: Comparison) -> str:
