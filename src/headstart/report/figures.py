@@ -45,7 +45,8 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
             colour = SPLIT_COLOURS["test"]
             axes.plot([low, high], [place, place], color=colour, alpha=0.5, linewidth=2)
             axes.plot(accuracy, place, "o", color=colour, markersize=9)
-        axes.set_yticks(range(len(tested)), list(map(_lines, tested)), parse_math=False)
+        names = [[drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1)] for row in tested]
+        axes.set_yticks(range(len(tested)), map(" +\n".join, names), parse_math=False)
         axes.tick_params(axis="y", length=0)
         axes.set(xlabel=f"test {figure}", ylim=(len(tested) - 0.5, -0.5))
         axes.grid(axis="x")
@@ -54,11 +55,6 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
 
     label = f"Test {figure} of the best run of each backbone; the table below has the same figures."
     return svg(draw, label, 5.6, 0.9 + 0.3 * sum(len(row.parts) for row in tested)) if tested else None
-
-
-def _lines(row: BackboneRow) -> str:
-    """The name of a backbone; of several side by side, a line for each."""
-    return " +\n".join(drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1))
 
 
 def training_curves(rank: int, history: Sequence[Mapping[str, float]], select: Select = "accuracy") -> list[str]:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
+from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.nearest import Nearest
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
@@ -31,24 +31,16 @@ QUALITY = 80
 Rows = npt.NDArray[np.int64]
 
 
-class Thumbnails:
-    """Makes thumbnails of the images of a data set, each once."""
+class Thumbnails(dict[str, str | None]):
+    """By the path of an image a JPEG as a data URI, made when it is first asked for; None if it cannot be read."""
 
     def __init__(self, root: Path | None) -> None:
         """Takes the folder that paths are relative to; None where it is not known, and then no image can be read."""
         self._root = root
-        self._uris: dict[str, str | None] = {}
 
-    def of(self, path: str) -> str | None:
-        """A JPEG as a data URI, or None where the image cannot be read."""
-        if path not in self._uris:
-            self._uris[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
-        return self._uris[path]
-
-    @property
-    def missing(self) -> int:
-        """Images asked for that could not be read."""
-        return sum(uri is None for uri in self._uris.values())
+    def __missing__(self, path: str) -> str | None:
+        self[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
+        return self[path]
 
 
 def _data_uri(path: str) -> str | None:
@@ -102,19 +94,32 @@ def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) 
     }
 
 
-def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list[dict[str, Any]]:
-    """The most similar pairs of a test and a training image, among those that count as near-duplicates."""
+def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> dict[str, Any] | None:
+    """What test and train share, and the most similar pairs; None where there is nothing to compare."""
+    nearest, manifest = near_duplicates.nearest(cache), cache.manifest
+    if not nearest:
+        return None
+    close = nearest.found()
+    test, train, cosines = nearest.test_rows[close], nearest.train_rows[close], nearest.cosines[close]
+    same_bytes = (cache.digests[test] == cache.digests[train]).all(axis=1)
 
     def card(row: int) -> Card:
-        path = cache.manifest.relative_path(row)
-        return _card(path, cache.manifest.classes[cache.manifest.labels[row]], thumbnails)
+        return _card(manifest.relative_path(row), manifest.classes[manifest.labels[row]], thumbnails)
 
-    pairs = []
-    for index in nearest.found()[:PAIRS]:
-        test, train = int(nearest.test_rows[index]), int(nearest.train_rows[index])
-        cosine, same_bytes = float(nearest.cosines[index]), cache.digest(test) == cache.digest(train)
-        pairs.append({"test": card(test), "train": card(train), "cosine": cosine, "same_bytes": same_bytes})
-    return pairs
+    pairs = list(zip(test.tolist(), train.tolist(), cosines.tolist(), same_bytes.tolist(), strict=True))[:PAIRS]
+    return {
+        "images": len(close),  # of the test; of these:
+        "same_bytes": int(same_bytes.sum()),
+        "same_class": int((manifest.labels[test] == manifest.labels[train]).sum()),
+        "pairs": nearest.close_pairs,
+        "compared": len(nearest.test_rows),
+        "total": len(cache.rows("test")),
+        "median": float(np.median(nearest.cosines)),
+        "shown": [
+            {"test": card(one), "train": card(other), "cosine": cosine, "same_bytes": same}
+            for one, other, cosine, same in pairs
+        ],
+    }
 
 
 def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
@@ -130,7 +135,7 @@ def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
 
 
 def _card(path: str, truth: str, thumbnails: Thumbnails, *predicted: dict[str, Any]) -> Card:
-    return {"picture": thumbnails.of(path), "path": path, "truth": truth, "predicted": predicted}
+    return {"picture": thumbnails[path], "path": path, "truth": truth, "predicted": predicted}
 
 
 def _card_of(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: dict[str, Any]) -> Card:

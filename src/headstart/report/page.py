@@ -64,9 +64,11 @@ def render(
         "cache": cache,
         **_commands(compared.ranking[0].run, cache),
         "map": sections.feature_map(cache) if cache else None,
-        "duplicates": sections.duplicates(cache, thumbnails) if cache else None,
+        "duplicates": gallery.duplicates(cache, thumbnails) if cache else None,
     }
-    page = _environment().get_template("page.html.jinja").render(values, unreadable=thumbnails.missing)
+    page = (
+        _environment().get_template("page.html.jinja").render(values, unreadable=list(thumbnails.values()).count(None))
+    )
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
 

@@ -137,25 +137,6 @@ def feature_map(cache: FeatureCache) -> dict[str, Any] | None:
     return figures.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
 
 
-def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> dict[str, Any] | None:
-    """What test and train share; None where there is nothing to compare."""
-    nearest = near_duplicates.nearest(cache)
-    if not nearest:
-        return None
-    close = nearest.found()
-    test, train = nearest.test_rows[close], nearest.train_rows[close]
-    return {
-        "images": len(close),  # of the test; of these:
-        "same_bytes": int((cache.digests[test] == cache.digests[train]).all(axis=1).sum()),
-        "same_class": int((cache.manifest.labels[test] == cache.manifest.labels[train]).sum()),
-        "pairs": nearest.close_pairs,
-        "compared": len(nearest.test_rows),
-        "total": len(cache.rows("test")),
-        "median": float(np.median(nearest.cosines)),
-        "shown": gallery.duplicate_pairs(cache, nearest, thumbnails),
-    }
-
-
 def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Features (n, D), n and D at least 3, along their first two principal components, and the variance's shares (2,).
 
