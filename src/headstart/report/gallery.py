@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
 from headstart.cache import nearest as near_duplicates
@@ -28,7 +27,10 @@ LONGEST_PX = 112
 """Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""
 QUALITY = 80
 
-Rows = npt.NDArray[np.int64]
+Card = dict[str, Any]
+"""An image, its class, and what models predicted for it; no picture where it could not be read."""
+ClassRow = tuple[str, int, list[list[float]]]
+"""A class, its test images, and precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
 class Thumbnails(dict[str, str | None]):
@@ -50,12 +52,6 @@ def _data_uri(path: str) -> str | None:
         return None
     picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-Card = dict[str, Any]
-"""An image, its class, and what models predicted for it; no picture where it could not be read."""
-ClassRow = tuple[str, int, list[list[float]]]
-"""A class, its test images, and precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:

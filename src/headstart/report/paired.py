@@ -84,8 +84,8 @@ def of_methods(
     """
     each = added.mean(axis=0) - reference_added.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
-    by_seed = [of_seeds(one) for one, varies in zip((added, reference_added), vary, strict=True) if varies]
-    seeds = [variance for variance in by_seed if variance]
+    several = [one for one, varies in zip((added, reference_added), vary, strict=True) if varies and len(one) > 1]
+    seeds = [(float(one.mean(axis=1).var(ddof=1)) / len(one), len(one) - 1) for one in several]
     single = len(added) == len(reference_added) == 1 and select == "accuracy"
     if single:
         gained, lost = round(gained), round(lost)
@@ -125,14 +125,8 @@ def _groups_of(tested: Sequence[Predictions]) -> Numbers | None:
 
 
 def _same_images(tested: Sequence[Predictions]) -> bool:
-    first = tested[0]
-    return all((each.paths, each.label_names) == (first.paths, first.label_names) for each in tested[1:])
-
-
-def of_seeds(added: Added) -> tuple[float, int] | None:
-    """The variance of a method's mean figure over its seeds, with its degrees of freedom; None of a single run."""
-    runs = len(added)
-    return (float(added.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
+    images = [(each.paths, [each.classes[label] for label in each.labels]) for each in tested]
+    return all(each == images[0] for each in images[1:])
 
 
 def of_losses(
@@ -177,9 +171,9 @@ def estimate(
     and 0.98 on average, and shows a difference that does not exist with at most 0.051. Tango's score interval (1998)
     excludes 0 after 4 images gained and none lost, where p is 0.06.
 
-    `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the
-    images that of their groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
+    `seeds` adds the variance of each mean over seeds, and its degrees of freedom; those of the sum are Satterthwaite's.
+    For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the images that of their
+    groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.
