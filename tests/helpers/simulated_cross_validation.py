@@ -91,7 +91,7 @@ def _predicted(
     if method != "closed":
         names = tuple(f"class {label}" for label in range(CLASSES))
         features = Features(torch.from_numpy(half.astype(np.float32)), torch.from_numpy(labels), {}, names)
-        return tested(features, fold, cast("AnyMethod", method), seed).probabilities.argmax(1)
+        return tested(features, fold, cast("AnyMethod", method), seed)[0].argmax(1)
     learned = np.concatenate([fold.train, fold.val])
     values, truth = half[learned] - half[learned].mean(axis=0), np.eye(CLASSES)[labels[learned]]
     products = values.T @ values + PENALTY * np.eye(WIDTH)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.differences import interval
 from helpers.runs import Runs, changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from headstart.report import tables
 from headstart.report.backbones import cost_of
 from headstart.report.comparison import compare
-from headstart.report.paired import interval
 from headstart.support import files
 
 FAST = {"images": 2000, "per_image": 576, "bytes": 2_304_000, "seconds": 8.0, "net_images_per_second": 400.0}

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from helpers.differences import interval
 from helpers.runs import ALL, Runs, changed, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,6 @@ from headstart.errors import RunError
 from headstart.models.weights import weights_digest
 from headstart.report import tables
 from headstart.report.comparison import compare, pays_after
-from headstart.report.paired import interval
 from headstart.runs.listing import list_runs
 from headstart.runs.method import best_run
 from headstart.runs.run import Run

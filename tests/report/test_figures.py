@@ -9,6 +9,7 @@ from helpers.runs import changed, make_run
 
 from headstart.report import figures as charts
 from headstart.report.figures import MAX_PANELS
+from headstart.runs.method import methods_of
 from headstart.runs.predictions import Predictions
 
 
@@ -26,13 +27,15 @@ def points(axes, marker="o"):
 
 
 def test_every_run_is_named_by_rank_and_kind():
-    svg = charts.accuracy_against_time([run("a"), run("b", "finetune", 0.95, 300.0)])
+    svg = charts.accuracy_against_time(methods_of([run("a"), run("b", "finetune", 0.95, 300.0)]))
     assert {"1 head", "2 finetune seed", "head", "finetune seed"} <= set(words(svg))
 
 
 @pytest.mark.parametrize(("runs", "named"), [(10, 10), (60, 3)])
 def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_them(figures, runs, named):
-    charts.accuracy_against_time([run(f"head-{number}", train_seconds=2 + number / 100) for number in range(runs)])
+    charts.accuracy_against_time(
+        methods_of([run(f"head-{number}", train_seconds=2 + number / 100) for number in range(runs)])
+    )
     (axes,) = figures[0].axes
     texts = [text for text in axes.texts if text.get_text()]
     assert {f"{number} head" for number in range(1, named + 1)} <= {text.get_text() for text in texts}
@@ -44,11 +47,11 @@ def test_names_do_not_cover_each_other_or_leave_the_chart_and_the_first_have_the
 
 def test_runs_without_test_images_or_training_time_are_left_out():
     untested = changed(run("untested"), test={"images": 0})
-    assert charts.accuracy_against_time([untested, run("untimed", train_seconds=None)]) is None
+    assert charts.accuracy_against_time(methods_of([untested, run("untimed", train_seconds=None)])) is None
 
 
 def test_many_kinds_of_runs_leave_room_for_the_chart(figures):
-    charts.accuracy_against_time([run(f"run-{number}", f"kind{number}") for number in range(100)])
+    charts.accuracy_against_time(methods_of([run(f"run-{number}", f"kind{number}") for number in range(100)]))
     assert figures[0].axes[0].get_position().height > 0.3
 
 
@@ -63,30 +66,12 @@ def test_training_curves_name_the_best_epoch_and_without_validation_the_loss_sta
     assert len(charts.training_curves(3, [{**row, "val_accuracy": math.nan} for row in history])) == 1
 
 
-def test_the_learning_curve_has_the_mean_over_seeds(figures):
-    rows = [
-        {"train_images": images, "val_accuracy": math.nan, "test_accuracy": accuracy}
-        for images, accuracy in ((10, 0.4), (10, 0.6), (100, 0.8))
-    ]
-    svg = charts.learning_curve("curve", rows)
-    (line,) = (line for line in figures[0].axes[0].lines if line.get_label() == "test")
-    assert line.get_xydata().tolist() == [[10, 0.5], [100, 0.8]]
-    assert "validation" not in words(svg)
-
-
 def test_calibration_has_a_point_for_each_filled_bin_at_its_accuracy(figures):
     confidence = np.array([0.95, 0.95, 0.55])
     predictions = Predictions(["a", "b", "c"], np.array([0, 1, 0]), np.array([0, 0, 0]), confidence, ("x", "y"))
     charts.calibration(1, predictions)
     shown = [point for point in points(figures[0].axes[0]) if not math.isnan(point[0])]
     assert sorted(shown) == [pytest.approx([0.55, 1]), pytest.approx([0.95, 0.5])]
-
-
-def test_a_large_confusion_matrix_becomes_a_picture_with_words_around_it():
-    labels = np.arange(300)
-    svg = charts.confusion(2, Predictions([], labels, labels, np.ones(300), tuple(map(str, labels))))
-    assert 'aria-label="Confusion matrix of run 2: true classes' in svg
-    assert "predicted class, by number" in words(svg)
 
 
 def test_the_map_keeps_proportions_and_has_every_point_once(figures):

@@ -10,11 +10,12 @@ from PIL import Image
 
 from headstart.report.gallery import (
     LONGEST_PX,
+    MISTAKES,
     Thumbnails,
     class_rows,
-    disagreement,
+    disagreements,
     frequent_confusions,
-    surest_mistakes,
+    mistakes,
 )
 from headstart.runs.predictions import Predictions
 
@@ -33,10 +34,10 @@ def some_predictions(images=200, classes=5, seed=0):
 
 def test_the_surest_mistakes_are_the_wrong_predictions_with_the_highest_probability():
     predictions = some_predictions()
-    found = surest_mistakes(predictions, 10)
+    found = mistakes(predictions, Thumbnails(None))
     wrong = [place for place in range(200) if predictions.labels[place] != predictions.predicted[place]]
-    assert found.tolist() == sorted(wrong, key=lambda place: -predictions.confidence[place])[:10]
-    assert len(surest_mistakes(predictions, 1000)) == len(wrong)
+    surest = sorted(wrong, key=lambda place: -predictions.confidence[place])[:MISTAKES]
+    assert [card["path"] for card in found] == [predictions.paths[place] for place in surest]
 
 
 def test_a_model_without_a_mistake_has_none():
@@ -44,7 +45,7 @@ def test_a_model_without_a_mistake_has_none():
     perfect = Predictions(
         predictions.paths, predictions.predicted, predictions.predicted, predictions.confidence, predictions.classes
     )
-    assert not len(surest_mistakes(perfect, 10))
+    assert mistakes(perfect, Thumbnails(None)) == []
     assert frequent_confusions(perfect, 5) == []
 
 
@@ -71,7 +72,8 @@ def test_what_was_confused_once_is_not_frequent():
     assert frequent_confusions(predictions, 5) == []
 
 
-def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_their_order():
+def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_their_order(monkeypatch):
+    monkeypatch.setattr("headstart.report.gallery.DISAGREEMENTS", 200)
     one, other = some_predictions(seed=1), some_predictions(seed=2)
     renamed = Predictions(  # the same predictions, written down in another order, with classes in another order
         other.paths[::-1],
@@ -81,23 +83,26 @@ def test_disagreements_are_found_by_the_names_of_images_and_classes_whatever_the
         other.classes[::-1],
     )
     for second in (other, renamed):
-        compared, of_one, of_second = disagreement(one, second)
-        assert compared == 200
+        found = disagreements(one, second, Thumbnails(None))
+        cards = found["cards"]
+        assert (found["compared"], found["images"]) == (200, len(cards))
         said = {path: second.classes[label] for path, label in zip(second.paths, second.predicted, strict=True)}
         expected = {
             path for path, label in zip(one.paths, one.predicted, strict=True) if said[path] != one.classes[label]
         }
-        assert {one.paths[place] for place in of_one} == expected
-        assert [one.paths[place] for place in of_one] == [second.paths[place] for place in of_second]
-        surety = np.minimum(one.confidence[of_one], second.confidence[of_second])
+        assert {card["path"] for card in cards} == expected
+        assert all(card["predicted"][1]["name"] == said[card["path"]] for card in cards)
+        surety = [min(predicted["confidence"] for predicted in card["predicted"]) for card in cards]
         assert (np.diff(surety) <= 0).all()
+        right = [sum(card["predicted"][model]["right"] for card in cards) for model in (0, 1)]
+        assert [found["first_right"], found["second_right"]] == right
 
 
 def test_models_tested_on_different_images_are_compared_on_what_they_share():
     one, other = some_predictions(images=50), some_predictions(images=80)
-    assert disagreement(one, other)[0] == 50
+    assert disagreements(one, other, Thumbnails(None))["compared"] == 50
     strangers = Predictions([f"x{path}" for path in one.paths], one.labels, one.predicted, one.confidence, one.classes)
-    assert disagreement(strangers, other)[0] == 0
+    assert disagreements(strangers, other, Thumbnails(None))["compared"] == 0
 
 
 def test_figures_of_classes_and_none_where_there_is_nothing_to_divide_by():
@@ -108,9 +113,9 @@ def test_figures_of_classes_and_none_where_there_is_nothing_to_divide_by():
         for predicted in ([0, 1, 1, 1, 0], [1, 1, 1, 1, 1])
     ]
     harder, easier = class_rows(models)
-    assert [(row.name, row.images) for row in (harder, easier)] == [("x", 2), ("y", 3)]
-    np.testing.assert_array_equal(harder.figures, [(1 / 2, 1 / 2, 1 / 2), (np.nan, 0, 0)])
-    np.testing.assert_array_equal(easier.figures, [(2 / 3, 2 / 3, 2 / 3), (3 / 5, 1, 3 / 4)])
+    assert [row[:2] for row in (harder, easier)] == [("x", 2), ("y", 3)]
+    np.testing.assert_array_equal(harder[2], [(1 / 2, 1 / 2, 1 / 2), (np.nan, 0, 0)])
+    np.testing.assert_array_equal(easier[2], [(2 / 3, 2 / 3, 2 / 3), (3 / 5, 1, 3 / 4)])
 
 
 # --- thumbnails ---
@@ -129,7 +134,7 @@ def opened(uri):
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_a_thumbnail_is_the_whole_picture_made_small_never_large(tmp_path, size, expected, suffix):
     picture(0, size).save(tmp_path / f"a.{suffix}")
-    assert opened(Thumbnails(tmp_path).of(f"a.{suffix}")).size == expected
+    assert opened(Thumbnails(tmp_path)[f"a.{suffix}"]).size == expected
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "I;16"])
@@ -138,30 +143,30 @@ def test_pictures_of_any_mode_become_colours(tmp_path, mode):
         Image.fromarray(np.full((50, 60), 30_000, np.uint16)) if mode == "I;16" else picture(0, (60, 50)).convert(mode)
     )
     source.save(tmp_path / "a.tif")
-    assert opened(Thumbnails(tmp_path).of("a.tif")).mode == "RGB"
+    assert opened(Thumbnails(tmp_path)["a.tif"]).mode == "RGB"
 
 
 def test_a_large_photo_takes_few_bytes(tmp_path):
     picture(0, (1600, 1200)).save(tmp_path / "a.jpg", quality=95)
-    assert len(Thumbnails(tmp_path).of("a.jpg")) < 12_000
+    assert len(Thumbnails(tmp_path)["a.jpg"]) < 12_000
 
 
 def test_what_cannot_be_read_has_no_thumbnail_and_is_counted_once(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     thumbnails = Thumbnails(tmp_path)
-    assert [thumbnails.of(name) for name in ("text.png", "nowhere.png", "nowhere.png")] == [None] * 3
-    assert thumbnails.missing == 2
+    assert [thumbnails[name] for name in ("text.png", "nowhere.png", "nowhere.png")] == [None] * 3
+    assert list(thumbnails.values()).count(None) == 2
 
 
 def test_without_a_folder_no_image_is_found(tmp_path):
     thumbnails = Thumbnails(None)
-    assert thumbnails.of("a.png") is None
-    assert thumbnails.missing == 1
+    assert thumbnails["a.png"] is None
+    assert list(thumbnails.values()).count(None) == 1
 
 
 def test_an_image_that_is_shown_twice_is_read_once(tmp_path):
     picture(0).save(tmp_path / "a.png")
     thumbnails = Thumbnails(tmp_path)
-    first = thumbnails.of("a.png")
+    first = thumbnails["a.png"]
     (tmp_path / "a.png").unlink()
-    assert thumbnails.of("a.png") == first
+    assert thumbnails["a.png"] == first

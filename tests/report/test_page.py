@@ -16,10 +16,12 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.errors import CacheError
 from headstart.report import page as report
-from headstart.report.comparison import compare
-from headstart.report.page import render, sources
+from headstart.report.comparison import Compared, Comparison, compare
+from headstart.report.page import sources
 from headstart.runs import figures, pictures
 from headstart.runs import folder as runs
+from headstart.runs.listing import ranked
+from headstart.runs.method import Method, methods_of, titles_of
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.settings import CompareConfig
 from headstart.support.files import write_table
@@ -113,6 +115,15 @@ def everything(root):
     return root, "Heads win.", found, make_cache(root.parent / "c.h5", LABELS, SPLITS), root.parent
 
 
+def render(root, sentence, found, cache, images, left_out="", **advice):
+    """The page of some runs, without their differences."""
+    methods = methods_of(found)
+    ranking = [Compared(Method((run,)), "", None, None) for run in ranked(found)]
+    compared = [Compared(method, title, None, None) for method, title in zip(methods, titles_of(methods), strict=True)]
+    comparison = Comparison(ranking, compared, None, None, sentence, None, None, "accuracy", **advice)
+    return report.render(root, comparison, cache, images, left_out)
+
+
 def test_the_page_needs_nothing_but_itself(everything):
     html = render(*everything)
     page = Page(html)
@@ -134,7 +145,7 @@ def test_the_name_of_a_file_goes_on_in_the_next_line_before_its_suffix_and_never
 
 
 def test_what_to_do_next_stands_apart_from_the_verdict(everything):
-    page = Page(render(*everything, advice=["More seeds: make finetune DATA=a", "Only 7 test images."]))
+    page = Page(render(*everything, more_runs="More seeds: make finetune DATA=a", few_images="Only 7 test images."))
     assert [part["class"] for part in page.of("p")[1:4]] == ["verdict", *["quiet advice"] * 2]
     assert "Heads win. More seeds: make finetune DATA=a Only 7 test images." in page.text("")
 
@@ -312,7 +323,7 @@ def test_speed_and_memory_are_told_where_a_run_has_them(everything):
 def test_runs_that_differ_by_their_seed_alone_are_one_line_and_one_point(root):
     found = [save_run(root, "head", seed, config={"seed": seed}) for seed in (1, 2, 3)]
     page = Page(render(root, "", [*found, save_run(root, "finetune", 4)], None, None))
-    accuracies = [run.test_accuracy for run in found]
+    accuracies = [run.figure("test", "accuracy") for run in found]
     assert f"{np.mean(accuracies):.3f} ± {np.std(accuracies, ddof=1):.3f} of 3" in page.text("runs")
     assert page.text("runs").count("head-0000000") == 1
     assert "the standard deviation, and a dot for each run" in page.text("time")
@@ -326,8 +337,7 @@ def test_backbones_get_a_section_where_there_are_two(root):
         changed(save_run(root, "head", 2), recipe={"backbone": "<b>timm:x"}),
     ]
     compared = compare(found)
-    ranked = [each.run for each in compared.ranking]
-    page = Page(render(root, compared.sentence, ranked, None, root.parent, backbones=compared.backbones))
+    page = Page(report.render(root, compared, None, root.parent))
     assert {section["id"] for section in page.of("section")} == SECTIONS | {"backbones"}
     assert compared.backbones.sentence in page.text("")
     assert "#backbones" in [link["href"] for link in page.of("a")]
@@ -353,6 +363,7 @@ def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_me
     page = Page(html)
     assert "The first 100 of 302 runs" in page.text("runs")
     assert "8 of 302 runs" in page.text("runs")
+    assert 'aria-label="Confusion matrix of run 1: true classes' in html
     assert "The 40 hardest of 400 classes" in page.text("classes")
     assert "2,000 test images" in page.text("map")
     assert "1,000 classes are too many for colours" in page.text("map")

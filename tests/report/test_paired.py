@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers.differences import difference, interval
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, multinomial
 
-from headstart.report.paired import difference, interval, mcnemar_p
+from headstart.report.paired import mcnemar_p
 
 
 @st.composite

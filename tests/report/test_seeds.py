@@ -5,6 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
+from helpers.differences import difference, interval
 from helpers.runs import ALL, Runs, runs_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from scipy.stats import t
 from headstart.cli import parse
 from headstart.report import tables
 from headstart.report.comparison import compare
-from headstart.report.paired import difference, estimate, interval, of_methods
+from headstart.report.paired import estimate, of_methods
 from headstart.runs.folder import identity
 from headstart.runs.method import best_of, methods_of, seeds_in_words
 from headstart.runs.run import Run

@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from helpers.differences import difference
 from scipy.stats import ttest_rel
 
 from headstart.errors import SettingsError
 from headstart.report import tables
 from headstart.report.comparison import compare
-from headstart.report.paired import difference, of_losses
+from headstart.report.paired import of_losses
 from headstart.runs.contributions import of_one_image
 from headstart.runs.figures import evaluate
 from headstart.runs.predictions import Predictions

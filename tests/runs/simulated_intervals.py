@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headstart.report.paired import difference
+from headstart.report.paired import of_methods
 from headstart.runs import calibration
 from headstart.runs.contributions import contributions, of_one_image
 from headstart.runs.intervals import MIN_WRONG, with_intervals
@@ -181,12 +181,16 @@ def _coverages(cell: Cell, rounds: int, found: dict[str, list[bool]]) -> list[Co
 def _interval_of_difference(
     one: Population, two: Population, rows: npt.NDArray[np.int64], classes: int, figure: Select
 ) -> tuple[float, float]:
+    names, of_one = tuple(map(str, range(classes))), 1.0
     if figure == "log_loss":
-        return difference(-one.losses[rows], -two.losses[rows], None, figure).points_ci95
-    names = tuple(map(str, range(classes)))
-    tested = [Predictions([], each.labels[rows], each.predicted[rows], each.losses[rows], names) for each in (one, two)]
-    added = (contributions(each, figure) for each in tested)
-    return difference(*added, None, figure, of_one_image(tested[0], figure)).points_ci95
+        added = [-each.losses[rows] for each in (one, two)]
+    else:
+        tested = [
+            Predictions([], each.labels[rows], each.predicted[rows], each.losses[rows], names) for each in (one, two)
+        ]
+        added, of_one = [contributions(each, figure) for each in tested], of_one_image(tested[0], figure)
+    ours, others = (each[None] for each in added)
+    return of_methods(ours, others, (False, False), None, figure, of_one).points_ci95
 
 
 def measured(

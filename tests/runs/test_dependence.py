@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers.differences import difference
 from hypothesis import given
 from hypothesis import strategies as st
 from runs.simulated_groups import FIGURES, Cell, alarms, alarms_of_methods, cells, coverage
 
-from headstart.report.paired import difference
 from headstart.runs.dependence import INDEPENDENT, dependence, numbered
 from headstart.runs.intervals import with_intervals
 

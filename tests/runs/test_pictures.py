@@ -9,6 +9,7 @@ from helpers.runs import changed, make_run
 
 from headstart.runs import pictures
 from headstart.runs.listing import ranked
+from headstart.runs.method import methods_of
 from headstart.runs.predictions import Predictions
 
 HISTORY = [
@@ -93,7 +94,7 @@ def test_a_confusion_matrix_takes_any_names_and_no_images_at_all(tmp_path, figur
 
 def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, figures):
     found = [run(tmp_path / "head-1"), run(tmp_path / "finetune-1", "finetune", 0.95, 300.0, None)]
-    pictures.accuracy_against_time(found, tmp_path / "compare.png")
+    pictures.accuracy_against_time(methods_of(found), tmp_path / "compare.png")
     assert texts(figures[0]) == {"head-1", "finetune-1"}
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["head", "finetune seed"]
 
@@ -101,7 +102,7 @@ def test_accuracy_against_time_names_every_run_and_colours_every_kind(tmp_path, 
 def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path, figures):
     frozen = [run(tmp_path / kind, kind) for kind in ("head", "sweep", "logistic", "ridge", "knn")]
     tuned = [changed(run(tmp_path / name, "finetune"), method=name) for name in ("seed", "strong", "lp-ft")]
-    pictures.accuracy_against_time([*tuned, *frozen], tmp_path / "compare.png")
+    pictures.accuracy_against_time(methods_of([*tuned, *frozen]), tmp_path / "compare.png")
     looks = {line.get_label(): (line.get_marker(), line.get_color()) for line in figures[0].legends[0].get_lines()}
     assert len(set(looks.values())) == 8
     assert {label for label, (marker, _) in looks.items() if marker == "s"} == {
@@ -113,7 +114,7 @@ def test_every_kind_looks_different_and_end_to_end_is_told_by_its_shape(tmp_path
 
 def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figures):
     found = [run(tmp_path / f"head-{number:08x}", train_seconds=2 + number / 100) for number in range(12)]
-    pictures.accuracy_against_time(found, tmp_path / "compare.png")
+    pictures.accuracy_against_time(methods_of(found), tmp_path / "compare.png")
     boxes = [text.get_window_extent() for text in figures[0].axes[0].texts if text.get_text()]
     assert len(boxes) == 12
     # Half a pixel less on each side: neighbours may touch.
@@ -122,18 +123,22 @@ def test_names_of_runs_that_score_alike_do_not_cover_each_other(tmp_path, figure
 
 def test_of_very_many_runs_the_first_are_named(tmp_path, figures):
     found = [run(tmp_path / f"head-{number}", accuracy=0.5 + number / 200) for number in range(60)]
-    pictures.accuracy_against_time(found, tmp_path / "compare.png")
+    pictures.accuracy_against_time(methods_of(found), tmp_path / "compare.png")
     named = {each.name for each in ranked(found)[: pictures.MAX_NAMED_RUNS]}
     assert texts(figures[0]) - {""} == named
 
 
 @pytest.mark.parametrize("train_seconds", [0.0, 0.0035, 0.02, 5.0, 4e4, 3e7])
 def test_the_time_axis_has_a_readable_tick_for_any_time(tmp_path, figures, train_seconds):
-    pictures.accuracy_against_time([run(tmp_path / "r", accuracy=1.0, train_seconds=train_seconds)], tmp_path / "c.png")
+    pictures.accuracy_against_time(
+        methods_of([run(tmp_path / "r", accuracy=1.0, train_seconds=train_seconds)]), tmp_path / "c.png"
+    )
     assert [label for label in figures[0].axes[0].get_xticklabels() if label.get_text()]
 
 
 def test_runs_without_test_images_or_training_time_are_left_out(tmp_path, figures):
     untested = changed(run(tmp_path / "untested"), test={"images": 0})
-    pictures.accuracy_against_time([untested, run(tmp_path / "untimed", train_seconds=None)], tmp_path / "compare.png")
+    pictures.accuracy_against_time(
+        methods_of([untested, run(tmp_path / "untimed", train_seconds=None)]), tmp_path / "compare.png"
+    )
     assert not texts(figures[0])

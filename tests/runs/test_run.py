@@ -59,7 +59,7 @@ def test_of_a_run_of_version_0_1_only_the_accuracy_has_an_interval_that_holds():
     run = load_run(Path(__file__).parents[1] / "made_by_0_1/runs/photos/head-47a69160")
     assert run.metrics["test"]["balanced_accuracy_ci95"] == [1.0, 1.0]
     assert run.test_ci95("balanced_accuracy") is None
-    assert run.test_ci95("accuracy") == run.test_accuracy_ci95
+    assert run.test_ci95("accuracy") == tuple(run.metrics["test"]["accuracy_ci95"])
 
 
 def test_runs_are_ranked_by_validation_then_by_time_whatever_the_test_tells():

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score, recall_score
 
 from headstart.crossvalidation.folds import Fold
 from headstart.runs.calibration import Labels
-from headstart.runs.dependence import Dependence, Numbers, dependence, quantile
+from headstart.runs.dependence import Numbers, dependence, quantile
 from headstart.runs.intervals import Interval, wilson_interval
 from headstart.runs.run import PROBES
-from headstart.runs.selection import class_average
-from headstart.settings.selection import Select
 
 TESTS_AND_TEACHES = 2
 """An image changes a figure where it is tested, which is seen, and where it is learned from, taken to be as much."""
@@ -53,14 +52,11 @@ def _points(more: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers, t
 
 def _class_averages(predicted: Labels, labels: Labels) -> dict[str, float]:
     """Balanced accuracy and macro-F1: not by fold, since a fold may have no image of a class."""
-    count = max(labels.max(), predicted.max()) + 1
-    named, right = (
-        np.array([np.bincount(part, minlength=count) for part in parts])
-        for parts in (predicted, [labels[each == labels] for each in predicted])
-    )
-    support = np.bincount(labels, minlength=count)
-    names: tuple[Select, ...] = ("balanced_accuracy", "macro_f1")
-    return {name: float(class_average(name, right, named, support).mean()) for name in names}
+    average = {"labels": np.unique(labels), "average": "macro", "zero_division": 0}
+    scores = {"balanced_accuracy": recall_score, "macro_f1": f1_score}
+    return {
+        name: float(np.mean([score(labels, each, **average) for each in predicted])) for name, score in scores.items()
+    }
 
 
 def interval(values: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers) -> Interval | None:
@@ -92,21 +88,16 @@ def _reach_of_tests(values: NDArray[np.float64], folds: Sequence[Fold], groups: 
 def _reach_of_images(each: NDArray[np.float64], groups: Numbers) -> float:
     if np.ptp(each) == 0:
         return 0.0
-    alike = _dependence(each, groups)
+    alike = dependence(groups, each)
     variance = TESTS_AND_TEACHES * float(each.var(ddof=1)) / len(each) * alike.effect
     return quantile(min(len(each) - 1, alike.degrees)) * sqrt(variance)
-
-
-def _dependence(each: NDArray[np.float64], groups: Numbers) -> Dependence:
-    in_groups = groups if len(np.unique(groups)) < len(groups) else None
-    return dependence(in_groups, each, np.ones(len(each)), np.zeros(len(each), np.int64))
 
 
 def accuracy_interval(right: NDArray[np.float64], folds: Sequence[Fold], groups: Numbers) -> Interval:
     """The interval of (R, n), but never narrower than Wilson's for as many images: there may be no mistake at all."""
     each = right.mean(axis=0)
     mean = float(each.mean())
-    low, high = wilson_interval(mean, len(each) * _dependence(each, groups).of_images())
+    low, high = wilson_interval(mean, len(each) * dependence(groups, each).of_images())
     wider = interval(right, folds, groups) or (mean, mean)
     return max(0.0, min(low, wider[0])), min(1.0, max(high, wider[1]))
 

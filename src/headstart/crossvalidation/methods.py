@@ -1,7 +1,6 @@
 """Learns and tests in one fold of cross-validation, with the heads and probes that runs have."""
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,31 +14,22 @@ from headstart.settings import HeadConfig, ProbeConfig
 from headstart.settings.heads import AnyMethod
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What a method that learned in a fold says of its test images."""
-
-    probabilities: NDArray[np.float32]  # (n, C)
-    chosen: str  # by the validation images: `epoch 7`, `penalty 10`, `neighbours 20`
-    seconds: float
-
-
-def tested(features: Features, fold: Fold, method: AnyMethod, seed: int) -> Tested:
+def tested(features: Features, fold: Fold, method: AnyMethod, seed: int) -> tuple[NDArray[np.float32], str]:
     """Learns with the default settings of a method, chooses by val, and predicts the test images.
 
     Probes then learn from train and val together, as in their runs. `seed` is that of a head.
+
+    Returns:
+        Probabilities (n, C), and what was chosen: `epoch 7`, `penalty 10`, `neighbours 20`.
     """
-    start = time.perf_counter()
     rows = {split: torch.from_numpy(getattr(fold, split)).to(features.device) for split in ("train", "val", "test")}
     part = replace(features, rows=rows)
     if method == "head":
         fitted = fit_quietly(part, HeadConfig(seed=seed))
-        probabilities, chosen = fitted.head.probabilities(part, "test"), f"epoch {fitted.best_epoch}"
-    else:
-        probed = probe(part, method, ProbeConfig().normalize, shown=False)
-        ((name, value),) = probed.chosen.items()
-        probabilities, chosen = probed.test, f"{name} {value:g}"
-    return Tested(probabilities, chosen, time.perf_counter() - start)
+        return fitted.head.probabilities(part, "test"), f"epoch {fitted.best_epoch}"
+    probed = probe(part, method, ProbeConfig().normalize, shown=False)
+    ((name, value),) = probed.chosen.items()
+    return probed.test, f"{name} {value:g}"
 
 
 @torch.inference_mode()

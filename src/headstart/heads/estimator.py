@@ -121,7 +121,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         codes = torch.from_numpy(np.searchsorted(self.classes_, labels)[numbers])
         rows, weights, device = torch.arange(len(codes)), None, pick_device(self.device)
         if sample_weight is not None:
-            weights = _row_weights(sample_weight, X).to(device)
+            known = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            if known.min() < 0 or known.max() == 0:
+                raise ValueError("sample_weight must be 0 or more, and above 0 for at least one row.")
+            weights = torch.from_numpy(known / known.mean()).float().to(device)  # of mean 1
             rows = weights.nonzero().flatten()
         splits = {"train": rows.to(device), "val": rows[:0].to(device), "test": rows[:0].to(device)}
         names = tuple(map(str, self.classes_))
@@ -176,11 +179,3 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _tensor(values: Any) -> torch.Tensor:
     """(N, D). torch takes no negative strides, such as those of X[::-1], and warns of read-only arrays."""
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))
-
-
-def _row_weights(sample_weight: ArrayLike, X: Any) -> torch.Tensor:  # noqa: N803
-    """(N,) float32, of mean 1."""
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if weights.min() < 0 or weights.max() == 0:
-        raise ValueError("sample_weight must be 0 or more, and above 0 for at least one row.")
-    return torch.from_numpy(weights / weights.mean()).float()

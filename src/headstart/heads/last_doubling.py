@@ -29,19 +29,15 @@ def sentence(points: Sequence[Mapping[str, Any]]) -> str:
             "Would more images help? This curve cannot tell: it needs parts of different sizes, and images to test on."
         )
     half = min(fewer, key=lambda fraction: abs(math.log(2 * sizes[fraction] / max(sizes.values()))))
-    gains = _gains(points, f"{split}_accuracy", half, max(sizes, key=lambda fraction: sizes[fraction]))
-    name = {"test": "test", "val": "validation"}[split]
-    step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images,"
-    return _in_words(np.array(gains), f"{name} accuracy", step)
-
-
-def _gains(points: Sequence[Mapping[str, Any]], key: str, half: float, whole: float) -> list[float]:
-    """The change of each seed, in percentage points for a doubling."""
+    whole, key = max(sizes, key=lambda fraction: sizes[fraction]), f"{split}_accuracy"
     few, many = ({point["seed"]: point for point in points if point["fraction"] == part} for part in (half, whole))
-    return [
+    gains = [
         100 * (many[seed][key] - few[seed][key]) / math.log2(many[seed]["train_images"] / few[seed]["train_images"])
         for seed in few.keys() & many.keys()
     ]
+    name = {"test": "test", "val": "validation"}[split]
+    step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images,"
+    return _in_words(np.array(gains), f"{name} accuracy", step)
 
 
 def _in_words(gains: Any, name: str, step: str) -> str:

@@ -3,10 +3,9 @@
     comparison.py  all runs of a data set, compared: compare.json
     paired.py      the paired difference of two runs, or of two methods, on the same images
     amounts.py     the size of a difference in words, of accuracy or another figure
-    verdict.py     the sentence on fine-tuning, and which runs are missing
+    verdict.py     the sentence on fine-tuning
     worth.py       whether fine-tuning gains as much as is wanted
-    seeds.py       the command that trains a method with more seeds
-    few_images.py  the command that cross-validates, where test images are few
+    advice.py      the next commands: a run that is missing, more seeds, cross-validation of few images
     backbones.py   which backbone: the best run of each, its cost, and a sentence
     tables.py      the tables for the terminal
     page.py        report.html, from page.html.jinja

@@ -24,6 +24,11 @@ def unit(select: Select) -> str:
     return f"{'nats' if select == 'log_loss' else 'points'} of {NAMES[select]}"
 
 
+def unit_in_table(select: Select) -> str:
+    """Of a column of differences."""
+    return f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
+
+
 def amount(difference: Difference, select: Select, word: str = "") -> str:
     """`5.6 points more (1.9 to 9.1)`, of a difference whose interval leaves 0 out."""
     nearer, farther = sorted(map(abs, difference.points_ci95))
@@ -40,5 +45,5 @@ def span(select: Select, worse: float, better: float) -> str:
 
 def few_are_wrong(runs: Sequence[Run]) -> bool:
     """Whether of one run so few test images are wrong that its log loss hangs on them."""
-    known = [(run.test_images, run.test_accuracy) for run in runs]
+    known = [(run.test_images, run.figure("test", "accuracy")) for run in runs]
     return any(accuracy is not None and round(images * (1 - accuracy)) < MIN_WRONG for images, accuracy in known)

@@ -4,7 +4,7 @@ D features of an image.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,9 @@ class Backbones:
                 "runs": len(row.method.runs),
                 "val_accuracy": row.method.figure("val", "accuracy"),
                 "test_accuracy": row.method.figure("test", "accuracy"),
-                "test_accuracy_ci95": row.run.test_accuracy_ci95 if row.method.spread_of("accuracy") is None else None,
+                "test_accuracy_ci95": row.run.test_ci95("accuracy")
+                if row.method.spread_of("accuracy") is None
+                else None,
                 "test_accuracy_spread": row.method.spread_of("accuracy"),
                 "difference": asdict(row.difference) if row.difference else None,
                 **asdict(row.cost),
@@ -127,50 +129,39 @@ def _best_of(rows: Sequence[BackboneRow]) -> str:
         return "Which backbone? There are no validation images to choose by."
     is_near = [row for row in others if (row.name in best.parts if len(best.parts) > 1 else len(row.parts) == 1)]
     other = next((row for row in [*is_near, *others] if row.difference), None)
-    if other is None or other.difference is None:
+    if other is None:
         return (
             f"Which backbone? {best.name} is the best by validation, but no run on another one was tested on the same "
             "images with the same labels: train on the images as they are now."
         )
     tie = f"By validation {best.name} and {other.name} are equal. " if best.method.val == other.method.val else ""
-    return f"Which backbone? {tie}{_claim(best, other, _reversed(other.difference))}.{_cost(best, other)}"
+    return f"Which backbone? {tie}{_claim(best, other)}"
 
 
 def _side_by_side(rows: Sequence[BackboneRow]) -> str:
     """Whether features side by side are better than those of the better backbone alone, if the rest does not say it."""
     joined = next((row for row in rows[1:] if len(row.parts) > 1), None)
     part = joined and next((row for row in rows if row.name in joined.parts), None)
-    difference = between(joined.method, part.method) if joined and part else None
-    if joined is None or part is None:
-        return ""
-    return f"Side by side: {_claim(joined, part, difference)}.{_cost(joined, part)}" if difference else ""
+    claim = _claim(joined, part) if joined and part else ""
+    return f"Side by side: {claim}" if claim else ""
 
 
-def _reversed(difference: Difference) -> Difference:
-    """The same seen from the other side."""
-    (low, high), (low_90, high_90) = difference.points_ci95, difference.points_ci90
-    return replace(
-        difference,
-        gained=difference.lost,
-        lost=difference.gained,
-        points=-difference.points,
-        points_ci95=(-high, -low),
-        points_ci90=(-high_90, -low_90),
-    )
-
-
-def _claim(row: BackboneRow, reference: BackboneRow, difference: Difference) -> str:
-    """What the images show, and the seeds where there are several; else that another seed may differ."""
+def _claim(row: BackboneRow, reference: BackboneRow) -> str:
+    """What the images show, and the seeds where there are several; else that another seed may differ; and the cost."""
     name, other, select = row.name, reference.name, row.method.select
     methods = row.method, reference.method
+    difference = between(*methods)
+    if difference is None:
+        return ""
     by = "by one head each, and " * all(len(method.runs) == 1 for method in methods)
     seeds = f"; {by}another seed may differ" if any(method.needs_seeds for method in methods) else ""
     (low, high), images = difference.points_ci95, difference.tested_in_words
+    cost = _cost(row, reference)
     if low <= 0 <= high:
-        between = f"{name} is {span(select, -low, high)} than {other}"
-        return f"On the same {images} {between}, which is no clear difference{seeds}"
+        range_ = f"{name} is {span(select, -low, high)} than {other}"
+        return f"On the same {images} {range_}, which is no clear difference{seeds}.{cost}"
     word = "better" if low > 0 else "worse"
-    return f"{name} is {amount(difference, select)} {word} than {other} on the same {images}{seeds}"
+    return f"{name} is {amount(difference, select)} {word} than {other} on the same {images}{seeds}.{cost}"
 
 
 def _cost(row: BackboneRow, other: BackboneRow) -> str:

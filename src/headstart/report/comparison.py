@@ -6,52 +6,31 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from headstart.report import few_images, verdict
+from headstart.report import advice, verdict
 from headstart.report.backbones import Backbones, backbones_of
-from headstart.report.paired import Difference, against, between, predictions_for
+from headstart.report.paired import Difference, between
 from headstart.report.worth import Worth, worth
 from headstart.runs.listing import ranked
 from headstart.runs.method import Method, methods_of, selected_by, titles_of
-from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
-from headstart.runs.title import titles
 from headstart.settings.base import refuse
 from headstart.settings.selection import Select
 
 FIGURES = (
-    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups"),
-    *("test_digest", "test_accuracy", "test_accuracy_ci95", "balanced_accuracy", "macro_f1", "trainable_parameters"),
-    *("images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
+    *("name", "kind", "method", "device", "train_images", "val_accuracy", "test_images", "test_groups", "test_digest"),
+    *("trainable_parameters", "images_per_second", "peak_memory_bytes", "extract_seconds", "train_seconds"),
 )
 """Figures of a run in compare.json."""
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A run and how it compares with the reference; difference and pays_after are None for the reference itself."""
-
-    run: Run
-    title: str  # see `titles`
-    difference: Difference | None  # None where the test images differ
-    pays_after: int | None  # of a fine-tuned run: after how many experiments the reference is cheaper
-
-    def to_json(self) -> dict[str, Any]:
-        """An entry of compare.json."""
-        difference = asdict(self.difference) if self.difference else None
-        if difference:
-            del difference["points_ci90"]  # that of methods is beside
-        figures = {name: getattr(self.run, name) for name in FIGURES}
-        return {**figures, "title": self.title, "difference": difference, "pays_after": self.pays_after}
-
-
-@dataclass(frozen=True)
-class ComparedMethod:
-    """A method and how it compares with the method of the reference; None for the reference itself."""
+class Compared:
+    """A method, or a run as a method of its own, and how it compares with the reference: None for this itself."""
 
     method: Method
     title: str  # see `titles_of`
     difference: Difference | None  # None where the test images differ, too
-    pays_after: int | None  # see `ComparedRun`
+    pays_after: int | None  # of a fine-tuned one: after how many experiments the reference is cheaper
 
     @property
     def run(self) -> Run:
@@ -59,9 +38,23 @@ class ComparedMethod:
         return self.method.best
 
     def to_json(self) -> dict[str, Any]:
-        """An entry of compare.json."""
+        """How it compares, for compare.json."""
         difference = asdict(self.difference) if self.difference else None
-        return {"title": self.title, **self.method.to_json(), "difference": difference, "pays_after": self.pays_after}
+        return {"title": self.title, "difference": difference, "pays_after": self.pays_after}
+
+    def run_to_json(self) -> dict[str, Any]:
+        """The entry of a run in compare.json, without what only that of its method has."""
+        run, entry = self.run, self.to_json()
+        if entry["difference"]:
+            del entry["difference"]["points_ci90"]
+        return {
+            **{name: getattr(run, name) for name in FIGURES},
+            "test_accuracy": run.figure("test", "accuracy"),
+            "test_accuracy_ci95": run.test_ci95("accuracy"),
+            "balanced_accuracy": run.figure("test", "balanced_accuracy"),
+            "macro_f1": run.figure("test", "macro_f1"),
+            **entry,
+        }
 
 
 @dataclass(frozen=True)
@@ -71,8 +64,9 @@ class Comparison:
     `reference` and `finetuned` are the best runs of the first method on frozen features and the first fine-tuned one.
     """
 
-    ranking: tuple[ComparedRun, ...]
-    methods: tuple[ComparedMethod, ...]
+    ranking: tuple[Compared, ...]
+    """Each run."""
+    methods: tuple[Compared, ...]
     reference: Run | None
     finetuned: Run | None
     sentence: str
@@ -83,9 +77,9 @@ class Comparison:
     select: Select
     """The figure that ranks them, and that the differences are of."""
     more_runs: str = ""
-    """What to train next; see `verdict.advice`."""
+    """What to train next; see `advice.more_runs`."""
     few_images: str = ""
-    """Advice where test images are few; see `few_images.advice`."""
+    """Advice where test images are few; see `advice.few_images`."""
 
     @property
     def advice(self) -> list[str]:
@@ -97,8 +91,8 @@ class Comparison:
         return {
             "dataset": self.ranking[0].run.dataset,
             "select": self.select,
-            "standings": [compared.to_json() for compared in self.ranking],
-            "methods": [compared.to_json() for compared in self.methods],
+            "standings": [compared.run_to_json() for compared in self.ranking],
+            "methods": [{**each.method.to_json(), **each.to_json()} for each in self.methods],
             "reference": self.reference.name if self.reference else None,
             "finetuned": self.finetuned.name if self.finetuned else None,
             "sentence": self.sentence,
@@ -126,26 +120,25 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     frozen = next((each for each in current if each.best.is_frozen), None)
     finetuned = next((each for each in current if not each.best.is_on_features), None)
     reference = frozen.best if frozen else None
-    predictions = predictions_for(reference, select) if reference else None
-    titled = zip(ordered, titles(ordered), strict=True)
-    ranking = tuple(_against(reference, predictions, run, title, select) for run, title in titled)
-    compared = tuple(_between(frozen, each, title) for each, title in zip(methods, titles_of(methods), strict=True))
+    compared = _compared(methods, frozen)
+    single = Method((reference,), select) if reference else None
+    ranking = _compared([Method((run,), select) for run in ordered], single)
     sentence, more_runs, answer = _verdict(compared, frozen, finetuned, wanted)
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
-    best, few = finetuned.best if finetuned else None, few_images.advice(reference)
+    best, few = finetuned.best if finetuned else None, advice.few_images(reference)
     return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, more_runs, few)
 
 
 def _verdict(
-    compared: Sequence[ComparedMethod], reference: Method | None, finetuned: Method | None, wanted: float | None
+    compared: Sequence[Compared], reference: Method | None, finetuned: Method | None, wanted: float | None
 ) -> tuple[str, str, Worth | None]:
     """On fine-tuning the sentence, which compares methods of one backbone, and what to train next.
 
     And whether it gains what is wanted.
     """
     if finetuned is None:
-        return verdict.sentence(reference, None, None), verdict.advice(reference, None, None), None
+        return verdict.sentence(reference, None, None), advice.more_runs(reference, None, None), None
     to_reference = next(each.difference for each in compared if each.method is finetuned)
     of_backbone = (each for each in compared if each.run.backbone == finetuned.best.backbone and each.run.is_frozen)
     frozen = next((each.method for each in of_backbone if not each.method.is_stale), None)
@@ -155,28 +148,22 @@ def _verdict(
     parts = [verdict.sentence(frozen, finetuned, gain), answer.sentence() if answer else ""]
     if reference and frozen is not reference:
         parts.append(verdict.on_other_backbone(reference, finetuned, to_reference))
-    return " ".join(filter(None, parts)), verdict.advice(frozen, finetuned, gain), answer
+    return " ".join(filter(None, parts)), advice.more_runs(frozen, finetuned, gain), answer
 
 
-def _between(reference: Method | None, method: Method, title: str) -> ComparedMethod:
-    """A method compared with the reference, on the test images if all runs have the same ones with the same labels."""
-    if reference is None or method is reference:
-        return ComparedMethod(method, title, None, None)
-    gain = between(method, reference)
-    return ComparedMethod(method, title, gain, None if method.best.is_on_features else pays_after(reference, method))
+def _compared(methods: Sequence[Method], reference: Method | None) -> tuple[Compared, ...]:
+    """Each compared with the reference, on the test images if all runs have the same ones with the same labels."""
+    result = []
+    for method, title in zip(methods, titles_of(methods), strict=True):
+        gain, after = None, None
+        if reference and method.best is not reference.best:
+            gain = between(method, reference)
+            after = None if method.best.is_on_features else pays_after(reference, method)
+        result.append(Compared(method, title, gain, after))
+    return tuple(result)
 
 
-def _against(
-    reference: Run | None, predictions: Predictions | None, run: Run, title: str, select: Select
-) -> ComparedRun:
-    """A run compared with the reference, on the test images if both have the same ones with the same labels."""
-    if reference is None or predictions is None or run is reference:
-        return ComparedRun(run, title, None, None)
-    gain = against(run, predictions, select)
-    return ComparedRun(run, title, gain, None if run.is_on_features else pays_after(reference, run))
-
-
-def pays_after(frozen: Run | Method, finetuned: Run | Method) -> int | None:
+def pays_after(frozen: Method, finetuned: Method) -> int | None:
     """The smallest n >= 1 for which the pass and n frozen trainings are faster than n fine-tunings, if one is known."""
     if frozen.extract_seconds is None or frozen.train_seconds is None or finetuned.train_seconds is None:
         return None

@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report.backbones import BackboneRow
 from headstart.runs.calibration import BINS, reliability
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, svg
-from headstart.runs.method import methods_of
-from headstart.runs.pictures import curves, draw_accuracy_against_time, draw_confusion, is_timed
+from headstart.runs.method import Method
+from headstart.runs.pictures import curves, draw_accuracy_against_time, is_timed
 from headstart.runs.predictions import Predictions
-from headstart.runs.run import Run
 from headstart.runs.selection import NAMES
 from headstart.settings.selection import Select
 
@@ -27,9 +25,8 @@ MAX_PANELS = 12
 Array = npt.NDArray[np.float64]
 
 
-def accuracy_against_time(ranked: Sequence[Run], select: Select | None = None) -> str | None:
+def accuracy_against_time(methods: Sequence[Method]) -> str | None:
     """The test figure against training time, each method named by its rank and kind; None where no run has both."""
-    methods = methods_of(ranked, select)
     named = [(f"{rank} {method.best.kind_in_words}", method) for rank, method in enumerate(methods, 1)]
     label = f"Test {NAMES[methods[0].select]} against training time; the table above has the same figures."
     return svg(partial(draw_accuracy_against_time, named), label, 5.6, 4.4) if any(map(is_timed, methods)) else None
@@ -48,7 +45,8 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
             colour = SPLIT_COLOURS["test"]
             axes.plot([low, high], [place, place], color=colour, alpha=0.5, linewidth=2)
             axes.plot(accuracy, place, "o", color=colour, markersize=9)
-        axes.set_yticks(range(len(tested)), list(map(_lines, tested)), parse_math=False)
+        names = [[drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1)] for row in tested]
+        axes.set_yticks(range(len(tested)), map(" +\n".join, names), parse_math=False)
         axes.tick_params(axis="y", length=0)
         axes.set(xlabel=f"test {figure}", ylim=(len(tested) - 0.5, -0.5))
         axes.grid(axis="x")
@@ -59,26 +57,10 @@ def accuracy_by_backbone(rows: Sequence[BackboneRow]) -> str | None:
     return svg(draw, label, 5.6, 0.9 + 0.3 * sum(len(row.parts) for row in tested)) if tested else None
 
 
-def _lines(row: BackboneRow) -> str:
-    """The name of a backbone; of several side by side, a line for each."""
-    return " +\n".join(drawable(name, f"backbone {number}") for number, name in enumerate(row.parts, 1))
-
-
 def training_curves(rank: int, history: Sequence[Mapping[str, float]], select: Select = "accuracy") -> list[str]:
     """Loss, and accuracy where there was validation, over the epochs of a run; see `pictures.curves`."""
     titles = ("Loss", "Validation accuracy")
     return [svg(draw, f"{title} of run {rank}") for draw, title in zip(curves(history, select), titles, strict=False)]
-
-
-def learning_curve(name: str, points: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against the number of training images; see `heads.pictures`."""
-    return svg(partial(draw_accuracy_by_training_images, points), f"Accuracy against training images, {name}")
-
-
-def confusion(rank: int, predictions: Predictions) -> str:
-    """The confusion matrix of a run with many classes, as a picture."""
-    label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
-    return svg(partial(draw_confusion, predictions), label, 5.6, 4.6)
 
 
 def calibration(rank: int, predictions: Predictions) -> str:

@@ -3,17 +3,16 @@
 import base64
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
+from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.nearest import Nearest
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
@@ -28,27 +27,22 @@ LONGEST_PX = 112
 """Of a thumbnail's longer side: shown at 84, sharp on most screens; about 4 KB for a photo."""
 QUALITY = 80
 
-Rows = npt.NDArray[np.int64]
+Card = dict[str, Any]
+"""An image, its class, and what models predicted for it; no picture where it could not be read."""
+ClassRow = tuple[str, int, list[list[float]]]
+"""A class, its test images, and precision, recall and F1 of each model; NaN where there is nothing to divide by."""
 
 
-class Thumbnails:
-    """Makes thumbnails of the images of a data set, each once."""
+class Thumbnails(dict[str, str | None]):
+    """By the path of an image a JPEG as a data URI, made when it is first asked for; None if it cannot be read."""
 
     def __init__(self, root: Path | None) -> None:
         """Takes the folder that paths are relative to; None where it is not known, and then no image can be read."""
         self._root = root
-        self._uris: dict[str, str | None] = {}
 
-    def of(self, path: str) -> str | None:
-        """A JPEG as a data URI, or None where the image cannot be read."""
-        if path not in self._uris:
-            self._uris[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
-        return self._uris[path]
-
-    @property
-    def missing(self) -> int:
-        """Images asked for that could not be read."""
-        return sum(uri is None for uri in self._uris.values())
+    def __missing__(self, path: str) -> str | None:
+        self[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
+        return self[path]
 
 
 def _data_uri(path: str) -> str | None:
@@ -60,57 +54,22 @@ def _data_uri(path: str) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@dataclass(frozen=True)
-class PredictedClass:
-    """The prediction of one model for an image."""
-
-    name: str
-    confidence: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class Card:
-    """An image, its class, and what models predicted for it; no picture where it could not be read."""
-
-    picture: str | None
-    path: str
-    truth: str
-    predicted: tuple[PredictedClass, ...] = ()
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A line of the table of classes."""
-
-    name: str
-    images: int
-    figures: list[list[float]]
-    """Precision, recall and F1 of each model; NaN where there is nothing to divide by."""
-
-
-def surest_mistakes(predictions: Predictions, count: int) -> Rows:
-    """The images whose predicted class is wrong, the most confident first, at most so many: their numbers, 0..N-1."""
-    wrong = np.flatnonzero(~predictions.right)
-    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
-
-
 def frequent_confusions(predictions: Predictions, count: int) -> list[tuple[int, int, int]]:
     """True class, predicted class and images of the most frequent mistakes, at most so many, made twice or more."""
     wrong = ~predictions.right
-    mistakes = np.stack([predictions.labels[wrong], predictions.predicted[wrong]], axis=1)
-    pairs, images = np.unique(mistakes, axis=0, return_counts=True)
-    order = np.argsort(-images, kind="stable")[:count]
-    return [(int(pairs[n, 0]), int(pairs[n, 1]), int(images[n])) for n in order if images[n] > 1]
+    pairs = zip(predictions.labels[wrong].tolist(), predictions.predicted[wrong].tolist(), strict=True)
+    return [(*pair, images) for pair, images in Counter(pairs).most_common(count) if images > 1]
 
 
 def mistakes(predictions: Predictions, thumbnails: Thumbnails) -> list[Card]:
     """The most confident mistakes of a model."""
-    return [_card(row, predictions, thumbnails) for row in surest_mistakes(predictions, MISTAKES)]
+    wrong = np.flatnonzero(~predictions.right)
+    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MISTAKES]
+    return [_card_of(row, predictions, thumbnails) for row in surest]
 
 
-def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]:
-    """How many images two models share; and those that they predict differently, as numbers in `one` and in `other`.
+def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Where two models predicted different classes: how often, which was right, and examples.
 
     The first are those where the less sure of both is surest. Images and classes are matched by name: each model may
     have others, or another order.
@@ -121,35 +80,42 @@ def disagreement(one: Predictions, other: Predictions) -> tuple[int, Rows, Rows]
     names = np.array(one.classes)[one.predicted[first]], np.array(other.classes)[other.predicted[second]]
     first, second = first[names[0] != names[1]], second[names[0] != names[1]]
     order = np.argsort(-np.minimum(one.confidence[first], other.confidence[second]), kind="stable")
-    return len(shared), first[order], second[order]
-
-
-def disagreements(one: Predictions, other: Predictions, thumbnails: Thumbnails) -> dict[str, Any]:
-    """Where two models predicted different classes: how often, which was right, and examples."""
-    compared, first, second = disagreement(one, other)
-    shown = zip(first[:DISAGREEMENTS], second, strict=False)
+    shown = [(first[number], second[number]) for number in order[:DISAGREEMENTS]]
     return {
-        "compared": compared,
+        "compared": len(shared),
         "images": len(first),
         "first_right": int(one.right[first].sum()),
         "second_right": int(other.right[second].sum()),
-        "cards": [_card(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown],
+        "cards": [_card_of(row, one, thumbnails, _predicted(other_row, other)) for row, other_row in shown],
     }
 
 
-def duplicate_pairs(cache: FeatureCache, nearest: Nearest, thumbnails: Thumbnails) -> list[dict[str, Any]]:
-    """The most similar pairs of a test and a training image, among those that count as near-duplicates."""
+def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> dict[str, Any] | None:
+    """What test and train share, and the most similar pairs; None where there is nothing to compare."""
+    nearest, manifest = near_duplicates.nearest(cache), cache.manifest
+    if not nearest:
+        return None
+    close = nearest.found()
+    test, train, cosines = nearest.test_rows[close], nearest.train_rows[close], nearest.cosines[close]
+    same_bytes = (cache.digests[test] == cache.digests[train]).all(axis=1)
 
     def card(row: int) -> Card:
-        path = cache.manifest.relative_path(row)
-        return Card(thumbnails.of(path), path, cache.manifest.classes[cache.manifest.labels[row]])
+        return _card(manifest.relative_path(row), manifest.classes[manifest.labels[row]], thumbnails)
 
-    pairs = []
-    for index in nearest.found()[:PAIRS]:
-        test, train = int(nearest.test_rows[index]), int(nearest.train_rows[index])
-        cosine, same_bytes = float(nearest.cosines[index]), cache.digest(test) == cache.digest(train)
-        pairs.append({"test": card(test), "train": card(train), "cosine": cosine, "same_bytes": same_bytes})
-    return pairs
+    pairs = list(zip(test.tolist(), train.tolist(), cosines.tolist(), same_bytes.tolist(), strict=True))[:PAIRS]
+    return {
+        "images": len(close),  # of the test; of these:
+        "same_bytes": int(same_bytes.sum()),
+        "same_class": int((manifest.labels[test] == manifest.labels[train]).sum()),
+        "pairs": nearest.close_pairs,
+        "compared": len(nearest.test_rows),
+        "total": len(cache.rows("test")),
+        "median": float(np.median(nearest.cosines)),
+        "shown": [
+            {"test": card(one), "train": card(other), "cosine": cosine, "same_bytes": same}
+            for one, other, cosine, same in pairs
+        ],
+    }
 
 
 def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
@@ -161,14 +127,18 @@ def class_rows(models: Sequence[Predictions]) -> list[ClassRow]:
     ]
     images, figures = of_models[0][3], np.array([figures[:3] for figures in of_models])  # figures: (models, 3, C)
     order = np.argsort(figures[:, 2].mean(axis=0), kind="stable")
-    return [ClassRow(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
+    return [(names[c], int(images[c]), figures[:, :, c].tolist()) for c in order if images[c]]
 
 
-def _card(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: PredictedClass) -> Card:
-    path, truth = predictions.paths[row], predictions.classes[predictions.labels[row]]
-    return Card(thumbnails.of(path), path, truth, (_predicted(row, predictions), *others))
+def _card(path: str, truth: str, thumbnails: Thumbnails, *predicted: dict[str, Any]) -> Card:
+    return {"picture": thumbnails[path], "path": path, "truth": truth, "predicted": predicted}
 
 
-def _predicted(row: int, predictions: Predictions) -> PredictedClass:
-    name = predictions.classes[predictions.predicted[row]]
-    return PredictedClass(name, float(predictions.confidence[row]), bool(predictions.right[row]))
+def _card_of(row: int, predictions: Predictions, thumbnails: Thumbnails, *others: dict[str, Any]) -> Card:
+    truth = predictions.classes[predictions.labels[row]]
+    return _card(predictions.paths[row], truth, thumbnails, _predicted(row, predictions), *others)
+
+
+def _predicted(row: int, predictions: Predictions) -> dict[str, Any]:
+    name, right = predictions.classes[predictions.predicted[row]], predictions.right[row]
+    return {"name": name, "confidence": float(predictions.confidence[row]), "right": right}

@@ -14,17 +14,17 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path
 from headstart.datasets.naming import caches_of, name_of, owner_of_cache
 from headstart.errors import CacheError
-from headstart.report import figures, sections
-from headstart.report.backbones import Backbones
+from headstart.report import figures, gallery, sections
+from headstart.report.advice import on_data_of
+from headstart.report.amounts import unit_in_table
+from headstart.report.comparison import Comparison
 from headstart.report.gallery import Thumbnails
-from headstart.runs.method import methods_of, titles_of
 from headstart.runs.run import Run
 from headstart.runs.selection import NAMES, chosen, heading
 from headstart.runs.title import has_random_weights
 from headstart.settings import CompareConfig
 from headstart.settings.base import is_missing, nets_of
 from headstart.settings.command import command
-from headstart.settings.selection import Select
 from headstart.support.quantities import duration, human_bytes, human_count
 
 MAX_LISTED_RUNS = 100
@@ -32,53 +32,43 @@ MAX_CLASS_ROWS = 40
 
 
 def render(
-    folder: Path,
-    sentence: str,
-    ranked: Sequence[Run],
-    cache: FeatureCache | None,
-    images: Path | None,
-    left_out: str = "",
-    backbones: Backbones | None = None,
-    select: Select | None = None,
-    *,
-    advice: Sequence[str] = (),
+    folder: Path, compared: Comparison, cache: FeatureCache | None, images: Path | None, left_out: str = ""
 ) -> str:
     """The report as HTML, a few hundred kilobytes, without a reference to anything outside of itself; see `sources`."""
-    thumbnails, methods = Thumbnails(images), methods_of(ranked, select)
-    named, best = titles_of(methods), [method.best for method in methods]
-    details = sections.detailed_runs(best, named)
+    thumbnails, methods, backbones = Thumbnails(images), compared.methods, compared.backbones
+    details = sections.detailed_runs(methods)
+    tested = [detail for detail in details if isinstance(detail, sections.TestedRun)]
     values = {
-        "name": ranked[0].dataset,
-        "sentence": sentence,
-        "advice": advice,
+        "compared": compared,
+        "name": compared.ranking[0].run.dataset,
         "left_out": left_out,
-        "ranked": best[:MAX_LISTED_RUNS],
-        "methods": methods[:MAX_LISTED_RUNS],
-        "has_seeds": any(len(method.runs) > 1 for method in methods),
-        "titles": named,
-        "figure": NAMES[methods[0].select],
-        "heading": heading(methods[0].select),
-        "difference_unit": _difference_unit(methods[0].select),
-        "chosen": any(chosen(run.kind, run.method) for run in best),
-        "random_weights": [rank for rank, run in enumerate(best, 1) if has_random_weights(run)],
+        "ranked": methods[:MAX_LISTED_RUNS],
+        "has_seeds": any(len(each.method.runs) > 1 for each in methods),
+        "figure": NAMES[compared.select],
+        "heading": heading(compared.select),
+        "difference_unit": unit_in_table(compared.select),
+        "chosen": any(chosen(each.run.kind, each.run.method) for each in methods),
+        "random_weights": [rank for rank, each in enumerate(methods, 1) if has_random_weights(each.run)],
         "runs": len(methods),
-        "same_images": _same_images(ranked),
+        "same_images": _same_images([each.run for each in compared.ranking]),
         "backbones": backbones,
         "backbone_chart": figures.accuracy_by_backbone(backbones.rows) if backbones else None,
-        "time_chart": figures.accuracy_against_time(ranked, select),
+        "time_chart": figures.accuracy_against_time([each.method for each in methods]),
         "details": details,
-        "tested": [detail for detail in details if detail.tested],
-        "lost": [detail for detail in details if detail.run.test_images and not detail.tested],
+        "tested": tested,
+        "lost": [detail for detail in details if detail.run.test_images and detail not in tested],
         "learning_curves": sections.learning_curves(folder),
-        "class_table": sections.class_table(details),
-        "mistakes": sections.mistakes_of_best(details, thumbnails),
-        "disagreements": sections.disagreements(details, thumbnails),
+        "class_table": sections.class_table(tested),
+        "mistakes": gallery.mistakes(tested[0].predictions, thumbnails) if tested else [],
+        "disagreements": sections.disagreements(tested, thumbnails),
         "cache": cache,
-        **_commands(ranked[0], cache),
+        **_commands(compared.ranking[0].run, cache),
         "map": sections.feature_map(cache) if cache else None,
-        "duplicates": sections.duplicates(cache, thumbnails) if cache else None,
+        "duplicates": gallery.duplicates(cache, thumbnails) if cache else None,
     }
-    page = _environment().get_template("page.html.jinja").render(values, unreadable=thumbnails.missing)
+    page = (
+        _environment().get_template("page.html.jinja").render(values, unreadable=list(thumbnails.values()).count(None))
+    )
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
 
@@ -96,12 +86,11 @@ def sources(config: CompareConfig) -> tuple[FeatureCache | None, Path | None]:
 def _commands(best: Run, cache: FeatureCache | None) -> dict[str, str]:
     """Commands that make what the report lacks; empty where the images are no longer in their place."""
     data = best.data if best.data and not is_missing(best.data) else None
-    extract = command("extract", data, listing=best.listing) if data else ""
-    if not cache:
-        curve = command("learning-curve", data, listing=best.listing) if data else ""
-    else:
-        curve = command("learning-curve", data, cache.path)
-    return {"extract_command": extract, "curve_command": curve}
+    extract, curve = (on_data_of(best, target, listing=best.listing) for target in ("extract", "learning-curve"))
+    return {
+        "extract_command": extract,
+        "curve_command": command("learning-curve", data, cache.path) if cache else curve,
+    }
 
 
 def _kept_cache(config: CompareConfig) -> Path | None:
@@ -128,12 +117,6 @@ def _environment() -> Environment:
     environment.filters |= {"size": human_bytes, "count": human_count, "breakable": _breakable}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
-
-
-def _difference_unit(select: Select) -> str:
-    return (
-        f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of log loss that are saved"
-    )
 
 
 def _same_images(ranked: Sequence[Run]) -> bool:

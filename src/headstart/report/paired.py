@@ -17,7 +17,6 @@ from headstart.runs.contributions import contributions, of_one_image
 from headstart.runs.dependence import INDEPENDENT, Dependence, Numbers, dependence, numbered
 from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions, read_predictions
-from headstart.runs.run import Run
 from headstart.settings.selection import Select
 from headstart.support.quantities import counted, of_groups
 
@@ -70,17 +69,6 @@ class Estimate:
         return float(2 * t.sf(abs(self.centre) / sqrt(self.variance), self.degrees))
 
 
-def difference(
-    added: Added,
-    reference_added: Added,
-    groups: Numbers | None = None,
-    select: Select = "accuracy",
-    of_one: float = 1.0,
-) -> Difference:
-    """Compares two classifiers by which of the same images (N,), N at least 1, each has right; see `of_methods`."""
-    return of_methods(added[None], reference_added[None], (False, False), groups, select, of_one)
-
-
 def of_methods(
     added: Added,
     reference_added: Added,
@@ -96,12 +84,12 @@ def of_methods(
     """
     each = added.mean(axis=0) - reference_added.mean(axis=0)
     gained, lost = float(each.clip(min=0).sum()), float(-each.clip(max=0).sum())
-    by_seed = [of_seeds(one) for one, varies in zip((added, reference_added), vary, strict=True) if varies]
-    seeds = [variance for variance in by_seed if variance]
+    several = [one for one, varies in zip((added, reference_added), vary, strict=True) if varies and len(one) > 1]
+    seeds = [(float(one.mean(axis=1).var(ddof=1)) / len(one), len(one) - 1) for one in several]
     single = len(added) == len(reference_added) == 1 and select == "accuracy"
     if single:
         gained, lost = round(gained), round(lost)
-    alike = dependence(groups, each, np.ones(each.size), np.zeros(each.size, np.int64))
+    alike = dependence(groups, each)
     found = (
         of_losses(each, seeds, alike)
         if select == "log_loss"
@@ -114,28 +102,15 @@ def of_methods(
     return Difference(each.size, gained, lost, points, ci95, p, ci90, number)
 
 
-def predictions_for(run: Run, select: Select) -> Predictions:
-    """What a paired difference by a figure needs of a run."""
-    return read_predictions(run.folder, probabilities=select == "log_loss")
-
-
-def against(run: Run, reference: Predictions, select: Select = "accuracy") -> Difference | None:
-    """A run compared with the predictions of another one; None unless both have the same test images and labels."""
-    if not run.test_images:
-        return None
-    tested = predictions_for(run, select)
-    if not _same_images([tested, reference]):
-        return None
-    ours, others = (contributions(each, select) for each in (tested, reference))
-    return difference(ours, others, _groups_of([tested, reference]), select, of_one_image(tested, select))
-
-
 def between(method: Method, reference: Method) -> Difference | None:
     """Two methods compared; None unless all runs of both have the same test images and labels."""
     if not all(run.test_images for run in (*method.runs, *reference.runs)):
         return None
     select = method.select
-    ours, others = ([predictions_for(run, select) for run in each.runs] for each in (method, reference))
+    ours, others = (
+        [read_predictions(run.folder, probabilities=select == "log_loss") for run in each.runs]
+        for each in (method, reference)
+    )
     if not _same_images([*ours, *others]):
         return None
     added, reference_added = (np.array([contributions(each, select) for each in tested]) for tested in (ours, others))
@@ -150,14 +125,8 @@ def _groups_of(tested: Sequence[Predictions]) -> Numbers | None:
 
 
 def _same_images(tested: Sequence[Predictions]) -> bool:
-    first = tested[0]
-    return all((each.paths, each.label_names) == (first.paths, first.label_names) for each in tested[1:])
-
-
-def of_seeds(added: Added) -> tuple[float, int] | None:
-    """The variance of a method's mean figure over its seeds, with its degrees of freedom; None of a single run."""
-    runs = len(added)
-    return (float(added.mean(axis=1).var(ddof=1)) / runs, runs - 1) if runs > 1 else None
+    images = [(each.paths, [each.classes[label] for label in each.labels]) for each in tested]
+    return all(each == images[0] for each in images[1:])
 
 
 def of_losses(
@@ -182,11 +151,6 @@ def _with_all(centre: float, parts: Sequence[tuple[float, float]], limit: float 
     return Estimate(centre, variance, variance**2 / uncertain if uncertain else inf, limit)
 
 
-def interval(gained: int, lost: int, images: int) -> tuple[float, float]:
-    """The 95% interval of a difference of two shares of the same images; see `estimate`."""
-    return estimate(gained, lost, gained + lost, images).interval()
-
-
 def estimate(
     gained: float,
     lost: float,
@@ -207,9 +171,9 @@ def estimate(
     and 0.98 on average, and shows a difference that does not exist with at most 0.051. Tango's score interval (1998)
     excludes 0 after 4 images gained and none lost, where p is 0.06.
 
-    `seeds` (see `of_seeds`) adds the variance of each method that other seeds change; the degrees of freedom of the sum
-    are Satterthwaite's. For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the
-    images that of their groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
+    `seeds` adds the variance of each mean over seeds, and its degrees of freedom; those of the sum are Satterthwaite's.
+    For figures see tests/helpers/simulated_verdicts.py. `of_groups` makes the variance of the images that of their
+    groups, with degrees of freedom of its own; for figures see tests/runs/simulated_groups.py.
 
     Sources: Bonett and Price 2012, doi:10.3102/1076998611411915, recommended in doi:10.1002/sim.6148; Satterthwaite
     1946, doi:10.2307/3002019.

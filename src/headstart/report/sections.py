@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from headstart.cache import nearest as near_duplicates
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import RunError
 from headstart.heads import last_doubling
+from headstart.heads.pictures import draw_accuracy_by_training_images
 from headstart.report import figures, gallery
-from headstart.report.gallery import Card, ClassRow, Thumbnails
+from headstart.report.comparison import Compared
+from headstart.report.gallery import ClassRow, Thumbnails
+from headstart.runs.drawing import svg
+from headstart.runs.pictures import draw_confusion
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, read_config
 from headstart.runs.selection import column
@@ -33,33 +38,30 @@ LEARNING_CURVE = ("fraction", "train_images", "seed", "val_accuracy", "test_accu
 
 @dataclass(frozen=True)
 class DetailedRun:
-    """A run that has curves and a confusion matrix in the page."""
+    """A run that has curves in the page."""
 
     rank: int
     run: Run
     title: str  # see `titles`
     curves: list[str]  # empty where nothing was trained in epochs
-    tested: "Tested | None"  # None where nothing was tested, or the predictions cannot be read
 
 
 @dataclass(frozen=True)
-class Tested:
-    """The predictions of a run for test images, of which there is at least one."""
+class TestedRun(DetailedRun):
+    """One whose predictions for test images, at least one, can be read."""
 
     predictions: Predictions
     calibration: str
-    confusion: NDArray[np.int64] | None
-    """(C, C), see `Predictions.confusion`; None where there is a picture."""
-    confusion_picture: str | None
+    confusion: str | None  # None where there is room for a table
     frequent: list[tuple[int, int, int]]  # see `gallery.frequent_confusions`
 
 
-def detailed_runs(ranked: Sequence[Run], titles: Sequence[str]) -> list[DetailedRun]:
+def detailed_runs(ranked: Sequence[Compared]) -> list[DetailedRun]:
     """The best run of each kind, then the best of the others, in the order of their ranks."""
-    kinds = [run.kind_in_words for run in ranked]
+    kinds = [each.run.kind_in_words for each in ranked]
     best_of_kinds = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
     indices = list(dict.fromkeys([*best_of_kinds, *range(len(ranked))]))[:MAX_DETAILED_RUNS]
-    return [_detailed(index + 1, ranked[index], titles[index]) for index in sorted(indices)]
+    return [_detailed(index + 1, ranked[index].run, ranked[index].title) for index in sorted(indices)]
 
 
 def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
@@ -69,18 +71,14 @@ def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
         predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so
         predictions = None
-    return DetailedRun(rank, run, title, curves, _tested(rank, predictions) if predictions else None)
-
-
-def _tested(rank: int, predictions: Predictions) -> Tested:
-    in_table = len(predictions.classes) <= MAX_TABLE_CLASSES
-    return Tested(
-        predictions,
-        figures.calibration(rank, predictions),
-        predictions.confusion() if in_table else None,
-        None if in_table else figures.confusion(rank, predictions),
-        gallery.frequent_confusions(predictions, FREQUENT_CONFUSIONS),
-    )
+    if predictions is None:
+        return DetailedRun(rank, run, title, curves)
+    label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
+    draw = partial(draw_confusion, predictions)
+    confusion = svg(draw, label, 5.6, 4.6) if len(predictions.classes) > MAX_TABLE_CLASSES else None
+    frequent = gallery.frequent_confusions(predictions, FREQUENT_CONFUSIONS)
+    calibration = figures.calibration(rank, predictions)
+    return TestedRun(rank, run, title, curves, predictions, calibration, confusion, frequent)
 
 
 def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
@@ -95,52 +93,39 @@ def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
 
 def learning_curves(folder: Path) -> list[dict[str, str]]:
     """The learning curves beside the runs, at most `MAX_LEARNING_CURVES`."""
-    tables = sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]
-    curves = ((path.parent, _numbers(path, LEARNING_CURVE)) for path in tables)
-    return [_learning_curve(path, points) for path, points in curves if points]
+    curves = []
+    for path in sorted(folder.glob("learning-curve*/learning_curve.csv"))[:MAX_LEARNING_CURVES]:
+        if points := _numbers(path, LEARNING_CURVE):
+            name, config = path.parent.name, read_config(path.parent) or {}
+            title = title_of("learning-curve", config, {"views": max(config.get("views", [0]))})
+            chart = svg(partial(draw_accuracy_by_training_images, points), f"Accuracy against training images, {name}")
+            sentence = last_doubling.sentence(points)
+            curves.append({"name": name, "title": title, "chart": chart, "sentence": sentence})
+    return curves
 
 
-def _learning_curve(folder: Path, points: list[dict[str, float]]) -> dict[str, str]:
-    """Its folder, what was trained, the chart, and what it says about more images."""
-    config = read_config(folder) or {}
-    return {
-        "name": folder.name,
-        "title": title_of("learning-curve", config, {"views": max(config.get("views", [0]))}),
-        "chart": figures.learning_curve(folder.name, points),
-        "sentence": last_doubling.sentence(points),
-    }
+def _frozen_and_finetuned(runs: Sequence[TestedRun]) -> list[TestedRun]:
+    """The best of each, where there is one."""
+    best = (next((each for each in runs if each.run.is_frozen == frozen), None) for frozen in (True, False))
+    return [each for each in best if each]
 
 
-def _best(runs: Sequence[DetailedRun], frozen: bool) -> tuple[DetailedRun, Predictions] | None:
-    tested = ((each, each.tested.predictions) for each in runs if each.tested and each.run.is_frozen == frozen)
-    return next(tested, None)
-
-
-def class_table(runs: Sequence[DetailedRun]) -> tuple[list[DetailedRun], list[ClassRow]]:
+def class_table(runs: Sequence[TestedRun]) -> tuple[list[TestedRun], list[ClassRow]]:
     """The best frozen and the best fine-tuned run, where their classes are the same, and the table of the classes."""
-    best = [pair for frozen in (True, False) if (pair := _best(runs, frozen))]
-    shown = [(each, predictions) for each, predictions in best if predictions.classes == best[0][1].classes]
-    rows = gallery.class_rows([predictions for _, predictions in shown]) if shown else []
-    return [each for each, _ in shown], rows
+    best = _frozen_and_finetuned(runs)
+    shown = [each for each in best if each.predictions.classes == best[0].predictions.classes]
+    return shown, gallery.class_rows([each.predictions for each in shown]) if shown else []
 
 
 def disagreements(
-    runs: Sequence[DetailedRun], thumbnails: Thumbnails
-) -> tuple[DetailedRun, DetailedRun, dict[str, Any]] | None:
+    runs: Sequence[TestedRun], thumbnails: Thumbnails
+) -> tuple[TestedRun, TestedRun, dict[str, Any]] | None:
     """The best frozen and the best fine-tuned run, else the two best, and where they differ; None of a single run."""
-    pair = [best for frozen in (True, False) if (best := _best(runs, frozen))]
-    if len(pair) < 2:
-        pair = [(each, each.tested.predictions) for each in runs if each.tested][:2]
-    if len(pair) < 2:
+    if len(runs) < 2:
         return None
-    (one, ours), (other, others) = pair
-    return one, other, gallery.disagreements(ours, others, thumbnails)
-
-
-def mistakes_of_best(runs: Sequence[DetailedRun], thumbnails: Thumbnails) -> tuple[DetailedRun, list[Card]] | None:
-    """The best run that was tested, and its most confident mistakes: other runs often make the same."""
-    best = next(((each, each.tested.predictions) for each in runs if each.tested), None)
-    return (best[0], gallery.mistakes(best[1], thumbnails)) if best else None
+    both = _frozen_and_finetuned(runs)
+    one, other = both if len(both) == 2 else runs[:2]
+    return one, other, gallery.disagreements(one.predictions, other.predictions, thumbnails)
 
 
 def feature_map(cache: FeatureCache) -> dict[str, Any] | None:
@@ -150,25 +135,6 @@ def feature_map(cache: FeatureCache) -> dict[str, Any] | None:
         return None
     plane, shares = principal_plane(cache.gather(rows))
     return figures.feature_map(plane, cache.manifest.labels[rows], cache.manifest.classes, shares)
-
-
-def duplicates(cache: FeatureCache, thumbnails: Thumbnails) -> dict[str, Any] | None:
-    """What test and train share; None where there is nothing to compare."""
-    nearest = near_duplicates.nearest(cache)
-    if not nearest:
-        return None
-    close = nearest.found()
-    test, train = nearest.test_rows[close], nearest.train_rows[close]
-    return {
-        "images": len(close),  # of the test; of these:
-        "same_bytes": int((cache.digests[test] == cache.digests[train]).all(axis=1).sum()),
-        "same_class": int((cache.manifest.labels[test] == cache.manifest.labels[train]).sum()),
-        "pairs": nearest.close_pairs,
-        "compared": len(nearest.test_rows),
-        "total": len(cache.rows("test")),
-        "median": float(np.median(nearest.cosines)),
-        "shown": gallery.duplicate_pairs(cache, nearest, thumbnails),
-    }
 
 
 def principal_plane(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

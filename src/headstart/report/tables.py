@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from headstart.report.amounts import few_are_wrong
+from headstart.report.amounts import few_are_wrong, unit_in_table
 from headstart.report.backbones import BackboneRow, Backbones
-from headstart.report.comparison import ComparedMethod, Comparison
+from headstart.report.comparison import Compared, Comparison
 from headstart.report.paired import Difference
 from headstart.runs.intervals import MIN_WRONG
 from headstart.runs.method import Method
@@ -30,17 +30,13 @@ def names(comparison: Comparison) -> str:
 
     Of runs that differ by their seed alone, the best stands for all.
     """
-    rows = [("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.methods)]
-    return "\n".join([*random_weights([compared.run for compared in comparison.ranking]), _aligned(rows)])
-
-
-def random_weights(runs: Sequence[Run]) -> list[str]:
-    """A warning where runs started from random weights; empty where none did."""
-    untrained = [run.name for run in runs if has_random_weights(run)]
-    if not untrained:
-        return []
-    which = "all runs" if len(untrained) == len(runs) else f"{len(untrained)} of {len(runs)} runs"
-    return [f"RANDOM WEIGHTS in {which}: nets that started untrained test the pipeline; their figures are no results."]
+    table = _aligned([("run", "what it is"), *((compared.run.name, compared.title) for compared in comparison.methods)])
+    untrained = [has_random_weights(compared.run) for compared in comparison.ranking]
+    if not any(untrained):
+        return table
+    which = "all runs" if all(untrained) else f"{sum(untrained)} of {len(untrained)} runs"
+    note = "nets that started untrained test the pipeline; their figures are no results."
+    return f"RANDOM WEIGHTS in {which}: {note}\n{table}"
 
 
 def accuracies(comparison: Comparison) -> str:
@@ -50,11 +46,8 @@ def accuracies(comparison: Comparison) -> str:
     if any(chosen(each.run.kind, each.run.method) and each.method.val is not None for each in comparison.methods):
         lines.append("Val: of the epoch, setting or penalty that the validation images chose, so a little too good.")
     if comparison.reference and any(compared.difference for compared in comparison.methods):
-        of = (
-            f"points of test {NAMES[select]}" if select != "log_loss" else "hundredths of a nat of test log loss, saved"
-        )
         lines.append(
-            f"Difference: {of}, image by image, to {comparison.reference.name}, the best frozen run "
+            f"Difference: {unit_in_table(select)}, image by image, to {comparison.reference.name}, the best frozen run "
             f"by validation;\n{_of_p(comparison)}."
         )
     if select == "log_loss" and few_are_wrong([each.run for each in comparison.ranking]):
@@ -156,7 +149,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str, ...]:
+def _accuracy_row(compared: Compared, reference: Run | None) -> tuple[str, ...]:
     run, difference = compared.run, compared.difference
     p = "-"
     if difference:
@@ -175,7 +168,7 @@ def _accuracy_row(compared: ComparedMethod, reference: Run | None) -> tuple[str,
     )
 
 
-def _cost_row(compared: ComparedMethod) -> tuple[str, ...]:
+def _cost_row(compared: Compared) -> tuple[str, ...]:
     run = compared.run
     return (
         run.name,
@@ -199,14 +192,10 @@ def _or_dash(words: Callable[[float], str], value: float | None) -> str:
 
 
 def _warnings(comparison: Comparison) -> list[str]:
-    stale = [compared.method for compared in comparison.methods if compared.method.is_stale]
-    return [*_of_stale(stale), *_of_other_images(comparison, {run.name for method in stale for run in method.runs})]
-
-
-def _of_stale(methods: Sequence[Method]) -> list[str]:
-    names = [run.name for method in methods for run in method.runs]
+    stale = [run.name for compared in comparison.methods if compared.method.is_stale for run in compared.method.runs]
     note = "Images, labels or splits have changed since, so that nothing is chosen from there: train again to compare."
-    return [f"On earlier data: {some(names)}. {note}"] if names else []
+    of_stale = [f"On earlier data: {some(stale)}. {note}"] if stale else []
+    return [*of_stale, *_of_other_images(comparison, stale)]
 
 
 def _of_other_images(comparison: Comparison, stale: Collection[str]) -> list[str]:

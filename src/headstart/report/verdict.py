@@ -1,19 +1,12 @@
-"""The result of a comparison in one sentence: what fine-tuning gains, and at what price; and the next commands."""
+"""The result of a comparison in one sentence: what fine-tuning gains, and at what price."""
 
-from pathlib import Path
-from typing import Any
-
-from headstart.report import seeds
 from headstart.report.amounts import amount, few_are_wrong, span, unit
 from headstart.report.paired import Difference
 from headstart.runs.method import Method
 from headstart.runs.run import Run
 from headstart.runs.title import INPUTS, input_in_words, inputs, settings_of
-from headstart.settings import DEFAULTS, FinetuneConfig
-from headstart.settings.base import is_missing
-from headstart.settings.command import command, given_flags
-from headstart.settings.finetune import OF_RESNET50
-from headstart.settings.selection import Select, SelectConfig
+from headstart.settings import DEFAULTS
+from headstart.settings.selection import Select
 from headstart.support.quantities import counted
 
 
@@ -47,26 +40,6 @@ def sentence(reference: Method | None, finetuned: Method | None, difference: Dif
     return " ".join(parts)
 
 
-def advice(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
-    """The commands that answer what `sentence` leaves open: a run that is missing, more seeds; else empty."""
-    if finetuned is None:
-        return _way_on("finetune", reference.best) if reference else ""
-    if reference is None:
-        return _way_on("train-head", finetuned.best)
-    few = [method for method in (finetuned, reference) if method.needs_seeds]
-    return f"More seeds tell what the method gains: {seeds.ways_on(few)}" if few and difference else ""
-
-
-def _way_on(target: str, run: Run) -> str:
-    """How to train what is missing beside a run."""
-    if not run.data or is_missing(run.data):
-        return ""
-    on_images, backbone = target == "finetune", run.backbone.partition("+")[0]
-    flags = (_same_images(run) if on_images else []) + given_flags(SelectConfig(select=run.select))
-    listing = run.listing if on_images else {**run.listing, **_same_features(run)}
-    return f"Train one with: {command(target, run.data, flags=flags, backbone=backbone, listing=listing)}"
-
-
 def on_other_backbone(best: Method, finetuned: Method, difference: Difference | None) -> str:
     """Says that the best frozen run has another backbone than the fine-tuned one, and what that changes."""
     name, backbone = best.best.name, best.best.backbone
@@ -77,33 +50,6 @@ def on_other_backbone(best: Method, finetuned: Method, difference: Difference | 
     by, low, high = (f"{end / 100:+.3f}" if select == "log_loss" else f"{end:+.1f}" for end in ends)
     to_it = f"{by} {unit(select)} ({low} to {high})"
     return f"{about}; the fine-tuned {finetuned.best.backbone} differs from it by {to_it}."
-
-
-def _same_images(run: Run) -> list[str]:
-    """The flags of a fine-tuning that begins with the weights and the pixels of a run on features."""
-    made = (run.metrics.get("recipes") or [run.metrics.get("recipe", {})])[0]
-    backbone = made.get("backbone", "resnet50")
-    usual = OF_RESNET50 if backbone == "resnet50" else {}
-    same = {
-        name: made[name]
-        for name in ("weights", "image_px", "resize")
-        if made.get(name, usual.get(name)) != usual.get(name)
-    }
-    weights, (file, *_) = same.pop("weights", ""), run.metrics.get("weights_files") or [""]
-    by_name = ":" in backbone and weights != "random"  # which says the weights, too
-    if Path(weights).suffix:
-        weights = file if Path(file).is_file() else ""
-    if weights and (file or not by_name):
-        same["weights"] = weights
-    return given_flags(FinetuneConfig(**same))
-
-
-def _same_features(run: Run) -> dict[str, Any]:
-    """The settings of features by the weights and the pixels that a fine-tuned run began with."""
-    settings, usual = settings_of(run), OF_RESNET50 if run.backbone == DEFAULTS["backbone"] else {}
-    names_weights = ":" not in run.backbone or settings.get("weights") == "random"  # else its name says them
-    names = ["image_px", "resize", *(["weights"] if names_weights else [])]
-    return {name: settings[name] for name in names if settings.get(name) not in (None, usual.get(name))}
 
 
 def _gain(difference: Difference, select: Select) -> str:

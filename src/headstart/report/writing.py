@@ -7,9 +7,8 @@ from headstart.datasets.naming import name_of
 from headstart.errors import RunError
 from headstart.report import comparison, page, tables
 from headstart.runs import pictures
-from headstart.runs.listing import list_runs, ranked
+from headstart.runs.listing import list_runs
 from headstart.runs.one_data_set import of_one_data_set
-from headstart.runs.run import Run
 from headstart.runs.selection import heading, ranked_by
 from headstart.settings import RUNS_FOLDER, CompareConfig, data_of
 from headstart.settings.base import is_missing
@@ -34,41 +33,30 @@ def compare(config: CompareConfig) -> Path:
     if left_out:
         print(left_out)
     compared = comparison.compare(runs, config.worth, config.select)
-    runs = ranked(runs, compared.select)
-    if mixed := ranked_by(compared.select, [run.select for run in runs]):
+    if mixed := ranked_by(compared.select, [each.run.select for each in compared.ranking]):
         print(f'{mixed} COMPARE_ARGS="--select …" takes another figure.')
     print(f"{tables.names(compared)}\n\n{tables.accuracies(compared)}\n\n{tables.costs(compared)}")
     if compared.backbones:
         print(f"\n{tables.backbones(compared.backbones)}")
+    said, chart, figures = " ".join(filter(None, [left_out, mixed])), folder / "compare.png", folder / "compare.json"
     try:
-        said = " ".join(filter(None, [left_out, mixed]))
-        verdict, advice = compared.sentence, compared.advice
-        report = page.render(
-            folder, verdict, runs, cache, images, said, compared.backbones, compared.select, advice=advice
-        )
-        _write(folder, compared, runs, report)
-    except OSError as error:
-        _say_sentences(compared)
-        raise RunError(f"The comparison cannot be written to {folder}: {error.strerror}.") from None
-    chart, figures = folder / "compare.png", folder / "compare.json"
-    print(f"\n{heading(compared.select)} against training time: {chart}; all figures: {figures}")
-    print(f"All of it on one page: {folder / 'report.html'}")
-    _say_sentences(compared)
-    return folder / "compare.json"
+        with files.in_words(RunError, f"The comparison cannot be written to {folder}"):
+            _write(folder, compared, page.render(folder, compared, cache, images, said))
+        print(f"\n{heading(compared.select)} against training time: {chart}; all figures: {figures}")
+        print(f"All of it on one page: {folder / 'report.html'}")
+    finally:  # the result is known even if nothing can be written
+        print(f"\n{compared.sentence}")
+        if compared.backbones:
+            print(compared.backbones.sentence)
+        if compared.advice:
+            print("", *compared.advice, sep="\n")
+    return figures
 
 
-def _say_sentences(compared: comparison.Comparison) -> None:
-    print(f"\n{compared.sentence}")
-    if compared.backbones:
-        print(compared.backbones.sentence)
-    if compared.advice:
-        print("", *compared.advice, sep="\n")
-
-
-def _write(folder: Path, compared: comparison.Comparison, runs: list[Run], report: str) -> None:
+def _write(folder: Path, compared: comparison.Comparison, report: str) -> None:
     files.write_json(folder / "compare.json", compared.to_json())
     with files.whole_file(folder / "compare.png") as path:
-        pictures.accuracy_against_time(runs, path, compared.select)
+        pictures.accuracy_against_time([each.method for each in compared.methods], path)
     with files.whole_file(folder / "report.html") as path:
         path.write_text(report, encoding="utf-8")
 

@@ -35,9 +35,9 @@ def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
     Bins are weighted by their images. With few images it is above 0 by chance even for a calibrated model.
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    gaps = (probabilities.argmax(axis=1) == labels) - confidence
-    return float(np.abs(np.bincount(_bins(confidence), weights=gaps)).sum() / len(labels))
+    bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+    gaps = bins.images * np.abs(bins.accuracy - bins.confidence)
+    return float(gaps[bins.images > 0].sum() / len(labels))
 
 
 class Reliability(NamedTuple):
@@ -50,16 +50,12 @@ class Reliability(NamedTuple):
 
 def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> Reliability:
     """The bins of `calibration_error`, from each image's highest probability (N,) and whether it is right (N,)."""
-    bins = _bins(confidence)
+    inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
+    bins = np.digitize(confidence.astype(np.float64), inner_edges, right=True)
     images = np.bincount(bins, minlength=BINS)
     filled = np.where(images, images, np.nan)
     sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (confidence, right))
     return Reliability(images, *(sum_ / filled for sum_ in sums))
-
-
-def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
-    return np.digitize(confidence.astype(np.float64), inner_edges, right=True).astype(np.int64)
 
 
 def best_temperature(probabilities: Probabilities, labels: Labels) -> float | None:

@@ -67,7 +67,12 @@ def numbered(groups: Sequence[str] | None) -> Numbers | None:
     return None if len(first) == len(groups) else numbers
 
 
-def dependence(groups: Numbers | None, values: Values, ranges: Values, classes: npt.NDArray[np.integer]) -> Dependence:
+def dependence(
+    groups: Numbers | None,
+    values: Values,
+    ranges: Values | None = None,
+    classes: npt.NDArray[np.integer] | None = None,
+) -> Dependence:
     """What groups do to the sum of values over images.
 
     A group is compared with what the other groups say of its classes, and one more image with the mean of all: so a
@@ -77,14 +82,16 @@ def dependence(groups: Numbers | None, values: Values, ranges: Values, classes: 
     Args:
         groups: see `numbered`.
         values: (N,) what each image adds to the sum.
-        ranges: (N,) by how much the value of each could differ, above 0.
-        classes: (N,) in 0..C'-1; the mean value may differ between them.
+        ranges: (N,) by how much the value of each could differ, above 0; all alike if left out.
+        classes: (N,) in 0..C'-1; the mean value may differ between them. One class if left out.
 
     Sources: Liang and Zeger 1986, doi:10.1093/biomet/73.1.13, for the variance over groups; each left out in turn, as
     in Bell and McCaffrey 2002, Survey Methodology 28, pages 169 to 181.
     """
     if groups is None:
         return INDEPENDENT
+    ranges = np.ones(len(values)) if ranges is None else ranges
+    classes = np.zeros(len(values), np.int64) if classes is None else classes
     _, group = np.unique(groups, return_inverse=True)
     each, one_by_one = (_Parts.of(part, values, ranges, classes) for part in (group, np.arange(len(group))))
     alike = one_by_one.effective / each.effective  # the effect if all images of a group were the same

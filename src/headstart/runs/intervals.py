@@ -32,10 +32,9 @@ def with_intervals(
     Balanced accuracy and macro-F1 average over the classes that occur in `labels`. `losses` (N,) are in nats.
     `groups` (N,) are the names of the groups of the images, None if each is on its own.
     """
-    of_groups, alike = numbered(groups), np.zeros(len(labels), np.int64)
-    right, images, classes = predicted == labels, len(labels), _counted(labels, predicted)
-    correct, ranges = int(right.sum()), np.ones(images)
-    of_right = dependence(of_groups, right.astype(np.float64), ranges, alike)
+    of_groups, right = numbered(groups), predicted == labels
+    images, correct, classes = len(labels), int(right.sum()), _counted(labels, predicted)
+    of_right = dependence(of_groups, right.astype(np.float64))
     found: dict[str, tuple[float, Interval | None]] = {
         "accuracy": (correct / images, wilson_interval(correct / images, images * of_right.of_images())),
         "balanced_accuracy": _balanced_accuracy(classes, of_groups),
@@ -69,7 +68,7 @@ def loss_interval(losses: npt.NDArray[np.floating], wrong: int, groups: Numbers 
     """
     if wrong < MIN_WRONG or not np.isfinite(losses).all():
         return None
-    of_groups = dependence(groups, losses, np.full(len(losses), losses.max()), np.zeros(len(losses), np.int64))
+    of_groups = dependence(groups, losses, np.full(len(losses), losses.max()))
     if of_groups.degrees < 1:
         return None
     mean, deviation = float(losses.mean()), float(losses.std(ddof=1))

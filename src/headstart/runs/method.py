@@ -68,12 +68,12 @@ class Method:
     @property
     def train_seconds(self) -> float | None:
         """Of one run."""
-        return self.mean("train_seconds")
+        return _mean([run.train_seconds for run in self.runs])
 
     @property
     def extract_seconds(self) -> float | None:
         """Of the pass that made the features."""
-        return self.mean("extract_seconds")
+        return _mean([run.extract_seconds for run in self.runs])
 
     @property
     def spread(self) -> float | None:
@@ -88,10 +88,6 @@ class Method:
     def figure(self, split: str, select: Select) -> float | None:
         """The mean over the runs of a figure on the images of a split; None where one lacks it."""
         return _mean([run.figure(split, select) for run in self.runs])
-
-    def mean(self, name: str) -> float | None:
-        """The mean of a field of the runs; None where one lacks it."""
-        return _mean([getattr(run, name) for run in self.runs])
 
     def to_json(self) -> dict[str, Any]:
         """What compare.json says of it, without its difference to the reference."""
@@ -116,7 +112,7 @@ class Method:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return None if len(known) < len(values) else known[0] if len(known) == 1 else mean(known)
+    return mean(known) if len(known) == len(values) else None
 
 
 def selected_by(runs: Sequence[Run]) -> Select:
@@ -140,7 +136,8 @@ def methods_of(runs: Sequence[Run], select: Select | None = None) -> list[Method
         key, seed = _key_and_seed(run)
         groups[key, known[key, seed]].append(run)  # a copy of a run is no other seed
         known[key, seed] += 1
-    data = {run.name: digest for run in sorted(runs, key=Run.saved_at) if (digest := _data_of(run))}
+    configs = ((run.name, read_config(run.folder) or {}) for run in sorted(runs, key=Run.saved_at))
+    data = {name: config["manifest_digest"] for name, config in configs if config.get("manifest_digest")}
     now = next(reversed(data.values()), "")
     methods = [Method(tuple(members), select, data.get(members[0].name, now) != now) for members in groups.values()]
     by_time = sorted(methods, key=lambda each: (each.train_seconds is None, each.train_seconds or 0.0, each.best.name))
@@ -148,18 +145,12 @@ def methods_of(runs: Sequence[Run], select: Select | None = None) -> list[Method
     return sorted(by_figure, key=lambda each: each.is_stale)
 
 
-def _data_of(run: Run) -> str:
-    """The digest of its images, labels and splits; empty where its config.json does not say it."""
-    return str((read_config(run.folder) or {}).get("manifest_digest", ""))
-
-
 def titles_of(methods: Sequence[Method]) -> list[str]:
     """The titles of the best runs (see `title.titles`), with the number of runs where there are several."""
-    named = zip(titles([method.best for method in methods]), methods, strict=True)
-    with_runs = (
-        (f"{title}, {len(method.runs)} runs" if len(method.runs) > 1 else title, method) for title, method in named
-    )
-    return [f"{title}, on earlier data" if method.is_stale else title for title, method in with_runs]
+    return [
+        title + f", {len(method.runs)} runs" * (len(method.runs) > 1) + ", on earlier data" * method.is_stale
+        for title, method in zip(titles([method.best for method in methods]), methods, strict=True)
+    ]
 
 
 def best_run(runs: Sequence[Run]) -> Run:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,14 +26,13 @@ def of_one_data_set(
     if len(others) == len(runs):  # a copy of all that was made elsewhere
         others = []
     candidates = [run for run in runs if run not in others]
-    model: _Cached | _Trained | None = _Cached(present) if present else None
+    if not candidates:
+        return [], ""
+    model = _DataSet.of_cache(present) if present else None
     if model is None or all(_difference(run, model) for run in candidates):
-        last = max(candidates, key=Run.saved_at, default=None)
-        model = _Trained(last) if last else None
+        model = _DataSet.of_run(max(candidates, key=Run.saved_at))
     reasons = {run.name: f"from {run.metrics['data_root']}" for run in others}
-    for run in candidates if model else ():
-        if model and (reason := _difference(run, model)):
-            reasons[run.name] = reason
+    reasons |= {run.name: reason for run in candidates if (reason := _difference(run, model))}
     return [run for run in runs if run.name not in reasons], _sentence(reasons, len(runs))
 
 
@@ -41,13 +40,7 @@ def refuse_other_data(run: Run, manifest: Manifest, place: str, instead: str) ->
     """Raises a RunError if features of these images are not for a run: other classes, or another data set.
 
     One whose images are no longer in their place may have been moved: it is another only if its name, too, and the
-    names of its test images are others.
-
-    Args:
-        run: with the classes and the images that it learned from.
-        manifest: of the features.
-        place: of the features.
-        instead: what to do, a sentence.
+    names of its test images are others. `place` is that of the features, `instead` says what to do.
     """
     if set(run.classes) != set(manifest.classes):
         raise RunError(
@@ -64,62 +57,34 @@ def _is_other(run: Run, manifest: Manifest) -> bool:
         return True
     if run.dataset == manifest.name or not run.test_images:
         return False
-    here = {manifest.relative_path(row) for row in range(len(manifest))}
-    return here.isdisjoint(read_predictions(run.folder).paths)
+    return _DataSet.of_cache(manifest).paths.isdisjoint(read_predictions(run.folder).paths)
 
 
 @dataclass(frozen=True)
-class _Trained:
-    """The data set as a run knows it."""
+class _DataSet:
+    """The data set as its cache knows it, or a run."""
 
-    run: Run
-
-    @property
-    def name(self) -> str:
-        return self.run.name
-
-    @property
-    def classes(self) -> Sequence[str] | None:
-        return self.run.metrics.get("classes")
-
-    @property
-    def root(self) -> str | None:
-        return self.run.metrics.get("data_root")
-
-    def shares_images(self, run: Run) -> bool:
-        if run.test_digest == self.run.test_digest or not self.run.test_images:
-            return True
-        return bool(set(read_predictions(run.folder).paths) & self._paths)
+    name: str
+    classes: list[str] | None
+    root: str | None
+    read_paths: Callable[[], Iterable[str]]  # of all its images, or of those that the run was tested on
 
     @cached_property
-    def _paths(self) -> set[str]:
-        return set(read_predictions(self.run.folder).paths)
+    def paths(self) -> set[str]:
+        return set(self.read_paths())
+
+    @classmethod
+    def of_run(cls, run: Run) -> "_DataSet":
+        paths = (lambda: read_predictions(run.folder).paths) if run.test_images else list[str]
+        return cls(run.name, run.metrics.get("classes"), run.metrics.get("data_root"), paths)
+
+    @classmethod
+    def of_cache(cls, manifest: Manifest) -> "_DataSet":
+        classes, root = list(manifest.classes), str(manifest.root)
+        return cls("the features now", classes, root, lambda: map(os.fsdecode, manifest.paths.tolist()))
 
 
-@dataclass(frozen=True)
-class _Cached:
-    """The data set as its cache knows it."""
-
-    manifest: Manifest
-    name = "the features now"
-
-    @property
-    def classes(self) -> Sequence[str] | None:
-        return list(self.manifest.classes)
-
-    @property
-    def root(self) -> str | None:
-        return str(self.manifest.root)
-
-    def shares_images(self, run: Run) -> bool:
-        return bool({os.fsencode(path) for path in read_predictions(run.folder).paths} & self._paths)
-
-    @cached_property
-    def _paths(self) -> set[bytes]:
-        return set(self.manifest.paths.tolist())
-
-
-def _difference(run: Run, model: _Cached | _Trained) -> str | None:
+def _difference(run: Run, model: _DataSet) -> str | None:
     """Why a run is not of the data set, in words; None if it is, or nothing says that it is not."""
     classes = run.metrics.get("classes")
     if classes and model.classes and classes != model.classes:
@@ -129,7 +94,9 @@ def _difference(run: Run, model: _Cached | _Trained) -> str | None:
         return None
     if is_there(root) and is_there(model.root):
         return f"from {root}"
-    return None if not run.test_images or model.shares_images(run) else f"tested on none of the images of {model.name}"
+    if not run.test_images or not model.paths or not model.paths.isdisjoint(read_predictions(run.folder).paths):
+        return None
+    return f"tested on none of the images of {model.name}"
 
 
 def _sentence(reasons: dict[str, str], runs: int) -> str:

@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from headstart.runs.drawing import GREY, PALETTE, SPLIT_COLOURS, drawable, log_axis, picture
 from headstart.runs.history import score
-from headstart.runs.method import Method, methods_of
+from headstart.runs.method import Method
 from headstart.runs.predictions import Predictions
 from headstart.runs.run import Run
 from headstart.runs.selection import NAMES, column, heading
@@ -128,9 +128,8 @@ def _name_classes(axes: Axes, classes: Sequence[str], letters: int) -> None:
     axes.set(xlabel="predicted class", ylabel="true class")
 
 
-def accuracy_against_time(runs: Sequence[Run], path: Path, select: Select | None = None) -> None:
-    """Writes compare.png: see `draw_accuracy_against_time`; runs are named by their folders."""
-    methods = methods_of(runs, select)
+def accuracy_against_time(methods: Sequence[Method], path: Path) -> None:
+    """Writes compare.png: see `draw_accuracy_against_time`; methods are named by the folders of their best runs."""
     with picture(path, 10, 6) as figure:
         axes = figure.subplots()
         axes.set_title(f"{heading(methods[0].select)} against training time")

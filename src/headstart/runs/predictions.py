@@ -59,11 +59,6 @@ class Predictions:
         np.add.at(counts, (self.labels // merged, self.predicted // merged), 1)
         return counts
 
-    @property
-    def label_names(self) -> list[str]:
-        """(N,), names of the true classes."""
-        return [self.classes[label] for label in self.labels]
-
 
 def read_predictions(folder: Path, *, probabilities: bool = False) -> Predictions:
     """The predictions of a run; with `probabilities` all of these as float32, to the bit."""
@@ -82,8 +77,8 @@ def read_predictions(folder: Path, *, probabilities: bool = False) -> Prediction
                 table.append(np.array(row, np.float32))
     labels, predicted_labels = np.array(numbers, np.int64).reshape(-1, 2).T
     values = np.array(table, np.float32).reshape(-1, len(classes)) if probabilities else None
-    known, shares = groups if has_groups else None, np.array(confidence, np.float64)
-    return Predictions(paths, labels, predicted_labels, shares, classes, values, known)
+    shares = np.array(confidence, np.float64)
+    return Predictions(paths, labels, predicted_labels, shares, classes, values, groups if has_groups else None)
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:

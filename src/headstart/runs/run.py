@@ -42,10 +42,6 @@ class Run:
     val_accuracy: float | None
     test_images: int
     test_digest: str | None
-    test_accuracy: float | None
-    test_accuracy_ci95: tuple[float, float] | None
-    balanced_accuracy: float | None  # of the test images, as is macro_f1
-    macro_f1: float | None
     trainable_parameters: int | None
     images_per_second: float | None
     peak_memory_bytes: int | None
@@ -58,7 +54,6 @@ class Run:
     @classmethod
     def from_metrics(cls, folder: Path, metrics: Mapping[str, Any]) -> "Run":
         """The run whose metrics.json holds `metrics`."""
-        test, interval = metrics["test"], metrics["test"].get("accuracy_ci95")
         values: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
         values |= {
             "folder": folder,
@@ -66,11 +61,7 @@ class Run:
             "kind": metrics["kind"],
             "dataset": metrics["dataset"],
             "val_accuracy": metrics["val"].get("accuracy"),
-            "test_images": test["images"],
-            "test_accuracy": test.get("accuracy"),
-            "test_accuracy_ci95": tuple(interval) if interval else None,
-            "balanced_accuracy": test.get("balanced_accuracy"),
-            "macro_f1": test.get("macro_f1"),
+            "test_images": metrics["test"]["images"],
         }
         return cls(**values)
 
