@@ -11,7 +11,6 @@ import pytest
 import torch
 from helpers.extraction import Watch, config
 from helpers.pictures import picture
-from torch.distributed import HashStore
 
 from headstart.datasets import copies
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL
@@ -131,13 +130,20 @@ def test_copies_are_found_among_files_of_one_size_where_the_data_names_splits(ph
     assert not opened
 
 
-def test_the_processes_of_a_team_agree_and_one_of_them_reads(photos, opened):
+@pytest.fixture
+def said(monkeypatch):
+    """As if several processes met: each hears what the first has said."""
+    said = []
+    monkeypatch.setattr(Team, "gathered", lambda team, value: [*said, said.append(value) or value][:1])
+    return said
+
+
+def test_the_processes_of_a_team_agree_and_one_of_them_reads(photos, opened, said):
     named(photos)
     (photos / "val").rename(photos.with_name("kept"))
-    store = HashStore()
-    first = data.load(TUNING, Team(0, 2, store))
+    first = data.load(TUNING, Team(0, 2))
     opened.clear()
-    second = data.load(TUNING, Team(1, 2, store))
+    second = data.load(TUNING, Team(1, 2))
     assert not opened
     assert np.array_equal(first.manifest.splits, second.manifest.splits)
     assert np.array_equal(first.copied, second.copied)
@@ -145,12 +151,11 @@ def test_the_processes_of_a_team_agree_and_one_of_them_reads(photos, opened):
     assert set(first.manifest.splits.tolist()) == {TRAIN, VAL, TEST}
 
 
-def test_a_team_whose_images_change_meanwhile_stops(photos):
-    store = HashStore()
-    data.load(TUNING, Team(0, 2, store))
+def test_a_team_whose_images_change_meanwhile_stops(photos, said):
+    data.load(TUNING, Team(0, 2))
     (photos / "dog/003.png").unlink()
     with pytest.raises(DataError, match=r"Images changed while they were listed\. Give the same command again\."):
-        data.load(TUNING, Team(1, 2, store))
+        data.load(TUNING, Team(1, 2))
 
 
 def test_a_net_that_starts_from_one_that_learned_from_the_data_is_told_on_which_images_it_is_tested(

@@ -15,10 +15,11 @@ from helpers.processes import children, ran, until
 from torch import nn
 
 from headstart.finetuning import data_parallel
-from headstart.finetuning.data_parallel import Group
+from headstart.finetuning.data_parallel import in_step, together
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import load_run
 from headstart.support.files import read_csv
+from headstart.support.team import Team
 
 FINETUNE = Path(__file__).parents[2] / "pipelines" / "finetune.py"
 FLAGS = ["--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "12", "--workers", "1"]
@@ -195,23 +196,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from headstart.finetuning.data_parallel import group_of
+from headstart.finetuning.data_parallel import together
 from headstart.support.team import join
 
 
-def step(group, state, values, slopes, sizes):
+def step(team, state, values, slopes, sizes):
     norm = nn.BatchNorm2d(6)
     norm.load_state_dict(state)
-    net = group.together(nn.Sequential(norm).train(), torch.device("cpu"))
-    own = values.split(sizes)[group.rank].clone().requires_grad_()
+    net = together(team, nn.Sequential(norm).train(), torch.device("cpu"))
+    own = values.split(sizes)[team.rank].clone().requires_grad_()
     output = net(own)
-    output.backward(slopes.split(sizes)[group.rank])
+    output.backward(slopes.split(sizes)[team.rank])
     return output.detach(), own.grad, norm.weight.grad, norm.state_dict()
 
 
 state, values, slopes, splits = torch.load(f"{sys.argv[1]}/given.pth", weights_only=True)
-with join() as team, group_of(team, torch.device("cpu")) as group:
-    torch.save([step(group, state, values, slopes, sizes) for sizes in splits], f"{sys.argv[1]}/{group.rank}.pth")
+with join() as team:
+    torch.save([step(team, state, values, slopes, sizes) for sizes in splits], f"{sys.argv[1]}/{team.rank}.pth")
 # A thread of the group that outlives Python ends it with an error, now and then.
 assert not [task for task in Path("/proc/self/task").glob("*/comm") if "gloo" in task.read_text()]
 """
@@ -256,7 +257,7 @@ def test_two_processes_train_two_nets_one_after_the_other(photos, tmp_path):
 
 def test_the_shares_of_a_batch_are_that_batch():
     rows = np.arange(100, 141)
-    shares = [Group(rank, 4).share(rows) for rank in range(4)]
+    shares = [Team(rank, 4).share(rows) for rank in range(4)]
     for begin in range(0, 41, 12):
         part = [row for share in shares for row in share[begin // 4 : begin // 4 + 3]]
         assert sorted(part) == rows[begin : begin + 12].tolist()
@@ -265,8 +266,8 @@ def test_the_shares_of_a_batch_are_that_batch():
 def test_one_alone_takes_its_batches_as_they_are():
     batches = [(np.arange(3), torch.zeros(3, 2, 2, 3)), (np.arange(2), torch.zeros(2, 2, 2, 3))]
     none = (np.empty(0, np.int64), torch.empty(0, 2, 2, 3))
-    taken = list(Group().in_step(iter(batches), none))
+    taken = list(in_step(Team(), iter(batches), none))
     assert [images for _, images in taken] == [3, 2]
     assert all(one is other for (one, _), other in zip(taken, batches, strict=True))
     net = nn.Linear(2, 2)
-    assert Group().together(net, torch.device("cpu")) is net
+    assert together(Team(), net, torch.device("cpu")) is net

@@ -1,9 +1,8 @@
 """Processes that fine-tune together agree, and say what all of them would say once."""
 
-import threading
-import time
-
+import numpy as np
 import pytest
+import torch
 from torch.distributed import DistNetworkError, HashStore
 
 from headstart.errors import DataError, ProcessLost
@@ -12,47 +11,17 @@ from headstart.support import team as module
 from headstart.support.team import Team
 
 
-def together(work, count):
-    """Lets so many processes work, in a thread each; returns what each did."""
-    store, found = HashStore(), {}
-    teams = [Team(rank, count, store) for rank in range(count)]
-    threads = [threading.Thread(target=lambda team=team: found.update({team.rank: work(team)})) for team in teams]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert len(found) == count, "one of them never came to an end"
-    return [found[rank] for rank in range(count)]
-
-
-def test_all_hear_what_the_leader_says_in_its_order():
-    def work(team):
-        if team.leads:
-            team.broadcast("first")
-            team.broadcast("")
-            return None
-        return team.receive(), team.receive()
-
-    assert together(work, 3)[1:] == [("first", ""), ("first", "")]
-
-
-def test_nobody_leaves_a_meeting_before_the_last_has_come():
-    arrived = []
-
-    def work(team):
-        time.sleep(0.05 * team.rank)
-        arrived.append(team.rank)
-        team.barrier("here")
-        return len(arrived)
-
-    assert together(work, 3) == [3, 3, 3]
-
-
-def test_one_alone_leads_and_meets_nobody():
-    alone = Team()
+def test_one_alone_leads_and_hears_itself():
+    alone, values = Team(), torch.ones(3)
     assert alone.leads
-    alone.barrier("here")
-    alone.broadcast("nothing")
+    assert alone.gathered("word") == ["word"]
+    assert alone.sum(values) is values
+    assert np.array_equal(alone.share(np.arange(3)), np.arange(3))
+
+
+def test_shares_together_are_all_rows():
+    shares = [Team(rank, 3).share(np.arange(10)) for rank in range(3)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize(("processes", "expected"), [("1", 8), ("3", 2), ("16", 1)])
@@ -83,6 +52,7 @@ def joined(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(module, "_store", lambda: (store, 0, 2))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
     return store
 
 

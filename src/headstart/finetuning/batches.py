@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.datasets.manifest import Manifest
-from headstart.finetuning.data_parallel import Group
 from headstart.images import loading
 from headstart.images.augmentation import SCALE, RandomCrop
 from headstart.images.geometry import Geometry
@@ -19,6 +18,7 @@ from headstart.models.backbone import PixelScale
 from headstart.settings import FinetuneConfig
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
+from headstart.support.team import Team
 
 EVALUATION_IMAGES = 64
 
@@ -67,17 +67,17 @@ def predict(
     images: Images,
     rows: NDArray[np.int64],
     device: torch.device,
-    group: Group | None = None,
+    team: Team | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The readable ones (n,) of `rows`, in order, and their probabilities (n, C) in fp32; a group shares the work."""
+    """The readable ones (n,) of `rows`, in order, and their probabilities (n, C) in fp32; a team shares the work."""
     net.eval()
-    group, predicted = group or Group(), []
-    share = group.share(rows)
-    with bar(len(share), "evaluating", "images", shown=group.leads) as progress:
+    team, predicted = team or Team(), []
+    share = team.share(rows)
+    with bar(len(share), "evaluating", "images", shown=team.leads) as progress:
         for batch_rows, pixels in images.batches(share, EVALUATION_IMAGES):
             predicted.append((batch_rows, net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy()))
             progress.update(len(batch_rows))
-    parts = list(chain.from_iterable(group.gathered(predicted)))
+    parts = list(chain.from_iterable(team.gathered(predicted)))
     if not parts:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
     readable, probabilities = map(np.concatenate, zip(*parts, strict=True))

@@ -38,15 +38,11 @@ def load(config: FinetuneConfig, team: Team) -> Data:
     """
     listed = load_as_before(config)
     listed = replace(listed, name=name_of(listed.source))
-    if team.leads:
-        data = _read(listed, config)
-        team.broadcast((data.manifest.splits.tobytes() + data.copied.tobytes()).hex())
-        return data
-    columns = np.frombuffer(bytes.fromhex(team.receive()), np.uint8)
-    if len(columns) != 2 * len(listed):
+    data = _read(listed, config) if team.leads else Data(listed, np.zeros(0, np.bool_))
+    splits, copied = team.gathered((data.manifest.splits, data.copied))[0]
+    if len(splits) != len(listed):
         raise DataError("Images changed while they were listed. Give the same command again.")
-    splits, copied = columns.reshape(2, -1)
-    return Data(replace(listed, splits=splits), copied.astype(np.bool_))
+    return Data(replace(listed, splits=splits), copied)
 
 
 def _read(listed: Manifest, config: FinetuneConfig) -> Data:

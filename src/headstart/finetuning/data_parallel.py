@@ -1,85 +1,41 @@
 """One net trained by several processes, as torchrun starts them: each takes its share of every batch.
 
 Torch's DistributedDataParallel averages the gradients, and BatchNorm sees the whole batch, so that the result is that
-of one process except for rounding. One process alone is a group of one.
+of one process except for rounding. One process alone is a team of one.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
-import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from headstart.support.team import PATIENCE, Team
+from headstart.support.team import Team
 
-Value = TypeVar("Value")
 Batch = tuple[NDArray[np.int64], Tensor]
 """Rows (n,) and pixels (n, H, W, 3)."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """The processes that train together, seen from one of them."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process reports and saves."""
-        return self.rank == 0
-
-    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Every `size`-th row: all shares of a batch together are that batch."""
-        return rows[self.rank :: self.size]
-
-    def gathered(self, value: Value) -> list[Value]:
-        """The values of all processes, in the order of their ranks."""
-        values: list[Any] = [value] * self.size
-        if self.size > 1:
-            torch.distributed.all_gather_object(values, value)
-        return values
-
-    def in_step(self, batches: Iterator[Batch], none: Batch) -> Iterator[tuple[Batch, int]]:
-        """Each batch, and the images in all processes' batches; after the last come `none` until all have finished."""
-        while images := sum(self.gathered(len((batch := next(batches, none))[0]))):
-            yield batch, images
-
-    def together(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The net, averaging its gradients over the processes; the BatchNorm in it sees the images of all."""
-        if self.size == 1:
-            return net
-        for module in net.modules():
-            if isinstance(module, AnyBatchNorm):
-                module.__class__ = _BatchNorm  # the same weights and statistics
-        devices = [torch.cuda.current_device()] if device.type == "cuda" else None
-        return DistributedDataParallel(net, devices, gradient_as_bucket_view=True)
+def in_step(team: Team, batches: Iterator[Batch], none: Batch) -> Iterator[tuple[Batch, int]]:
+    """Each batch, and the images in all processes' batches; after the last come `none` until all have finished."""
+    while images := sum(team.gathered(len((batch := next(batches, none))[0]))):
+        yield batch, images
 
 
-@contextmanager
-def group_of(team: Team, device: torch.device, name: str = "") -> Iterator[Group]:
-    """The group of a team, for as long as the block lasts; one that comes after another needs another name."""
+def together(team: Team, net: nn.Module, device: torch.device) -> nn.Module:
+    """The net, averaging its gradients over the processes; the BatchNorm in it sees the images of all."""
     if team.size == 1:
-        yield Group()
-        return
-    team.barrier(f"all are ready to train {name}")  # the group would wait forever for a process that has failed before
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(
-        backend, store=PrefixStore(f"group {name}", team.store), rank=team.rank, world_size=team.size, timeout=PATIENCE
-    )
-    try:
-        yield Group(team.rank, team.size)
-    finally:
-        torch.distributed.destroy_process_group()
+        return net
+    for module in net.modules():
+        if isinstance(module, AnyBatchNorm):
+            module.__class__ = _BatchNorm  # the same weights and statistics
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else None
+    return DistributedDataParallel(net, devices, gradient_as_bucket_view=True)
 
 
 class _Sum(torch.autograd.Function):

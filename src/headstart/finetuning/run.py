@@ -15,7 +15,6 @@ from headstart.datasets.naming import split_seed_of
 from headstart.datasets.splits import rows_of
 from headstart.finetuning import batches, data, net, training
 from headstart.finetuning.checkpoint import Checkpoint
-from headstart.finetuning.data_parallel import Group, group_of
 from headstart.finetuning.start import Start
 from headstart.models.mlp import trainable_parameters
 from headstart.models.tuned import how_to_load, save_tuned
@@ -97,9 +96,9 @@ def _train(
     if team.leads and start.given.weights:
         warn_of_seen([start.given.weights], manifest, rows_of(manifest, "test"))
     events = history.event_writer(checkpoint.folder, start.config.tensorboard and team.leads)
-    with group_of(team, device, backbone) as group, events as after_epoch:
-        tuned = training.finetune(manifest, start, device, checkpoint, group, after_epoch)
-        val, test, unreadable = _predictions(manifest, start, tuned, device, group)
+    with events as after_epoch:
+        tuned = training.finetune(manifest, start, device, checkpoint, team, after_epoch)
+        val, test, unreadable = _predictions(manifest, start, tuned, device, team)
     if not team.leads:
         return
     metrics = {
@@ -122,17 +121,17 @@ def _train(
 
 
 def _predictions(
-    manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device, group: Group
+    manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device, team: Team
 ) -> tuple[Predictions, Predictions, int]:
     """For the validation and the test images; and the number of unreadable images of all splits."""
     images = batches.Images(manifest, start.geometry, start.config.workers)
 
     def predictions_on(split: str) -> Predictions:
         rows = rows_of(manifest, split)
-        return figures.predictions_of(manifest, *batches.predict(tuned.net, tuned.scale, images, rows, device, group))
+        return figures.predictions_of(manifest, *batches.predict(tuned.net, tuned.scale, images, rows, device, team))
 
     val, test = predictions_on("val"), predictions_on("test")
-    return val, test, len(tuned.unreadable.union(*group.gathered(images.unreadable)))
+    return val, test, len(tuned.unreadable.union(*team.gathered(images.unreadable)))
 
 
 def _metrics(manifest: Manifest, start: Start, tuned: training.Tuned, device: torch.device) -> dict[str, Any]:

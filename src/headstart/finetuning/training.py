@@ -19,7 +19,7 @@ from headstart.errors import DataError, TrainingFailed
 from headstart.finetuning import precision
 from headstart.finetuning.batches import Images, predict, random_crops
 from headstart.finetuning.checkpoint import Checkpoint
-from headstart.finetuning.data_parallel import Group
+from headstart.finetuning.data_parallel import in_step, together
 from headstart.finetuning.net import Tunable, compile_net, initial_net, optimizer_of, set_rates, set_training
 from headstart.finetuning.start import Start
 from headstart.models.backbone import PixelScale
@@ -30,6 +30,7 @@ from headstart.runs.selection import figure_of
 from headstart.settings import require
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
+from headstart.support.team import Team
 
 CHECKPOINTED = ("best", "history", "best_epoch", "precision")
 """Attributes of the tuner that a checkpoint holds as they are."""
@@ -57,7 +58,7 @@ def finetune(
     start: Start,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
-    group: Group | None = None,
+    team: Team | None = None,
     after_epoch: AfterEpoch = lambda row: None,
 ) -> Tuned:
     """Trains a net in place; `after_epoch` is called with each new row of the history.
@@ -68,15 +69,15 @@ def finetune(
     label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, section 7), random crops and mirror images, and the best
     epoch by validation; for nets without BatchNorm smaller rates and clipped gradients, see `start`. The method "seed"
     repeats a widely copied script exactly: Adam at a constant rate, squashed pictures with pixels in [0, 1], and
-    nothing else. All processes of a group get the same net.
+    nothing else. All processes of a team get the same net.
     """
-    group, config = group or Group(), start.config
-    require(config, "batch_size", config.batch_size % group.size == 0, f"a multiple of {group.size}, the processes")
-    require(config, "compile", group.size == 1 or config.compile != "on", "left out with several processes")
+    team, config = team or Team(), start.config
+    require(config, "batch_size", config.batch_size % team.size == 0, f"a multiple of {team.size}, the processes")
+    require(config, "compile", team.size == 1 or config.compile != "on", "left out with several processes")
     tunable = initial_net(start, manifest.classes)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed((config.seed + (group.rank << 32)) % 2**63)  # for the dropout of a head to start from
-        return _Tuner(manifest, start, tunable, device, checkpoint, group, after_epoch).run()
+        torch.manual_seed((config.seed + (team.rank << 32)) % 2**63)  # for the dropout of a head to start from
+        return _Tuner(manifest, start, tunable, device, checkpoint, team, after_epoch).run()
 
 
 @dataclass(eq=False)
@@ -86,7 +87,7 @@ class _Tuner:
     tunable: Tunable
     device: torch.device
     checkpoint: Checkpoint | None
-    group: Group
+    team: Team
     after_epoch: AfterEpoch
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -107,16 +108,16 @@ class _Tuner:
         if self.strong:
             self.net.to(memory_format=self.tunable.layout)
         self.optimizer = optimizer_of(self.tunable, config)
-        if self.group.size == 1:
+        if self.team.size == 1:
             compile_net(self.net, config, self.device)
-        self.together = self.group.together(self.net, self.device)
+        self.together = together(self.team, self.net, self.device)
 
     def run(self) -> Tuned:
         self._begin()
         while len(self.history) < self.config.epochs:
             self._epoch()
             self.after_epoch(self.history[-1])
-            if self.checkpoint and self.group.leads:
+            if self.checkpoint and self.team.leads:
                 self.checkpoint.save(self._state())
             self._say(epoch_line(self.history[-1], self.config.epochs, self.config.select))  # done, and kept
         self.net.load_state_dict(self.best)
@@ -140,7 +141,7 @@ class _Tuner:
             return
         if self.strong:
             chosen = precision.resolve(self.config.precision, self.net, self.images.geometry.image_px, self.device)
-            self.precision = self.group.gathered(chosen)[0]
+            self.precision = self.team.gathered(chosen)[0]
         if self.config.init_head:
             self._say(f"before the first step: val accuracy {self._validate()[1]:.4f}")
 
@@ -159,28 +160,28 @@ class _Tuner:
             self.best_epoch, self.best = epoch, copy.deepcopy(self.net.state_dict())
 
     def _say(self, line: str) -> None:
-        if self.group.leads:
+        if self.team.leads:
             say(line)
 
     def _train(self, epoch: int) -> float:
         """Mean training loss of one epoch."""
         set_training(self.tunable, self.config)
         rows = self.rows[torch.randperm(len(self.rows), generator=self.order).numpy()]
-        group, total, trained = self.group, 0.0, 0
-        size, crops = self.config.batch_size // group.size, random_crops(self.config, self.images.geometry, epoch)
-        batches = self.images.batches(group.share(rows), size, crops)
+        team, total, trained = self.team, 0.0, 0
+        size, crops = self.config.batch_size // team.size, random_crops(self.config, self.images.geometry, epoch)
+        batches = self.images.batches(team.share(rows), size, crops)
         title = f"fine-tuning, epoch {epoch}/{self.config.epochs}"
-        with bar(len(rows), title, "images", shown=group.leads) as progress:
-            for (batch_rows, pixels), images in group.in_step(batches, self.images.none()):
+        with bar(len(rows), title, "images", shown=team.leads) as progress:
+            for (batch_rows, pixels), images in in_step(team, batches, self.images.none()):
                 progress.update(images)
                 if images < 2:  # BatchNorm cannot learn from one image
                     continue
                 total += self._step(pixels, batch_rows, images) * len(batch_rows)
                 trained += images
-        self.images.unreadable = set().union(*group.gathered(self.images.unreadable))
+        self.images.unreadable = set().union(*team.gathered(self.images.unreadable))
         if not trained:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
-        return sum(group.gathered(total)) / trained
+        return sum(team.gathered(total)) / trained
 
     def _step(self, pixels: Tensor, rows: NDArray[np.int64], images: int) -> float:
         """Takes a step of all processes on so many `images`; returns the mean loss of this process's share."""
@@ -194,11 +195,11 @@ class _Tuner:
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         # Of several processes it may be another one that fails: `group_of` tells.
-        with autocast, naming(self.config.backbone) if self.group.size == 1 else nullcontext():
+        with autocast, naming(self.config.backbone) if self.team.size == 1 else nullcontext():
             logits = self.together(inputs).float()
         # Without an image 0: this process has none left, and the others wait for its gradients.
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()
-        (loss * (len(rows) * self.group.size / images)).backward()  # the mean over the processes is taken
+        (loss * (len(rows) * self.team.size / images)).backward()  # the mean over the processes is taken
         if clip_norm := self.start.chosen.get("clip_norm"):
             nn.utils.clip_grad_norm_(self.net.parameters(), clip_norm)
         self.optimizer.step()
@@ -208,7 +209,7 @@ class _Tuner:
     def _validate(self) -> tuple[float, float, float]:
         """Loss, accuracy and the figure that chooses the epoch on the validation split; NaN without images."""
         val = rows_of(self.manifest, "val")
-        rows, probabilities = predict(self.net, self.scale, self.images, val, self.device, self.group)
+        rows, probabilities = predict(self.net, self.scale, self.images, val, self.device, self.team)
         if not len(rows):
             return math.nan, math.nan, math.nan
         labels = self.manifest.labels[rows]
@@ -232,7 +233,7 @@ class _Tuner:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.order.set_state(state["order"])
-        if self.group.leads:  # the state is that process's; the others draw their own dropout
+        if self.team.leads:  # the state is that process's; the others draw their own dropout
             self.random.set_rng_state(state["random"])
         for name in CHECKPOINTED:
             setattr(self, name, state[name])

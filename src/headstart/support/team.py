@@ -1,64 +1,60 @@
-"""The processes that fine-tune one net together, as torchrun starts them; one alone is a team of one.
+"""The processes that train together, as torchrun starts them; one alone is a team of one.
 
-Before they train, they agree through torchrun's key-value store. If one of them dies, torchrun ends the others.
+If one of them dies, torchrun ends the others.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.errors import HeadstartError, ProcessLost
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
 PATIENCE = timedelta(days=30)
 """How long living processes wait for the slowest of them."""
-LONGEST_PAUSE_SECONDS = 0.5
-"""Between two questions to the store."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Team:
-    """This process among those that work together."""
+    """The processes that train together, seen from one of them."""
 
     rank: int = 0
     size: int = 1
-    store: Any = None
-    _said: list[str] = field(default_factory=list)
 
     @property
     def leads(self) -> bool:
-        """Whether this process decides, reports, and puts files into their places."""
+        """Whether this process decides, reports and saves."""
         return self.rank == 0
 
-    def broadcast(self, word: str) -> None:
-        """Says something to all others; see `receive`."""
-        if self.store:
-            self._said.append(word)
-            self.store.set(f"word {len(self._said)}", word)
+    def share(self, rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
+        """Every `size`-th row: all shares of a batch together are that batch."""
+        return rows[self.rank :: self.size]
 
-    def receive(self) -> str:
-        """What the leading process says next; waits for it."""
-        self._said.append(self._await(f"word {len(self._said) + 1}"))
-        return self._said[-1]
+    def gathered(self, value: Value) -> list[Value]:
+        """The values of all processes, in the order of their ranks."""
+        values: list[Any] = [value] * self.size
+        if self.size > 1:
+            from torch.distributed import all_gather_object
 
-    def barrier(self, place: str) -> None:
-        """Waits until all have come here; each place serves once."""
-        if self.store:
-            if self.store.add(f"arrived {place}", 1) == self.size:
-                self.store.set(f"met {place}", "")
-            self._await(f"met {place}")
+            all_gather_object(values, value)
+        return values
 
-    def _await(self, key: str) -> str:
-        """What another process puts into the store. Asks repeatedly: a blocking call could not be interrupted."""
-        pause = 0.001
-        while not self.store.check([key]):
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        return str(self.store.get(key).decode())
+    def sum(self, value: "Tensor") -> "Tensor":
+        """The sum of the values of all processes, in place."""
+        if self.size > 1:
+            from torch.distributed import all_reduce
+
+            all_reduce(value)
+        return value
 
 
 @contextmanager
@@ -67,13 +63,20 @@ def join() -> Iterator[Team]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Team()
         return
+    import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
+
     store, rank, size = _store()
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        yield Team(rank, size, store)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        yield Team(rank, size)
     except RuntimeError as error:
         if not (loss := _loss(error)):
             raise
         raise ProcessLost(f"{loss} What is finished is kept: the same command goes on.") from None
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def first_to_say(error: HeadstartError) -> bool:
