@@ -7,11 +7,12 @@ import pytest
 import torch
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
+from torchvision.models import resnet50
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.backbone import IMAGENET
 from headstart.models.tuned import save_tuned
 from headstart.models.weights import weights_digest
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
@@ -147,8 +148,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
     change_metrics(run, recipe={**recipe, "weights": "mine.pth", "weights_digest": "blake2b 00"})
     with pytest.raises(WeightsError, match=r"were made with mine\.pth: say where it lies with --weights"):
         parts(run)
-    net, scale = load_resnet50("random", 1)
-    save_tuned(net, scale, tmp_path / "other.pth")
+    save_tuned(resnet50(), IMAGENET, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth is not mine\.pth, .*\(blake2b .*, not blake2b 00\)"):
         parts(run, weights=str(tmp_path / "other.pth"))
 
@@ -157,8 +157,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
 def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
     """Of each backbone: the run knows the places and the digests."""
     file, recipe = tmp_path / "mine.pth", json.loads((run / "metrics.json").read_text())["recipe"]
-    net, scale = load_resnet50("random", 1)
-    save_tuned(net, scale, file)
+    save_tuned(resnet50(), IMAGENET, file)
     made = {**recipe, "weights": file.name, "weights_digest": weights_digest(str(file), 0)}
     change_metrics(run, recipe=made, weights_files=[str(file)])
     assert torch.equal(next(parts(run).backbone.parameters()), next(parts(run, str(file)).backbone.parameters()))
@@ -174,9 +173,7 @@ def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
 
 
 def test_a_fine_tuned_net_has_weights_of_its_own(run):
-    net, scale = load_resnet50("random", 1)
-    net.fc = torch.nn.Linear(2048, 2)
-    save_tuned(net, scale, run / "finetuned_resnet50.pth")
+    save_tuned(resnet50(num_classes=2), IMAGENET, run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
     assert parts(run).recipe.geometry.shorter_px == 37
@@ -187,12 +184,14 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
 
 
 def test_a_net_without_a_classifier_is_refused(run):
-    net, _ = load_resnet50("random", 1)
+    net = resnet50()
     net.fc = torch.nn.Identity()
     torch.save(net.state_dict(), run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
-    with pytest.raises(RunError, match=r"finetuned_resnet50\.pth knows no classes, the run 2"):
+    with pytest.raises(
+        RunError, match=r"finetuned_resnet50\.pth does not hold the fine-tuned resnet50 .*train it again"
+    ):
         parts(run)
 
 

@@ -14,8 +14,7 @@ from torchvision.transforms import InterpolationMode
 from headstart.datasets.manifest import Manifest
 from headstart.images.loading import default_workers
 from headstart.models.backbone import Backbone
-from headstart.models.loading import load_frozen
-from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.weights import RESNET50
 from headstart.support.devices import pick_device
 
@@ -82,11 +81,13 @@ class ByHand:
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net, without kept features."""
         head, device = seed_head(len(self.manifest.classes)), pick_device(self.device)
-        return epoch_rate(self._loader(), head, device, frozen(load_resnet50("random")[0]))
+        return epoch_rate(self._loader(), head, device, load_frozen(RESNET50, "random")[0].net)
 
     def fine_tuning(self, images: int) -> float:
         """An epoch over the first images in which all layers are trained."""
-        return epoch_rate(self._loader(images), load_resnet50("random")[0].train(), pick_device(self.device))
+        return epoch_rate(
+            self._loader(images), load_backbone(RESNET50, "random")[0].net.train(), pick_device(self.device)
+        )
 
     def _loader(self, images: int | None = None, made: Backbone | None = None) -> DataLoader[Any]:
         transform = preset(made, self.image_px) if made else ResNet50_Weights.IMAGENET1K_V1.transforms()

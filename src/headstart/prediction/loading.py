@@ -100,7 +100,7 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
         tuned = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
-        nets, head = [(tuned.folded(recipes[0].image_px), tuned.scale)], tuned.head
+        nets, head = [(tuned.body, tuned.scale)], tuned.head
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
     fast = [_fast(net, recipe, precision, compile, device) for net, recipe in zip(nets, recipes, strict=True)]
@@ -175,10 +175,10 @@ def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Pa
 
 def _parts(run: Run, backbone: nn.Module, head: nn.Module, recipe: Recipe, one_shape: bool) -> Parts:
     outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
-    if outputs[-1:] != [len(run.classes)]:
+    if outputs[-1] != len(run.classes):
         raise RunError(
-            f"{run.weights_file} knows {outputs[-1] if outputs else 'no'} classes, the run {len(run.classes)}: "
-            "these are files of two runs. Train again."
+            f"{run.weights_file} knows {outputs[-1]} classes, the run {len(run.classes)}: these are files of two runs. "
+            "Train again."
         )
     unit_length = (run.best_setting or {}).get("normalize") == "l2"
     augmentation = run.metrics.get("augmentation")
