@@ -131,7 +131,7 @@ def of_the_pass(
         "cache load": storage.load,
         "cache load, verified": storage.load_verified,
         "numpy.fromfile": storage.fromfile,
-        "up-to-date check": storing.checking(extraction.recipe, folder, config.rows),
+        "up-to-date check": storage.check,
     }
 
 

@@ -54,7 +54,7 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert storage.tofile() > 0
     assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
     assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
-    assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
+    assert min(storage.load(), storage.load_verified(), storage.fromfile(), storage.check()) > 0
 
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):
@@ -128,10 +128,6 @@ def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path
     extraction = passing.Extraction(manifest, config, tmp_path)
     assert extraction.predicting() > 0
     assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 1 + 5
-
-
-def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
-    assert storing.checking(made, tmp_path, 60)() > 0
 
 
 def test_the_loop_written_by_hand_and_our_head_learn_the_same():

@@ -94,18 +94,13 @@ class Extraction:
         features.cpu()
         return batches * size / (time.perf_counter() - start)
 
-    def decode_ceiling(self) -> float:
-        """Reading, decoding and resizing alone, on all cores."""
-        return self.decoding_for([self])
-
-    def decoding_for(self, several: "Sequence[Extraction]") -> float:
-        """The same for several backbones: an image is decoded once, and made a square for each."""
-        geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
-        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), geometries)
+    def decode_ceiling(self, *others: "Extraction") -> float:
+        """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each."""
+        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), self, *others)
 
     def decode_from_tar(self) -> float:
         """The same photos, read in place from one archive."""
-        return self._decoding(self.packed, {0: self.recipe.geometry})
+        return self._decoding(self.packed, self)
 
     @cached_property
     def packed(self) -> list[tuple[int, Place]]:
@@ -117,7 +112,8 @@ class Extraction:
         return list(enumerate(archives.place_of(f"{path}/{name}") for name in names))
 
     @kept_memory()
-    def _decoding(self, places: list[tuple[int, Place]], geometries: dict[int, Transform]) -> float:
+    def _decoding(self, places: list[tuple[int, Place]], *several: "Extraction") -> float:
+        geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
         start = time.perf_counter()
         for _ in stream(places, lambda *_: geometries, self.extractor.workers, 2 * self.config.batch_size):
             pass

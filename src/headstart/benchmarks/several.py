@@ -16,7 +16,7 @@ def contestants(extractions: Sequence[Extraction]) -> dict[str, Contestant]:
     return {
         TOGETHER: lambda: filling(extractions)[0],
         **ceilings,
-        DECODING: lambda: extractions[0].decoding_for(extractions),
+        DECODING: lambda: extractions[0].decode_ceiling(*extractions[1:]),
     }
 
 
