@@ -40,7 +40,7 @@ def classifier():
     backbone = fast_module(net, IMAGENET, "fp32", False, torch.device("cpu"))
     torch.manual_seed(0)
     head = nn.Sequential(nn.Linear(2048, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
-    parts = Parts(backbone, head, ("a", "b", "c"), RECIPE, True, False)
+    parts = Parts(((backbone, RECIPE),), head, ("a", "b", "c"), True, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
@@ -176,7 +176,7 @@ def of(net):
     folded = with_layout(net.eval(), torch.randn(2, 3, PX, PX))
     recipe = replace(RECIPE, backbone="mine:viewing", features=16)
     backbone = fast_module(folded, IMAGENET, "fp32", False, torch.device("cpu"))
-    parts = Parts(backbone, nn.Linear(16, 3), ("a", "b", "c"), recipe, False, False)
+    parts = Parts(((backbone, recipe),), nn.Linear(16, 3), ("a", "b", "c"), False, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 

@@ -45,6 +45,10 @@ def parts(run, weights=None, precision="auto", compile="off"):
     return parts_of(open_run(run), weights, CPU, precision, compile)
 
 
+def first_weight(run, **asked):
+    return next(parts(run, **asked).nets[0][0].parameters())
+
+
 def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, trained):
     opened = open_run(run)
     assert opened.classes == ("cat", "dog")
@@ -160,7 +164,7 @@ def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
     save_tuned(resnet50(), IMAGENET, file)
     made = {**recipe, "weights": file.name, "weights_digest": weights_digest(str(file), 0)}
     change_metrics(run, recipe=made, weights_files=[str(file)])
-    assert torch.equal(next(parts(run).backbone.parameters()), next(parts(run, str(file)).backbone.parameters()))
+    assert torch.equal(first_weight(run), first_weight(run, weights=str(file)))
     file.rename(tmp_path / "moved.pth")
     with pytest.raises(
         WeightsError, match=r"made with mine\.pth, but .*mine\.pth is no longer there: say where it lies"
@@ -176,7 +180,7 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
     save_tuned(resnet50(num_classes=2), IMAGENET, run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
-    assert parts(run).recipe.geometry.shorter_px == 37
+    assert parts(run).nets[0][1].geometry.shorter_px == 37
     with pytest.raises(SettingsError, match=r"mine\.pth: .* has its own weights; leave it out"):
         parts(run, weights="mine.pth")
     with pytest.raises(RunError, match="takes images, not cached features"):
@@ -214,8 +218,8 @@ def test_what_was_set_for_a_training_is_what_was_chosen_or_what_its_config_says(
 def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
     recipe = json.loads((run / "metrics.json").read_text())["recipe"]
     change_metrics(run, recipe={**recipe, "precision": "bf16"})
-    assert next(parts(run).backbone.parameters()).dtype == torch.bfloat16
-    assert next(parts(run, precision="fp32").backbone.parameters()).dtype == torch.float32
+    assert first_weight(run).dtype == torch.bfloat16
+    assert first_weight(run, precision="fp32").dtype == torch.float32
 
 
 def test_a_recipe_that_was_compiled_needs_a_compiler_unless_it_is_left_out(run, monkeypatch):

@@ -70,7 +70,7 @@ class Extraction:
         )
         classes = tuple(map(str, range(CLASSES)))
         head = seed_head(CLASSES, self.recipe.features).to(extractor.device)
-        classifier = Classifier(Parts(backbone, head, classes, self.recipe, unit_length=False, one_shape=compiled))
+        classifier = Classifier(Parts(((backbone, self.recipe),), head, classes, unit_length=False, one_shape=compiled))
         list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
         return classifier
 
