@@ -13,7 +13,6 @@ from headstart.errors import BackboneError, WeightsError
 from headstart.images.geometry import Geometry
 from headstart.models import loading, timm_nets
 from headstart.models.backbone import IMAGENET
-from headstart.models.frozen import digest_of
 from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.weights import source_digest
 
@@ -254,7 +253,7 @@ def test_a_function_of_ones_own_is_a_backbone(own_module):
     facts = loading.facts(loaded, 48)
     assert facts["package"] == f"{own_module} 7"
     assert facts["interpolation"] == "bicubic"
-    assert facts["state_digest"] == digest_of(loaded.net)
+    assert facts["state_digest"] == loaded.state_digest
 
 
 @pytest.mark.parametrize(

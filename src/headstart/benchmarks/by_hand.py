@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import InterpolationMode
 
@@ -52,10 +52,6 @@ def epoch_rate(
 class ByHand:
     """A net in fp32, its preset, a DataLoader with a worker for each core; rates are images per second.
 
-    Attributes:
-        weights: random, or None for a function of one's own.
-        image_px: side of the square that the net sees; None: its own.
-
     In a process of its own, "fp32" on CUDA is torch's default: TF32 in convolutions. Headstart turns that off.
     """
 
@@ -64,8 +60,8 @@ class ByHand:
     workers: int
     device: str
     backbone: str = RESNET50
-    weights: str | None = "random"
-    image_px: int | None = None
+    weights: str | None = "random"  # None for a function of one's own
+    image_px: int | None = None  # side of the square that the net sees; None: its own
 
     def features(self) -> float:
         """One pass through the frozen net."""
@@ -91,7 +87,7 @@ class ByHand:
 
     def _loader(self, images: int | None = None, made: Backbone | None = None) -> DataLoader[Any]:
         transform = preset(made, self.image_px) if made else ResNet50_Weights.IMAGENET1K_V1.transforms()
-        files = Subset(_Files(self.manifest, transform), range(images or len(self.manifest)))
+        files = Subset(ImageFolder(self.manifest.root, transform), range(images or len(self.manifest)))
         pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
         return DataLoader(files, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
 
@@ -107,14 +103,3 @@ def preset(made: Backbone, image_px: int | None) -> Any:
         std=made.std,
         interpolation=InterpolationMode(made.interpolation),
     )
-
-
-class _Files(Dataset[Any]):
-    """An image and its label by Pillow and a transform."""
-
-    def __init__(self, manifest: Manifest, transform: Any) -> None:
-        self.manifest, self.transform = manifest, transform
-
-    def __getitem__(self, row: int) -> Any:
-        with Image.open(self.manifest.root / self.manifest.relative_path(row)) as image:
-            return self.transform(image.convert("RGB")), int(self.manifest.labels[row])

@@ -21,15 +21,6 @@ BEHIND = "1"
 """The name of the new layer where it is put behind a net, which has no linear layer at its end."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
-    """A fine-tuned net in two parts."""
-
-    body: nn.Module  # (B, 3, H, W) normalised → (B, D) features; without gradients, BatchNorm folded
-    head: nn.Module  # (B, D) → (B, C) logits
-    scale: PixelScale
-
-
 def with_head(body: nn.Module, classifier: str | None, head: nn.Module) -> nn.Module:
     """The whole net: `head` in the place of its classifier, or behind a body that never had one."""
     if classifier is None:
@@ -82,10 +73,14 @@ def save_tuned(
     torch.save(state, path)
 
 
-def load_tuned(path: Path, backbone: str, image_px: int) -> Tuned:
+def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, PixelScale, nn.Module]:
     """What `save_tuned` wrote; the net itself is made again, without its weights, or by one's own function.
 
     `image_px` is the size of its pictures, see `load_backbone`.
+
+    Returns:
+        The body (B, 3, H, W) normalised → (B, D) features, without gradients and with BatchNorm folded; the scale of
+        its pixels; the head (B, D) → (B, C) logits.
 
     Raises:
         BackboneError: the net cannot be made again.
@@ -106,7 +101,7 @@ def load_tuned(path: Path, backbone: str, image_px: int) -> Tuned:
             f"{path} does not hold the fine-tuned {backbone} ({first_line(error)}): train it again."
         ) from None
     sample = sample_of(trial_px(backbone, image_px))
-    return Tuned(folded_copy(made.net.eval().requires_grad_(False), sample), head, scale)
+    return folded_copy(made.net.eval().requires_grad_(False), sample), scale, head
 
 
 def _new_head(tensors: Mapping[str, Tensor], name: str) -> nn.Module:

@@ -98,8 +98,8 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
         nets = [_frozen(recipe, *how) for recipe, how in zip(recipes, named, strict=True)]
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
-        tuned = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
-        nets, head = [(tuned.body, tuned.scale)], tuned.head
+        body, scale, head = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
+        nets = [(body, scale)]
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
     compiled = [_is_compiled(recipe, compile, device) for recipe in recipes]
