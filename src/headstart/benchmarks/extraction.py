@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from headstart.benchmarks.by_hand import seed_head
+from headstart.benchmarks.rounds import Contestant
+from headstart.benchmarks.tables import TOGETHER
 from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
@@ -131,6 +133,18 @@ def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport
             creation.create(temporary, each.manifest, each.recipe)
     reports = fill([each.extractor for each in extractions], [dict(enumerate(paths))])
     return len(extractions[0].manifest) / (time.perf_counter() - start), reports
+
+
+def contestants(extractions: "Sequence[Extraction]") -> dict[str, Contestant]:
+    """One pass for all, each backbone alone on one batch in memory, and decoding once; what compiles has compiled."""
+    ceilings = {f"ceiling {each.recipe.backbone}": each.backbone_ceiling for each in extractions}
+    for ceiling in ceilings.values():
+        ceiling()
+    return {
+        TOGETHER: lambda: filling(extractions)[0],
+        **ceilings,
+        "decode ceiling": lambda: extractions[0].decode_ceiling(*extractions[1:]),
+    }
 
 
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:
