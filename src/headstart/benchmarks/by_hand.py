@@ -66,7 +66,7 @@ class ByHand:
     def features(self) -> float:
         """One pass through the frozen net."""
         loaded = load_frozen(self.backbone, self.weights, image_px=self.image_px)[0]
-        net, device, loader = loaded.net, pick_device(self.device), self._loader(made=loaded.made)
+        net, device, loader = loaded.net, pick_device(self.device), self._loader(loaded.made)
         net.to(device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -77,19 +77,19 @@ class ByHand:
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net, without kept features."""
         head, device = seed_head(len(self.manifest.classes)), pick_device(self.device)
-        return epoch_rate(self._loader(), head, device, load_frozen(RESNET50, "random")[0].net)
+        loaded, _ = load_frozen(RESNET50, "random")
+        return epoch_rate(self._loader(loaded.made), head, device, loaded.net)
 
     def fine_tuning(self, images: int) -> float:
         """An epoch over the first images in which all layers are trained."""
-        return epoch_rate(
-            self._loader(images), load_backbone(RESNET50, "random")[0].net.train(), pick_device(self.device)
-        )
+        made, _ = load_backbone(RESNET50, "random")
+        return epoch_rate(self._loader(made, images), made.net.train(), pick_device(self.device))
 
-    def _loader(self, images: int | None = None, made: Backbone | None = None) -> DataLoader[Any]:
-        transform = preset(made, self.image_px) if made else ResNet50_Weights.IMAGENET1K_V1.transforms()
-        files = Subset(ImageFolder(self.manifest.root, transform), range(images or len(self.manifest)))
+    def _loader(self, made: Backbone, images: int | None = None) -> DataLoader[Any]:
+        files = ImageFolder(self.manifest.root, preset(made, self.image_px))
+        part = Subset(files, range(images or len(self.manifest)))
         pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
-        return DataLoader(files, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
+        return DataLoader(part, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
 
 
 def preset(made: Backbone, image_px: int | None) -> Any:
