@@ -54,12 +54,12 @@ def of_one(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> Non
 
 def of_several(configs: "Sequence[BenchmarkConfig]", manifest: "Manifest", folder: "Path") -> None:
     """Measures the pass that fills the caches of several backbones."""
-    from headstart.benchmarks import rounds, several, tables
-    from headstart.benchmarks.extraction import Extraction
+    from headstart.benchmarks import rounds, tables
+    from headstart.benchmarks.extraction import Extraction, contestants
 
     extractions = [Extraction(manifest, extract_config(config), folder) for config in configs]
-    rates = rounds.rounds(several.contestants(extractions), configs[0].rounds)
-    lines = [*(each.describe() for each in extractions), *tables.table(rates), several.limit(rates)]
+    rates = rounds.rounds(contestants(extractions), configs[0].rounds)
+    lines = [*(each.describe() for each in extractions), *tables.table(rates), tables.limit_of_several(rates)]
     tell(configs[0], rates, rounds.machine(extractions[0].extractor.device), lines)
 
 
@@ -131,7 +131,7 @@ def of_the_pass(
         "cache load": storage.load,
         "cache load, verified": storage.load_verified,
         "numpy.fromfile": storage.fromfile,
-        "up-to-date check": storing.checking(extraction.recipe, folder, config.rows),
+        "up-to-date check": storage.check,
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.pictures import decoded, picture
 
-from headstart.benchmarks import by_hand, heads, photos, rounds, several, storing, tables
+from headstart.benchmarks import by_hand, heads, photos, rounds, storing, tables
 from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
@@ -54,7 +54,7 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
     assert storage.tofile() > 0
     assert np.array_equal(FeatureCache(storage.path).read(), storage.features)
     assert np.array_equal(np.fromfile(storage.raw, storage.features.dtype), storage.features.ravel())
-    assert min(storage.load(), storage.load_verified(), storage.fromfile()) > 0
+    assert min(storage.load(), storage.load_verified(), storage.fromfile(), storage.check()) > 0
 
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):
@@ -81,11 +81,11 @@ def test_the_pass_of_several_backbones_is_measured_against_its_parts(tmp_path, m
     same = {"weights": "random", "image_px": 64, "compile": "off", "precision": "fp32", "batch_size": 2}
     configs = [ExtractConfig(backbone=name, device="cpu", **same) for name in ("mobilenet_v3_small", "resnet18")]
     extractions = [passing.Extraction(manifest, config, tmp_path) for config in configs]
-    rates = rounds.rounds(several.contestants(extractions), 2)
+    rates = rounds.rounds(passing.contestants(extractions), 2)
     assert list(rates) == ["all in one pass", "ceiling mobilenet_v3_small", "ceiling resnet18", "decode ceiling"]
     assert FeatureCache(tmp_path / "benchmark-1.h5").recipe.backbone == "resnet18"
     rates = {"all in one pass": [5.0], "ceiling a": [20.0], "ceiling b": [20.0], "decode ceiling": [20.0]}
-    assert "takes 1.333 of the time" in several.limit(rates), "1/5 s against 3/20 s an image"
+    assert "takes 1.333 of the time" in tables.limit_of_several(rates), "1/5 s against 3/20 s an image"
 
 
 def test_a_contestant_in_its_own_process_is_not_in_ours():
@@ -128,10 +128,6 @@ def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path
     extraction = passing.Extraction(manifest, config, tmp_path)
     assert extraction.predicting() > 0
     assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 1 + 5
-
-
-def test_the_check_of_an_unchanged_data_set_is_measured(tmp_path, made):
-    assert storing.checking(made, tmp_path, 60)() > 0
 
 
 def test_the_loop_written_by_hand_and_our_head_learn_the_same():

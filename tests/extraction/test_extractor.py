@@ -31,7 +31,7 @@ from headstart.extraction import filling, one_pass
 from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.images import decoding, loading
 from headstart.models.backbone import IMAGENET
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.loading import load_backbone
 from headstart.settings import ExtractConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
@@ -61,7 +61,7 @@ def extract(path: Path, settings: ExtractConfig) -> FeatureCache:
 @functools.cache
 def _plain_net() -> nn.Module:
     plain = resnet50()
-    plain.load_state_dict(load_resnet50("random", 0)[0].state_dict())
+    plain.load_state_dict(load_backbone("resnet50", "random", 0)[0].net.state_dict())
     plain.fc = nn.Identity()
     return plain.eval()
 

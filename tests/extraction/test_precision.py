@@ -11,8 +11,8 @@ from headstart.cache import recipe
 from headstart.errors import SettingsError
 from headstart.extraction import precision as tuning
 from headstart.extraction.precision import smallest_centred_cosine
+from headstart.models.loading import load_frozen
 from headstart.models.precision import fitting_batch_size
-from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.settings import ExtractConfig
 
 CPU = torch.device("cpu")
@@ -52,9 +52,9 @@ def test_a_precision_that_gives_no_numbers_is_as_bad_as_can_be(value):
 
 
 def test_a_short_pass_runs_in_plain_fp32():
-    net, scale = load_resnet50("random")
+    loaded, _ = load_frozen("resnet50", "random")
     sample = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    resolved, notes = tuning.resolve(OPEN, frozen(net), scale, sample, 50, CPU)
+    resolved, notes = tuning.resolve(OPEN, loaded.net, loaded.made.scale, sample, 50, CPU)
     assert (resolved.precision, resolved.compiled) == ("fp32", False)
     assert resolved == replace(OPEN, precision="fp32", compiled=False)
     assert notes["fp32_images_per_second"] > 0

@@ -344,8 +344,8 @@ def test_a_file_of_any_net_loads_as_it_says_and_for_prediction(tmp_path, backbon
         names = {"torch": torch, "nn": nn, "torchvision": torchvision, "timm": timm, "path": tmp_path / "net.pth"}
         exec(how_to_load(net, backbone, classifier), names)
         assert_agree(names["net"].eval()(sample), expected)
-        tuned = load_tuned(tmp_path / "net.pth", backbone)
-        assert_agree(tuned.head(tuned.folded(side)(sample)), expected, tolerance=1e-4)
+        body, _, head = load_tuned(tmp_path / "net.pth", backbone, side)
+        assert_agree(head(body(sample)), expected, tolerance=1e-4)
 
 
 def test_a_file_of_a_vit_of_another_size_loads_as_it_says_for_prediction_and_as_weights(tmp_path, monkeypatch):
@@ -359,25 +359,23 @@ def test_a_file_of_a_vit_of_another_size_loads_as_it_says_for_prediction_and_as_
     place = SimpleNamespace(models=SimpleNamespace(get_model=small))
     names = {"torch": torch, "nn": nn, "torchvision": place, "path": tmp_path / "net.pth"}
     exec(how_to_load(net, "vit_b_32", asked.net.classifier), names)
-    tuned, (taken, _) = (
-        load_tuned(tmp_path / "net.pth", "vit_b_32", 64),
-        load_frozen("vit_b_32", str(tmp_path / "net.pth"), image_px=64),
-    )
+    body, _, head = load_tuned(tmp_path / "net.pth", "vit_b_32", 64)
+    taken, _ = load_frozen("vit_b_32", str(tmp_path / "net.pth"), image_px=64)
     with torch.no_grad():
         expected = net(sample)
         assert_agree(names["net"].eval()(sample), expected)
-        assert_agree(tuned.head(tuned.folded(64)(sample)), expected, tolerance=1e-4)
-        assert_agree(tuned.head(taken.net(sample)), expected, tolerance=1e-4)
+        assert_agree(head(body(sample)), expected, tolerance=1e-4)
+        assert_agree(head(taken.net(sample)), expected, tolerance=1e-4)
 
 
 def test_a_file_of_another_net_is_refused(tmp_path):
     asked = start("mobilenet_v3_small")
     save_tuned(initial_net(asked, CLASSES).net, asked.scale, tmp_path / "net.pth", "mobilenet_v3_small", "classifier.3")
     with pytest.raises(RunError, match=r"does not hold the fine-tuned resnet18 .*train it again"):
-        load_tuned(tmp_path / "net.pth", "resnet18")
+        load_tuned(tmp_path / "net.pth", "resnet18", 64)
     (tmp_path / "net.pth").write_bytes(b"nothing")
     with pytest.raises(RunError, match="does not hold the fine-tuned resnet18"):
-        load_tuned(tmp_path / "net.pth", "resnet18")
+        load_tuned(tmp_path / "net.pth", "resnet18", 64)
 
 
 def test_a_tuned_file_as_weights_brings_the_scale_of_its_pixels(tmp_path):

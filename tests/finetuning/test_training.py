@@ -30,7 +30,7 @@ from headstart.finetuning.net import initial_net as initial_net_of
 from headstart.finetuning.start import Start
 from headstart.finetuning.training import Tuned
 from headstart.models.backbone import IMAGENET, ZERO_TO_ONE
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.loading import load_backbone
 from headstart.models.tuned import save_tuned
 from headstart.settings import ExtractConfig, FinetuneConfig
 
@@ -303,7 +303,7 @@ def test_the_saved_file_serves_as_weights_for_extract_with_the_pixels_it_was_tra
         workers=1,
     )
     cache = updating.bring_up_to_date(config).cache
-    net = load_resnet50(str(file))[0].eval()
+    net = load_backbone("resnet50", str(file))[0].net.eval()
     net.fc = nn.Identity()
     pixels = as_the_seed_sees(manifest, range(len(manifest)), 32)
     with torch.no_grad():

@@ -15,8 +15,8 @@ from headstart.errors import WeightsError
 from headstart.models.backbone import IMAGENET, ZERO_TO_ONE, Backbone, PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.frozen import features_of
+from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.mlp import trainable_parameters
-from headstart.models.resnet50 import frozen, load_resnet50
 from headstart.models.tuned import save_tuned
 
 CPU = torch.device("cpu")
@@ -40,14 +40,15 @@ def shaken(net):
 @pytest.fixture(scope="module")
 def state():
     """The state_dict of a whole net whose BatchNorm is not trivial."""
-    return shaken(load_resnet50("random", 3)[0]).state_dict()
+    return shaken(load_backbone("resnet50", "random", 3)[0].net).state_dict()
 
 
 @pytest.fixture(scope="module")
 def net(state):
     whole = resnet50()
     whole.load_state_dict(state)
-    return frozen(whole)
+    whole.fc = nn.Identity()
+    return whole.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +130,14 @@ def test_reduced_precision_is_near_fp32_but_not_the_same(folded, pixels):
 
 def test_random_weights_are_a_function_of_the_seed_alone():
     torch.manual_seed(5)
-    one, _ = load_resnet50("random", 0)
+    one, _ = load_backbone("resnet50", "random", 0)
     untouched = torch.rand(3)
     torch.manual_seed(99)
-    two, _ = load_resnet50("random", 0)
-    other, _ = load_resnet50("random", 1)
-    assert torch.equal(one.conv1.weight, two.conv1.weight)
-    assert torch.equal(one.fc.weight, two.fc.weight)
-    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+    two, _ = load_backbone("resnet50", "random", 0)
+    other, _ = load_backbone("resnet50", "random", 1)
+    assert torch.equal(one.net.conv1.weight, two.net.conv1.weight)
+    assert torch.equal(one.net.fc.weight, two.net.fc.weight)
+    assert not torch.equal(one.net.conv1.weight, other.net.conv1.weight)
     torch.manual_seed(5)
     assert torch.equal(untouched, torch.rand(3))  # nobody else's random numbers were used up
 
@@ -147,10 +148,9 @@ def test_a_state_dict_with_any_number_of_classes_loads(tmp_path, state, pixels, 
     if classes:
         kept |= {"fc.weight": torch.ones(classes, 2048), "fc.bias": torch.zeros(classes)}
     torch.save(kept, tmp_path / "net.pth")
-    net, scale = load_resnet50(str(tmp_path / "net.pth"))
-    assert scale == IMAGENET
-    assert isinstance(net.fc, nn.Identity) if classes is None else net.fc.out_features == classes
-    features = fast_form(frozen(net), scale, "fp32", False, CPU)(pixels[:2])
+    loaded, _ = load_frozen("resnet50", str(tmp_path / "net.pth"))
+    assert loaded.made.scale == IMAGENET
+    features = fast_form(loaded.folded, IMAGENET, "fp32", False, CPU)(pixels[:2])
     reference = torchvisions(state, pixels[:2])
     assert (features - reference).abs().max() <= 1e-5 * reference.abs().max()
 
@@ -163,11 +163,11 @@ def test_what_we_save_plain_torchvision_loads_and_its_pixel_scale_comes_back(tmp
     save_tuned(net, scale, tmp_path / "ours.pth")
     plain = resnet50(num_classes=5)
     plain.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True), strict=True)
-    again, found = load_resnet50(str(tmp_path / "ours.pth"))
-    assert found == scale
+    again, _ = load_backbone("resnet50", str(tmp_path / "ours.pth"))
+    assert again.scale == scale
     for name, tensor in net.state_dict().items():
         assert torch.equal(plain.state_dict()[name], tensor), name
-        assert torch.equal(again.state_dict()[name], tensor), name
+        assert name.startswith("fc.") or torch.equal(again.net.state_dict()[name], tensor), name
 
 
 def one_sentence(message):
@@ -226,7 +226,7 @@ def test_a_file_that_is_no_resnet50_is_refused_in_one_sentence_and_runs_no_code(
     path = tmp_path / "net.pth"
     write(path)
     with pytest.raises(WeightsError, match="does not hold the state_dict of a ResNet50") as error:
-        load_resnet50(str(path))
+        load_backbone("resnet50", str(path))
     assert str(path) in str(error.value)
     assert one_sentence(str(error.value))
     assert "weights_only" not in str(error.value)  # never the advice to load it unsafely
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_resnet50_is_refused_in_one_sentence_and_runs_no_code(
 def test_weights_of_a_wider_net_are_refused_in_one_sentence(tmp_path, state):
     torch.save(state | {"layer1.0.conv1.weight": torch.ones(128, 64, 1, 1)}, tmp_path / "net.pth")
     with pytest.raises(WeightsError, match=r"weight has the shape \(128, 64, 1, 1\), not \(64, ") as error:
-        load_resnet50(str(tmp_path / "net.pth"))
+        load_backbone("resnet50", str(tmp_path / "net.pth"))
     assert one_sentence(str(error.value))
 
 
@@ -249,7 +249,7 @@ def test_without_network_the_three_ways_on_are_named_within_seconds(tmp_path, mo
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
     start = time.perf_counter()
     with pytest.raises(WeightsError) as error:
-        load_resnet50("IMAGENET1K_V1")
+        load_backbone("resnet50", "IMAGENET1K_V1")
     assert time.perf_counter() - start < 5
     for words in ("name resolution", "network", "--weights file.pth", "--weights random"):
         assert words in str(error.value)
@@ -265,7 +265,7 @@ def test_a_download_is_read_as_tensors_and_never_as_code(tmp_path, monkeypatch, 
     name = {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"}[weights]
     _write_trap(folder / name)
     with pytest.raises(WeightsError) as error:
-        load_resnet50(weights)
+        load_backbone("resnet50", weights)
     assert not (folder / "sprung").exists()
     assert str(tmp_path) in str(error.value)
     assert one_sentence(str(error.value))
@@ -280,9 +280,9 @@ def test_downloaded_weights_are_the_nets(tmp_path, monkeypatch, state):
     (folder / "resnet50-0676ba61.pth").rename(folder / f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth")
     published = ResNet50_Weights.IMAGENET1K_V1.value
     monkeypatch.setattr(published, "url", f"https://127.0.0.1/resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth")
-    net, scale = load_resnet50("IMAGENET1K_V1")
-    assert scale == IMAGENET
-    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+    made, _ = load_backbone("resnet50", "IMAGENET1K_V1")
+    assert made.scale == IMAGENET
+    assert all(torch.equal(tensor, state[name]) for name, tensor in made.net.state_dict().items())
 
 
 def test_other_bytes_under_the_name_of_published_weights_are_refused(tmp_path, monkeypatch):
@@ -291,4 +291,4 @@ def test_other_bytes_under_the_name_of_published_weights_are_refused(tmp_path, m
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "resnet50-0676ba61.pth").write_bytes(b"something else")
     with pytest.raises(WeightsError, match="does not hold IMAGENET1K_V1: its SHA-256 differs"):
-        load_resnet50("IMAGENET1K_V1")
+        load_backbone("resnet50", "IMAGENET1K_V1")

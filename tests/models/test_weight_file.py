@@ -9,9 +9,9 @@ from torchvision import models
 
 from headstart.errors import WeightsError
 from headstart.models.backbone import ZERO_TO_ONE
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.loading import load_backbone
 from headstart.models.tuned import save_tuned
-from headstart.models.weight_file import find_resnet50
+from headstart.models.weight_file import find, resnet_wanted
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,11 @@ def body(state):
     return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
 
 
+def place_in(path):
+    """Where a ResNet50 is found in a file."""
+    return find(path, resnet_wanted("resnet50")).place
+
+
 def behind(prefix, tensors):
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
@@ -35,7 +40,7 @@ def refused(path, content=None):
     if content is not None:
         torch.save(content, path)
     with pytest.raises(WeightsError) as error:
-        load_resnet50(str(path))
+        load_backbone("resnet50", str(path))
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     return str(error.value)
@@ -55,15 +60,15 @@ WRAPPED = {
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
 def test_a_resnet50_is_found_in_any_dict_and_behind_any_prefix(tmp_path, state, body, wrap, capsys):
     torch.save(wrap(state, body), tmp_path / "net.pth")
-    net, _ = load_resnet50(str(tmp_path / "net.pth"))
-    assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in body.items())
-    place = find_resnet50(tmp_path / "net.pth").place
+    made, _ = load_backbone("resnet50", str(tmp_path / "net.pth"))
+    assert all(torch.equal(tensor, made.net.state_dict()[name]) for name, tensor in body.items())
+    place = place_in(tmp_path / "net.pth")
     assert capsys.readouterr().out == (f"weights: {tmp_path / 'net.pth'}, {place}\n" if place else "")
 
 
 def test_where_the_weights_were_is_said_as_key_and_prefix(tmp_path, body):
     torch.save({"state_dict": behind("module.", body)}, tmp_path / "net.pth")
-    assert find_resnet50(tmp_path / "net.pth").place == "under `state_dict`, prefix `module.`"
+    assert place_in(tmp_path / "net.pth") == "under `state_dict`, prefix `module.`"
 
 
 @pytest.mark.parametrize(
@@ -79,14 +84,15 @@ def test_where_the_weights_were_is_said_as_key_and_prefix(tmp_path, body):
 )
 def test_a_classifier_of_any_kind_is_left_out(tmp_path, body, classifier):
     torch.save(body | {name: torch.ones(shape) for name, shape in classifier.items()}, tmp_path / "net.pth")
-    net, _ = load_resnet50(str(tmp_path / "net.pth"))
-    assert isinstance(net.fc, torch.nn.Identity)
+    made, _ = load_backbone("resnet50", str(tmp_path / "net.pth"))
+    assert torch.equal(made.net.conv1.weight, body["conv1.weight"])
+    assert made.net.fc.out_features == 1000, "its own"
 
 
 def test_the_pixel_scale_survives_a_checkpoint_around_it(tmp_path, state):
-    save_tuned(load_resnet50("random", 1)[0], ZERO_TO_ONE, tmp_path / "plain.pth")
+    save_tuned(models.resnet50(), ZERO_TO_ONE, tmp_path / "plain.pth")
     torch.save({"model": torch.load(tmp_path / "plain.pth", weights_only=True)}, tmp_path / "net.pth")
-    assert load_resnet50(str(tmp_path / "net.pth"))[1] == ZERO_TO_ONE
+    assert load_backbone("resnet50", str(tmp_path / "net.pth"))[0].scale == ZERO_TO_ONE
 
 
 def test_of_two_nets_none_is_guessed_and_the_advice_works(tmp_path, body):
@@ -94,7 +100,7 @@ def test_of_two_nets_none_is_guessed_and_the_advice_works(tmp_path, body):
     message = refused(tmp_path / "net.pth", {"teacher": behind("m.", body), "student": behind("m.", other)})
     assert "holds a ResNet50 2 times (under `teacher`, prefix `m.`; under `student`, prefix `m.`)" in message
     exec(message.split("for example: ")[1], {"torch": torch})
-    assert find_resnet50(tmp_path / "net-alone.pth").place == "under the prefix `m.`"
+    assert place_in(tmp_path / "net-alone.pth") == "under the prefix `m.`"
 
 
 def test_the_advice_works_for_safetensors_too(tmp_path, body):
@@ -104,7 +110,7 @@ def test_the_advice_works_for_safetensors_too(tmp_path, body):
     torch_files.save_file({name: tensor.contiguous() for name, tensor in both.items()}, tmp_path / "net.safetensors")
     message = refused(tmp_path / "net.safetensors")
     exec(message.split("for example: ")[1], {"safetensors": safetensors})
-    assert find_resnet50(tmp_path / "net-alone.safetensors").place == "under the prefix `b.`"
+    assert place_in(tmp_path / "net-alone.safetensors") == "under the prefix `b.`"
 
 
 def test_missing_tensors_are_counted_and_named_with_the_place_of_the_others(tmp_path, body):
@@ -146,15 +152,15 @@ def test_a_dict_that_contains_itself_ends(tmp_path, body):
     content = {"model": body}
     content["again"] = content
     torch.save(content, tmp_path / "net.pth")
-    assert find_resnet50(tmp_path / "net.pth").place == "under `model`"
+    assert place_in(tmp_path / "net.pth") == "under `model`"
 
 
 def test_safetensors_are_read_and_damaged_ones_refused(tmp_path, state):
     torch_files = pytest.importorskip("safetensors.torch")
     path = tmp_path / "net.SafeTensors"
     torch_files.save_file({f"model.{name}": tensor.contiguous() for name, tensor in state.items()}, path)
-    net, _ = load_resnet50(str(path))
-    assert torch.equal(net.fc.weight, state["fc.weight"])
+    made, _ = load_backbone("resnet50", str(path))
+    assert torch.equal(made.net.conv1.weight, state["conv1.weight"])
     path.write_bytes(path.read_bytes()[:-1000])
     assert "does not hold the state_dict of a ResNet50" in refused(path)
     path.write_bytes(b"text")

@@ -39,7 +39,7 @@ def parts(**changes):
     with torch.no_grad():
         head.weight.copy_(20 * torch.eye(3))
         head.bias.zero_()
-    return replace(Parts(MeanColour(), head, ("red", "green", "blue"), RECIPE, False, False), **changes)
+    return replace(Parts(((MeanColour(), RECIPE),), head, ("red", "green", "blue"), False, False), **changes)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_backbone_compiled_for_one_size_gets_full_batches_and_the_filling_is_n
 
 def test_features_are_rounded_as_the_cache_stored_them(files):
     features = torch.tensor([[0.1, 0.2, 0.3]])
-    rounded = Classifier(parts(recipe=replace(RECIPE, storage="float16"))).of_features(features)
+    rounded = Classifier(parts(nets=((MeanColour(), replace(RECIPE, storage="float16")),))).of_features(features)
     torch.testing.assert_close(rounded, Classifier(parts()).of_features(features.half().float()), rtol=0, atol=0)
     assert not torch.equal(rounded, Classifier(parts()).of_features(features))
 
@@ -193,6 +193,6 @@ def test_a_net_that_fails_on_an_image_is_named(files):
         def forward(self, pixels):
             raise ValueError("too bright")
 
-    classifier = Classifier(parts(backbone=Failing()))
+    classifier = Classifier(parts(nets=((Failing(), RECIPE),)))
     with pytest.raises(BackboneError, match="resnet50 failed on a batch of images: ValueError: too bright"):
         classifier.predict(files[:1])

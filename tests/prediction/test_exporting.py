@@ -20,7 +20,7 @@ from headstart.errors import ExportFailed, SettingsError
 from headstart.heads.run import train
 from headstart.models.backbone import IMAGENET
 from headstart.models.fast import fast_module, with_layout
-from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.models.loading import load_frozen
 from headstart.prediction import exporting
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain_classifier
@@ -36,11 +36,11 @@ RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp3
 @pytest.fixture(scope="module")
 def classifier():
     """With all that a head can have: hidden layers, dropout, and rows of length 1."""
-    net, _ = load_resnet50("random", 0)
-    backbone = fast_module(frozen(net), IMAGENET, "fp32", False, torch.device("cpu"))
+    net = load_frozen("resnet50", "random", 0)[0].net
+    backbone = fast_module(net, IMAGENET, "fp32", False, torch.device("cpu"))
     torch.manual_seed(0)
     head = nn.Sequential(nn.Linear(2048, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
-    parts = Parts(backbone, head, ("a", "b", "c"), RECIPE, True, False)
+    parts = Parts(((backbone, RECIPE),), head, ("a", "b", "c"), True, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
@@ -176,7 +176,7 @@ def of(net):
     folded = with_layout(net.eval(), torch.randn(2, 3, PX, PX))
     recipe = replace(RECIPE, backbone="mine:viewing", features=16)
     backbone = fast_module(folded, IMAGENET, "fp32", False, torch.device("cpu"))
-    parts = Parts(backbone, nn.Linear(16, 3), ("a", "b", "c"), recipe, False, False)
+    parts = Parts(((backbone, recipe),), nn.Linear(16, 3), ("a", "b", "c"), False, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 

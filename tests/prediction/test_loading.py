@@ -7,11 +7,12 @@ import pytest
 import torch
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
+from torchvision.models import resnet50
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import DataWarning, RecipeMismatch, RunError, SettingsError, WeightsError
 from headstart.heads.run import train
-from headstart.models.resnet50 import load_resnet50
+from headstart.models.backbone import IMAGENET
 from headstart.models.tuned import save_tuned
 from headstart.models.weights import weights_digest
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
@@ -42,6 +43,10 @@ def change_metrics(run, **changes):
 
 def parts(run, weights=None, precision="auto", compile="off"):
     return parts_of(open_run(run), weights, CPU, precision, compile)
+
+
+def first_weight(run, **asked):
+    return next(parts(run, **asked).nets[0][0].parameters())
 
 
 def test_a_run_says_its_classes_its_recipe_and_where_its_weights_lie(run, trained):
@@ -147,8 +152,7 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
     change_metrics(run, recipe={**recipe, "weights": "mine.pth", "weights_digest": "blake2b 00"})
     with pytest.raises(WeightsError, match=r"were made with mine\.pth: say where it lies with --weights"):
         parts(run)
-    net, scale = load_resnet50("random", 1)
-    save_tuned(net, scale, tmp_path / "other.pth")
+    save_tuned(resnet50(), IMAGENET, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth is not mine\.pth, .*\(blake2b .*, not blake2b 00\)"):
         parts(run, weights=str(tmp_path / "other.pth"))
 
@@ -157,11 +161,10 @@ def test_weights_that_came_from_a_file_must_be_named_and_must_be_the_same(run, t
 def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
     """Of each backbone: the run knows the places and the digests."""
     file, recipe = tmp_path / "mine.pth", json.loads((run / "metrics.json").read_text())["recipe"]
-    net, scale = load_resnet50("random", 1)
-    save_tuned(net, scale, file)
+    save_tuned(resnet50(), IMAGENET, file)
     made = {**recipe, "weights": file.name, "weights_digest": weights_digest(str(file), 0)}
     change_metrics(run, recipe=made, weights_files=[str(file)])
-    assert torch.equal(next(parts(run).backbone.parameters()), next(parts(run, str(file)).backbone.parameters()))
+    assert torch.equal(first_weight(run), first_weight(run, weights=str(file)))
     file.rename(tmp_path / "moved.pth")
     with pytest.raises(
         WeightsError, match=r"made with mine\.pth, but .*mine\.pth is no longer there: say where it lies"
@@ -174,12 +177,10 @@ def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
 
 
 def test_a_fine_tuned_net_has_weights_of_its_own(run):
-    net, scale = load_resnet50("random", 1)
-    net.fc = torch.nn.Linear(2048, 2)
-    save_tuned(net, scale, run / "finetuned_resnet50.pth")
+    save_tuned(resnet50(num_classes=2), IMAGENET, run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
-    assert parts(run).recipe.geometry.shorter_px == 37
+    assert parts(run).nets[0][1].geometry.shorter_px == 37
     with pytest.raises(SettingsError, match=r"mine\.pth: .* has its own weights; leave it out"):
         parts(run, weights="mine.pth")
     with pytest.raises(RunError, match="takes images, not cached features"):
@@ -187,12 +188,14 @@ def test_a_fine_tuned_net_has_weights_of_its_own(run):
 
 
 def test_a_net_without_a_classifier_is_refused(run):
-    net, _ = load_resnet50("random", 1)
+    net = resnet50()
     net.fc = torch.nn.Identity()
     torch.save(net.state_dict(), run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
     change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
-    with pytest.raises(RunError, match=r"finetuned_resnet50\.pth knows no classes, the run 2"):
+    with pytest.raises(
+        RunError, match=r"finetuned_resnet50\.pth does not hold the fine-tuned resnet50 .*train it again"
+    ):
         parts(run)
 
 
@@ -215,8 +218,8 @@ def test_what_was_set_for_a_training_is_what_was_chosen_or_what_its_config_says(
 def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
     recipe = json.loads((run / "metrics.json").read_text())["recipe"]
     change_metrics(run, recipe={**recipe, "precision": "bf16"})
-    assert next(parts(run).backbone.parameters()).dtype == torch.bfloat16
-    assert next(parts(run, precision="fp32").backbone.parameters()).dtype == torch.float32
+    assert first_weight(run).dtype == torch.bfloat16
+    assert first_weight(run, precision="fp32").dtype == torch.float32
 
 
 def test_a_recipe_that_was_compiled_needs_a_compiler_unless_it_is_left_out(run, monkeypatch):

@@ -32,7 +32,7 @@ class Colours(nn.Module):
 def classifier(classes, backbone=None, width=3):
     torch.manual_seed(0)
     head = nn.Linear(width, len(classes)).requires_grad_(False)
-    return Classifier(Parts(backbone or Colours(), head, classes, RECIPE, False, False))
+    return Classifier(Parts(((backbone or Colours(), RECIPE),), head, classes, False, False))
 
 
 MANY = tuple(f"class {number}" for number in range(8))

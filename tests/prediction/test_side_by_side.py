@@ -96,15 +96,15 @@ def test_a_file_of_weights_is_found_again_where_it_was(photos, tmp_path, monkeyp
 def test_features_of_two_types_are_rounded_each_as_its_cache_stored_them(photos, tmp_path, monkeypatch):
     run = trained(photos, (32, 32), monkeypatch, tmp_path)
     parts = parts_of(run, None, torch.device("cpu"), "auto", "auto")
-    (net, recipe), pixels = parts.beside[0], torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
-    assert (parts.recipe.storage, recipe.storage) == ("float16", "float32")
+    (net, recipe), pixels = parts.nets[1], torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
+    assert (parts.nets[0][1].storage, recipe.storage) == ("float16", "float32")
     mixed = Classifier(parts)
     seen = []
     mixed.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     mixed(pixels)
     square = pixels.permute(0, 2, 3, 1)
     with torch.inference_mode():
-        assert torch.equal(seen[0][:, :512], parts.backbone(square).half().float())
+        assert torch.equal(seen[0][:, :512], parts.nets[0][0](square).half().float())
         assert torch.equal(seen[0][:, 512:], net(square))
 
 

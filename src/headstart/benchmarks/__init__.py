@@ -3,8 +3,7 @@
     rounds.py      contestants in turn; medians of the ratios
     photos.py      pictures to measure with
     by_hand.py     the loops that people write
-    extraction.py  the pass, prediction, an epoch of fine-tuning
-    several.py     one pass for several backbones
+    extraction.py  the pass of one or several backbones, prediction, an epoch of fine-tuning
     storing.py     writing, reading and checking a cache
     heads.py       one head and 64
     tables.py      the figures as tables

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import InterpolationMode
 
 from headstart.datasets.manifest import Manifest
 from headstart.images.loading import default_workers
 from headstart.models.backbone import Backbone
-from headstart.models.loading import load_frozen
-from headstart.models.resnet50 import frozen, load_resnet50
+from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.weights import RESNET50
 from headstart.support.devices import pick_device
 
@@ -53,10 +52,6 @@ def epoch_rate(
 class ByHand:
     """A net in fp32, its preset, a DataLoader with a worker for each core; rates are images per second.
 
-    Attributes:
-        weights: random, or None for a function of one's own.
-        image_px: side of the square that the net sees; None: its own.
-
     In a process of its own, "fp32" on CUDA is torch's default: TF32 in convolutions. Headstart turns that off.
     """
 
@@ -65,13 +60,13 @@ class ByHand:
     workers: int
     device: str
     backbone: str = RESNET50
-    weights: str | None = "random"
-    image_px: int | None = None
+    weights: str | None = "random"  # None for a function of one's own
+    image_px: int | None = None  # side of the square that the net sees; None: its own
 
     def features(self) -> float:
         """One pass through the frozen net."""
         loaded = load_frozen(self.backbone, self.weights, image_px=self.image_px)[0]
-        net, device, loader = loaded.net, pick_device(self.device), self._loader(made=loaded.made)
+        net, device, loader = loaded.net, pick_device(self.device), self._loader(loaded.made)
         net.to(device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -82,17 +77,19 @@ class ByHand:
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net, without kept features."""
         head, device = seed_head(len(self.manifest.classes)), pick_device(self.device)
-        return epoch_rate(self._loader(), head, device, frozen(load_resnet50("random")[0]))
+        loaded, _ = load_frozen(RESNET50, "random")
+        return epoch_rate(self._loader(loaded.made), head, device, loaded.net)
 
     def fine_tuning(self, images: int) -> float:
         """An epoch over the first images in which all layers are trained."""
-        return epoch_rate(self._loader(images), load_resnet50("random")[0].train(), pick_device(self.device))
+        made, _ = load_backbone(RESNET50, "random")
+        return epoch_rate(self._loader(made, images), made.net.train(), pick_device(self.device))
 
-    def _loader(self, images: int | None = None, made: Backbone | None = None) -> DataLoader[Any]:
-        transform = preset(made, self.image_px) if made else ResNet50_Weights.IMAGENET1K_V1.transforms()
-        files = Subset(_Files(self.manifest, transform), range(images or len(self.manifest)))
+    def _loader(self, made: Backbone, images: int | None = None) -> DataLoader[Any]:
+        files = ImageFolder(self.manifest.root, preset(made, self.image_px))
+        part = Subset(files, range(images or len(self.manifest)))
         pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
-        return DataLoader(files, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
+        return DataLoader(part, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
 
 
 def preset(made: Backbone, image_px: int | None) -> Any:
@@ -106,14 +103,3 @@ def preset(made: Backbone, image_px: int | None) -> Any:
         std=made.std,
         interpolation=InterpolationMode(made.interpolation),
     )
-
-
-class _Files(Dataset[Any]):
-    """An image and its label by Pillow and a transform."""
-
-    def __init__(self, manifest: Manifest, transform: Any) -> None:
-        self.manifest, self.transform = manifest, transform
-
-    def __getitem__(self, row: int) -> Any:
-        with Image.open(self.manifest.root / self.manifest.relative_path(row)) as image:
-            return self.transform(image.convert("RGB")), int(self.manifest.labels[row])

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from headstart.benchmarks.by_hand import seed_head
+from headstart.benchmarks.rounds import Contestant
+from headstart.benchmarks.tables import TOGETHER
 from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import Manifest, Place
@@ -70,7 +72,7 @@ class Extraction:
         )
         classes = tuple(map(str, range(CLASSES)))
         head = seed_head(CLASSES, self.recipe.features).to(extractor.device)
-        classifier = Classifier(Parts(backbone, head, classes, self.recipe, unit_length=False, one_shape=compiled))
+        classifier = Classifier(Parts(((backbone, self.recipe),), head, classes, unit_length=False, one_shape=compiled))
         list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
         return classifier
 
@@ -95,18 +97,13 @@ class Extraction:
         features.cpu()
         return batches * size / (time.perf_counter() - start)
 
-    def decode_ceiling(self) -> float:
-        """Reading, decoding and resizing alone, on all cores."""
-        return self.decoding_for([self])
-
-    def decoding_for(self, several: "Sequence[Extraction]") -> float:
-        """The same for several backbones: an image is decoded once, and made a square for each."""
-        geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
-        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), geometries)
+    def decode_ceiling(self, *others: "Extraction") -> float:
+        """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each."""
+        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), self, *others)
 
     def decode_from_tar(self) -> float:
         """The same photos, read in place from one archive."""
-        return self._decoding(self.packed, {0: self.recipe.geometry})
+        return self._decoding(self.packed, self)
 
     @cached_property
     def packed(self) -> list[tuple[int, Place]]:
@@ -118,7 +115,8 @@ class Extraction:
         return list(enumerate(archives.place_of(f"{path}/{name}") for name in names))
 
     @kept_memory()
-    def _decoding(self, places: list[tuple[int, Place]], geometries: dict[int, Transform]) -> float:
+    def _decoding(self, places: list[tuple[int, Place]], *several: "Extraction") -> float:
+        geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
         start = time.perf_counter()
         for _ in stream(places, lambda *_: geometries, self.extractor.workers, 2 * self.config.batch_size):
             pass
@@ -136,6 +134,18 @@ def filling(extractions: "Sequence[Extraction]") -> tuple[float, list[PassReport
             creation.create(temporary, each.manifest, each.recipe)
     reports = fill({place: each.extractor for place, each in enumerate(extractions)}, [dict(enumerate(paths))])
     return len(extractions[0].manifest) / (time.perf_counter() - start), list(reports.values())
+
+
+def contestants(extractions: "Sequence[Extraction]") -> dict[str, Contestant]:
+    """One pass for all, each backbone alone on one batch in memory, and decoding once; what compiles has compiled."""
+    ceilings = {f"ceiling {each.recipe.backbone}": each.backbone_ceiling for each in extractions}
+    for ceiling in ceilings.values():
+        ceiling()
+    return {
+        TOGETHER: lambda: filling(extractions)[0],
+        **ceilings,
+        "decode ceiling": lambda: extractions[0].decode_ceiling(*extractions[1:]),
+    }
 
 
 def fine_tuning(manifest: Manifest, config: FinetuneConfig, device: torch.device) -> float:

@@ -19,6 +19,8 @@ BASELINES = {
     "fine-tuning": "plain fine-tuning",
 }
 """The contestant that another is compared with."""
+TOGETHER = "all in one pass"
+"""The contestant that fills the caches of several backbones."""
 EPOCHS = 10  # of an experiment
 
 
@@ -58,6 +60,14 @@ def limits(rates: Rates) -> list[str]:
         f"ours reaches {ratio({'ours': rates['ours'], 'limit': values}, 'ours', 'limit'):.2f} of {what}"
         for what, values in ceilings.items()
     ]
+
+
+def limit_of_several(rates: Rates) -> str:
+    """The time of the pass against the sum of the times of the backbones alone and of decoding each image once."""
+    parts = [values for name, values in rates.items() if name != TOGETHER]
+    sums = [1 / sum(1 / rate for rate in of_a_round) for of_a_round in zip(*parts, strict=True)]
+    taken = ratio({"sum": sums, TOGETHER: rates[TOGETHER]}, "sum", TOGETHER)
+    return f"{TOGETHER} takes {taken:.3f} of the time of the backbones alone and of decoding once, one after the other"
 
 
 def costs(rates: Rates, images: int) -> list[str]:

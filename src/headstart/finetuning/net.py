@@ -22,6 +22,7 @@ from headstart.models.weights import RESNET50, weights_digest
 from headstart.runs.run import Run, load_run, read_config
 from headstart.settings import FinetuneConfig
 from headstart.settings.command import command
+from headstart.support.files import plain
 
 WARMUP = 0.05
 """Fraction of the steps. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2: 5 of 90 epochs."""
@@ -29,40 +30,32 @@ WARMUP = 0.05
 
 @dataclass(frozen=True)
 class Tunable:
-    """A net before the first step, frozen except where it is trained.
+    """A net before the first step, frozen except where it is trained."""
 
-    Attributes:
-        net: (B, 3, H, W) normalised → (B, C) logits.
-        scale: of its pixels.
-        head: the name of the new layer in it.
-        trained: the modules that learn.
-        layout: in which it computes fastest.
-    """
-
-    net: nn.Module
-    scale: PixelScale
-    head: str
-    trained: tuple[nn.Module, ...]
-    layout: torch.memory_format
+    net: nn.Module  # (B, 3, H, W) normalised → (B, C) logits
+    scale: PixelScale  # of its pixels
+    head: str  # the name of the new layer in it
+    trained: tuple[nn.Module, ...]  # the modules that learn
+    layout: torch.memory_format  # in which it computes fastest
 
 
 def initial_net(start: Start, classes: tuple[str, ...]) -> Tunable:
     """The net with a new head for these classes, on the CPU."""
-    config, untrained = start.config, start.net
+    config, loaded, found = start.config, start.loaded, start.net
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        fresh = nn.Linear(untrained.features, len(classes))
+        fresh = nn.Linear(found.features, len(classes))
     head = _head_of(config.init_head, start, classes) if config.init_head else fresh
-    net = with_head(untrained.body, untrained.classifier, head)
+    net = with_head(found.net, found.classifier, head)
     net.requires_grad_(False)
-    trained = parts.from_part_on(config.train_from, untrained.body, head)
+    trained = parts.from_part_on(config.train_from, found.net, head)
     for module in trained:
         module.requires_grad_(True)
-    for weight in untrained.fixed:
+    for weight in loaded.fixed:
         weight.requires_grad_(False)
-    if untrained.layout == torch.contiguous_format:
+    if loaded.layout == torch.contiguous_format:
         net.register_forward_pre_hook(lambda net, inputs: tuple(each.contiguous() for each in inputs))
-    return Tunable(net, start.scale, untrained.classifier or BEHIND, tuple(trained), untrained.layout)
+    return Tunable(net, start.scale, found.classifier or BEHIND, tuple(trained), loaded.layout)
 
 
 def set_training(tunable: Tunable, config: FinetuneConfig) -> None:
@@ -137,16 +130,12 @@ def _refuse_other_features(run: Run, recipe: dict[str, Any], start: Start, class
         ("--weights", recipe.get(digest), ours[digest]),
         ("--image-px", recipe["image_px"], config.image_px),
         ("--resize", recipe["resize"], config.resize),
-        ("pixels", [_plain(theirs.get(name)) for name in pixels], [_plain(ours[name]) for name in pixels]),
+        ("pixels", *(plain([each.get(name) for name in pixels]) for each in (theirs, ours))),
         ("--data", run.classes, classes),
     ):
         if there != here:
             both = f"made with {_words(there)}, this run has {_words(here)}"
             raise RunError(f"The features of {run.folder} were {both}: give the same {flag}.")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _words(value: object) -> str:

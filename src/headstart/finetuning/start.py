@@ -13,10 +13,10 @@ from torchvision.models import resnet50
 from headstart.errors import BackboneError
 from headstart.finetuning import parts
 from headstart.images.geometry import Geometry
-from headstart.models.backbone import ZERO_TO_ONE, Backbone, PixelScale
+from headstart.models.backbone import ZERO_TO_ONE, PixelScale
 from headstart.models.fast import layout_of, with_layout
-from headstart.models.frozen import features_of
-from headstart.models.loading import facts, load_backbone
+from headstart.models.frozen import Frozen, features_of
+from headstart.models.loading import facts, load_backbone, trial_px
 from headstart.models.weights import RESNET50, describe_weights, is_file_or_random, source_digest, weights_digest
 from headstart.settings import FinetuneConfig
 
@@ -30,37 +30,19 @@ CLIP_NORM = 1.0
 
 @dataclass(frozen=True)
 class Untrained:
-    """A net before fine-tuning, on the CPU; it is trained in place.
+    """A net before fine-tuning, on the CPU; it is trained in place."""
 
-    Attributes:
-        made: the net with its own pixels.
-        weights: their name.
-        body: the net without its classifier: (B, 3, H, W) → (B, D).
-        classifier: the name of the layer that was taken off; None where there was none.
-        features: D.
-        fixed: parameters that the net itself never trains.
-        facts: what identifies a net that is not resnet50, and its pixels; see `models.loading.facts`.
-        layout: channels last, or contiguous if the net does not run on that.
-    """
-
-    made: Backbone
-    weights: str
-    body: nn.Module
-    classifier: str | None
-    features: int
-    fixed: tuple[nn.Parameter, ...]
-    facts: dict[str, Any]
-    layout: torch.memory_format = torch.channels_last
+    found: Frozen
+    weights: str  # their name
+    fixed: tuple[nn.Parameter, ...]  # which the net itself never trains
+    facts: dict[str, Any]  # what identifies a net that is not resnet50, and its pixels; see `models.loading.facts`
+    layout: torch.memory_format  # channels last, or contiguous if the net does not run on that
 
 
 def load(config: FinetuneConfig) -> Untrained:
     """The net that is asked for; its errors are those of `load_backbone` and `features_of`."""
-    weights = config.completed().weights if config.backbone == RESNET50 else config.weights
-    made, used = load_backbone(config.backbone, weights, config.seed, config.image_px)
+    made, used = load_backbone(config.backbone, config.weights, config.seed, config.image_px)
     net: Any = made.net
-    if config.backbone == RESNET50:
-        net.fc = nn.Identity()
-        return Untrained(made, used, net, "fc", 2048, (), {})
     fixed = tuple(weight for weight in net.parameters() if not weight.requires_grad)
     if len(fixed) == len(list(net.parameters())):  # frozen for extraction
         fixed = ()
@@ -69,12 +51,12 @@ def load(config: FinetuneConfig) -> Untrained:
             f"{config.backbone} is a program of TorchScript, which is not trained here: give the net itself."
         )
     image_px = config.image_px or made.image_px
-    found = features_of(made, config.backbone, image_px)
+    found = features_of(made, config.backbone, trial_px(config.backbone, image_px))
     known = {**facts(found, image_px), "source_digest": source_digest(config.backbone)}
     if getattr(net, "aux_logits", False):  # torchvision's Inception has a second classifier, for training alone
         net.aux_logits, net.AuxLogits = False, None
     layout = layout_of(with_layout(copy.deepcopy(found.net), found.sample))
-    return Untrained(made, used, found.net, found.classifier, found.features, fixed, known, layout)
+    return Untrained(found, used, fixed, known, layout)
 
 
 @dataclass(eq=False)
@@ -101,17 +83,22 @@ class Start:
         else:
             self.chosen = self._chosen()
             rates = {name: value for name, value in self.chosen.items() if name in WITHOUT_BATCHNORM}
-            own = {"image_px": self.net.made.image_px, "resize": self.net.made.resize, "weights": self.net.weights}
+            own = {"image_px": self.net.made.image_px, "resize": self.net.made.resize, "weights": self.loaded.weights}
             self.config = self.given.completed(**own, **rates)
-            parts.refuse_unknown(self.given.train_from, self.net.body, self.net.classifier, self.given.backbone)
+            parts.refuse_unknown(self.given.train_from, self.net.net, self.net.classifier, self.given.backbone)
 
     @cached_property
-    def net(self) -> Untrained:
-        """The net itself."""
+    def loaded(self) -> Untrained:
+        """The net, and what was seen before anything was taken off it."""
         return load(self.given)
 
+    @property
+    def net(self) -> Frozen:
+        """The net without its classifier."""
+        return self.loaded.found
+
     def _chosen(self) -> dict[str, float]:
-        has_batchnorm = any(isinstance(module, AnyBatchNorm) for module in self.net.body.modules())
+        has_batchnorm = any(isinstance(module, AnyBatchNorm) for module in self.net.net.modules())
         if has_batchnorm or self.given.method == "seed":
             return {}
         rates = {name: rate for name, rate in WITHOUT_BATCHNORM.items() if getattr(self.given, name) is None}
@@ -139,7 +126,7 @@ class Start:
             digest = weights_digest(str(given), self.config.seed)
         if self.config.backbone == RESNET50:
             return {"weights_digest": digest}
-        net = {name: value for name, value in self.net.facts.items() if name != "package"}
+        net = {name: value for name, value in self.loaded.facts.items() if name != "package"}
         return {"backbone": self.config.backbone, "weights_digest": digest, **net}
 
     def describe(self) -> str:

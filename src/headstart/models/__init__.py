@@ -4,7 +4,6 @@
     weights.py      what can be said of backbones and weights without loading them
     weight_file.py  a net's tensors in a file: in checkpoints, behind prefixes
     downloads.py    torchvision's published weights
-    resnet50.py     ResNet50 and its weights
     frozen.py       the features of any net, found by running it
     tokens.py       features pooled from a transformer's tokens
     fast.py         BatchNorm folded, channels last, reduced precision, compiled

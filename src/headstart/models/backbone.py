@@ -15,9 +15,6 @@ Forward = Callable[[Tensor], Tensor]
 """Pixels (B, H, W, 3) uint8 → features (B, D) float32."""
 
 RGB = tuple[float, float, float]
-IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
-IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels in [0, 1]. Source: torchvision's presets for classification."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 
-IMAGENET = PixelScale(IMAGENET_MEAN, IMAGENET_STD)
+IMAGENET = PixelScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of ImageNet's pixels. Source: torchvision's presets for classification."""
 ZERO_TO_ONE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pixels as torchvision's ToTensor leaves them."""
 
@@ -73,8 +71,8 @@ class Backbone:
     image_px: int = 224
     shorter_px: int | None = None
     interpolation: Interpolation = "bilinear"
-    mean: RGB = IMAGENET_MEAN
-    std: RGB = IMAGENET_STD
+    mean: RGB = IMAGENET.mean
+    std: RGB = IMAGENET.std
     version: str = ""
     resize: Literal["crop", "squash"] = "crop"
 

@@ -2,8 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -83,17 +84,13 @@ class Watch:
 
     def refuse_changes(self, name: str) -> None:
         """Raises BackboneError if a buffer of the net has changed, or a part of it is in training mode."""
-        changed = any(map(different, self.before, self.net.buffers()))
+        buffers = zip(self.before, self.net.buffers(), strict=False)  # of NaN, too
+        changed = any(not torch.equal(old.nan_to_num(), new.nan_to_num()) for old, new in buffers)
         if changed or any(module.training for module in self.net.modules()):
             raise BackboneError(
                 f"{name} changes its own buffers, or leaves eval mode, while it runs: features would depend on the "
                 "images before them. Use a net that computes without side effects in eval mode."
             )
-
-
-def different(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors differ in a value; NaN equals NaN."""
-    return not torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 class MeanInFloat32(nn.Module):
@@ -178,18 +175,25 @@ def _followed(net: nn.Module, sample: Tensor) -> tuple[list[tuple[str, str]], st
         elif inputs and (before := outputs.get(id(inputs[0]), ("", sample))[0]) and _block(before) == _block(name):
             pairs.append((before, name))
 
-    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d)
-    seen = [(name, module) for name, module in net.named_modules() if isinstance(module, kinds)]
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: see(name, module, inputs, output))
-        for name, module in seen
-    ]
-    features = net(sample.clone())
-    for hook in hooks:
-        hook.remove()
+    with seeing(net, (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d), see):
+        features = net(sample.clone())
     once = [pair for pair in pairs if all(calls.count(name) == 1 for name in pair)]
     last = [name for name, output in pooled if output.shape[2:] == (1, 1) and torch.equal(output.flatten(1), features)]
     return once, last[-1] if last else None
+
+
+@contextmanager
+def seeing(
+    net: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], see: Callable[..., None]
+) -> Iterator[None]:
+    """Inside the block `see` gets each call of layers of these kinds: name of the layer, layer, inputs, output."""
+    layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, kinds)]
+    hooks = [layer.register_forward_hook(partial(see, name)) for name, layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _block(name: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.errors import BackboneError
 from headstart.models.backbone import Backbone
-from headstart.models.fast import Watch, folded_copy
+from headstart.models.fast import Watch, folded_copy, seeing
 from headstart.models.tokens import TokenPool
 from headstart.settings.ranges import Pool
 from headstart.support.quantities import counted
@@ -22,23 +22,14 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class Frozen:
-    """A backbone without its classifier, in eval mode, without gradients.
+    """A backbone without its classifier, in eval mode, without gradients."""
 
-    Attributes:
-        net: (B, 3, H, W) normalised pixels → (B, D) features.
-        made: the backbone that it was taken from, with its pixels; its `net` is the same without the classifier.
-        sample: (2, 3, H, W), what it was tried with.
-        features: D.
-        largest: of the absolute values of the sample's features.
-        classifier: the name of the layer that was taken off; None if there was none.
-    """
-
-    net: nn.Module
-    made: Backbone
-    sample: Tensor
-    features: int
-    largest: float
-    classifier: str | None
+    net: nn.Module  # (B, 3, H, W) normalised pixels → (B, D) features
+    made: Backbone  # what it was taken from, with its pixels; its `net` is the same without the classifier
+    sample: Tensor  # (2, 3, H, W), what it was tried with
+    features: int  # D
+    largest: float  # of the absolute values of the sample's features
+    classifier: str | None  # the name of the layer that was taken off; None if there was none
 
     @cached_property
     def folded(self) -> nn.Module:
@@ -47,8 +38,14 @@ class Frozen:
 
     @cached_property
     def state_digest(self) -> str:
-        """32 hex digits over the names, types and values of all weights and buffers."""
-        return digest_of(self.net)
+        """32 hex digits over the names, types, shapes and values of all weights and buffers."""
+        digest = blake2b(digest_size=16)
+        for name, tensor in sorted(self.net.state_dict().items()):
+            if not isinstance(tensor, Tensor):  # of a layer that keeps more than tensors
+                continue
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
 
 def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -> Frozen:
@@ -64,7 +61,7 @@ def features_of(made: Backbone, name: str, image_px: int, pool: Pool = "head") -
     watch = Watch(net)
     with _explained(name, made, image_px):
         if classifier := classifier_of(net, sample):
-            net = without(net, classifier)
+            net.set_submodule(classifier, nn.Identity().eval())
         net = TokenPool(net, pool, name).eval() if pool != "head" else net
         features, *alone = (_run(net, inputs).float() for inputs in (sample, sample[:1], sample[1:]))
     watch.refuse_changes(name)
@@ -80,37 +77,10 @@ def sample_of(image_px: int) -> Tensor:
 def classifier_of(net: nn.Module, sample: Tensor) -> str | None:
     """The name of the linear layer whose output is that of the net; None if there is none."""
     calls: list[tuple[str, Tensor]] = []
-    layers = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)]
-    hooks = [
-        layer.register_forward_hook(lambda layer, inputs, output, name=name: calls.append((name, output)))
-        for name, layer in layers
-    ]
-    try:
+    with seeing(net, nn.Linear, lambda name, layer, inputs, output: calls.append((name, output))):
         result = _run(net, sample)
-    finally:
-        for hook in hooks:
-            hook.remove()
     names = [name for name, output in calls if output.shape == result.shape and torch.equal(output, result)]
     return names[-1] if names else None
-
-
-def without(net: nn.Module, classifier: str) -> nn.Module:
-    """The net, whose classifier lets its input through; an Identity where the net is that layer alone."""
-    if not classifier:
-        return nn.Identity().eval()
-    net.set_submodule(classifier, nn.Identity().eval())
-    return net
-
-
-def digest_of(net: nn.Module) -> str:
-    """32 hex digits over the names, types, shapes and values of its state."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in sorted(net.state_dict().items()):
-        if not isinstance(tensor, Tensor):  # of a layer that keeps more than tensors
-            continue
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 @torch.no_grad()  # in inference mode a net could keep a tensor that it cannot train with later

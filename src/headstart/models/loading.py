@@ -1,4 +1,4 @@
-"""Nets by name: ResNet50, any classification net of torchvision, and a function of your own; timm's: `timm_nets.py`."""
+"""Nets by name: any classification net of torchvision, and a function of your own; timm's: `timm_nets.py`."""
 
 import copy
 import importlib
@@ -20,9 +20,8 @@ from headstart.models import timm_nets
 from headstart.models.backbone import RGB, Backbone
 from headstart.models.downloads import published_state
 from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
-from headstart.models.resnet50 import METADATA, load_resnet50
-from headstart.models.weight_file import find, first_line, wanted
-from headstart.models.weights import OWN, PUBLISHED, RESNET50, SHORTER_PX, TIMM, is_own, text_of
+from headstart.models.weight_file import METADATA, find, first_line, wanted
+from headstart.models.weights import OWN, RESNET50, TIMM, is_own, known_weights, text_of
 from headstart.settings.ranges import Pool
 from headstart.support.progress import say
 from headstart.support.team import is_leading
@@ -50,22 +49,14 @@ def load_backbone(name: str, weights: str | None, seed: int = 0, image_px: int |
         BackboneError: there is no such net, or its pixels cannot be made.
         WeightsError: the weights cannot be found, downloaded, or are another net's.
     """
-    if name == RESNET50:
-        return _resnet50(weights or next(iter(PUBLISHED)), seed)
     if is_own(name):
         return _own(name, weights), OWN
     loaded, used = (
         timm_nets.load(name, weights, seed) if name.startswith(TIMM) else _torchvision(name, weights, seed, image_px)
     )
-    if used == weights and Path(weights).is_file():
+    if used == weights and weights not in known_weights() and Path(weights).is_file():
         loaded = load_file(loaded, name, Path(weights))
     return loaded, Path(used).name
-
-
-def _resnet50(weights: str, seed: int) -> tuple[Backbone, str]:
-    net, scale = load_resnet50(weights, seed)
-    made = Backbone(net, 224, SHORTER_PX.get(weights, 256), "bilinear", scale.mean, scale.std)
-    return made, weights if weights in PUBLISHED else Path(weights).name
 
 
 def _torchvision(name: str, weights: str | None, seed: int, image_px: int | None) -> tuple[Backbone, str]:
@@ -92,7 +83,7 @@ def _torchvision(name: str, weights: str | None, seed: int, image_px: int | None
     if not any(isinstance(module, nn.Linear) for module in net.modules()):  # of torchvision's, SqueezeNet alone
         raise BackboneError(
             f"{name} has no linear layer at its end, so that it has no pooled features to take: use another net, such "
-            f"as {_nearest(name)}."
+            "as mobilenet_v3_small."
         )
     return made, used
 
@@ -126,10 +117,6 @@ def _unknown(name: str, names: list[str]) -> str:
     )
 
 
-def _nearest(name: str) -> str:
-    return "mobilenet_v3_small" if name.startswith("squeezenet") else "resnet50"
-
-
 def _random(name: str, seed: int, image_px: int | None) -> nn.Module:
     """Untrained; without the auxiliary classifiers that only training uses."""
     with torch.random.fork_rng(devices=[]):
@@ -149,10 +136,12 @@ def load_frozen(
     Errors: those of `load_backbone` and of `features_of`.
     """
     made, used = load_backbone(name, weights, seed, image_px)
-    trial_px = TRIAL_PX if name == RESNET50 else image_px or made.image_px
-    if name == RESNET50:
-        cast(Any, made.net).fc = nn.Identity()  # which may be a whole MLP
-    return features_of(made, name, trial_px, pool), used
+    return features_of(made, name, trial_px(name, image_px or made.image_px), pool), used
+
+
+def trial_px(name: str, image_px: int) -> int:
+    """Size at which a net is tried that sees squares of `image_px`."""
+    return TRIAL_PX if name == RESNET50 else image_px
 
 
 def facts(loaded: Frozen, image_px: int) -> dict[str, Any]:
@@ -174,10 +163,11 @@ def load_file(made: Backbone, name: str, path: Path) -> Backbone:
 
     Returns the net with the scale of the pixels that a file of a fine-tuned net says.
     """
-    classifier = classifier_of(made.net.eval(), sample_of(made.image_px)) or ""
-    found = find(path, wanted(f"the backbone {name}", made.net, classifier))
-    if is_leading():
-        say(f"weights: {path}" + f", {found.place}" * bool(found.place))
+    classifier = classifier_of(made.net.eval(), sample_of(trial_px(name, made.image_px))) or ""
+    words = "a ResNet50" if name == RESNET50 else f"the backbone {name}"
+    found = find(path, wanted(words, made.net, classifier))
+    if found.place and is_leading():
+        say(f"weights: {path}, {found.place}")
     own = made.net.state_dict()
     backbone = {key for key in own if not (classifier and key.startswith(f"{classifier}."))}
     made.net.load_state_dict({key: found.tensors.get(key, own[key]) if key in backbone else own[key] for key in own})

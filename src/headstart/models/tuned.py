@@ -1,38 +1,24 @@
 """A fine-tuned net: its new layer, its file, and the Python code that loads it without this package. D features."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from headstart.errors import RunError
 from headstart.models.backbone import PixelScale
 from headstart.models.fast import folded_copy
 from headstart.models.frozen import sample_of
-from headstart.models.loading import TRIAL_PX, load_backbone
-from headstart.models.resnet50 import METADATA, head_from, load_resnet50
-from headstart.models.weight_file import first_line
+from headstart.models.loading import load_backbone, trial_px
+from headstart.models.mlp import plain_head
+from headstart.models.weight_file import METADATA, first_line
 from headstart.models.weights import RESNET50, TIMM, is_own
 
 BEHIND = "1"
 """The name of the new layer where it is put behind a net, which has no linear layer at its end."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Tuned:
-    """A fine-tuned net in two parts: body (B, 3, H, W) normalised → (B, D) features, head (B, D) → (B, C) logits."""
-
-    body: nn.Module
-    head: nn.Module
-    scale: PixelScale
-    trial_px: int | None = None
-    """Size at which it is tried, where it takes any."""
-
-    def folded(self, image_px: int) -> nn.Module:
-        """The body without gradients and with BatchNorm folded, for squares of `image_px`."""
-        return folded_copy(self.body.eval().requires_grad_(False), sample_of(self.trial_px or image_px))
 
 
 def with_head(body: nn.Module, classifier: str | None, head: nn.Module) -> nn.Module:
@@ -82,41 +68,46 @@ def save_tuned(
     if backbone != RESNET50:
         about |= {"backbone": backbone, "classifier": classifier}
     state = net.state_dict()
-    state.update({name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state.items()})
+    state.update({name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()})
     state._metadata[METADATA] = about  # type: ignore[attr-defined]
     torch.save(state, path)
 
 
-def load_tuned(path: Path, backbone: str, image_px: int | None = None) -> Tuned:
+def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, PixelScale, nn.Module]:
     """What `save_tuned` wrote; the net itself is made again, without its weights, or by one's own function.
 
     `image_px` is the size of its pictures, see `load_backbone`.
 
+    Returns:
+        The body (B, 3, H, W) normalised → (B, D) features, without gradients and with BatchNorm folded; the scale of
+        its pixels; the head (B, D) → (B, C) logits.
+
     Raises:
         BackboneError: the net cannot be made again.
         RunError: the file does not hold such a net.
-        WeightsError: the same of a ResNet50.
     """
-    if backbone == RESNET50:
-        net, scale = load_resnet50(str(path))
-        return dataclasses.replace(_in_two_parts(net, "fc", scale), trial_px=TRIAL_PX)
     made, _ = load_backbone(backbone, None if is_own(backbone) else "random", image_px=image_px)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        about = state._metadata[METADATA]
-        classifier = about["classifier"]
-        net = with_head(made.net, classifier, head_from(state, classifier or BEHIND))
-        net.load_state_dict(state)
-        return _in_two_parts(net, classifier, PixelScale(about["mean"], about["std"]))
+        of_resnet50 = {"classifier": "fc", "mean": made.mean, "std": made.std}
+        about = of_resnet50 | state._metadata.get(METADATA, {})
+        classifier, scale = about["classifier"], PixelScale(about["mean"], about["std"])
+        head = _new_head(state, classifier or BEHIND)
+        with_head(made.net, classifier, head).load_state_dict(state)
+        if classifier:
+            made.net.set_submodule(classifier, nn.Identity())
     except Exception as error:  # the file may hold anything, and one's own function may make another net by now
         raise RunError(
             f"{path} does not hold the fine-tuned {backbone} ({first_line(error)}): train it again."
         ) from None
+    sample = sample_of(trial_px(backbone, image_px))
+    return folded_copy(made.net.eval().requires_grad_(False), sample), scale, head
 
 
-def _in_two_parts(net: nn.Module, classifier: str | None, scale: PixelScale) -> Tuned:
-    head = net.get_submodule(classifier or BEHIND)
-    if classifier is None:
-        return Tuned(net.get_submodule("0"), head, scale)
-    net.set_submodule(classifier, nn.Identity())
-    return Tuned(net, head, scale)
+def _new_head(tensors: Mapping[str, Tensor], name: str) -> nn.Module:
+    """A layer or MLP head of the shapes that the one of this name has in a net."""
+    head = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    if "weight" in head:
+        classes, width = head["weight"].shape
+        return nn.Linear(width, classes)
+    return plain_head(head)

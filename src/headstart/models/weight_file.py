@@ -16,6 +16,8 @@ from headstart.errors import WeightsError
 from headstart.support.quantities import some
 
 SAFETENSORS = ".safetensors"
+METADATA = "headstart"
+"""Key of the pixel scale in the metadata of the state_dict of a fine-tuned net."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -33,20 +35,13 @@ class Wanted:
     def among(self, tensors: Mapping[str, Tensor]) -> Shapes:
         """Shapes of those tensors that lie in the parts that the net has besides its classifier."""
         parts = {name.split(".")[0] for name in self.shapes}
-        outside = f"{self.classifier}." if self.classifier else None
-        return _needed(
-            {
-                name: tensor
-                for name, tensor in tensors.items()
-                if name.split(".")[0] in parts and not (outside and name.startswith(outside))
-            }
-        )
+        needed = _needed(tensors, self.classifier)
+        return {name: shape for name, shape in needed.items() if name.split(".")[0] in parts}
 
 
 def wanted(words: str, net: torch.nn.Module, classifier: str) -> Wanted:
     """The tensors of a net, whose classifier has this name."""
-    state = net.state_dict()
-    return Wanted(words, Wanted(words, _needed(state), classifier).among(state), classifier)
+    return Wanted(words, _needed(net.state_dict(), classifier), classifier)
 
 
 @dataclass(frozen=True)
@@ -71,24 +66,19 @@ class FoundWeights:
         return f"under {keys}, prefix `{self.prefix}`" if keys else f"under the prefix `{self.prefix}`"
 
 
-def find_resnet50(path: Path) -> FoundWeights:
-    """The one ResNet50 in a file; see `find`."""
-    return find(path, resnet_wanted("resnet50"))
-
-
 def find(path: Path, net: Wanted) -> FoundWeights:
     """The one such net in a .pth or .safetensors file, whatever dicts, prefixes and classifiers are around it.
 
     Raises:
         WeightsError: there is none, or there are several that differ; the message says what was found.
     """
-    groups = list(_groups(_read(path), set()))
+    groups = list(_groups(_read(path, net.net), set()))
     places = [place for group in groups for place in _places(group, net)]
     whole = [place for place in places if net.among(place.tensors) == net.shapes]
     if not whole:
         names = [name for group in groups for name in group.tensors]
-        raise refusal(
-            path, _difference(places, net) if places else f"its tensors are {some(names) or 'in no dict'}", net.net
+        raise _refusal(
+            path, net.net, _difference(places, net) if places else f"its tensors are {some(names) or 'in no dict'}"
         )
     if not all(_are_equal(whole[0], other, net) for other in whole[1:]):
         nets = "; ".join(place.place or "without a prefix" for place in whole)
@@ -99,7 +89,7 @@ def find(path: Path, net: Wanted) -> FoundWeights:
     return whole[0]
 
 
-def refusal(path: Path, reason: str, net: str = "a ResNet50") -> WeightsError:
+def _refusal(path: Path, net: str, reason: str) -> WeightsError:
     """The error for a file that does not hold the net."""
     return WeightsError(
         f"{path} does not hold the state_dict of {net} ({reason}). Save one with torch.save(model.state_dict(), …)."
@@ -123,15 +113,19 @@ def first_line(error: Exception) -> str:
 def resnet_wanted(net: str) -> Wanted:
     """The tensors of one of torchvision's ResNets."""
     with torch.device("meta"):
-        return wanted("a ResNet50" if net == "resnet50" else net, torchvision.models.get_model(net), "fc")
+        return wanted(net, torchvision.models.get_model(net), "fc")
 
 
-def _needed(tensors: Mapping[str, Tensor]) -> Shapes:
+def _needed(tensors: Mapping[str, Tensor], classifier: str) -> Shapes:
     """Without the counts of batches: no forward pass reads them, and files by torch before 0.4.1 lack them."""
-    return {name: tuple(t.shape) for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked") and not (classifier and name.startswith(f"{classifier}."))
+    }
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, net: str) -> Any:
     """The content of the file: tensors in any nesting, and never code."""
     try:
         if path.suffix.lower() != SAFETENSORS:
@@ -144,7 +138,7 @@ def _read(path: Path) -> Any:
             f"{path} needs the package safetensors: .venv/bin/pip install 'headstart[safetensors]'"
         ) from None
     except Exception as error:  # parsers raise many kinds of errors for damaged files
-        raise refusal(path, first_line(error)) from None
+        raise _refusal(path, net, first_line(error)) from None
 
 
 def _groups(content: Any, seen: set[int], *keys: str) -> Iterator[FoundWeights]:

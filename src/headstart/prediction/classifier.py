@@ -53,12 +53,9 @@ class Classifier(nn.Module):
     def __init__(self, parts: Parts) -> None:
         """Joins the parts of a run."""
         super().__init__()
-        self.backbone, self.head = parts.backbone, parts.head
-        self.classes, self.geometry = parts.classes, parts.recipe.geometry
-        self.beside, recipes = (
-            nn.ModuleList(net for net, _ in parts.beside),
-            [parts.recipe, *(r for _, r in parts.beside)],
-        )
+        nets, recipes = zip(*parts.nets, strict=True)
+        self.backbone, self.beside, self.head = nets[0], nn.ModuleList(nets[1:]), parts.head
+        self.classes, self.geometry = parts.classes, recipes[0].geometry
         self.geometries = tuple(dict.fromkeys(recipe.geometry for recipe in recipes))
         self._inputs = [self.geometries.index(recipe.geometry) for recipe in recipes]
         self._types: list[torch.dtype] = [getattr(torch, recipe.storage) for recipe in recipes]
@@ -113,8 +110,6 @@ class Classifier(nn.Module):
 
         `more` are the squares for the other `geometries`, if there are several.
         """
-        if not self.beside:
-            return self.of_features(self.backbone(pixels.permute(0, 2, 3, 1)))
         squares = (pixels, *more)
         nets = zip((self.backbone, *self.beside), self._inputs, self._types, strict=True)
         parts = [net(squares[number].permute(0, 2, 3, 1)).to(stored) for net, number, stored in nets]

@@ -45,9 +45,8 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
     Rounding enlarges differences: two programs that differ in a last digit would differ by a whole step after it.
     """
     parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
-    beside = tuple((net, replace(recipe, storage="float32")) for net, recipe in parts.beside)
-    recipe = replace(parts.recipe, storage="float32")
-    classifier = Classifier(replace(parts, recipe=recipe, beside=beside))
+    nets = tuple((net, replace(recipe, storage="float32")) for net, recipe in parts.nets)
+    classifier = Classifier(replace(parts, nets=nets))
     return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 

@@ -1,7 +1,7 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,15 @@ BEST = "best"
 class Parts:
     """The parts of a trained classifier of images."""
 
-    backbone: nn.Module  # (B, H, W, 3) uint8 → (B, D) float32
+    nets: tuple[tuple[nn.Module, Recipe], ...]
+    """Backbones (B, H, W, 3) uint8 → (B, D) float32, each with its recipe, which says how images become pixels, and
+    features what is stored. The features of several stand side by side."""
     head: nn.Module  # (B, D) → (B, C) logits
     classes: tuple[str, ...]
-    recipe: Recipe  # how images become pixels, and features what is stored, before the head takes them
     unit_length: bool  # whether the head takes rows of length 1
     one_shape: bool
     """Whether the backbone is compiled for one batch size, so that short batches must be filled up."""
     augmentation: Augmentation | None = None  # of the run's augmented views, if it has any
-    beside: tuple[tuple[nn.Module, Recipe], ...] = ()
-    """Further backbones whose features stand beside those of the first, each with its recipe."""
 
 
 def open_run(folder: Path) -> Run:
@@ -98,24 +97,18 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
         nets = [_frozen(recipe, *how) for recipe, how in zip(recipes, named, strict=True)]
         head: nn.Module = load_head(run.weights_file, 0.0)
     elif weights is None:
-        tuned = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
-        nets, head = [(tuned.folded(recipes[0].image_px), tuned.scale)], tuned.head
+        body, scale, head = load_tuned(run.weights_file, recipes[0].backbone, recipes[0].image_px)
+        nets = [(body, scale)]
     else:
         raise SettingsError(f"--weights {weights}: {run.folder} has its own weights; leave it out.")
-    fast = [_fast(net, recipe, precision, compile, device) for net, recipe in zip(nets, recipes, strict=True)]
-    one_shape = any(_is_compiled(recipe, compile, device) for recipe in recipes)
-    parts = _parts(run, fast[0], head.to(device), recipes[0], one_shape)
-    return replace(parts, beside=tuple(zip(fast[1:], recipes[1:], strict=True)))
-
-
-def _fast(
-    loaded: tuple[nn.Module, PixelScale], recipe: Recipe, precision: str, compile: str, device: torch.device
-) -> nn.Module:
-    """A folded net in the arithmetic of its recipe, or in the one that is asked for."""
-    used = recipe.precision if precision == "auto" else precision
-    if compiled := _is_compiled(recipe, compile, device):
+    compiled = [_is_compiled(recipe, compile, device) for recipe in recipes]
+    if any(compiled):
         require_compiler(device)
-    return fast_module(*loaded, used, compiled, device)
+    fast = tuple(
+        (fast_module(*net, recipe.precision if precision == "auto" else precision, is_compiled, device), recipe)
+        for net, recipe, is_compiled in zip(nets, recipes, compiled, strict=True)
+    )
+    return _parts(run, fast, head.to(device), any(compiled))
 
 
 def _is_compiled(recipe: Recipe, compile: str, device: torch.device) -> bool:
@@ -167,17 +160,17 @@ def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Pa
             f"{cache.path} holds other features than those that {run.folder} learned from:{lines}\n"
             "Give the cache that it learned from, or images."
         )
-    return _parts(run, nn.Identity(), load_head(run.weights_file, 0.0).to(device), recipe, False)
+    return _parts(run, ((nn.Identity(), recipe),), load_head(run.weights_file, 0.0).to(device), False)
 
 
-def _parts(run: Run, backbone: nn.Module, head: nn.Module, recipe: Recipe, one_shape: bool) -> Parts:
+def _parts(run: Run, nets: tuple[tuple[nn.Module, Recipe], ...], head: nn.Module, one_shape: bool) -> Parts:
     outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
-    if outputs[-1:] != [len(run.classes)]:
+    if outputs[-1] != len(run.classes):
         raise RunError(
-            f"{run.weights_file} knows {outputs[-1] if outputs else 'no'} classes, the run {len(run.classes)}: "
-            "these are files of two runs. Train again."
+            f"{run.weights_file} knows {outputs[-1]} classes, the run {len(run.classes)}: these are files of two runs. "
+            "Train again."
         )
     unit_length = (run.best_setting or {}).get("normalize") == "l2"
     augmentation = run.metrics.get("augmentation")
     views = Augmentation.from_json(augmentation) if augmentation else None
-    return Parts(backbone, head, run.classes, recipe, unit_length, one_shape, views)
+    return Parts(nets, head, run.classes, unit_length, one_shape, views)

@@ -97,13 +97,8 @@ def card(facts: Mapping[str, Any], run: Run) -> str:
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("model_card.md.jinja")
     try:
-        values = {
-            "metrics": run.metrics,
-            "settings": run.settings(),
-            "frozen": run.is_on_features,
-            "of_groups": run.in_groups,
-        }
-        return template.render(values, facts=facts, named=NAMED, duration=duration)
+        about = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_on_features}
+        return template.render(about, of_groups=run.in_groups, facts=facts, named=NAMED, duration=duration)
     except (UndefinedError, TypeError) as error:
         raise RunError(
             f"The run lacks what belongs on a card ({error}): another version made it. Train again."
