@@ -8,8 +8,8 @@ VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SW
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
 uses-data-check     = CHECK_ARGS
 uses-extract        = EXTRACT_ARGS VIEWS BACKBONE NPROC PARTS RAY
-uses-train-head     = HEAD_ARGS $(PASS) SEEDS
-uses-sweep          = SWEEP_ARGS $(PASS) SEEDS
+uses-train-head     = HEAD_ARGS $(PASS) SEEDS NPROC
+uses-sweep          = SWEEP_ARGS $(PASS) SEEDS NPROC
 uses-probe          = PROBE_ARGS $(PASS)
 uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
 uses-cv             = CV_ARGS $(PASS) FOLDS REPEATS
@@ -21,7 +21,8 @@ uses-predict        = PREDICT_ARGS RUN IMAGES CACHE RAY
 uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
 uses-clean-all      = FORCE
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
-USED = $(strip $(foreach goal,$(MAKECMDGOALS),$(uses-$(goal))))
+each      = $(if $(1),$(firstword $(1)) $(call each,$(filter-out $(firstword $(1)),$(1))))
+USED = $(strip $(call each,$(foreach goal,$(MAKECMDGOALS),$(uses-$(goal)))))
 
 # A variable or a target that does not exist ends make with the nearest one that does.
 GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -65,7 +66,7 @@ CUT       = $(if $(PARTS),--parts="$$PARTS") $(if $(NPROC),--processes="$$NPROC"
 FOLDED    = $(if $(FOLDS),--folds="$$FOLDS") $(if $(REPEATS),--repeats="$$REPEATS")
 # A cache that is named alone is used as it is.
 FEATURES  = $(if $(and $(DATA)$(CONFIG),$(if $(ASK_HELP),$(OF_PASS),yes)),extract,.venv/ready)
-LEARN     = $(if $(OF_PASS),:,$(PY))
+LEARN     = $(if $(OF_PASS),:,$(if $(and $(NPROC),$(filter train-head sweep,$@)),$(TORCHRUN),$(PY)))
 # What follows a pass describes the cache.
 FOLLOWED  = $(if $(filter extract,$(MAKECMDGOALS)),,HEADSTART_FOLLOWED=1)
 

@@ -1,5 +1,8 @@
 """Cached features → a head for every combination of settings, all at once; the best by validation becomes the run."""
 
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
+
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.cli import nothing_saved
@@ -10,10 +13,12 @@ def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     from headstart.heads import programs  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
+    from headstart.support.team import join
 
-    folders = [programs.sweep(each) for each in each_run(config)]
-    if words := seeds_in_words(folders):
-        print(words)
+    with join() as team, nullcontext() if team.leads else redirect_stdout(StringIO()):
+        folders = [programs.sweep(each, team) for each in each_run(config)]
+        if team.leads and (words := seeds_in_words(folders)):
+            print(words)
 
 
 if __name__ == "__main__":

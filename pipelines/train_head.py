@@ -1,5 +1,8 @@
 """Cached features → an MLP head, in seconds."""
 
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
+
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.cli import nothing_saved
@@ -10,10 +13,12 @@ def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
     from headstart.heads import run  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
+    from headstart.support.team import join
 
-    folders = [run.train(each) for each in each_run(config)]
-    if words := seeds_in_words(folders):
-        print(words)
+    with join() as team, nullcontext() if team.leads else redirect_stdout(StringIO()):
+        folders = [run.train(each, team) for each in each_run(config)]
+        if team.leads and (words := seeds_in_words(folders)):
+            print(words)
 
 
 if __name__ == "__main__":

@@ -288,11 +288,11 @@ def test_progress_counts_every_epoch_of_every_head(monkeypatch):
     counted = []
     original = search.bar
 
-    def remember(total, *words):
+    def remember(total, *words, shown):
         counted.append(total)
-        shown = original(total, *words)
-        shown.update = counted.append
-        return shown
+        progress = original(total, *words, shown=shown)
+        progress.update = counted.append
+        return progress
 
     monkeypatch.setattr(search, "bar", remember)
     swept = sweep(some_features(train=20), grid(lr=(1e-3, 1e-2), seed=(0, 1)), halving=False)

@@ -20,7 +20,7 @@ from headstart.errors import CacheError
 
 
 class PartedView(View):
-    """The same view of all parts."""
+    """The same view of all parts, or of some of their rows."""
 
     def __init__(self, path: Path, sources: Sequence[View], manifest: Manifest, order: NDArray[np.int64]) -> None:
         """`order` (N,) are the rows of the parts, one after the other, sorted by path."""
@@ -46,9 +46,10 @@ class PartedView(View):
         features = self._empty(len(self)) if into is None else into
 
         def fill(part: int) -> None:
-            rows = np.flatnonzero(self._part_of == part)  # ascending, as in the part
-            for of_part, block in self.sources[part].blocks(verify):
-                features[rows[of_part]] = block
+            rows = np.flatnonzero(self._part_of == part)
+            for begin in range(0, len(rows), READ_ROWS):
+                some = rows[begin : begin + READ_ROWS]
+                features[some] = self.sources[part].gather(self._row_in_part[some], verify)
 
         with ThreadPoolExecutor(READ_THREADS) as pool:
             list(pool.map(fill, range(len(self.sources))))

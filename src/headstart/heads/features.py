@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.parted import PartedView
 from headstart.cache.rows import READ_THREADS, View
 from headstart.datasets.manifest import SPLITS
 from headstart.errors import CacheError
@@ -20,6 +21,7 @@ from headstart.models.mlp import unit_rows
 from headstart.settings import Views
 from headstart.settings.heads import Normalize
 from headstart.support.memory import kept_memory
+from headstart.support.team import ALONE, Team
 
 BLOCK_ROWS = 4096
 """Rows that are computed together: 32 MiB in fp32."""
@@ -41,6 +43,8 @@ class Features:
     """(N,) float32, how much each image counts in the loss, above 0 for training images; None: all the same."""
     widths: tuple[int, ...] = ()
     """D of each backbone whose features stand side by side; may be left out for a single one."""
+    team: Team = ALONE
+    """The processes that train together: each has its share of the training rows, the leading one all others."""
 
     @classmethod
     def load(
@@ -51,6 +55,7 @@ class Features:
         views: int = 0,
         tta: int = 0,
         rows_of: Callable[[str], NDArray[np.int64]] | None = None,
+        team: Team = ALONE,
     ) -> "Features":
         """Reads and verifies a cache; features of more than `memory_bytes` stay in the file until they are needed.
 
@@ -58,13 +63,21 @@ class Features:
         other bytes of its image than the plain view counts as missing. `rows_of` gives the rows of a split, by default
         all that the cache has.
         """
-        rows = {split: torch.from_numpy((rows_of or cache.rows)(split)).to(device) for split in SPLITS}
+        rows = {split: (rows_of or cache.rows)(split) for split in SPLITS}
         if not len(rows["train"]):
             raise CacheError(
                 f"{cache.path} has no finished training row yet. Finish it with: {cache.extract_command()}"
             )
         sources = cache.views[: max(views, tta) + 1]
         wanted = np.stack([np.ones(len(cache), np.bool_), *(cache.used(view, views, tta) for view in sources[1:])])
+        labels = cache.manifest.labels
+        if team.size > 1:
+            others = {} if team.leads else dict.fromkeys(("val", "test"), rows["val"][:0])
+            rows = {**rows, "train": cache.share(rows["train"], team.rank, team.size), **others}
+            kept = np.sort(np.concatenate(list(rows.values())))
+            sources = tuple(PartedView(cache.path, [view], cache.manifest, kept) for view in sources)
+            rows = {split: np.searchsorted(kept, own) for split, own in rows.items()}
+            wanted, labels = wanted[:, kept], labels[kept]
         row_bytes = cache.columns["features"].row_bytes
         if row_bytes * np.count_nonzero(wanted) > memory_bytes:
             window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one while it is read
@@ -73,10 +86,11 @@ class Features:
         else:
             values = torch.from_numpy(_read(sources, wanted)).to(device)
             offsets = np.cumsum(wanted).reshape(wanted.shape) - 1
-        labels = torch.from_numpy(cache.manifest.labels).to(device)
         of_views = torch.from_numpy(np.where(wanted, offsets, -1)).to(device) if len(sources) > 1 else None
         widths = tuple(part.feature_count for part in cache.parts)
-        return cls(values, labels, rows, cache.manifest.classes, of_views, widths=widths)
+        on_device = {split: torch.from_numpy(own).to(device) for split, own in rows.items()}
+        classes, truth = cache.manifest.classes, torch.from_numpy(labels).to(device)
+        return cls(values, truth, on_device, classes, of_views, widths=widths, team=team)
 
     @property
     def width(self) -> int:
@@ -182,12 +196,13 @@ class Normalization:
         mean, deviation = torch.zeros(features.width), torch.ones(features.width)
         if kind == "standardize":  # sums in float64, block by block to save memory
             total, squares = mean.double(), mean.double()
+            count = features.team.sum(torch.tensor(len(rows)))
             for _, values in features.blocks(rows):
                 total += values.double().sum(0).cpu()
-            exact_mean = total / len(rows)
+            exact_mean = features.team.sum(total) / count
             for _, values in features.blocks(rows):
                 squares += (values.double() - exact_mean.to(device)).square().sum(0).cpu()
-            spread = (squares / len(rows)).sqrt()
+            spread = (features.team.sum(squares) / count).sqrt()
             changes = spread > 1e-6 * exact_mean.abs().clamp(min=1e-6)
             mean, deviation = exact_mean.float(), torch.where(changes, spread, 1.0).float()
         return cls(kind == "l2", mean.to(device), deviation.to(device), features.widths)

@@ -9,17 +9,23 @@ from headstart.heads.run import CachedRun
 from headstart.runs import folder
 from headstart.settings import LearningCurveConfig, SweepConfig
 from headstart.support import files
+from headstart.support.team import ALONE, Team
 
 
-def sweep(config: SweepConfig) -> Path:
-    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
+def sweep(config: SweepConfig, team: Team = ALONE) -> Path:
+    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported.
+
+    The leading one of a team tests and saves.
+    """
     run = CachedRun.from_config("sweep", config)
     print(run.describe())
     if run.is_reported():
         return run.folder
 
     features, heads = run.features(config.memory_gb), config.heads()
-    swept = sweeps.sweep(features, heads, config.halves())
+    swept = sweeps.sweep(features, heads, config.halves(), team)
+    if not team.leads:
+        return run.folder
     settings = swept.settings
     print("\n".join(leaderboard.lines(settings)))
     print(

@@ -39,6 +39,7 @@ from headstart.runs.title import folder_words
 from headstart.settings import RUNS_FOLDER, HeadConfig, Views
 from headstart.support.devices import available_bytes, peak_memory_bytes, pick_device
 from headstart.support.quantities import counted, human_bytes
+from headstart.support.team import ALONE, Team, local_size
 
 Probabilities = Callable[[str], NDArray[np.floating]]
 """From the name of a split to the probabilities (n, C) of its rows."""
@@ -102,13 +103,20 @@ class CachedRun:
         rows = self.cache.rows(split)
         return rows if self.copied is None else rows[~self.copied[rows]]
 
-    def features(self, memory_gb: float, times: int = 2, tested: NDArray[np.int64] | None = None) -> Features:
+    def features(
+        self,
+        memory_gb: float,
+        times: int = 2,
+        tested: NDArray[np.int64] | None = None,
+        team: Team = ALONE,
+    ) -> Features:
         """Reads the cache, at most `memory_gb` into memory; 0: as much as fits `times` times into what is free.
 
-        `tested` are the rows of the images that will be tested, by default those of the test split.
+        `tested` are the rows of the images that will be tested, by default those of the test split. A `team` shares
+        the rows, see `Features`.
         """
-        memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / times
-        features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta, self.rows)
+        memory_bytes = 1e9 * memory_gb or available_bytes(self.device) / times / local_size()
+        features = Features.load(self.cache, self.device, memory_bytes, self.views, self.tta, self.rows, team)
         if said := copies.in_words(self.identity.get("copies_left_out", {})):
             print(said)
         nets = [part.weights_file for part in self.cache.parts]
@@ -125,7 +133,7 @@ class CachedRun:
         return features
 
     def _refuse_missing_views(self, features: Features) -> None:
-        if self.tta and not features.has_views("test"):
+        if self.tta and features.team.leads and not features.has_views("test"):
             raise CacheError(
                 f"{self.cache.path} has no augmented views of test images, which --tta needs. "
                 f"Add them with: {self.cache.extract_command('--view-splits', 'all')}"
@@ -229,15 +237,20 @@ def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[
     return [cache.count_of(views) for views in (asked if isinstance(asked, tuple) else (asked,))]
 
 
-def train(config: HeadConfig) -> Path:
-    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
+def train(config: HeadConfig, team: Team = ALONE) -> Path:
+    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder.
+
+    The leading one of a team tests and saves.
+    """
     run = CachedRun.from_config("head", config)
     print(run.describe())
     if run.is_reported():
         return run.folder
 
-    features = run.features(config.memory_gb)
+    features = run.features(config.memory_gb, team=team)
     fitted = training.fit(features, config)
-    rate = len(features.rows["train"]) * config.epochs / fitted.train_seconds
-    run.save_head(fitted, config, features, images_per_second=rate, train_seconds=fitted.train_seconds)
+    if team.leads:
+        rate = len(run.rows("train")) * config.epochs / fitted.train_seconds
+        more = {"processes": team.size} if team.size > 1 else {}
+        run.save_head(fitted, config, features, images_per_second=rate, train_seconds=fitted.train_seconds, **more)
     return run.folder

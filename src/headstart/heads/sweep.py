@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from headstart.errors import TrainingFailed
@@ -15,6 +15,7 @@ from headstart.settings import HeadConfig
 from headstart.support.devices import available_bytes
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
+from headstart.support.team import ALONE, Team
 
 STACK_BYTES = 2**24
 """Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
@@ -36,8 +37,10 @@ class Sweep:
 
 
 @kept_memory()
-def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> Sweep:
+def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool, team: Team = ALONE) -> Sweep:
     """Trains a head for each of the settings; those that differ only in their seed are compared by their mean.
+
+    Each process of a `team` trains some of the settings; they agree on which go on.
 
     With `halving`, the worse half of the settings is dropped after 1, 2, 4, 8, … epochs. A cosine is compared with
     equal ones alone, and not after the first epoch: before their ends, schedules differ in how far the rate has fallen.
@@ -51,30 +54,38 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool) -> S
     records: list[Record] = []
     winners: list[tuple[Record, Fitted]] = []
     seconds = 0.0
-    with bar(planned(configs, rungs), "training", "epochs of a head") as progress:
-        for wave in waves(configs, features):
+    with bar(planned(configs, rungs) // team.size, "training", "epochs of a head", shown=team.leads) as progress:
+        for wave in (_dealt(wave, team) for wave in waves(configs, features)):
             trainers = [
                 Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
             ]
-            records += _records(trainers)
-            winners.append(_winner(_climb(trainers, rungs, progress.update)))
-            seconds += sum(trainer.seconds for trainer in trainers)
+            own = _records(trainers)
+            left = _climb(trainers, rungs, progress.update, team)
+            records += chain.from_iterable(team.gathered(own))
+            winners += chain.from_iterable(team.gathered([_winner(left)] if left else []))
+            seconds += max(team.gathered(sum(trainer.seconds for trainer in trainers)))
     settings = ranked(records)
     if settings[0].status != "finished":
         reason = next(record.failure for record in records if record.failure)
         raise TrainingFailed(f"All heads that were not dropped failed; the first: {reason}. Try lower learning rates.")
-    best = next(fitted for record, fitted in winners if record is settings[0].best)
-    return Sweep(settings, best, seconds, sum(len(record.history) for record in records))
+    best = next(fitted for record, fitted in winners if record.config == settings[0].best.config)
+    return Sweep(settings, best.to(features.device), seconds, sum(len(record.history) for record in records))
 
 
 def _records(trainers: Sequence[Trainer]) -> list[Record]:
     return [record for trainer in trainers for record in trainer.records]
 
 
-def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object]) -> list[Trainer]:
+def _dealt(configs: Sequence[HeadConfig], team: Team) -> list[HeadConfig]:
+    """The share of a process; the seeds of a setting stay together."""
+    settings = grouped(configs, lambda config: replace(config, seed=0))
+    return [config for seeds in settings[team.rank :: team.size] for config in seeds]
+
+
+def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object], team: Team) -> list[Trainer]:
     """Trains up to each rung, and halves between two; returns the trainers that are left."""
     for rung in rungs:
-        trainers = _better_half(trainers) if rung != rungs[0] else trainers
+        trainers = _better_half(trainers, team) if rung != rungs[0] else trainers
         for trainer in trainers:
             while trainer.epochs < min(rung, trainer.shared.epochs):
                 trainer.epoch()
@@ -82,17 +93,18 @@ def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int]
     return trainers
 
 
-def _better_half(trainers: list[Trainer]) -> list[Trainer]:
+def _better_half(trainers: list[Trainer], team: Team) -> list[Trainer]:
     """Drops the worse half of the settings, but none that is at its end; the rest of each stack goes on."""
-    by_score = sorted(ranked(_records(trainers)), key=lambda setting: setting.score, reverse=True)
+    records = list(chain.from_iterable(team.gathered(_records(trainers))))
+    by_score = sorted(ranked(records), key=lambda setting: setting.score, reverse=True)
     alike = grouped(by_score, lambda setting: schedule_of(setting.records[0].config))
     kept_of = (_kept(len(settings), settings[0].records[0].config, settings[0].epochs) for settings in alike)
     better = [setting for settings, kept in zip(alike, kept_of, strict=True) for setting in settings[:kept]]
     better += [each for each in by_score if each.status == "finished"]
-    going_on = {id(record) for setting in better for record in setting.records}
+    going_on = {record.config for setting in better for record in setting.records}
     left = []
     for trainer in trainers:
-        heads = [head for head, record in enumerate(trainer.records) if id(record) in going_on]
+        heads = [head for head, record in enumerate(trainer.records) if record.config in going_on]
         if 0 < len(heads) < len(trainer.records):
             trainer.keep(heads)
         left += [trainer] if heads else []

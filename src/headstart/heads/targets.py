@@ -13,8 +13,8 @@ def class_weights(features: Features, kind: ClassWeights) -> Tensor:
     labels = features.labels[features.rows["train"]]
     if kind == "none":
         return torch.ones(len(features.classes), device=labels.device)
-    counts = torch.bincount(labels, minlength=len(features.classes)).float()
-    return torch.where(counts > 0, len(labels) / (len(counts) * counts), 0.0)
+    counts = features.team.sum(torch.bincount(labels, minlength=len(features.classes))).float()
+    return torch.where(counts > 0, counts.sum() / (len(counts) * counts), 0.0)
 
 
 def smoothed_targets(

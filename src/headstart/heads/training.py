@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -25,6 +25,8 @@ ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
 PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 """Settings in which the heads of a stack may differ."""
+Batch = tuple[Tensor, Tensor, Sequence[Tensor | float]]
+"""What `backpropagate` takes: rows, targets, and dropout of each hidden layer."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Fitted:
     best_epoch: int
     train_seconds: float
 
+    def to(self, device: torch.device) -> "Fitted":
+        """The same on a device: another process may have trained it."""
+        stack, normalization = self.head.stack, self.head.normalization.to(device)
+        return replace(self, head=Head(HeadStack(stack.widths, stack.parameters.to(device)), normalization))
+
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
     """Trains one head, with a line for each epoch; see `fit_quietly`."""
@@ -44,7 +51,7 @@ def fit(features: Features, config: HeadConfig) -> Fitted:
         say(epoch_line(row, config.epochs, config.select))
         progress.update()
 
-    with bar(config.epochs, "training", "epochs") as progress:
+    with bar(config.epochs, "training", "epochs", shown=features.team.leads) as progress:
         return fit_quietly(features, config, report)
 
 
@@ -135,11 +142,13 @@ class Trainer:
             raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
         self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
         widths = (features.width, *shared.hidden, len(features.classes))
-        self.order = torch.Generator().manual_seed(shared.seed)
-        self.noise = torch.Generator(device).manual_seed(shared.seed)
+        self.team, seed = features.team, (shared.seed + (features.team.rank << 32)) % 2**63
+        self.order = torch.Generator().manual_seed(seed)
+        self.noise = torch.Generator(device).manual_seed(seed)
         self.class_weights = class_weights(features, shared.class_weights)
         self.steps, self.seconds = 0, 0.0
-        self.all_steps = shared.epochs * math.ceil(len(features.rows["train"]) / shared.batch_size)
+        self.batch_size = max(1, shared.batch_size // self.team.size)
+        self.steps_an_epoch = max(self.team.gathered(math.ceil(len(features.rows["train"]) / self.batch_size)))
         self._take([Record(config) for config in configs], HeadStack.draw(widths, len(configs), shared.seed, device))
         self.best = self.heads.parameters.clone()
 
@@ -192,7 +201,8 @@ class Trainer:
         start = time.perf_counter()
         with torch.no_grad(), fast_products():
             train_losses = self._train()
-            val = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
+            own = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
+            val = self.team.gathered(own)[0]
         self.seconds += time.perf_counter() - start
         for head, record in enumerate(self.records):
             losses, selected = (train_losses[head], val.losses[head]), val.selected[head]
@@ -202,8 +212,21 @@ class Trainer:
 
     def _train(self) -> list[float]:
         """Trains every head for an epoch; returns the mean loss of each."""
-        rows, size = self.features.rows["train"], self.shared.batch_size
-        total, no_dropout = torch.zeros(len(self.heads), device=rows.device), [1.0] * len(self.shared.hidden)
+        total, batches = torch.zeros(len(self.heads), device=self.features.device), self._batches()
+        for _ in range(self.steps_an_epoch):
+            batch, truth, drops = next(batches, None) or self._nothing()
+            losses = backpropagate(self.heads, batch, truth, drops, self.gradients)
+            self._average(len(batch))
+            all_steps = self.shared.epochs * self.steps_an_epoch
+            self.optimizer.step(rate_factor(self.steps, all_steps, self.shared.warmup, self.shared.schedule))
+            self.steps += 1
+            total += losses * len(batch)
+        count = self.team.sum(torch.tensor(len(self.features.rows["train"])))
+        return [float(loss) for loss in self.team.sum(total) / count]
+
+    def _batches(self) -> Iterator[Batch]:
+        """All training rows once, in random order."""
+        size, no_dropout = self.batch_size, [1.0] * len(self.shared.hidden)
         for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
             values = self.normalization(stored)
             weights = None if self.features.row_weights is None else self.features.row_weights[chosen]
@@ -211,11 +234,19 @@ class Trainer:
             targets = smoothed_targets(labels, size, self.class_weights, self.label_smoothing, weights)
             masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
             for batch, truth, *drops in zip(values.split(size), targets.split(size, 1), *masks, strict=True):
-                losses = backpropagate(self.heads, batch, truth, drops or no_dropout, self.gradients)
-                self.optimizer.step(rate_factor(self.steps, self.all_steps, self.shared.warmup, self.shared.schedule))
-                self.steps += 1
-                total += losses * len(batch)
-        return [float(loss) for loss in total / len(rows)]
+                yield batch, truth, drops or no_dropout
+
+    def _nothing(self) -> Batch:
+        """The batch of a process that has come to the end of its rows before the others."""
+        rows, device = torch.zeros(0, self.features.width, device=self.features.device), self.features.device
+        return rows, torch.zeros(1, 0, len(self.features.classes), device=device), [1.0] * len(self.shared.hidden)
+
+    def _average(self, rows: int) -> None:
+        """Makes the gradients those of the batches of all processes, each of so many rows."""
+        if self.team.size > 1:
+            gradients = self.gradients.parameters
+            count = self.team.sum(torch.tensor(float(rows), device=gradients.device))
+            self.team.sum(gradients.mul_(rows)).div_(count)
 
     def _dropout_masks(self, rows: int) -> list[Tensor]:
         """One for each hidden layer, from the same noise for every head: heads differ by settings, not by luck."""

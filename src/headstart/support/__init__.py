@@ -12,7 +12,7 @@
     neighbours.py  exact nearest neighbours, block by block
     overlap.py     a batch that is computed while the next is prepared
     cluster.py     work as tasks of Ray
-    team.py        the processes that torchrun starts to fine-tune, and what they tell each other
+    team.py        the processes that torchrun starts to train together
 
 Imports `errors` alone.
 """

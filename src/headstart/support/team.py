@@ -57,11 +57,14 @@ class Team:
         return value
 
 
+ALONE = Team()
+
+
 @contextmanager
 def join() -> Iterator[Team]:
     """The team of this process, by the variables that torchrun sets; ProcessLost where another process has ended."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield Team()
+        yield ALONE
         return
     import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
 
