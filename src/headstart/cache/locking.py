@@ -15,8 +15,6 @@ from headstart.support.files import in_words, open_locked
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks (some NFS); there the file says which process holds it."""
 
-WAIT_SECONDS = 0.5
-
 
 @contextmanager
 def lock(cache: Path, waits: bool = False) -> Iterator[None]:
@@ -28,7 +26,7 @@ def lock(cache: Path, waits: bool = False) -> Iterator[None]:
     with in_words(CacheError, f"{path} cannot be written", "Name another cache with CACHE=…"):
         cache.parent.mkdir(parents=True, exist_ok=True)
         while not (file := _opened(path, waits)):
-            time.sleep(WAIT_SECONDS)
+            time.sleep(0.5)
     with file:
         try:
             with suppress(OSError):  # on a full disk the lock works, but does not say who holds it

@@ -45,8 +45,7 @@ def numbers_of_parts(manifest: Manifest, count: int) -> NDArray[np.int64]:
 def files_shown(cache: Path) -> list[Path]:
     """The parts that a file shows as one; a CacheError if one of them is missing."""
     with h5py.File(cache, "r", locking=False) as file:
-        names = [each.file_name for each in file["paths"].virtual_sources()]
-    files = [cache.parent / name for name in names]
+        files = _sources(cache, file)
     if missing := [path for path in files if not path.is_file()]:
         raise CacheError(
             f"{cache} shows parts of which {len(missing)} of {len(files)} are missing, such as {missing[0]}. Put them "
@@ -60,8 +59,11 @@ def shows(cache: Path, files: list[Path], manifest: Manifest) -> bool:
     if not cache.exists() or parts_in(cache) == 1:
         return False
     with h5py.File(cache, "r", locking=False) as file:
-        names = [cache.parent / each.file_name for each in file["paths"].virtual_sources()]
-        return set(names) == set(files) and file.attrs["manifest_digest"] == manifest.digest()
+        return set(_sources(cache, file)) == set(files) and file.attrs["manifest_digest"] == manifest.digest()
+
+
+def _sources(cache: Path, file: h5py.File) -> list[Path]:
+    return [cache.parent / each.file_name for each in file["paths"].virtual_sources()]
 
 
 def show_as_one(cache: Path, count: int, files: list[Path], manifest: Manifest) -> None:

@@ -102,7 +102,8 @@ class Update:
         views = self._views(cache)
         if not growth.goes_on(views):
             space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
-            growth.build(views, self._drawn(grows=True), self.plan.other_sources(cache))
+            before = self.plan.before  # another part may have features of an image that has got another name
+            growth.build(views, self._drawn(grows=True), [before] if before and before.path != cache.path else [])
         self.file = growth.path
         self.plan.splits.files.append(growth.path)
         self._see_pending()

@@ -142,10 +142,6 @@ class Plan:
         """Those of a part; each file is read once for all parts."""
         return self.digests[rows_of_paths(self.manifest.paths, manifest.paths)]
 
-    def other_sources(self, cache: FeatureCache) -> list[FeatureCache]:
-        """What else has features of the images of a part: another part, if an image has got another name."""
-        return [self.before] if self.before and self.before.path != cache.path else []
-
     def growth(self, cache: FeatureCache, manifest: Manifest, file: Path | None = None) -> Growth:
         """From a cache to one of these images, whose file takes the place of `file`."""
         asked = self.asked

@@ -93,22 +93,17 @@ class Whole(Plan):
         """Whether all parts have the rows of these images, with splits or without."""
         return all(update.is_filled() for update in self.updates.values())
 
-    def _finish_part(self, update: Update) -> Report:
-        if FeatureCache(update.file).is_drawn:
-            update.put_in_place()
-        return Report(FeatureCache(update.file), update.taken_over, self.filled, update.copied)
-
     def finish(self) -> Report:
         """The report of the cache, or of the only part, whose files now have their names."""
         updates = list(self.updates.values())
-        if self.only is not None:
-            return self._finish_part(updates[0])
         for update in updates:
-            update.put_in_place()
-        files = [update.path for update in updates]
-        if self.count > 1:
-            show_as_one(self.path, self.count, files, self.manifest)
-        for file in set(self.path.with_suffix(".parts").glob("*-of-*.h5")) - set(files):
-            file.unlink()  # of images that are gone, or of the cache as it was cut before
+            if self.only is None or FeatureCache(update.file).is_drawn:
+                update.put_in_place()
+        files = [update.file for update in updates]
+        if self.only is None:
+            if self.count > 1:
+                show_as_one(self.path, self.count, files, self.manifest)
+            for file in set(self.path.with_suffix(".parts").glob("*-of-*.h5")) - set(files):
+                file.unlink()  # of images that are gone, or of the cache as it was cut before
         taken_over, copied = sum(each.taken_over for each in updates), sum(each.copied for each in updates)
-        return Report(FeatureCache(self.path), taken_over, self.filled, copied)
+        return Report(FeatureCache(self.path if self.only is None else files[0]), taken_over, self.filled, copied)

@@ -13,10 +13,7 @@ from headstart.support.team import ALONE, Team
 
 
 def sweep(config: SweepConfig, team: Team = ALONE) -> Path:
-    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported.
-
-    The leading one of a team tests and saves.
-    """
+    """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     run = CachedRun.from_config("sweep", config)
     print(run.describe())
     if run.is_reported():

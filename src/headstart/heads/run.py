@@ -238,10 +238,7 @@ def _view_counts(cache: FeatureCache, asked: Views | tuple[Views, ...]) -> list[
 
 
 def train(config: HeadConfig, team: Team = ALONE) -> Path:
-    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder.
-
-    The leading one of a team tests and saves.
-    """
+    """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
     run = CachedRun.from_config("head", config)
     print(run.describe())
     if run.is_reported():

@@ -238,8 +238,9 @@ class Trainer:
 
     def _nothing(self) -> Batch:
         """The batch of a process that has come to the end of its rows before the others."""
-        rows, device = torch.zeros(0, self.features.width, device=self.features.device), self.features.device
-        return rows, torch.zeros(1, 0, len(self.features.classes), device=device), [1.0] * len(self.shared.hidden)
+        widths, device = self.heads.widths, self.features.device
+        targets = torch.zeros(1, 0, widths[-1], device=device)
+        return torch.zeros(0, widths[0], device=device), targets, [1.0] * (len(widths) - 2)
 
     def _average(self, rows: int) -> None:
         """Makes the gradients those of the batches of all processes, each of so many rows."""
