@@ -1,8 +1,5 @@
 """Cached features → a head for every combination of settings, all at once; the best by validation becomes the run."""
 
-from contextlib import nullcontext, redirect_stdout
-from io import StringIO
-
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.cli import nothing_saved
@@ -11,6 +8,9 @@ from headstart.settings import SweepConfig, each_run
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
+    from contextlib import nullcontext, redirect_stdout
+    from io import StringIO
+
     from headstart.heads import programs  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
     from headstart.support.team import join

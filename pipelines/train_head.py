@@ -1,8 +1,5 @@
 """Cached features → an MLP head, in seconds."""
 
-from contextlib import nullcontext, redirect_stdout
-from io import StringIO
-
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
 from headstart.cli import nothing_saved
@@ -11,6 +8,9 @@ from headstart.settings import HeadConfig, each_run
 
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
+    from contextlib import nullcontext, redirect_stdout
+    from io import StringIO
+
     from headstart.heads import run  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
     from headstart.support.team import join

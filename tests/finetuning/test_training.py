@@ -21,7 +21,7 @@ from torchvision.models import resnet50
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
-from headstart.errors import DataError, TrainingFailed
+from headstart.errors import DataError, DataWarning, TrainingFailed
 from headstart.extraction import updating
 from headstart.finetuning import run, training
 from headstart.finetuning.batches import Images, predict
@@ -251,7 +251,7 @@ def test_the_epoch_that_is_kept_is_the_best_by_the_figure_that_was_asked_for(man
 
 
 def test_without_a_validation_split_its_figures_are_nan_and_training_goes_on(tmp_path):
-    with pytest.warns(labelled.DataWarning, match="No image in val"):
+    with pytest.warns(DataWarning, match="No image in val"):
         alone = labelled.load(str(listed(tmp_path, [("train", 3), ("test", 1)])))
     tuned = training.finetune(alone, Start(SMALL), CPU)
     assert math.isnan(tuned.history[0]["val_loss"])
