@@ -219,10 +219,6 @@ class FeatureCache(View):
             )
         return count
 
-    def share(self, rows: NDArray[np.int64], number: int, count: int) -> NDArray[np.int64]:
-        """The rows that one of several processes reads: those of some parts, else every so many-th."""
-        return rows[number::count]
-
     def transform_of(self, view: int, digest: bytes) -> Transform:
         """How an image of this content becomes the square for a view's features."""
         if self.augmentation is None or view == 0:
@@ -255,8 +251,3 @@ class PartedCache(PartedView, FeatureCache):
     def stored_bytes(self) -> int:
         """The size of all files."""
         return sum(part.stored_bytes for part in self.part_caches) + self.path.stat().st_size
-
-    def share(self, rows: NDArray[np.int64], number: int, count: int) -> NDArray[np.int64]:
-        """As of a single cache."""
-        few = len(self.part_caches) < count
-        return super().share(rows, number, count) if few else rows[self._part_of[rows] % count == number]

@@ -27,6 +27,7 @@ class JoinedView(View):
     def __init__(self, parts: Sequence[View]) -> None:
         first = parts[0]
         self.sources, self.view, self.manifest, self.digests = tuple(parts), first.view, first.manifest, first.digests
+        self.places = first.places
         self.path = Path(" + ".join(str(part.path) for part in parts))
         states = np.stack([part.status for part in parts])
         done = (states == DONE).all(axis=0) & same_bytes(parts)

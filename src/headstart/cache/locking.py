@@ -18,10 +18,7 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextmanager
 def lock(cache: Path, waits: bool = False) -> Iterator[None]:
-    """Holds `<cache>.lock` while the body runs; the system releases it when the process ends, also by a kill.
-
-    If another process holds it, CacheLocked, or this one `waits`.
-    """
+    """Holds `<cache>.lock` until the body or the process ends; while another holds it, an error, or this one waits."""
     path = cache.with_name(cache.name + ".lock")
     with in_words(CacheError, f"{path} cannot be written", "Name another cache with CACHE=…"):
         cache.parent.mkdir(parents=True, exist_ok=True)

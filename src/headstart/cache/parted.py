@@ -34,6 +34,9 @@ class PartedView(View):
         ends = np.cumsum([len(source) for source in sources])
         self._part_of = np.searchsorted(ends, order, "right")
         self._row_in_part = order - np.append(0, ends)[self._part_of]
+        self.places = np.concatenate([each.places + end - len(each) for each, end in zip(sources, ends, strict=True)])[
+            order
+        ]
 
     def blocks(self, verify: bool = True) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """As of a single view."""

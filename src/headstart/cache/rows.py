@@ -45,6 +45,7 @@ class View:
         digests: (N, 16) BLAKE2b of the bytes of each done image.
         checksums: (N,) CRC-32 of each done row's bytes.
         seconds: time that passes over the images have taken so far.
+        places: (N,) where the rows lie in the file, or in the files one after the other.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class View:
         self.digests: NDArray[np.uint8] = datasets["digests"][...]
         self.checksums: NDArray[np.uint32] = datasets["checksums"][...]
         self.seconds = float(datasets["seconds"][0])
+        self.places = np.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.status)

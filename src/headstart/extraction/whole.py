@@ -17,6 +17,7 @@ from headstart.extraction.one_file import Update
 from headstart.extraction.plan import Plan
 from headstart.extraction.reports import Report
 from headstart.settings import ExtractConfig
+from headstart.support.quantities import counted
 
 if TYPE_CHECKING:
     from headstart.extraction.one_pass import PassReport
@@ -71,6 +72,8 @@ class Whole(Plan):
             self.asked.refuse_differences(before)
             if not self.config.prune and (self.only is None or before.path != self.path):
                 self.growth(before, self.manifest).refuse_other_data()
+        if before := self.cut_anew:
+            print(f"{self.path}: {counted(len(before), 'row')} copied into {counted(self.count, 'part')}.")
         for update in self.updates.values():
             with self._locked(update):
                 update.begin()

@@ -35,7 +35,7 @@ class Features:
     """(M, D), as stored: those of the N images, then those of their augmented views."""
     labels: Tensor  # (N,) int64
     rows: dict[str, Tensor]
-    """Numbers of the images in each split, ascending; images whose features are not done are in none."""
+    """Numbers of the images in each split, ascending, of training images in files as they lie there; only done ones."""
     classes: tuple[str, ...]
     offsets: Tensor | None = None
     """(V + 1, N), the row of `values` of each view, the plain one first, -1 if it is missing; None without views."""
@@ -73,7 +73,8 @@ class Features:
         labels = cache.manifest.labels
         if team.size > 1:
             others = {} if team.leads else dict.fromkeys(("val", "test"), rows["val"][:0])
-            rows = {**rows, "train": cache.share(rows["train"], team.rank, team.size), **others}
+            by_place = rows["train"][cache.places[rows["train"]].argsort()]  # so that each reads its parts
+            rows = {**rows, "train": np.sort(np.array_split(by_place, team.size)[team.rank]), **others}
             kept = np.sort(np.concatenate(list(rows.values())))
             sources = tuple(PartedView(cache.path, [view], cache.manifest, kept) for view in sources)
             rows = {split: np.searchsorted(kept, own) for split, own in rows.items()}
@@ -83,6 +84,7 @@ class Features:
             window_rows = int(memory_bytes / 4 / row_bytes)  # two windows, and a part of one while it is read
             values: Tensor | FeatureFile = FeatureFile(sources, device, min(WINDOW_ROWS, window_rows))
             offsets = np.arange(wanted.size).reshape(wanted.shape)
+            rows["train"] = rows["train"][sources[0].places[rows["train"]].argsort()]  # neighbours are read together
         else:
             values = torch.from_numpy(_read(sources, wanted)).to(device)
             offsets = np.cumsum(wanted).reshape(wanted.shape) - 1
