@@ -1,10 +1,13 @@
 """A cache that is cut into parts holds what a single one holds, whoever fills it, also when the data changes."""
 
+import pickle
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from helpers.caches import FEATURES
@@ -15,7 +18,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.locking import lock
 from headstart.cache.parts import count_of_parts, part_files
-from headstart.errors import CacheLocked, SettingsError
+from headstart.errors import CacheError, CacheLocked, SettingsError
 from headstart.extraction import extractor, updating
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
@@ -168,6 +171,65 @@ def test_of_jobs_for_a_part_each_the_first_decides_and_the_others_wait(settings)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=1)
         assert waiting.result(timeout=60).pass_
+
+
+def test_jobs_that_start_anew_leave_the_parts_of_the_others(settings):
+    jobs = [replace(settings, parts=None, part=f"{number}/{PARTS}") for number in range(PARTS)]
+    for job in jobs:
+        updating.bring_up_to_date(job)
+    passes = [updating.bring_up_to_date(replace(job, overwrite=True)).pass_ for job in jobs]
+    assert sum(each.forwarded for each in passes) == 30
+    assert_same(FeatureCache(cache_of(settings)), single(settings))
+
+
+def test_a_cache_leaves_the_parts_of_one_with_a_like_name_alone(settings):
+    first = updating.bring_up_to_date(replace(settings, cache=Path("a.h5"))).cache.read()
+    for name in ("a.hdf5", "a.v1", "a.parts.h5"):
+        updating.bring_up_to_date(replace(settings, parts=1, cache=Path(name)))
+    assert FeatureCache("a.h5").read().tobytes() == first.tobytes()
+    updating.bring_up_to_date(replace(settings, parts=2, cache=Path("b.hdf5")))
+    assert FeatureCache("b.hdf5").read().tobytes() == first.tobytes()
+    assert FeatureCache("b.hdf5").part_caches[0].extract_command().split("--cache=")[1].startswith("b.hdf5")
+
+
+def test_a_cache_that_was_renamed_keeps_its_features(settings, forwarded):
+    before = updating.bring_up_to_date(replace(settings, cache=Path("a.h5"))).cache.read()
+    Path("a.h5").rename("b.h5")
+    forwarded.images = 0
+    after = updating.bring_up_to_date(replace(settings, parts=None, cache=Path("b.h5"))).cache
+    assert forwarded.images == 0
+    assert after.read().tobytes() == before.tobytes()
+
+
+def test_a_part_is_not_taken_for_a_cache_and_the_command_in_its_errors_names_the_whole(settings):
+    whole = updating.bring_up_to_date(settings).cache
+    part = whole.part_caches[1]
+    assert "-of-" not in part.extract_command()
+    with pytest.raises(CacheError, match=r"is a part of .*photos\.h5: name that file"):
+        updating.bring_up_to_date(replace(settings, parts=None, cache=part.path))
+
+
+def test_a_front_that_is_older_than_its_parts_is_written_anew(settings):
+    plain = updating.bring_up_to_date(settings).cache.path
+    older = plain.read_bytes()
+    updating.bring_up_to_date(replace(settings, views=1))
+    plain.write_bytes(older)  # as if it had been killed before the last step
+    updating.bring_up_to_date(settings)
+    with h5py.File(plain) as file:
+        assert file["view_1/features"].shape[0] == 30
+
+
+def test_an_open_cache_can_be_copied(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    for each in (cache, cache.part_caches[0]):
+        assert pickle.loads(pickle.dumps(each)).read().tobytes() == copy(each).read().tobytes() == each.read().tobytes()
+
+
+def test_features_of_a_cache_that_was_cut_anew_meanwhile_are_refused_in_words(settings):
+    cache = updating.bring_up_to_date(settings).cache
+    updating.bring_up_to_date(replace(settings, parts=2))
+    with pytest.raises(CacheError, match="was replaced by another process meanwhile"):
+        cache.read()
 
 
 def test_a_part_that_another_process_fills_is_named(settings):

@@ -57,9 +57,9 @@ class FeatureCache(View):
         augmentation: what decided these; None where there are none.
     """
 
-    def __new__(cls, path: Any) -> "FeatureCache":
-        """A cache in parts is of another class."""
-        if cls is FeatureCache and parts_in(Path(path).expanduser()) > 1:
+    def __new__(cls, path: Any = None) -> "FeatureCache":
+        """A cache in parts is of another class; without a path it is a copy of one that is open."""
+        if cls is FeatureCache and path is not None and parts_in(Path(path).expanduser()) > 1:
             return super().__new__(PartedCache)
         return super().__new__(cls)
 

@@ -1,5 +1,6 @@
 """The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ NAMED = "named_splits"
 """Attribute that says which splits the data names. In files without it, drawn splits are among the others."""
 PARTS = "parts"
 """Attribute of a file that shows the parts of a cache as one: their number."""
+PART = re.compile(r"(\d+)-of-(\d+)\.h5")
+"""The name of a part's file."""
 DESCRIPTION = "description"
 """Attribute of each dataset of ours that says what its numbers mean."""
 
@@ -97,6 +100,19 @@ def parts_in(path: Path) -> int:
             return int(file.attrs.get(PARTS, 1))
     except OSError:
         return 1
+
+
+def parts_folder(cache: Path) -> Path:
+    """Where the parts of a cache lie: `photos.h5` → `photos.parts`."""
+    return cache.with_name(cache.name.removesuffix(".h5") + ".parts")
+
+
+def whole_of(file: Path) -> Path:
+    """The cache of which a file is a part, else the file itself."""
+    name = file.parent.name.removesuffix(".parts")
+    if name == file.parent.name or not PART.fullmatch(file.name):
+        return file
+    return file.parent.with_name(name if file.parent.with_name(name).exists() else f"{name}.h5")
 
 
 def refuse_other_file(path: Path) -> None:

@@ -14,14 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import creation, foreign
-from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT_VERSION, PARTS, ROW_COLUMNS, parts_in, view_groups
+from headstart.cache.layout import (
+    COLUMNS,
+    DESCRIPTION,
+    FORMAT_VERSION,
+    PART,
+    PARTS,
+    ROW_COLUMNS,
+    parts_folder,
+    parts_in,
+    view_groups,
+)
 from headstart.datasets.manifest import Manifest, end_of_archive
 from headstart.errors import CacheError
 
 
 def part_files(cache: Path, count: int) -> list[Path]:
     """The files of so many parts, of which those without images do not exist; of one part the cache itself."""
-    digits, folder = max(2, len(str(count - 1))), cache.with_suffix(".parts")
+    digits, folder = max(2, len(str(count - 1))), parts_folder(cache)
     return [folder / f"{number:0{digits}}-of-{count}.h5" for number in range(count)] if count > 1 else [cache]
 
 
@@ -29,8 +39,12 @@ def count_of_parts(cache: Path) -> int:
     """How many parts a cache has: as its file says, or where it is not written yet the files of its parts; else 1."""
     if cache.exists():
         return parts_in(cache)
-    counts = [path.stem.rpartition("-of-")[2] for path in cache.with_suffix(".parts").glob("*-of-*.h5")]
-    return max(map(int, filter(str.isdigit, counts)), default=1)
+    return max((int(file.stem.rpartition("-")[2]) for file in files_of_parts(cache)), default=1)
+
+
+def files_of_parts(cache: Path) -> list[Path]:
+    """The files of parts that are there, however many parts it has."""
+    return [file for file in parts_folder(cache).glob("*.h5") if PART.fullmatch(file.name)]
 
 
 def numbers_of_parts(manifest: Manifest, count: int) -> NDArray[np.int64]:
@@ -58,8 +72,15 @@ def shows(cache: Path, files: list[Path], manifest: Manifest) -> bool:
     """Whether a file shows these parts, which hold these images, as one."""
     if not cache.exists() or parts_in(cache) == 1:
         return False
-    with h5py.File(cache, "r", locking=False) as file:
-        return set(_sources(cache, file)) == set(files) and file.attrs["manifest_digest"] == manifest.digest()
+    with h5py.File(cache, "r", locking=False) as file, h5py.File(files[0], "r", locking=False) as part:
+        same = set(_sources(cache, file)) == set(files) and _columns([file]) == _columns([part])
+        return same and file.attrs["manifest_digest"] == manifest.digest()
+
+
+def _columns(files: list[h5py.File]) -> list[str]:
+    """The names of our datasets that all files have, and of those of the views."""
+    views = [f"{group.name[1:]}/{name}" for group in view_groups(files[0]) for name in ROW_COLUMNS]
+    return [*(name for name in COLUMNS if all(name in file for file in files)), *views]
 
 
 def _sources(cache: Path, file: h5py.File) -> list[Path]:
@@ -81,16 +102,13 @@ def show_as_one(cache: Path, count: int, files: list[Path], manifest: Manifest) 
 def _fill(target: h5py.File, files: list[Path], folder: Path) -> None:
     opened = [h5py.File(path, "r", locking=False) for path in files]
     try:
-        first = opened[0]
-        views = [f"{group.name[1:]}/{name}" for group in view_groups(first) for name in ROW_COLUMNS]
-        ours = [name for name in COLUMNS if all(name in file for file in opened)]
-        for name in [*ours, *views]:
+        for name in _columns(opened):
             _add_column(
                 target,
                 name,
                 [(str(path.relative_to(folder)), file[name]) for path, file in zip(files, opened, strict=True)],
             )
-        for name, value in first.attrs.items():
+        for name, value in opened[0].attrs.items():
             target.attrs[name] = value
     finally:
         for file in opened:

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, Column, adjacent
+from headstart.cache.layout import DONE, Column, adjacent, whole_of
 from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
@@ -148,7 +148,7 @@ class View:
 
     def extract_command(self, *flags: str, views: int = 0) -> str:
         """The command that extracts images into this cache."""
-        return command("extract", self.manifest.source, self.path, views, flags)
+        return command("extract", self.manifest.source, whole_of(self.path), views, flags)
 
     def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
         """Which of the rows (n,) are done, but whose features (n, D), as stored, do not match their checksum."""
@@ -172,9 +172,10 @@ class View:
 
     def _reopened(self) -> BufferedReader:
         """The file whose columns were read; a cache that has grown since is another file."""
-        file = self.path.open("rb")
-        if os.fstat(file.fileno()).st_ino != self._inode:
-            file.close()
+        file = self.path.open("rb") if self.path.exists() else None
+        if not file or os.fstat(file.fileno()).st_ino != self._inode:
+            if file:
+                file.close()
             raise CacheError(f"{self.path} was replaced by another process meanwhile. Give the same command again.")
         return file
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE
+from headstart.cache.layout import DONE, whole_of
 from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
@@ -195,7 +195,7 @@ class Extractor:
                 + command(
                     "extract",
                     cache.manifest.source,
-                    beside(cache.path, "here"),
+                    beside(whole_of(cache.path), "here"),
                     flags=self._own_flags(),
                     listing=cache.manifest.listing,
                     backbone=self.config.backbone,

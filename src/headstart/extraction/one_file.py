@@ -101,7 +101,8 @@ class Update:
         self.plan.say_changes()
         views = self._views(cache)
         if not growth.goes_on(views):
-            space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
+            if self.plan.count == 1:
+                space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")
             before = self.plan.before  # another part may have features of an image that has got another name
             growth.build(views, self._drawn(grows=True), [before] if before and before.path != cache.path else [])
         self.file = growth.path

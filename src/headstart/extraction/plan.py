@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path, moved_cache
 from headstart.cache.known_splits import known_digests
-from headstart.cache.layout import refuse_other_file
+from headstart.cache.layout import refuse_other_file, whole_of
 from headstart.cache.parts import count_of_parts, numbers_of_parts, part_files
 from headstart.cache.recipe import Recipe
 from headstart.datasets import labelled
@@ -55,6 +55,8 @@ class Plan:
     ) -> None:
         """Lists the images; those that were listed in the same way for another backbone are `known`."""
         self.path, self.count, self.splits, self.describes = cache_path(config), count, splits, describes
+        if (whole := whole_of(self.path)) != self.path:
+            raise CacheError(f"{self.path} is a part of {whole}: name that file.")
         self.files = part_files(self.path, count)
         self.only = config.part_of[0] if config.part else None
         self.before = self._before(config)
@@ -89,8 +91,11 @@ class Plan:
 
     @property
     def cut_anew(self) -> FeatureCache | None:
-        """The cache as it is, if it has another number of parts; else None."""
-        return self.before if self.before and count_of_parts(self.path) != self.count else None
+        """The cache as it is, if its files are others: it has another number of parts, or another name; else None."""
+        if self.before is None:
+            return None
+        files = {part.path for part in getattr(self.before, "part_caches", [self.before])}
+        return None if files <= set(self.files) else self.before
 
     @cached_property
     def extractor(self) -> "Extractor":

@@ -55,7 +55,7 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
             whole.draw()
         found = [reports[whole.path] or whole.finish() for whole in wholes]
     if configs[0].part and wholes:
-        _make_one([replace(config, part=None, parts=count) for config in configs])
+        _make_one([replace(each, part=None, parts=count, overwrite=False, check_bytes=False) for each in configs])
     return found
 
 

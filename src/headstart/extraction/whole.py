@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.locking import lock
-from headstart.cache.parts import numbers_of_parts, show_as_one, shows
+from headstart.cache.parts import files_of_parts, numbers_of_parts, show_as_one, shows
 from headstart.datasets.manifest import Manifest
 from headstart.extraction import space
 from headstart.extraction.drawing import Drawing
@@ -106,7 +106,7 @@ class Whole(Plan):
         if self.only is None:
             if self.count > 1:
                 show_as_one(self.path, self.count, files, self.manifest)
-            for file in set(self.path.with_suffix(".parts").glob("*-of-*.h5")) - set(files):
+            for file in set(files_of_parts(self.path)) - set(files):
                 file.unlink()  # of images that are gone, or of the cache as it was cut before
         taken_over, copied = sum(each.taken_over for each in updates), sum(each.copied for each in updates)
         return Report(FeatureCache(self.path if self.only is None else files[0]), taken_over, self.filled, copied)

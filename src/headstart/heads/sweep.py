@@ -55,7 +55,7 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool, team
     winners: list[tuple[Record, Fitted]] = []
     seconds = 0.0
     with bar(planned(configs, rungs) // team.size, "training", "epochs of a head", shown=team.leads) as progress:
-        for wave in (_dealt(wave, team) for wave in waves(configs, features)):
+        for wave in (_dealt(wave, team) for wave in waves(configs, features, team)):
             trainers = [
                 Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
             ]
@@ -158,10 +158,10 @@ def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadC
     return parts
 
 
-def waves(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
+def waves(configs: Sequence[HeadConfig], features: Features, team: Team = ALONE) -> list[list[HeadConfig]]:
     """Parts of a sweep that fit half of the memory; the seeds of a setting stay together."""
     head_bytes = 4 * COPIES * max(_parameters(config, features) for config in configs)
-    room = available_bytes(features.device) // 2 // head_bytes
+    room = min(team.gathered(available_bytes(features.device))) // 2 // head_bytes
     parts: list[list[HeadConfig]] = [[]]
     for seeds in grouped(configs, lambda config: replace(config, seed=0)):
         if parts[-1] and len(parts[-1]) + len(seeds) > room:
