@@ -76,6 +76,13 @@ class View:
         """D, the numbers in a row."""
         return int(self.columns["features"].shape[1])
 
+    @cached_property
+    def contents(self) -> tuple[NDArray[np.bytes_], NDArray[np.int64], NDArray[np.int64]]:
+        """Digests (m,) of finished rows as texts, sorted, each once; for each the first row, and how many there are."""
+        done = np.flatnonzero(self.status == DONE)
+        texts, firsts, counts = np.unique(as_texts(self.digests[done]), return_index=True, return_counts=True)
+        return texts, done[firsts], counts
+
     def digest(self, row: int) -> bytes:
         """BLAKE2b of the bytes that the image of a done row had."""
         return bytes(self.digests[row])
@@ -221,3 +228,9 @@ def _read_through_hdf5(dataset: h5py.Dataset, path: Path, begin: int, block: NDA
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise CacheDamaged(f"{path}: features cannot be read ({reason}). {MOVE_AWAY}") from None
+
+
+def as_texts(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """(N, 16) bytes as (N,) texts, which can be sorted."""
+    texts: NDArray[np.bytes_] = np.ascontiguousarray(digests).view("S16").ravel()
+    return texts

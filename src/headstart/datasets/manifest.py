@@ -144,6 +144,8 @@ def same_root(one: Manifest, other: Manifest) -> bool:
 
 def rows_of_paths(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
     """The index of each wanted path in a sorted column of paths; -1 if it is not there."""
+    if not len(paths):
+        return np.full(len(wanted), -1)
     rows = np.minimum(np.searchsorted(paths, wanted), len(paths) - 1)
     return np.where(paths[rows] == wanted, rows, -1)
 

@@ -1,7 +1,6 @@
 """A cache that grows: `<cache>.growing` is built beside the old one, with the rows of unchanged images."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
-from headstart.cache.rows import View
+from headstart.cache.rows import View, as_texts
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest, Member, rows_of_paths, same_data, same_root
 from headstart.errors import CacheError
@@ -109,12 +108,14 @@ class Growth:
 
     def taken_over(self) -> tuple[int, int]:
         """How many of the new file's finished rows were there before, and how many are copies of such rows."""
-        before = Counter[bytes]()
+        contents, _, counts = FeatureCache(self.path).contents
+        before = np.zeros_like(counts)
         for source in filter(None, (self.cache, self.begun)):
-            before |= _finished(source)
-        grown = _finished(FeatureCache(self.path))
-        same = (before & grown).total()
-        return same, grown.total() - same
+            known, _, counts_before = source.contents
+            counted = np.append(counts_before, 0)[rows_of_paths(known, contents)]  # 0 where there is none
+            before = np.maximum(before, counted)
+        same = int(np.minimum(before, counts).sum())
+        return same, int(counts.sum()) - same
 
     def refuse_other_data(self) -> None:
         """Raises CacheError if the cache is of other images, or many of its images are gone."""
@@ -170,29 +171,17 @@ class Growth:
         return self._digests()
 
 
-def _finished(view: View) -> Counter[bytes]:
-    """The contents of the finished images, each with the number of its rows."""
-    return Counter(map(bytes, view.digests[view.status == DONE]))
-
-
 def _copy(writer: CacheWriter, source: View, digests: NDArray[np.uint8]) -> None:
     """Copies the features of every image whose content `source` has finished; damaged rows stay pending."""
-    done = np.flatnonzero(source.status == DONE)
-    contents, order = np.unique(_as_texts(source.digests[done]), return_index=True)
-    found = rows_of_paths(contents, _as_texts(digests)) if len(contents) else np.full(len(digests), -1)
+    contents, firsts, _ = source.contents
+    found = rows_of_paths(contents, as_texts(digests))
     rows = np.flatnonzero((found >= 0) & digests.any(axis=1))
-    olds = done[order[found[rows]]]
+    olds = firsts[found[rows]]
     for begin in range(0, len(rows), COPY_ROWS):
         new, old = rows[begin : begin + COPY_ROWS], olds[begin : begin + COPY_ROWS]
         features = source.gather(old, verify=False)
         whole = ~np.isin(old, source.damaged(old, features))
         writer.write(new[whole], features[whole], source.digests[old[whole]])
-
-
-def _as_texts(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """(N, 16) bytes as (N,) texts, which can be sorted."""
-    texts: NDArray[np.bytes_] = np.ascontiguousarray(digests).view("S16").ravel()
-    return texts
 
 
 def passing_again(view: View) -> NDArray[np.int64]:

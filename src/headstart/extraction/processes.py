@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -24,7 +24,6 @@ import numpy as np
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.locking import lock
 from headstart.errors import CacheLocked, HeadstartError, ProcessLost
-from headstart.extraction.asked import extractor_for
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
@@ -42,7 +41,7 @@ class Job:
     """What is to be filled.
 
     Attributes:
-        configs: the settings for each backbone.
+        configs: the settings for each backbone, none left out.
         groups: for each part its files, by the number of their backbone.
     """
 
@@ -68,7 +67,6 @@ def _pending_at(path: Path, mtime_ns: int, view_splits: ViewSplits) -> int:
 
 def fill_free_parts(job: Job) -> Iterator[Mapping[int, PassReport]]:
     """Fills each part that has pending rows and that no other process holds; yields what was done for each backbone."""
-    extractors: Mapping[int, Extractor] = {}
     for group in job.groups:
         with ExitStack() as locked:
             try:
@@ -77,13 +75,13 @@ def fill_free_parts(job: Job) -> Iterator[Mapping[int, PassReport]]:
             except CacheLocked:
                 continue
             if any(_pending(path, job.configs[place]) for place, path in group.items()):
-                extractors = extractors or _extractors(job)
-                yield fill(extractors, [group], shown=False)
+                yield fill({place: _extractor(job.configs[place]) for place in group}, [group], shown=False)
 
 
-def _extractors(job: Job) -> Mapping[int, Extractor]:
-    caches = {place: path for group in job.groups for place, path in group.items()}
-    return {place: extractor_for(job.configs[place], FeatureCache(path)) for place, path in caches.items()}
+@cache
+def _extractor(config: ExtractConfig) -> Extractor:
+    """Loaded once in each process."""
+    return Extractor(config)
 
 
 Round = Callable[[Job, Callable[[], object]], list[Mapping[int, PassReport]]]

@@ -147,7 +147,7 @@ def _fill(wholes: Sequence[Whole]) -> None:
         from headstart.extraction.on_ray import on_ray
         from headstart.extraction.processes import Job, fill_by_processes, on_this_machine
 
-        configs = tuple(replace(whole.config, batch_size=whole.batch_size()) for whole in wholes)
+        configs = tuple(replace(whole.extractor.config, batch_size=whole.batch_size()) for whole in wholes)
         local = partial(on_this_machine, min(config.processes, len(groups)))
         by_tasks = partial(on_ray, config.ray) if config.ray else local
         reports = dict(enumerate(fill_by_processes(Job(configs, tuple(groups)), by_tasks)))

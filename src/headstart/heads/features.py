@@ -134,6 +134,8 @@ class Features:
         From a file, neighbours show the same view, so that they are read together.
         """
         rows = self.rows[split]
+        if not len(rows):  # of a process that has none
+            return
         if isinstance(self.values, FeatureFile):
             blocks = self.values.shuffled(rows, size, order, lambda rows, runs: self._draw_views(rows, runs, order))
             yield from ((offsets % len(self.labels), values) for offsets, values in blocks)
