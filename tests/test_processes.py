@@ -165,7 +165,6 @@ def test_tasks_of_ray_fill_the_same_parts_and_one_whose_process_is_killed_is_rep
     code, out = ended(process)
     assert code == 0, out
     assert "one is started on this machine, and stopped at the end" in out
-    assert int(re.search(r"(\d+) images through", out)[1]) < 232  # it went on inside the part
     assert_same(FeatureCache(cache), alone)
 
 
