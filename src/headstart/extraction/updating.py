@@ -71,7 +71,7 @@ def _one_job_decides(configs: Sequence[ExtractConfig], count: int) -> Iterator[N
     """Of jobs that fill a part each, the first alone decides what holds for all parts; the others wait for it."""
     with ExitStack() as waiting:
         for path in sorted(map(cache_path, configs)):
-            if configs[0].part and not any(file.exists() for file in part_files(path, count)):
+            if configs[0].part and count > 1 and not any(file.exists() for file in part_files(path, count)):
                 waiting.enter_context(lock(path, waits=True))
         yield
 
