@@ -173,6 +173,12 @@ def test_of_jobs_for_a_part_each_the_first_decides_and_the_others_wait(settings)
         assert waiting.result(timeout=60).pass_
 
 
+def test_the_only_part_can_be_given_as_a_part(settings):
+    report = updating.bring_up_to_date(replace(settings, parts=None, part="0/1"))
+    assert (len(report.cache), report.pass_.forwarded) == (30, 30)
+    assert FeatureCache(cache_of(settings)).is_drawn
+
+
 def test_jobs_that_start_anew_leave_the_parts_of_the_others(settings):
     jobs = [replace(settings, parts=None, part=f"{number}/{PARTS}") for number in range(PARTS)]
     for job in jobs:
