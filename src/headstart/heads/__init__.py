@@ -6,6 +6,7 @@
     targets.py         loss, label smoothing, class weights
     adam.py            Adam and AdamW for K heads at once
     training.py        from features to trained heads
+    records.py         its epochs, the trained head, and what is needed to go on
     sweep.py           many settings, successive halving
     leaderboard.py     the settings of a sweep, ranked
     learning_curve.py  accuracy against the number of training images

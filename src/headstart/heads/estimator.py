@@ -16,7 +16,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from headstart.heads.features import BLOCK_ROWS, Features
-from headstart.heads.training import TrainingState, trained
+from headstart.heads.records import TrainingState
+from headstart.heads.training import trained
 from headstart.settings import Device, HeadConfig, require
 from headstart.settings.base import refuse
 from headstart.settings.from_python import config_from

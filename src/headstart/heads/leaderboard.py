@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from headstart.heads.training import Record
+from headstart.heads.records import Record
 from headstart.runs.selection import NAMES, column, merit
 from headstart.settings import HeadConfig
 from headstart.settings.selection import Select

@@ -27,7 +27,7 @@ from headstart.heads.provenance import (
     recipes_of,
     views_identity,
 )
-from headstart.heads.training import Fitted
+from headstart.heads.records import Fitted
 from headstart.models.mlp import trainable_parameters
 from headstart.runs import figures as run_figures
 from headstart.runs import folder as runs

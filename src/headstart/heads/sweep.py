@@ -9,8 +9,9 @@ from typing import Any
 from headstart.errors import TrainingFailed
 from headstart.heads.features import Features, Normalization
 from headstart.heads.leaderboard import Setting, grouped, ranked
+from headstart.heads.records import Fitted, Record
 from headstart.heads.stack import parameter_count
-from headstart.heads.training import PER_HEAD, Fitted, Record, Trainer
+from headstart.heads.training import PER_HEAD, Trainer
 from headstart.settings import HeadConfig
 from headstart.support.devices import available_bytes
 from headstart.support.memory import kept_memory

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,11 +11,11 @@ from torch import Tensor
 from headstart.errors import TrainingFailed
 from headstart.heads.adam import StackedAdam
 from headstart.heads.features import Features, Normalization
+from headstart.heads.records import Fitted, Record, TrainingState
 from headstart.heads.stack import Head, HeadStack, backpropagate, evaluate
 from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
 from headstart.models.schedule import rate_factor
-from headstart.runs.history import AfterEpoch, epoch_line, row_of, score
-from headstart.runs.selection import worst
+from headstart.runs.history import AfterEpoch, epoch_line, row_of
 from headstart.settings import HeadConfig
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
@@ -27,21 +27,6 @@ PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 """Settings in which the heads of a stack may differ."""
 Batch = tuple[Tensor, Tensor, Sequence[Tensor | float]]
 """What `backpropagate` takes: rows, targets, and dropout of each hidden layer."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One trained head, as it was after its best epoch; see `Record`."""
-
-    head: Head
-    history: list[dict[str, float]]
-    best_epoch: int
-    train_seconds: float
-
-    def to(self, device: torch.device) -> "Fitted":
-        """The same on a device: another process may have trained it."""
-        stack, normalization = self.head.stack, self.head.normalization.to(device)
-        return replace(self, head=Head(HeadStack(stack.widths, stack.parameters.to(device)), normalization))
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
@@ -79,57 +64,6 @@ def trained(
             reason = trainer.records[0].failure.capitalize()
             raise TrainingFailed(f"{reason}. Try a lower --lr, or --normalize standardize.")
     return trainer
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """What the training of one head needs to go on, on the CPU."""
-
-    widths: tuple[int, ...]
-    parameters: Tensor
-    """(1, P), as they are after the last step; with `widths` a `HeadStack`, which pickled would hold them twice."""
-    normalization: Normalization
-    optimizer: list[Tensor]  # the `state` of a StackedAdam
-    order: Tensor
-    noise: Tensor
-    """States of the generators of the rows' order, and of the dropout on a device of this type:"""
-    device: str
-
-
-@dataclass
-class Record:
-    """The training of one head so far."""
-
-    config: HeadConfig
-    history: list[dict[str, float]] = field(default_factory=list)
-    """A row for each epoch, see `HISTORY`; its seconds are those of the whole stack, from the start."""
-    best_epoch: int = 0
-    """Best by the figure that was asked for, of equals by loss, of equals the later; without validation the last."""
-    failure: str = ""  # why training should stop; empty if it should not
-
-    def add(self, row: dict[str, float]) -> bool:
-        """Adds an epoch; returns whether it is the best so far."""
-        self.history.append(row)
-        losses = [row["train_loss"]] if math.isnan(row["val_accuracy"]) else [row["train_loss"], row["val_loss"]]
-        infinite = [loss for loss in losses if not math.isfinite(loss)]
-        if infinite and not self.failure:
-            self.failure = f"the loss became {infinite[0]} in epoch {row['epoch']:.0f}"
-        select = self.config.select
-        if self.failure or (self.best_epoch and score(row, select) < score(self.best, select)):
-            return False
-        self.best_epoch = len(self.history)
-        return True
-
-    @property
-    def best(self) -> dict[str, float]:
-        """The row of the best epoch; NaN for a head that failed in its first."""
-        return self.history[self.best_epoch - 1]
-
-    @property
-    def score(self) -> tuple[float, float]:
-        """The figure on validation and the negative loss, the higher the better; the lowest for a head that failed."""
-        select = self.config.select
-        return (worst(select), -math.inf) if self.failure else score(self.best, select)
 
 
 class Trainer:
