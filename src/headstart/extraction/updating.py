@@ -9,7 +9,7 @@ grow            images changed, views are added, --check-bytes, or rows are pend
 A cache that is cut into parts is brought up to date part by part: see `whole.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -49,11 +49,7 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
         with _one_job_decides(configs, count):
             wholes = _listed(configs, count)
             reports = _begun(wholes, held)
-        open_ = [whole for whole in wholes if not reports[whole.path]]
-        _fill([whole for whole in open_ if whole.pending()])
-        for whole in open_:
-            whole.draw()
-        found = [reports[whole.path] or whole.finish() for whole in wholes]
+        found = _finished(wholes, reports)
     if configs[0].part and wholes:
         _make_one([replace(each, part=None, parts=count, overwrite=False, check_bytes=False) for each in configs])
     return found
@@ -61,9 +57,10 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
 
 def _make_one(configs: Sequence[ExtractConfig]) -> None:
     """Ends the work of jobs for a part each, once all parts are filled."""
-    if all(whole.is_filled() for whole in _listed(configs, int(configs[0].parts or 1))):
-        with suppress(CacheLocked):  # another job is at it
-            bring_all_up_to_date(configs)
+    wholes = _listed(configs, int(configs[0].parts or 1))
+    if all(whole.is_filled() for whole in wholes):
+        with suppress(CacheLocked), ExitStack() as held:  # another job is at it
+            _finished(wholes, _begun(wholes, held))
 
 
 @contextmanager
@@ -98,6 +95,15 @@ def _begun(wholes: Sequence[Whole], held: ExitStack) -> dict[Path, Report | None
     for whole in open_:
         whole.begin()
     return reports
+
+
+def _finished(wholes: Sequence[Whole], reports: Mapping[Path, Report | None]) -> list[Report]:
+    """Fills what is pending, draws splits, and puts the files in their places."""
+    open_ = [whole for whole in wholes if not reports[whole.path]]
+    _fill([whole for whole in open_ if whole.pending()])
+    for whole in open_:
+        whole.draw()
+    return [reports[whole.path] or whole.finish() for whole in wholes]
 
 
 def _count_of_parts(configs: Sequence[ExtractConfig], held: ExitStack) -> int:
