@@ -8,14 +8,11 @@ from headstart.settings import SweepConfig, each_run
 
 def main(config: SweepConfig) -> None:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
-    from contextlib import nullcontext, redirect_stdout
-    from io import StringIO
-
     from headstart.heads import programs  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
     from headstart.support.team import join
 
-    with join() as team, nullcontext() if team.leads else redirect_stdout(StringIO()):
+    with join() as team:
         folders = [programs.sweep(each, team) for each in each_run(config)]
         if team.leads and (words := seeds_in_words(folders)):
             print(words)

@@ -8,14 +8,11 @@ from headstart.settings import HeadConfig, each_run
 
 def main(config: HeadConfig) -> None:
     """Trains, tests once, and saves the run; a run that is there already is reported."""
-    from contextlib import nullcontext, redirect_stdout
-    from io import StringIO
-
     from headstart.heads import run  # torch loads here, after --help has answered
     from headstart.runs.method import seeds_in_words
     from headstart.support.team import join
 
-    with join() as team, nullcontext() if team.leads else redirect_stdout(StringIO()):
+    with join() as team:
         folders = [run.train(each, team) for each in each_run(config)]
         if team.leads and (words := seeds_in_words(folders)):
             print(words)

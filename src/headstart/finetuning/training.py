@@ -194,7 +194,7 @@ class _Tuner:
         set_rates(self.optimizer, self.steps, self.config, len(self.rows))
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        # Of several processes it may be another one that fails: `group_of` tells.
+        # Of several processes it may be another one that fails: `team.join` tells.
         with autocast, naming(self.config.backbone) if self.team.size == 1 else nullcontext():
             logits = self.together(inputs).float()
         # Without an image 0: this process has none left, and the others wait for its gradients.

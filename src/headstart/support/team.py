@@ -5,10 +5,11 @@ If one of them dies, torchrun ends the others.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.errors import HeadstartError, ProcessLost
@@ -62,7 +63,7 @@ ALONE = Team()
 
 @contextmanager
 def join() -> Iterator[Team]:
-    """The team of this process, by the variables that torchrun sets; ProcessLost where another process has ended."""
+    """The team of this process, by torchrun's variables; the first alone prints. ProcessLost where one has ended."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield ALONE
         return
@@ -72,7 +73,8 @@ def join() -> Iterator[Team]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
-        yield Team(rank, size)
+        with redirect_stdout(StringIO()) if rank else nullcontext():
+            yield Team(rank, size)
     except RuntimeError as error:
         if not (loss := _loss(error)):
             raise
