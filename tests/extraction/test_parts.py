@@ -153,6 +153,17 @@ def test_jobs_that_are_given_again_take_what_is_new_and_splits_stay(photos, sett
     assert after.read().tobytes() == single(settings).read().tobytes()
 
 
+def test_a_job_says_which_images_are_its_own_and_what_it_goes_on_with_once(settings, capsys):
+    jobs = [replace(settings, parts=None, image_px=64, part=f"{number}/{PARTS}") for number in range(PARTS)]
+    sizes = [len(updating.bring_up_to_date(job).cache) for job in jobs[:2]]
+    out = capsys.readouterr().out
+    assert f"part 0/3, data: {sizes[0]} images" in out
+    updating.bring_up_to_date(replace(jobs[2], image_px=None))  # the last, which makes the parts one
+    assert capsys.readouterr().out.count("goes on with the settings that it was made with: --image-px 64") == 1
+    parts = FeatureCache(cache_of(settings)).part_caches
+    assert {part.notes["batch_size"] for part in parts} == {settings.batch_size}
+
+
 def test_new_images_of_all_parts_are_read_once_to_be_compared_and_once_for_the_net(photos, settings, monkeypatch):
     updating.bring_up_to_date(settings)
     for number in range(100, 112):

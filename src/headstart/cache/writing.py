@@ -30,10 +30,10 @@ _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 
 
 class CacheWriter(AbstractContextManager["CacheWriter"]):
-    """Fills rows of a view, which are done after `commit`; the caller, or the leader of its team, holds the lock."""
+    """Fills rows of a view, which are done after `commit`; the caller holds the lock."""
 
     def __init__(self, view: View, time_share: float = 1.0) -> None:
-        """Opens the file; `time_share` of the seconds counts for this view, 0 in processes that help another."""
+        """Opens the file; `time_share` of the seconds of a pass counts for this view."""
         self.path, self._columns, self._name_of = view.path, view.columns, view.manifest.relative_path
         self._seconds, self._time_share = view.seconds, time_share
         with explaining(self.path):
@@ -86,8 +86,7 @@ class CacheWriter(AbstractContextManager["CacheWriter"]):
             self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
             self._put("status", rows, np.full(len(rows), status, np.uint8))
         self._seconds += self._time_share * seconds
-        if self._time_share:
-            self._put("seconds", np.array([0]), np.array([self._seconds]))
+        self._put("seconds", np.array([0]), np.array([self._seconds]))
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
         column = self._columns[name]

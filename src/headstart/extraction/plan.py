@@ -119,12 +119,14 @@ class Plan:
             go_on = command("extract", data, moved)
             print(f"{moved} holds features of these images, from another place. To go on with it instead: {go_on}")
         if self.describes:
-            print(describe_data(self.manifest))
+            print(self._described())
         views = space.views_of_next(self.config, None, self.manifest, self.asked.augmentation, self.config.views)
         self.drawn_before  # noqa: B018 - reads images, and says so, before the net is tried
         space.say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
         resolved, notes = self.extractor.resolve(asked, self.manifest, images)
+        if self.count > 1:
+            notes["batch_size"] = self.extractor.batch_size(resolved)
         if not self.path.exists() and not self.path.is_absolute():
             print(f"New cache: {self.path.absolute()}")
         return resolved, notes
@@ -133,8 +135,12 @@ class Plan:
         """Says once which images have changed."""
         before = self.before and self.before.as_listed(self.manifest)
         if self.describes and before and not same_data(self.manifest, before):
-            print(f"{describe_data(self.manifest)}\nchanged: {changes(before, self.manifest)}")
+            print(f"{self._described()}\nchanged: {changes(before, self.manifest)}")
         self.describes = False
+
+    def _described(self) -> str:
+        of_part = f"part {self.config.part}, " if self.config.part else ""
+        return of_part + describe_data(self.manifest)
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:

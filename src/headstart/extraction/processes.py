@@ -168,7 +168,7 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _stop_with_parent() -> None:
     """Ends this process as Ctrl-C does when the process is gone that has started it."""
-    sys.stdin.buffer.read(1)
+    os.read(sys.stdin.fileno(), 1)  # not through Python's buffer, whose lock would be missing when this process ends
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -10,7 +10,7 @@ A cache that is cut into parts is brought up to date part by part: see `whole.py
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,8 @@ def bring_all_up_to_date(configs: Sequence[ExtractConfig]) -> list[Report]:
 
 def _make_one(configs: Sequence[ExtractConfig]) -> None:
     """Ends the work of jobs for a part each, once all parts are filled."""
-    wholes = _listed(configs, int(configs[0].parts or 1))
+    with redirect_stdout(None):  # what holds for all parts was said before
+        wholes = _listed(configs, int(configs[0].parts or 1))
     if all(whole.is_filled() for whole in wholes):
         with suppress(CacheLocked), ExitStack() as held:  # another job is at it
             _finished(wholes, _begun(wholes, held))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,10 @@ import numpy as np
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.locking import lock
 from headstart.cache.parts import files_of_parts, numbers_of_parts, show_as_one, shows
-from headstart.datasets.manifest import Manifest
 from headstart.extraction import space
-from headstart.extraction.drawing import Drawing
 from headstart.extraction.one_file import Update
 from headstart.extraction.plan import Plan
 from headstart.extraction.reports import Report
-from headstart.settings import ExtractConfig
 from headstart.support.quantities import counted
 
 if TYPE_CHECKING:
@@ -24,24 +22,19 @@ if TYPE_CHECKING:
 
 
 class Whole(Plan):
-    """A cache that is brought up to date: `begin` makes its files, `finish` puts them in their places.
+    """A cache that is brought up to date: `begin` makes its files, `finish` puts them in their places."""
 
-    Attributes:
-        updates: for each part that has images, what its file needs.
-        filled: what the pass did, None without one.
-    """
+    filled: "PassReport | None" = None
+    """What the pass did."""
 
-    def __init__(
-        self, config: ExtractConfig, count: int, splits: Drawing, known: dict[str, Manifest], describes: bool
-    ) -> None:
-        """See `Plan`."""
-        super().__init__(config, count, splits, known, describes)
-        numbers = numbers_of_parts(self.manifest, count)
-        self.updates = {
+    @cached_property
+    def updates(self) -> dict[int, Update]:
+        """For each part that has images, what its file needs."""
+        numbers = numbers_of_parts(self.manifest, self.count)
+        return {
             number: Update(self, self.files[number], self.manifest.only(np.flatnonzero(numbers == number)))
             for number in np.unique(numbers).tolist()
         }
-        self.filled: PassReport | None = None
 
     def batch_size(self) -> int:
         """Images in a forward pass, the same in all parts."""
