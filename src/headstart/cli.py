@@ -189,7 +189,7 @@ def _as_sweep(words: Sequence[str]) -> str:
     if "hidden" in given:
         given["hidden"] = [",".join(given["hidden"]) or "none"]
     names = [name for name in given if name in _fields(settings.SweepConfig) - {"run"}]
-    flags = [word for name in names for word in (f"--{name.replace('_', '-')}", *given[name])]
+    flags = [word for name in names for word in as_flag(name, given[name])]
     return command("sweep", data, cache, flags=flags, settings_file=settings_file)
 
 
