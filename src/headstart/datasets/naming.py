@@ -108,10 +108,9 @@ def share_moved(path: Path, data: str) -> float:
 
 
 def _has_bytes(path: Path, digest: bytes) -> bool:
-    try:
+    with suppress(OSError):
         return blake2b(path.read_bytes(), digest_size=16).digest() == digest
-    except OSError:
-        return False
+    return False
 
 
 def kept_for(data: str, backbone: str | None = None) -> tuple[dict[str, Any], int | None, Path]:

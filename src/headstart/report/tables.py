@@ -99,10 +99,8 @@ def backbones(compared: Backbones) -> str:
 
 def _header(columns: Sequence[str], select: Select) -> list[str]:
     """The columns, where another figure ranks the runs: it takes the place of accuracy, and this that of balanced."""
-    others = (
-        {} if select == "accuracy" else {"test accuracy (95%)": f"test {NAMES[select]} (95%)", "balanced": "accuracy"}
-    )
-    return [others.get(column, column) for column in columns]
+    others = {"test accuracy (95%)": f"test {NAMES[select]} (95%)", "balanced": "accuracy"}
+    return [column if select == "accuracy" else others.get(column, column) for column in columns]
 
 
 def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
