@@ -86,20 +86,15 @@ def run(
         config = parse(config_type, sys.argv[1:])
         sys.exit(0 if ONLY_READ in os.environ else main(config))
     except HeadstartError as error:
-        _print_error(error, config_type)
+        if first_to_say(error):  # of several processes on one machine that have the same
+            message = _for_make(error.on_command_line, config_type)
+            print(message if is_leading() else f"process {os.environ['RANK']}: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         if is_leading():  # one of several processes is enough
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(ctrl_c.STOPPED)
-
-
-def _print_error(error: HeadstartError, config_type: type) -> None:
-    """Prints the error; where several processes on one machine have the same, only the first prints it."""
-    if first_to_say(error):
-        message = _for_make(error.on_command_line, config_type)
-        print(message if is_leading() else f"process {os.environ['RANK']}: {message}", file=sys.stderr)
 
 
 def _for_make(message: str, config_type: type) -> str:
@@ -189,7 +184,7 @@ def _as_sweep(words: Sequence[str]) -> str:
     if "hidden" in given:
         given["hidden"] = [",".join(given["hidden"]) or "none"]
     names = [name for name in given if name in _fields(settings.SweepConfig) - {"run"}]
-    flags = [word for name in names for word in (f"--{name.replace('_', '-')}", *given[name])]
+    flags = [word for name in names for word in as_flag(name, given[name])]
     return command("sweep", data, cache, flags=flags, settings_file=settings_file)
 
 

@@ -32,11 +32,9 @@ def of_files(manifest: Manifest, digest_of: Callable[[int], bytes | None]) -> ND
     for split in (TRAIN, VAL, TEST):
         here = labelled & (manifest.splits == split)
         same_size |= here & np.isin(sizes, sizes[labelled & (manifest.splits != split)])
-    rows = [(int(row), digest_of(int(row))) for row in np.flatnonzero(same_size)]
-    known = np.array([row for row, digest in rows if digest], np.int64)
-    digests = np.array([digest for _, digest in rows if digest], "V16")
-    result = np.zeros(len(sizes), np.bool_)
-    result[known] = of_digests(digests, manifest.splits[known])
+    digests = {row: digest for row in np.flatnonzero(same_size).tolist() if (digest := digest_of(row))}
+    rows, result = np.array([*digests], np.int64), np.zeros(len(sizes), np.bool_)
+    result[rows] = of_digests(np.array([*digests.values()], "V16"), manifest.splits[rows])
     return result
 
 

@@ -55,11 +55,13 @@ def changes(before: Manifest, now: Manifest) -> str:
     there = np.flatnonzero(old)  # both are sorted by path, so these are pairs
     names = (np.array([*manifest.classes, ""]) for manifest in (before, now))
     label_before, label_now = (name[manifest.labels] for name, manifest in zip(names, (before, now), strict=True))
+    group_before, group_now = (each.paths if each.groups is None else each.groups for each in (before, now))
+    in_other_group = "no longer in a group" if now.groups is None else "now in another group"
     counts = {
         "added": len(now) - len(here),
         "removed": int(np.count_nonzero(~old)),
         "relabelled": int(np.count_nonzero(label_before[there] != label_now[here])),
-        "no longer in a group" if now.groups is None else "now in another group": _regrouped(before, now, there, here),
+        in_other_group: int(np.count_nonzero(group_before[there] != group_now[here])),
         "moved to another split": int(np.count_nonzero(before.splits[there] != now.splits[here])),
         "with another size or time, so read again": np.count_nonzero(~same_files(before, now.only(here), there)),
     }
@@ -67,9 +69,3 @@ def changes(before: Manifest, now: Manifest) -> str:
     if UNDRAWN in now.splits and before.seed != now.seed:
         words.append(f"splits drawn anew by seed {now.seed}")
     return ", ".join(words) or "none of the images"
-
-
-def _regrouped(before: Manifest, now: Manifest, there: NDArray[np.int64], here: NDArray[np.int64]) -> int:
-    """Images whose group is another one; without groups each is its own."""
-    old, new = (each.paths if each.groups is None else each.groups for each in (before, now))
-    return int(np.count_nonzero(old[there] != new[here]))

@@ -6,16 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from headstart.datasets.guesses import (
-    ask_for_layout,
-    hint,
-    holds_folders,
-    images_alone,
-    is_data_set,
-    lists_hint,
-    lists_in,
-    splits_below,
-)
+from headstart.datasets import guesses
 from headstart.datasets.manifest import SPLITS, Manifest, from_files
 from headstart.datasets.masks import IMAGES, mask_folders, masks_among, masks_beside_classes
 from headstart.datasets.split_names import meanings, refuse_wrong_splits, split_called, split_in
@@ -36,13 +27,8 @@ from headstart.settings import Listing
 from headstart.support.quantities import some
 
 
-def list_folder(root: Path, how: Listing) -> list[Manifest]:
-    """Images below `<class>/` or below `<split>/<class>/`, a part for each class."""
-    return _Folder(root, how).parts()
-
-
 @dataclass
-class _Folder:
+class Folder:
     """What is found below the folder of a data set; folders are named by their paths from there."""
 
     root: Path
@@ -57,14 +43,14 @@ class _Folder:
     """Names of the folders that are taken for splits."""
 
     def parts(self) -> list[Manifest]:
-        """The images of each split and class."""
+        """Images below `<class>/` or below `<split>/<class>/`, a part for each class."""
         inside = self._only_folder("")
         if inside:
             self.notes.insert(0, f"{self.root} holds only the folder {inside}, and is read from there")
         parts, splits = [], self._splits(inside)
         for name, split in splits.items() or [("", None)]:
             folder = self._only_folder(os.path.join(inside, name)) if name else inside
-            if split in ("val", "test") and (count := images_alone(self.root / folder)):
+            if split in ("val", "test") and (count := guesses.images_alone(self.root / folder)):
                 self.notes.append(
                     f"left out: {count:,} images in {folder} that lie in no class folder, so have no label"
                 )
@@ -84,7 +70,7 @@ class _Folder:
         if self.how.class_level == "first":
             self._warn_of_merged()
         self.notes += passed_over(files_passed_over(self.passed))
-        self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in lists_in(self.root)]
+        self.notes += [f"not used: a list of images, DATA={shlex.quote(name)}" for name in guesses.lists_in(self.root)]
         return [replace(part, notes=(*self.notes, *part.notes)) for part in parts]
 
     def _inside(self, folder: str) -> tuple[list[str], list[str]]:
@@ -116,10 +102,10 @@ class _Folder:
             return {}
         if self.how.layout == "auto" and (others or len({rest for _, rest in found.values()}) > 1):
             plain = any(not rest for _, rest in found.values())
-            deeper = any(holds_folders(top / name) for name in found)
+            deeper = any(guesses.holds_folders(top / name) for name in found)
             if not plain and not deeper and not {"train"} < set(splits.values()):
                 return {}  # images lie in them directly: train_station beside bridge
-            ask_for_layout(top, splits, others)
+            guesses.ask_for_layout(top, splits, others)
         refuse_wrong_splits(top, splits)
         splits = dict(sorted(splits.items(), key=lambda item: SPLITS.index(item[1])))
         self.notes.append(f"splits from the folders {', '.join(splits)}{meanings(splits)}")
@@ -134,7 +120,7 @@ class _Folder:
         top, (names, left_out) = self.root / folder, self._inside(folder)
         if not names and any(map(is_image, left_out)):
             self._refuse_images_alone(top)
-        if len(names) == 1 and names[0].lower() in IMAGES and images_alone(top / names[0]):
+        if len(names) == 1 and names[0].lower() in IMAGES and guesses.images_alone(top / names[0]):
             self._refuse_images_alone(top / names[0])
         names = self._without_masks(top, names)
         parts = [self._class(folder, name, split, left_out) for name in names]
@@ -187,23 +173,23 @@ class _Folder:
         what = f"class folder{'s' * (len(empty) > 1)} {some([str(top / name) for name in empty])}"
         holds = "holds" if len(empty) == 1 else "hold"
         if len(names) - len(empty) < 2:
-            raise DataError(f"The {what} {holds} no images. Fill or remove what is empty.{hint(self.root)}")
+            raise DataError(f"The {what} {holds} no images. Fill or remove what is empty.{guesses.hint(self.root)}")
         warn(f"The {what} {holds} no images: left out.")
 
     def _refuse_images_alone(self, folder: Path) -> None:
         masks = "".join(f" ({note})" for note in self.notes if "masks beside" in note)
         raise DataError(
             f"{folder} holds images, but no folder for each class{masks}. Sort them into {folder}/<class>/, or write a "
-            f"list of them into it, with the columns path and label.{lists_hint(self.root)}"
+            f"list of them into it, with the columns path and label.{guesses.lists_hint(self.root)}"
         )
 
     def _ask_whether_classes(self, top: Path) -> None:
         """Refuses to take a whole data set beside other folders for a class, and to merge splits in class folders."""
         if (self.how.layout, self.how.class_level) != ("auto", "first"):
             return
-        sets = [name for name, folders in self.deeper.items() if is_data_set(name, folders)]
+        sets = [name for name, folders in self.deeper.items() if guesses.is_data_set(name, folders)]
         others = [name for name in self.deeper if name not in sets]
-        inner = {name: splits_below(folders) for name, folders in self.deeper.items()}
+        inner = {name: guesses.splits_below(folders) for name, folders in self.deeper.items()}
         if all(inner.values()) and any({"train"} < {*splits.values()} for splits in inner.values()):
             names = ", ".join(sorted(set().union(*inner.values())))
             raise DataError(
@@ -215,7 +201,7 @@ class _Folder:
             raise DataError(
                 f"{top / sets[0]} looks like a data set, not like a class beside {', '.join(others[:5])}. Give "
                 f"DATA={shlex.quote(str(top / sets[0]))}; or, if each folder of {top} is a class, add "
-                f"--layout classes.{lists_hint(self.root)}"
+                f"--layout classes.{guesses.lists_hint(self.root)}"
             )
 
     def _warn_of_merged(self) -> None:

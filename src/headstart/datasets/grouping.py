@@ -29,7 +29,8 @@ def group_by(manifest: Manifest, pattern: str) -> Manifest:
     except (re.error, OverflowError, RecursionError) as error:
         why = f"is no regular expression ({error}). {first}"
         raise SettingsError(f"--group-by {pattern} {why}", in_python=f"group_by={pattern!r} {why}") from None
-    found = [_group_in(path, expression) for path in paths]
+    matches = map(expression.search, paths)
+    found = [(match[1 if expression.groups else 0] or "") if match else "" for match in matches]
     alone = found.count("")
     if alone == len(paths):
         raise DataError(f"--group-by {pattern} matches none of {counted(len(paths), 'path')}. {first}")
@@ -44,12 +45,6 @@ def group_by(manifest: Manifest, pattern: str) -> Manifest:
     if manifest.groups is not None:
         notes.append("the list's column of groups is not used: --group-by says the groups")
     return replace(manifest, groups=groups, notes=(*manifest.notes, *notes))
-
-
-def _group_in(path: str, pattern: re.Pattern[str]) -> str:
-    """The group of an image; empty where nothing says it."""
-    match = pattern.search(path)
-    return (match[1 if pattern.groups else 0] or "") if match else ""
 
 
 def in_words(manifest: Manifest) -> list[str]:

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.datasets import class_names, grouping
+from headstart.datasets import checks, class_names, grouping
 from headstart.datasets.archives import are_archives, list_archives
-from headstart.datasets.checks import (
-    refuse_few_groups,
-    refuse_untrained_classes,
-    warn_of_divided_groups,
-    warn_of_missing_classes,
-)
-from headstart.datasets.folders import list_folder
-from headstart.datasets.lists import list_lists, lists_of
+from headstart.datasets.folders import Folder
+from headstart.datasets.lists import list_lists
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, Manifest, count_by_class, join, renamed
 from headstart.datasets.masks import ask_for_suffixes
 from headstart.errors import DataError, warn
@@ -59,9 +53,9 @@ def _parts(data: str, how: Listing) -> list[Manifest]:
         if are_archives(data):
             return list_archives(data, how.columns)
         if path.is_dir():
-            return list_folder(path, how)
-        if lists := lists_of(data):
-            return list_lists(lists, how)
+            return Folder(path, how).parts()
+        if kind_of(data) == "list":
+            return list_lists(data, how)
     except OSError as error:
         raise DataError(f"{error.filename or data} cannot be read: {error.strerror}.") from None
     if is_remote(data):
@@ -143,10 +137,10 @@ def _with_splits(manifest: Manifest, seed: int) -> Manifest:
         splits = np.where(manifest.splits == TRAIN, UNDRAWN, manifest.splits).astype(np.uint8)
         manifest = replace(manifest, splits=splits, notes=(*manifest.notes, note))
         if manifest.groups is not None and len(np.unique(manifest.groups[splits == UNDRAWN])) <= len(missing):
-            refuse_few_groups(manifest, missing)
+            checks.refuse_few_groups(manifest, missing)
     manifest = replace(manifest, seed=seed)
-    warn_of_divided_groups(manifest)
-    refuse_untrained_classes(manifest)
+    checks.warn_of_divided_groups(manifest)
+    checks.refuse_untrained_classes(manifest)
     if not missing:
-        warn_of_missing_classes(manifest)
+        checks.warn_of_missing_classes(manifest)
     return manifest

@@ -16,17 +16,15 @@ from headstart.datasets.split_names import split_called
 from headstart.datasets.walking import files_of
 from headstart.errors import DataError
 from headstart.settings import Listing
-from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.remote import as_path
 
 
-def lists_of(pattern: str) -> list[str]:
-    """The lists that a pattern means, such as `{train,val,test}.txt`; empty where it does not name lists."""
-    return files_of(pattern, "list") if Path(pattern).suffix.lower() in LIST_SUFFIXES else []
+def list_lists(pattern: str, how: Listing) -> list[Manifest]:
+    """Images of one or more lists; of several, each is a split, by its name, unless it has a column split.
 
-
-def list_lists(files: list[str], how: Listing) -> list[Manifest]:
-    """Images of one or more lists; of several, each is a split, by its name, unless it has a column split."""
+    The pattern is the name of a list, or means several, such as `{train,val,test}.txt`.
+    """
+    files = files_of(pattern, "list")
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
     root = as_path(how.root or (as_path(files[0]).parent if len(files) == 1 else folder))
     listed, entries = [], []

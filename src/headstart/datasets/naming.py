@@ -49,7 +49,7 @@ def name_of(data: str, name: str | None = None) -> str:
     real = os.path.realpath(data)
     if not kept and dataset_name(real) != dataset_name(data) and _owner(dataset_name(real), real) == "same":
         return dataset_name(real)
-    if not kept and (taken_over := _name_taken_over(data)):
+    if not kept and (taken_over := _name_taken_over(real)):
         return taken_over
     return (kept or [candidate for candidate, owner in owners.items() if owner != "other"] or list(owners)[-1:])[0]
 
@@ -70,13 +70,11 @@ def _owner_of_picture(path: Path, data: str) -> Owner:
     return _compare(os.fsdecode(source), "", data) if source else "unknown"
 
 
-def _name_taken_over(data: str) -> str | None:
+def _name_taken_over(real: str) -> str | None:
     """The name of a cache that was brought up to date with this data set, which had another name before it moved."""
     for path in sorted(FEATURES_FOLDER.glob("*.h5")):
         said = _attributes(path)
-        if said.get("data_set") == path.stem and os.path.realpath(said.get("data_source", "/")) == os.path.realpath(
-            data
-        ):
+        if said.get("data_set") == path.stem and os.path.realpath(said.get("data_source", "/")) == real:
             return path.stem
     return None
 
@@ -110,10 +108,9 @@ def share_moved(path: Path, data: str) -> float:
 
 
 def _has_bytes(path: Path, digest: bytes) -> bool:
-    try:
+    with suppress(OSError):
         return blake2b(path.read_bytes(), digest_size=16).digest() == digest
-    except OSError:
-        return False
+    return False
 
 
 def kept_for(data: str, backbone: str | None = None) -> tuple[dict[str, Any], int | None, Path]:

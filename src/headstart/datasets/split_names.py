@@ -77,10 +77,8 @@ def _whole(name: str) -> str:
 
 def _words(name: str) -> list[str]:
     """Its words in small letters: parts between capitals, digits and signs."""
-    words = [
-        word.lower()
-        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", TRAIN_AND_VAL.sub("trainval", name))
-    ]
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", TRAIN_AND_VAL.sub("trainval", name))
+    words = [part.lower() for part in parts]
     joined = [JOINED.fullmatch(word) for word in words]
     return [part for word, match in zip(words, joined, strict=True) for part in (match.groups() if match else [word])]
 

@@ -69,6 +69,5 @@ def _separator(first: str) -> str:
     sign = max(counts, key=lambda sign: counts[sign])
     if counts[sign]:
         return sign
-    words = first.split()
-    alone = len(words) < 2 or not re.fullmatch(r"\S+ +\S+\s*", first) or not is_image(words[0])
-    return "" if alone else " "
+    two = re.fullmatch(r"(\S+) +\S+\s*", first)
+    return " " if two and is_image(two[1]) else ""

@@ -6,11 +6,9 @@ from functools import lru_cache
 from itertools import islice
 
 from headstart.datasets.manifest import Place
-from headstart.prediction import loading
 from headstart.prediction.classifier import Classifier, ImagePrediction
 from headstart.settings import PredictConfig, run_of
 from headstart.support.cluster import connected
-from headstart.support.devices import pick_device
 
 BLOCK = 512
 """Images of a task: few enough to be computed again if it is lost, many enough to pay for loading the nets."""
@@ -34,7 +32,4 @@ def _predict(task: tuple[PredictConfig, list[Place]]) -> list[ImagePrediction]:
 @lru_cache(maxsize=1)
 def _classifier(config: PredictConfig) -> Classifier:
     """Loaded once in each process."""
-    parts = loading.parts_of(
-        loading.open_run(run_of(config)), config.weights, pick_device(config.device), config.precision, config.compile
-    )
-    return Classifier(parts)
+    return Classifier.load(run_of(config), config.weights, config.device, config.precision, config.compile)

@@ -19,12 +19,8 @@ from headstart.support.quantities import counted
 
 FEW = 100
 """Test images below which an accuracy is known to no better than 5 to 10 points either way."""
-PROGRAMS: Mapping[str, tuple[str, type]] = {
-    "head": ("train-head", HeadConfig),
-    "sweep": ("sweep", SweepConfig),
-    "finetune": ("finetune", FinetuneConfig),
-}
-"""The target and the settings of each kind of run."""
+PROGRAMS: Mapping[str, type] = {"head": HeadConfig, "sweep": SweepConfig, "finetune": FinetuneConfig}
+"""The settings of each kind of run."""
 
 
 def more_runs(reference: Method | None, finetuned: Method | None, difference: Difference | None) -> str:
@@ -87,9 +83,9 @@ def _more_seeds(run: Run) -> str:
     config = read_config(run.folder)
     if config is None or run.kind not in PROGRAMS:
         return ""
-    target, config_type = PROGRAMS[run.kind]
+    target = "train-head" if run.kind == "head" else run.kind
     try:
-        flags = given_flags(_settings(run, config, config_type), leave_out=[*PLACES - {"split_seed"}])
+        flags = given_flags(_settings(run, config, PROGRAMS[run.kind]), leave_out=[*PLACES - {"split_seed"}])
     except (SettingsError, ValueError, TypeError):  # settings of another version
         return ""
     return on_data_of(run, target, flags=flags, backbone=run.backbone, listing=run.listing, seeds=FEWEST_RUNS)

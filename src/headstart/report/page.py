@@ -66,9 +66,8 @@ def render(
         "map": sections.feature_map(cache) if cache else None,
         "duplicates": gallery.duplicates(cache, thumbnails) if cache else None,
     }
-    page = (
-        _environment().get_template("page.html.jinja").render(values, unreadable=list(thumbnails.values()).count(None))
-    )
+    template = _environment().get_template("page.html.jinja")
+    page = template.render(values, unreadable=list(thumbnails.values()).count(None))
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
 

@@ -70,24 +70,20 @@ def _of_p(comparison: Comparison) -> str:
     groups = next((each.difference.groups for each in comparison.methods if each.difference), None)
     if groups:
         return f"intervals and p{of_groups(groups)} of images: they say how new groups would differ"
-    by = (
-        "McNemar's test of no difference, mid-p"
-        if comparison.select == "accuracy"
-        else "of no difference, by its interval"
-    )
-    return f"p: {by}"
+    if comparison.select == "accuracy":
+        return "p: McNemar's test of no difference, mid-p"
+    return "p: of no difference, by its interval"
 
 
 def costs(comparison: Comparison) -> str:
     """Time, memory and parameters of each run."""
     probes = any(compared.run.kind in PROBES for compared in comparison.ranking)
+    with_val = "With val: probes learn from the validation images, too, once these have chosen the setting.\n"
     note = (
-        "With val: probes learn from the validation images, too, once these have chosen the setting.\n"
-        * probes
-        + "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
+        "Extraction is paid once, training by every experiment. Cheaper from: the number of trainings from which on\n"
         "extraction and heads take less time than fine-tuning as often."
     )
-    return f"{_aligned([COST, *map(_cost_row, comparison.methods)])}\n{note}"
+    return f"{_aligned([COST, *map(_cost_row, comparison.methods)])}\n{with_val * probes}{note}"
 
 
 def backbones(compared: Backbones) -> str:
@@ -103,10 +99,8 @@ def backbones(compared: Backbones) -> str:
 
 def _header(columns: Sequence[str], select: Select) -> list[str]:
     """The columns, where another figure ranks the runs: it takes the place of accuracy, and this that of balanced."""
-    others = (
-        {} if select == "accuracy" else {"test accuracy (95%)": f"test {NAMES[select]} (95%)", "balanced": "accuracy"}
-    )
-    return [others.get(column, column) for column in columns]
+    others = {"test accuracy (95%)": f"test {NAMES[select]} (95%)", "balanced": "accuracy"}
+    return [column if select == "accuracy" else others.get(column, column) for column in columns]
 
 
 def _backbone_row(row: BackboneRow, is_best: bool) -> tuple[str, ...]:
@@ -150,19 +144,18 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _accuracy_row(compared: Compared, reference: Run | None) -> tuple[str, ...]:
-    run, difference = compared.run, compared.difference
+    run, method, difference = compared.run, compared.method, compared.difference
+    other: Select = "balanced_accuracy" if method.select == "accuracy" else "accuracy"
     p = "-"
     if difference:
         p = f"{difference.p:.3f}" if difference.p >= 0.0005 else "<0.001"
     return (
         run.name,
         run.kind_in_words,
-        _share(compared.method.val),
-        _test_accuracy(compared.method),
+        _share(method.val),
+        _test_accuracy(method),
         f"{run.test_images:,}",
-        _share(
-            compared.method.figure("test", "balanced_accuracy" if compared.method.select == "accuracy" else "accuracy")
-        ),
+        _share(method.figure("test", other)),
         _difference(difference, "reference" if run is reference else "-"),
         p,
     )

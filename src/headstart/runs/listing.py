@@ -56,10 +56,10 @@ def _weight_files(run: Run) -> list[tuple[str, str]]:
 
 def ranked(runs: Sequence[Run], select: Select = "accuracy") -> list[Run]:
     """The best figure on validation first (none comes last), of equals the one trained faster, then by name."""
+    return sorted(runs, key=lambda run: place(select, run.figure("val", select), run.train_seconds, run.name))
 
-    def worst_last(run: Run) -> float:
-        value = run.figure("val", select)
-        return math.inf if value is None else -merit(select, value)
 
-    by_time = sorted(runs, key=lambda run: (run.train_seconds is None, run.train_seconds or 0.0, run.name))
-    return sorted(by_time, key=worst_last)
+def place(select: Select, val: float | None, train_seconds: float | None, name: str) -> tuple[float, bool, float, str]:
+    """What runs, or methods, are sorted by."""
+    worse = math.inf if val is None else -merit(select, val)
+    return worse, train_seconds is None, train_seconds or 0.0, name

@@ -1,7 +1,6 @@
 """A method: runs that differ by their seed alone, so that their mean and spread say more than one of them."""
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from headstart.runs.listing import ranked
+from headstart.runs.listing import place, ranked
 from headstart.runs.run import PROBES, Run, load_run, read_config
-from headstart.runs.selection import NAMES, merit
+from headstart.runs.selection import NAMES
 from headstart.runs.title import titles
 from headstart.settings.selection import Select
 
@@ -140,9 +139,8 @@ def methods_of(runs: Sequence[Run], select: Select | None = None) -> list[Method
     data = {name: config["manifest_digest"] for name, config in configs if config.get("manifest_digest")}
     now = next(reversed(data.values()), "")
     methods = [Method(tuple(members), select, data.get(members[0].name, now) != now) for members in groups.values()]
-    by_time = sorted(methods, key=lambda each: (each.train_seconds is None, each.train_seconds or 0.0, each.best.name))
-    by_figure = sorted(by_time, key=lambda each: math.inf if each.val is None else -merit(each.select, each.val))
-    return sorted(by_figure, key=lambda each: each.is_stale)
+    ordered = sorted(methods, key=lambda each: place(select, each.val, each.train_seconds, each.best.name))
+    return sorted(ordered, key=lambda each: each.is_stale)
 
 
 def titles_of(methods: Sequence[Method]) -> list[str]:

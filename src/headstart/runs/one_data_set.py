@@ -2,9 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import is_there, owner_of_run
@@ -57,7 +57,7 @@ def _is_other(run: Run, manifest: Manifest) -> bool:
         return True
     if run.dataset == manifest.name or not run.test_images:
         return False
-    return _DataSet.of_cache(manifest).paths.isdisjoint(read_predictions(run.folder).paths)
+    return _DataSet.of_cache(manifest).paths().isdisjoint(read_predictions(run.folder).paths)
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,17 @@ class _DataSet:
     name: str
     classes: list[str] | None
     root: str | None
-    read_paths: Callable[[], Iterable[str]]  # of all its images, or of those that the run was tested on
-
-    @cached_property
-    def paths(self) -> set[str]:
-        return set(self.read_paths())
+    paths: Callable[[], set[str]]  # of all its images, or of those that the run was tested on; read once
 
     @classmethod
     def of_run(cls, run: Run) -> "_DataSet":
-        paths = (lambda: read_predictions(run.folder).paths) if run.test_images else list[str]
+        paths = cache(lambda: set(read_predictions(run.folder).paths if run.test_images else ()))
         return cls(run.name, run.metrics.get("classes"), run.metrics.get("data_root"), paths)
 
     @classmethod
     def of_cache(cls, manifest: Manifest) -> "_DataSet":
         classes, root = list(manifest.classes), str(manifest.root)
-        return cls("the features now", classes, root, lambda: map(os.fsdecode, manifest.paths.tolist()))
+        return cls("the features now", classes, root, cache(lambda: set(map(os.fsdecode, manifest.paths.tolist()))))
 
 
 def _difference(run: Run, model: _DataSet) -> str | None:
@@ -94,7 +90,7 @@ def _difference(run: Run, model: _DataSet) -> str | None:
         return None
     if is_there(root) and is_there(model.root):
         return f"from {root}"
-    if not run.test_images or not model.paths or not model.paths.isdisjoint(read_predictions(run.folder).paths):
+    if not run.test_images or not model.paths() or not model.paths().isdisjoint(read_predictions(run.folder).paths):
         return None
     return f"tested on none of the images of {model.name}"
 

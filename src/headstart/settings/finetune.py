@@ -83,6 +83,5 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     def completed(self, **of_net: Any) -> "FinetuneConfig":
         """The same with the settings that were left out: those that the net decides, else those of resnet50."""
         values = {**(OF_SEED if self.method == "seed" else OF_RESNET50), **of_net}
-        return dataclasses.replace(
-            self, **{name: value for name, value in values.items() if getattr(self, name) is None}
-        )
+        left_out = {name: value for name, value in values.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **left_out)

@@ -102,10 +102,8 @@ def _converted(value: Any, declared: Any) -> Any:
         return tuple(_converted(_widths(each) if parts[0] is str else each, parts[0]) for each in values)
     if get_origin(declared) in (Union, UnionType):
         for part in parts:
-            try:
+            with suppress(TypeError, ValueError, OverflowError):
                 return _converted(value, part)
-            except (TypeError, ValueError, OverflowError):
-                continue
     elif get_origin(declared) is Literal and isinstance(value, str):
         return value
     elif declared in (str, Path) and isinstance(value, str | os.PathLike):

@@ -61,8 +61,7 @@ class Listing(Config):
     def listing(self) -> dict[str, Any]:
         """What was said of the data: these settings where they differ from their defaults, to be kept as JSON."""
         names = [field.name for field in dataclasses.fields(Listing) if field.name != "config"]
-        values = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Listing, name)}
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _plain(getattr(self, name)) for name in names if getattr(self, name) != getattr(Listing, name)}
 
     def with_listing(self, kept: Mapping[str, Any]) -> Self:
         """The same with what was said of the data before, where nothing else is said now.

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from headstart.errors import SettingsError, nearest
 from headstart.settings.base import refuse, refuse_wrong_words, types_of, words_of
-from headstart.settings.command import by_flag
+from headstart.settings.command import as_flag, by_flag
 
 HELP = ("-h", "--help")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
@@ -39,18 +39,14 @@ def _no_such_flag(flag: str, name: str, values: list[str], own: list[str], progr
     others = {program: [field.name for field in dataclasses.fields(type_)] for program, type_ in programs.items()}
     holders = [program for program, fields in others.items() if name in fields and name not in own]
     meant = nearest(name, own)
-    hints = [f" Did you mean {_written(meant, values)}?"] if meant else []
+    hints = [f" Did you mean {' '.join(as_flag(meant, values))}?"] if meant else []
     if not (holders or meant):
         name = nearest(name, sorted({field for fields in others.values() for field in fields})) or name
         holders = [program for program, fields in others.items() if name in fields]
     if holders := [program for program in holders if program != "benchmark"] or holders:
         verb = "takes" if len(holders) == 1 else "take"
-        hints.append(f" {', '.join(holders)} {verb} {_written(name, values)}.")
+        hints.append(f" {', '.join(holders)} {verb} {' '.join(as_flag(name, values))}.")
     return f"There is no flag {flag} here.{''.join(hints) or ' See --help.'}"
-
-
-def _written(name: str, values: list[str]) -> str:
-    return " ".join([f"--{name.replace('_', '-')}", *values])
 
 
 def refuse_wrong_counts(config_type: type, words: Sequence[str]) -> None:
@@ -96,4 +92,4 @@ def _as_flag(word: str, fields: Mapping[str, Any]) -> str:
     """` Did you mean --epochs 3?`, of the word `epochs=3`; empty if it is near no flag."""
     name, _, value = word.partition("=")
     meant = nearest(name.replace("-", "_"), fields)
-    return f" Did you mean {_written(meant, [value] if value else [])}?" if meant else ""
+    return f" Did you mean {' '.join(as_flag(meant, [value] if value else []))}?" if meant else ""

@@ -71,7 +71,8 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
     """
     free = FLAGS_VARIABLE.sub("", PROGRAM.sub("", COMMAND.sub("", message)))
     said = {flag[2:].replace("-", "_"): values for flag, values in by_flag(given)}
-    own = "VERIFY_ARGS" if "verify" in said else FLAGS_OF.get(next(iter(fields)), "")
+    first = next(iter(fields))
+    own = "VERIFY_ARGS" if "verify" in said else FLAGS_OF.get(first, "")
     ways: dict[tuple[str, str], list[str]] = {}
     for flag in FLAG.finditer(free) if make_is_at_hand() else ():
         name, value = flag[2].replace("-", "_"), _value(flag)
@@ -83,10 +84,10 @@ def for_make(message: str, fields: Mapping[str, Collection[str]], given: Sequenc
         programs = NAMED.get(name, ())
         if programs is None or program in programs:
             ways.setdefault((name, ""), []).append(f"{name.upper()}={value or '…'}")
-        elif program and (value not in ("", "…") or program != next(iter(fields)) or name not in said):
+        elif program and (value not in ("", "…") or program != first or name not in said):
             words = [flag[0].split()[0], *_words_in(value)]
-            variable = own if program == next(iter(fields)) else FLAGS_OF[program]
-            others = _given(variable, given if program == next(iter(fields)) else None, {*fields[program]} - {name})
+            variable, before = (own, given) if program == first else (FLAGS_OF[program], None)
+            others = _given(variable, before, {*fields[program]} - {name, *NAMED})
             ways.setdefault((name, variable), []).append(f"{variable}={_quoted([*others, *words])}")
     own_first = sorted(ways.items(), key=lambda way: way[0][1] not in ("", own))
     lines = [way for _, each in own_first for way in ([w for w in each if "…" not in w] or each)]
@@ -104,9 +105,7 @@ def _value(flag: re.Match[str]) -> str:
 def _given(variable: str, given: Sequence[str] | None, names: Collection[str]) -> list[str]:
     """The flags in a variable of make that are of these names: of this program as given, of others as make says it."""
     words = _words_in(os.environ.get(variable, "")) if given is None else given
-    flags = [(flag, values) for flag, values in by_flag(words) if _name(flag) in names]
-    own = [(flag, values) for flag, values in flags if NAMED.get(_name(flag), ()) == ()]
-    return [word for flag, values in own for word in (flag, *values)]
+    return [word for flag, values in by_flag(words) if _name(flag) in names for word in (flag, *values)]
 
 
 def _name(flag: str) -> str:
