@@ -15,7 +15,7 @@ from headstart.finetuning import parts
 from headstart.finetuning.start import Start
 from headstart.models.backbone import PixelScale
 from headstart.models.mlp import load_head
-from headstart.models.precision import has_compiler, require_compiler
+from headstart.models.precision import compiler_fault, require_compiler
 from headstart.models.schedule import rate_factor
 from headstart.models.tuned import BEHIND, with_head
 from headstart.models.weights import RESNET50, weights_digest
@@ -73,7 +73,7 @@ def compile_net(net: nn.Module, config: FinetuneConfig, device: torch.device) ->
     """Compiles the net; auto does so on CUDA only: on 2 cores compiling takes a minute and gains nothing."""
     if config.compile == "on":
         require_compiler(device)
-    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and has_compiler()):
+    if config.compile == "on" or (config.compile == "auto" and device.type == "cuda" and not compiler_fault(device)):
         net.compile(dynamic=False)
 
 
