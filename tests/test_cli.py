@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from headstart import cli
 from headstart.errors import DataError, DataWarning, HeadstartError, SettingsError
@@ -47,10 +48,28 @@ def test_a_wrong_setting_is_a_users_error_too(run):
     assert err == "--dropout is 2.0, but must be in [0, 1).\n"
 
 
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79 GiB"),
+    torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in the manual"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["torch", "driver", "cuBLAS"])
+def test_a_full_device_is_a_users_error(run, error):
+    code, out, err = run(raising(error))
+    assert (code, out) == (2, "")
+    reason = str(error).partition("\n")[0].partition(". ")[0]
+    assert err.startswith(f"The memory of the device is full: {reason}. End other programs on it,")
+    assert "--device cpu" in err
+
+
 def test_our_own_bugs_are_not_dressed_up_as_a_users_error(monkeypatch, run):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()), CompareConfig)
+    with pytest.raises(RuntimeError, match="shapes"):
+        cli.run(raising(RuntimeError("shapes do not fit")), CompareConfig)
 
 
 def test_one_of_several_processes_says_which_it_is(run, monkeypatch):

@@ -86,15 +86,36 @@ def run(
         config = parse(config_type, sys.argv[1:])
         sys.exit(0 if ONLY_READ in os.environ else main(config))
     except HeadstartError as error:
-        if first_to_say(error):  # of several processes on one machine that have the same
-            message = _for_make(error.on_command_line, config_type)
-            print(message if is_leading() else f"process {os.environ['RANK']}: {message}", file=sys.stderr)
+        _print_error(error, config_type)
+        sys.exit(2)
+    except RuntimeError as error:
+        if not (message := _full_memory(error)):
+            raise
+        _print_error(SettingsError(message), config_type)
         sys.exit(2)
     except KeyboardInterrupt:
         if is_leading():  # one of several processes is enough
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(ctrl_c.STOPPED)
+
+
+def _full_memory(error: RuntimeError) -> str:
+    """What to do where the memory of a device is full; empty for any other error."""
+    from headstart.support.devices import is_out_of_memory  # with torch, without which there is no such error
+
+    if not is_out_of_memory(error):
+        return ""
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+    ways = "End other programs on it, give a smaller --batch-size, or use --device cpu."
+    return f"The memory of the device is full: {reason}. {ways}"
+
+
+def _print_error(error: HeadstartError, config_type: type) -> None:
+    """Prints the error; where several processes on one machine have the same, only the first prints it."""
+    if first_to_say(error):
+        message = _for_make(error.on_command_line, config_type)
+        print(message if is_leading() else f"process {os.environ['RANK']}: {message}", file=sys.stderr)
 
 
 def _for_make(message: str, config_type: type) -> str:

@@ -62,7 +62,7 @@ def test_a_short_pass_runs_in_plain_fp32():
 
 def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
     monkeypatch.setattr(tuning, "_timed", None)
-    monkeypatch.setattr(tuning, "has_compiler", lambda: True)
+    monkeypatch.setattr(tuning, "compiler_fault", lambda device: "")
     for precision in ("fp32", "bf16", "fp16"):
         for compiled in (True, False):
             asked = replace(OPEN, precision=precision, compiled=compiled)
@@ -81,7 +81,7 @@ def bench(monkeypatch):
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
     monkeypatch.setattr(tuning, "_timed", timed)
     monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
-    monkeypatch.setattr(tuning, "has_compiler", lambda: True)
+    monkeypatch.setattr(tuning, "compiler_fault", lambda device: "")
     return measured
 
 
@@ -109,6 +109,13 @@ def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench
     assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is True
 
 
+@pytest.mark.parametrize(("device", "chosen"), [("cpu", "fp32"), ("cuda", "bf16")])
+def test_a_pass_of_ten_seconds_is_worth_a_trial_on_a_gpu_alone(bench, device, chosen):
+    bench["bf16"] = (30.0, 0.001)
+    assert tuning._precision(None, None, None, 100, torch.device(device))[0] == chosen
+    assert tuning._precision(None, None, None, 40, torch.device(device))[0] == "fp32"
+
+
 def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
@@ -116,7 +123,7 @@ def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, c
     monkeypatch.setattr(shutil, "which", lambda name: None)
     asked = replace(OPEN, precision="fp32")
     assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is False
-    assert "no C++ compiler" in capsys.readouterr().out
+    assert "compile: off, since torch.compile needs a C++ compiler" in capsys.readouterr().out
     for device in (CPU, torch.device("cuda")):  # Triton starts its kernels with a program that it compiles
         with pytest.raises(SettingsError, match="--compile off"):
             tuning.resolve(replace(asked, compiled=True), None, None, NOTHING, 100, device)

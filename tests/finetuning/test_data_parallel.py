@@ -15,7 +15,7 @@ from helpers.processes import children, ran, until
 from torch import nn
 
 from headstart.finetuning import data_parallel
-from headstart.finetuning.data_parallel import in_step, together
+from headstart.finetuning.data_parallel import in_step, together, total_loss
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import load_run
 from headstart.support.files import read_csv
@@ -241,6 +241,54 @@ def test_timms_batchnorm_still_activates_when_it_sees_all_processes(monkeypatch)
         found = ours.train(training)(values)
         torch.testing.assert_close(found, theirs.train(training)(values))
         assert (found == 0).any()
+
+
+@pytest.fixture
+def on_gpus(monkeypatch):
+    """What two processes with a GPU each make of a net; and what DistributedDataParallel was given."""
+    given, team = [], Team(0, 2)
+    vars(team)["_gpus"] = "the group of NCCL"
+    monkeypatch.setattr(data_parallel._GPUBatchNorm, "process_group", None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(data_parallel, "DistributedDataParallel", lambda *some, **named: given.append((some, named)))
+
+    def joined(net):
+        together(team, net, torch.device("cuda"))
+        return net, given[-1]
+
+    return joined
+
+
+def test_on_gpus_batchnorm_over_all_processes_is_torchs_own(on_gpus):
+    """The same layer, so that what is trained stays trained, in the group that gives up after ten minutes."""
+    layer = nn.BatchNorm2d(6)
+    net, ((module, devices), named) = on_gpus(nn.Sequential(nn.Conv2d(3, 6, 1), layer))
+    assert net[1] is layer
+    assert isinstance(layer, nn.SyncBatchNorm)
+    assert layer.process_group == named["process_group"] == "the group of NCCL"
+    assert (module, devices) == (net, [1])
+    assert "process_group" not in vars(layer)  # no copy could be made of it
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_timms_batchnorm_still_activates_on_gpus(on_gpus, training):
+    from timm.layers import BatchNormAct2d
+
+    ours, theirs, values = BatchNormAct2d(6), BatchNormAct2d(6), torch.randn(4, 6, 3, 3)
+    on_gpus(ours)
+    found = ours.train(training)(values)  # without a group torch's own is that of one process
+    torch.testing.assert_close(found, theirs.train(training)(values))
+    assert (found == 0).any()
+
+
+def test_the_losses_of_an_epoch_are_added_in_the_order_of_its_steps():
+    """To the bit as they were when each was read in its step."""
+    losses, counts = torch.rand(1000, generator=torch.Generator().manual_seed(0)), [8] * 999 + [3]
+    expected = 0.0
+    for loss, count in zip(losses, counts, strict=True):
+        expected += float(loss) * count
+    assert total_loss(Team(), list(losses), counts) == expected
+    assert total_loss(Team(), [], []) == 0.0
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import resnet50
 
+from headstart.finetuning import net
 from headstart.finetuning.batches import crops_identity
 from headstart.finetuning.net import initial_net, optimizer_of, set_rates
 from headstart.finetuning.start import Start
@@ -50,6 +52,49 @@ def test_the_seeds_rate_is_constant():
     for step in (0, 5, 9):
         set_rates(optimizer, step, config, 80)
         assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Whether a net is compiled for steps with full batches; `faults` holds why it cannot be."""
+    faults = [""]
+    monkeypatch.setattr(net, "compiler_fault", lambda device: faults[0])
+    monkeypatch.setattr(torch, "compile", lambda module, **options: (module, options))
+
+    def asked(config, device, steps):
+        plain = nn.Identity()
+        return net.for_full_batches(plain, config, device, steps) is not plain
+
+    asked.faults = faults
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "steps", "expected"),
+    [
+        ({}, CUDA, net.COMPILE_PAYS_STEPS, True),
+        ({}, CUDA, net.COMPILE_PAYS_STEPS - 1, False),  # the minutes would not be won back
+        ({}, CPU, 10**6, False),
+        ({"method": "seed"}, CUDA, 10**6, False),
+        ({"compile": "off"}, CUDA, 10**6, False),
+        ({"compile": "on"}, CUDA, 1, True),
+        ({"compile": "on"}, CPU, 1, True),
+    ],
+)
+def test_a_net_is_compiled_where_that_was_asked_for_or_where_many_steps_on_a_gpu_follow(
+    compiled, monkeypatch, settings, device, steps, expected
+):
+    monkeypatch.setattr(net, "require_compiler", lambda device: None)
+    assert compiled(dataclasses.replace(STRONG, **settings), device, steps) is expected
+
+
+def test_a_gpu_that_cannot_compile_trains_without_and_says_so(compiled, capsys):
+    compiled.faults[0] = "Triton finds no C compiler"
+    assert not compiled(STRONG, CUDA, 10**6)
+    assert capsys.readouterr().out.count("compile: off, since Triton finds no C compiler") == 1
 
 
 BEFORE = {"backbone_lr": 1e-4}

@@ -33,7 +33,8 @@ def test_what_is_asked_for_is_taken_as_it_is(net, asked):
     assert precision.resolve(asked, net, 32, CPU) == asked
 
 
-def test_a_net_that_does_not_run_in_bf16_is_trained_in_fp32(net, monkeypatch, capsys):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_net_that_does_not_run_in_bf16_is_trained_in_fp32(net, monkeypatch, capsys, device):
     def fails(net, name, *_):
         if name == "bf16":
             raise RuntimeError("Unsupported dtype BFloat16")
@@ -41,8 +42,27 @@ def test_a_net_that_does_not_run_in_bf16_is_trained_in_fp32(net, monkeypatch, ca
 
     monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
     monkeypatch.setattr(precision, "_step_seconds", fails)
-    assert precision.resolve("auto", net, 32, CPU) == "fp32"
+    assert precision.resolve("auto", net, 32, torch.device(device)) == "fp32"
     assert "does not run in bf16 (Unsupported dtype BFloat16)" in capsys.readouterr().out
+
+
+def test_a_gpu_that_knows_bf16_uses_it_after_one_small_step_that_is_not_timed(net, monkeypatch):
+    """A step of few images waits for its launches alone, so that fp32 would seem as fast."""
+    steps, seconds = [], {"fp32": 1.0, "bf16": 1.0}
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "_step_seconds", lambda net, name, *_: steps.append(name) or seconds[name])
+    assert precision.resolve("auto", net, 32, torch.device("cuda")) == "bf16"
+    assert steps == ["bf16"]
+
+
+def test_a_full_memory_says_nothing_of_bf16(net, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "_step_seconds", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        precision.resolve("auto", net, 32, torch.device("cuda"))
 
 
 def test_trying_leaves_the_net_as_it_was(net, monkeypatch):

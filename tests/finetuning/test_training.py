@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import pretend_cuda
 from helpers.pictures import picture
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -78,9 +79,10 @@ def watch(manifest: Manifest, config: FinetuneConfig, checkpoint: Checkpoint | N
     losses, rows, step = [], [], training._Tuner._step
 
     def noting(tuner, pixels, chosen, images):
-        losses.append(step(tuner, pixels, chosen, images))
+        loss = step(tuner, pixels, chosen, images)
+        losses.append(float(loss))
         rows.append(chosen.tolist())
-        return losses[-1]
+        return loss
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training._Tuner, "_step", noting)
@@ -458,6 +460,55 @@ def test_the_net_that_is_kept_is_that_of_the_best_epoch_by_validation(manifest, 
     monkeypatch.setattr(training._Tuner, "_train", noting)
     training.finetune(manifest, Start(dataclasses.replace(config, epochs=3)), CPU)
     assert all(torch.equal(tensor, last[2][name]) for name, tensor in tuned.net.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["strong", "seed"])
+def test_on_a_gpu_the_host_waits_only_at_the_end_of_an_epoch(manifest, monkeypatch, method):
+    """No step reads a loss, copies from memory that is not pinned, or sends what stays the same once more."""
+    config = dataclasses.replace(STRONG if method == "strong" else SMALL, epochs=2)
+    waits, step = [], training._Tuner._step
+    with pretend_cuda.cuda(autograd=True) as counts:
+
+        def noting(tuner, pixels, rows, images):
+            waits.append(dict(counts.host_waits))
+            assert pretend_cuda.is_pinned(pixels)
+            loss = step(tuner, pixels, rows, images)
+            waits.append(dict(counts.host_waits))
+            return loss
+
+        monkeypatch.setattr(training._Tuner, "_step", noting)
+        found = training.finetune(manifest, Start(config), torch.device("cuda"))
+    assert counts.kernels["copy"] >= 2 * 6  # pixels and labels of each step
+    first, second = waits[:6], waits[6:]
+    assert first == [first[0]] * 6
+    assert second == [second[0]] * 6
+    monkeypatch.undo()
+    assert untimed(found.history) == untimed(training.finetune(manifest, Start(config), CPU).history)
+
+
+def test_only_steps_with_full_batches_are_compiled_and_the_rest_is_as_ever(manifest, strong, monkeypatch):
+    """Each other shape, and validation, would be compiled for itself."""
+    sizes, told = [], []
+
+    class Counting(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = [net]  # not a part
+
+        def forward(self, inputs):
+            sizes.append(len(inputs))
+            return self.net[0](inputs)
+
+    def compiling(net, config, device, steps):
+        told.append(steps)
+        return Counting(net)
+
+    monkeypatch.setattr(training, "for_full_batches", compiling)
+    found = watch(manifest, dataclasses.replace(STRONG, epochs=3))
+    assert [len(rows) for rows in found.rows] == [8, 8, 5] * 3
+    assert sizes == [8] * 6
+    assert told == [6]
+    assert found.losses == strong.losses
 
 
 @pytest.mark.slow

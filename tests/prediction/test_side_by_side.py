@@ -18,7 +18,7 @@ from headstart.errors import RunError, SettingsError, WeightsError
 from headstart.extraction import updating
 from headstart.heads import run as head_run
 from headstart.models.loading import load_backbone
-from headstart.models.precision import has_compiler
+from headstart.models.precision import compiler_fault
 from headstart.prediction import programs
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import open_run, parts_of, recipes_of
@@ -187,8 +187,8 @@ def eight():
 @pytest.mark.slow
 def test_compiled_nets_predict_what_the_run_predicted_and_become_a_file(photos, tmp_path, monkeypatch):
     """Also where a batch is not full and an image is unreadable, though they are compiled for one size."""
-    if not has_compiler():
-        pytest.skip("no C++ compiler")
+    if fault := compiler_fault(torch.device("cpu")):
+        pytest.skip(fault)
     (tmp_path / "tiny_nets_side_by_side.py").write_text(TINY)
     monkeypatch.setattr(sys, "path", list(sys.path))
     names = "tiny_nets_side_by_side:five+tiny_nets_side_by_side:eight"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import pretend_cuda
 
 from headstart.errors import SettingsError
 from headstart.support import devices
@@ -52,3 +53,13 @@ def test_memory_is_what_the_narrowest_control_group_above_leaves(tmp_path, monke
     monkeypatch.setattr(devices, "CONTROL_GROUPS", groups)
     monkeypatch.setattr(devices, "OWN_GROUPS", listed)
     assert devices.available_bytes(CPU) == 5_000_000
+
+
+def test_what_is_sent_to_a_gpu_makes_the_host_wait_for_nothing():
+    values = torch.arange(6)
+    assert devices.sent(values, CPU) is values
+    with pretend_cuda.cuda() as counts:
+        there = devices.sent(values, torch.device("cuda"))
+        assert there.is_cuda
+        assert not counts.host_waits
+        assert there.tolist() == values.tolist()

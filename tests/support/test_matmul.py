@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headstart.support import matmul
 from headstart.support.matmul import fast_products
 
+CPU = torch.device("cpu")
 MATMUL = torch.backends.mkldnn.matmul
 PRECISIONS = ["none", "ieee", "tf32", "bf16"]
 
@@ -43,7 +44,7 @@ def test_products_are_exact_to_fp32_in_every_form_that_training_uses(heads, rows
     shared = values.expand(heads, -1, -1)
     exact = values.double() @ weights.double()
     backward = values.double().T @ exact
-    with fast_products():
+    with fast_products(CPU):
         forms = {
             "one": (values @ weights[0], exact[0]),
             "stacked": (torch.bmm(shared, weights), exact),
@@ -58,7 +59,7 @@ def test_products_are_exact_to_fp32_in_every_form_that_training_uses(heads, rows
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_setting_of_the_program_comes_back(precision):
     MATMUL.fp32_precision = precision
-    with fast_products(), fast_products():
+    with fast_products(CPU), fast_products(CPU):
         pass
     assert MATMUL.fp32_precision == precision
 
@@ -66,14 +67,14 @@ def test_the_setting_of_the_program_comes_back(precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_setting_of_the_program_comes_back_after_an_exception_too(precision):
     MATMUL.fp32_precision = precision
-    with pytest.raises(ZeroDivisionError), fast_products():
+    with pytest.raises(ZeroDivisionError), fast_products(CPU):
         1 / 0  # noqa: B018
     assert MATMUL.fp32_precision == precision
 
 
 def test_where_products_would_be_rounded_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(matmul, "_keeps_fp32", lambda: False)
-    with fast_products():
+    with fast_products(CPU):
         assert MATMUL.fp32_precision == "none"
 
 
@@ -94,3 +95,13 @@ def test_a_processor_that_rounds_to_bf16_is_noticed(monkeypatch):
 def test_without_onednn_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert not matmul._keeps_fp32.__wrapped__()
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_on_other_devices_nothing_is_changed(monkeypatch, device):
+    """torch.compile tells programs apart by this setting, and none of them multiplies on the CPU."""
+    monkeypatch.setattr(matmul, "_keeps_fp32", lambda: True)
+    with fast_products(torch.device(device)):
+        assert MATMUL.fp32_precision == "none"
+    with fast_products(CPU):
+        assert MATMUL.fp32_precision == "bf16"

@@ -1,11 +1,14 @@
 """Processes that fine-tune together agree, and say what all of them would say once."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from torch.distributed import DistNetworkError, HashStore
+from torch.distributed import DistBackendError, DistNetworkError, HashStore
 
-from headstart.errors import DataError, ProcessLost
+from headstart.errors import DataError, ProcessLost, SettingsError
 from headstart.images.loading import default_workers
 from headstart.support import team as module
 from headstart.support.team import Team
@@ -61,6 +64,9 @@ GLOO = "[third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by p
 
 LOSSES = {
     "Another process has ended.": RuntimeError(GLOO),
+    "Another process has ended, or its GPU has not answered for 10 minutes.": DistBackendError(
+        "NCCL communicator was aborted on rank 1. "
+    ),
     "The connection to torchrun on the first node is lost.": DistNetworkError("failed to recv, got 0 bytes"),
 }
 
@@ -69,6 +75,70 @@ LOSSES = {
 def test_a_lost_connection_is_one_sentence(joined, sentence, error):
     with pytest.raises(ProcessLost, match=f"^{sentence} .* the same command goes on.$"), module.join():
         raise error
+
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """As if process 0 of two had a GPU, and the other one the GPU that is named; also the groups that are made."""
+    groups = []
+
+    class Group:
+        ended = False
+
+        def abort(self):
+            self.ended = True
+
+    def new_group(**options):
+        groups.append((options, Group()))
+        return groups[-1][1]
+
+    def others(uuid):
+        monkeypatch.setattr(Team, "gathered", lambda team, own: [own, uuid])
+        return groups
+
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="first"))
+    monkeypatch.setattr(torch.distributed, "new_group", new_group)
+    monkeypatch.delenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", raising=False)
+    return others
+
+
+def test_two_processes_with_one_gpu_do_not_train_together_there_but_may_on_the_cpu(gpus):
+    assert not gpus("first")
+    with pytest.raises(SettingsError, match=r"^2 processes have 1 GPU, but .* start 1, or use --device cpu\.$"):
+        Team(0, 2).group(CUDA)
+    assert Team(0, 2).group(torch.device("cpu")) is None
+    assert Team().group(CUDA) is None
+
+
+def test_gpus_wait_ten_minutes_for_each_other_and_then_an_error_is_raised(gpus, monkeypatch):
+    """Processes wait longer, such as for one that reads the data; NCCL alone would abort without a word."""
+    team, made = Team(0, 2), gpus("second")
+    assert team.group(CUDA) is team.group(CUDA)
+    ((options, group),) = made
+    assert (options["backend"], options["timeout"].total_seconds()) == ("nccl", 600)
+    assert os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "2"
+    summed = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value, group: summed.append(group))
+    team.sum(SimpleNamespace(device=CUDA))
+    team.sum(torch.ones(1))
+    assert summed == [group, None]
+
+
+def test_a_gpu_does_not_go_on_waiting_for_a_process_that_is_lost(joined, gpus):
+    made = gpus("second")
+
+    def train():
+        with module.join() as team:
+            team.group(CUDA)
+            raise RuntimeError(GLOO)
+
+    with pytest.raises(ProcessLost):
+        train()
+    assert made[0][1].ended
 
 
 def test_other_errors_stay_as_they_are(joined):

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from headstart.cache.recipe import Precision, Recipe
 from headstart.models.backbone import Forward, PixelScale
 from headstart.models.fast import fast_form
-from headstart.models.precision import COMPILER_NEEDED, FASTER, bf16_is_native, has_compiler, require_compiler
+from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
 from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
-SHORT_PASS_SECONDS = 60.0
-"""For a pass that fp32 finishes in this time, other precisions are not tried."""
+SHORT_PASS_SECONDS = {"cpu": 60.0, "cuda": 5.0, "mps": 60.0}
+"""For a pass that fp32 finishes in this time, other precisions are not tried: on a GPU trying takes a second."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
 CLOSE_ENOUGH = 0.99
@@ -57,7 +57,7 @@ def _precision(
     rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
     notes = {"fp32_images_per_second": rate}
     candidate = _candidate(device)
-    if images / rate < SHORT_PASS_SECONDS or candidate is None:
+    if images / rate < SHORT_PASS_SECONDS[device.type] or candidate is None:
         return "fp32", notes
     try:
         fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
@@ -94,8 +94,8 @@ def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
 def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
     if eager_seconds < COMPILE_PAYS_SECONDS[device.type]:
         return False
-    if device.type in COMPILER_NEEDED and not has_compiler():
-        say("compile: off, since there is no C++ compiler here (g++ or clang++); with one, extraction would be faster.")
+    if fault := compiler_fault(device):
+        say(f"compile: off, since {fault}; with that mended, extraction would be faster.")
         return False
     return True
 

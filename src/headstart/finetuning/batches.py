@@ -1,8 +1,9 @@
 """Pictures in batches for training and testing a whole net: decoded in threads, unreadable ones left out."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,13 +15,15 @@ from headstart.images import loading
 from headstart.images.augmentation import SCALE, RandomCrop
 from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
-from headstart.models.backbone import PixelScale
+from headstart.models.backbone import PixelScale, normalised
 from headstart.settings import FinetuneConfig
 from headstart.support.memory import kept_memory
+from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
 from headstart.support.team import Team
 
 EVALUATION_IMAGES = 64
+Item = TypeVar("Item")
 
 
 def crops_identity(config: FinetuneConfig) -> dict[str, Any]:
@@ -53,10 +56,28 @@ class Images:
         for batch in loading.batches(readable, size, self.geometry.image_px):
             yield batch.rows, torch.from_numpy(batch.readable_pixels)
 
+    def batches_for(
+        self, device: torch.device, rows: NDArray[np.int64], size: int, transforms_of: TransformsOf | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """The same; for a GPU in pinned memory, and put together in a thread while the batch before is trained on."""
+        batches = self.batches(rows, size, transforms_of)
+        if device.type != "cuda":
+            return batches
+        return one_ahead((batch_rows, pixels.pin_memory()) for batch_rows, pixels in batches)
+
     def none(self) -> tuple[NDArray[np.int64], Tensor]:
         """A batch of no images."""
         side = self.geometry.image_px
         return np.empty(0, np.int64), torch.empty((0, side, side, 3), dtype=torch.uint8)
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items in their order; a thread makes the next one meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 @torch.inference_mode()
@@ -72,10 +93,15 @@ def predict(
     """The readable ones (n,) of `rows`, in order, and their probabilities (n, C) in fp32; a team shares the work."""
     net.eval()
     team, predicted = team or Team(), []
-    share = team.share(rows)
+    share, mean_and_std = team.share(rows), scale.on(device)
+    batches = images.batches(share, EVALUATION_IMAGES)
+
+    def launch(batch: tuple[NDArray[np.int64], Tensor]) -> Launched:
+        return Launched(lambda pixels: net(normalised(pixels, *mean_and_std)).softmax(dim=1), batch[1].numpy(), device)
+
     with bar(len(share), "evaluating", "images", shown=team.leads) as progress:
-        for batch_rows, pixels in images.batches(share, EVALUATION_IMAGES):
-            predicted.append((batch_rows, net(scale(pixels.to(device))).softmax(dim=1).cpu().numpy()))
+        for (batch_rows, _), launched in one_behind(batches, launch):
+            predicted.append((batch_rows, launched.result()))
             progress.update(len(batch_rows))
     parts = list(chain.from_iterable(team.gathered(predicted)))
     if not parts:

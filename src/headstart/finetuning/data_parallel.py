@@ -4,7 +4,7 @@ Torch's DistributedDataParallel averages the gradients, and BatchNorm sees the w
 of one process except for rounding. One process alone is a team of one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,33 @@ def together(team: Team, net: nn.Module, device: torch.device) -> nn.Module:
     """The net, averaging its gradients over the processes; the BatchNorm in it sees the images of all."""
     if team.size == 1:
         return net
+    group, on_gpu = team.group(device), device.type == "cuda"
+    _GPUBatchNorm.process_group = group
     for module in net.modules():
         if isinstance(module, AnyBatchNorm):
-            module.__class__ = _BatchNorm  # the same weights and statistics
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else None
-    return DistributedDataParallel(net, devices, gradient_as_bucket_view=True)
+            module.__class__ = _GPUBatchNorm if on_gpu else _BatchNorm  # the same weights and statistics
+    devices = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(net, devices, process_group=group, gradient_as_bucket_view=True)
+
+
+def total_loss(team: Team, losses: Sequence[Tensor], counts: Sequence[int]) -> float:
+    """The sum over the steps of all processes: mean loss () of a step times its images. Waits for the device."""
+    total = 0.0
+    for loss, count in zip(torch.stack([*losses]).tolist() if losses else [], counts, strict=True):
+        total += loss * count
+    if losses and losses[0].is_cuda:  # whether a sum over the GPUs has failed, the next one says: before all is kept
+        team.sum(torch.zeros_like(losses[0]))
+    return sum(team.gathered(total))
+
+
+class _GPUBatchNorm(nn.SyncBatchNorm):
+    """Torch's own BatchNorm over the images of all processes, which runs on GPUs only."""
+
+    process_group: Any = None  # not of each layer, or the net could not be copied
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, channels, …)."""
+        return _with_rest(self, super().forward(input))
 
 
 class _Sum(torch.autograd.Function):
@@ -53,15 +75,11 @@ class _Sum(torch.autograd.Function):
 
 
 class _BatchNorm(AnyBatchNorm):
-    """BatchNorm over the images of all processes. Torch's SyncBatchNorm works on GPUs only."""
+    """The same on the CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, channels, …); timm's BatchNorm also drops and activates."""
-        output = self._of_all(input) if self.training else super().forward(input)
-        for name in ("drop", "act"):
-            if isinstance(part := getattr(self, name, None), nn.Module):
-                output = part(output)
-        return output
+        """(B, channels, …)."""
+        return _with_rest(self, self._of_all(input) if self.training else super().forward(input))
 
     def _check_input_dim(self, input: Tensor) -> None:
         pass  # of any number
@@ -86,3 +104,11 @@ class _BatchNorm(AnyBatchNorm):
             return (centred * scale.view(channels)).to(input.dtype)
         scale = self.weight * scale
         return torch.addcmul(self.bias.view(channels), centred, scale.view(channels)).to(input.dtype)
+
+
+def _with_rest(norm: nn.Module, output: Tensor) -> Tensor:
+    """What a BatchNorm layer gives: timm's also drops and activates."""
+    for name in ("drop", "act"):
+        if isinstance(part := getattr(norm, name, None), nn.Module):
+            output = part(output)
+    return output

@@ -19,15 +19,16 @@ from headstart.errors import DataError, TrainingFailed
 from headstart.finetuning import precision
 from headstart.finetuning.batches import Images, predict, random_crops
 from headstart.finetuning.checkpoint import Checkpoint
-from headstart.finetuning.data_parallel import in_step, together
-from headstart.finetuning.net import Tunable, compile_net, initial_net, optimizer_of, set_rates, set_training
+from headstart.finetuning.data_parallel import in_step, together, total_loss
+from headstart.finetuning.net import Tunable, for_full_batches, initial_net, optimizer_of, set_rates, set_training
 from headstart.finetuning.start import Start
-from headstart.models.backbone import PixelScale
+from headstart.models.backbone import PixelScale, normalised
 from headstart.models.fast import naming
 from headstart.runs.calibration import cross_entropies
 from headstart.runs.history import AfterEpoch, epoch_line, row_of, score
 from headstart.runs.selection import figure_of
 from headstart.settings import require
+from headstart.support.devices import sent
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 from headstart.support.team import Team
@@ -108,9 +109,11 @@ class _Tuner:
         if self.strong:
             self.net.to(memory_format=self.tunable.layout)
         self.optimizer = optimizer_of(self.tunable, config)
+        self.mean_and_std = self.scale.on(self.device)
+        self.together = self.of_full_batch = together(self.team, self.net, self.device)
         if self.team.size == 1:
-            compile_net(self.net, config, self.device)
-        self.together = together(self.team, self.net, self.device)
+            full_steps = config.epochs * (len(self.rows) // config.batch_size)
+            self.of_full_batch = for_full_batches(self.net, config, self.device, full_steps)
 
     def run(self) -> Tuned:
         self._begin()
@@ -167,26 +170,27 @@ class _Tuner:
         """Mean training loss of one epoch."""
         set_training(self.tunable, self.config)
         rows = self.rows[torch.randperm(len(self.rows), generator=self.order).numpy()]
-        team, total, trained = self.team, 0.0, 0
+        team, trained, losses, counts = self.team, 0, list[Tensor](), list[int]()
         size, crops = self.config.batch_size // team.size, random_crops(self.config, self.images.geometry, epoch)
-        batches = self.images.batches(team.share(rows), size, crops)
+        batches = self.images.batches_for(self.device, team.share(rows), size, crops)
         title = f"fine-tuning, epoch {epoch}/{self.config.epochs}"
         with bar(len(rows), title, "images", shown=team.leads) as progress:
             for (batch_rows, pixels), images in in_step(team, batches, self.images.none()):
                 progress.update(images)
                 if images < 2:  # BatchNorm cannot learn from one image
                     continue
-                total += self._step(pixels, batch_rows, images) * len(batch_rows)
+                losses.append(self._step(pixels, batch_rows, images))
+                counts.append(len(batch_rows))
                 trained += images
         self.images.unreadable = set().union(*team.gathered(self.images.unreadable))
         if not trained:
             raise DataError(f"Fewer than two training images in {self.manifest.root} are readable.")
-        return sum(team.gathered(total)) / trained
+        return total_loss(team, losses, counts) / trained
 
-    def _step(self, pixels: Tensor, rows: NDArray[np.int64], images: int) -> float:
-        """Takes a step of all processes on so many `images`; returns the mean loss of this process's share."""
-        labels = torch.from_numpy(self.manifest.labels[rows]).to(self.device)
-        inputs = self.scale(pixels.to(self.device))
+    def _step(self, pixels: Tensor, rows: NDArray[np.int64], images: int) -> Tensor:
+        """Takes a step of all processes on so many `images`; returns the mean loss of this process's share, ()."""
+        labels = sent(torch.from_numpy(self.manifest.labels[rows]), self.device)
+        inputs = normalised(sent(pixels, self.device), *self.mean_and_std)
         if not self.strong:
             # Channels first, as ToTensor gives them: another layout rounds differently, and Adam enlarges that.
             inputs = inputs.contiguous()
@@ -196,7 +200,8 @@ class _Tuner:
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         # Of several processes it may be another one that fails: `team.join` tells.
         with autocast, naming(self.config.backbone) if self.team.size == 1 else nullcontext():
-            logits = self.together(inputs).float()
+            net = self.of_full_batch if len(rows) == self.config.batch_size else self.together
+            logits = net(inputs).float()
         # Without an image 0: this process has none left, and the others wait for its gradients.
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing) if len(rows) else logits.sum()
         (loss * (len(rows) * self.team.size / images)).backward()  # the mean over the processes is taken
@@ -204,7 +209,7 @@ class _Tuner:
             nn.utils.clip_grad_norm_(self.net.parameters(), clip_norm)
         self.optimizer.step()
         self.steps += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def _validate(self) -> tuple[float, float, float]:
         """Loss, accuracy and the figure that chooses the epoch on the validation split; NaN without images."""

@@ -133,7 +133,7 @@ class Trainer:
     def epoch(self) -> None:
         """Shows every training row once to every head, and validates."""
         start = time.perf_counter()
-        with torch.no_grad(), fast_products():
+        with torch.no_grad(), fast_products(self.features.device):
             train_losses = self._train()
             own = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
             val = self.team.gathered(own)[0]

@@ -26,7 +26,12 @@ class PixelScale:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 → (B, 3, H, W) float32."""
-        return normalised(pixels, *(values.to(pixels.device) for values in self.tensors()))
+        return normalised(pixels, *self.on(pixels.device))
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation on a device, for many batches: copying them would make the host wait in each."""
+        mean, std = (values.to(device) for values in self.tensors())
+        return mean, std
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation of 8-bit pixels, each (3, 1, 1) float32 on the CPU."""

@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from headstart.errors import BackboneError, HeadstartError
 from headstart.models.backbone import Forward, PixelScale, normalised
+from headstart.support.devices import is_out_of_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CLOSE = 1e-4
@@ -49,9 +50,11 @@ def naming(backbone: str, advice: str = "") -> Iterator[None]:
     """Turns what a net raises while it runs into a BackboneError that names it; also around a function."""
     try:
         yield
-    except (HeadstartError, torch.OutOfMemoryError):
+    except HeadstartError:
         raise
     except Exception as error:  # a net may fail with anything
+        if is_out_of_memory(error):  # of a smaller batch it may not
+            raise
         reason = " ".join(str(error).split())[:300]
         raise BackboneError(
             f"{backbone} failed on a batch of images: {type(error).__name__}: {reason.rstrip('.')}.{advice}"

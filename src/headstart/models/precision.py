@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Hashable
+from functools import cache
 
 import torch
 
 from headstart.errors import SettingsError
 from headstart.models.backbone import Forward
+from headstart.models.weight_file import first_line
+from headstart.support.devices import is_out_of_memory
 from headstart.support.progress import say
 
 COMPILER_NEEDED = ("cpu", "cuda")
-"""Devices on which torch.compile needs a C++ compiler; on CUDA Triton compiles the launcher of its kernels."""
+"""Devices on which torch.compile needs a compiler; on CUDA Triton compiles the launcher of its kernels."""
 
 FASTER = 1.15
 """Factor that reduced precision must gain: less is within the noise of one measurement."""
@@ -18,8 +21,26 @@ FASTER = 1.15
 
 def require_compiler(device: torch.device) -> None:
     """Raises a SettingsError if torch.compile cannot work."""
-    if device.type in COMPILER_NEEDED and not has_compiler():
-        raise SettingsError("torch.compile needs a C++ compiler (g++ or clang++): install one, or use --compile off.")
+    if fault := compiler_fault(device):
+        raise SettingsError(f"{fault}: mend that, or use --compile off.")
+
+
+def compiler_fault(device: torch.device) -> str:
+    """Why torch.compile cannot work, without a stop; empty where it can. A GPU compiles a small kernel as a trial."""
+    if device.type == "cuda":
+        return _fault_of_triton()
+    found = device.type not in COMPILER_NEEDED or any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+    return "" if found else "torch.compile needs a C++ compiler (g++ or clang++)"
+
+
+@cache
+def _fault_of_triton() -> str:
+    """Triton needs a driver, a C compiler, Python's headers and a folder to write to: only a trial tells."""
+    try:
+        torch.compile(lambda values: 2 * values + 1, dynamic=False)(torch.ones(8, device="cuda"))
+        return ""
+    except Exception as error:  # of any kind: of Triton, of the compiler that it starts, of the system
+        return f"torch.compile cannot make a small kernel for the GPU ({type(error).__name__}: {first_line(error)})"
 
 
 def bf16_is_native(device: torch.device) -> bool:
@@ -48,12 +69,9 @@ def fitting_batch_size(forward: Forward, size: int, image_px: int, device: torch
         try:
             forward(torch.zeros((size, image_px, image_px, 3), dtype=torch.uint8, device=device))
             return size
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             say(f"{device} has no memory for batches of {size} images: halving them.")
             size //= 2
     raise SettingsError(f"Not even one image fits the memory of {device}. End other programs, or use --device cpu.")
-
-
-def has_compiler() -> bool:
-    """Whether there is a C++ compiler for torch.compile."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -89,7 +89,7 @@ class Problem:
     def _loss(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross entropy and its gradient (D + 1, C), in float64."""
         loss, gradient = weights.new_zeros(()), torch.zeros_like(weights)
-        with fast_products():
+        with fast_products(weights.device):
             block_weights = self._block_weights(weights)
             for values, labels in self._blocks():
                 log_probabilities = (values @ block_weights).log_softmax(1)

@@ -63,7 +63,7 @@ class FinetuneConfig(SelectConfig, TrainingConfig, ImagesConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format in training; auto: bf16 where it is faster here. Validation and test are in fp32."""
     compile: Compile = "auto"
-    """torch.compile; auto: on CUDA, where it saves time."""
+    """torch.compile, of steps with full batches; auto: on CUDA, in trainings of at least 5,000 such steps."""
     subset: Annotated[int | None, Range("at least 2", lambda value: value is None or value >= 2)] = None
     """Train on this many images only, every class in proportion."""
     seed: Seed = 0

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from headstart.errors import SettingsError
 
@@ -28,6 +29,22 @@ def pick_device(name: str) -> torch.device:
         if rank := os.environ.get("LOCAL_RANK"):  # several processes on one machine take its GPUs in turn
             torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """The values on a device; to a GPU they go by way of pinned memory, so that the host need not wait for them."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+MEMORY_IS_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_ALLOC_")
+"""Words by which CUDA and its libraries say so in errors that are no OutOfMemoryError. cuBLAS is not initialized where
+its handle finds no room."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a device is full."""
+    words = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, torch.OutOfMemoryError) or any(each in words for each in MEMORY_IS_FULL)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -8,19 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, cached_property
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headstart.errors import HeadstartError, ProcessLost
+from headstart.errors import HeadstartError, ProcessLost, SettingsError
+from headstart.support.quantities import counted
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
 PATIENCE = timedelta(days=30)
 """How long living processes wait for the slowest of them."""
+GPU_PATIENCE = timedelta(minutes=10)
+"""How long GPUs wait for each other in a step, which takes less than a second: one of them hangs."""
 Value = TypeVar("Value")
 
 
@@ -54,8 +58,35 @@ class Team:
         if self.size > 1:
             from torch.distributed import all_reduce
 
-            all_reduce(value)
+            all_reduce(value, group=self.group(value.device))
         return value
+
+    def group(self, device: "torch.device") -> Any:
+        """The group that adds up tensors on a device: NCCL's on GPUs, else None, for the processes as they are.
+
+        Raises SettingsError if two processes have one GPU, which NCCL cannot do.
+        """
+        return self._gpus if device.type == "cuda" and self.size > 1 else None
+
+    @cached_property
+    def _gpus(self) -> Any:
+        from torch import cuda
+        from torch.distributed import new_group
+
+        gpus = len(set(self.gathered(str(cuda.get_device_properties(cuda.current_device()).uuid))))
+        if gpus < self.size:
+            raise SettingsError(
+                f"{self.size} processes have {counted(gpus, 'GPU')}, but to train together each needs one of its own: "
+                f"start {gpus}, or use --device cpu."
+            )
+        # By default NCCL aborts a process that has waited too long. This lets its next sum raise an error instead.
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "2")
+        return new_group(backend="nccl", timeout=GPU_PATIENCE)
+
+    def abort(self) -> None:
+        """Ends what this process's GPU waits for: the others will not answer."""
+        if group := vars(self).get("_gpus"):
+            group.abort()
 
 
 ALONE = Team()
@@ -70,14 +101,15 @@ def join() -> Iterator[Team]:
     import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
 
     store, rank, size = _store()
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    team = Team(rank, size)
     try:
-        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
         with redirect_stdout(StringIO()) if rank else nullcontext():
-            yield Team(rank, size)
+            yield team
     except RuntimeError as error:
         if not (loss := _loss(error)):
             raise
+        team.abort()
         raise ProcessLost(f"{loss} What is finished is kept: the same command goes on.") from None
     finally:
         if torch.distributed.is_initialized():
@@ -109,11 +141,13 @@ def _store() -> tuple[Any, int, int]:
 
 
 def _loss(error: RuntimeError) -> str:
-    """What is lost, if an error of gloo, NCCL or the store says so; the first two have no class of errors."""
+    """What is lost, if an error of gloo, NCCL or the store says so; only the last has its own class of errors."""
     from torch.distributed import DistNetworkError, DistStoreError
 
     if any(words in str(error) for words in ("gloo/transport", "ncclRemoteError")):
         return "Another process has ended."
+    if any(words in str(error) for words in ("NCCL communicator was aborted", "collective operation timeout")):
+        return f"Another process has ended, or its GPU has not answered for {GPU_PATIENCE.seconds // 60} minutes."
     lost = isinstance(error, DistNetworkError | DistStoreError)
     return "The connection to torchrun on the first node is lost." if lost else ""
 
