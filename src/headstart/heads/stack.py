@@ -67,10 +67,10 @@ class HeadStack:
         """
         state: dict[str, Tensor] = {}
         for layer, (weights, biases) in enumerate(self.layers):
-            weight, bias = weights[head].T.double().cpu(), biases[head, 0].double().cpu()
+            weight, bias = weights[head].T.cpu().double(), biases[head, 0].cpu().double()
             if layer == 0:
-                weight = weight / deviation.double().cpu()
-                bias = bias - weight @ mean.double().cpu()
+                weight = weight / deviation.cpu().double()
+                bias = bias - weight @ mean.cpu().double()
             state |= {f"{3 * layer}.weight": weight.float(), f"{3 * layer}.bias": bias.float()}
         plain = plain_head(state, dropout=0.5)
         plain.load_state_dict(state)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from headstart.errors import SettingsError
 
@@ -28,6 +29,16 @@ def pick_device(name: str) -> torch.device:
         if rank := os.environ.get("LOCAL_RANK"):  # several processes on one machine take its GPUs in turn
             torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64, on their device; on the CPU if theirs is one of Apple's GPUs, which have no float64."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def without_waiting(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the CPU on a device; on CUDA they are pinned first, so that the host does not wait for the copy."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
