@@ -74,3 +74,29 @@ def test_a_head_of_nan_does_not_touch_the_others(kind):
     optimizer.step(1.0)
     assert optimizer.parameters[1].isnan().all()
     assert optimizer.parameters[[0, 2, 3]].isfinite().all()
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Our kernel for CUDA, in Triton's interpreter, which needs no GPU; one program takes several blocks of a row."""
+    pytest.importorskip("triton", reason="torch brings Triton on Linux alone")
+    from triton.runtime.interpreter import InterpretedFunction
+
+    from headstart.heads import adam_kernel
+
+    monkeypatch.setattr(adam_kernel, "update", InterpretedFunction(adam_kernel.update.fn))
+    monkeypatch.setattr(adam_kernel, "BLOCK", 32)
+    return adam_kernel
+
+
+def test_our_kernel_for_cuda_takes_the_steps_of_torchs(kind, interpreted):
+    """Each head at its rate and decay, in one launch; 50 parameters are a block and a part of one."""
+    factors, optimizer = [0.1, 0.5, 1.0, 1.0, 0.7], stack(kind)
+    rates, decays = (torch.tensor(values) for values in zip(*SETTINGS, strict=True))
+    tensors = (optimizer.parameters, optimizer.gradients, *optimizer.state)
+    for step, factor in enumerate(factors):
+        optimizer.gradients.copy_(gradients_of(step))
+        optimizer.state[-1].add_(1)
+        interpreted.step(tensors, rates, decays, (0.9, 0.999, 1e-8), kind == "adamw", torch.tensor(factor))
+    for head in range(4):
+        torch.testing.assert_close(optimizer.parameters[head], alone(kind, head, factors), rtol=1e-5, atol=1e-6)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from headstart.heads.features import Normalization
 from headstart.heads.stack import HeadStack, backpropagate, evaluate, parameter_count
@@ -194,6 +195,33 @@ def test_the_figure_of_each_of_many_heads_is_scikit_learns(select, val, monkeypa
             "log_loss": log_loss(labels, probabilities, labels=range(C)),
         }
         assert found[head] == pytest.approx(expected[select], rel=1e-4)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that is made."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.bytes = max(self.bytes, made.untyped_storage().nbytes())
+        return made
+
+
+@pytest.mark.parametrize("select", ["accuracy", "macro_f1"])
+def test_many_heads_are_evaluated_in_parts_that_fit_the_memory(select, monkeypatch):
+    """2,560 heads of 1,000 classes would need 95 GB at once."""
+    features, heads = some_features(val=500), random_stack((D, 8, C), 30)
+    normalization = Normalization.fit(features, "standardize")
+    whole = evaluate(heads, normalization, features, "val", select)
+    bound = 4 * 4096 * (8 + 3 * C) * 4  # room for the layers of four heads
+    monkeypatch.setattr("headstart.heads.stack.TOGETHER_BYTES", bound)
+    with Largest() as largest:
+        parts = evaluate(heads, normalization, features, "val", select)
+    assert largest.bytes <= max(bound * 500 / 4096, 8 * 30 * 500)  # the second: the classes that they predict
+    for one, other in zip(whole, parts, strict=True):
+        assert one == pytest.approx(other, rel=1e-6)
 
 
 @pytest.mark.parametrize("select", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])

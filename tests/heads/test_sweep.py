@@ -27,7 +27,7 @@ from headstart.heads import training
 from headstart.heads.features import Features
 from headstart.heads.stack import parameter_count
 from headstart.heads.sweep import planned, rungs_of, stacks, sweep, waves
-from headstart.heads.training import fit_quietly
+from headstart.heads.training import activation_bytes, fit_quietly
 from headstart.settings import HeadConfig, SweepConfig
 
 HARD = {"spread": 0.3}
@@ -483,7 +483,7 @@ def test_on_a_processor_a_stack_holds_no_more_heads_than_its_cache(rates, heads)
 @given(seeds=st.integers(1, 4), settings=st.integers(1, 6), room=st.integers(1, 20))
 def test_waves_fit_half_of_the_memory_and_keep_the_seeds_of_a_setting_together(seeds, settings, room):
     configs = [with_(lr=lr + 1.0, seed=seed) for seed in range(seeds) for lr in range(settings)]
-    head_bytes = 4 * search.COPIES * parameter_count((D, 16, C))
+    head_bytes = 4 * search.COPIES * parameter_count((D, 16, C)) + activation_bytes(QUICK, C)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "available_bytes", lambda _: 2 * room * head_bytes)
         found = waves(configs, some_features(train=1))
@@ -499,7 +499,7 @@ def test_waves_fit_half_of_the_memory_and_keep_the_seeds_of_a_setting_together(s
 def test_a_sweep_in_waves_finds_the_same_head(monkeypatch):
     features = some_features(**HARD)
     whole = sweep(features, MANY, halving=False)
-    head_bytes = 4 * search.COPIES * parameter_count((D, 16, C))
+    head_bytes = 4 * search.COPIES * parameter_count((D, 16, C)) + activation_bytes(QUICK, C)
     monkeypatch.setattr(search, "available_bytes", lambda _: 2 * 6 * head_bytes)
     assert len(waves(MANY, features)) == 3
     parts = sweep(features, MANY, halving=False)

@@ -10,6 +10,7 @@ long something takes, and what is read before a copy has ended, it cannot show.
 
 import collections
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+CUDA, MPS, CPU = torch.device("cuda", 0), torch.device("mps", 0), torch.device("cpu")
 aten = torch.ops.aten
 
 INDEXING = {
@@ -96,8 +97,8 @@ class Pretend(torch.Tensor):
         made.held = held
         return made
 
-    device = property(lambda self: CUDA)
-    is_cuda = property(lambda self: True)
+    device = property(lambda self: MPS if _device.apple else CUDA)
+    is_cuda = property(lambda self: not _device.apple)
     is_cpu = property(lambda self: False)
 
     def __repr__(self) -> str:
@@ -125,6 +126,11 @@ class _Everywhere(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
+
+
+def _is_pretended(device: Any) -> bool:
+    """CUDA also where Apple's is pretended: torch's own code in C++ sees that."""
+    return torch.device(device).type in ("cuda", "mps")
 
 
 def _to(tensor: Pretend, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -206,7 +212,7 @@ def _copied(args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
     if _device.autograd and from_device and not getattr(_thread, "leaving", False):
         device = None  # torch takes the tensor for one of the CPU
     _thread.leaving = False
-    to_device = from_device if device is None else torch.device(device).type == "cuda"
+    to_device = from_device if device is None else _is_pretended(device)
     kept = {name: value for name, value in kwargs.items() if name not in ("device", "non_blocking", "pin_memory")}
     made = aten._to_copy.default(_held(source), **kept)
     non_blocking = bool(kwargs.get("non_blocking"))
@@ -271,7 +277,7 @@ def _count_waits(func: Any, args: Any) -> None:
 def _computed(func: Any, args: Any, kwargs: dict[str, Any], ours: list[Pretend]) -> Any:
     """What the CPU finds, on the device where it belongs."""
     device, inner = kwargs.get("device"), tree_map(_held, kwargs)
-    on_device = torch.device(device).type == "cuda" if device is not None else bool(ours)
+    on_device = _is_pretended(device) if device is not None else bool(ours)
     if device is not None and on_device:
         inner["device"] = CPU
     pinned = inner.pop("pin_memory", None)
@@ -405,19 +411,38 @@ def _patches() -> Iterator[Any]:
     yield mock.patch.object(torch.inference_mode, "__exit__", lambda mode, *error: mode.without.__exit__(*error))
 
 
+def _patches_of_apple() -> Iterator[Any]:
+    move = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """A torch without MPS refuses that device before the operation can be watched."""
+        *places, kept = [CUDA if _is_apple(value) else value for value in (*args, kwargs.get("device"))]
+        return move(tensor, *places, **kwargs | ({"device": kept} if "device" in kwargs else {}))
+
+    yield mock.patch.object(torch.Tensor, "to", to)
+    yield mock.patch.object(torch.cuda, "is_available", return_value=False)
+    yield mock.patch.object(torch.backends.mps, "is_available", functools.cache(lambda: True))
+
+
+def _is_apple(value: Any) -> bool:
+    return isinstance(value, str | torch.device) and torch.device(value).type == "mps"
+
+
 @contextlib.contextmanager
 def cuda(autograd: bool = False, apple: bool = False) -> Iterator[Counts]:
     """A block in which torch has one GPU; threads that start in it see it, too. Not for several processes.
 
     Args:
         autograd: tensors can be differentiated. Without it, torch's own code in C++ sees their device, too.
-        apple: float64 is refused, as by Apple's MPS; the device still says that it is cuda:0.
+        apple: float64 is refused, as by Apple's MPS, and the device says that it is mps:0.
     """
     global _device
     torch._C._ensureCUDADeviceGuardSet()
     before, overwrites = _device, torch.__future__.get_overwrite_module_params_on_conversion()
     with contextlib.ExitStack() as entered:
         for patch in _patches():
+            entered.enter_context(patch)
+        for patch in _patches_of_apple() if apple else ():
             entered.enter_context(patch)
         _device = _Device(autograd=autograd, apple=apple)
         torch.__future__.set_overwrite_module_params_on_conversion(True)

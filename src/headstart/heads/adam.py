@@ -6,11 +6,14 @@ of AMD Zen 4, 10 alternating pairs). P parameters of one head.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from headstart.settings import HeadConfig
+from headstart.support.progress import say
 
 KERNELS: dict[str, Callable[..., None]] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}
 DEFAULTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
@@ -18,7 +21,11 @@ DEFAULTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximi
 
 
 class StackedAdam:
-    """An optimiser with a learning rate and a weight decay for each head."""
+    """An optimiser with a learning rate and a weight decay for each head.
+
+    torch's kernel takes one of each, so it runs once for each pair that occurs. On CUDA, where a launch can take longer
+    than the step itself, our own kernel (`adam_kernel`) takes several pairs in one launch.
+    """
 
     def __init__(
         self, parameters: Tensor, gradients: Tensor, configs: Sequence[HeadConfig], state: Sequence[Tensor] = ()
@@ -33,12 +40,40 @@ class StackedAdam:
             groups[config.lr, config.weight_decay].append(head)
         tensors = (parameters, gradients, means, squares)
         self._groups = [
-            (*rates, [[tensor[head] for head in heads] for tensor in tensors], [steps[head] for head in heads])
-            for rates, heads in groups.items()
+            (decay, [[tensor[head] for head in heads] for tensor in tensors], [steps[head] for head in heads])
+            for (_, decay), heads in groups.items()
         ]
+        self._rates: Sequence[float] | Tensor = [lr for lr, _ in groups]
+        self._in_one: Callable[[Tensor], None] | None = None
+        if parameters.device.type == "cuda":
+            self._rates = torch.tensor(self._rates, device=parameters.device)
+            if len(groups) > 1 and (kernel := _own_kernel()):
+                pairs = torch.tensor([(config.lr, config.weight_decay) for config in configs], device=parameters.device)
+                tensors, rates_and_decays = (parameters, gradients, *self.state), pairs.T.contiguous()
+                betas = [DEFAULTS[name] for name in ("beta1", "beta2", "eps")]
+                decoupled = configs[0].optimizer == "adamw"
+                self._in_one = partial(kernel.step, tensors, *rates_and_decays, betas, decoupled)
 
-    def step(self, factor: float) -> None:
-        """One step of all heads, at `factor` times their learning rates."""
+    def step(self, factor: float | Tensor) -> None:
+        """One step of all heads, at `factor` times their learning rates; on CUDA it may be a tensor there, ()."""
         self.state[-1].add_(1)
-        for lr, weight_decay, rows, steps in self._groups:
-            self.kernel(*rows, [], steps, lr=factor * lr, weight_decay=weight_decay, **DEFAULTS)
+        if self._in_one:
+            self._in_one(torch.as_tensor(factor, dtype=torch.float32, device=self.parameters.device))
+            return
+        rates = self._rates * factor if isinstance(self._rates, Tensor) else [factor * lr for lr in self._rates]
+        for lr, (decay, rows, steps) in zip(rates, self._groups, strict=True):
+            self.kernel(*rows, [], steps, lr=lr, weight_decay=decay, **DEFAULTS)
+
+
+@cache
+def _own_kernel() -> Any:
+    """`adam_kernel`; None, with a line, where Triton cannot compile it."""
+    try:
+        from headstart.heads import adam_kernel  # needs Triton, which torch brings on Linux
+
+        adam_kernel.try_out()
+        return adam_kernel
+    except Exception as error:  # of any kind: of Triton, of the compiler that it starts, of the driver
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        say(f"Triton compiles no kernel here ({reason}): heads of several rates and decays train a little slower.")
+        return None

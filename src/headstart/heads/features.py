@@ -20,6 +20,7 @@ from headstart.heads.feature_file import WINDOW_ROWS, FeatureFile
 from headstart.models.mlp import unit_rows
 from headstart.settings import Views
 from headstart.settings.heads import Normalize
+from headstart.support.devices import in_float64, sent
 from headstart.support.memory import kept_memory
 from headstart.support.team import ALONE, Team
 
@@ -141,7 +142,7 @@ class Features:
             yield from ((offsets % len(self.labels), values) for offsets, values in blocks)
         else:
             mixed = torch.randperm(len(rows), generator=order)
-            for block in rows[mixed.to(rows.device)].split(size):
+            for block in rows[sent(mixed, rows.device)].split(size):
                 yield block, self.values[self._draw_views(block, torch.arange(len(block)), order)]
 
     def _draw_views(self, rows: Tensor, groups: Tensor, order: torch.Generator) -> Tensor:
@@ -149,7 +150,7 @@ class Features:
         if self.offsets is None:
             return rows
         views = torch.randint(len(self.offsets), (int(groups.max()) + 1,), generator=order)
-        offsets = self.offsets[views[groups.to(views.device)].to(rows.device), rows]
+        offsets = self.offsets[sent(views[groups.to(views.device)], rows.device), rows]
         return torch.where(offsets < 0, rows, offsets)
 
     def mean_over_views(self, rows: Tensor, probabilities: Callable[[Tensor], Tensor]) -> Tensor:
@@ -202,10 +203,11 @@ class Normalization:
             total, squares = mean.double(), mean.double()
             count = features.team.sum(torch.tensor(len(rows)))
             for _, values in features.blocks(rows):
-                total += values.double().sum(0).cpu()
+                total += in_float64(values).sum(0).cpu()
             exact_mean = features.team.sum(total) / count
             for _, values in features.blocks(rows):
-                squares += (values.double() - exact_mean.to(device)).square().sum(0).cpu()
+                exact = in_float64(values)
+                squares += (exact - exact_mean.to(exact.device)).square().sum(0).cpu()
             spread = (features.team.sum(squares) / count).sqrt()
             changes = spread > 1e-6 * exact_mean.abs().clamp(min=1e-6)
             mean, deviation = exact_mean.float(), torch.where(changes, spread, 1.0).float()

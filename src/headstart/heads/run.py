@@ -64,7 +64,7 @@ class CachedRun:
         """The run that the settings of a program describe; without such a setting `keep_copies` counts."""
         if tensorboard := getattr(config, "tensorboard", False):
             epochs.require_tensorboard()
-        device, cache = pick_device(config.device), open_features(config)
+        device, cache = _device_of(kind, config.device), open_features(config)
         views, tta = (_view_counts(cache, getattr(config, name, 0)) for name in ("views", "tta"))
         identity = dict(runs.identity(config, device=device.type, **cache_identity(cache)))
         if max(views) or max(tta):
@@ -223,6 +223,16 @@ class CachedRun:
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
+
+
+def _device_of(kind: str, asked: str) -> torch.device:
+    """Where a run computes: that of a probe on the CPU instead of one of Apple's GPUs, which have no float64."""
+    device = pick_device(asked)
+    if device.type != "mps" or kind not in (*PROBES, "cv"):
+        return device
+    if asked == "mps":
+        print("Probes need float64, which Apple's GPUs do not have: they run on the CPU.")
+    return torch.device("cpu")
 
 
 def _copied(cache: FeatureCache) -> NDArray[np.bool_]:

@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.heads.features import Features, Normalization
+from headstart.heads.features import BLOCK_ROWS, Features, Normalization
 from headstart.models.mlp import plain_head
 from headstart.runs.selection import class_average
 from headstart.settings.selection import Select
+
+TOGETHER_BYTES = 2**29
+"""What the layers of the heads that are evaluated together may take: 100 default heads of 30 classes, 20 of 1,000."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class HeadStack:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    def parts(self, rows: int) -> "list[HeadStack]":
+        """The same heads in order, so many together that what they compute for `rows` rows fits TOGETHER_BYTES."""
+        head_bytes = 4 * rows * (sum(self.widths[1:]) + 2 * self.widths[-1])  # also log-probabilities and their parts
+        count = max(1, TOGETHER_BYTES // head_bytes)
+        return [self] if count >= len(self) else [HeadStack(self.widths, part) for part in self.parameters.split(count)]
+
     def logits(self, features: Tensor) -> Tensor:
         """Scores of every head for the same rows, without dropout: (B, D), normalised → (K, B, C)."""
         hidden = features.expand(len(self), -1, -1)
@@ -67,10 +76,10 @@ class HeadStack:
         """
         state: dict[str, Tensor] = {}
         for layer, (weights, biases) in enumerate(self.layers):
-            weight, bias = weights[head].T.double().cpu(), biases[head, 0].double().cpu()
+            weight, bias = weights[head].T.cpu().double(), biases[head, 0].cpu().double()
             if layer == 0:
-                weight = weight / deviation.double().cpu()
-                bias = bias - weight @ mean.double().cpu()
+                weight = weight / deviation.cpu().double()
+                bias = bias - weight @ mean.cpu().double()
             state |= {f"{3 * layer}.weight": weight.float(), f"{3 * layer}.bias": bias.float()}
         plain = plain_head(state, dropout=0.5)
         plain.load_state_dict(state)
@@ -115,10 +124,12 @@ def evaluate(
     device, count = features.device, len(features.rows[split])
     loss, correct = torch.zeros(len(heads), device=device), torch.zeros(len(heads), device=device)
     by_class = _ByClass(heads, features) if select in ("balanced_accuracy", "macro_f1") else None
-    for rows, values in features.blocks(features.rows[split]):
-        logits, labels = heads.logits(normalization(values)), features.labels[rows]
-        loss -= logits.log_softmax(-1)[:, torch.arange(len(rows), device=device), labels].sum(1)
-        predicted = logits.argmax(dim=-1)
+    parts = heads.parts(BLOCK_ROWS)
+    for rows, stored in features.blocks(features.rows[split]):
+        values, labels = normalization(stored), features.labels[rows]
+        of_parts = [_log_likelihoods_and_classes(part, values, labels) for part in parts]
+        likelihoods, predicted = (torch.cat(figures) for figures in zip(*of_parts, strict=True))
+        loss -= likelihoods
         correct += (predicted == labels).sum(1)
         if by_class:
             by_class.add(predicted, labels)
@@ -126,6 +137,13 @@ def evaluate(
     if by_class:
         return Evaluation(losses, accuracies, by_class.average(select))
     return Evaluation(losses, accuracies, losses if select == "log_loss" else accuracies)
+
+
+def _log_likelihoods_and_classes(heads: HeadStack, values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of rows (B, D) for each head: the sum (K,) of the logarithms of their labels' probabilities; classes (K, B)."""
+    logits = heads.logits(values)
+    of_labels = logits.log_softmax(-1)[:, torch.arange(len(labels), device=labels.device), labels]
+    return of_labels.sum(1), logits.argmax(dim=-1)
 
 
 class _ByClass:

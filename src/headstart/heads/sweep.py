@@ -11,7 +11,7 @@ from headstart.heads.features import Features, Normalization
 from headstart.heads.leaderboard import Setting, grouped, ranked
 from headstart.heads.records import Fitted, Record
 from headstart.heads.stack import parameter_count
-from headstart.heads.training import PER_HEAD, Trainer
+from headstart.heads.training import PER_HEAD, Trainer, activation_bytes
 from headstart.settings import HeadConfig
 from headstart.support.devices import available_bytes
 from headstart.support.memory import kept_memory
@@ -161,7 +161,7 @@ def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadC
 
 def waves(configs: Sequence[HeadConfig], features: Features, team: Team = ALONE) -> list[list[HeadConfig]]:
     """Parts of a sweep that fit half of the memory; the seeds of a setting stay together."""
-    head_bytes = 4 * COPIES * max(_parameters(config, features) for config in configs)
+    head_bytes = max(_head_bytes(config, features) for config in configs)
     room = min(team.gathered(available_bytes(features.device))) // 2 // head_bytes
     parts: list[list[HeadConfig]] = [[]]
     for seeds in grouped(configs, lambda config: replace(config, seed=0)):
@@ -169,6 +169,11 @@ def waves(configs: Sequence[HeadConfig], features: Features, team: Team = ALONE)
             parts.append([])
         parts[-1] += seeds
     return parts
+
+
+def _head_bytes(config: HeadConfig, features: Features) -> int:
+    """What the training of a head takes, weights and what is computed for a batch alike."""
+    return 4 * COPIES * _parameters(config, features) + activation_bytes(config, len(features.classes))
 
 
 def _parameters(config: HeadConfig, features: Features) -> int:

@@ -17,16 +17,24 @@ from headstart.heads.targets import class_weights, dropout_mask, smoothed_target
 from headstart.models.schedule import rate_factor
 from headstart.runs.history import AfterEpoch, epoch_line, row_of
 from headstart.settings import HeadConfig
+from headstart.support.devices import sent
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
+from headstart.support.recording import Recorder
 
 ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
 PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 """Settings in which the heads of a stack may differ."""
-Batch = tuple[Tensor, Tensor, Sequence[Tensor | float]]
-"""What `backpropagate` takes: rows, targets, and dropout of each hidden layer."""
+Factors = Sequence[float] | Tensor
+"""Of the learning rates in each step: on CUDA a tensor, which a recorded step reads anew each time."""
+
+
+def activation_bytes(config: HeadConfig, classes: int) -> int:
+    """What a head holds for the rows ahead (masks and targets, with what they come from) and its layers for a batch."""
+    numbers = sum(config.hidden) + classes
+    return 4 * numbers * (3 * max(ROWS_AHEAD, config.batch_size) + 6 * config.batch_size)
 
 
 def fit(features: Features, config: HeadConfig) -> Fitted:
@@ -94,6 +102,9 @@ class Trainer:
         self.label_smoothing = self._per_head("label_smoothing")
         configs = [record.config for record in records]
         self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
+        self.losses = torch.zeros(len(heads), device=self.features.device)  # of an epoch, summed over its rows
+        alone_on_cuda = self.features.device.type == "cuda" and self.team.size == 1
+        self._recorder = Recorder() if alone_on_cuda and self.features.source == "memory" else None
 
     def _per_head(self, name: str) -> Tensor:
         """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
@@ -146,31 +157,54 @@ class Trainer:
 
     def _train(self) -> list[float]:
         """Trains every head for an epoch; returns the mean loss of each."""
-        total, batches = torch.zeros(len(self.heads), device=self.features.device), self._batches()
-        for _ in range(self.steps_an_epoch):
-            batch, truth, drops = next(batches, None) or self._nothing()
-            losses = backpropagate(self.heads, batch, truth, drops, self.gradients)
-            self._average(len(batch))
-            all_steps = self.shared.epochs * self.steps_an_epoch
-            self.optimizer.step(rate_factor(self.steps, all_steps, self.shared.warmup, self.shared.schedule))
-            self.steps += 1
-            total += losses * len(batch)
+        self.losses.zero_()
+        factors, step = self._factors(), 0
+        for stored, rows, *noises in self._blocks():
+            begin, step = step, step + math.ceil(len(rows) / self.batch_size)
+            inputs = (stored, rows, factors[begin:step], *noises)
+            self._recorder.run(self._learn, *inputs) if self._recorder else self._learn(*inputs)
+        for factor in factors[step:]:
+            self._step(*self._nothing(), factor)
+        self.steps += self.steps_an_epoch
         count = self.team.sum(torch.tensor(len(self.features.rows["train"])))
-        return [float(loss) for loss in self.team.sum(total) / count]
+        losses: list[float] = (self.team.sum(self.losses) / count).tolist()
+        return losses
 
-    def _batches(self) -> Iterator[Batch]:
-        """All training rows once, in random order."""
+    def _factors(self) -> Factors:
+        """Those of all steps of an epoch."""
+        shared, all_steps = self.shared, self.shared.epochs * self.steps_an_epoch
+        steps = range(self.steps, self.steps + self.steps_an_epoch)
+        factors = [rate_factor(step, all_steps, shared.warmup, shared.schedule) for step in steps]
+        device = self.features.device
+        return sent(torch.tensor(factors), device) if device.type == "cuda" else factors
+
+    def _blocks(self) -> Iterator[list[Tensor]]:
+        """All training rows once, in random order: stored features (B, D), rows (B,), and noise for the dropout."""
+        size, device = self.batch_size, self.features.device
+        hidden = self.shared.hidden if any(record.config.dropout for record in self.records) else ()
+        for rows, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
+            noises = [torch.rand((len(rows), width), generator=self.noise, device=device) for width in hidden]
+            yield [stored, rows, *noises]
+
+    def _learn(self, stored: Tensor, rows: Tensor, factors: Factors, *noises: Tensor) -> None:
+        """Takes a step for each batch of a block. It can be recorded: what it does depends on shapes alone."""
         size, no_dropout = self.batch_size, [1.0] * len(self.shared.hidden)
-        for chosen, stored in self.features.shuffled("train", size * max(1, ROWS_AHEAD // size), self.order):
-            values = self.normalization(stored)
-            weights = None if self.features.row_weights is None else self.features.row_weights[chosen]
-            labels = self.features.labels[chosen]
-            targets = smoothed_targets(labels, size, self.class_weights, self.label_smoothing, weights)
-            masks = [mask.split(size, 1) for mask in self._dropout_masks(len(chosen))]
-            for batch, truth, *drops in zip(values.split(size), targets.split(size, 1), *masks, strict=True):
-                yield batch, truth, drops or no_dropout
+        weights = None if self.features.row_weights is None else self.features.row_weights[rows]
+        labels = self.features.labels[rows]
+        targets = smoothed_targets(labels, size, self.class_weights, self.label_smoothing, weights)
+        masks = [dropout_mask(noise, self.dropout).split(size, 1) for noise in noises]
+        batches = self.normalization(stored).split(size), targets.split(size, 1), factors
+        for batch, truth, factor, *drops in zip(*batches, *masks, strict=True):
+            self._step(batch, truth, drops or no_dropout, factor)
 
-    def _nothing(self) -> Batch:
+    def _step(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float], factor: float | Tensor) -> None:
+        """One step of all heads: rows, targets, and dropout of each hidden layer as `backpropagate` takes them."""
+        losses = backpropagate(self.heads, batch, truth, drops, self.gradients)
+        self._average(len(batch))
+        self.optimizer.step(factor)
+        self.losses += losses * len(batch)
+
+    def _nothing(self) -> tuple[Tensor, Tensor, list[float]]:
         """The batch of a process that has come to the end of its rows before the others."""
         widths, device = self.heads.widths, self.features.device
         targets = torch.zeros(1, 0, widths[-1], device=device)
@@ -182,14 +216,6 @@ class Trainer:
             gradients = self.gradients.parameters
             count = self.team.sum(torch.tensor(float(rows), device=gradients.device))
             self.team.sum(gradients.mul_(rows)).div_(count)
-
-    def _dropout_masks(self, rows: int) -> list[Tensor]:
-        """One for each hidden layer, from the same noise for every head: heads differ by settings, not by luck."""
-        if not any(record.config.dropout for record in self.records):
-            return []
-        device = self.dropout.device
-        noises = [torch.rand((rows, width), generator=self.noise, device=device) for width in self.shared.hidden]
-        return [dropout_mask(noise, self.dropout) for noise in noises]
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""

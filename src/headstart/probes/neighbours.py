@@ -26,6 +26,8 @@ def probabilities(
     exp(cosine / TEMPERATURE), scaled so that they sum to k. The one vote that all classes share leaves no class without
     a probability, whose log loss would be infinite, and does not change which class is the highest.
 
+    A GPU adds the votes in any order, so that the last bits of probabilities may differ from run to run there.
+
     Source of the shared vote: Perks 1947, Journal of the Institute of Actuaries 73, pages 285 to 334.
     """
     classes, labels = len(features.classes), features.labels[memory]

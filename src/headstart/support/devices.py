@@ -47,6 +47,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(each in words for each in MEMORY_IS_FULL)
 
 
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64, on their device; on the CPU if theirs is one of Apple's GPUs, which have no float64."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """The most memory that this process has held so far: on CUDA the GPU's, else the machine's."""
     if device.type == "cuda":
