@@ -49,10 +49,10 @@ class StackedAdam:
             self._rates = torch.tensor(self._rates, device=parameters.device)
             if len(groups) > 1 and (kernel := _own_kernel()):
                 pairs = torch.tensor([(config.lr, config.weight_decay) for config in configs], device=parameters.device)
-                tensors, rates_and_decays = (parameters, gradients, *self.state), pairs.T.contiguous()
+                rates, decays = pairs.T.contiguous()
                 betas = [DEFAULTS[name] for name in ("beta1", "beta2", "eps")]
                 decoupled = configs[0].optimizer == "adamw"
-                self._in_one = partial(kernel.step, tensors, *rates_and_decays, betas, decoupled)
+                self._in_one = partial(kernel.step, (*tensors, steps), rates, decays, betas, decoupled)
 
     def step(self, factor: float | Tensor) -> None:
         """One step of all heads, at `factor` times their learning rates; on CUDA it may be a tensor there, ()."""

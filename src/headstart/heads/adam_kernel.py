@@ -81,5 +81,5 @@ def step(
 
 def try_out() -> None:
     """Raises what Triton raises where it cannot compile a kernel for the GPU, such as without a C compiler."""
-    zero, ones = torch.zeros((1, 1), device="cuda"), torch.ones(3, device="cuda").unbind()
-    step((zero, zero.clone(), zero.clone(), zero.clone(), ones[0][None]), *ones[:2], (0.9, 0.999, 1e-8), False, ones[2])
+    row, one = torch.zeros((1, 1), device="cuda"), torch.ones(1, device="cuda")
+    step((row, row, row, row, one), one, one, (0.9, 0.999, 1e-8), False, one[0])

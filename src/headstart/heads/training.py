@@ -161,8 +161,10 @@ class Trainer:
         factors, step = self._factors(), 0
         for stored, rows, *noises in self._blocks():
             begin, step = step, step + math.ceil(len(rows) / self.batch_size)
-            inputs = (stored, rows, factors[begin:step], *noises)
-            self._recorder.run(self._learn, *inputs) if self._recorder else self._learn(*inputs)
+            if self._recorder and isinstance(factors, Tensor):
+                self._recorder.run(self._learn, stored, rows, factors[begin:step], *noises)
+            else:
+                self._learn(stored, rows, factors[begin:step], *noises)
         for factor in factors[step:]:
             self._step(*self._nothing(), factor)
         self.steps += self.steps_an_epoch
