@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark test lint types check clean clean-all
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
@@ -21,6 +21,7 @@ uses-predict        = PREDICT_ARGS RUN IMAGES CACHE RAY
 uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
 uses-clean-all      = FORCE
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
+uses-gpu            = GPU_ARGS
 each      = $(if $(1),$(firstword $(1)) $(call each,$(filter-out $(firstword $(1)),$(1))))
 USED = $(strip $(call each,$(foreach goal,$(MAKECMDGOALS),$(uses-$(goal)))))
 
@@ -92,7 +93,7 @@ help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
 	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -158,6 +159,10 @@ demo:  ## all of it on the digits inside scikit-learn, offline
 benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what people write by hand
 	@$(PY) pipelines/benchmark.py $(if $(DATA),--data="$$DATA") $(if $(BACKBONE),--backbone="$$BACKBONE") $(BENCHMARK_ARGS)
 
+# With PYTHON= that Python is used as it is: where a GPU is lent for minutes, it has torch, and an environment takes long.
+gpu: $(if $(filter PYTHON,$(GIVEN)),,.venv/ready)  ## tests and figures of one GPU in 10 minutes; PYTHON=python3 needs no .venv
+	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(filter PYTHON,$(GIVEN)),$(PYTHON),$(PY)) pipelines/gpu.py $(GPU_ARGS)
+
 test: .venv/ready  ## the tests, but for the slow ones: 5 to 10 minutes
 	@$(PY) -m pytest -q -m "not slow"
 
@@ -177,7 +182,7 @@ clean:  ## remove indexes, temporary files and what checks leave; caches, runs a
 
 # Temporary files of the last hour may be in use.
 STORES = $(wildcard data/features data/runs)
-MADE   = $(wildcard data/features data/runs data/indexes data/checks data/digits data/cifar10 data/benchmark.json)
+MADE   = $(wildcard data/features data/runs data/indexes data/checks data/digits data/cifar10 data/benchmark.json data/gpu)
 
 clean-all:  ## remove all that the programs made, caches and runs too, after a question; FORCE=1 asks nothing
 	@[ -z "$(MADE)" ] || { echo 'This removes for good all features, trained runs and prepared data sets:'; du -sh $(MADE); }

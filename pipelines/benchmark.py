@@ -26,7 +26,10 @@ def main(config: BenchmarkConfig) -> None:
     from pathlib import Path
 
     from headstart.benchmarks import photos
+    from headstart.support.devices import pick_device
 
+    device = pick_device(config.device)
+    config = config.completed(device.type == "cuda")
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
         manifest = photos.gather(Path(config.data) if config.data else None, folder / "photos", config.images)
@@ -96,13 +99,18 @@ def extract_config(config: BenchmarkConfig) -> ExtractConfig:
     )
 
 
+def tuning_size(config: BenchmarkConfig) -> int:
+    """Images in a step of fine-tuning: it keeps what every layer gives, and so needs far more memory than the pass."""
+    return min(config.batch_size, 128)
+
+
 def finetune_config(config: BenchmarkConfig, images: int) -> FinetuneConfig:
     """The settings of our fine-tuning."""
     return FinetuneConfig(
         weights="random",
         image_px=config.image_px or 224,
         epochs=1,
-        batch_size=config.batch_size,
+        batch_size=tuning_size(config),
         subset=images,
         workers=config.workers,
     )
@@ -135,12 +143,13 @@ def of_the_pass(
     }
 
 
-def by_hand(config: BenchmarkConfig, manifest: "Manifest") -> "ByHand":
-    """What people write."""
+def by_hand(config: BenchmarkConfig, manifest: "Manifest", size: int = 0) -> "ByHand":
+    """What people write, in batches of `size`."""
     from headstart.benchmarks.by_hand import ByHand
+    from headstart.support.devices import pick_device
 
     net = (config.backbone, weights_of(config), config.image_px)
-    return ByHand(manifest, config.batch_size, config.workers, config.device, *net)
+    return ByHand(manifest, size or config.batch_size, config.workers, pick_device(config.device), *net)
 
 
 def of_training(config: BenchmarkConfig, manifest: "Manifest", training: "Heads") -> "dict[str, Contestant]":
@@ -150,7 +159,8 @@ def of_training(config: BenchmarkConfig, manifest: "Manifest", training: "Heads"
     from headstart.benchmarks.extraction import fine_tuning
     from headstart.benchmarks.rounds import in_its_own_process
 
-    hand, part = by_hand(config, manifest), max(2, config.images // 4)
+    part = max(2, config.images // 4)
+    hand, tuned = by_hand(config, manifest), by_hand(config, manifest, tuning_size(config))
     finetune = finetune_config(config, part)
     return {
         "backbone each epoch": in_its_own_process(hand.head_each_epoch),
@@ -159,7 +169,7 @@ def of_training(config: BenchmarkConfig, manifest: "Manifest", training: "Heads"
         "one head, 9 views": training.with_views,
         "64 heads": training.many,
         "64 heads, halving": training.swept,
-        "plain fine-tuning": in_its_own_process(partial(hand.fine_tuning, part)),
+        "plain fine-tuning": in_its_own_process(partial(tuned.fine_tuning, part)),
         "fine-tuning": partial(fine_tuning, manifest, finetune, training.device),
     }
 

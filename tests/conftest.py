@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers.pictures import picture
-from hypothesis import settings
 
-settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
-settings.load_profile("any machine")
+with suppress(ImportError):  # tests/gpu need it not, and run where little is installed
+    from hypothesis import settings
+
+    settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
+    settings.load_profile("any machine")
 
 Make = Callable[..., Path]
 

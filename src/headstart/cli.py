@@ -50,6 +50,7 @@ PROGRAMS: dict[str, type] = {
     "predict": settings.PredictConfig,
     "export": settings.ExportConfig,
     "benchmark": settings.BenchmarkConfig,
+    "gpu": settings.GpuConfig,
 }
 """The tables of a TOML file, each with the settings of its program."""
 

@@ -1,11 +1,14 @@
 """The benchmark measures what it says: other bytes for every photo, the same work for every contestant."""
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers import pretend_cuda
 from helpers.pictures import decoded, picture
 
 from headstart.benchmarks import by_hand, heads, photos, rounds, storing, tables
@@ -13,13 +16,16 @@ from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe
+from headstart.datasets.manifest import SPLITS
 from headstart.errors import DataError
 from headstart.extraction import precision as tuning
 from headstart.images.geometry import Geometry
 from headstart.models.loading import load_backbone
-from headstart.settings import ExtractConfig, FinetuneConfig
+from headstart.settings import BenchmarkConfig, ExtractConfig, FinetuneConfig
 
 pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
 
 
 def test_photos_that_are_used_again_have_other_bytes_and_the_same_pixels(tmp_path, make_photos):
@@ -59,8 +65,51 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
-    hand = by_hand.ByHand(manifest, 2, 1, "cpu")
+    hand = by_hand.ByHand(manifest, 2, 1, CPU)
     assert min(hand.features(), hand.head_each_epoch(), hand.fine_tuning(4)) > 0
+
+
+def test_what_people_write_by_hand_computes_on_a_gpu_as_torch_does_by_default(tmp_path, make_photos, monkeypatch):
+    """With TF32 in convolutions: without it, we would look faster than we are."""
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    hand = by_hand.ByHand(manifest, 2, 1, torch.device("cuda"), "mobilenet_v3_small", "random", 32)
+    monkeypatch.setattr(by_hand, "DataLoader", lambda data, size, pin_memory, **_: Batches(data, size, pin_memory))
+    with pretend_cuda.cuda(autograd=True) as counts:
+        assert hand.features() > 0
+    assert counts.kernels.total() > 100, "it ran on the device"
+    assert torch.backends.cudnn.allow_tf32
+
+
+class Batches:
+    """Instead of torch's loader, whose processes would not see the stand-in for CUDA."""
+
+    def __init__(self, data, size, pin_memory):
+        self.data, self.size, self.pin_memory = data, size, pin_memory
+
+    def __iter__(self):
+        for begin in range(0, len(self.data), self.size):
+            images, labels = zip(*(self.data[row] for row in range(begin, begin + self.size)), strict=True)
+            yield torch.stack(images).pin_memory(), torch.tensor(labels)
+
+
+def test_what_starts_once_counts_for_no_rate():
+    """Workers of a loader, cuDNN, a compiler: by hand they are as warm as ours."""
+    seen = []
+
+    def work(batch, labels):
+        time.sleep(0 if seen else 0.5)
+        seen.append(len(labels))
+
+    batches = [(torch.zeros(2, 3), torch.zeros(2))] * 5
+    assert by_hand.warm_rate(batches, work) > 10 / 0.5
+    assert seen == [2] * 6, "one batch more than an epoch"
+
+
+def test_on_a_gpu_so_many_images_are_measured_that_the_start_does_not_count():
+    assert BenchmarkConfig().completed(on_cuda=True).images >= 16_000
+    assert BenchmarkConfig().completed(on_cuda=False).images == 256
+    assert BenchmarkConfig(images=9, batch_size=3).completed(on_cuda=True).images == 9
 
 
 def test_what_people_write_by_hand_sees_the_pixels_of_the_net(tmp_path, make_photos):
@@ -69,7 +118,7 @@ def test_what_people_write_by_hand_sees_the_pixels_of_the_net(tmp_path, make_pho
     image = picture(3, (300, 320))
     ours = Geometry(made.image_px, made.resize, made.shorter_px, False, made.interpolation).square(image)
     assert torch.allclose(by_hand.preset(made, None)(image)[None], made.scale(pil_to_pixels(ours)), atol=1e-5)
-    assert by_hand.ByHand(manifest, 2, 1, "cpu", "mobilenet_v3_small", "random", 64).features() > 0
+    assert by_hand.ByHand(manifest, 2, 1, CPU, "mobilenet_v3_small", "random", 64).features() > 0
 
 
 def pil_to_pixels(image):
@@ -106,8 +155,8 @@ def test_contestants_take_turns_and_ratios_are_taken_within_a_round():
 
 
 def test_the_machine_is_named():
-    assert torch.__version__ in rounds.machine(torch.device("cpu"))
-    assert Path("/proc/cpuinfo").exists() is False or "cores of" in rounds.machine(torch.device("cpu"))
+    assert torch.__version__ in rounds.machine(CPU)
+    assert Path("/proc/cpuinfo").exists() is False or "cores of" in rounds.machine(CPU)
 
 
 def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
@@ -131,7 +180,7 @@ def test_predicting_is_measured_on_all_photos_with_the_form_of_the_pass(tmp_path
 
 
 def test_the_loop_written_by_hand_and_our_head_learn_the_same():
-    training = heads.Heads(1_000, torch.device("cpu"))
+    training = heads.Heads(1_000, CPU)
     assert min(training.plain(), training.one(), training.many(), training.swept()) > 0
     assert training.accuracies["one head"] > 0.2, "better than chance"
     assert abs(training.accuracies["one head"] - training.accuracies["plain loop"]) < 0.15
@@ -152,5 +201,19 @@ def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates()
 def test_fine_tuning_is_measured_without_its_words(tmp_path, make_photos, capsys):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
     config = FinetuneConfig(weights="random", image_px=32, epochs=1, batch_size=4, subset=6, workers=1)
-    assert passing.fine_tuning(manifest, config, torch.device("cpu")) > 0
+    assert passing.fine_tuning(manifest, config, CPU) > 0
     assert capsys.readouterr().out == ""
+
+
+def test_the_first_epoch_of_fine_tuning_which_compiles_counts_for_no_rate(tmp_path, make_photos, monkeypatch):
+    manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 12)
+
+    def finetune(manifest, start, device, after_epoch):
+        assert start.config.epochs == 2
+        assert {SPLITS[split] for split in manifest.splits} == {"train"}, "no time for validation"
+        for seconds in (60.0, 62.0):
+            after_epoch({"seconds": seconds})
+        return SimpleNamespace(train_images=12, images_per_second=24 / 62)
+
+    monkeypatch.setattr(passing, "finetune", finetune)
+    assert passing.fine_tuning(manifest, FinetuneConfig(weights="random", image_px=32), CPU) == 12 / 2

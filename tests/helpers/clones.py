@@ -18,7 +18,7 @@ OURS = (
     *("MAKE", "MFLAGS", "DATA", "CONFIG", "CACHE", "RUN", "IMAGES", "FORMAT", "NPROC", "VIEWS", "FORCE", "PYTHON"),
     *("FOLDS", "REPEATS", "CV_ARGS"),
     *("PIP_ARGS", "EXTRACT_ARGS", "HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS", "FINETUNE_ARGS"),
-    *("PREDICT_ARGS", "EXPORT_ARGS", "INFO_ARGS", "VERIFY_ARGS", "BENCHMARK_ARGS"),
+    *("PREDICT_ARGS", "EXPORT_ARGS", "INFO_ARGS", "VERIFY_ARGS", "BENCHMARK_ARGS", "GPU_ARGS"),
 )
 """Beginnings of variables that `make test CONFIG=…` around the tests may have set."""
 

@@ -7,6 +7,10 @@
     storing.py     writing, reading and checking a cache
     heads.py       one head and 64
     tables.py      the figures as tables
+    needed.py      the packages that the figures of a GPU need
+    profiling.py   seconds, kernels, waits of the host, traces
+    gpu.py         the figures of a GPU, with goals and with what the card allows
+    results.py     these figures as JSON and as a table
 
-Only its program imports it.
+Only its programs import it.
 """

@@ -1,6 +1,7 @@
 """What people write by hand with torchvision: a pass, a head behind a frozen net in every epoch, fine-tuning."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ from headstart.images.loading import default_workers
 from headstart.models.backbone import Backbone
 from headstart.models.loading import load_backbone, load_frozen
 from headstart.models.weights import RESNET50
-from headstart.support.devices import pick_device
 
 FEATURES = 2048
 """D of ResNet50, which people write this with."""
@@ -33,8 +33,8 @@ def epoch_rate(
     """Rows per second of an epoch with Adam, the rows perhaps through a frozen net first."""
     frozen_part = frozen_part.to(device) if frozen_part else None
     optimizer, criterion = torch.optim.Adam(net.to(device).parameters(), lr=1e-3), nn.CrossEntropyLoss()
-    rows, start = 0, time.perf_counter()
-    for batch, labels in loader:
+
+    def step(batch: torch.Tensor, labels: torch.Tensor) -> None:
         inputs = batch.to(device, non_blocking=loader.pin_memory)
         if frozen_part:
             with torch.no_grad():
@@ -44,6 +44,16 @@ def epoch_rate(
         loss.backward()
         optimizer.step()
         loss.item()
+
+    return warm_rate(loader, step)
+
+
+def warm_rate(loader: DataLoader[Any], work: Callable[[torch.Tensor, torch.Tensor], object]) -> float:
+    """Rows per second of an epoch. A batch before it starts the workers, cuDNN, and whatever else takes time once."""
+    work(*next(iter(loader)))
+    rows, start = 0, time.perf_counter()
+    for batch, labels in loader:
+        work(batch, labels)
         rows += len(labels)
     return rows / (time.perf_counter() - start)
 
@@ -52,13 +62,14 @@ def epoch_rate(
 class ByHand:
     """A net in fp32, its preset, a DataLoader with a worker for each core; rates are images per second.
 
-    In a process of its own, "fp32" on CUDA is torch's default: TF32 in convolutions. Headstart turns that off.
+    "fp32" on CUDA is torch's default: TF32 in convolutions. `pick_device` turns that off, so it is not called here, and
+    on CUDA each rate is measured in a process of its own.
     """
 
     manifest: Manifest
     batch_size: int
     workers: int
-    device: str
+    device: torch.device
     backbone: str = RESNET50
     weights: str | None = "random"  # None for a function of one's own
     image_px: int | None = None  # side of the square that the net sees; None: its own
@@ -66,30 +77,30 @@ class ByHand:
     def features(self) -> float:
         """One pass through the frozen net."""
         loaded = load_frozen(self.backbone, self.weights, image_px=self.image_px)[0]
-        net, device, loader = loaded.net, pick_device(self.device), self._loader(loaded.made)
-        net.to(device)
-        start = time.perf_counter()
+        net, loader = loaded.net.to(self.device), self._loader(loaded.made)
         with torch.inference_mode():
-            for images, _ in loader:
-                net(images.to(device, non_blocking=loader.pin_memory)).cpu()
-        return len(self.manifest) / (time.perf_counter() - start)
+            return warm_rate(
+                loader, lambda images, _: net(images.to(self.device, non_blocking=loader.pin_memory)).cpu()
+            )
 
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net, without kept features."""
-        head, device = seed_head(len(self.manifest.classes)), pick_device(self.device)
         loaded, _ = load_frozen(RESNET50, "random")
-        return epoch_rate(self._loader(loaded.made), head, device, loaded.net)
+        head = seed_head(len(self.manifest.classes))
+        return epoch_rate(self._loader(loaded.made), head, self.device, loaded.net)
 
     def fine_tuning(self, images: int) -> float:
         """An epoch over the first images in which all layers are trained."""
         made, _ = load_backbone(RESNET50, "random")
-        return epoch_rate(self._loader(made, images), made.net.train(), pick_device(self.device))
+        return epoch_rate(self._loader(made, images), made.net.train(), self.device)
 
     def _loader(self, made: Backbone, images: int | None = None) -> DataLoader[Any]:
         files = ImageFolder(self.manifest.root, preset(made, self.image_px))
         part = Subset(files, range(images or len(self.manifest)))
-        pin, workers = pick_device(self.device).type == "cuda", default_workers(self.workers)
-        return DataLoader(part, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin)
+        pin, workers = self.device.type == "cuda", default_workers(self.workers)
+        return DataLoader(
+            part, self.batch_size, shuffle=True, num_workers=workers, pin_memory=pin, persistent_workers=True
+        )
 
 
 def preset(made: Backbone, image_px: int | None) -> Any:

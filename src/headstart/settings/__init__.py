@@ -5,7 +5,7 @@ It loads nothing slow: `--help` must respond at once.
     base.py         what the settings of several programs share, and the folders, cache and data set that they name
     ranges.py       types of settings, with the values that they allow
     listing.py      which data set is read, and what its folders and columns mean
-    extract.py      prepare data, extract features, inspect a cache, benchmark
+    extract.py      prepare data, extract features, inspect a cache, benchmark, gpu
     selection.py    the figure by which validation chooses
     heads.py        head, sweep, probe, learning curve, cross-validation
     finetune.py     fine-tuning
@@ -31,7 +31,14 @@ from headstart.settings.base import (
     require,
     run_of,
 )
-from headstart.settings.extract import DEFAULTS, BenchmarkConfig, ExtractConfig, InspectConfig, PrepareConfig
+from headstart.settings.extract import (
+    DEFAULTS,
+    BenchmarkConfig,
+    ExtractConfig,
+    GpuConfig,
+    InspectConfig,
+    PrepareConfig,
+)
 from headstart.settings.finetune import FinetuneConfig
 from headstart.settings.heads import CrossValidationConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
 from headstart.settings.listing import DataCheckConfig, Listing

@@ -27,6 +27,7 @@ FLAGS_OF = {
     "export": "EXPORT_ARGS",
     "inspect": "INFO_ARGS",
     "benchmark": "BENCHMARK_ARGS",
+    "gpu": "GPU_ARGS",
 }
 """The variable of make that takes the flags of a program, by the program's table in a TOML file."""
 

@@ -170,8 +170,9 @@ class BenchmarkConfig(ComputeConfig):
     """A folder with photos to measure with; by default pictures of 500 x 400 pixels are generated."""
     backbone: Names = "resnet50"
     """The net; of another than resnet50 the pass and its cache are measured, of several the pass that fills all."""
-    images: Count = 256
-    """Photos in one round; those of --data are used again as often as needed."""
+    images: CountOrZero = 0
+    """Photos in one round; those of --data are used again as often as needed. 0: 256, on CUDA 16,384, or starting would
+    take longer than the work."""
     rows: Count = 50_000
     """Rows of features in one round of writing, reading and checking."""
     rounds: Count = 5
@@ -182,9 +183,24 @@ class BenchmarkConfig(ComputeConfig):
     """Number format in which our backbone computes, as in extract."""
     compile: Compile = "on"
     """torch.compile for our backbone, as in extract."""
-    batch_size: Count = 32
-    """Images in one forward pass, for all methods."""
+    batch_size: CountOrZero = 0
+    """Images in one forward pass, for all methods; 0: 32, on CUDA 256."""
     workers: CountOrZero = 0
     """Decoding threads, or processes where the code by hand uses them; 0: one for each core."""
     out: Path = Path("data/benchmark.json")
     """Where the figures are written."""
+
+    def completed(self, on_cuda: bool) -> "BenchmarkConfig":
+        """The same with the sizes that were left open."""
+        images, size = (16_384, 256) if on_cuda else (256, 32)
+        return dataclasses.replace(self, images=self.images or images, batch_size=self.batch_size or size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuConfig(Config):
+    """Test and measure everything on one GPU, in less than ten minutes."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    """cpu: only try that all of it runs, in sizes that take seconds; its figures say nothing."""
+    out: Path = Path("data/gpu")
+    """Folder of figures.json, table.md, and traces for a browser (chrome://tracing, ui.perfetto.dev)."""

@@ -43,7 +43,7 @@ def _no_such_flag(flag: str, name: str, values: list[str], own: list[str], progr
     if not (holders or meant):
         name = nearest(name, sorted({field for fields in others.values() for field in fields})) or name
         holders = [program for program, fields in others.items() if name in fields]
-    if holders := [program for program in holders if program != "benchmark"] or holders:
+    if holders := [program for program in holders if program not in ("benchmark", "gpu")] or holders:
         verb = "takes" if len(holders) == 1 else "take"
         hints.append(f" {', '.join(holders)} {verb} {' '.join(as_flag(name, values))}.")
     return f"There is no flag {flag} here.{''.join(hints) or ' See --help.'}"
