@@ -99,7 +99,7 @@ def plan(
 def _down_first(sizes: NDArray[np.int64], scaled: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which pictures Pillow 13 resizes first down, then across; sizes are (B, 2) widths and heights."""
     fewer_columns, fewer_rows = (sizes - scaled).T
-    return (fewer_rows > 0) & (fewer_rows > 2 * fewer_columns)
+    return np.logical_and(fewer_rows > 0, fewer_rows > 2 * fewer_columns)  # type: ignore[no-any-return]
 
 
 @cache

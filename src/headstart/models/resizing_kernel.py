@@ -40,8 +40,8 @@ def _rounded(total):  # type: ignore[no-untyped-def]
     return tl.minimum(tl.maximum(total >> 22, 0), 255).to(tl.uint8)
 
 
-@triton.jit
-def _first_pass(  # type: ignore[no-untyped-def, untyped-decorator]
+@triton.jit  # type: ignore[untyped-decorator]
+def _first_pass(  # type: ignore[no-untyped-def]
     pictures,
     middle,
     places,
@@ -83,8 +83,8 @@ def _first_pass(  # type: ignore[no-untyped-def, untyped-decorator]
     tl.store(target + 2, _rounded(blue), mask=kept)
 
 
-@triton.jit
-def _second_pass(  # type: ignore[no-untyped-def, untyped-decorator]
+@triton.jit  # type: ignore[untyped-decorator]
+def _second_pass(  # type: ignore[no-untyped-def]
     middle,
     squares,
     places,
