@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.geometry import FILTERS, Box, Geometry
+from headstart.images.geometry import Box, Geometry, Part
 
 SCALE = (0.5, 1.0)
 """Share of the picture's area. From 0.08 on, as for the hundreds of epochs of ImageNet, ten epochs of fine-tuning and
@@ -43,15 +43,25 @@ class RandomCrop:
         """As for the plain view; None without one."""
         return self.decoded_for.draft_px(width, height) if self.decoded_for else None
 
+    @property
+    def interpolation(self) -> str:
+        """The filter."""
+        return self.decoded_for.interpolation if self.decoded_for else "bilinear"
+
+    def part(self, width: int, height: int) -> Part | None:
+        """The random part of a (width, height) picture; None if its colours change, too."""
+        return None if self.jittered else self._part(np.random.default_rng(self.key), width, height)
+
     def square(self, image: Image.Image) -> Image.Image:
         """Cuts out a random part and resizes it in one step."""
         generator = np.random.default_rng(self.key)
-        box = random_box(generator, *image.size, self.scale)
-        filter_ = FILTERS[self.decoded_for.interpolation if self.decoded_for else "bilinear"]
-        crop = image.resize((self.image_px, self.image_px), filter_, box=box)
-        if self.mirrored and generator.random() < 0.5:
-            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        crop = self._part(generator, *image.size).square(image, self.image_px, self.interpolation)
         return jitter(generator, crop) if self.jittered else crop
+
+    def _part(self, generator: np.random.Generator, width: int, height: int) -> Part:
+        box = random_box(generator, width, height, self.scale)
+        mirrored = self.mirrored and bool(generator.random() < 0.5)
+        return Part(box, (self.image_px, self.image_px), mirrored=mirrored)
 
 
 def random_box(generator: np.random.Generator, width: int, height: int, scale: tuple[float, float] = SCALE) -> Box:

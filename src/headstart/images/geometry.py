@@ -12,6 +12,28 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a picture becomes the square, in numbers, so that a GPU can do it to the same values."""
+
+    box: Box
+    """What is resized, in pixels of the picture; Pillow takes these numbers as float32."""
+    scaled: tuple[int, int]
+    """Width and height of the resized box."""
+    corner: tuple[int, int] = (0, 0)
+    """Left and top of the square in the resized box."""
+    mirrored: bool = False
+    """Whether left and right of the square are exchanged in the end."""
+
+    def square(self, image: Image.Image, image_px: int, interpolation: str) -> Image.Image:
+        """(image_px, image_px), by Pillow."""
+        left, top = self.corner
+        square = image.resize(self.scaled, FILTERS[interpolation], box=self.box)
+        if self.scaled != (image_px, image_px):
+            square = square.crop((left, top, left + image_px, top + image_px))
+        return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else square
+
+
 class Transform(Protocol):
     """How a picture becomes a square."""
 
@@ -20,6 +42,9 @@ class Transform(Protocol):
 
     def square(self, image: Image.Image) -> Image.Image:
         """(image_px, image_px), from an upright 8-bit RGB picture of any size."""
+
+    def part(self, width: int, height: int) -> Part | None:
+        """All that `square` does to a (width, height) picture; None if it also changes colours."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +84,17 @@ class Geometry:
         across, down = width / scaled_width, height / scaled_height
         return left * across, top * down, (left + self.image_px) * across, (top + self.image_px) * down
 
-    def square(self, image: Image.Image) -> Image.Image:
-        """Resizes all of a picture and crops it, as torchvision does, to the same values.
+    def part(self, width: int, height: int) -> Part:
+        """All of a picture is resized and then cropped, as by torchvision, to the same values.
 
         Extreme shapes would grow without bound, so they are cut before they are resized; Pillow may then round
         differently.
         """
-        scaled, filter_ = self.scaled_size(*image.size), FILTERS[self.interpolation]
+        scaled = self.scaled_size(width, height)
         if max(scaled) > 4 * self.image_px:
-            return image.resize((self.image_px, self.image_px), filter_, box=self.box(*image.size))
-        left, top = self.corner(*image.size)
-        return image.resize(scaled, filter_).crop((left, top, left + self.image_px, top + self.image_px))
+            return Part(self.box(width, height), (self.image_px, self.image_px))
+        return Part((0, 0, width, height), scaled, self.corner(width, height))
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """Resizes and crops a picture."""
+        return self.part(*image.size).square(image, self.image_px, self.interpolation)

@@ -11,6 +11,8 @@
     loading.py      nets by name
     tuned.py        a fine-tuned net: its new layer, its file, how others load it
     mlp.py          the head as a plain `nn.Sequential`
+    resizing.py     a batch of pictures becomes squares on its device, with Pillow's own pixels
+    resizing_kernel.py  the same as a Triton kernel, for CUDA
     precision.py    abilities of the device: native bf16, a compiler, a batch that fits its memory
     schedule.py     the learning rate over the steps of a training
 
