@@ -2,6 +2,7 @@
 
     metadata.py      what a file holds beside its pixels
     endings.py       JPEG files that lack only their end mark
+    jpeg.py          plain JPEG files, decoded without Python's lock where simplejpeg is installed
     geometry.py      which part of a picture becomes the square, and by which filter
     decoding.py      bytes → upright RGB → a square of pixels
     unreadable.py    a report of the images that cannot be read

@@ -1,4 +1,4 @@
-"""The two passes of `resizing` as Triton kernels; loaded only where Triton is installed. B pictures, P pixels, T taps."""
+"""The passes of `resizing` as Triton kernels; loaded only where Triton is installed. B pictures, P pixels, T taps."""
 
 import triton
 import triton.language as tl
@@ -41,7 +41,7 @@ def _rounded(total):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _first_pass(  # type: ignore[no-untyped-def]
+def _first_pass(  # type: ignore[no-untyped-def, untyped-decorator]
     pictures,
     middle,
     places,
@@ -84,7 +84,7 @@ def _first_pass(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _second_pass(  # type: ignore[no-untyped-def]
+def _second_pass(  # type: ignore[no-untyped-def, untyped-decorator]
     middle,
     squares,
     places,
