@@ -4,18 +4,39 @@ import numpy as np
 import pytest
 from helpers import pretend_cuda
 from helpers.extraction import begin, config
+from helpers.pictures import picture
+from torch.utils._python_dispatch import _disable_current_modes
 from tqdm import tqdm
 
 from headstart.cache.layout import DONE
 from headstart.extraction import extractor as extraction
-from headstart.extraction import updating
+from headstart.extraction import feeding, updating
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.one_pass import Pass, PassReport
+from headstart.images import jpeg, rooms
+from headstart.models import resizing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning"),
     pytest.mark.usefixtures("one_net"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def resized_without_a_kernel(monkeypatch):
+    """The stand-in has no kernels: the reference resizes the CPU's values, which it may wait for."""
+
+    def resized(pictures, numbers, *how):
+        if not isinstance(pictures, pretend_cuda.Pretend):
+            return resizing.resized(pictures, numbers, *how)
+        with _disable_current_modes():
+            found = resizing.resized(pictures.held, numbers.held, *how)
+        return pretend_cuda.Pretend(found)
+
+    monkeypatch.setattr(feeding, "resized", resized)
+    feeding.can_resize.cache_clear()
+    yield
+    feeding.can_resize.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +77,25 @@ def test_a_pass_on_a_gpu_gives_the_rows_of_the_cpu(make_photos, tmp_path, views)
         done = one.status == DONE
         assert one.read()[done].any(axis=1).all()
         assert np.array_equal(one.read()[done], other.read()[done])
+
+
+@pytest.mark.skipif(jpeg.decoder() is None, reason="simplejpeg, of the extra jpeg, is not installed")
+def test_a_gpu_resizes_whole_pictures_and_the_cpu_those_that_have_no_room(make_photos, tmp_path, monkeypatch):
+    """JPEG files go there as they are decoded; where pinned memory ends, and for other files, Pillow makes squares."""
+    data = make_photos({"cat": 6, "dog": 6})
+    for number, path in enumerate(sorted(data.rglob("*.png"))[::2]):
+        picture(50 + number, (90 + 7 * number, 130 - 9 * number)).save(path.with_suffix(".jpg"), quality=90)
+        path.unlink()
+    here, there = (config(data, cache=tmp_path / f"{device}.h5", device=device) for device in ("cpu", "cuda"))
+    expected = updating.bring_up_to_date(here).cache.read()
+    spots, put = [], rooms.Room.fill
+    monkeypatch.setattr(rooms.Room, "fill", lambda *given: spots.append(put(*given)) or spots[-1])
+    monkeypatch.setattr(feeding, "PICTURE_BYTES", 12_000)  # one whole picture in a room
+    with pretend_cuda.cuda():
+        found = updating.bring_up_to_date(there).cache.read()
+    assert np.array_equal(found, expected)
+    whole = [spot.size != (32, 32) for (spot,) in spots]
+    assert 0 < sum(whole) < 6
 
 
 def test_the_time_of_a_gpu_is_its_own(make_photos, tmp_path):

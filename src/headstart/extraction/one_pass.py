@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import NoReturn
+from itertools import chain, islice, repeat
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from tqdm import tqdm
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
+from headstart.extraction.feeding import Feed, squares_of
 from headstart.images.geometry import Transform
 from headstart.images.loading import Batch, Loaded, batch_by, filled_up, stream_by_image
+from headstart.images.rooms import Room
 from headstart.models.backbone import Forward
 from headstart.support.overlap import Launched, on_device, one_behind
 
@@ -150,7 +153,9 @@ class Filling:
                 writer.reopen(np.flatnonzero(pending))
 
 
-def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -> Iterator[list[Loaded]]:
+def load_views(
+    fillings: Sequence[Filling], rows: Iterable[int], workers: int, rooms: Iterable[Room | None] = repeat(None)
+) -> Iterator[list[Loaded]]:
     """Loads the pending views of these rows, image by image, for all caches, which number them one after the other.
 
     Two batches of each are loaded ahead, or an image for each thread.
@@ -160,7 +165,7 @@ def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -
         return {view: how for filling in fillings for view, how in filling.transforms(row, digest).items()}
 
     ahead = max(workers, *(2 * filling.batch_size // len(filling.views) for filling in fillings))
-    return stream_by_image(fillings[0].cache.manifest.places(rows), transforms, workers, ahead)
+    return stream_by_image(fillings[0].cache.manifest.places(rows), transforms, workers, ahead, rooms)
 
 
 @dataclass
@@ -173,6 +178,8 @@ class Pass:
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers, backbones=len(self.fillings))
+        nets = [(len(each.views), each.cache.recipe.image_px, each.batch_size) for each in self.fillings]
+        self.feed = Feed.of(self.device, nets)
         self.filling_of: list[Filling] = []
         for filling in self.fillings:
             filling.first = len(self.filling_of)
@@ -220,8 +227,9 @@ class Pass:
     def _batches(self, rows: Iterable[int]) -> Iterator[tuple[Filling, Batch[Tensor]]]:
         """Batches of new images, each for one backbone."""
         collected: dict[int, list[Loaded]] = {filling.first: [] for filling in self.fillings}
-        for views in load_views(self.fillings, rows, self.workers):
-            for image in views:
+        images = load_views(self.fillings, rows, self.workers, self.feed.rooms())
+        while group := list(islice(images, self.feed.images)):  # then all that is in a room has been put there
+            for image in chain.from_iterable(group):
                 if self._counted(image).takes(image):
                     collected[self.filling_of[image.view].first].append(image)
             yield from self._full(collected)
@@ -245,5 +253,11 @@ class Pass:
 
     def _batch(self, filling: Filling, images: Sequence[Loaded]) -> Batch[Tensor]:
         """Images whose pixels are on their way to the device."""
-        size, image_px = filling.batch_size, filling.cache.recipe.image_px
-        return batch_by(lambda squares: on_device(filled_up(squares, size, image_px), self.device), images)
+        recipe, size = filling.cache.recipe, filling.batch_size
+
+        def pixels_of(squares: Sequence[Any]) -> Tensor:
+            if self.feed.has_rooms:
+                return squares_of(squares, size, recipe.image_px, recipe.interpolation)
+            return on_device(filled_up(squares, size, recipe.image_px), self.device)
+
+        return batch_by(pixels_of, images)

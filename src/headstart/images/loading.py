@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from headstart.datasets.parquet import read_row
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, decode
 from headstart.images.geometry import Transform
+from headstart.images.rooms import Room, Spot
 from headstart.support.remote import RemoteError, RemotePath, status_lately
 from headstart.support.team import local_size
 from headstart.support.threads import Call, Threads
@@ -41,7 +42,7 @@ class Loaded:
     row: int
     view: int
     digest: bytes  # BLAKE2b of the file's bytes; empty if they could not be read
-    pixels: NDArray[np.uint8] | None  # (image_px, image_px, 3), None if unreadable
+    pixels: NDArray[np.uint8] | Spot | None  # (image_px, image_px, 3), or where they are; None if unreadable
     reason: str  # one of `decoding.REASONS`; empty if readable
     seconds: float
     """Time of a processor for all views of the image, after it was read; 0 except for the first of them."""
@@ -65,12 +66,14 @@ def stream(
     transforms: Transform | TransformsOf,
     workers: int,
     ahead: int,
+    rooms: Iterable[Room | None] = repeat(None),
 ) -> Iterator[Loaded]:
     """Loads images in the order of `places` (row and place of each); the views of an image follow one another.
 
     At most `ahead` images are decoded or waiting, which bounds the memory; no more of `places` are taken in advance.
+    `rooms` says for each image where its pixels are put; None: each has memory of its own.
     """
-    for views in stream_by_image(places, transforms, workers, ahead):
+    for views in stream_by_image(places, transforms, workers, ahead, rooms):
         yield from views
 
 
@@ -79,6 +82,7 @@ def stream_by_image(
     transforms: Transform | TransformsOf,
     workers: int,
     ahead: int,
+    rooms: Iterable[Room | None] = repeat(None),
 ) -> Iterator[list[Loaded]]:
     """As `stream`; the views of each image as a list."""
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
@@ -87,10 +91,10 @@ def stream_by_image(
     try:
         with Threads(workers, "decode") as threads:
             try:
-                for row, place in places:
+                for (row, place), room in zip(places, rooms, strict=False):
                     is_remote = isinstance(place.archive if isinstance(place, Member) else place, RemotePath)
                     source = network.submit(read, place) if is_remote else place
-                    waiting.append(threads.submit(partial(load, row, source, transforms_of)))
+                    waiting.append(threads.submit(partial(load, row, source, transforms_of, room)))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -101,7 +105,9 @@ def stream_by_image(
         network.shutdown()
 
 
-def load(row: int, source: Place | Future[bytes], transforms_of: TransformsOf) -> list[Loaded]:
+def load(
+    row: int, source: Place | Future[bytes], transforms_of: TransformsOf, room: Room | None = None
+) -> list[Loaded]:
     """Reads, hashes and decodes one image, once for all of its views; an error becomes the reason.
 
     DataError: it is on a server that cannot be reached, or refuses it, which says nothing of the image.
@@ -113,7 +119,8 @@ def load(row: int, source: Place | Future[bytes], transforms_of: TransformsOf) -
         begin, busy = time.perf_counter(), time.thread_time()
         digest = content_digest(data)
         transforms = transforms_of(row, digest)
-        squares: Sequence[NDArray[np.uint8] | None] = decode(data, list(transforms.values()))
+        how = list(transforms.values())
+        squares: Sequence[NDArray[np.uint8] | Spot | None] = room.fill(data, how) if room else decode(data, how)
     except UnreadableImage as error:
         if isinstance(lost := error.__cause__, RemoteError):
             again = "What is finished is kept: give the same command again to go on."
