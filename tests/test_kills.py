@@ -109,15 +109,15 @@ class Laboratory:
 
     def _log_computed_rows(self, one_pass) -> None:
         """Children append the number of each row that a pass puts through the net."""
-        batch_of = one_pass.batch_of
+        batch_by = one_pass.batch_by
 
-        def logged(images, size, image_px):
+        def logged(pixels_of, images):
             descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.write(descriptor, b"".join(b"%7d\n" % image.row for image in images))
             os.close(descriptor)
-            return batch_of(images, size, image_px)
+            return batch_by(pixels_of, images)
 
-        one_pass.batch_of = logged
+        one_pass.batch_by = logged
 
     def start(self, cache: Path) -> int:
         """A child that brings the cache up to date."""

@@ -134,7 +134,7 @@ def test_an_image_is_read_and_decoded_once_and_each_view_goes_through_the_backbo
     monkeypatch.setattr(
         one_pass,
         "Launched",
-        lambda forward, pixels, device: launched.append(len(pixels)) or launch(forward, pixels, device),
+        lambda forward, pixels: launched.append(len(pixels)) or launch(forward, pixels),
     )
     report = updating.bring_up_to_date(settings)
     images = [place for place in opened if place]

@@ -435,7 +435,7 @@ def test_the_report_says_what_held_the_pass_back(make_photos, tmp_path):
     assert report.decode_seconds > 0
     assert report.forward_seconds > 0
     assert report.write_seconds > 0
-    assert report.bottleneck().startswith("Time of each step (they overlap): decoding ")
+    assert report.bottleneck().startswith("Time of each step (they overlap): reading ")
     assert FeatureCache(tmp_path / "pets.h5").seconds == pytest.approx(report.wall_seconds, rel=0.5)
 
 

@@ -37,7 +37,7 @@ class Watch:
 
 def config(data: Path | str, **changes) -> ExtractConfig:
     settings = {"weights": "random", "image_px": 32, "batch_size": 4, "precision": "fp32", "compile": "off"}
-    return ExtractConfig(data=str(data), device="cpu", **{**settings, "workers": 2, **changes})
+    return ExtractConfig(data=str(data), **{**settings, "device": "cpu", "workers": 2, **changes})
 
 
 def begin(path: Path, settings: ExtractConfig) -> Path:

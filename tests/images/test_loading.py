@@ -46,7 +46,7 @@ def one_square(place):
 
 
 def test_order_holds_when_later_images_are_faster(manifest, monkeypatch):
-    def slow_first(row, _, __):
+    def slow_first(row, *_):
         time.sleep(0.002 * (20 - row))
         return [Loaded(row, 0, b"", None, "", 0.0)]
 
@@ -59,7 +59,7 @@ def test_no_more_images_are_loaded_ahead_than_was_allowed(monkeypatch, ahead):
     """The bound of the memory used: a slow reader must not find the whole data set decoded."""
     started = []
 
-    def quick(row, _, __):
+    def quick(row, *_):
         started.append(row)
         return [Loaded(row, 0, b"", None, "", 0.0)]
 
@@ -74,7 +74,7 @@ def test_no_more_images_are_loaded_ahead_than_was_allowed(monkeypatch, ahead):
 def test_images_are_decoded_side_by_side(manifest, monkeypatch):
     together = threading.Barrier(4, timeout=10)
 
-    def wait_for_the_others(row, _, __):
+    def wait_for_the_others(row, *_):
         together.wait()
         return [Loaded(row, 0, b"", None, "", 0.0)]
 
@@ -191,9 +191,14 @@ def test_every_square_of_a_bad_image_says_why(manifest):
     ]
 
 
-def test_seconds_are_those_of_one_thread(manifest, monkeypatch):
+def test_waiting_counts_as_reading_and_not_as_decoding(manifest, monkeypatch):
+    """Threads that wait for a disk, or for Python's lock, are not short of cores."""
+    digest_of = loading.content_digest
     monkeypatch.setattr(loading, "read", lambda file: time.sleep(0.05) or file.read_bytes())
-    assert 0.05 <= one_square(manifest.place(0)).seconds < 5
+    monkeypatch.setattr(loading, "content_digest", lambda data: time.sleep(0.5) or digest_of(data))
+    image = one_square(manifest.place(0))
+    assert 0.05 <= image.read_seconds < 5
+    assert 0 < image.seconds < 0.5
 
 
 def test_workers_are_what_was_asked_for_or_one_for_each_core():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers import pretend_cuda
 
-from headstart.support.overlap import Launched, one_behind
+from headstart.support.overlap import Launched, on_device, one_behind
 
 CPU = torch.device("cpu")
 
@@ -14,7 +15,7 @@ def doubled(pixels):
 
 
 def launch(value):
-    return Launched(doubled, np.full((2, 1), value, np.uint8), CPU)
+    return Launched(doubled, on_device(np.full((2, 1), value, np.uint8), CPU))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
@@ -32,6 +33,16 @@ def test_the_next_is_launched_before_the_last_is_waited_for_and_none_earlier():
 
     ahead = [len(launched) - item for item, _ in one_behind(range(4), note)]
     assert ahead == [2, 2, 2, 1]
+
+
+def test_the_host_sleeps_while_it_waits_for_a_gpu_and_answers_keep_no_pinned_memory():
+    with pretend_cuda.cuda() as counts:
+        launched = Launched(doubled, on_device(np.full((2, 1), 3, np.uint8), torch.device("cuda")))
+        assert not counts.host_waits
+        assert all(event.blocking for event in launched._events)
+        answer = launched.result()
+        assert not torch.from_numpy(answer).is_pinned()
+    assert answer.tolist() == [[6.0]] * 2
 
 
 def test_time_is_counted_from_the_launch_to_the_result():

@@ -51,6 +51,7 @@ class Extraction:
         is_resnet50 = self.extractor.config.backbone == RESNET50
         asked = recipe.from_config(self.config) if is_resnet50 else self.extractor.recipe(self.config)
         self.recipe, self.notes = self.extractor.resolve(asked, self.manifest, LONG_PASS)
+        self.batch_size = self.extractor.batch_size(self.recipe)
 
     def describe(self) -> str:
         """The precision of our backbone and who chose it, in a line."""
@@ -74,12 +75,12 @@ class Extraction:
         classes = tuple(map(str, range(CLASSES)))
         head = seed_head(CLASSES, self.recipe.features).to(extractor.device)
         classifier = Classifier(Parts(((backbone, self.recipe),), head, classes, unit_length=False, one_shape=compiled))
-        list(classifier.predict_each([self.manifest.place(0)], self.config.batch_size))
+        list(classifier.predict_each([self.manifest.place(0)], self.batch_size))
         return classifier
 
     def predicting(self) -> float:
         """From files to a CSV of classes, without loading and compiling the net."""
-        size, workers, classifier = self.config.batch_size, self.config.workers, self.classifier
+        size, workers, classifier = self.batch_size, self.config.workers, self.classifier
         start = time.perf_counter()
         each = partial(classifier.predict_each, batch_size=size, workers=workers)
         predict_images(classifier, str(self.manifest.root), self.folder / "benchmark.csv", "", each)
@@ -88,7 +89,7 @@ class Extraction:
     @kept_memory()
     def backbone_ceiling(self) -> float:
         """The backbone alone, again and again on one batch in memory."""
-        size, side, forward = self.config.batch_size, self.recipe.image_px, self.extractor.forward(self.recipe)
+        size, side, forward = self.batch_size, self.recipe.image_px, self.extractor.forward(self.recipe)
         pixels = torch.zeros((size, side, side, 3), dtype=torch.uint8).to(self.extractor.device)
         forward(pixels).cpu()
         batches = max(1, len(self.manifest) // size)
@@ -119,7 +120,7 @@ class Extraction:
     def _decoding(self, places: list[tuple[int, Place]], *several: "Extraction") -> float:
         geometries: dict[int, Transform] = {number: each.recipe.geometry for number, each in enumerate(several)}
         start = time.perf_counter()
-        for _ in stream(places, lambda *_: geometries, self.extractor.workers, 2 * self.config.batch_size):
+        for _ in stream(places, lambda *_: geometries, self.extractor.workers, 2 * self.batch_size):
             pass
         return len(places) / (time.perf_counter() - start)
 

@@ -13,6 +13,7 @@
     space.py         augmented views, and the space on the disk that they need
     extractor.py     the loaded backbone; finished rows computed again
     filling.py       passes over the pending rows of caches, part by part
+    feeding.py       pictures on their way to a GPU, which resizes them
     one_pass.py      read, decode, forward and write, all overlapped
     precision.py     decides `auto`: precision and compilation
     verification.py  whether rows are still what was written

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class Extractor:
         loaded = load_views([again], np.flatnonzero(wanted.any(axis=0)).tolist(), self.workers)
         same = [
             image
-            for image in loaded
+            for image in chain.from_iterable(loaded)
             if image.pixels is not None and image.digest == cache.views[image.view].digest(image.row)
         ]
         parts = [np.empty((0, cache.recipe.features), np.float32)]

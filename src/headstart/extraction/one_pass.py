@@ -4,20 +4,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import NoReturn
+from itertools import chain, islice, repeat
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.cache.writing import BackgroundWriter, CacheWriter
+from headstart.extraction.feeding import Feed, squares_of
 from headstart.images.geometry import Transform
-from headstart.images.loading import Batch, Loaded, batch_of, stream
+from headstart.images.loading import Batch, Loaded, batch_by, filled_up, stream_by_image
+from headstart.images.rooms import Room
 from headstart.models.backbone import Forward
-from headstart.support.overlap import Launched, one_behind
+from headstart.support.overlap import Launched, on_device, one_behind
 
 COMMIT_SECONDS = 2.0
 """Time between two commits: what a kill costs at most, beside the batches under way."""
@@ -37,8 +41,12 @@ class PassReport:
     """Views that got the features of another image with the same bytes."""
     unreadable: int = 0
     wall_seconds: float = 0.0
+    read_seconds: float = 0.0
+    """Waiting included."""
     decode_seconds: float = 0.0
+    """Of processors: without waiting, such as for Python's lock."""
     forward_seconds: float = 0.0
+    """On CUDA those of the GPU, else those of the thread that feeds the backbone."""
     write_seconds: float = 0.0
     workers: int = 1
     backbones: int = 1
@@ -54,14 +62,17 @@ class PassReport:
 
     def bottleneck(self) -> str:
         """The share of the time that each stage took, in a line; they run at once."""
-        wall = max(self.wall_seconds, 1e-9)
-        decode, forward = self.decode_seconds / self.workers / wall, self.forward_seconds / wall
-        name = "backbone" if self.backbones == 1 else "backbones"
-        shares = f"decoding {decode:.0%}, {name} {forward:.0%}, writing {self.write_seconds / wall:.1%}"
-        verb = "sets" if self.backbones == 1 else "set"
-        slowest = (
-            "decoding sets the speed: more cores would help" if decode > forward else f"the {name} {verb} the speed"
-        )
+        wall, one_backbone = max(self.wall_seconds, 1e-9), self.backbones == 1
+        name, verb = ("backbone", "sets") if one_backbone else ("backbones", "set")
+        read, decode = (seconds / self.workers / wall for seconds in (self.read_seconds, self.decode_seconds))
+        forward, write = self.forward_seconds / wall, self.write_seconds / wall
+        shares = f"reading {read:.0%}, decoding {decode:.0%}, {name} {forward:.0%}, writing {write:.1%}"
+        slowest = f"the {name} {verb} the speed"
+        if read + decode > forward:
+            decodes = decode > read
+            slowest = f"{'decoding' if decodes else 'reading'} sets the speed: " + (
+                "more cores would help" if decodes else "a faster disk, or more --workers, would help"
+            )
         return f"Time of each step (they overlap): {shares}; {slowest}."
 
 
@@ -96,20 +107,21 @@ class Filling:
 
     def takes(self, image: Loaded) -> bool:
         """Whether a view goes through the backbone; unreadable ones, and copies of others, are noted for later."""
+        view = image.view - self.first
         if image.pixels is None:
-            self.unreadable.append(image)
-        elif self.first_with[image.view].setdefault(image.digest, image.row) != image.row:
-            self.twins.append(replace(image, pixels=None))
+            self.unreadable.append(replace(image, view=view))
+        elif self.first_with[view].setdefault(image.digest, image.row) != image.row:
+            self.twins.append(replace(image, view=view, pixels=None))
         else:
             return True
         return False
 
-    def write(self, batch: Batch, launched: Launched, writing: BackgroundWriter) -> None:
+    def write(self, batch: Batch[Tensor], launched: Launched, writing: BackgroundWriter) -> None:
         """Writes the features of a batch."""
         features = launched.result()
         self.counts["forwarded"] += len(batch.rows)
         self.forward_seconds += launched.seconds
-        writing.write(batch.rows, batch.views, features[: len(batch.rows)], batch.digests)
+        writing.write(batch.rows, batch.views - self.first, features[: len(batch.rows)], batch.digests)
 
     def note_unreadable(self, writing: BackgroundWriter) -> int:
         """Notes in the cache what could not be decoded since the last call, and counts it."""
@@ -141,14 +153,19 @@ class Filling:
                 writer.reopen(np.flatnonzero(pending))
 
 
-def load_views(fillings: Sequence[Filling], rows: Iterable[int], workers: int) -> Iterator[Loaded]:
-    """Loads the pending views of these rows, for all caches: two batches of each ahead, or an image for each thread."""
+def load_views(
+    fillings: Sequence[Filling], rows: Iterable[int], workers: int, rooms: Iterable[Room | None] = repeat(None)
+) -> Iterator[list[Loaded]]:
+    """Loads the pending views of these rows, image by image, for all caches, which number them one after the other.
+
+    Two batches of each are loaded ahead, or an image for each thread.
+    """
 
     def transforms(row: int, digest: bytes) -> dict[int, Transform]:
         return {view: how for filling in fillings for view, how in filling.transforms(row, digest).items()}
 
     ahead = max(workers, *(2 * filling.batch_size // len(filling.views) for filling in fillings))
-    return stream(fillings[0].cache.manifest.places(rows), transforms, workers, ahead)
+    return stream_by_image(fillings[0].cache.manifest.places(rows), transforms, workers, ahead, rooms)
 
 
 @dataclass
@@ -161,6 +178,8 @@ class Pass:
 
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers, backbones=len(self.fillings))
+        nets = [(len(each.views), each.cache.recipe.image_px, each.batch_size) for each in self.fillings]
+        self.feed = Feed.of(self.device, nets)
         self.filling_of: list[Filling] = []
         for filling in self.fillings:
             filling.first = len(self.filling_of)
@@ -180,9 +199,7 @@ class Pass:
     def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
         with ExitStack() as opened:
             writings = {id(filling): self._writing(filling, opened) for filling in self.fillings}
-            launched = one_behind(
-                self._batches(rows), lambda item: Launched(item[0].forward, item[1].pixels, self.device)
-            )
+            launched = one_behind(self._batches(rows), lambda item: Launched(item[0].forward, item[1].pixels))
             for (filling, batch), under_way in launched:
                 writing = writings[id(filling)]
                 filling.write(batch, under_way, writing)
@@ -207,21 +224,40 @@ class Pass:
 
         return share
 
-    def _batches(self, rows: Iterable[int]) -> Iterator[tuple[Filling, Batch]]:
+    def _batches(self, rows: Iterable[int]) -> Iterator[tuple[Filling, Batch[Tensor]]]:
         """Batches of new images, each for one backbone."""
         collected: dict[int, list[Loaded]] = {filling.first: [] for filling in self.fillings}
-        for image in load_views(self.fillings, rows, self.workers):
-            filling = self.filling_of[image.view]
-            self.report.decode_seconds += image.seconds
-            self.report.decoded += image.is_first and image.pixels is not None
-            if filling.takes(own := replace(image, view=image.view - filling.first)):
-                collected[filling.first].append(own)
-            if len(collected[filling.first]) == filling.batch_size:
-                yield filling, self._batch(filling, collected)
+        images = load_views(self.fillings, rows, self.workers, self.feed.rooms())
+        while group := list(islice(images, self.feed.images)):  # then all that is in a room has been put there
+            for image in chain.from_iterable(group):
+                if self._counted(image).takes(image):
+                    collected[self.filling_of[image.view].first].append(image)
+            yield from self._full(collected)
         for filling in self.fillings:
-            if collected[filling.first]:
-                yield filling, self._batch(filling, collected)
+            if rest := collected[filling.first]:
+                yield filling, self._batch(filling, rest)
 
-    def _batch(self, filling: Filling, collected: dict[int, list[Loaded]]) -> Batch:
-        images, collected[filling.first] = collected[filling.first], []
-        return batch_of(images, filling.batch_size, filling.cache.recipe.image_px)
+    def _counted(self, image: Loaded) -> Filling:
+        """Counts a view; returns the cache that it is for."""
+        self.report.read_seconds += image.read_seconds
+        self.report.decode_seconds += image.seconds
+        self.report.decoded += image.is_first and image.pixels is not None
+        return self.filling_of[image.view]
+
+    def _full(self, collected: dict[int, list[Loaded]]) -> Iterator[tuple[Filling, Batch[Tensor]]]:
+        """The full batches among the images that are collected, which then have the rest."""
+        for filling in self.fillings:
+            while len(images := collected[filling.first]) >= filling.batch_size:
+                collected[filling.first] = images[filling.batch_size :]
+                yield filling, self._batch(filling, images[: filling.batch_size])
+
+    def _batch(self, filling: Filling, images: Sequence[Loaded]) -> Batch[Tensor]:
+        """Images whose pixels are on their way to the device."""
+        recipe, size = filling.cache.recipe, filling.batch_size
+
+        def pixels_of(squares: Sequence[Any]) -> Tensor:
+            if self.feed.has_rooms:
+                return squares_of(squares, size, recipe.image_px, recipe.interpolation)
+            return on_device(filled_up(squares, size, recipe.image_px), self.device)
+
+        return batch_by(pixels_of, images)

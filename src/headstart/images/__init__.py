@@ -6,6 +6,7 @@
     geometry.py      which part of a picture becomes the square, and by which filter
     decoding.py      bytes → upright RGB → a square of pixels
     unreadable.py    a report of the images that cannot be read
+    rooms.py         memory for the pictures of many images, which one copy takes to a GPU
     loading.py       many images at once: threads, order, batches
     digests.py       digests of the bytes of many images
     augmentation.py  random crops, mirror images and other colours

@@ -37,6 +37,10 @@ class Part:
 class Transform(Protocol):
     """How a picture becomes a square."""
 
+    @property
+    def interpolation(self) -> str:
+        """The filter, one of `FILTERS`."""
+
     def draft_px(self, width: int, height: int) -> tuple[int, int] | None:
         """The least size at which a (width, height) picture may be decoded; None: its own."""
 

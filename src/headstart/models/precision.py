@@ -50,11 +50,24 @@ def bf16_is_native(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+USUAL_BATCH_SIZE, BATCH_SIZE_ON_CUDA = 32, 256
+"""Images in a forward pass. On a GPU every batch costs launches and waits, which larger ones have fewer of."""
+
+
+def usual_batch_size(device: torch.device) -> int:
+    """Images in one forward pass where nobody has said how many."""
+    return BATCH_SIZE_ON_CUDA if device.type == "cuda" else USUAL_BATCH_SIZE
+
+
 class BatchSizes(dict[tuple[Hashable, ...], int]):
     """The batch sizes that fit the memory of a GPU, each tried once."""
 
-    def fitting(self, form: Hashable, forward: Forward, size: int, image_px: int, device: torch.device) -> int:
-        """See `fitting_batch_size`; `form` distinguishes `forward` from others. Devices but GPUs get `size` itself."""
+    def fitting(self, form: Hashable, forward: Forward, size: int | None, image_px: int, device: torch.device) -> int:
+        """See `fitting_batch_size`; `form` distinguishes `forward` from others. Devices but GPUs get `size` itself.
+
+        None is the usual size.
+        """
+        size = size or usual_batch_size(device)
         if device.type != "cuda":
             return size
         key = form, size, image_px, device

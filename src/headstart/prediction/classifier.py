@@ -25,9 +25,7 @@ from headstart.settings import PredictConfig, run_of
 from headstart.settings.wording import in_python
 from headstart.support.devices import pick_device
 from headstart.support.memory import kept_memory
-from headstart.support.overlap import Launched, one_behind
-
-BATCH_SIZE = 32
+from headstart.support.overlap import Launched, on_device, one_behind
 
 
 class ImagePrediction(NamedTuple):
@@ -145,13 +143,13 @@ class Classifier(nn.Module):
         return names, np.array(rows, np.float32).reshape(-1, len(self.classes))
 
     def predict_each(
-        self, places: Iterable[Place], batch_size: int = BATCH_SIZE, workers: int = 0, views: int = 0
+        self, places: Iterable[Place], batch_size: int | None = None, workers: int = 0, views: int = 0
     ) -> Iterator[ImagePrediction]:
         """Predicts image after image, in the order of the places; memory does not grow with their number.
 
         Args:
             places: read as they are needed.
-            batch_size: images in one forward pass.
+            batch_size: images in one forward pass; by default 32, on CUDA 256, or fewer where its memory is small.
             workers: decoding threads; 0: one for each core.
             views: augmented views of each image; probabilities are means over them and the plain view.
         """
@@ -177,19 +175,19 @@ class Classifier(nn.Module):
         )
 
     def _predict_views(
-        self, places: Iterable[Place], batch_size: int, workers: int, views: int
+        self, places: Iterable[Place], batch_size: int | None, workers: int, views: int
     ) -> Iterator[ImagePrediction]:
         """One prediction for each view of each image, the plain one first."""
-        transforms, batch_size = self._transforms(views), self._fitting(batch_size)
-        loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * batch_size // (views + 1)))
+        transforms, size = self._transforms(views), self._fitting(batch_size)
+        loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * size // (views + 1)))
         with kept_memory():
-            for batch, launched in one_behind(self._batches(loaded, batch_size), self._launch):
+            for batch, launched in one_behind(self._batches(loaded, size), self._launch):
                 probabilities = iter(launched.result())
                 for reason in batch[0].reasons:
                     yield ImagePrediction(None if reason else next(probabilities), reason)
 
-    def _fitting(self, batch_size: int) -> int:
-        """The batch size, or as much of it as fits the memory of a GPU."""
+    def _fitting(self, batch_size: int | None) -> int:
+        """The batch size, or as much of it as fits the memory of a GPU; None is the usual one."""
         sides = [geometry.image_px for geometry in self.geometries]
 
         def all_squares(pixels: Tensor) -> Tensor:
@@ -197,7 +195,7 @@ class Classifier(nn.Module):
 
         return self._sizes.fitting("", all_squares, batch_size, sides[0], self.device)
 
-    def _batches(self, loaded: Iterator[Loaded], size: int) -> Iterator[list[Batch]]:
+    def _batches(self, loaded: Iterator[Loaded], size: int) -> Iterator[list[Batch[NDArray[np.uint8]]]]:
         """Views in their order, `size` in a batch, once for each geometry; the squares of a view follow one another."""
         count = len(self.geometries)
         while squares := list(islice(loaded, size * count)):
@@ -206,10 +204,10 @@ class Classifier(nn.Module):
                 for number, geometry in enumerate(self.geometries)
             ]
 
-    def _launch(self, batch: list[Batch]) -> Launched:
+    def _launch(self, batch: list[Batch[NDArray[np.uint8]]]) -> Launched:
         first, *others = (each.pixels if self.one_shape else each.readable_pixels for each in batch)
-        more = [torch.from_numpy(pixels).to(self.device) for pixels in others]
-        return Launched(lambda pixels: self._of_pixels(pixels, *more), first, self.device)
+        more = [on_device(pixels, self.device) for pixels in others]
+        return Launched(lambda pixels: self._of_pixels(pixels, *more), on_device(first, self.device))
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: Tensor, *more: Tensor) -> Tensor:

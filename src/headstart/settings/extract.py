@@ -97,8 +97,8 @@ class ExtractConfig(ImagesConfig):
     storage: Literal["float16", "float32"] | None = None
     """Type of the stored features: for resnet50 4 KiB or 8 KiB an image; by default that of the cache, float16 for a
     new one."""
-    batch_size: Count = 32
-    """Images in one forward pass."""
+    batch_size: Count | None = None
+    """Images in one forward pass; by default 32, on CUDA 256, or fewer where its memory is small."""
     views: Annotated[int, Range("between 0 and 1,000", lambda value: 0 <= value <= 1000)] = 0
     """Augmented views beside the plain one, for heads that learn from them; those that the cache has are kept, except
     with --overwrite."""

@@ -53,8 +53,8 @@ class PredictConfig(ComputeConfig, RunConfig):
     test."""
     compile: Compile = "auto"
     """torch.compile; auto: as for the run's features. off starts at once; the last digits differ."""
-    batch_size: Count = 32
-    """Images in one forward pass."""
+    batch_size: Count | None = None
+    """Images in one forward pass; by default 32, on CUDA 256, or fewer where its memory is small."""
     workers: CountOrZero = 0
     """Decoding threads; 0: one for each core."""
     ray: str | None = None

@@ -10,6 +10,7 @@
     memory.py      freed memory that is kept for the next batch (glibc)
     matmul.py      products of matrices in fp32 at full speed
     neighbours.py  exact nearest neighbours, block by block
+    threads.py     many short calls in threads
     overlap.py     a batch that is computed while the next is prepared
     cluster.py     work as tasks of Ray
     team.py        the processes that torchrun starts to train together

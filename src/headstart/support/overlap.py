@@ -15,25 +15,44 @@ Pending = TypeVar("Pending")
 
 
 class Launched:
-    """A forward pass of (B, H, W, 3) pixels, and its `seconds` in this thread; on CUDA the copies run beside it."""
+    """A forward pass of pixels (B, H, W, 3) that are on their device; what it gives is copied back beside it.
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8], device: torch.device) -> None:
-        begin, on_cuda = time.perf_counter(), device.type == "cuda"
-        host = torch.from_numpy(pixels)
-        self._host = host.pin_memory() if on_cuda else host  # alive until its copy is done
-        self._output = forward(self._host.to(device, non_blocking=on_cuda)).to("cpu", non_blocking=on_cuda)
-        self._event = torch.cuda.Event() if on_cuda else None
-        if self._event:
-            self._event.record()
+    Its `seconds` are those that the device took on CUDA, else those of this thread.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], pixels: Tensor) -> None:
+        begin, on_cuda = time.perf_counter(), pixels.device.type == "cuda"
+        started = _recorded() if on_cuda else None
+        self._output = forward(pixels).to("cpu", non_blocking=on_cuda)
+        self._events = (started, _recorded()) if started else None
         self.seconds = time.perf_counter() - begin
 
     def result(self) -> NDArray[np.float32]:
         """A row for each image; waits until it is computed."""
         begin = time.perf_counter()
-        if self._event:
-            self._event.synchronize()
-        self.seconds += time.perf_counter() - begin
-        return self._output.numpy()
+        if not self._events:
+            found = self._output.numpy()
+            self.seconds += time.perf_counter() - begin
+            return found
+        started, ended = self._events
+        ended.synchronize()
+        self.seconds = started.elapsed_time(ended) / 1000
+        return self._output.numpy().copy()  # so that the pinned memory is free for another batch
+
+
+def _recorded() -> torch.cuda.Event:
+    """Happens when the device comes to it. A thread that waits for it sleeps, and does not keep a core busy."""
+    event = torch.cuda.Event(enable_timing=True, blocking=True)
+    event.record()
+    return event
+
+
+def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on the device, by a copy that on CUDA runs beside the host, from pinned memory."""
+    host = torch.from_numpy(values)
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
 
 
 def one_behind(items: Iterable[Item], launch: Callable[[Item], Pending]) -> Iterator[tuple[Item, Pending]]:
