@@ -5,7 +5,8 @@ import pytest
 import torch
 from helpers import pretend_cuda
 
-from headstart.support.overlap import Launched, on_device, one_behind
+from headstart.support.devices import sent
+from headstart.support.overlap import Launched, one_behind
 
 CPU = torch.device("cpu")
 
@@ -15,7 +16,7 @@ def doubled(pixels):
 
 
 def launch(value):
-    return Launched(doubled, on_device(np.full((2, 1), value, np.uint8), CPU))
+    return Launched(doubled, sent(np.full((2, 1), value, np.uint8), CPU))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
@@ -37,7 +38,7 @@ def test_the_next_is_launched_before_the_last_is_waited_for_and_none_earlier():
 
 def test_the_host_sleeps_while_it_waits_for_a_gpu_and_answers_keep_no_pinned_memory():
     with pretend_cuda.cuda() as counts:
-        launched = Launched(doubled, on_device(np.full((2, 1), 3, np.uint8), torch.device("cuda")))
+        launched = Launched(doubled, sent(np.full((2, 1), 3, np.uint8), torch.device("cuda")))
         assert not counts.host_waits
         assert all(event.blocking for event in launched._events)
         answer = launched.result()

@@ -16,8 +16,7 @@ from headstart.images.geometry import Part
 from headstart.images.rooms import Room, Spot
 from headstart.models.resizing import FILTERS, Plan, plan, resized
 from headstart.models.weight_file import first_line
-from headstart.support.devices import available_bytes
-from headstart.support.overlap import on_device
+from headstart.support.devices import available_bytes, sent
 from headstart.support.progress import say
 
 PICTURE_BYTES = 3 * 2**18
@@ -80,7 +79,7 @@ def can_resize(device: torch.device) -> bool:
     made = _planned([Spot(Room(picture, 1, 0), 0, (90, 60), Part((0, 0, 90, 60), (48, 32), (8, 0)))], 0, 32, "bilinear")
     expected = resized(torch.from_numpy(picture), torch.from_numpy(made.numbers), made, 32, "bilinear")
     try:
-        found = resized(on_device(picture, device), on_device(made.numbers, device), made, 32, "bilinear").cpu()
+        found = resized(sent(picture, device), sent(made.numbers, device), made, 32, "bilinear").cpu()
         reason = "" if torch.equal(found, expected) else "its pixels differ"
     except Exception as error:  # of any kind: Triton, which compiles the kernels, raises its own
         reason = first_line(error)
@@ -98,7 +97,7 @@ def squares_of(spots: Sequence[Spot], size: int, image_px: int, interpolation: s
     for (room, there), more in zip(rooms, black, strict=True):
         assert isinstance(room, PinnedRoom)
         made = _planned(there, more, image_px, filter_)
-        parts.append(resized(room.on_device, on_device(made.numbers, room.device), made, image_px, filter_))
+        parts.append(resized(room.on_device, sent(made.numbers, room.device), made, image_px, filter_))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

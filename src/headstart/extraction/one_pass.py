@@ -21,7 +21,8 @@ from headstart.images.geometry import Transform
 from headstart.images.loading import Batch, Loaded, batch_by, filled_up, stream_by_image
 from headstart.images.rooms import Room
 from headstart.models.backbone import Forward
-from headstart.support.overlap import Launched, on_device, one_behind
+from headstart.support.devices import sent
+from headstart.support.overlap import Launched, one_behind
 
 COMMIT_SECONDS = 2.0
 """Time between two commits: what a kill costs at most, beside the batches under way."""
@@ -258,6 +259,6 @@ class Pass:
         def pixels_of(squares: Sequence[Any]) -> Tensor:
             if self.feed.has_rooms:
                 return squares_of(squares, size, recipe.image_px, recipe.interpolation)
-            return on_device(filled_up(squares, size, recipe.image_px), self.device)
+            return sent(filled_up(squares, size, recipe.image_px), self.device)
 
         return batch_by(pixels_of, images)

@@ -17,6 +17,7 @@ from headstart.images.geometry import Geometry
 from headstart.images.loading import TransformsOf
 from headstart.models.backbone import PixelScale, normalised
 from headstart.settings import FinetuneConfig
+from headstart.support.devices import sent
 from headstart.support.memory import kept_memory
 from headstart.support.overlap import Launched, one_behind
 from headstart.support.progress import bar
@@ -97,7 +98,7 @@ def predict(
     batches = images.batches(share, EVALUATION_IMAGES)
 
     def launch(batch: tuple[NDArray[np.int64], Tensor]) -> Launched:
-        return Launched(lambda pixels: net(normalised(pixels, *mean_and_std)).softmax(dim=1), batch[1].numpy(), device)
+        return Launched(lambda pixels: net(normalised(pixels, *mean_and_std)).softmax(dim=1), sent(batch[1], device))
 
     with bar(len(share), "evaluating", "images", shown=team.leads) as progress:
         for (batch_rows, _), launched in one_behind(batches, launch):

@@ -23,9 +23,9 @@ from headstart.models.precision import BatchSizes
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig, run_of
 from headstart.settings.wording import in_python
-from headstart.support.devices import pick_device
+from headstart.support.devices import pick_device, sent
 from headstart.support.memory import kept_memory
-from headstart.support.overlap import Launched, on_device, one_behind
+from headstart.support.overlap import Launched, one_behind
 
 
 class ImagePrediction(NamedTuple):
@@ -206,8 +206,8 @@ class Classifier(nn.Module):
 
     def _launch(self, batch: list[Batch[NDArray[np.uint8]]]) -> Launched:
         first, *others = (each.pixels if self.one_shape else each.readable_pixels for each in batch)
-        more = [on_device(pixels, self.device) for pixels in others]
-        return Launched(lambda pixels: self._of_pixels(pixels, *more), on_device(first, self.device))
+        more = [sent(pixels, self.device) for pixels in others]
+        return Launched(lambda pixels: self._of_pixels(pixels, *more), sent(first, self.device))
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: Tensor, *more: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.errors import SettingsError
@@ -31,9 +33,10 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
+def sent(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
     """The values on a device; to a GPU they go by way of pinned memory, so that the host need not wait for them."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+    host = torch.as_tensor(values)
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
 
 
 MEMORY_IS_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_ALLOC_")

@@ -47,14 +47,6 @@ def _recorded() -> torch.cuda.Event:
     return event
 
 
-def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on the device, by a copy that on CUDA runs beside the host, from pinned memory."""
-    host = torch.from_numpy(values)
-    if device.type != "cuda":
-        return host.to(device)
-    return host.pin_memory().to(device, non_blocking=True)
-
-
 def one_behind(items: Iterable[Item], launch: Callable[[Item], Pending]) -> Iterator[tuple[Item, Pending]]:
     """Each item with what was launched for it, after the next one has been launched."""
     end: Any = None
