@@ -20,6 +20,7 @@ from headstart.cache.locking import lock
 from headstart.cache.parts import count_of_parts, part_files
 from headstart.errors import CacheError, CacheLocked, SettingsError
 from headstart.extraction import extractor, updating
+from headstart.extraction.asked import Asked
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 PARTS = 3
@@ -162,6 +163,7 @@ def test_a_job_says_which_images_are_its_own_and_what_it_goes_on_with_once(setti
     assert capsys.readouterr().out.count("goes on with the settings that it was made with: --image-px 64") == 1
     parts = FeatureCache(cache_of(settings)).part_caches
     assert {part.notes["batch_size"] for part in parts} == {settings.batch_size}
+    assert Asked(replace(jobs[0], batch_size=None), parts[0]).config.batch_size == settings.batch_size
 
 
 def test_new_images_of_all_parts_are_read_once_to_be_compared_and_once_for_the_net(photos, settings, monkeypatch):

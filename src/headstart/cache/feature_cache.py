@@ -183,13 +183,17 @@ class FeatureCache(View):
         return replace(self.listed, splits=np.where(is_open, UNDRAWN, self.listed.splits).astype(np.uint8))
 
     def settings(self) -> dict[str, Any]:
-        """The settings of extract that made it; of weights in a file where it lay, or only the name."""
+        """The settings of extract that made it; of weights in a file where it lay, or only the name.
+
+        Of a cache in parts the batch size, too, which all of them share.
+        """
         names = ("image_px", "resize", "reduced_decode", "storage")
         settings = {
             "backbone": self.recipe.backbone,
             "pool": self.recipe.pool,
             "weights": self.weights_file or self.recipe.weights_setting,
             **{name: getattr(self.recipe, name) for name in names},
+            **{name: size for name, size in self.notes.items() if name == "batch_size"},
         }
         if self.augmentation:
             settings["view_kind"] = self.augmentation.kind

@@ -123,7 +123,7 @@ class Asked:
 
     def _adopted(self, usual: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that are the cache's, because none were given, and not the usual ones."""
-        open_ = {name: value for name, value in self.kept.items() if getattr(self.given, name) is None}
+        open_ = {name: value for name, value in _of_features(self.kept).items() if getattr(self.given, name) is None}
         said = self.given.listing()
         listed = {name: value for name, value in self.listing.items() if name not in said}
         return {name: value for name, value in open_.items() if value not in (None, usual.get(name))} | listed
@@ -153,7 +153,7 @@ class Asked:
 
     def _elsewhere(self, cache: FeatureCache) -> str:
         """The command that was given, with another cache, which says in its name what is different."""
-        kept = cache.settings()
+        kept = _of_features(cache.settings())
         others = {name: value for name in kept if (value := getattr(self.config, name)) != kept[name]}
         adopted = self.recipe.adopting(cache.recipe) if self.recipe else cache.recipe
         if adopted.precision != cache.recipe.precision:
@@ -189,6 +189,11 @@ def extractor_for(given: ExtractConfig, cache: FeatureCache | None) -> "Extracto
     if cache and given.weights is None:
         config = replace(config, weights=recipe.weights_of(cache.recipe, None, cache.weights_file)[0])
     return Extractor(config)
+
+
+def _of_features(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that decide features."""
+    return {name: value for name, value in settings.items() if name != "batch_size"}
 
 
 def _word(name: str, value: object) -> str:
