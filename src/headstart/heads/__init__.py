@@ -5,6 +5,7 @@
     stack.py           K heads as one computation
     targets.py         loss, label smoothing, class weights
     adam.py            Adam and AdamW for K heads at once
+    adam_kernel.py     the same in one launch of a GPU
     training.py        from features to trained heads
     records.py         its epochs, the trained head, and what is needed to go on
     sweep.py           many settings, successive halving

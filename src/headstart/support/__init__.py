@@ -9,6 +9,7 @@
     devices.py     which device, and how much memory it has
     memory.py      freed memory that is kept for the next batch (glibc)
     matmul.py      products of matrices in fp32 at full speed
+    recording.py   work on a GPU that is repeated as a CUDA graph
     neighbours.py  exact nearest neighbours, block by block
     threads.py     many short calls in threads
     overlap.py     a batch that is computed while the next is prepared
