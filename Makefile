@@ -163,8 +163,11 @@ benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what peopl
 gpu: $(if $(filter PYTHON,$(GIVEN)),,.venv/ready)  ## tests and figures of one GPU in 10 minutes; PYTHON=python3 needs no .venv
 	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(filter PYTHON,$(GIVEN)),$(PYTHON),$(PY)) pipelines/gpu.py $(GPU_ARGS)
 
+# On several cores; the tests of a file stay together, since they share nets and caches. Each process takes up to 4 GB.
+TESTS = $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: .venv/ready  ## the tests, but for the slow ones: 5 to 10 minutes
-	@$(PY) -m pytest -q -m "not slow"
+	@$(TESTS) -m "not slow"
 
 lint: .venv/ready  ## style
 	@$(PY) -m ruff check src pipelines tests
@@ -174,7 +177,7 @@ types: .venv/ready  ## static types
 	@$(PY) -m mypy
 
 check: lint types  ## what must pass before a change lands: style, types and all tests
-	@$(PY) -m pytest -q
+	@$(TESTS)
 
 clean:  ## remove indexes, temporary files and what checks leave; caches, runs and downloads stay
 	@rm -rf data/indexes data/digits.new data/cifar10.new build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -133,6 +133,7 @@ def of_the_pass(
         "predicting": extraction.predicting,
         "backbone ceiling": extraction.backbone_ceiling,
         "decode ceiling": extraction.decode_ceiling,
+        "lock ceiling": extraction.lock_ceiling,
         "decode from tar": extraction.decode_from_tar,
         "cache write": storage.write,
         "numpy.tofile": storage.tofile,

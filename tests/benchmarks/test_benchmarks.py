@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 from helpers import pretend_cuda
 from helpers.pictures import decoded, picture
 
-from headstart.benchmarks import by_hand, heads, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, heads, lock, photos, rounds, storing, tables
 from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
@@ -47,6 +48,17 @@ def test_photos_are_made_up_where_none_are_given(tmp_path):
     manifest = photos.gather(None, tmp_path / "gathered", 4)
     assert len(manifest) == 4
     assert all(20_000 < size < 300_000 for size in manifest.sizes), "about as many bytes as a photo of this size"
+
+
+def test_only_what_holds_the_lock_counts_as_such():
+    """A sleep lets others run, a loop does not."""
+
+    def loop() -> None:
+        end = time.thread_time() + 0.004
+        while time.thread_time() < end:
+            pass
+
+    assert lock.held_seconds(partial(time.sleep, 0.004)) < 0.002 < lock.held_seconds(loop)
 
 
 @pytest.fixture

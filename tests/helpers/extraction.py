@@ -12,9 +12,9 @@ from headstart.models.loading import load_frozen
 from headstart.settings import ExtractConfig
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # a net and its folded copy take 190 MB
 def shared_net(*asked):
-    """A net is built once for all tests: nothing changes it, as the tests of the backbone prove."""
+    """A net is built once for several tests: nothing changes it, as the tests of the backbone prove."""
     return load_frozen(*asked)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -28,15 +29,23 @@ def by_pillow(data: bytes) -> np.ndarray | None:
     """Upright RGB; None for what Pillow refuses."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            assert image.getexif().get(274, 1) == 1
+            assert image.getexif().get(274, 1) not in range(2, 9)
             return np.asarray(image.convert("RGB"))
     except Exception:
         return None
 
 
+def decoded_fast(data: bytes) -> np.ndarray | None:
+    """RGB by simplejpeg; None for what is left to Pillow."""
+    if not (size := jpeg.plain_size(data)):
+        return None
+    pixels = np.empty((size[1], size[0], 3), np.uint8)
+    return pixels if jpeg.decode_into(pixels.reshape(-1), data) else None
+
+
 def assert_same(data: bytes) -> bool:
     """Whether the fast decoder took the file; if so, its pixels are Pillow's."""
-    fast = jpeg.pixels(data)
+    fast = decoded_fast(data)
     assert fast is None or np.array_equal(fast, by_pillow(data))
     return fast is not None
 
@@ -94,7 +103,64 @@ ORIENTATION[274] = 6
     ],
 )  # fmt: skip
 def test_what_is_not_certain_is_left_to_pillow(data):
-    assert jpeg.pixels(data) is None
+    assert decoded_fast(data) is None
+
+
+def with_exif(block: bytes) -> bytes:
+    return encode(picture(1, (61, 47)), exif=b"Exif\0\0" + block)
+
+
+def directory(*entries: tuple[int, int, int, int], order: str = ">") -> bytes:
+    """A block of Exif with these tags: tag, type, count and value."""
+    begin = {">": b"MM\0*", "<": b"II*\0"}[order] + struct.pack(f"{order}IH", 8, len(entries))
+    return begin + b"".join(struct.pack(f"{order}HHIHH", *entry, 0) for entry in entries) + bytes(4)
+
+
+CAMERA = (271, 2, 3, 0x4142)
+UPRIGHT = (274, 3, 1, 1)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("entries", [[CAMERA], [UPRIGHT], [CAMERA, UPRIGHT], [(274, 3, 1, 0)], [(274, 3, 1, 9)]])
+def test_photos_of_cameras_held_upright_are_decoded_fast(order, entries):
+    assert assert_same(with_exif(directory(*entries, order=order)))
+    assert assert_same(encode(picture(1), exif=directory(*entries, order=order), xmp=b"<x:Rating>5</x:Rating>"))
+
+
+TURNED = directory((274, 3, 1, 6))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        *(directory((274, 3, 1, turn)) for turn in range(2, 9)),
+        directory(UPRIGHT, (274, 3, 1, 3)),
+        directory((274, 4, 1, 6)),
+        directory((274, 3, 2, 1)),
+        TURNED[:-8],
+        TURNED[:4],
+        b"",
+        b"II" + TURNED[2:],
+        b"Exif\0\0" + TURNED,
+        TURNED[:4] + struct.pack(">I", 999) + TURNED[8:],
+    ],
+)
+def test_other_blocks_of_exif_are_left_to_pillow(block):
+    assert decoded_fast(with_exif(block)) is None
+
+
+def test_a_second_block_of_exif_is_left_to_pillow():
+    segment = b"Exif\0\0" + TURNED
+    data = with_exif(directory(CAMERA))
+    assert decoded_fast(data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]) is None
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", b"II*\0\x08\0\0\0", TURNED[:8], TURNED[:12]]))
+def test_wild_blocks_of_exif_turn_nothing_or_are_left_to_pillow(end, begin):
+    data = with_exif(begin + end)
+    if decoded_fast(data) is not None:
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.getexif().get(274, 1) not in range(2, 9)
 
 
 @pytest.mark.parametrize("sampling", [0x11, 0x12, 0x21, 0x22, 0x41, 0x14, 0x42, 0x24, 0x44, 0x31, 0x13])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstart.benchmarks import lock
 from headstart.benchmarks.by_hand import seed_head
 from headstart.benchmarks.rounds import Contestant
 from headstart.benchmarks.tables import TOGETHER
@@ -102,6 +103,10 @@ class Extraction:
     def decode_ceiling(self, *others: "Extraction") -> float:
         """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each."""
         return self._decoding(list(self.manifest.places(range(len(self.manifest)))), self, *others)
+
+    def lock_ceiling(self) -> float:
+        """Loading for a GPU, if one process does it and nothing but Python's lock sets the speed."""
+        return lock.loading_rate(self.manifest.places(range(len(self.manifest))), self.recipe.geometry)
 
     def decode_from_tar(self) -> float:
         """The same photos, read in place from one archive."""

@@ -50,10 +50,10 @@ class Room:
         """A picture as it is decoded; None if the file is no plain JPEG, or too little memory would be left."""
         if not jpeg.decoder() or not (size := jpeg.plain_size(data)) or not (parts := self._parts(transforms, *size)):
             return None
-        begin = self._taken(3 * math.prod(size), beside_squares=True)
-        if begin is None or (picture := jpeg.pixels(data)) is None:
+        size_bytes = 3 * math.prod(size)
+        begin = self._taken(size_bytes, beside_squares=True)
+        if begin is None or not jpeg.decode_into(self.memory[begin : begin + size_bytes], data):
             return None
-        self._put(picture, begin)
         return [Spot(self, begin, size, part) for part in parts]
 
     def _parts(self, transforms: Sequence[Transform], width: int, height: int) -> list[Part] | None:
@@ -67,7 +67,7 @@ class Room:
         """Copies a square that Pillow has made."""
         px, begin = len(square), self._taken(square.size)
         assert begin is not None
-        self._put(square, begin)
+        self.memory[begin : begin + square.size] = square.reshape(-1)
         return Spot(self, begin, (px, px), Part((0, 0, px, px), (px, px)))
 
     def _taken(self, size_bytes: int, beside_squares: bool = False) -> int | None:
@@ -81,7 +81,3 @@ class Room:
                 return None
             begin, self.used = self.used, self.used + size_bytes
             return begin
-
-    def _put(self, pixels: NDArray[np.uint8], begin: int) -> None:
-        """Copies pixels, without Python's lock."""
-        self.memory[begin : begin + pixels.size] = pixels.reshape(-1)
