@@ -23,6 +23,21 @@ class SettingsError(HeadstartError):
     """A flag, an argument, or a key of a TOML file, that is unknown or out of range."""
 
 
+class CannotCompile(SettingsError):
+    """A net that is to be compiled, and cannot be on this machine.
+
+    Attributes:
+        reason: a line without a stop.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Says what to do."""
+        super().__init__(
+            f"The net cannot be compiled here ({reason}): mend that, or use --compile off --precision fp32."
+        )
+        self.reason = reason
+
+
 class DataError(HeadstartError):
     """Images, folders or a CSV that cannot be used as a data set."""
 

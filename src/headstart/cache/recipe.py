@@ -100,6 +100,8 @@ class Recipe(Parameters):
     precision: Precision  # arithmetic of the pass; auto only until the first pass decides
     compiled: bool | None  # by torch.compile; None only until the first pass decides
     storage: Literal["float16", "float32"]
+    scales: tuple[float, ...] = field(default=(), metadata=ADDED)
+    """Of the activations in int8, as `models.int8.scales_on` measured them on images of the data."""
 
     @property
     def geometry(self) -> Geometry:
@@ -117,6 +119,7 @@ class Recipe(Parameters):
             weights=stored.weights if same_file else self.weights,
             precision=stored.precision if self.precision == "auto" else self.precision,
             compiled=stored.compiled if self.compiled is None else self.compiled,
+            scales=stored.scales,
         )
 
     def differences(self, stored: "Recipe") -> list[str]:

@@ -14,12 +14,15 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, whole_of
 from headstart.cache.recipe import Recipe, of_net
 from headstart.datasets.manifest import Manifest
-from headstart.errors import CacheError
+from headstart.errors import CacheError, CannotCompile
 from headstart.extraction import precision
+from headstart.extraction.calibration import Sample, compare
 from headstart.extraction.one_pass import Filling, load_views
 from headstart.images.loading import batches, default_workers, readable, stream
 from headstart.models.backbone import Forward
-from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
+from headstart.models.fast import PLAIN_FORM, Watch, fast_form, fast_module, naming
+from headstart.models.int8 import Scales, scales_on
+from headstart.models.kept import KeptForm
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.weights import RESNET50, is_own
@@ -32,13 +35,20 @@ from headstart.support.quantities import counted
 
 CANARIES = 8
 """Finished rows that are computed again before new ones join them."""
-CANARY_TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
+CANARY_TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 """Largest difference, relative to the largest value, between a finished row and the same image's row computed now.
 float16 storage alone costs 5e-4; the rest is the difference between devices and library versions of one precision."""
 
 
 FLOAT16 = (1e-2, 1e4)
 """Between these, the largest features are held by float16 with all of its digits, and small ones beside them."""
+
+Form = tuple[str, bool, Scales]
+
+
+def _form(made: Recipe) -> Form:
+    """What of a recipe decides in which arithmetic a net runs."""
+    return made.precision, bool(made.compiled), made.scales
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,8 @@ class Extractor:
         )
         self.scale = self.loaded.made.scale
         self.workers = default_workers(self.config.workers)
-        self._forms: dict[tuple[str, bool], Forward] = {}
-        self._watches: dict[tuple[str, bool], Watch] = {}
+        self._forms: dict[Form, Forward] = {}
+        self._watches: dict[Form, Watch] = {}
         self._sizes = BatchSizes()
 
     def recipe(self, given: ExtractConfig) -> Recipe:
@@ -108,7 +118,34 @@ class Extractor:
         sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
         with naming(str(self.config.backbone), "" if asked.precision in ("auto", "fp32") else PLAIN_FORM):
             net, images = self.loaded.folded, images or len(manifest)
-            return precision.resolve(asked, net, self.scale, sample, images, self.device)
+            resolved, notes = precision.resolve(asked, net, self.scale, sample, images, self.device)
+            if resolved.precision == "int8":
+                return self._calibrated(resolved, manifest)
+            return self._that_runs(resolved, asked), notes
+
+    def _calibrated(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
+        """The recipe with the scales of int8, and how close its features are to those of fp32."""
+        size = self.batch_size(asked)
+        sample, exact = Sample(manifest, asked, size, self.workers), replace(asked, precision="fp32", compiled=False)
+        net = fast_module(self.loaded.folded, self.scale, "fp32", False, self.device)
+        made = self._that_runs(replace(asked, scales=scales_on(net, sample.calibrating)), asked)
+        return made, compare(sample, self.forward(exact), self.forward(made))
+
+    def _that_runs(self, resolved: Recipe, asked: Recipe) -> Recipe:
+        """The recipe, compiled once on this machine; not compiled where nobody asked for it and that is impossible."""
+        if not resolved.compiled or self.device.type != "cpu":
+            return resolved
+        form = inspect.unwrap(self.forward(resolved))
+        assert isinstance(form, KeptForm)
+        try:
+            size, px = self.batch_size(resolved), resolved.image_px
+            form.prepare(torch.zeros((size, px, px, 3), dtype=torch.uint8))
+            return resolved
+        except CannotCompile as error:
+            if asked.compiled or resolved.precision == "int8":
+                raise
+            say(f"compile: off, since the net cannot be compiled here ({error.reason}); compiled, it would be faster.")
+            return replace(resolved, compiled=False)
 
     def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
         size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
@@ -138,20 +175,24 @@ class Extractor:
 
     def forward(self, made: Recipe) -> Forward:
         """The backbone in the arithmetic of a recipe, compiled at most once."""
-        form = (made.precision, bool(made.compiled))
+        form = _form(made)
         if form not in self._forms:
             if made.compiled:
                 require_compiler(self.device)
-            plain = fast_form(self.loaded.folded, self.scale, *form, self.device)
-            advice = "" if form == ("fp32", False) else PLAIN_FORM
+            plain = fast_form(
+                self.loaded.folded, self.scale, made.precision, bool(made.compiled), self.device, made.scales
+            )
+            advice = "" if made.precision == "fp32" and not made.compiled else PLAIN_FORM
             self._forms[form] = naming(str(self.config.backbone), advice)(plain)
             self._watches[form] = Watch(inspect.unwrap(self._forms[form]))
         return self._forms[form]
 
     def batch_size(self, made: Recipe) -> int:
         """Images in one forward pass: as many as were asked for, or as fit the memory of a GPU."""
-        form, size = (made.precision, bool(made.compiled)), self.config.batch_size
-        return self._sizes.fitting(form, lambda pixels: self.forward(made)(pixels), size, made.image_px, self.device)
+        size = self.config.batch_size
+        return self._sizes.fitting(
+            _form(made), lambda pixels: self.forward(made)(pixels), size, made.image_px, self.device
+        )
 
     def recompute(
         self, cache: FeatureCache, wanted: NDArray[np.bool_]

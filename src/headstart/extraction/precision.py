@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from headstart.cache.recipe import Precision, Recipe
 from headstart.models.backbone import Forward, PixelScale
 from headstart.models.fast import fast_form
+from headstart.models.int8 import require_int8
 from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
 from headstart.models.weight_file import first_line
 from headstart.support.progress import say
@@ -41,8 +42,12 @@ def resolve(
     """
     if asked.compiled:  # never silently uncompiled, which differs in the last bits
         require_compiler(device)
+    if asked.precision == "int8":
+        require_int8(device, asked.compiled)
+        return replace(asked, compiled=True), {}
     pixels = torch.from_numpy(sample).to(device)
-    precision, compiled, notes = asked.precision, asked.compiled, dict[str, float]()
+    precision: Precision = asked.precision
+    compiled, notes = asked.compiled, dict[str, float]()
     if precision == "auto":
         precision, notes = _precision(net, scale, pixels, images, device)
     if compiled is None:
@@ -101,10 +106,15 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
 
 
 def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:
-    """The smallest cosine of features to reference features, (B, D) each, in [-1, 1]; -1 for NaN or infinity.
+    """The smallest of `centred_cosines`."""
+    return float(centred_cosines(reference, features).min())
+
+
+def centred_cosines(reference: Tensor, features: Tensor) -> Tensor:
+    """(B,) cosines of features to reference features, (B, D) each, in [-1, 1]; -1 for NaN or infinity.
 
     All features of a net share a large mean, so that plain cosines are near 1: the reference's mean is subtracted.
     """
     mean = reference.double().mean(dim=0)
     cosines = torch.nn.functional.cosine_similarity(reference.double() - mean, features.double() - mean, dim=1)
-    return float(torch.nan_to_num(cosines, nan=-1.0).min())
+    return torch.nan_to_num(cosines, nan=-1.0)

@@ -1,10 +1,10 @@
 """The fast form of a frozen net: BatchNorm folded, channels last, reduced precision, compiled. B images, D features."""
 
 import copy
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any, cast
 
 import torch
@@ -13,32 +13,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from headstart.errors import BackboneError, HeadstartError
 from headstart.models.backbone import Forward, PixelScale, normalised
+from headstart.models.int8 import Scales, in_eight_bits
+from headstart.models.kept import KeptForm
 from headstart.support.devices import is_out_of_memory
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
 CLOSE = 1e-4
 """Largest difference, relative to the largest feature, that folding may make in fp32; rounding makes 1e-6."""
 
 
-def fast_form(folded: nn.Module, scale: PixelScale, precision: str, compiled: bool, device: torch.device) -> Forward:
+def fast_form(
+    folded: nn.Module, scale: PixelScale, precision: str, compiled: bool, device: torch.device, scales: Scales = ()
+) -> Forward:
     """`fast_module` as a function without gradients."""
-    return torch.inference_mode()(fast_module(folded, scale, precision, compiled, device))
+    return torch.inference_mode()(fast_module(folded, scale, precision, compiled, device, scales))
 
 
 def fast_module(
-    folded: nn.Module, scale: PixelScale, precision: str, compiled: bool, device: torch.device
+    folded: nn.Module, scale: PixelScale, precision: str, compiled: bool, device: torch.device, scales: Scales = ()
 ) -> nn.Module:
     """A fast copy of a frozen net: (B, H, W, 3) uint8 on `device` in, (B, D) float32 on `device` out.
 
-    `folded` is made by `folded_copy`; normalisation is inside, and the layout is channels last; `compiled` by
-    torch.compile if asked.
+    `folded` is made by `folded_copy`; normalisation is inside, and the layout is channels last; compiled if asked, and
+    always in int8, for which `scales` are those of the activations.
     """
     module = FastBackbone(folded, scale, DTYPES[precision]).to(device).eval()
+    if precision == "int8":
+        return KeptForm(module, partial(in_eight_bits, scales=scales), f"int8 {scales} {version('torchao')}")
     if not compiled:
         return module
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it reports a missing GPU on every CPU
-    options: Any = {"freezing": True} if device.type == "cpu" else None
-    return cast(nn.Module, torch.compile(module, dynamic=False, options=options))
+    if device.type == "cpu":
+        return KeptForm(module)
+    return cast(nn.Module, torch.compile(module, dynamic=False))
 
 
 PLAIN_FORM = " Perhaps it runs with --precision fp32 and --compile off."

@@ -15,6 +15,7 @@ from headstart.cache.views import Augmentation
 from headstart.errors import RecipeMismatch, RunError, SettingsError, warn
 from headstart.models.backbone import PixelScale
 from headstart.models.fast import fast_module
+from headstart.models.int8 import require_int8
 from headstart.models.loading import facts, load_frozen
 from headstart.models.mlp import load_head
 from headstart.models.precision import COMPILER_NEEDED, require_compiler
@@ -105,10 +106,21 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
     if any(compiled):
         require_compiler(device)
     fast = tuple(
-        (fast_module(*net, recipe.precision if precision == "auto" else precision, is_compiled, device), recipe)
+        (fast_module(*net, _precision(recipe, precision, device), is_compiled, device, recipe.scales), recipe)
         for net, recipe, is_compiled in zip(nets, recipes, compiled, strict=True)
     )
     return _parts(run, fast, head.to(device), any(compiled))
+
+
+def _precision(recipe: Recipe, asked: str, device: torch.device) -> str:
+    """As asked for; auto is that of the features, in place of int8 fp32 on devices that are no processors."""
+    if asked == "auto":
+        return "fp32" if recipe.precision == "int8" and device.type != "cpu" else recipe.precision
+    if asked == "int8":
+        require_int8(device, None)
+        if not recipe.scales:
+            raise SettingsError("--precision int8: the run's features were not made in int8. Leave it out.")
+    return asked
 
 
 def _is_compiled(recipe: Recipe, compile: str, device: torch.device) -> bool:

@@ -30,7 +30,7 @@ Views = Annotated[
 """How many of the augmented views in a cache to use, counted from the first."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Compile = Literal["auto", "on", "off"]
 Names = Annotated[str, Range("at least one name", lambda value: bool(value.split()))]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]

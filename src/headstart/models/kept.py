@@ -1,0 +1,129 @@
+"""Compiled nets that are kept: compiled once on a machine, and loaded by every later pass, prediction and check.
+
+A package of torch's AOTInductor holds the machine code and the weights of one form of a net for one shape of batch.
+"""
+
+import inspect
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import CannotCompile
+from headstart.models.backbone import Forward
+from headstart.models.weight_file import first_line
+from headstart.support.files import put_in_place
+from headstart.support.progress import say
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it reports a missing GPU on every CPU
+
+MOST_BYTES = 8 * 2**30
+"""Of all packages: those that have not been used for longest are removed. A ResNet50 takes 0.1 GB."""
+
+Lowered = Callable[[nn.Module, Tensor], nn.Module]
+
+
+class KeptForm(nn.Module):
+    """A net that is compiled for each shape of batch when the first of them comes, if it was not compiled before.
+
+    Attributes:
+        net: (B, H, W, 3) uint8 → (B, D) float32.
+        lowered: makes of the net what is compiled, such as one of fewer bits, for a batch like the one it gets.
+        form: what distinguishes that from other forms of the net.
+    """
+
+    def __init__(self, net: nn.Module, lowered: Lowered = lambda net, pixels: net, form: str = "") -> None:
+        super().__init__()
+        self.net, self.lowered, self.form = net, lowered, form
+        self._of_shape: dict[torch.Size, Forward] = {}
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 → (B, D) float32; raises CannotCompile."""
+        self.prepare(pixels)
+        return self._of_shape[pixels.shape](pixels)
+
+    def prepare(self, pixels: Tensor) -> None:
+        """Compiles the net for batches of this shape, or loads what was compiled before; raises CannotCompile."""
+        if pixels.shape not in self._of_shape:
+            self._of_shape[pixels.shape] = self._compiled(pixels)
+
+    def is_kept(self, pixels: Tensor) -> bool:
+        """Whether it was compiled for this shape of batch before."""
+        return self._path(pixels).exists()
+
+    def _path(self, pixels: Tensor) -> Path:
+        return folder() / f"{identity(self.net, self.form, pixels)}.pt2"
+
+    def _compiled(self, pixels: Tensor) -> Forward:
+        path = self._path(pixels)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                say("compiling the net, once on this machine …")
+                _compile(self.lowered(self.net, pixels), pixels, path)
+                _remove_unused(path.parent)
+            os.utime(path)
+            return torch._inductor.aoti_load_package(str(path))
+        except Exception as error:  # of any kind: of torch, of the compiler that it starts, of the system
+            path.unlink(missing_ok=True)
+            raise CannotCompile(f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def folder() -> Path:
+    """Where packages are kept, for this user alone: they are run as they are."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "compiled"
+
+
+def _compile(net: nn.Module, pixels: Tensor, path: Path) -> None:
+    with TemporaryDirectory(dir=path.parent) as temporary, torch.no_grad():
+        made = Path(temporary, path.name)
+        program = torch.export.export(net, (pixels,), strict=True)
+        torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs={"freezing": True})
+        put_in_place(made, path)
+
+
+def _remove_unused(kept: Path) -> None:
+    """Removes the packages that were not used for longest, until the others take no more than `MOST_BYTES`."""
+    left = MOST_BYTES
+    for path in sorted(kept.glob("*.pt2"), key=lambda path: path.stat().st_mtime, reverse=True):
+        left -= path.stat().st_size
+        if left < 0:
+            path.unlink(missing_ok=True)
+
+
+def identity(net: nn.Module, form: str, pixels: Tensor) -> str:
+    """Other for other nets, weights, shapes of batches, processors, numbers of threads and versions of torch."""
+    digest = blake2b(digest_size=16)
+    for word in (torch.__version__, *_processor(), torch.get_num_threads(), pixels.shape, form, repr(net)):
+        digest.update(f"{word}\n".encode())
+    for kind in dict.fromkeys(map(type, net.modules())):
+        digest.update(_source_of(kind).encode())
+    for name, tensor in chain(net.named_parameters(), net.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}".encode())
+        digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _source_of(kind: type) -> str:
+    with suppress(OSError, TypeError):  # made without a file
+        return inspect.getsource(kind)
+    return kind.__qualname__
+
+
+def _processor() -> Iterator[str]:
+    """Its kind and instructions."""
+    yield torch.backends.cpu.get_cpu_capability()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        yield from dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        yield platform.processor()
