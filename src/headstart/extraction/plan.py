@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import cache_path, moved_cache
 from headstart.cache.known_splits import known_digests
-from headstart.cache.layout import refuse_other_file, whole_of
+from headstart.cache.layout import DONE, refuse_other_file, whole_of
 from headstart.cache.parts import count_of_parts, numbers_of_parts, part_files
 from headstart.cache.recipe import Recipe
 from headstart.datasets import labelled
@@ -61,6 +61,9 @@ class Plan:
         self.only = config.part_of[0] if config.part else None
         self.before = self._before(config)
         self.asked = Asked(config, self.before or next(self._there(config), None))
+        if self.before and _binds_nobody(self.before, self.asked):
+            print(f"{self.path} holds no finished row, and is made anew with these settings.")
+            self.before, self.asked = None, Asked(replace(config, overwrite=True), None)
         self.config = self.asked.config
         self.manifest = self._listed(known)
         if self.only is not None:
@@ -179,3 +182,9 @@ class Plan:
     def drawn_as_it_grows(self) -> Manifest | None:
         """The images with splits, drawn from all bytes; of a single part, they stay open."""
         return None if self.only is not None else self.splits.drawn(self.path, self.manifest, self.digests)
+
+
+def _binds_nobody(cache: FeatureCache, asked: Asked) -> bool:
+    """Whether a cache without a finished row was to get features by another recipe than the one that is asked for."""
+    is_empty = not any((view.status == DONE).any() for view in cache.views)
+    return is_empty and asked.recipe is not None and bool(asked.recipe.differences(cache.recipe))

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import CannotCompile
+from headstart.errors import CannotCompile, HeadstartError
 from headstart.models.backbone import Forward
 from headstart.models.weight_file import first_line
 from headstart.support.files import put_in_place
@@ -56,31 +56,33 @@ class KeptForm(nn.Module):
         if pixels.shape not in self._of_shape:
             self._of_shape[pixels.shape] = self._compiled(pixels)
 
-    def is_kept(self, pixels: Tensor) -> bool:
-        """Whether it was compiled for this shape of batch before."""
-        return self._path(pixels).exists()
-
     def _path(self, pixels: Tensor) -> Path:
         return folder() / f"{identity(self.net, self.form, pixels)}.pt2"
 
     def _compiled(self, pixels: Tensor) -> Forward:
         path = self._path(pixels)
+        with suppress(Exception):  # not there, damaged, or of another system that shares the folder
+            return _loaded(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
-                say("compiling the net, once on this machine …")
-                _compile(self.lowered(self.net, pixels), pixels, path)
-                _remove_unused(path.parent)
-            os.utime(path)
-            return torch._inductor.aoti_load_package(str(path))
+            say("compiling the net, once on this machine …")
+            _compile(self.lowered(self.net, pixels), pixels, path)
+            _remove_unused(path.parent)
+            return _loaded(path)
+        except HeadstartError:
+            raise
         except Exception as error:  # of any kind: of torch, of the compiler that it starts, of the system
-            path.unlink(missing_ok=True)
             raise CannotCompile(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def folder() -> Path:
     """Where packages are kept, for this user alone: they are run as they are."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "compiled"
+
+
+def _loaded(path: Path) -> Forward:
+    os.utime(path)  # it was used
+    return torch._inductor.aoti_load_package(str(path))
 
 
 def _compile(net: nn.Module, pixels: Tensor, path: Path) -> None:

@@ -1,0 +1,80 @@
+"""int8: calibrated once on images of the data, so that all that comes later makes the same numbers."""
+
+from dataclasses import replace
+from importlib import util
+
+import numpy as np
+import pytest
+from helpers.extraction import begin, config
+
+from headstart.cache.layout import DONE
+from headstart.errors import CannotCompile, RecipeMismatch
+from headstart.extraction import precision, updating
+from headstart.models.kept import KeptForm
+
+pytestmark = [
+    pytest.mark.skipif(util.find_spec("torchao") is None, reason="torchao, of the extra int8, is not installed"),
+    pytest.mark.usefixtures("one_net"),
+]
+EIGHT = {"backbone": "resnet18", "precision": "int8", "compile": "auto"}
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """What would be compiled runs as it is: the same rounding, in seconds."""
+    monkeypatch.setattr(KeptForm, "_compiled", lambda form, pixels: form.lowered(form.net, pixels))
+
+
+def test_a_cache_in_int8_is_near_fp32_and_goes_on_with_its_scales(uncompiled, make_photos, tmp_path, capsys):
+    data = make_photos({"cat": 20, "dog": 20})
+    settings = config(data, cache=tmp_path / "int8.h5", **EIGHT)
+    first = updating.bring_up_to_date(settings).cache
+    assert "calibrated on 28 images; on 12 others its centred cosine to fp32 is 0.9" in capsys.readouterr().out
+    exact = updating.bring_up_to_date(config(data, cache=tmp_path / "fp32.h5", backbone="resnet18")).cache.read()
+    assert 0 < np.abs(first.read() - exact).max() < 0.1 * np.abs(exact).max()
+    features = first.read()
+    make_photos({"cat": 24, "dog": 20})
+    grown = updating.bring_up_to_date(settings)
+    assert (grown.pass_.forwarded, grown.cache.recipe) == (4, first.recipe)
+    assert len(first.recipe.scales) > 20
+    there = {path: row for row, path in enumerate(map(bytes, first.manifest.paths))}
+    rows = [row for row, path in enumerate(map(bytes, grown.cache.manifest.paths)) if path in there]
+    assert np.array_equal(grown.cache.read()[rows], features)
+
+
+def test_the_same_data_gives_the_same_features_again(uncompiled, make_photos, tmp_path):
+    data = make_photos({"cat": 20, "dog": 20})
+    one, other = (
+        updating.bring_up_to_date(config(data, cache=tmp_path / name, **EIGHT)).cache for name in ("1.h5", "2.h5")
+    )
+    assert one.recipe == other.recipe
+    assert np.array_equal(one.read(), other.read())
+
+
+def fail(*_):
+    raise CannotCompile("no headers")
+
+
+def test_what_cannot_be_compiled_is_refused_where_it_was_asked_for_and_said_otherwise(
+    make_photos, tmp_path, monkeypatch, capsys
+):
+    settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
+    monkeypatch.setattr(KeptForm, "_compiled", fail)
+    for asked in ({"compile": "on"}, {"precision": "int8", "compile": "auto"}):
+        with pytest.raises(CannotCompile, match=r"cannot be compiled here \(no headers\)"):
+            updating.bring_up_to_date(replace(settings, **asked))
+        assert not settings.cache.exists()
+    monkeypatch.setitem(precision.COMPILE_PAYS_SECONDS, "cpu", 0.0)
+    cache = updating.bring_up_to_date(replace(settings, compile="auto")).cache
+    assert "compile: off, since the net cannot be compiled here (no headers)" in capsys.readouterr().out
+    assert cache.recipe.compiled is False
+    assert (cache.status == DONE).all()
+
+
+def test_a_cache_without_a_finished_row_binds_nobody(make_photos, tmp_path, capsys):
+    settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", compile="on")
+    begin(settings.cache, settings)
+    assert updating.bring_up_to_date(replace(settings, compile="off")).cache.recipe.compiled is False
+    assert "holds no finished row, and is made anew" in capsys.readouterr().out
+    with pytest.raises(RecipeMismatch, match="compiled"):
+        updating.bring_up_to_date(settings)
