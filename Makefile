@@ -1,6 +1,6 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-all
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS FORCE
 VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
 
@@ -186,6 +186,9 @@ clean:  ## remove indexes, temporary files and what checks leave; caches, runs a
 # Temporary files of the last hour may be in use.
 STORES = $(wildcard data/features data/runs)
 MADE   = $(wildcard data/features data/runs data/indexes data/checks data/digits data/cifar10 data/benchmark.json data/gpu)
+
+clean-cache:  ## remove the compiled nets that are kept for later passes
+	@rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/headstart/compiled"
 
 clean-all:  ## remove all that the programs made, caches and runs too, after a question; FORCE=1 asks nothing
 	@[ -z "$(MADE)" ] || { echo 'This removes for good all features, trained runs and prepared data sets:'; du -sh $(MADE); }

@@ -335,7 +335,7 @@ def test_make_alone_only_helps():
     assert make() == make("help")
 
 
-@pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "clean-all"}))
+@pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "clean-all", "clean-cache"}))
 def test_every_target_makes_the_environment_where_there_is_none(target, bare):
     printed = make("-n", target, folder=bare)
     assert "-m venv .venv" in printed
@@ -364,8 +364,19 @@ def test_ci_runs_style_types_and_tests():
     assert "make check" in ci.read_text().splitlines()
     printed = make("-n", "check")
     assert all(step in printed for step in ("ruff check", "ruff format --check", "-m mypy"))
-    assert re.search("-m pytest -q$", printed, re.MULTILINE), "all tests"
-    assert '-m pytest -q -m "not slow"' in make("-n", "test")
+    (tests,) = re.findall("-m pytest -q .*", printed)
+    assert " -m " not in tests, "all tests"
+    assert f'{tests} -m "not slow"' in make("-n", "test")
+
+
+def test_compiled_nets_can_be_removed_and_nothing_else(clone, tmp_path, monkeypatch):
+    files = [tmp_path / "user cache" / name for name in ("headstart/compiled/net.pt2", "headstart/notes", "net.pth")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"net")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user cache"))
+    make("clean-cache", folder=clone)
+    assert [file.exists() for file in files] == [False, True, True]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from headstart.heads.run import train
 from headstart.models.backbone import IMAGENET
 from headstart.models.tuned import save_tuned
 from headstart.models.weights import weights_digest
+from headstart.prediction import loading
 from headstart.prediction.loading import open_run, parts_of, parts_on_features, recipes_of
 from headstart.settings import HeadConfig
 
@@ -220,6 +221,21 @@ def test_the_arithmetic_is_the_recipes_unless_another_is_asked_for(run):
     change_metrics(run, recipe={**recipe, "precision": "bf16"})
     assert first_weight(run).dtype == torch.bfloat16
     assert first_weight(run, precision="fp32").dtype == torch.float32
+
+
+def test_int8_needs_the_scales_of_the_features_and_is_fp32_where_it_cannot_run(run, monkeypatch):
+    with pytest.raises(SettingsError, match="features were not made in int8"):
+        parts(run, precision="int8", compile="on")
+    recipe = json.loads((run / "metrics.json").read_text())["recipe"]
+    change_metrics(run, recipe={**recipe, "precision": "int8", "compiled": True, "scales": [0.5, 3.0]})
+    asked = []
+    fast = loading.fast_module
+    monkeypatch.setattr(
+        loading, "fast_module", lambda net, scale, *how: asked.append(how) or fast(net, scale, "fp32", False, CPU)
+    )
+    assert parts(run, compile="auto").one_shape
+    assert not parts(run, compile="off").one_shape
+    assert asked == [("int8", True, CPU, (0.5, 3.0)), ("fp32", False, CPU, (0.5, 3.0))]
 
 
 def test_a_recipe_that_was_compiled_needs_a_compiler_unless_it_is_left_out(run, monkeypatch):

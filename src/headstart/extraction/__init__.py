@@ -15,6 +15,7 @@
     filling.py       passes over the pending rows of caches, part by part
     feeding.py       pictures on their way to a GPU, which resizes them
     one_pass.py      read, decode, forward and write, all overlapped
+    calibration.py  images on which int8 is calibrated, and compared with fp32
     precision.py     decides `auto`: precision and compilation
     verification.py  whether rows are still what was written
 

@@ -7,6 +7,8 @@
     frozen.py       the features of any net, found by running it
     tokens.py       features pooled from a transformer's tokens
     fast.py         BatchNorm folded, channels last, reduced precision, compiled
+    kept.py         compiled nets, kept on the machine
+    int8.py         weights and activations of eight bits
     timm_nets.py    nets of timm
     loading.py      nets by name
     tuned.py        a fine-tuned net: its new layer, its file, how others load it

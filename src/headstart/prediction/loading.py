@@ -106,18 +106,19 @@ def parts_of(run: Run, weights: str | None, device: torch.device, precision: str
     if any(compiled):
         require_compiler(device)
     fast = tuple(
-        (fast_module(*net, _precision(recipe, precision, device), is_compiled, device, recipe.scales), recipe)
+        (fast_module(*net, _precision(recipe, precision, compile, device), is_compiled, device, recipe.scales), recipe)
         for net, recipe, is_compiled in zip(nets, recipes, compiled, strict=True)
     )
     return _parts(run, fast, head.to(device), any(compiled))
 
 
-def _precision(recipe: Recipe, asked: str, device: torch.device) -> str:
-    """As asked for; auto is that of the features, in place of int8 fp32 on devices that are no processors."""
+def _precision(recipe: Recipe, asked: str, compile: str, device: torch.device) -> str:
+    """As asked for; auto is that of the features, in place of int8 fp32 where that cannot run."""
     if asked == "auto":
-        return "fp32" if recipe.precision == "int8" and device.type != "cpu" else recipe.precision
+        has_int8 = device.type == "cpu" and compile != "off"
+        return "fp32" if recipe.precision == "int8" and not has_int8 else recipe.precision
     if asked == "int8":
-        require_int8(device, None)
+        require_int8(device, compile != "off")
         if not recipe.scales:
             raise SettingsError("--precision int8: the run's features were not made in int8. Leave it out.")
     return asked

@@ -91,9 +91,11 @@ class ExtractConfig(ImagesConfig):
     another filter, and so other features. By default as the cache, no for a new one."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: the fastest that does not change the features, checked on
-    your images."""
+    your images. int8, for processors only and never chosen by auto: two to three times as fast, and other features;
+    how near they are is said."""
     compile: Compile = "auto"
-    """torch.compile; auto: when extraction takes so long that it saves more time than compiling costs."""
+    """Compiles the net, once on a machine; auto: when extraction takes so long that it saves more time than that
+    costs."""
     storage: Literal["float16", "float32"] | None = None
     """Type of the stored features: for resnet50 4 KiB or 8 KiB an image; by default that of the cache, float16 for a
     new one."""

@@ -52,7 +52,8 @@ class PredictConfig(ComputeConfig, RunConfig):
     """Number format in which the backbone computes; auto: that of the run's features, or of the fine-tuned net's
     test."""
     compile: Compile = "auto"
-    """torch.compile; auto: as for the run's features. off starts at once; the last digits differ."""
+    """Compiles the net, once on a machine; auto: as for the run's features. off starts at once; the last digits differ,
+    and features of int8 are made in fp32."""
     batch_size: Count | None = None
     """Images in one forward pass; by default 32, on CUDA 256, or fewer where its memory is small."""
     workers: CountOrZero = 0
