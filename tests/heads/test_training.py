@@ -39,6 +39,7 @@ from headstart.heads.stack import HeadStack
 from headstart.heads.training import Record, Trainer
 from headstart.runs.history import HISTORY, row_of
 from headstart.settings import HeadConfig
+from headstart.support import thread_count
 
 CPU = torch.device("cpu")
 
@@ -357,6 +358,42 @@ def test_training_leaves_the_features_as_they_are():
     training.fit(features, with_(normalize="none"))
     assert torch.equal(features.values, before.values)
     assert torch.equal(features.labels, before.labels)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("normalize", ["standardize", "l2"])
+@pytest.mark.parametrize("hidden", [(), (256,), (300, 65)], ids=["linear probe", "one hidden", "two hidden"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_number_of_threads_changes_no_bit(monkeypatch, normalize, hidden, count):
+    """Which one takes a step depends on what else runs: here all and one by turns. Products, sums and Adam in parts."""
+    features = some_features(train=70, width=1500)
+    configs = [HeadConfig(hidden=hidden, normalize=normalize, lr=lr, epochs=3) for lr in (1e-3, 1e-2, 3e-3)[:count]]
+    monkeypatch.setattr(thread_count, "LONG_SECONDS", 0.0)
+    with_all = trained(features, configs)
+    used, step = set(), Trainer._step
+
+    def noted(*arguments):
+        used.add(torch.get_num_threads())
+        step(*arguments)
+
+    monkeypatch.setattr(Trainer, "_step", noted)
+    for name, value in {"LONG_SECONDS": math.inf, "TURN_SECONDS": 1e-9, "TRIAL_SHARE": math.inf}.items():
+        monkeypatch.setattr(thread_count, name, value)
+    thread_count._kept.cache_clear()
+    by_turns = trained(features, configs)
+    thread_count._kept.cache_clear()
+    assert used == {1, 2}
+    assert torch.get_num_threads() == 2
+    assert same_bits(with_all, by_turns)
+    assert [untimed(own.history) for own in with_all.records] == [untimed(own.history) for own in by_turns.records]
 
 
 # --- honesty ---
