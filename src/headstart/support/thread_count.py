@@ -52,7 +52,7 @@ class ThreadCount:
             self._set(self._all)
 
     def prove(self, size: int, compute: Callable[[*Inputs], Sequence[Tensor]], *inputs: *Inputs) -> None:
-        """Goes before each `run` with what the step computes, in float32: if one thread gives other bits, all go on.
+        """Goes before each `run` with what the step computes: if one thread gives other bits, all go on.
 
         It is tried out once for each `size`, such as the rows of a batch, when one thread is about to be used.
         """
@@ -109,8 +109,8 @@ class ThreadCount:
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
-    """Of float32; of NaN, too, which equals nothing."""
-    return torch.equal(one.view(torch.int32), other.view(torch.int32))
+    """Of NaN, too, which equals nothing."""
+    return torch.equal(*(values.flatten().view(torch.uint8) for values in (one, other)))
 
 
 def thread_count(device: torch.device, *work: object) -> ThreadCount:
