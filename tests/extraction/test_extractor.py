@@ -196,7 +196,7 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
     """The sample that decides the precision and the canaries would not fit either."""
     sizes = []
 
-    def form(net, scale, precision, compiled, device):
+    def form(net, scale, precision, compiled, device, scales=()):
         return lambda pixels: (sizes.append(len(pixels)), torch.rand(len(pixels), 2048))[1]
 
     monkeypatch.setattr(extraction, "fast_form", form)

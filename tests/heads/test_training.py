@@ -25,6 +25,7 @@ from helpers.training import (
     untimed,
     with_,
 )
+from helpers.two_threads import BOTH, IN_TURN, two_threads
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
@@ -357,6 +358,23 @@ def test_training_leaves_the_features_as_they_are():
     training.fit(features, with_(normalize="none"))
     assert torch.equal(features.values, before.values)
     assert torch.equal(features.labels, before.labels)
+
+
+@pytest.mark.parametrize("normalize", ["standardize", "l2"])
+@pytest.mark.parametrize("hidden", [(), (256,), (300, 65)], ids=["linear probe", "one hidden", "two hidden"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_number_of_threads_changes_no_bit(normalize, hidden, count):
+    """How many take a step depends on what else runs."""
+    features = some_features(train=70, width=1500)
+    configs = [HeadConfig(hidden=hidden, normalize=normalize, lr=lr, epochs=3) for lr in (1e-3, 1e-2, 3e-3)[:count]]
+    with two_threads(BOTH) as used:
+        by_both = trained(features, configs)
+        assert used == {2}
+    with two_threads(IN_TURN) as used:
+        in_turn = trained(features, configs)
+        assert used <= {1, 2}  # 2 alone on a processor on which one thread adds in another order
+    assert same_bits(by_both, in_turn)
+    assert [untimed(own.history) for own in by_both.records] == [untimed(own.history) for own in in_turn.records]
 
 
 # --- honesty ---

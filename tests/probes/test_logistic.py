@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.features import C, D, some_features
+from helpers.two_threads import BOTH, IN_TURN, two_threads
 from sklearn.linear_model import LogisticRegression
 
 from headstart.heads.features import Normalization
@@ -166,3 +167,16 @@ def test_on_the_whole_path_nothing_is_infinite_not_even_where_classes_are_far_ap
 def test_penalties_are_those_of_the_papers():
     assert (logistic.PENALTIES[0], logistic.PENALTIES[-1], len(logistic.PENALTIES)) == (1e5, pytest.approx(1e-6), 45)
     np.testing.assert_allclose(np.diff(np.log10(logistic.PENALTIES)), -0.25, atol=1e-9)
+
+
+@pytest.mark.parametrize("train", [100, 5000])
+def test_the_number_of_threads_changes_no_bit(train):
+    """How many compute a loss depends on what else runs."""
+    features = some_features(train=train, width=300, spread=0.3)
+    paths = []
+    for how in (BOTH, IN_TURN):
+        with two_threads(how):
+            paths.append(solved(features, penalties=SOME[:3]))
+    for one, other in zip(*paths, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])

@@ -22,6 +22,7 @@ from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 from headstart.support.recording import Recorder
+from headstart.support.thread_count import thread_count
 
 ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
@@ -104,6 +105,7 @@ class Trainer:
         self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
         self.losses = torch.zeros(len(heads), device=self.features.device)  # of an epoch, summed over its rows
         alone_on_cuda = self.features.device.type == "cuda" and self.team.size == 1
+        self._threads = thread_count(self.features.device, "head", heads.widths, len(heads), self.batch_size)
         self._recorder = Recorder() if alone_on_cuda and self.features.source == "memory" else None
 
     def _per_head(self, name: str) -> Tensor:
@@ -145,7 +147,8 @@ class Trainer:
         """Shows every training row once to every head, and validates."""
         start = time.perf_counter()
         with torch.no_grad(), fast_products(self.features.device):
-            train_losses = self._train()
+            with self._threads.chosen():
+                train_losses = self._train()
             own = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
             val = self.team.gathered(own)[0]
         self.seconds += time.perf_counter() - start
@@ -197,14 +200,20 @@ class Trainer:
         masks = [dropout_mask(noise, self.dropout).split(size, 1) for noise in noises]
         batches = self.normalization(stored).split(size), targets.split(size, 1), factors
         for batch, truth, factor, *drops in zip(*batches, *masks, strict=True):
-            self._step(batch, truth, drops or no_dropout, factor)
+            masked = drops or no_dropout
+            self._threads.prove(len(batch), self._differentiate, batch, truth, masked)
+            self._threads.run(self._step, batch, truth, masked, factor)
 
     def _step(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float], factor: float | Tensor) -> None:
         """One step of all heads: rows, targets, and dropout of each hidden layer as `backpropagate` takes them."""
-        losses = backpropagate(self.heads, batch, truth, drops, self.gradients)
+        losses, _ = self._differentiate(batch, truth, drops)
         self._average(len(batch))
         self.optimizer.step(factor)
         self.losses += losses * len(batch)
+
+    def _differentiate(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float]) -> tuple[Tensor, Tensor]:
+        """The losses (K,) of a batch, summed over its rows, and the gradients (K, P), which it overwrites."""
+        return backpropagate(self.heads, batch, truth, drops, self.gradients), self.gradients.parameters
 
     def _nothing(self) -> tuple[Tensor, Tensor, list[float]]:
         """The batch of a process that has come to the end of its rows before the others."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from headstart.heads.features import BLOCK_ROWS, Features, Normalization
 from headstart.probes.ridge import Moments
 from headstart.support.matmul import fast_products
+from headstart.support.thread_count import thread_count
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(5, -6, 45))
 """Source: Kornblith et al. 2019, arXiv:1805.08974, appendix A.3, and SimCLR, arXiv:2002.05709, appendix B.8.1:
@@ -38,6 +39,7 @@ class Problem:
         self.mean, self.axes32 = moments.mean, self.axes.float()
         self.squares = functional.pad(squares / moments.counts.sum(), (0, 1), value=1.0)
         self.weights = self.squares.new_zeros((len(self.squares), len(features.classes)))
+        self.threads = thread_count(features.device, "logistic", features.source, len(rows), self.weights.shape)
         self.rotated = self._rotate() if features.source == "memory" else None
 
     def _rotate(self) -> Tensor:
@@ -79,7 +81,9 @@ class Problem:
 
         def objective() -> Tensor:
             weights = scaled * scale
-            loss, gradient = self._loss(weights)
+            with self.threads.chosen():  # sums of the search itself depend on the number of threads
+                self.threads.prove(len(self.rows), self._loss, weights)
+                loss, gradient = self.threads.run(self._loss, weights)
             scaled.grad = (gradient + penalties[:, None] * weights) * scale
             return loss + penalties @ weights.square().sum(1) / 2
 

@@ -1,20 +1,21 @@
 """What every program needs and no other folder owns: files, progress, devices, memory.
 
-    files.py       files that appear whole, or that one process writes; CSV and JSON
-    remote.py      objects on servers as paths, read with fsspec
-    ctrl_c.py      a program that is stopped while it loads ends without a traceback
-    output.py      a closed pipe and characters that the output lacks are no error
-    progress.py    a progress bar, and lines where there is no terminal
-    quantities.py  bytes and time spans as people write them
-    devices.py     which device, and how much memory it has
-    memory.py      freed memory that is kept for the next batch (glibc)
-    matmul.py      products of matrices in fp32 at full speed
-    recording.py   work on a GPU that is repeated as a CUDA graph
-    neighbours.py  exact nearest neighbours, block by block
-    threads.py     many short calls in threads
-    overlap.py     a batch that is computed while the next is prepared
-    cluster.py     work as tasks of Ray
-    team.py        the processes that torchrun starts to train together
+    files.py        files that appear whole, or that one process writes; CSV and JSON
+    remote.py       objects on servers as paths, read with fsspec
+    ctrl_c.py       a program that is stopped while it loads ends without a traceback
+    output.py       a closed pipe and characters that the output lacks are no error
+    progress.py     a progress bar, and lines where there is no terminal
+    quantities.py   bytes and time spans as people write them
+    devices.py      which device, and how much memory it has
+    memory.py       freed memory that is kept for the next batch (glibc)
+    matmul.py       products of matrices in fp32 at full speed
+    recording.py    work on a GPU that is repeated as a CUDA graph
+    neighbours.py   exact nearest neighbours, block by block
+    threads.py      many short calls in threads
+    thread_count.py one of torch's threads or all, by what was faster lately
+    overlap.py      a batch that is computed while the next is prepared
+    cluster.py      work as tasks of Ray
+    team.py         the processes that torchrun starts to train together
 
 Imports `errors` alone.
 """
