@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from helpers.caches import FEATURES
-from helpers.extraction import Watch, begin, config, flip, stop_after
+from helpers.extraction import Watch, config, flip, stop_after
 from helpers.pictures import picture
 
 from headstart.cache import recipe
@@ -550,7 +550,7 @@ def test_rows_that_vanished_in_number_are_dropped_only_with_prune(photos, settin
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_each_field_of_the_recipe_is_noticed_and_named(settings, changed, words):
-    begin(settings.cache, settings)
+    updating.bring_up_to_date(settings)
     before = settings.cache.read_bytes()
     with pytest.raises(RecipeMismatch) as error:
         updating.bring_up_to_date(replace(settings, **changed))

@@ -118,10 +118,13 @@ def test_a_file_with_the_wrong_suffix_is_read_by_its_content(tmp_path):
     ],
 )
 def test_what_the_disk_refuses_is_a_reason_not_a_crash(manifest, monkeypatch, error, reason):
-    def refuse(_):
-        raise error
+    def refuse(path, *flags):
+        if path == manifest.place(0):
+            raise error
+        return open_(path, *flags)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    open_ = os.open
+    monkeypatch.setattr(os, "open", refuse)
     assert one_square(manifest.place(0)).reason == reason
     with pytest.raises(UnreadableImage, match=reason):
         loading.read(manifest.place(0))

@@ -136,7 +136,8 @@ class Extractor:
         if not resolved.compiled or self.device.type != "cpu":
             return resolved
         form = inspect.unwrap(self.forward(resolved))
-        assert isinstance(form, KeptForm)
+        if not isinstance(form, KeptForm):
+            return resolved
         try:
             size, px = self.batch_size(resolved), resolved.image_px
             form.prepare(torch.zeros((size, px, px, 3), dtype=torch.uint8))
