@@ -1,6 +1,7 @@
 """Files become pixels in order, in bounded memory, and no bad picture stops the rest."""
 
 import gc
+import os
 import threading
 import time
 from dataclasses import replace
