@@ -1,5 +1,6 @@
 """Fixtures of several tests: small pictures, files, figures, one net, one thread."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,13 +28,14 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def one_net() -> Iterator[None]:
-    """Extraction builds each net once for all tests: nothing changes it, as the tests of the backbone prove."""
+    """Extraction builds each net, and its fast form, once: nothing changes it, as the tests of the backbone prove."""
     from helpers.extraction import shared_net
 
     from headstart.extraction import extractor
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extractor, "load_frozen", shared_net)
+        patch.setattr(extractor, "fast_form", functools.cache(extractor.fast_form))
         yield
 
 

@@ -10,6 +10,8 @@ from headstart.errors import WeightsError
 from headstart.extraction import updating, verification
 from headstart.settings import ExtractConfig, InspectConfig
 
+pytestmark = pytest.mark.usefixtures("one_net")
+
 
 @pytest.fixture
 def cache(make_photos, tmp_path) -> FeatureCache:
