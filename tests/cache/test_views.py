@@ -383,8 +383,8 @@ def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_
     updating.bring_up_to_date(settings)
     said = capsys.readouterr().out
     assert said.startswith(
-        "2 augmented views of 15 images need 31 kB of the disk, and the cache is written anew beside the old one.\n"
-        "30 augmented views are to be computed, 31 kB of the disk.\n"
+        "2 augmented views of 15 images need 30.7 kB of the disk, and the cache is written anew beside the old one.\n"
+        "30 augmented views are to be computed, 30.7 kB of the disk.\n"
     )
 
     def full(descriptor, size_bytes, offset=0):
@@ -410,7 +410,7 @@ def test_rows_without_views_take_no_room(make_photos, tmp_path):
 
 
 def test_without_views_the_file_is_what_it_always_was(settings):
-    updating.bring_up_to_date(replace(settings, views=0))
+    updating.bring_up_to_date(replace(settings, views=0, backbone="resnet50"))
     with h5py.File(settings.cache) as file:
         assert set(file) == {
             *("features", "labels", "splits", "paths", "sizes", "mtimes_ns"),
@@ -421,7 +421,7 @@ def test_without_views_the_file_is_what_it_always_was(settings):
 
 
 def test_any_hdf5_reader_finds_the_views(settings):
-    cache = updating.bring_up_to_date(settings).cache
+    cache = updating.bring_up_to_date(replace(settings, backbone="resnet50")).cache
     with h5py.File(settings.cache) as file:
         assert file.attrs["format_version"] == 2
         for view in cache.augmented:
