@@ -1,5 +1,6 @@
 """Fixtures of several tests: small pictures, files, figures, one net, one thread."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -35,13 +36,14 @@ def own_folder_of_compiled_nets(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def one_net() -> Iterator[None]:
-    """Extraction builds each net once for all tests: nothing changes it, as the tests of the backbone prove."""
+    """Extraction builds each net, and its fast form, once: nothing changes it, as the tests of the backbone prove."""
     from helpers.extraction import shared_net
 
     from headstart.extraction import extractor
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extractor, "load_frozen", shared_net)
+        patch.setattr(extractor, "fast_form", functools.cache(extractor.fast_form))
         yield
 
 

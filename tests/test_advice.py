@@ -24,7 +24,7 @@ from headstart.cache.layout import DONE
 SMALL = ("--weights", "random", "--image-px", "32", "--compile", "off", "--precision", "fp32", "--workers", "1")
 NAME = "my $photos"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_net")]
 
 
 @pytest.fixture

@@ -94,18 +94,18 @@ def test_functions_and_programs_give_the_same_features_and_the_same_head(two_pla
 @pytest.mark.slow
 def test_fine_tuning_is_the_same_from_both(two_places, monkeypatch):
     program, function = two_places
-    flags = ("--weights", "random", "--image-px", "32", "--epochs", "1", "--precision", "fp32", "--workers", "1")
-    ran("finetune", "--data", "photos", *flags, "--run", "mine", cwd=program)
+    settings = {"backbone": "resnet18", "weights": "random", "image_px": 32, "epochs": 1, "precision": "fp32"}
+    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    ran("finetune", "--data", "photos", *flags, "--workers", 1, "--run", "mine", cwd=program)
     monkeypatch.chdir(function)
-    run = finetune("photos", weights="random", image_px=32, epochs=1, precision="fp32", workers=1, run="mine")
+    run = finetune("photos", workers=1, run="mine", **settings)
     assert str(run) == "mine"
     assert figures(run) == figures(program / "mine")
     assert (run / "predictions.csv").read_bytes() == (program / "mine/predictions.csv").read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("normalize", ["standardize", "l2"])
+@pytest.mark.parametrize(("precision", "normalize"), [("fp32", "l2"), ("bf16", "standardize")])
 def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_says(
     tmp_path, monkeypatch, precision, normalize
 ):

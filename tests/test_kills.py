@@ -23,7 +23,7 @@ from helpers.pictures import picture
 from headstart.cache.layout import DONE, PENDING
 
 IMAGES, OLD_IMAGES = 120, 60
-KILLS, KILLS_IN_GROWTH = 30, 10
+KILLS, KILLS_IN_GROWTH = 15, 6
 KEPT = frozenset({"drawn_splits", "drawn_checksum"})
 """What a cache that has grown does not share with one that was made at once: its images keep their splits."""
 
@@ -51,9 +51,9 @@ def test_a_kill_at_any_moment_leaves_a_file_that_opens_and_every_finished_row_ri
 
 def test_most_kills_found_some_rows_done_and_some_not(record):
     between = [kill["done"] for kill in record["pass"]["kills"] if 0 < kill["done"] < IMAGES]
-    assert len(between) >= 20
-    assert len(set(between)) >= 10  # and the pass went on from kill to kill
-    assert sum(kill["done"] > OLD_IMAGES for kill in record["growth"]["kills"]) >= 3
+    assert len(between) >= 10
+    assert len(set(between)) >= 5  # and the pass went on from kill to kill
+    assert sum(kill["done"] > OLD_IMAGES for kill in record["growth"]["kills"]) >= 2
 
 
 @pytest.mark.parametrize("where", ["pass", "growth"])

@@ -20,8 +20,9 @@ import torch
 import torchvision
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
+from helpers.forked import Forked
 from helpers.pictures import picture
-from helpers.processes import PIPELINES, Ran, ran, run
+from helpers.processes import PIPELINES, Ran, ran, run, until
 from torch import nn
 from torchvision.models import resnet50
 
@@ -1065,20 +1066,17 @@ def test_a_run_without_a_head_is_nothing_to_start_from(story, copied, kind):
 @pytest.mark.slow
 def test_a_fine_tuning_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(story, copied):
     """kill -9, as soon as the first epoch has been written down."""
-    flags = ("--data", "photos", *LP_FT, "--epochs", "3")
+    flags = ("--data", "photos", *LP_FT, "--backbone", "resnet18", "--epochs", "3")
     ran("finetune", *flags, "--run", "undisturbed", cwd=copied)
-    command = [sys.executable, PIPELINES / "finetune.py", *flags, "--run", "killed"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=copied, env=environment, stdout=subprocess.DEVNULL) as process:
-        while not (copied / "killed/checkpoint.pth").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
+    with Forked("finetune", *flags, "--run", "killed", cwd=copied) as process:
+        until((copied / "killed/checkpoint.pth").exists)
         process.kill()
+    assert not (copied / "killed/metrics.json").exists(), "it was over before it could be killed"
     said = ran("finetune", *flags, "--run", "killed", cwd=copied)
     assert "going on after epoch" in said.out
     assert not (copied / "killed/checkpoint.pth").exists()
     one, other = (
-        torch.load(copied / name / "finetuned_resnet50.pth", weights_only=True) for name in ("undisturbed", "killed")
+        torch.load(copied / name / "finetuned_resnet18.pth", weights_only=True) for name in ("undisturbed", "killed")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
     for name in ("predictions.csv", "config.json"):

@@ -3,14 +3,14 @@
 import os
 import re
 import signal
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.forked import Forked
 from helpers.pictures import picture
-from helpers.processes import children, until
+from helpers.processes import children, ran, until
 
 from headstart import extract, extract_each, train_head
 from headstart.cache.feature_cache import FeatureCache
@@ -18,8 +18,8 @@ from headstart.cache.layout import DONE
 from headstart.cache.parts import part_files
 from headstart.errors import CacheError
 
-EXTRACT = Path(__file__).parents[1] / "pipelines" / "extract.py"
-SETTINGS = {"weights": "random", "image_px": 96, "batch_size": 4, "precision": "fp32", "compile": "off", "workers": 1}
+SETTINGS = {"backbone": "resnet18", "weights": "random", "image_px": 96, "batch_size": 4, "workers": 1}
+SETTINGS |= {"precision": "fp32", "compile": "off"}
 FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 IMAGES, PARTS = 240, 6
 
@@ -42,41 +42,30 @@ def photos(tmp_path_factory):
 def alone(photos, tmp_path_factory):
     """The parts that one process makes, with the threads that each of several has."""
     cache = tmp_path_factory.mktemp("alone") / "f.h5"
-    command = [sys.executable, str(EXTRACT), "--data", str(photos), "--cache", str(cache), "--parts", str(PARTS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--max-unreadable", "0.1", *FLAGS], check=True, env=environment)
+    ran("extract", *flags(photos, cache), cwd=cache.parent)
     return FeatureCache(cache)
 
 
+def flags(photos, cache):
+    return ("--data", photos, "--cache", cache, "--parts", PARTS, "--max-unreadable", "0.1", *FLAGS)
+
+
 @pytest.fixture
-def started(photos):
+def started(photos, tmp_path):
     """Starts an extraction by two processes, one thread each; none outlives its test."""
-    processes = []
+    with ExitStack() as processes:
 
-    def begin(cache, *flags):
-        command = [sys.executable, str(EXTRACT), "--data", str(photos), "--cache", str(cache), "--processes", "2"]
-        process = subprocess.Popen(
-            [*command, "--parts", str(PARTS), "--max-unreadable", "0.1", *FLAGS, *flags],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        processes.append(process)
-        return process
+        def begin(cache, *more):
+            words = (*flags(photos, cache), "--processes", "2", *more)
+            return processes.enter_context(Forked("extract", *words, cwd=tmp_path))
 
-    yield begin
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        yield begin
 
 
 def ended(process):
-    out = process.communicate(timeout=300)[0]
-    return process.returncode, out
+    """Its exit code, and what it said."""
+    result = process.ended()
+    return result.code, result.out + result.err
 
 
 def done_rows(cache):
@@ -105,7 +94,7 @@ def assert_same(one, other):
     assert one.read().tobytes() == other.read().tobytes()
 
 
-def test_several_make_the_same_parts_to_the_bit_and_say_it_once(alone, tmp_path, started):
+def test_several_make_the_same_parts_to_the_bit_and_say_it_once(alone, photos, tmp_path, started):
     cache = tmp_path / "f.h5"
     code, out = ended(started(cache))
     assert code == 0, out
@@ -113,33 +102,27 @@ def test_several_make_the_same_parts_to_the_bit_and_say_it_once(alone, tmp_path,
     assert len(re.findall("^data: 240 images", out, re.MULTILINE)) == 1
     assert "232 images through the backbone" in out
     assert not re.search("signal|Fatal", out)
-    code, out = ended(started(cache))
-    assert (code, out.splitlines()[0]) == (0, f"{cache} is up to date: nothing to do.")
+    again = ran("extract", *flags(photos, cache), "--processes", "2", cwd=tmp_path).out
+    assert again.splitlines()[0] == f"{cache} is up to date: nothing to do."
 
 
-def test_a_process_that_is_killed_frees_its_part_and_the_same_command_finishes(alone, tmp_path, started):
-    cache = tmp_path / "f.h5"
-    process = started(cache)
-    until(lambda: done_rows(cache) > 20)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
-    code, out = ended(process)
-    assert code == 0, out
-    assert "was ended by signal 9" in out
-    assert_same(FeatureCache(cache), alone)
-
-
-def test_where_the_first_process_is_killed_the_others_end_and_no_finished_row_is_computed_again(
+def test_where_processes_are_killed_the_same_command_finishes_and_no_finished_row_is_computed_again(
     alone, tmp_path, started
 ):
+    """First the one that has started the others, which then end; then one of the others, whose part becomes free."""
     cache = tmp_path / "f.h5"
     process = started(cache)
     until(lambda: done_rows(cache) > 20)
     helpers = children(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     until(lambda: not any(map(is_running, helpers)))
     done = done_rows(cache)
-    code, out = ended(started(cache))
+    process = started(cache)
+    until(lambda: done_rows(cache) > done)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    code, out = ended(process)
     assert code == 0, out
+    assert "was ended by signal 9" in out
     assert_same(FeatureCache(cache), alone)
     through = int(re.search(r"(\d+) images through the backbone", out)[1])
     assert through <= IMAGES - 1 - done
@@ -148,7 +131,8 @@ def test_where_the_first_process_is_killed_the_others_end_and_no_finished_row_is
 def test_several_backbones_share_the_passes(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["resnet18", "mobilenet_v3_small"]
-    settings = {**SETTINGS, "max_unreadable": 0.1}
+    settings = {**SETTINGS, "image_px": 32, "max_unreadable": 0.1}
+    del settings["backbone"]
     several = extract_each(photos, names, processes=2, parts=3, **settings)
     for cache in several:
         single = extract(photos, backbone=cache.recipe.backbone, cache=tmp_path / "one.h5", overwrite=True, **settings)
@@ -172,14 +156,15 @@ def test_tasks_of_ray_fill_the_same_parts_and_one_whose_process_is_killed_is_rep
 def test_tasks_of_ray_predict_what_one_process_predicts(alone, photos, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.chdir(tmp_path)
-    run, written = train_head(alone, epochs=1), []
-    for more in ([], ["--ray", "auto"]):
-        written.append(tmp_path / f"{len(more)}.csv")
-        command = [sys.executable, str(EXTRACT.with_name("predict.py")), "--run", str(run)]
-        command += ["--images", str(photos), "--out", str(written[-1]), *more]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert written[0].read_text().count("\n") == IMAGES + 1
-    assert written[0].read_bytes() == written[1].read_bytes()
+    run, images = train_head(alone, epochs=1), photos / "cat"
+    given = ("--run", run, "--images", images, "--out")
+    ran("predict", *given, "one.csv", cwd=tmp_path)
+    with Forked("predict", *given, "ray.csv", "--ray", "auto", cwd=tmp_path) as process:
+        code, out = ended(process)
+    assert code == 0, out
+    written = [Path(name).read_bytes() for name in ("one.csv", "ray.csv")]
+    assert written[0].count(b"\n") == len(list(images.iterdir())) + 1
+    assert written[0] == written[1]
 
 
 def worker_of_ray(process):

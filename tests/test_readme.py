@@ -247,7 +247,8 @@ def test_the_lines_of_a_card_serve_its_model_without_this_package_and_say_what_t
     if form == "onnx":
         pytest.importorskip("onnxruntime")
     monkeypatch.chdir(photos)
-    extract("photos", cache=f"{resize}.h5", weights="random", image_px=32, resize=resize, precision="fp32")
+    small = {"backbone": "resnet18", "weights": "random", "image_px": 32, "precision": "fp32"}
+    extract("photos", cache=f"{resize}.h5", resize=resize, **small)
     run = train_head(cache=f"{resize}.h5", run=f"runs/{resize}", epochs=1)
     done = ran("export", "--run", run, "--format", form, "--images", "new", cwd=photos)
     assert f"model.{form}: " in done.out

@@ -77,7 +77,7 @@ def test_what_is_written_is_what_is_read(tmp_path, made):
 
 def test_what_people_write_by_hand_runs(tmp_path, make_photos):
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 4)
-    hand = by_hand.ByHand(manifest, 2, 1, CPU)
+    hand = by_hand.ByHand(manifest, 2, 1, CPU, image_px=32)
     assert min(hand.features(), hand.head_each_epoch(), hand.fine_tuning(4)) > 0
 
 

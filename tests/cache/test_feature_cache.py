@@ -360,26 +360,31 @@ def test_a_file_system_that_refuses_hdf5_locks_does_not_matter(tmp_path):
 def test_a_disk_too_small_is_refused_before_any_work_and_leaves_nothing_behind(tmp_path):
     """A limit on the size of files stands for the full disk."""
     script = textwrap.dedent("""
-        import resource, sys
+        import json, resource, sys
         from pathlib import Path
         from helpers import caches
         from headstart.errors import CacheError
 
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-        try:
-            caches.make(Path(sys.argv[1]), caches.manifest(1000))
-        except CacheError as error:
-            print(error)
+        path = Path(sys.argv[1])
+        for limit in map(int, sys.argv[2:]):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            try:
+                caches.make(path, caches.manifest(1000))
+            except CacheError as error:
+                print(json.dumps([str(error), [file.name for file in path.parent.iterdir()]]))
     """)
-    folder = tmp_path / "features"
-    for limit in (0, 1000, 4096 * 600, 4096 * 1000 + 20000):  # in the header, the features, the columns behind them
-        command = [sys.executable, "-W", "error", "-c", script, str(folder / "pets.h5"), str(limit)]
-        done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, ""), limit
-        assert "cannot be created" in done.stdout, limit
-        assert "CACHE=" in done.stdout, limit
-        assert one_sentence(done.stdout.strip()), limit
-        assert list(folder.iterdir()) == [], limit
+    path = tmp_path / "features" / "pets.h5"
+    limits = (0, 1000, 4096 * 600, 4096 * 1000 + 20000)  # in the header, the features, the columns behind them
+    command = [sys.executable, "-W", "error", "-c", script, str(path), *map(str, limits)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(said) == len(limits)
+    for sentence, left in said:
+        assert "cannot be created" in sentence
+        assert "CACHE=" in sentence
+        assert one_sentence(sentence)
+        assert left == []
 
 
 def test_a_disk_that_fills_up_keeps_finished_rows_and_the_same_call_goes_on(tmp_path, monkeypatch):

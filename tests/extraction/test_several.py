@@ -1,14 +1,14 @@
 """Several backbones in one pass: an image is read and decoded once, and each cache keeps every promise of its own."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.extraction import config
+from helpers.forked import Forked
 from helpers.pictures import picture
-from helpers.processes import PIPELINES, until
+from helpers.processes import until
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
@@ -182,16 +182,8 @@ def test_a_process_that_is_killed_loses_no_finished_row_of_any_cache(make_photos
     (tmp_path / "slow_nets_for_a_test.py").write_text(SLOW)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    flags = ["--precision", "fp32", "--compile", "off", "--device", "cpu", "--batch-size", "4"]
-    program = [
-        sys.executable,
-        str(PIPELINES / "extract.py"),
-        "--data",
-        str(photos),
-        "--backbone",
-        " ".join(names),
-        *flags,
-    ]
+    flags = ("--precision", "fp32", "--compile", "off", "--device", "cpu", "--batch-size", "4")
+    words = ("--data", photos, "--backbone", " ".join(names), *flags)
     caches = [paths()[0].with_name(f"photos@{name.replace(':', '-')}.h5") for name in names]
 
     def done():
@@ -200,7 +192,7 @@ def test_a_process_that_is_killed_loses_no_finished_row_of_any_cache(make_photos
 
     for _ in range(2):
         before = done()
-        with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:
+        with Forked("extract", *words, cwd=tmp_path) as process:
             until(lambda before=before: all(done().sum(axis=1) > before.sum(axis=1)) and len(done()) == 2)
             process.kill()
         assert 0 < done().sum() < done().size

@@ -3,22 +3,23 @@
 from pathlib import Path
 
 import pytest
+from helpers.extraction import config
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import WeightsError
 from headstart.extraction import updating, verification
-from headstart.settings import ExtractConfig, InspectConfig
+from headstart.settings import InspectConfig
+
+pytestmark = pytest.mark.usefixtures("one_net")
 
 
 @pytest.fixture
 def cache(make_photos, tmp_path) -> FeatureCache:
     root = make_photos({"cat": 6, "dog": 6})
-    config = ExtractConfig(
-        data=str(root), cache=tmp_path / "pets.h5", weights="random", image_px=32, batch_size=4, device="cpu"
-    )
+    settings = config(root, cache=tmp_path / "pets.h5")
     with pytest.warns(match="No image in"):
-        return updating.bring_up_to_date(config).cache
+        return updating.bring_up_to_date(settings).cache
 
 
 def flip(path: Path, offset: int) -> None:

@@ -1,7 +1,6 @@
 """Several processes fine-tune one net: the batches, losses and predictions of one process, but for rounding."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.forked import Forked, team_of
 from helpers.pictures import picture
-from helpers.processes import children, ran, until
+from helpers.processes import ran, until
 from torch import nn
 
 from headstart.finetuning import data_parallel
@@ -24,6 +24,7 @@ from headstart.support.team import Team
 FINETUNE = Path(__file__).parents[2] / "pipelines" / "finetune.py"
 FLAGS = ["--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "12", "--workers", "1"]
 FLAGS = [*FLAGS, "--precision", "fp32", "--lr", "1e-4", "--device", "cpu", "--epochs", "2", "--freeze-batchnorm"]
+FLAGS = [*FLAGS, "--backbone", "resnet18"]
 """BatchNorm over a few untrained images would make large differences of rounding; it has a test of its own."""
 
 
@@ -40,20 +41,6 @@ def photos(tmp_path_factory):
     (root / "val" / "cat" / "010.png").write_bytes(b"no picture")
     (root / "val" / "cat" / "notes.txt").touch()
     return root
-
-
-def command(photos, folder, *flags, processes=1):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
-    how = torchrun if processes > 1 else []
-    return [sys.executable, *how, str(FINETUNE), "--data", str(photos), "--run", str(folder), *FLAGS, *flags]
-
-
-def tuned(photos, folder, *flags, processes=1):
-    """A run by so many processes: its folder, and what was printed."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command(photos, folder, *flags, processes=processes), capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -85,57 +72,47 @@ def assert_same(one, other, tolerance=0.005):
 
 @pytest.mark.slow
 def test_three_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
-    folder, said = tuned(photos, tmp_path / "run", processes=3)
+    """As torchrun starts them."""
+    folder = tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "--"]
+    command = [*torchrun, str(FINETUNE), "--data", str(photos), "--run", str(folder), *FLAGS]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
     assert_same(folder, alone)
     assert said.count("epoch 2/2: train loss") == 1
     assert said.count(f"{folder}: test accuracy") == 1
     assert said.count("left out what is no image by its name") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
-def test_training_that_was_killed_goes_on_with_another_number_of_processes(photos, alone, tmp_path):
-    folder = tmp_path / "run"
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command(photos, folder, processes=2), env=env, **silent) as process:
-        until((folder / "checkpoint.pth").exists)
-        os.kill(children(process.pid)[-1], signal.SIGKILL)
-        assert process.wait(timeout=120) != 0
-    assert not (folder / "metrics.json").exists(), "it was over before it could be killed"
-    _, said = tuned(photos, folder)
-    assert said.count("going on after epoch 1 of 2") == 1
-    assert_same(folder, alone)
-
-
 def by_hand(photos, folder):
     """Two processes that no torchrun ends: each as if alone on its machine."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            command(photos, folder),
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **where, "RANK": str(rank), "GROUP_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [{**where, "RANK": str(rank), "GROUP_RANK": str(rank)} for rank in range(2)]
+    flags = ("--data", photos, "--run", folder, *FLAGS)
+    return [Forked("finetune", *flags, cwd=folder.parent, environment=rank) for rank in ranks]
 
 
 @pytest.mark.slow
-def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_path):
-    one, other = by_hand(photos, tmp_path / "run")
+def test_who_trains_with_one_that_is_killed_says_so_and_the_same_command_goes_on_alone(photos, alone, tmp_path):
+    folder = tmp_path / "run"
+    one, other = by_hand(photos, folder)
     with one, other:
-        until((tmp_path / "run" / "checkpoint.pth").exists)
+        until((folder / "checkpoint.pth").exists)
         other.kill()
-        said = one.communicate(timeout=60)[1]
-        other.communicate()
-    assert one.returncode == 2
-    assert said.splitlines()[-1] == ("Another process has ended. What is finished is kept: the same command goes on.")
-    assert "Traceback" not in said
-    assert "gloo" not in said
+        ended = one.ended(timeout_seconds=60)
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1] == (
+        "Another process has ended. What is finished is kept: the same command goes on."
+    )
+    assert "Traceback" not in ended.err
+    assert "gloo" not in ended.err
+    assert not (folder / "metrics.json").exists(), "it was over before it could be killed"
+    said = ran("finetune", "--data", photos, "--run", folder, *FLAGS, cwd=tmp_path).out
+    assert said.count("going on after epoch 1 of 2") == 1
+    assert_same(folder, alone)
 
 
 @pytest.mark.slow
@@ -148,10 +125,11 @@ def test_who_trains_with_one_that_is_killed_says_so_in_a_sentence(photos, tmp_pa
     ids=["together", "flags"],
 )
 def test_what_all_processes_refuse_is_said_once(photos, tmp_path, flags, sentence):
-    done = subprocess.run(command(photos, tmp_path / "run", *flags, processes=2), capture_output=True, text=True)
-    assert done.returncode != 0
-    assert done.stderr.count(sentence) == 1
-    assert "has stopped" not in done.stderr
+    done = team_of(2, "finetune", "--data", photos, "--run", tmp_path / "run", *FLAGS, *flags, cwd=tmp_path)
+    assert [each.code for each in done] == [2, 2]
+    said = "".join(each.err for each in done)
+    assert said.count(sentence) == 1
+    assert "has stopped" not in said
 
 
 @pytest.mark.slow
@@ -293,12 +271,11 @@ def test_the_losses_of_an_epoch_are_added_in_the_order_of_its_steps():
 
 @pytest.mark.slow
 def test_two_processes_train_two_nets_one_after_the_other(photos, tmp_path):
-    names = "timm:test_vit timm:test_efficientnet"
-    flags = [flag for flag in command(photos, tmp_path, processes=2) if flag not in ("--run", str(tmp_path))]
-    flags[flags.index("--image-px") : flags.index("--image-px") + 2] = ["--backbone", names]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(flags, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    flags = list(FLAGS)
+    del flags[flags.index("--image-px") : flags.index("--image-px") + 2]
+    flags[-1] = "timm:test_vit timm:test_efficientnet"
+    done = team_of(2, "finetune", "--data", photos, *flags, cwd=tmp_path)
+    assert [each.code for each in done] == [0, 0], done
     files = sorted(path.name for path in tmp_path.glob("data/runs/photos/*/*.pth"))
     assert files == ["finetuned_timm-test_efficientnet.pth", "finetuned_timm-test_vit.pth"]
 

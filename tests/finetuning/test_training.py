@@ -1,6 +1,6 @@
 """Fine-tuning: the seed's script to the letter, the strong method, parts of the net; stopped, it goes on.
 
-Everything here runs on an untrained ResNet50 at 32 to 64 px, one thread: small nets only make threads wait.
+Everything here runs on untrained nets at 32 to 64 px, one thread: small nets only make threads wait.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torchvision import transforms
-from torchvision.models import resnet50
+from torchvision.models import resnet18, resnet50
 
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
@@ -37,7 +37,8 @@ from headstart.settings import ExtractConfig, FinetuneConfig
 
 CPU = torch.device("cpu")
 CLASSES = ("bird", "cat", "dog")
-SMALL = FinetuneConfig(method="seed", weights="random", image_px=32, epochs=1, batch_size=8, workers=1)
+SMALL = FinetuneConfig(method="seed", backbone="resnet18", weights="random", image_px=32, epochs=1)
+SMALL = dataclasses.replace(SMALL, batch_size=8, workers=1)
 SQUASHED = Start(SMALL).geometry
 
 
@@ -99,10 +100,10 @@ def flat(batches: list[list[int]]) -> list[int]:
     return list(chain.from_iterable(batches))
 
 
-def initial_net(seed=0, classes=3):
+def initial_net(seed=0, classes=3, make=resnet18):
     """The net before the first step, as a person would write it."""
     torch.manual_seed(seed)
-    net = resnet50()
+    net = make()
     torch.manual_seed(seed)
     net.fc = nn.Linear(net.fc.in_features, classes)
     return net
@@ -124,10 +125,10 @@ def test_the_seed_method_gives_the_losses_of_the_seeds_script(tmp_path):
     loss by a tenth.
     """
     manifest = labelled.load(str(photos(tmp_path / "photos", ".jpg", 300, train=7, val=1, test=1)))
-    config = dataclasses.replace(SMALL, image_px=64, epochs=2)
+    config = dataclasses.replace(SMALL, backbone="resnet50", image_px=64, epochs=2)
     ours = watch(manifest, config)
 
-    model = initial_net(config.seed)
+    model = initial_net(config.seed, make=resnet50)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     order = torch.Generator().manual_seed(config.seed)
@@ -179,7 +180,7 @@ def test_all_layers_are_trained_and_batchnorm_follows_the_data(watched):
 
 
 def test_the_new_layer_has_one_output_for_each_class(watched):
-    assert watched.tuned.net.fc.weight.shape == (len(CLASSES), 2048)
+    assert watched.tuned.net.fc.weight.shape == (len(CLASSES), 512)
 
 
 def test_training_starts_from_the_weights_that_were_asked_for_whatever_number_of_classes_they_have(manifest, tmp_path):
@@ -187,7 +188,7 @@ def test_training_starts_from_the_weights_that_were_asked_for_whatever_number_of
     torch.save(initial_net(seed=5, classes=1000).state_dict(), file)
     config = dataclasses.replace(SMALL, weights=str(file), lr=1e-12, subset=3)
     found = training.finetune(manifest, Start(config), CPU).net
-    torch.testing.assert_close(found.layer4[2].conv3.weight, initial_net(seed=5).layer4[2].conv3.weight)
+    torch.testing.assert_close(found.layer4[1].conv2.weight, initial_net(seed=5).layer4[1].conv2.weight)
     assert found.fc.out_features == len(CLASSES)
 
 
@@ -276,9 +277,9 @@ def listed(root: Path, splits) -> Path:
 
 
 def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(manifest, watched, tmp_path):
-    file = tmp_path / "finetuned_resnet50.pth"
+    file = tmp_path / "finetuned_resnet18.pth"
     save_tuned(watched.tuned.net, watched.tuned.scale, file)
-    net = resnet50(num_classes=len(CLASSES))
+    net = resnet18(num_classes=len(CLASSES))
     net.load_state_dict(torch.load(file, weights_only=True), strict=True)
     rows, expected = predict(
         watched.tuned.net, ZERO_TO_ONE, Images(manifest, SQUASHED, 1), rows_of(manifest, "test"), CPU
@@ -290,11 +291,12 @@ def test_the_saved_file_is_plain_torchvisions_and_gives_the_runs_predictions(man
 
 def test_the_saved_file_serves_as_weights_for_extract_with_the_pixels_it_was_trained_on(manifest, watched, tmp_path):
     """Pixels in [0, 1], without ImageNet's mean: else the features are another net's."""
-    file = tmp_path / "finetuned_resnet50.pth"
+    file = tmp_path / "finetuned_resnet18.pth"
     save_tuned(watched.tuned.net, watched.tuned.scale, file)
     config = ExtractConfig(
         data=str(manifest.root),
         cache=tmp_path / "f.h5",
+        backbone="resnet18",
         weights=str(file),
         image_px=32,
         resize="squash",
@@ -305,7 +307,7 @@ def test_the_saved_file_serves_as_weights_for_extract_with_the_pixels_it_was_tra
         workers=1,
     )
     cache = updating.bring_up_to_date(config).cache
-    net = load_backbone("resnet50", str(file))[0].net.eval()
+    net = load_backbone("resnet18", str(file))[0].net.eval()
     net.fc = nn.Identity()
     pixels = as_the_seed_sees(manifest, range(len(manifest)), 32)
     with torch.no_grad():

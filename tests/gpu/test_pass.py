@@ -1,8 +1,6 @@
 """On a GPU the pass computes what the CPU computes, and mixes nothing up."""
 
 import copy
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 import torch
 from helpers.extraction import begin, config, fill_one
 from helpers.pictures import decoded
-from helpers.processes import PIPELINES
+from helpers.processes import ran
 from torch import nn
 
 from headstart import api
@@ -144,13 +142,12 @@ def test_pass_head_and_prediction_agree_with_those_of_the_cpu(device, tmp_path, 
 def test_several_processes_share_a_gpu_by_parts(device, tmp_path, make_photos):
     """There is no faster pass for a GPU whose one process waits for Python's lock."""
     data = make_photos({"cat": 20, "dog": 20})
-    flags = ("--data", data, "--weights", "random", "--image-px", "32", "--precision", "fp32", "--compile", "off")
+    flags = ("--data", data, "--backbone", "resnet18", "--weights", "random", "--image-px", "32")
+    flags = (*flags, "--precision", "fp32", "--compile", "off")
     read = []
     for more in ((), ("--parts", "4", "--processes", "2")):
         cache = tmp_path / f"{len(more)}.h5"
-        command = [sys.executable, PIPELINES / "extract.py", *flags, "--device", device.type, "--cache", cache, *more]
-        ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
-        assert ran.returncode == 0, ran.stderr
+        ran("extract", *flags, "--device", device.type, "--cache", cache, *more, cwd=tmp_path)
         made = FeatureCache(cache)
         assert (made.status == DONE).all()
         read.append(torch.from_numpy(made.read()).double())

@@ -1,15 +1,13 @@
 """Several processes train one head, each on its share of the rows, or the heads of a sweep, each its share of them."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.caches import make
 from helpers.features import TEST, TRAIN, VAL
+from helpers.forked import team_of
+from helpers.processes import ran
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.parts import numbers_of_parts, part_files, show_as_one
@@ -18,7 +16,6 @@ from headstart.datasets.manifest import Manifest
 from headstart.heads.features import Features
 from headstart.support.team import Team
 
-PIPELINES = Path(__file__).parents[2] / "pipelines"
 IMAGES, PARTS = 400, 4
 
 pytestmark = pytest.mark.slow
@@ -54,20 +51,21 @@ def cache(tmp_path_factory):
 
 
 def trained(program, cache, folder, *flags, processes=1):
-    """The folder of a run that so many processes made, and its figures."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
-    command = [sys.executable, *(torchrun if processes > 1 else []), str(PIPELINES / program)]
-    command += ["--cache", str(cache), "--run", str(folder), "--epochs", "4", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(f"{folder}: test accuracy") == 1
+    """The figures of a run that so many processes made, of which one spoke."""
+    flags = ("--cache", cache, "--run", folder, "--epochs", "4", *flags)
+    if processes == 1:
+        ran(program, *flags, cwd=folder.parent)
+    else:
+        done = team_of(processes, program, *flags, cwd=folder.parent)
+        assert [each.code for each in done] == [0] * processes, done
+        assert "".join(each.out for each in done).count(f"{folder}: test accuracy") == 1
     return json.loads((folder / "metrics.json").read_text())
 
 
 def test_a_head_is_as_good_as_that_of_one_process_and_the_same_each_time(cache, tmp_path):
     flags = ("--class-weights", "balanced", "--dropout", "0.2", "--batch-size", "32")
-    alone = trained("train_head.py", cache, tmp_path / "one", *flags)
-    first, _ = (trained("train_head.py", cache, tmp_path / name, *flags, processes=3) for name in "ab")
+    alone = trained("train_head", cache, tmp_path / "one", *flags)
+    first, _ = (trained("train_head", cache, tmp_path / name, *flags, processes=3) for name in "ab")
     assert first["processes"] == 3
     assert abs(first["test"]["accuracy"] - alone["test"]["accuracy"]) < 0.1
     assert first["test"]["accuracy"] > 0.75
@@ -82,8 +80,8 @@ def rows_of(folder):
 
 def test_a_sweep_finds_what_one_process_finds(cache, tmp_path):
     flags = ("--lr", "1e-3", "1e-4", "1e-5", "--weight-decay", "0", "1e-2", "--halving", "on")
-    alone = trained("sweep.py", cache, tmp_path / "one", *flags)
-    together = trained("sweep.py", cache, tmp_path / "two", *flags, processes=2)
+    alone = trained("sweep", cache, tmp_path / "one", *flags)
+    together = trained("sweep", cache, tmp_path / "two", *flags, processes=2)
     assert together["best_setting"] == alone["best_setting"]
     assert together["heads"] == alone["heads"]
     assert together["head_epochs"] == alone["head_epochs"]

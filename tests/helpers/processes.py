@@ -21,7 +21,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
-def until(happened: Callable[[], bool], seconds: float = 120.0) -> None:
+def until(happened: Callable[[], bool], seconds: float = 300.0) -> None:
     """Waits until something has happened."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

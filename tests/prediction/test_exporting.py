@@ -30,16 +30,17 @@ from headstart.settings import ExtractConfig, HeadConfig
 pytestmark = pytest.mark.slow
 
 PX = 32
-RECIPE = from_config(ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32"))
+SMALL = {"backbone": "resnet18", "weights": "random", "image_px": PX}
+RECIPE = from_config(ExtractConfig(**SMALL, precision="fp32", compile="off", storage="float32"))
 
 
 @pytest.fixture(scope="module")
 def classifier():
     """With all that a head can have: hidden layers, dropout, and rows of length 1."""
-    net = load_frozen("resnet50", "random", 0)[0].net
+    net = load_frozen("resnet18", "random", 0)[0].net
     backbone = fast_module(net, IMAGENET, "fp32", False, torch.device("cpu"))
     torch.manual_seed(0)
-    head = nn.Sequential(nn.Linear(2048, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    head = nn.Sequential(nn.Linear(512, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     parts = Parts(((backbone, RECIPE),), head, ("a", "b", "c"), True, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 

@@ -145,28 +145,6 @@ def test_nets_of_the_same_square_become_a_file_with_one_input(photos, tmp_path, 
     assert "inputs" not in json.loads((model.parent / "model.json").read_text())
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lines leave a file open
-@pytest.mark.parametrize("form", ["pt2", "onnx"])
-def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_the_lines_of_its_card_serve(
-    photos, tmp_path, monkeypatch, form
-):
-    if form == "onnx":
-        pytest.importorskip("onnxruntime")
-    run = trained(photos, (32, 48), monkeypatch, tmp_path)
-    model = programs.export(ExportConfig(run=run.folder, format=form))
-    about = json.loads((model.parent / "model.json").read_text())
-    assert [about["inputs"][name]["image_px"] for name in ("pixels", "pixels_2")] == [32, 48]
-    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 4
-    picture(7, (70, 43)).save(model.parent / "a.jpg")
-    (name,), probabilities = Classifier.load(run.folder, device="cpu").predict([model.parent / "a.jpg"])
-    monkeypatch.chdir(model.parent)
-    printed = []
-    exec(code(Path("model_card.md").read_text()), {"print": lambda *words: printed.extend(words)})
-    assert printed[0] == name
-    assert printed[1] == pytest.approx(probabilities.max(), abs=2e-3)
-
-
 TINY = """
 import torch
 import headstart
@@ -184,18 +162,45 @@ def eight():
 """
 
 
+def tiny(photos, monkeypatch, folder, **settings):
+    """The run of a head on the features of two tiny nets, which see squares of 32 and 48 pixels."""
+    (folder / "tiny_nets_side_by_side.py").write_text(TINY)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = "tiny_nets_side_by_side:five+tiny_nets_side_by_side:eight"
+    monkeypatch.chdir(folder)
+    asked = config(photos, backbone=names, weights=None, image_px=None, **settings)
+    updating.bring_all_up_to_date(each_backbone(asked, apart=True))
+    return open_run(head_run.train(HeadConfig(data=str(photos), backbone=names, device="cpu", epochs=2)))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lines leave a file open
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_the_lines_of_its_card_serve(
+    photos, tmp_path, monkeypatch, form
+):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    run = tiny(photos, monkeypatch, tmp_path)
+    model = programs.export(ExportConfig(run=run.folder, format=form))
+    about = json.loads((model.parent / "model.json").read_text())
+    assert [about["inputs"][name]["image_px"] for name in ("pixels", "pixels_2")] == [32, 48]
+    assert about["to_stored_predictions"]["same_class"] == about["checked_images"] == 4
+    picture(7, (70, 43)).save(model.parent / "a.jpg")
+    (name,), probabilities = Classifier.load(run.folder, device="cpu").predict([model.parent / "a.jpg"])
+    monkeypatch.chdir(model.parent)
+    printed = []
+    exec(code(Path("model_card.md").read_text()), {"print": lambda *words: printed.extend(words)})
+    assert printed[0] == name
+    assert printed[1] == pytest.approx(probabilities.max(), abs=2e-3)
+
+
 @pytest.mark.slow
 def test_compiled_nets_predict_what_the_run_predicted_and_become_a_file(photos, tmp_path, monkeypatch):
     """Also where a batch is not full and an image is unreadable, though they are compiled for one size."""
     if fault := compiler_fault(torch.device("cpu")):
         pytest.skip(fault)
-    (tmp_path / "tiny_nets_side_by_side.py").write_text(TINY)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    names = "tiny_nets_side_by_side:five+tiny_nets_side_by_side:eight"
-    monkeypatch.chdir(tmp_path)
-    asked = config(photos, backbone=names, weights=None, image_px=None, compile="on", batch_size=32)
-    updating.bring_all_up_to_date(each_backbone(asked, apart=True))
-    run = open_run(head_run.train(HeadConfig(data=str(photos), backbone=names, device="cpu", epochs=2)))
+    run = tiny(photos, monkeypatch, tmp_path, compile="on", batch_size=32)
     assert all(recipe.compiled for recipe in recipes_of(run))
     assert agrees(run, photos)
     paths = [photos / path for path in read_predictions(run.folder).paths]
