@@ -42,6 +42,22 @@ def test_what_was_compiled_is_loaded_later_and_gives_the_same_bits(folder, monke
     assert torch.equal(kept.KeptForm(net())(PIXELS), features), "a damaged package is made anew"
 
 
+class Deciding(nn.Module):
+    """A net that no program without branches can be."""
+
+    def forward(self, pixels):
+        means = pixels.float().mean((1, 2))
+        return means if means.sum() > 0 else -means
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_a_net_that_decides_by_its_values_is_compiled_part_by_part_and_not_kept(folder):
+    form = kept.KeptForm(Deciding())
+    assert torch.allclose(form(PIXELS), Deciding()(PIXELS))
+    assert not list(folder.glob("*"))
+
+
 def test_another_net_form_or_shape_is_another_package(monkeypatch):
     threads = torch.get_num_threads()
     names = {

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,9 +65,12 @@ class KeptForm(nn.Module):
         with suppress(Exception):  # not there, damaged, or of another system that shares the folder
             return _loaded(path)
         try:
+            net = self.lowered(self.net, pixels)
+            if (program := _program_of(net, pixels)) is None:
+                return torch.compile(net, dynamic=False, options={"freezing": True})  # part by part, and not kept
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             say("compiling the net, once on this machine …")
-            _compile(self.lowered(self.net, pixels), pixels, path)
+            _compile(program, path)
             _remove_unused(path.parent)
             return _loaded(path)
         except HeadstartError:
@@ -85,10 +89,16 @@ def _loaded(path: Path) -> Forward:
     return torch._inductor.aoti_load_package(str(path))
 
 
-def _compile(net: nn.Module, pixels: Tensor, path: Path) -> None:
+def _program_of(net: nn.Module, pixels: Tensor) -> Any:
+    """The net as one program; None if it decides by its values what to do next."""
+    with suppress(torch._dynamo.exc.TorchDynamoException), torch.no_grad():
+        return torch.export.export(net, (pixels,), strict=True)
+    return None
+
+
+def _compile(program: Any, path: Path) -> None:
     with TemporaryDirectory(dir=path.parent) as temporary, torch.no_grad():
         made = Path(temporary, path.name)
-        program = torch.export.export(net, (pixels,), strict=True)
         torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs={"freezing": True})
         put_in_place(made, path)
 
