@@ -59,12 +59,13 @@ def test_what_cannot_be_compiled_is_refused_where_it_was_asked_for_and_said_othe
     make_photos, tmp_path, monkeypatch, capsys
 ):
     settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
-    monkeypatch.setattr(KeptForm, "_compiled", fail)
+    monkeypatch.setattr(KeptForm, "prepare", fail)
     for asked in ({"compile": "on"}, {"precision": "int8", "compile": "auto"}):
         with pytest.raises(CannotCompile, match=r"cannot be compiled here \(no headers\)"):
             updating.bring_up_to_date(replace(settings, **asked))
         assert not settings.cache.exists()
     monkeypatch.setitem(precision.COMPILE_PAYS_SECONDS, "cpu", 0.0)
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
     cache = updating.bring_up_to_date(replace(settings, compile="auto")).cache
     assert "compile: off, since the net cannot be compiled here (no headers)" in capsys.readouterr().out
     assert cache.recipe.compiled is False

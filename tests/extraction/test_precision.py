@@ -103,6 +103,20 @@ def test_reduced_precision_is_chosen_only_if_it_is_faster_and_leaves_the_feature
     assert f"precision: {chosen}" in capsys.readouterr().out
 
 
+def test_of_few_images_nothing_is_chosen_and_hardly_any_computed(monkeypatch):
+    """Not more than a fortieth of them; of precisions and compilation that were named, none."""
+    computed = []
+    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
+    monkeypatch.setattr(
+        tuning, "fast_form", lambda *form: lambda pixels: computed.append(len(pixels)) or torch.ones(len(pixels), 8)
+    )
+    sample = np.zeros((32, 8, 8, 3), np.uint8)
+    resolved, _ = tuning.resolve(OPEN, None, None, sample, 200, CPU)
+    assert (resolved.precision, resolved.compiled, computed) == ("fp32", False, [5])
+    resolved, _ = tuning.resolve(replace(OPEN, precision="fp32"), None, None, sample, 200, CPU)
+    assert (resolved.compiled, computed) == (False, [5])
+
+
 def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench):
     asked = replace(OPEN, precision="fp32")
     assert tuning.resolve(asked, None, None, NOTHING, 100, CPU)[0].compiled is False
@@ -111,9 +125,10 @@ def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench
 
 @pytest.mark.parametrize(("device", "chosen"), [("cpu", "fp32"), ("cuda", "bf16")])
 def test_a_pass_of_ten_seconds_is_worth_a_trial_on_a_gpu_alone(bench, device, chosen):
-    bench["bf16"] = (30.0, 0.001)
-    assert tuning._precision(None, None, None, 100, torch.device(device))[0] == chosen
-    assert tuning._precision(None, None, None, 40, torch.device(device))[0] == "fp32"
+    bench["fp32"] = (100.0, 0.0)
+    bench["bf16"] = (300.0, 0.001)
+    assert tuning._precision(None, None, None, 1000, torch.device(device))[0] == chosen
+    assert tuning._precision(None, None, None, 400, torch.device(device))[0] == "fp32"
 
 
 def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, whole_of
@@ -121,7 +122,20 @@ class Extractor:
             resolved, notes = precision.resolve(asked, net, self.scale, sample, images, self.device)
             if resolved.precision == "int8":
                 return self._calibrated(resolved, manifest)
+            if asked.compiled is None and images >= precision.FEWEST_IMAGES and self._is_kept(resolved):
+                resolved = replace(resolved, compiled=True)
             return self._that_runs(resolved, asked), notes
+
+    def _is_kept(self, resolved: Recipe) -> bool:
+        """Whether the net was compiled on this machine before."""
+        if self.device.type != "cpu":
+            return False
+        net = fast_module(self.loaded.folded, self.scale, resolved.precision, True, self.device)
+        return isinstance(net, KeptForm) and net.is_kept(self._black(resolved))
+
+    def _black(self, made: Recipe) -> Tensor:
+        """A batch of black pictures."""
+        return torch.zeros((self.batch_size(made), made.image_px, made.image_px, 3), dtype=torch.uint8)
 
     def _calibrated(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
         """The recipe with the scales of int8, and how close its features are to those of fp32."""
@@ -139,8 +153,7 @@ class Extractor:
         if not isinstance(form, KeptForm):
             return resolved
         try:
-            size, px = self.batch_size(resolved), resolved.image_px
-            form.prepare(torch.zeros((size, px, px, 3), dtype=torch.uint8))
+            form.prepare(self._black(resolved))
             return resolved
         except CannotCompile as error:
             if asked.compiled or resolved.precision == "int8":

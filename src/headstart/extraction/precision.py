@@ -19,6 +19,10 @@ from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, r
 from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
+FEWEST_IMAGES = 500
+"""Of fewer images nothing is tried: what a faster form saves is little more than the trial costs."""
+TRIAL_SHARE = 1 / 40
+"""Of the images of a pass, how many are computed in each form that is tried, at most a batch."""
 SHORT_PASS_SECONDS = {"cpu": 60.0, "cuda": 5.0, "mps": 60.0}
 """For a pass that fp32 finishes in this time, other precisions are not tried: on a GPU trying takes a second."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
@@ -45,24 +49,32 @@ def resolve(
     if asked.precision == "int8":
         require_int8(device, asked.compiled)
         return replace(asked, compiled=True), {}
-    pixels = torch.from_numpy(sample).to(device)
+    pixels = torch.from_numpy(sample[: max(1, int(images * TRIAL_SHARE))]).to(device)
     precision: Precision = asked.precision
     compiled, notes = asked.compiled, dict[str, float]()
     if precision == "auto":
         precision, notes = _precision(net, scale, pixels, images, device)
+    if compiled is None and images < FEWEST_IMAGES:
+        compiled = False
     if compiled is None:
-        rate, _ = _timed(fast_form(net, scale, precision, False, device), pixels)
+        known = notes.get(rate_of(precision))
+        rate = known or _timed(fast_form(net, scale, precision, False, device), pixels)[0]
         compiled = _compile_pays(images / rate, device)
     return replace(asked, precision=precision, compiled=compiled), notes
+
+
+def rate_of(precision: str) -> str:
+    """The name of a note: how many images per second the net computes, not compiled."""
+    return f"{precision}_images_per_second"
 
 
 def _precision(
     net: nn.Module, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
     rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
-    notes = {"fp32_images_per_second": rate}
-    candidate = _candidate(device)
-    if images / rate < SHORT_PASS_SECONDS[device.type] or candidate is None:
+    notes, candidate = {rate_of("fp32"): rate}, _candidate(device)
+    is_short = images < FEWEST_IMAGES or images / rate < SHORT_PASS_SECONDS[device.type]
+    if is_short or candidate is None:
         return "fp32", notes
     try:
         fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
@@ -70,7 +82,7 @@ def _precision(
         say(f"precision: fp32, since the backbone does not run in {candidate} ({first_line(error)}).")
         return "fp32", notes
     similarity = smallest_centred_cosine(reference, features)
-    notes |= {f"{candidate}_images_per_second": fast_rate, f"{candidate}_centred_cosine": similarity}
+    notes |= {rate_of(candidate): fast_rate, f"{candidate}_centred_cosine": similarity}
     chosen: Precision = candidate if fast_rate > FASTER * rate and similarity >= CLOSE_ENOUGH else "fp32"
     say(
         f"precision: {chosen}, since {candidate} runs at {fast_rate / rate:.2f} x the speed of fp32 here "
@@ -87,7 +99,14 @@ def _candidate(device: torch.device) -> Precision | None:
 
 
 def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
-    """Images/s of the fastest of three runs after a warm-up (others may use the machine), and the features."""
+    """Images/s, and the features: on CPUs of one run, if the machine did nothing else.
+
+    On other devices of the fastest of three runs after a warm-up.
+    """
+    if pixels.device.type == "cpu":
+        start = time.process_time()  # so that other programs on the machine change no decision
+        features = forward(pixels)
+        return len(pixels) * torch.get_num_threads() / max(time.process_time() - start, 1e-9), features
     features, seconds = forward(pixels), []
     for _ in range(3):
         start = time.perf_counter()

@@ -57,6 +57,10 @@ class KeptForm(nn.Module):
         if pixels.shape not in self._of_shape:
             self._of_shape[pixels.shape] = self._compiled(pixels)
 
+    def is_kept(self, pixels: Tensor) -> bool:
+        """Whether it was compiled for this shape of batch before."""
+        return self._path(pixels).exists()
+
     def _path(self, pixels: Tensor) -> Path:
         return folder() / f"{identity(self.net, self.form, pixels)}.pt2"
 
