@@ -43,7 +43,7 @@ def one_net() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extractor, "load_frozen", shared_net)
-        patch.setattr(extractor, "fast_form", functools.cache(extractor.fast_form))
+        patch.setattr(extractor, "fast_form", functools.lru_cache(maxsize=4)(extractor.fast_form))
         yield
 
 

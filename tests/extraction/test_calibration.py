@@ -72,6 +72,18 @@ def test_what_cannot_be_compiled_is_refused_where_it_was_asked_for_and_said_othe
     assert (cache.status == DONE).all()
 
 
+def test_a_net_that_was_compiled_before_is_taken_for_shorter_passes(make_photos, tmp_path, monkeypatch):
+    settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "1.h5", backbone="resnet18", compile="auto")
+    monkeypatch.setattr(KeptForm, "prepare", lambda form, pixels: form._of_shape.update({pixels.shape: form.net}))
+    monkeypatch.setattr(KeptForm, "is_kept", lambda form, pixels: pixels.shape == (4, 32, 32, 3))
+    assert updating.bring_up_to_date(settings).cache.recipe.compiled is False
+    monkeypatch.setattr(precision, "LOADING_PAYS_SECONDS", 0.0)
+    assert updating.bring_up_to_date(replace(settings, cache=tmp_path / "2.h5")).cache.recipe.compiled is False
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
+    assert updating.bring_up_to_date(replace(settings, cache=tmp_path / "2.h5")).cache.recipe.compiled is False
+    assert updating.bring_up_to_date(replace(settings, cache=tmp_path / "3.h5")).cache.recipe.compiled is True
+
+
 def test_a_cache_without_a_finished_row_binds_nobody(make_photos, tmp_path, capsys):
     settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", compile="on")
     begin(settings.cache, settings)

@@ -122,7 +122,8 @@ class Extractor:
             resolved, notes = precision.resolve(asked, net, self.scale, sample, images, self.device)
             if resolved.precision == "int8":
                 return self._calibrated(resolved, manifest)
-            if asked.compiled is None and images >= precision.FEWEST_IMAGES and self._is_kept(resolved):
+            eager_seconds = images / notes.get(precision.rate_of(resolved.precision), float("inf"))
+            if asked.compiled is None and eager_seconds > precision.LOADING_PAYS_SECONDS and self._is_kept(resolved):
                 resolved = replace(resolved, compiled=True)
             return self._that_runs(resolved, asked), notes
 

@@ -25,6 +25,8 @@ TRIAL_SHARE = 1 / 40
 """Of the images of a pass, how many are computed in each form that is tried, at most a batch."""
 SHORT_PASS_SECONDS = {"cpu": 60.0, "cuda": 5.0, "mps": 60.0}
 """For a pass that fp32 finishes in this time, other precisions are not tried: on a GPU trying takes a second."""
+LOADING_PAYS_SECONDS = 20.0
+"""Loading a net that was compiled before takes two seconds or less, and gains a sixth or more."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
 CLOSE_ENOUGH = 0.99
@@ -57,9 +59,9 @@ def resolve(
     if compiled is None and images < FEWEST_IMAGES:
         compiled = False
     if compiled is None:
-        known = notes.get(rate_of(precision))
-        rate = known or _timed(fast_form(net, scale, precision, False, device), pixels)[0]
-        compiled = _compile_pays(images / rate, device)
+        if rate_of(precision) not in notes:
+            notes[rate_of(precision)], _ = _timed(fast_form(net, scale, precision, False, device), pixels)
+        compiled = _compile_pays(images / notes[rate_of(precision)], device)
     return replace(asked, precision=precision, compiled=compiled), notes
 
 
