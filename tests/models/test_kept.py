@@ -1,6 +1,7 @@
 """A net is compiled once on a machine; what is loaded later gives the same features."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,10 @@ def test_packages_that_were_not_used_for_long_make_room(folder, monkeypatch):
     for number in range(5):
         (folder / f"{number}.pt2").write_bytes(bytes(100))
         os.utime(folder / f"{number}.pt2", (number, number))
+    for name, seconds in (("making-killed", 0), ("making-now", time.time())):
+        (folder / name).mkdir()
+        (folder / name / "half.so").write_bytes(b"")
+        os.utime(folder / name, (seconds, seconds))
     monkeypatch.setattr(kept, "MOST_BYTES", 250)
     kept._remove_unused(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["3.pt2", "4.pt2"]
+    assert sorted(path.name for path in folder.iterdir()) == ["3.pt2", "4.pt2", "making-now"]

@@ -7,8 +7,10 @@ import inspect
 import logging
 import os
 import platform
+import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -30,6 +32,11 @@ MOST_BYTES = 8 * 2**30
 """Of all packages: those that have not been used for longest are removed. A ResNet50 takes 0.1 GB."""
 
 Lowered = Callable[[nn.Module, Tensor], nn.Module]
+
+INDUCTORS_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+MAKING, STALE_SECONDS = "making-", 86400.0
+"""How folders are called in which something is compiled, and after what time a process that made one is dead."""
+HOW = {"freezing": True, "cpp_cache_precompile_headers": False}  # headers would take 150 MB, and are read once
 
 
 class KeptForm(nn.Module):
@@ -101,15 +108,35 @@ def _program_of(net: nn.Module, pixels: Tensor) -> Any:
 
 
 def _compile(program: Any, path: Path) -> None:
-    with TemporaryDirectory(dir=path.parent) as temporary, torch.no_grad():
+    with TemporaryDirectory(dir=path.parent, prefix=MAKING) as temporary, _inductor_in(temporary), torch.no_grad():
         made = Path(temporary, path.name)
-        torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs={"freezing": True})
+        torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs=HOW)
         put_in_place(made, path)
 
 
+@contextmanager
+def _inductor_in(folder: str) -> Iterator[None]:
+    """Inside the block the compiler of torch leaves its files in this folder, where they do not stay for good."""
+    before = os.environ.get(INDUCTORS_FOLDER)
+    os.environ[INDUCTORS_FOLDER] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[INDUCTORS_FOLDER]
+        else:
+            os.environ[INDUCTORS_FOLDER] = before
+
+
 def _remove_unused(kept: Path) -> None:
-    """Removes the packages that were not used for longest, until the others take no more than `MOST_BYTES`."""
+    """Removes the packages that were not used for longest, until the others take no more than `MOST_BYTES`.
+
+    Also what processes that were killed left behind.
+    """
     left = MOST_BYTES
+    for making in kept.glob(f"{MAKING}*"):
+        if time.time() - making.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(making, ignore_errors=True)
     for path in sorted(kept.glob("*.pt2"), key=lambda path: path.stat().st_mtime, reverse=True):
         left -= path.stat().st_size
         if left < 0:
