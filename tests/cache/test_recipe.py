@@ -46,6 +46,7 @@ OTHERS = {
     "interpolation": "bicubic",
     "mean": (0.5, 0.5, 0.5),
     "std": (0.2, 0.2, 0.2),
+    "scales": (0.5, 3.0),
 }
 RECIPES = st.builds(
     replace,

@@ -1,7 +1,6 @@
 """How long others wait for Python's lock while images are loaded: it bounds what one process loads, whatever its cores.
 
-That is the time for which it is held, and what giving it from thread to thread takes: some 10 µs where the cores are
-awake, and 40 µs where they sleep, as those of virtual machines do.
+That is the time for which it is held, and what giving it from thread to thread takes, some 10 µs each time.
 """
 
 import statistics

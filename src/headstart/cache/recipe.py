@@ -119,7 +119,7 @@ class Recipe(Parameters):
             weights=stored.weights if same_file else self.weights,
             precision=stored.precision if self.precision == "auto" else self.precision,
             compiled=stored.compiled if self.compiled is None else self.compiled,
-            scales=stored.scales,
+            scales=self.scales or stored.scales,
         )
 
     def differences(self, stored: "Recipe") -> list[str]:
