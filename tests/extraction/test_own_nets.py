@@ -116,6 +116,7 @@ def test_a_cache_goes_on_with_a_net_whose_mean_is_a_list(asked, tmp_path):
 
 def test_a_net_that_does_not_run_in_bf16_stays_in_fp32(asked, monkeypatch, capsys):
     monkeypatch.setitem(precision.SHORT_PASS_SECONDS, "cpu", 0)
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
     monkeypatch.setattr(precision, "_candidate", lambda device: "bf16")
     made = updating.bring_up_to_date(asked("sound", precision="auto")).cache
     assert made.recipe.precision == "fp32"

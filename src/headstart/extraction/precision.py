@@ -56,12 +56,10 @@ def resolve(
     compiled, notes = asked.compiled, dict[str, float]()
     if precision == "auto":
         precision, notes = _precision(net, scale, pixels, images, device)
-    if compiled is None and images < FEWEST_IMAGES:
-        compiled = False
     if compiled is None:
-        if rate_of(precision) not in notes:
+        if rate_of(precision) not in notes and (images >= FEWEST_IMAGES or precision != "fp32"):  # it may not run
             notes[rate_of(precision)], _ = _timed(fast_form(net, scale, precision, False, device), pixels)
-        compiled = _compile_pays(images / notes[rate_of(precision)], device)
+        compiled = images >= FEWEST_IMAGES and _compile_pays(images / notes[rate_of(precision)], device)
     return replace(asked, precision=precision, compiled=compiled), notes
 
 
