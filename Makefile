@@ -163,7 +163,7 @@ benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what peopl
 gpu: $(if $(filter PYTHON,$(GIVEN)),,.venv/ready)  ## tests and figures of one GPU in 10 minutes; PYTHON=python3 needs no .venv
 	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(filter PYTHON,$(GIVEN)),$(PYTHON),$(PY)) pipelines/gpu.py $(GPU_ARGS)
 
-# On several cores; the tests of a file stay together, since they share nets and caches. Each process takes up to 4 GB.
+# On several cores; the tests of a file stay together, since they share nets and caches. Each process takes some GB.
 TESTS = $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: .venv/ready  ## the tests, but for the slow ones: 5 to 10 minutes

@@ -89,6 +89,14 @@ def test_where_nothing_compiles_the_reason_is_a_sentence_and_nothing_is_left(fol
     assert list(folder.iterdir()) == []
 
 
+def test_without_a_home_folder_nothing_is_kept_and_it_is_said(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: Path("~none").expanduser())
+    assert not kept.KeptForm(net()).is_kept(PIXELS)
+    with pytest.raises(CannotCompile, match="no home folder"):
+        kept.KeptForm(net()).prepare(PIXELS)
+
+
 def test_packages_that_were_not_used_for_long_make_room(folder, monkeypatch):
     folder.mkdir(parents=True)
     for number in range(5):

@@ -98,7 +98,7 @@ class Recipe(Parameters):
     pixels: str = PIXELS
     """How bytes become pixels; changes when images/decoding.py does."""
     precision: Precision  # arithmetic of the pass; auto only until the first pass decides
-    compiled: bool | None  # by torch.compile; None only until the first pass decides
+    compiled: bool | None  # None only until the first pass decides
     storage: Literal["float16", "float32"]
     scales: tuple[float, ...] = field(default=(), metadata=ADDED)
     """Of the activations in int8, as `models.int8.scales_on` measured them on images of the data."""

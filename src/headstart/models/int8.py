@@ -51,20 +51,20 @@ def in_eight_bits(net: nn.Module, pixels: Tensor, scales: Scales) -> nn.Module:
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     observed = _observed(net, pixels)
-    activations = [observer for observer, weights in _observers(observed) if weights is None]
+    observers = _observers(observed)
+    activations = [observer for observer, weights in observers if weights is None]
     if len(scales) != 2 * len(activations):
-        raise SettingsError("int8: this version of torch or torchao takes the net apart in another way than before")
+        raise SettingsError(
+            "int8: this version of torch or torchao takes the net apart in another way than the one that made the "
+            "features. Install that one, or extract into another file."
+        )
     for observer, scale, zero in zip(activations, scales[::2], scales[1::2], strict=True):
-        observer.calculate_qparams = partial(_same, (torch.tensor([scale]), torch.tensor([int(zero)])))
+        observer.calculate_qparams = partial(tuple, (torch.tensor([scale]), torch.tensor([int(zero)])))
     with torch.no_grad():
-        for observer, weights in _observers(observed):
+        for observer, weights in observers:
             if weights is not None:
                 observer(weights)
         return convert_pt2e(observed)  # type: ignore[no-any-return]
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _observed(net: nn.Module, pixels: Tensor) -> Any:
@@ -74,7 +74,7 @@ def _observed(net: nn.Module, pixels: Tensor) -> Any:
 
     program = torch.export.export(net, (pixels,), strict=True).module()
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=not has_vnni()))
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=not _has_vnni()))
     return prepare_pt2e(program, quantizer)
 
 
@@ -88,6 +88,6 @@ def _observers(observed: Any) -> list[tuple[Any, Tensor | None]]:
     return list(found.values())
 
 
-def has_vnni() -> bool:
+def _has_vnni() -> bool:
     """Whether the processor multiplies eight bits by itself; others would overflow unless one bit is left free."""
     return torch.cpu._is_vnni_supported()

@@ -10,12 +10,13 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,6 @@ MOST_BYTES = 8 * 2**30
 
 Lowered = Callable[[nn.Module, Tensor], nn.Module]
 
-INDUCTORS_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 MAKING, STALE_SECONDS = "making-", 86400.0
 """How folders are called in which something is compiled, and after what time a process that made one is dead."""
 HOW = {"freezing": True, "cpp_cache_precompile_headers": False}  # headers would take 150 MB, and are read once
@@ -52,6 +52,7 @@ class KeptForm(nn.Module):
         super().__init__()
         self.net, self.lowered, self.form = net, lowered, form
         self._of_shape: dict[torch.Size, Forward] = {}
+        self._paths: dict[torch.Size, Path] = {}  # finding one reads all weights
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -66,10 +67,14 @@ class KeptForm(nn.Module):
 
     def is_kept(self, pixels: Tensor) -> bool:
         """Whether it was compiled for this shape of batch before."""
-        return self._path(pixels).exists()
+        with suppress(CannotCompile):
+            return self._path(pixels).exists()
+        return False
 
     def _path(self, pixels: Tensor) -> Path:
-        return folder() / f"{identity(self.net, self.form, pixels)}.pt2"
+        if pixels.shape not in self._paths:
+            self._paths[pixels.shape] = folder() / f"{identity(self.net, self.form, pixels)}.pt2"
+        return self._paths[pixels.shape]
 
     def _compiled(self, pixels: Tensor) -> Forward:
         path = self._path(pixels)
@@ -91,8 +96,11 @@ class KeptForm(nn.Module):
 
 
 def folder() -> Path:
-    """Where packages are kept, for this user alone: they are run as they are."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "compiled"
+    """Where packages are kept, for this user alone: they are run as they are. CannotCompile if there is no place."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "compiled"
+    except RuntimeError:
+        raise CannotCompile("this user has no home folder, and XDG_CACHE_HOME names no other") from None
 
 
 def _loaded(path: Path) -> Forward:
@@ -108,24 +116,11 @@ def _program_of(net: nn.Module, pixels: Tensor) -> Any:
 
 
 def _compile(program: Any, path: Path) -> None:
-    with TemporaryDirectory(dir=path.parent, prefix=MAKING) as temporary, _inductor_in(temporary), torch.no_grad():
+    with TemporaryDirectory(dir=path.parent, prefix=MAKING) as temporary, torch.no_grad():
         made = Path(temporary, path.name)
-        torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs=HOW)
+        with patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=temporary):  # its files would stay there for good
+            torch._inductor.aoti_compile_and_package(program, package_path=str(made), inductor_configs=HOW)
         put_in_place(made, path)
-
-
-@contextmanager
-def _inductor_in(folder: str) -> Iterator[None]:
-    """Inside the block the compiler of torch leaves its files in this folder, where they do not stay for good."""
-    before = os.environ.get(INDUCTORS_FOLDER)
-    os.environ[INDUCTORS_FOLDER] = folder
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[INDUCTORS_FOLDER]
-        else:
-            os.environ[INDUCTORS_FOLDER] = before
 
 
 def _remove_unused(kept: Path) -> None:
