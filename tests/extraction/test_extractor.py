@@ -27,7 +27,8 @@ from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
 from headstart.errors import CacheDamaged, CacheError
 from headstart.extraction import extractor as extraction
-from headstart.extraction import filling, one_pass
+from headstart.extraction import filling, one_pass, precision
+from headstart.extraction.deciding import resolve
 from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.images import decoding, loading
 from headstart.models.backbone import IMAGENET
@@ -200,7 +201,7 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
         return lambda pixels: (sizes.append(len(pixels)), torch.rand(len(pixels), 2048))[1]
 
     monkeypatch.setattr(extraction, "fast_form", form)
-    monkeypatch.setattr(extraction.precision, "fast_form", form)
+    monkeypatch.setattr(precision, "fast_form", form)
     monkeypatch.setattr(
         "headstart.models.precision.fitting_batch_size", lambda forward, size, image_px, device: size // 2
     )
@@ -211,7 +212,7 @@ def test_a_batch_size_halved_for_a_gpus_memory_holds_for_everything_that_goes_th
         gpu.setattr(extractor, "device", torch.device("cuda"))
         assert extractor.batch_size(made) == 2
     monkeypatch.setattr(Extractor, "batch_size", lambda self, made: 2)
-    extractor.resolve(replace(made, compiled=None), labelled.load(settings.data))
+    resolve(extractor, replace(made, compiled=None), labelled.load(settings.data))
     fill_one(extractor, path)
     extractor.recompute(FeatureCache(path), np.arange(6)[None] < 3)
     assert set(sizes) == {2}
@@ -303,7 +304,7 @@ def test_a_data_set_without_one_readable_image_ends_in_a_clear_way(make_photos, 
     assert fill_one(extractor, begin(tmp_path / "pets.h5", settings)).unreadable == 6
     assert (FeatureCache(tmp_path / "pets.h5").status == UNREADABLE).all()
     with pytest.raises(CacheError, match="Not one of the 6 images"):
-        extractor.resolve(replace(recipe.from_config(settings), precision="auto"), labelled.load(str(data)))
+        resolve(extractor, replace(recipe.from_config(settings), precision="auto"), labelled.load(str(data)))
 
 
 def _partly_done(path: Path, settings: ExtractConfig, monkeypatch) -> Path:

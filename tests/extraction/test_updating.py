@@ -26,7 +26,7 @@ from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, D
 from headstart.extraction import extractor, reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.provenance import cache_identity
-from headstart.images import decoding, digests
+from headstart.images import decoding, digests, loading
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import ExtractConfig
 
@@ -684,7 +684,7 @@ def test_digests_of_a_data_set_tell_apart_what_heads_depend_on(photos, settings)
 
 
 def test_a_permission_that_was_given_is_noticed_though_the_file_is_the_same(photos, settings, monkeypatch, forwarded):
-    allowed = extractor.stream.__globals__["read"]
+    allowed = loading.read
 
     def forbidden(file):
         if file.name == "000.png":
@@ -705,7 +705,7 @@ def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, set
         raise UnreadableImage("no permission")
 
     first = sorted(photos.rglob("*.png"))[0]
-    allowed = extractor.stream.__globals__["read"]
+    allowed = loading.read
     monkeypatch.setattr(
         "headstart.images.loading.read", lambda file: forbidden(file) if file == first else allowed(file)
     )
@@ -715,7 +715,7 @@ def test_a_file_that_is_still_forbidden_is_not_tried_again_and_again(photos, set
 
 
 def test_heic_files_are_tried_again_once_the_extra_is_installed(photos, settings, monkeypatch, forwarded):
-    allowed = extractor.stream.__globals__["read"]
+    allowed = loading.read
 
     def needs_heic(file):
         if file.name == "000.png":

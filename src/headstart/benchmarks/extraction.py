@@ -19,6 +19,7 @@ from headstart.benchmarks.tables import TOGETHER
 from headstart.cache import creation, recipe
 from headstart.datasets import archives
 from headstart.datasets.manifest import TRAIN, Manifest, Place
+from headstart.extraction.deciding import resolve
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
@@ -51,7 +52,7 @@ class Extraction:
         self.extractor = Extractor(self.config)
         is_resnet50 = self.extractor.config.backbone == RESNET50
         asked = recipe.from_config(self.config) if is_resnet50 else self.extractor.recipe(self.config)
-        self.recipe, self.notes = self.extractor.resolve(asked, self.manifest, LONG_PASS)
+        self.recipe, self.notes = resolve(self.extractor, asked, self.manifest, LONG_PASS)
         self.batch_size = self.extractor.batch_size(self.recipe)
 
     def describe(self) -> str:

@@ -15,8 +15,10 @@
     filling.py       passes over the pending rows of caches, part by part
     feeding.py       pictures on their way to a GPU, which resizes them
     one_pass.py      read, decode, forward and write, all overlapped
-    calibration.py  images on which int8 is calibrated, and compared with fp32
+    deciding.py      the recipe of a new cache: `auto` decided, int8 calibrated, the net compiled
     precision.py     decides `auto`: precision and compilation
+    calibration.py   images on which int8 is calibrated, and compared with fp32
+    sampling.py      readable images, on which something is tried
     verification.py  whether rows are still what was written
 
 `updating.py` loads without torch: a cache that is up to date answers at once.

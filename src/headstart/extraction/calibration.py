@@ -1,16 +1,12 @@
 """Images of the data on which int8 is calibrated, and others on which it is compared with fp32. B images in a batch."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
-from torch import Tensor
 
-from headstart.cache.recipe import Recipe
 from headstart.datasets.manifest import Manifest
-from headstart.errors import CacheError
 from headstart.extraction.precision import centred_cosines
-from headstart.images.loading import batches, readable, stream
+from headstart.extraction.sampling import readable_batches
+from headstart.images.geometry import Geometry
 from headstart.models.backbone import Forward
 from headstart.support.progress import say
 
@@ -25,24 +21,15 @@ class Sample:
         compared: further ones; none of few images.
     """
 
-    def __init__(self, manifest: Manifest, recipe: Recipe, batch_size: int, workers: int) -> None:
+    def __init__(self, manifest: Manifest, geometry: Geometry, batch_size: int, workers: int) -> None:
         """Loads them."""
-        found = list(_whole_batches(manifest, recipe, batch_size, workers))
-        if not found:
-            raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
-        first = -(-len(found) * CALIBRATION_IMAGES // (CALIBRATION_IMAGES + COMPARED_IMAGES))
-        self.calibrating, self.compared = found[:first], found[first:]
-
-
-def _whole_batches(manifest: Manifest, recipe: Recipe, size: int, workers: int) -> Iterator[Tensor]:
-    count = min(len(manifest), CALIBRATION_IMAGES + COMPARED_IMAGES)
-    rows = np.linspace(0, len(manifest) - 1, count, dtype=np.int64)
-    images = stream(manifest.places(np.random.default_rng(0).permutation(rows)), recipe.geometry, workers, workers)
-    first = 0
-    for batch in batches(readable(images, lambda image: None), size, recipe.image_px):
-        first = first or len(batch.rows)
-        if 0 < len(batch.rows) == first:
-            yield torch.from_numpy(batch.readable_pixels)
+        both = CALIBRATION_IMAGES + COMPARED_IMAGES
+        spread = np.linspace(0, len(manifest) - 1, min(len(manifest), both), dtype=np.int64)
+        rows = np.random.default_rng(0).permutation(spread).tolist()
+        loaded = list(map(torch.from_numpy, readable_batches(manifest, rows, geometry, batch_size, workers)))
+        whole = [batch for batch in loaded if len(batch) == len(loaded[0])]
+        first = -(-len(whole) * CALIBRATION_IMAGES // both)
+        self.calibrating, self.compared = whole[:first], whole[first:]
 
 
 def compare(sample: Sample, exact: Forward, fast: Forward) -> dict[str, float]:

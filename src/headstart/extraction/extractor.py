@@ -1,4 +1,4 @@
-"""The loaded backbone, and what goes through it: a sample, finished rows computed again, a pass over pending rows."""
+"""The loaded backbone, and what goes through it: finished rows computed again, a pass over pending rows."""
 
 import inspect
 from dataclasses import dataclass, field, replace
@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, whole_of
 from headstart.cache.recipe import Recipe, of_net
-from headstart.datasets.manifest import Manifest
-from headstart.errors import CacheError, CannotCompile
-from headstart.extraction import precision
-from headstart.extraction.calibration import Sample, compare
+from headstart.errors import CacheError
 from headstart.extraction.one_pass import Filling, load_views
-from headstart.images.loading import batches, default_workers, readable, stream
+from headstart.images.loading import batches, default_workers
 from headstart.models.backbone import Forward
-from headstart.models.fast import PLAIN_FORM, Watch, fast_form, fast_module, naming
-from headstart.models.int8 import Scales, scales_on
-from headstart.models.kept import KeptForm
+from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
+from headstart.models.int8 import Scales
 from headstart.models.loading import facts, load_frozen
 from headstart.models.precision import BatchSizes, require_compiler
 from headstart.models.weights import RESNET50, is_own
@@ -112,63 +107,6 @@ class Extractor:
         """Raises WeightsError if features were made by another net than the one that is loaded."""
         if made.backbone != RESNET50:
             made.refuse_other_net(facts(self.loaded, made.image_px))
-
-    def resolve(self, asked: Recipe, manifest: Manifest, images: int | None = None) -> tuple[Recipe, dict[str, float]]:
-        """The recipe with `auto` decided for a pass over `images` (all by default), and what was measured for that."""
-        is_open = asked.precision == "auto" or asked.compiled is None
-        sample = self._sample(manifest, asked) if is_open else np.empty(0, np.uint8)
-        with naming(str(self.config.backbone), "" if asked.precision in ("auto", "fp32") else PLAIN_FORM):
-            net, images = self.loaded.folded, images or len(manifest)
-            resolved, notes = precision.resolve(asked, net, self.scale, sample, images, self.device)
-            if resolved.precision == "int8":
-                return self._calibrated(resolved, manifest)
-            eager_seconds = images / notes.get(precision.rate_of(resolved.precision), float("inf"))
-            if asked.compiled is None and eager_seconds > precision.LOADING_PAYS_SECONDS and self._is_kept(resolved):
-                resolved = replace(resolved, compiled=True)
-            return self._that_runs(resolved, asked), notes
-
-    def _is_kept(self, resolved: Recipe) -> bool:
-        """Whether the net was compiled on this machine before."""
-        if self.device.type != "cpu":
-            return False
-        net = fast_module(self.loaded.folded, self.scale, resolved.precision, True, self.device)
-        return isinstance(net, KeptForm) and net.is_kept(self._black(resolved))
-
-    def _black(self, made: Recipe) -> Tensor:
-        """A batch of black pictures."""
-        return torch.zeros((self.batch_size(made), made.image_px, made.image_px, 3), dtype=torch.uint8)
-
-    def _calibrated(self, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
-        """The recipe with the scales of int8, and how close its features are to those of fp32."""
-        size = self.batch_size(asked)
-        sample, exact = Sample(manifest, asked, size, self.workers), replace(asked, precision="fp32", compiled=False)
-        net = fast_module(self.loaded.folded, self.scale, "fp32", False, self.device)
-        made = self._that_runs(replace(asked, scales=scales_on(net, sample.calibrating)), asked)
-        return made, compare(sample, self.forward(exact), self.forward(made))
-
-    def _that_runs(self, resolved: Recipe, asked: Recipe) -> Recipe:
-        """The recipe, compiled once on this machine; not compiled where nobody asked for it and that is impossible."""
-        if not resolved.compiled or self.device.type != "cpu":
-            return resolved
-        form = inspect.unwrap(self.forward(resolved))
-        if not isinstance(form, KeptForm):
-            return resolved
-        try:
-            form.prepare(self._black(resolved))
-            return resolved
-        except CannotCompile as error:
-            if asked.compiled or resolved.precision == "int8":
-                raise
-            say(f"compile: off, since the net cannot be compiled here ({error.reason}); compiled, it would be faster.")
-            return replace(resolved, compiled=False)
-
-    def _sample(self, manifest: Manifest, asked: Recipe) -> NDArray[np.uint8]:
-        size = self.batch_size(replace(asked, precision="fp32", compiled=False))  # what the others are compared with
-        images = stream(manifest.places(range(len(manifest))), asked.geometry, self.workers, self.workers)
-        first = next(batches(readable(images, lambda image: None), size, asked.image_px), None)
-        if first is None:
-            raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
-        return first.readable_pixels
 
     @property
     def view_splits(self) -> ViewSplits:

@@ -111,6 +111,8 @@ class Plan:
 
         Says what the data are taken for, and what else is to be known of a new cache.
         """
+        from headstart.extraction.deciding import resolve
+
         if self.count > 1 and self.asked.stored:
             return self.asked.stored.recipe, self.asked.stored.notes
         if self.path.exists():
@@ -127,7 +129,7 @@ class Plan:
         self.drawn_before  # noqa: B018 - reads images, and says so, before the net is tried
         space.say_size(views, asked, "")
         images = len(self.manifest) + (views.count * views.rows if views else 0)
-        resolved, notes = self.extractor.resolve(asked, self.manifest, images)
+        resolved, notes = resolve(self.extractor, asked, self.manifest, images)
         if self.count > 1:
             notes["batch_size"] = self.extractor.batch_size(resolved)
         if not self.path.exists() and not self.path.is_absolute():

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from headstart.cache.recipe import Precision, Recipe
 from headstart.models.backbone import Forward, PixelScale
 from headstart.models.fast import fast_form
-from headstart.models.int8 import require_int8
 from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
 from headstart.models.weight_file import first_line
 from headstart.support.progress import say
@@ -48,19 +47,24 @@ def resolve(
     """
     if asked.compiled:  # never silently uncompiled, which differs in the last bits
         require_compiler(device)
-    if asked.precision == "int8":
-        require_int8(device, asked.compiled)
-        return replace(asked, compiled=True), {}
-    pixels = torch.from_numpy(sample[: max(1, int(images * TRIAL_SHARE))]).to(device)
+    count = trial_images(asked, images)
+    pixels = torch.from_numpy(sample[:count]).to(device)
     precision: Precision = asked.precision
     compiled, notes = asked.compiled, dict[str, float]()
     if precision == "auto":
         precision, notes = _precision(net, scale, pixels, images, device)
     if compiled is None:
-        if rate_of(precision) not in notes and (images >= FEWEST_IMAGES or precision != "fp32"):  # it may not run
+        if rate_of(precision) not in notes and count:
             notes[rate_of(precision)], _ = _timed(fast_form(net, scale, precision, False, device), pixels)
         compiled = images >= FEWEST_IMAGES and _compile_pays(images / notes[rate_of(precision)], device)
     return replace(asked, precision=precision, compiled=compiled), notes
+
+
+def trial_images(asked: Recipe, images: int) -> int:
+    """How many images of a pass are computed to decide what is open; 0 if that is known, or nothing is."""
+    is_open = asked.precision == "auto" or asked.compiled is None
+    may_fail = asked.precision != "fp32"  # a net may not run in the precision that was asked for
+    return max(1, int(images * TRIAL_SHARE)) if is_open and (may_fail or images >= FEWEST_IMAGES) else 0
 
 
 def rate_of(precision: str) -> str:
