@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from headstart.cache.layout import DONE
 from headstart.extraction import extractor as extraction
-from headstart.extraction import feeding, updating
+from headstart.extraction import updating
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.one_pass import Pass, PassReport
-from headstart.images import jpeg, rooms
+from headstart.images import feeding, jpeg, rooms
 from headstart.models import resizing
 
 pytestmark = [

@@ -35,7 +35,6 @@ from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest, missing_splits
 from headstart.errors import CacheDamaged, CacheError
 from headstart.images.decoding import REASONS
-from headstart.images.geometry import Transform
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 from headstart.support.files import nearest_name
@@ -222,12 +221,6 @@ class FeatureCache(View):
                 f"Add to them with: {self.extract_command(views=count)}"
             )
         return count
-
-    def transform_of(self, view: int, digest: bytes) -> Transform:
-        """How an image of this content becomes the square for a view's features."""
-        if self.augmentation is None or view == 0:
-            return self.recipe.geometry
-        return self.augmentation.transform_of(self.recipe.geometry, view, digest)
 
 
 class PartedCache(PartedView, FeatureCache):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from headstart.cache.recipe import Parameters
 from headstart.images import augmentation
 from headstart.images.augmentation import RandomCrop
-from headstart.images.geometry import Geometry
+from headstart.images.geometry import Geometry, Transform
 from headstart.settings import ViewKind
 
 
@@ -28,3 +28,8 @@ class Augmentation(Parameters):
     def differences(self, stored: "Augmentation") -> list[str]:
         """Each field in which the views of a cache differ from what this run asks for, in words."""
         return self.differences_from(stored, "the views have")
+
+
+def transform_of(geometry: Geometry, augmentation: Augmentation | None, view: int, digest: bytes) -> Transform:
+    """How an image of this content becomes the square for a view's features; number 0 is the plain view."""
+    return augmentation.transform_of(geometry, view, digest) if augmentation and view else geometry

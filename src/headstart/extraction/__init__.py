@@ -13,7 +13,6 @@
     space.py         augmented views, and the space on the disk that they need
     extractor.py     the loaded backbone; finished rows computed again
     filling.py       passes over the pending rows of caches, part by part
-    feeding.py       pictures on their way to a GPU, which resizes them
     one_pass.py      read, decode, forward and write, all overlapped
     deciding.py      the recipe of a new cache: `auto` decided, int8 calibrated, the net compiled
     precision.py     decides `auto`: precision and compilation

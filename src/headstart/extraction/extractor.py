@@ -2,7 +2,6 @@
 
 import inspect
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, whole_of
 from headstart.cache.recipe import Recipe, of_net
 from headstart.errors import CacheError
-from headstart.extraction.one_pass import Filling, load_views
-from headstart.images.loading import batches, default_workers
+from headstart.extraction.one_pass import Filling
+from headstart.images.loading import batches, default_workers, stream
 from headstart.models.backbone import Forward
 from headstart.models.fast import PLAIN_FORM, Watch, fast_form, naming
 from headstart.models.int8 import Scales
@@ -153,10 +152,11 @@ class Extractor:
         """Computes the wanted (V + 1, N) done rows again: those of unchanged images, and their features (m, D)."""
         size = self.batch_size(cache.recipe)
         again = Filling(cache, wanted, self.forward(cache.recipe), size)
-        loaded = load_views([again], np.flatnonzero(wanted.any(axis=0)).tolist(), self.workers)
+        places = cache.manifest.places(np.flatnonzero(wanted.any(axis=0)).tolist())
+        loaded = stream(places, again.wanted(), self.workers, max(self.workers, 2 * size // len(cache.views)))
         same = [
             image
-            for image in chain.from_iterable(loaded)
+            for image in loaded
             if image.pixels is not None and image.digest == cache.views[image.view].digest(image.row)
         ]
         parts = [np.empty((0, cache.recipe.features), np.float32)]

@@ -1,10 +1,10 @@
 """One pass over the pending rows of caches: some threads decode, this one feeds the backbones, others write."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, islice, repeat
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
+from headstart.cache.views import Augmentation, transform_of
 from headstart.cache.writing import BackgroundWriter, CacheWriter
-from headstart.extraction.feeding import Feed, squares_of
-from headstart.images.geometry import Transform
-from headstart.images.loading import Batch, Loaded, batch_by, filled_up, stream_by_image
-from headstart.images.rooms import Room
+from headstart.images.feeding import Feed, squares_of
+from headstart.images.geometry import Geometry, Transform
+from headstart.images.loading import Batch, Loaded, batch_by, filled_up
 from headstart.models.backbone import Forward
 from headstart.support.devices import sent
 from headstart.support.overlap import Launched, one_behind
@@ -101,10 +101,9 @@ class Filling:
         self.unreadable: list[Loaded] = []
         self.unreadable_rows: set[int] = set()
 
-    def transforms(self, row: int, digest: bytes) -> dict[int, Transform]:
-        """Those of an image's pending views, by their numbers among the views of all caches."""
-        views = np.flatnonzero(self.pending[:, row]).tolist()
-        return {self.first + view: self.cache.transform_of(view, digest) for view in views}
+    def wanted(self) -> "Wanted":
+        """What is to be computed."""
+        return Wanted(self.first, self.pending, self.cache.recipe.geometry, self.cache.augmentation)
 
     def takes(self, image: Loaded) -> bool:
         """Whether a view goes through the backbone; unreadable ones, and copies of others, are noted for later."""
@@ -154,19 +153,31 @@ class Filling:
                 writer.reopen(np.flatnonzero(pending))
 
 
-def load_views(
-    fillings: Sequence[Filling], rows: Iterable[int], workers: int, rooms: Iterable[Room | None] = repeat(None)
-) -> Iterator[list[Loaded]]:
-    """Loads the pending views of these rows, image by image, for all caches, which number them one after the other.
+@dataclass(frozen=True)
+class Wanted:
+    """The pending views of a cache, numbered on from `first`; another process can be told of them."""
 
-    Two batches of each are loaded ahead, or an image for each thread.
-    """
+    first: int
+    pending: NDArray[np.bool_]
+    """(V + 1, N)."""
+    geometry: Geometry
+    augmentation: Augmentation | None
 
-    def transforms(row: int, digest: bytes) -> dict[int, Transform]:
-        return {view: how for filling in fillings for view, how in filling.transforms(row, digest).items()}
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """The transforms of an image's pending views, by their numbers."""
+        views = np.flatnonzero(self.pending[:, row]).tolist()
+        return {self.first + view: transform_of(self.geometry, self.augmentation, view, digest) for view in views}
 
-    ahead = max(workers, *(2 * filling.batch_size // len(filling.views) for filling in fillings))
-    return stream_by_image(fillings[0].cache.manifest.places(rows), transforms, workers, ahead, rooms)
+
+@dataclass(frozen=True)
+class WantedOfAll:
+    """Those of several caches of the same images."""
+
+    each: tuple[Wanted, ...]
+
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """As of one."""
+        return {view: how for wanted in self.each for view, how in wanted(row, digest).items()}
 
 
 @dataclass
@@ -180,7 +191,7 @@ class Pass:
     def __post_init__(self) -> None:
         self.report = PassReport(workers=self.workers, backbones=len(self.fillings))
         nets = [(len(each.views), each.cache.recipe.image_px, each.batch_size) for each in self.fillings]
-        self.feed = Feed.of(self.device, nets)
+        self.feed = Feed.of(self.device, self.workers, nets)
         self.filling_of: list[Filling] = []
         for filling in self.fillings:
             filling.first = len(self.filling_of)
@@ -197,7 +208,7 @@ class Pass:
             replace(self.report, own_seconds=filling.forward_seconds, **filling.counts) for filling in self.fillings
         ]
 
-    def _fill(self, rows: Iterable[int], progress: "tqdm[NoReturn]") -> None:
+    def _fill(self, rows: Sequence[int], progress: "tqdm[NoReturn]") -> None:
         with ExitStack() as opened:
             writings = {id(filling): self._writing(filling, opened) for filling in self.fillings}
             launched = one_behind(self._batches(rows), lambda item: Launched(item[0].forward, item[1].pixels))
@@ -225,11 +236,13 @@ class Pass:
 
         return share
 
-    def _batches(self, rows: Iterable[int]) -> Iterator[tuple[Filling, Batch[Tensor]]]:
-        """Batches of new images, each for one backbone."""
+    def _batches(self, rows: Sequence[int]) -> Iterator[tuple[Filling, Batch[Tensor]]]:
+        """Batches of new images, each for one backbone. Two batches are loaded ahead, or an image for each thread."""
         collected: dict[int, list[Loaded]] = {filling.first: [] for filling in self.fillings}
-        images = load_views(self.fillings, rows, self.workers, self.feed.rooms())
-        while group := list(islice(images, self.feed.images)):  # then all that is in a room has been put there
+        wanted = WantedOfAll(tuple(filling.wanted() for filling in self.fillings))
+        ahead = max(self.workers, *(2 * filling.batch_size // len(filling.views) for filling in self.fillings))
+        places = self.fillings[0].cache.manifest.places(rows)
+        for group in self.feed.groups(places, len(rows), wanted, ahead):
             for image in chain.from_iterable(group):
                 if self._counted(image).takes(image):
                     collected[self.filling_of[image.view].first].append(image)

@@ -1,9 +1,9 @@
-"""Pictures in batches for training and testing a whole net: decoded in threads, unreadable ones left out."""
+"""Pictures in batches for training and testing a whole net; unreadable ones are left out."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from headstart.datasets.manifest import Manifest
 from headstart.images import loading
 from headstart.images.augmentation import SCALE, RandomCrop
-from headstart.images.geometry import Geometry
-from headstart.images.loading import TransformsOf
+from headstart.images.feeding import Feed, can_resize
+from headstart.images.geometry import Geometry, Transform
+from headstart.images.loading import Loaded, TransformsOf
 from headstart.models.backbone import PixelScale, normalised
 from headstart.settings import FinetuneConfig
 from headstart.support.devices import sent
@@ -24,7 +25,6 @@ from headstart.support.progress import bar
 from headstart.support.team import Team
 
 EVALUATION_IMAGES = 64
-Item = TypeVar("Item")
 
 
 def crops_identity(config: FinetuneConfig) -> dict[str, Any]:
@@ -36,9 +36,22 @@ def random_crops(config: FinetuneConfig, geometry: Geometry, epoch: int) -> Tran
     """How training pictures become squares in an epoch, by the filter of `geometry`; None: as for validation."""
     if not crops_identity(config):
         return None
-    mirrored = config.augment == "crop-flip"
-    image_px = geometry.image_px
-    return lambda row, _: {0: RandomCrop(image_px, mirrored, (config.seed, epoch, row), decoded_for=geometry)}
+    return RandomCrops(config.seed, epoch, config.augment == "crop-flip", geometry)
+
+
+@dataclass(frozen=True)
+class RandomCrops:
+    """A random crop of each picture, another one in each epoch; another process can be told of it."""
+
+    seed: int
+    epoch: int
+    mirrored: bool
+    geometry: Geometry
+
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """That of the image in a row."""
+        key = (self.seed, self.epoch, row)
+        return {0: RandomCrop(self.geometry.image_px, self.mirrored, key, decoded_for=self.geometry)}
 
 
 class Images:
@@ -47,38 +60,36 @@ class Images:
     def __init__(self, manifest: Manifest, geometry: Geometry, workers: int) -> None:
         self.manifest, self.geometry, self.workers = manifest, geometry, loading.default_workers(workers)
         self.unreadable: set[int] = set()
+        self._feed: Feed | None = None
 
     def batches(
         self, rows: NDArray[np.int64], size: int, transforms_of: TransformsOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (n,) and pixels (n, H, W, 3) uint8, n ≤ size, in the order of `rows`."""
         images = loading.stream(self.manifest.places(rows), transforms_of or self.geometry, self.workers, 2 * size)
-        readable = loading.readable(images, lambda image: self.unreadable.add(image.row))
+        readable = loading.readable(images, self._leave_out)
         for batch in loading.batches(readable, size, self.geometry.image_px):
             yield batch.rows, torch.from_numpy(batch.readable_pixels)
 
     def batches_for(
         self, device: torch.device, rows: NDArray[np.int64], size: int, transforms_of: TransformsOf | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """The same; for a GPU in pinned memory, and put together in a thread while the batch before is trained on."""
-        batches = self.batches(rows, size, transforms_of)
-        if device.type != "cuda":
-            return batches
-        return one_ahead((batch_rows, pixels.pin_memory()) for batch_rows, pixels in batches)
+        """The same; where a GPU resizes pictures, on it."""
+        if not can_resize(device):
+            return self.batches(rows, size, transforms_of)
+        how, px = self.geometry, self.geometry.image_px
+        if not self._feed:
+            self._feed = Feed.of(device, self.workers, [(1, px, EVALUATION_IMAGES)])
+        groups = self._feed.groups(self.manifest.places(rows), len(rows), transforms_of or how, 2 * size)
+        return self._feed.batches(groups, size, px, how.interpolation, self._leave_out)
+
+    def _leave_out(self, image: Loaded) -> None:
+        self.unreadable.add(image.row)
 
     def none(self) -> tuple[NDArray[np.int64], Tensor]:
         """A batch of no images."""
         side = self.geometry.image_px
         return np.empty(0, np.int64), torch.empty((0, side, side, 3), dtype=torch.uint8)
-
-
-def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items in their order; a thread makes the next one meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
 
 
 @torch.inference_mode()
@@ -95,7 +106,7 @@ def predict(
     net.eval()
     team, predicted = team or Team(), []
     share, mean_and_std = team.share(rows), scale.on(device)
-    batches = images.batches(share, EVALUATION_IMAGES)
+    batches = images.batches_for(device, share, EVALUATION_IMAGES)
 
     def launch(batch: tuple[NDArray[np.int64], Tensor]) -> Launched:
         return Launched(lambda pixels: net(normalised(pixels, *mean_and_std)).softmax(dim=1), sent(batch[1], device))

@@ -8,8 +8,10 @@
     unreadable.py    a report of the images that cannot be read
     rooms.py         memory for the pictures of many images, which one copy takes to a GPU
     loading.py       many images at once: threads, order, batches
+    loaders.py       several processes that load into memory that all share
+    feeding.py       pictures on their way to a GPU, which resizes them
     digests.py       digests of the bytes of many images
     augmentation.py  random crops, mirror images and other colours
 
-Loads without torch; never sees features or a cache.
+All but feeding.py loads without torch; never sees features or a cache.
 """

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Container, Sequence
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from headstart.images.geometry import Part, Transform
 class Spot(NamedTuple):
     """A picture in a room, and what becomes the square of it."""
 
-    room: "Room"
+    room: Any
+    """The room, or what became of it: it has the pictures on their device."""
     begin: int
     """Its first byte."""
     size: tuple[int, int]

@@ -36,6 +36,8 @@ def pick_device(name: str) -> torch.device:
 def sent(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
     """The values on a device; to a GPU they go by way of pinned memory, so that the host need not wait for them."""
     host = torch.as_tensor(values)
+    if host.device.type == device.type:
+        return host
     return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
 
 

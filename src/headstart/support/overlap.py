@@ -22,9 +22,9 @@ class Launched:
 
     def __init__(self, forward: Callable[[Tensor], Tensor], pixels: Tensor) -> None:
         begin, on_cuda = time.perf_counter(), pixels.device.type == "cuda"
-        started = _recorded() if on_cuda else None
+        started = happening() if on_cuda else None
         self._output = forward(pixels).to("cpu", non_blocking=on_cuda)
-        self._events = (started, _recorded()) if started else None
+        self._events = (started, happening()) if started else None
         self.seconds = time.perf_counter() - begin
 
     def result(self) -> NDArray[np.float32]:
@@ -40,7 +40,7 @@ class Launched:
         return self._output.numpy().copy()  # so that the pinned memory is free for another batch
 
 
-def _recorded() -> torch.cuda.Event:
+def happening() -> torch.cuda.Event:
     """Happens when the device comes to it. A thread that waits for it sleeps, and does not keep a core busy."""
     event = torch.cuda.Event(enable_timing=True, blocking=True)
     event.record()

@@ -1,0 +1,100 @@
+"""Processes that load images give what one process gives, in order, and what becomes of them is said."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from helpers.pictures import decoded, picture
+
+from headstart.errors import DataError
+from headstart.images import feeding, loaders
+from headstart.images.augmentation import RandomCrop
+from headstart.images.feeding import Feed
+from headstart.images.geometry import Geometry
+from headstart.images.loaders import Loaders, Shape
+from headstart.models.resizing import FILTERS
+
+pytestmark = pytest.mark.skipif(not loaders.available(), reason="this system has no shared memory without a name")
+
+GEOMETRY = Geometry(32, "crop", 36, reduced_decode=False)
+CPU = torch.device("cpu")
+
+
+class PlainAndCrop:
+    """Two views of each image."""
+
+    def __call__(self, row, digest):
+        return {0: GEOMETRY, 1: RandomCrop(32, True, (row,))}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """JPEG files, one of them broken, and PNG files between them."""
+    folder = tmp_path_factory.mktemp("photos")
+    for row in range(23):
+        path = folder / f"{row:02}.{'png' if row % 5 == 0 else 'jpg'}"
+        picture(row, (60 + 3 * row, 90 - 2 * row)).save(path, quality=90)
+    (folder / "07.jpg").write_bytes(b"no picture")
+    return list(enumerate(sorted(folder.iterdir())))
+
+
+@pytest.fixture(scope="module")
+def two(places):
+    return Loaders(2, Shape(4 * 3 * 2**14, 4, 2 * 3 * 32**2, tuple(FILTERS)))
+
+
+def fed(shared, places, transforms):
+    """Rows of readable images and their squares, and rows that cannot be read."""
+    feed, lost = Feed(CPU, 2, 4, 3 * 32**2, has_rooms=True), []
+    feed._shared = shared
+    groups = feed.groups(places, len(places), transforms, 8)
+    batches = list(feed.batches(groups, 5, 32, "bilinear", lambda image: lost.append(image.row)))
+    return np.concatenate([rows for rows, _ in batches]), torch.cat([pixels for _, pixels in batches]), lost
+
+
+def test_several_processes_give_the_pixels_of_one_in_the_order_of_the_rows(places, two):
+    rows, pixels, lost = fed(feeding.SharedRooms(two, CPU), places, GEOMETRY)
+    assert rows.tolist() == [row for row in range(23) if row != 7]
+    assert lost == [7]
+    for row, square in zip(rows, pixels, strict=True):
+        assert np.array_equal(square, decoded(places[row][1].read_bytes(), GEOMETRY)), row
+
+
+def test_other_transforms_can_follow_and_have_the_pixels_of_threads(places, two):
+    """As in the next epoch; also of each view, and when the images before were not taken to their end."""
+    shared = feeding.SharedRooms(two, CPU)
+    next(shared.groups(places, GEOMETRY))
+    found, expected = (fed(each, places, PlainAndCrop()) for each in (shared, None))
+    assert np.array_equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    assert found[2] == expected[2] == [7, 7]
+    assert len(found[0]) == 44
+
+
+def test_a_process_that_is_ended_is_an_error_which_says_what_to_do(places):
+    shared = feeding.SharedRooms(Loaders(2, Shape(2**16, 4, 3 * 32**2, ())), CPU)
+    groups = shared.groups(places, GEOMETRY)
+    next(groups)
+    ended = shared._loaders._processes[1]._process
+    os.kill(ended.pid, signal.SIGKILL)
+    with pytest.raises(DataError, match=r"exit code -9.*same command again"):
+        list(groups)
+
+
+def test_processes_end_when_nobody_uses_them(places):
+    made = Loaders(2, Shape(2**16, 4, 3 * 32**2, ()))
+    processes = [each._process for each in made._processes]
+    assert len(list(made.groups(places, GEOMETRY))) == 6
+    assert all(process.poll() is None for process in processes)
+    del made
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_few_images_are_not_worth_processes(places, monkeypatch):
+    started = []
+    monkeypatch.setattr(feeding, "Loaders", lambda count, shape: started.append(count) or pytest.fail("not reached"))
+    feed = Feed(CPU, 16, 4, 3 * 32**2, has_rooms=True)
+    assert len(list(feed.groups(places, len(places), GEOMETRY, 8))) == 6
+    assert not started
