@@ -5,7 +5,6 @@ import pytest
 from helpers import pretend_cuda
 from helpers.extraction import begin, config
 from helpers.pictures import picture
-from torch.utils._python_dispatch import _disable_current_modes
 from tqdm import tqdm
 
 from headstart.cache.layout import DONE
@@ -14,7 +13,6 @@ from headstart.extraction import updating
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.one_pass import Pass, PassReport
 from headstart.images import feeding, jpeg, rooms
-from headstart.models import resizing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No image in:headstart.errors.DataWarning"),
@@ -23,20 +21,9 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def resized_without_a_kernel(monkeypatch):
-    """The stand-in has no kernels: the reference resizes the CPU's values, which it may wait for."""
-
-    def resized(pictures, numbers, *how):
-        if not isinstance(pictures, pretend_cuda.Pretend):
-            return resizing.resized(pictures, numbers, *how)
-        with _disable_current_modes():
-            found = resizing.resized(pictures.held, numbers.held, *how)
-        return pretend_cuda.Pretend(found)
-
-    monkeypatch.setattr(feeding, "resized", resized)
-    feeding.can_resize.cache_clear()
-    yield
-    feeding.can_resize.cache_clear()
+def gpu_that_resizes(monkeypatch):
+    with pretend_cuda.resizing(monkeypatch):
+        yield
 
 
 @pytest.fixture(autouse=True)

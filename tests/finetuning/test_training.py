@@ -469,11 +469,11 @@ def test_on_a_gpu_the_host_waits_only_at_the_end_of_an_epoch(manifest, monkeypat
     """No step reads a loss, copies from memory that is not pinned, or sends what stays the same once more."""
     config = dataclasses.replace(STRONG if method == "strong" else SMALL, epochs=2)
     waits, step = [], training._Tuner._step
-    with pretend_cuda.cuda(autograd=True) as counts:
+    with pretend_cuda.resizing(monkeypatch), pretend_cuda.cuda(autograd=True) as counts:
 
         def noting(tuner, pixels, rows, images):
             waits.append(dict(counts.host_waits))
-            assert pretend_cuda.is_pinned(pixels)
+            assert pixels.is_cuda
             loss = step(tuner, pixels, rows, images)
             waits.append(dict(counts.host_waits))
             return loss

@@ -73,7 +73,7 @@ def test_the_host_waits_no_more_often_for_twice_as_many_steps():
         trainer.epoch()
         trainer.epoch()  # what is recorded has been recorded
         waits.append(waits_of(trainer.epoch))
-    assert waits[0] == waits[1]
+    assert waits[1] <= waits[0]  # the end of an epoch waits three or four times
 
 
 def waits_of(work):

@@ -17,6 +17,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.extraction import extractor
 from headstart.extraction.precision import smallest_centred_cosine
+from headstart.images import feeding
 from headstart.models.fast import fast_form, folded_copy
 from headstart.models.loading import load_frozen
 from headstart.prediction.classifier import Classifier
@@ -89,8 +90,11 @@ def test_the_bits_of_a_row_do_not_depend_on_its_place_or_its_neighbours(net, dev
 
 
 @pytest.mark.usefixtures("one_net")
-def test_every_row_holds_the_features_of_its_own_image(device, tmp_path, make_photos, monkeypatch):
+@pytest.mark.parametrize("processes", [0, 2])
+def test_every_row_holds_the_features_of_its_own_image(device, tmp_path, make_photos, monkeypatch, processes):
     """The device is kept busy: a buffer that is filled again before its copy has ended would show."""
+    monkeypatch.setattr(feeding, "MANY_IMAGES", 1 if processes else 1000)
+    monkeypatch.setattr(feeding, "SHARED_IMAGES", 4)
 
     def first_pixels(pixels):
         if device.type == "cuda":
@@ -98,7 +102,7 @@ def test_every_row_holds_the_features_of_its_own_image(device, tmp_path, make_ph
         return pixels.flatten(1)[:, :2048].float()
 
     monkeypatch.setattr(extractor, "fast_form", lambda *_: first_pixels)
-    settings = replace(config(make_photos({"cat": 60, "dog": 57})), device=device.type)
+    settings = replace(config(make_photos({"cat": 60, "dog": 57})), device=device.type, workers=2 * processes)
     path = begin(tmp_path / "a.h5", settings)
     fill_one(extractor.Extractor(settings), path)
     cache = FeatureCache(path)

@@ -11,7 +11,7 @@ from helpers import pretend_cuda, pretend_graphs
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL, some_features
 
-from headstart.heads import adam, training
+from headstart.heads import adam, own_kernels, pointwise, training
 from headstart.heads.features import Features, Normalization
 from headstart.heads.training import Trainer
 from headstart.settings import HeadConfig
@@ -35,10 +35,10 @@ def small_blocks(monkeypatch):
 @pytest.fixture
 def counts():
     """Whether Triton compiles is asked anew, and forgotten afterwards."""
-    adam._own_kernel.cache_clear()
+    own_kernels.own_kernels.cache_clear()
     with pretend_cuda.cuda() as counts, pretend_graphs.graphs():
         yield counts
-    adam._own_kernel.cache_clear()
+    own_kernels.own_kernels.cache_clear()
 
 
 def moved(features, device="cuda"):
@@ -143,7 +143,7 @@ def test_any_number_of_rates_and_decays_is_one_launch(counts, monkeypatch):
     """The kernel itself, which needs a GPU to be compiled, is tested in test_adam.py."""
     calls = []
     kernel = SimpleNamespace(step=lambda *given: calls.append(given))
-    monkeypatch.setattr(adam, "_own_kernel", cache(lambda: kernel))
+    monkeypatch.setattr(adam, "own_kernels", cache(lambda: SimpleNamespace(adam=kernel, pointwise=pointwise)))
     configs = [HeadConfig(lr=1e-3 * (1 + head % 4), weight_decay=1e-3 * (head // 4), hidden=()) for head in range(16)]
     trainer = trainer_of(moved(some_features(train=330)), configs, recorded=False)
     counts.clear()

@@ -25,6 +25,7 @@ from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
 from headstart.finetuning.start import Start
 from headstart.finetuning.training import finetune
+from headstart.images.feeding import Feed
 from headstart.images.geometry import Transform
 from headstart.images.loading import stream
 from headstart.models.fast import fast_module
@@ -102,8 +103,27 @@ class Extraction:
         return batches * size / (time.perf_counter() - start)
 
     def decode_ceiling(self, *others: "Extraction") -> float:
-        """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each."""
-        return self._decoding(list(self.manifest.places(range(len(self.manifest)))), self, *others)
+        """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each.
+
+        Where a GPU resizes, it does here, too, as in a pass.
+        """
+        places = list(self.manifest.places(range(len(self.manifest))))
+        return self._decoding(places, self, *others) if others or not self.feed.has_rooms else self._feeding(places)
+
+    @cached_property
+    def feed(self) -> Feed:
+        """As of a pass."""
+        net = (1, self.recipe.image_px, self.batch_size)
+        return Feed.of(self.extractor.device, self.extractor.workers, [net])
+
+    def _feeding(self, places: list[tuple[int, Place]]) -> float:
+        how, size = self.recipe.geometry, self.batch_size
+        start = time.perf_counter()
+        groups = self.feed.groups(places, len(places), how, 2 * size)
+        for _, pixels in self.feed.batches(groups, size, how.image_px, how.interpolation, lambda _: None):
+            last = pixels
+        last.cpu()
+        return len(places) / (time.perf_counter() - start)
 
     def lock_ceiling(self) -> float:
         """Loading for a GPU, if one process does it and nothing but Python's lock sets the speed."""

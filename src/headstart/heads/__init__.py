@@ -6,6 +6,9 @@
     targets.py         loss, label smoothing, class weights
     adam.py            Adam and AdamW for K heads at once
     adam_kernel.py     the same in one launch of a GPU
+    pointwise.py       what a step computes between the products of matrices
+    pointwise_kernel.py  the same in few launches of a GPU
+    own_kernels.py     whether this machine compiles these kernels
     training.py        from features to trained heads
     records.py         its epochs, the trained head, and what is needed to go on
     sweep.py           many settings, successive halving
