@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.cache.recipe import Parameters
 from headstart.images import augmentation
 from headstart.images.augmentation import RandomCrop
@@ -30,6 +33,33 @@ class Augmentation(Parameters):
         return self.differences_from(stored, "the views have")
 
 
-def transform_of(geometry: Geometry, augmentation: Augmentation | None, view: int, digest: bytes) -> Transform:
-    """How an image of this content becomes the square for a view's features; number 0 is the plain view."""
-    return augmentation.transform_of(geometry, view, digest) if augmentation and view else geometry
+@dataclass(frozen=True)
+class Wanted:
+    """The pending views of a cache, numbered on from `first`; a process that has no torch can be told of them."""
+
+    first: int
+    pending: NDArray[np.bool_]
+    """(V + 1, N)."""
+    geometry: Geometry
+    augmentation: Augmentation | None
+
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """The transforms of an image's pending views, by their numbers."""
+        views = np.flatnonzero(self.pending[:, row]).tolist()
+        return {self.first + view: self._of(view, digest) for view in views}
+
+    def _of(self, view: int, digest: bytes) -> Transform:
+        return (
+            self.augmentation.transform_of(self.geometry, view, digest) if self.augmentation and view else self.geometry
+        )
+
+
+@dataclass(frozen=True)
+class WantedOfAll:
+    """Those of several caches of the same images."""
+
+    each: tuple[Wanted, ...]
+
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """As of one."""
+        return {view: how for wanted in self.each for view, how in wanted(row, digest).items()}

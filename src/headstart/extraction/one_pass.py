@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
-from headstart.cache.views import Augmentation, transform_of
+from headstart.cache.views import Wanted, WantedOfAll
 from headstart.cache.writing import BackgroundWriter, CacheWriter
 from headstart.images.feeding import Feed, squares_of
-from headstart.images.geometry import Geometry, Transform
 from headstart.images.loading import Batch, Loaded, batch_by, filled_up
 from headstart.models.backbone import Forward
 from headstart.support.devices import sent
@@ -101,7 +100,7 @@ class Filling:
         self.unreadable: list[Loaded] = []
         self.unreadable_rows: set[int] = set()
 
-    def wanted(self) -> "Wanted":
+    def wanted(self) -> Wanted:
         """What is to be computed."""
         return Wanted(self.first, self.pending, self.cache.recipe.geometry, self.cache.augmentation)
 
@@ -151,33 +150,6 @@ class Filling:
         for view, pending in zip(self.views, self.pending, strict=True):
             with CacheWriter(view) as writer:
                 writer.reopen(np.flatnonzero(pending))
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The pending views of a cache, numbered on from `first`; another process can be told of them."""
-
-    first: int
-    pending: NDArray[np.bool_]
-    """(V + 1, N)."""
-    geometry: Geometry
-    augmentation: Augmentation | None
-
-    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
-        """The transforms of an image's pending views, by their numbers."""
-        views = np.flatnonzero(self.pending[:, row]).tolist()
-        return {self.first + view: transform_of(self.geometry, self.augmentation, view, digest) for view in views}
-
-
-@dataclass(frozen=True)
-class WantedOfAll:
-    """Those of several caches of the same images."""
-
-    each: tuple[Wanted, ...]
-
-    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
-        """As of one."""
-        return {view: how for wanted in self.each for view, how in wanted(row, digest).items()}
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Pictures in batches for training and testing a whole net; unreadable ones are left out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 
 from headstart.datasets.manifest import Manifest
 from headstart.images import loading
-from headstart.images.augmentation import SCALE, RandomCrop
+from headstart.images.augmentation import SCALE, RandomCrops
 from headstart.images.feeding import Feed, can_resize
-from headstart.images.geometry import Geometry, Transform
+from headstart.images.geometry import Geometry
 from headstart.images.loading import Loaded, TransformsOf
 from headstart.models.backbone import PixelScale, normalised
 from headstart.settings import FinetuneConfig
@@ -37,21 +36,6 @@ def random_crops(config: FinetuneConfig, geometry: Geometry, epoch: int) -> Tran
     if not crops_identity(config):
         return None
     return RandomCrops(config.seed, epoch, config.augment == "crop-flip", geometry)
-
-
-@dataclass(frozen=True)
-class RandomCrops:
-    """A random crop of each picture, another one in each epoch; another process can be told of it."""
-
-    seed: int
-    epoch: int
-    mirrored: bool
-    geometry: Geometry
-
-    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
-        """That of the image in a row."""
-        key = (self.seed, self.epoch, row)
-        return {0: RandomCrop(self.geometry.image_px, self.mirrored, key, decoded_for=self.geometry)}
 
 
 class Images:

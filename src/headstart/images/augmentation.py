@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.geometry import Box, Geometry, Part
+from headstart.images.geometry import Box, Geometry, Part, Transform
 
 SCALE = (0.5, 1.0)
 """Share of the picture's area. From 0.08 on, as for the hundreds of epochs of ImageNet, ten epochs of fine-tuning and
@@ -62,6 +62,21 @@ class RandomCrop:
         box = random_box(generator, width, height, self.scale)
         mirrored = self.mirrored and bool(generator.random() < 0.5)
         return Part(box, (self.image_px, self.image_px), mirrored=mirrored)
+
+
+@dataclass(frozen=True)
+class RandomCrops:
+    """A random crop of each picture, another one in each epoch; a process that has no torch can be told of it."""
+
+    seed: int
+    epoch: int
+    mirrored: bool
+    geometry: Geometry
+
+    def __call__(self, row: int, digest: bytes) -> dict[int, Transform]:
+        """That of the image in a row."""
+        key = (self.seed, self.epoch, row)
+        return {0: RandomCrop(self.geometry.image_px, self.mirrored, key, decoded_for=self.geometry)}
 
 
 def random_box(generator: np.random.Generator, width: int, height: int, scale: tuple[float, float] = SCALE) -> Box:
