@@ -3,8 +3,6 @@
 Photos are made up, of 500 x 400 pixels; features too. Everything is measured warm, in medians.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +17,8 @@ from headstart.benchmarks import photos
 from headstart.benchmarks.extraction import Extraction, fine_tuning
 from headstart.benchmarks.heads import SETTINGS, Heads
 from headstart.benchmarks.profiling import seconds, traced, without_graphs
-from headstart.cache.feature_cache import FeatureCache
 from headstart.heads.training import Trainer, fit_quietly
 from headstart.settings import ExtractConfig, FinetuneConfig, HeadConfig
-from headstart.settings.command import PIPELINES
-
-PROCESSES = 4
-"""That share the GPU, each with a part of the images at a time."""
 
 
 @dataclass(frozen=True)
@@ -112,25 +105,6 @@ def of_the_pass(bench: Bench) -> Iterator[Figure]:
     yield from bench.trace("pass", some.ours)
 
 
-def of_several_processes(bench: Bench) -> Iterator[Figure]:
-    """The same by several processes that fill parts on the one GPU, eager, without their start."""
-    data, cache, sizes = bench.folder / "photos", bench.folder / "parts.h5", bench.sizes
-    photos.gather(None, data, sizes.images)
-    flags = {
-        **{"data": data, "cache": cache, "weights": "random", "image-px": sizes.image_px, "device": bench.device.type},
-        **{"precision": sizes.precision, "compile": "off", "batch-size": sizes.batch_size},
-        **{"parts": 2 * PROCESSES, "processes": PROCESSES},
-    }
-    words = [f"--{name}={value}" for name, value in flags.items()]
-    command = [sys.executable, str(PIPELINES / "extract.py"), *words]
-    ran = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if ran.returncode:
-        raise RuntimeError(ran.stderr[-1000:])
-    view = FeatureCache(cache).views[0]
-    rate = len(view.status) * PROCESSES / view.seconds
-    yield Figure(f"pass by {PROCESSES} processes on the device, eager", rate, "images/s", goal=8000)
-
-
 def of_heads(bench: Bench) -> Iterator[Figure]:
     """One head as `fit` trains it, and 64, against one whose kernels are launched one by one."""
     heads, device, repeats = Heads(bench.sizes.rows, bench.device), bench.device, bench.sizes.repeats
@@ -211,6 +185,5 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "pass": of_the_pass,
     "heads": of_heads,
     "fine-tuning": of_fine_tuning,
-    "several processes": of_several_processes,
     "card": of_the_card,
 }
