@@ -80,7 +80,6 @@ def test_a_trace_counts_waits_and_is_written(tmp_path):
 @pytest.mark.filterwarnings("default")
 def test_every_section_gives_its_figures(tmp_path, monkeypatch):
     """In small sizes on the CPU: what a GPU will run for the first time has run."""
-    monkeypatch.setattr(gpu, "PROCESSES", 2)
     bench = gpu.Bench(CPU, gpu.TRIAL, tmp_path, tmp_path)
     figures = {figure.name: figure for section in gpu.SECTIONS.values() for figure in section(bench)}
     assert all(figure.value >= 0 for figure in figures.values())
