@@ -122,6 +122,7 @@ def of_the_pass(
     """Contestants around the pass and its cache, in the order of the table; what compiles has compiled."""
     from headstart.benchmarks import storing
     from headstart.benchmarks.rounds import in_its_own_process
+    from headstart.images import loaders
 
     storage = storing.Storage(extraction.recipe, folder, config.rows)
     hand = by_hand(config, manifest)
@@ -133,7 +134,7 @@ def of_the_pass(
         "predicting": extraction.predicting,
         "backbone ceiling": extraction.backbone_ceiling,
         "decode ceiling": extraction.decode_ceiling,
-        "lock ceiling": extraction.lock_ceiling,
+        **({"lock ceiling": extraction.lock_ceiling} if loaders.available() else {}),
         "decode from tar": extraction.decode_from_tar,
         "cache write": storage.write,
         "numpy.tofile": storage.tofile,

@@ -111,3 +111,19 @@ def test_processes_that_load_have_no_torch(places):
         assert len(list(made.groups(places, transforms))) == 6
     for process in made._processes:
         assert "libtorch" not in Path(f"/proc/{process._process.pid}/maps").read_text()
+
+
+class Refusing:
+    """Finds no transform for one image."""
+
+    def __call__(self, row, digest):
+        if row == 9:
+            raise ValueError("row 9")
+        return {0: GEOMETRY}
+
+
+def test_an_error_in_a_process_is_raised_here_and_does_not_disturb_what_follows(places, two):
+    shared = feeding.SharedRooms(two, CPU)
+    with pytest.raises(RuntimeError, match="row 9"):
+        list(shared.groups(places, Refusing()))
+    assert len(list(shared.groups(places, GEOMETRY))) == 6

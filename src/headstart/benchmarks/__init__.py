@@ -4,7 +4,7 @@
     photos.py      pictures to measure with
     by_hand.py     the loops that people write
     extraction.py  the pass of one or several backbones, prediction, an epoch of fine-tuning
-    lock.py        how long loading holds Python's lock
+    lock.py        how long a pass for a GPU holds Python's lock
     storing.py     writing, reading and checking a cache
     heads.py       one head and 64
     tables.py      the figures as tables

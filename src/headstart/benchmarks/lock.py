@@ -1,22 +1,21 @@
-"""How long others wait for Python's lock while images are loaded: it bounds what one process loads, whatever its cores.
+"""How long others wait for Python's lock while images come to a GPU: it bounds what one process feeds on any machine.
 
 That is the time for which it is held, and what giving it from thread to thread takes, some 10 µs each time.
 """
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import chain, repeat
 from threading import Event, Thread
 
-import numpy as np
-
 from headstart.datasets.manifest import Place
+from headstart.images.feeding import PICTURE_BYTES
 from headstart.images.geometry import Geometry
-from headstart.images.loading import load
-from headstart.images.rooms import Room
+from headstart.images.loaders import Loaders, Shape, in_room
 from headstart.models.resizing import FILTERS
 
 STEPS = 20_000_000
@@ -25,19 +24,42 @@ TURNS = 5
 """With and without loading, one after the other: the median difference counts."""
 SWITCH_SECONDS = 1e-4
 """After which the loop gives the lock away: with Python's 5 ms, too few images would be loaded meanwhile."""
-MEMORY_BYTES = 2**26
-"""Of the largest picture; a larger one is resized by Pillow."""
+IMAGES = 64
+"""In a room, as in a pass."""
 
 
 def loading_rate(places: Iterable[tuple[int, Place]], geometry: Geometry) -> float:
-    """Images per second that one process can load for a GPU if nothing but the lock sets the speed."""
-    memory, images = np.empty(MEMORY_BYTES, np.uint8), cycle(list(places))
-    squares_bytes = 3 * geometry.image_px**2
+    """Images per second that come to a GPU if nothing but the lock of the process that feeds it sets the speed.
 
-    def load_next() -> None:
-        load(*next(images), lambda *_: {0: geometry}, Room(memory, 1, squares_bytes, FILTERS))
+    A process beside it loads them, on a core of its own where there are two.
+    """
+    places, memory_bytes = list(places), IMAGES * PICTURE_BYTES
+    loading = Loaders(1, Shape(memory_bytes, IMAGES, 3 * geometry.image_px**2, tuple(FILTERS)))
+    with _apart(loading):
+        groups = chain.from_iterable(loading.groups(places, geometry) for _ in repeat(None))
 
-    return 1 / held_seconds(load_next)
+        def take() -> None:
+            *_, images = next(groups)
+            for views in images:
+                for view in views:
+                    in_room(view, loading)
+
+        take()  # the process has started
+        return IMAGES / held_seconds(take)
+
+
+@contextmanager
+def _apart(loading: Loaders) -> Iterator[None]:
+    """This process on one core, those that load on the others."""
+    cores = os.sched_getaffinity(0)
+    one = set(list(cores)[:1])
+    for process in loading.pids:
+        os.sched_setaffinity(process, cores - one or cores)
+    os.sched_setaffinity(0, one)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def held_seconds(call: Callable[[], object]) -> float:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -61,7 +62,14 @@ class Loaders:
             self._processes = [_Process(shape, file) for _ in range(count)]
         finally:
             os.close(file)
+        self._under_way: deque[int] = deque()
+        """Rooms that are being filled, in the order of their images."""
         weakref.finalize(self, _end, self._processes)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes."""
+        return [each.pid for each in self._processes]
 
     def groups(
         self, places: Iterable[tuple[int, Place]], transforms: Transform | TransformsOf
@@ -71,29 +79,29 @@ class Loaders:
 
         The spots of the images have no room yet. A room is used again when `count` more groups have been asked for.
         """
+        self._forget()
         for process in self._processes:
             process.begin(transforms)
         rest, turns = iter(places), cycle(range(self.count * ROOMS))
-        under_way: deque[int] = deque()
 
         def ask() -> None:
             if some := list(islice(rest, self.shape.images)):
-                under_way.append(next(turns))
-                self._processes[under_way[-1] % self.count].ask(under_way[-1] * self.shape.room_bytes, some)
+                self._under_way.append(next(turns))
+                self._processes[self._under_way[-1] % self.count].ask(self._under_way[-1] * self.shape.room_bytes, some)
 
-        try:
-            for _ in range(self.count * (ROOMS - 1)):
-                ask()
-            while under_way:
-                number = under_way[0]
-                used, images = self._processes[number % self.count].answer()
-                under_way.popleft()
-                yield number * self.shape.room_bytes, used, images
-                ask()
-        finally:
-            for number in under_way:  # so that no answer is left for the next call
-                with suppress(DataError):
-                    self._processes[number % self.count].answer()
+        for _ in range(self.count * (ROOMS - 1)):
+            ask()
+        while self._under_way:
+            number = self._under_way.popleft()
+            used, images = self._processes[number % self.count].answer()
+            yield number * self.shape.room_bytes, used, images
+            ask()
+
+    def _forget(self) -> None:
+        """Takes what was asked for and not taken, such as when Ctrl-C ended the epoch before."""
+        while self._under_way:
+            with suppress(Exception):  # of a file, say: nobody asks for it any more
+                self._processes[self._under_way.popleft() % self.count].answer()
 
 
 class _Process:
@@ -105,9 +113,10 @@ class _Process:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         kept = (there.fileno(), file)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", call], stdin=subprocess.DEVNULL, env=environment, pass_fds=kept
+            [sys.executable, "-P", "-c", call], stdin=subprocess.DEVNULL, env=environment, pass_fds=kept
         )
         there.close()
+        self.pid = self._process.pid
         self._connection.send(shape)
 
     def begin(self, transforms: Transform | TransformsOf) -> None:
@@ -124,7 +133,7 @@ class _Process:
             found = self._connection.recv()
         except (EOFError, OSError):
             raise self._ended() from None
-        if isinstance(found, BaseException):
+        if isinstance(found, Exception):
             raise found
         return found  # type: ignore[no-any-return]
 
@@ -179,14 +188,16 @@ def serve(connection: int, file: int) -> None:
 
 def _answer(
     shape: Shape, memory: NDArray[np.uint8], transforms: Transform | TransformsOf, begin: int, places: Places
-) -> Answer | BaseException:
+) -> Answer | Exception:
     room = Room(memory[begin : begin + shape.room_bytes], len(places), shape.squares_bytes, shape.filters)
     try:
         found = stream_by_image(places, transforms, THREADS, len(places), repeat(room))
         images = [[in_room(view, None) for view in views] for views in found]
         return room.used, images
-    except BaseException as error:  # of any kind: the parent raises it
+    except DataError as error:  # the parent raises it
         return error
+    except Exception as error:  # of any kind, which the parent may not know
+        return RuntimeError("".join(traceback.format_exception(error)))
 
 
 def in_room(view: Loaded, room: object) -> Loaded:
