@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.pictures import decoded, picture
+from PIL import Image
 
 from headstart.cache.views import Augmentation, Wanted, WantedOfAll
-from headstart.errors import DataError
+from headstart.datasets.manifest import Member
+from headstart.errors import DataError, DataWarning
 from headstart.images import feeding, loaders
 from headstart.images.augmentation import RandomCrop, RandomCrops
 from headstart.images.feeding import Feed
@@ -65,9 +67,8 @@ def test_several_processes_give_the_pixels_of_one_in_the_order_of_the_rows(place
 
 
 def test_other_transforms_can_follow_and_have_the_pixels_of_threads(places, two):
-    """As in the next epoch; also of each view, and when the images before were not taken to their end."""
+    """As in the next epoch; also of each view."""
     shared = feeding.SharedRooms(two, CPU)
-    next(shared.groups(places, GEOMETRY))
     found, expected = (fed(each, places, PlainAndCrop()) for each in (shared, None))
     assert np.array_equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
@@ -127,3 +128,57 @@ def test_an_error_in_a_process_is_raised_here_and_does_not_disturb_what_follows(
     with pytest.raises(RuntimeError, match="row 9"):
         list(shared.groups(places, Refusing()))
     assert len(list(shared.groups(places, GEOMETRY))) == 6
+
+
+def test_after_ctrl_c_the_next_images_are_those_that_were_asked_for(places, two, monkeypatch):
+    """Ctrl-C comes while an answer is awaited, most often: it is still to come, and so are others."""
+    shared, answer, answers = feeding.SharedRooms(two, CPU), loaders._Process.answer, []
+
+    def interrupted(process):
+        answers.append(process)
+        if len(answers) == 2:
+            raise KeyboardInterrupt
+        return answer(process)
+
+    monkeypatch.setattr(loaders._Process, "answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(shared.groups(places, GEOMETRY))
+    monkeypatch.undo()
+    rows, pixels, _ = fed(shared, places[8:], GEOMETRY)
+    assert rows.tolist() == list(range(8, 23))
+    for row, square in zip(rows, pixels, strict=True):
+        assert np.array_equal(square, decoded(places[row][1].read_bytes(), GEOMETRY)), row
+
+
+def test_who_asks_for_other_images_meanwhile_gets_them_and_the_first_an_error(places, two):
+    shared = feeding.SharedRooms(two, CPU)
+    first = shared.groups(places, GEOMETRY)
+    next(first)
+    assert len(list(shared.groups(places[:8], GEOMETRY))) == 2
+    with pytest.raises(RuntimeError, match="other images were asked for"):
+        next(first)
+
+
+def test_what_a_picture_has_to_say_is_said_here(tmp_path, two):
+    for row in range(8):
+        Image.fromarray(np.full((60, 90), 1000 + row, np.uint16)).save(tmp_path / f"{row}.png")
+    groups = feeding.SharedRooms(two, CPU).groups(list(enumerate(sorted(tmp_path.iterdir()))), GEOMETRY)
+    with pytest.warns(DataWarning, match="16-bit picture"):
+        assert len(list(groups)) == 2
+
+
+def test_where_no_process_can_start_threads_load(places, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(feeding, "MANY_IMAGES", 1)
+    monkeypatch.setattr(loaders.subprocess, "Popen", refused)
+    feed = Feed(CPU, 4, 4, 3 * 32**2, has_rooms=True)
+    assert len(list(feed.groups(places, len(places), GEOMETRY, 8))) == 6
+
+
+def test_rows_of_parquet_files_are_loaded_by_threads(monkeypatch):
+    """Each process would read each group of rows."""
+    monkeypatch.setattr(feeding, "Loaders", lambda *_: pytest.fail("not from parquet files"))
+    feed = Feed(CPU, 16, 4, 3 * 32**2, has_rooms=True)
+    assert feed._started(10**6, Member(Path("a.parquet"), 0, 1, 0)) is None

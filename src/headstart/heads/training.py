@@ -209,7 +209,7 @@ class Trainer:
         losses, _ = self._differentiate(batch, truth, drops)
         self._average(len(batch))
         self.optimizer.step(factor)
-        self.losses.add_(losses, alpha=len(batch))
+        self.losses += losses * len(batch)
 
     def _differentiate(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float]) -> tuple[Tensor, Tensor]:
         """The losses (K,) of a batch, summed over its rows, and the gradients (K, P), which it overwrites."""

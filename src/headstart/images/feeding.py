@@ -6,16 +6,17 @@ B images in a batch.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import groupby, islice, repeat
+from itertools import chain, groupby, islice, repeat
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.datasets.manifest import Place
+from headstart.datasets.manifest import Member, Place
 from headstart.images import loaders
 from headstart.images.geometry import Part, Transform
 from headstart.images.loaders import Images, Loaders
@@ -93,7 +94,10 @@ class Feed:
 
         At most `ahead` images wait; processes load two rooms ahead each.
         """
-        if self.has_rooms and (shared := self._shared or self._started(count)):
+        places, first = iter(places), None
+        if self.has_rooms and (first := next(places, None)):
+            places = chain([first], places)
+        if first and (shared := self._shared or self._started(count, first[1])):
             yield from shared.groups(places, transforms)
         else:
             images = stream_by_image(places, transforms, self.workers, ahead, self._own_rooms())
@@ -114,14 +118,19 @@ class Feed:
             batch = batch_by(lambda spots: squares_of(spots, len(spots), image_px, interpolation), some)
             yield batch.rows, batch.pixels
 
-    def _started(self, count: int) -> "SharedRooms | None":
-        """Processes that load, if so many images are worth them and the memory holds their rooms."""
+    def _started(self, count: int, first: Place) -> "SharedRooms | None":
+        """Processes that load, if so many images are worth them and the memory holds their rooms.
+
+        Not from parquet files, of which each process would read each group of rows.
+        """
         processes, image_bytes = self.workers // loaders.THREADS, max(self.squares_bytes, PICTURE_BYTES)
         needed = processes * loaders.ROOMS * SHARED_IMAGES * image_bytes
         pays = count >= MANY_IMAGES and processes > 1 and loaders.available()
-        if pays and needed <= available_bytes(torch.device("cpu")) / 4:
+        in_rows = isinstance(first, Member) and first.archive.suffix == ".parquet"
+        if pays and not in_rows and needed <= available_bytes(torch.device("cpu")) / 4:
             shape = loaders.Shape(SHARED_IMAGES * image_bytes, SHARED_IMAGES, self.squares_bytes, tuple(FILTERS))
-            self._shared = SharedRooms(Loaders(processes, shape), self.device)
+            with suppress(OSError):  # where no process can start, threads load
+                self._shared = SharedRooms(Loaders(processes, shape), self.device)
         return self._shared
 
     def _own_rooms(self) -> Iterator[PinnedRoom | None]:
@@ -139,18 +148,25 @@ class SharedRooms:
 
     def __init__(self, made: Loaders, device: torch.device) -> None:
         self._loaders, self.device, self._memory = made, device, torch.from_numpy(made.memory)
-        self._pinned = device.type == "cuda" and _pin(self._memory)
+        self._pinned = device.type == "cuda" and _pin(self._memory, device)
+        self._copies: deque[torch.cuda.Event] = deque()
+        """Of the last pictures, in their order."""
 
     def groups(self, places: Iterable[tuple[int, Place]], transforms: Transform | TransformsOf) -> Iterator[Images]:
         """As of `Feed`."""
-        copies: deque[torch.cuda.Event | None] = deque()
+        self._await(0)
         for begin, used, images in self._loaders.groups(places, transforms):
             pictures = self._memory[begin : begin + used].to(self.device, non_blocking=self._pinned, copy=True)
-            copies.append(happening() if self._pinned else None)
+            if self._pinned:
+                self._copies.append(happening())
             room = CopiedRoom(pictures, self.device)
             yield [[loaders.in_room(view, room) for view in views] for views in images]
-            if len(copies) > self._loaders.count and (copy := copies.popleft()):
-                copy.synchronize()  # its room is used again
+            self._await(self._loaders.count)  # the room of the one before these is used again
+
+    def _await(self, left: int) -> None:
+        """Waits until all but so many of the copies are over."""
+        while len(self._copies) > left:
+            self._copies.popleft().synchronize()
 
     def __del__(self) -> None:
         if self._pinned:
@@ -158,9 +174,13 @@ class SharedRooms:
             torch.cuda.cudart().cudaHostUnregister(self._memory.data_ptr())
 
 
-def _pin(memory: Tensor) -> bool:
+def _pin(memory: Tensor, device: torch.device) -> bool:
     """Has the driver keep memory where it is, so that a GPU copies it by itself; whether that is allowed."""
-    return int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0
+    is_pinned = int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0
+    if not is_pinned:
+        with suppress(RuntimeError):  # CUDA keeps the error for the next launch
+            torch.zeros(1, device=device).add_(1)
+    return is_pinned
 
 
 @cache

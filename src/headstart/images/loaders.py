@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError
 from headstart.images.geometry import Transform
-from headstart.images.loading import Loaded, TransformsOf, stream_by_image
+from headstart.images.loading import CONNECTIONS, Loaded, TransformsOf, stream_by_image
 from headstart.images.rooms import Room
 
 THREADS = 2
@@ -48,23 +49,25 @@ class Shape(NamedTuple):
     images: int
     squares_bytes: int
     filters: Collection[str]
+    connections: int = CONNECTIONS
+    """To servers at a time, of all processes; then of each."""
 
 
 class Loaders:
     """So many processes, each with rooms of its own; they end when this is no longer used, or the program is killed."""
 
     def __init__(self, count: int, shape: Shape) -> None:
-        self.shape, self.count = shape, count
-        file = os.memfd_create("headstart")
-        try:
-            os.ftruncate(file, count * ROOMS * shape.room_bytes)
-            self.memory = _memory(file)
-            self._processes = [_Process(shape, file) for _ in range(count)]
-        finally:
-            os.close(file)
-        self._under_way: deque[int] = deque()
-        """Rooms that are being filled, in the order of their images."""
-        weakref.finalize(self, _end, self._processes)
+        """Raises OSError where the system lets no process start."""
+        self.shape, self.count = shape._replace(connections=max(1, shape.connections // count)), count
+        self._file = os.memfd_create("headstart")
+        self._processes: list[_Process] = []
+        weakref.finalize(self, _end, self._processes, self._file)
+        os.ftruncate(self._file, count * ROOMS * shape.room_bytes)
+        self.memory = _memory(self._file)
+        self._start()
+        self._turn = 0
+        """How often images were asked for."""
+        self._is_idle = True
 
     @property
     def pids(self) -> list[int]:
@@ -78,30 +81,38 @@ class Loaders:
         that it holds.
 
         The spots of the images have no room yet. A room is used again when `count` more groups have been asked for.
+        What was not taken to its end, such as by Ctrl-C, is over when images are asked for again.
         """
-        self._forget()
+        if not self._is_idle:
+            self._start()
+        self._turn, self._is_idle = self._turn + 1, False
+        turn, under_way, rooms = self._turn, deque[int](), cycle(range(self.count * ROOMS))
+        rest = iter(places)
         for process in self._processes:
             process.begin(transforms)
-        rest, turns = iter(places), cycle(range(self.count * ROOMS))
 
         def ask() -> None:
             if some := list(islice(rest, self.shape.images)):
-                self._under_way.append(next(turns))
-                self._processes[self._under_way[-1] % self.count].ask(self._under_way[-1] * self.shape.room_bytes, some)
+                under_way.append(next(rooms))
+                self._processes[under_way[-1] % self.count].ask(under_way[-1] * self.shape.room_bytes, some)
 
         for _ in range(self.count * (ROOMS - 1)):
             ask()
-        while self._under_way:
-            number = self._under_way.popleft()
+        while under_way:
+            number = under_way.popleft()
             used, images = self._processes[number % self.count].answer()
             yield number * self.shape.room_bytes, used, images
+            if turn != self._turn:
+                raise RuntimeError("other images were asked for before these were taken")
             ask()
+        self._is_idle = True
 
-    def _forget(self) -> None:
-        """Takes what was asked for and not taken, such as when Ctrl-C ended the epoch before."""
-        while self._under_way:
-            with suppress(Exception):  # of a file, say: nobody asks for it any more
-                self._processes[self._under_way.popleft() % self.count].answer()
+    def _start(self) -> None:
+        """Starts the processes, instead of those that may be at work on what nobody will take."""
+        while self._processes:
+            self._processes.pop().end()
+        for _ in range(self.count):
+            self._processes.append(_Process(self.shape, self._file))
 
 
 class _Process:
@@ -110,14 +121,15 @@ class _Process:
     def __init__(self, shape: Shape, file: int) -> None:
         self._connection, there = Pipe()
         call = f"from headstart.images import loaders; loaders.serve({there.fileno()}, {file})"
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        folders = [folder for folder in sys.path if isinstance(folder, str) and folder]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
         kept = (there.fileno(), file)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", call], stdin=subprocess.DEVNULL, env=environment, pass_fds=kept
-        )
+        # In a group of its own Ctrl-C does not reach it: that is for its parent.
+        command, none = [sys.executable, "-P", "-c", call], subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdin=none, env=environment, pass_fds=kept, process_group=0)
         there.close()
         self.pid = self._process.pid
-        self._connection.send(shape)
+        self._send(shape)
 
     def begin(self, transforms: Transform | TransformsOf) -> None:
         """Says how the images to come become squares."""
@@ -135,7 +147,10 @@ class _Process:
             raise self._ended() from None
         if isinstance(found, Exception):
             raise found
-        return found  # type: ignore[no-any-return]
+        *answer, warned = found
+        for message, category in warned:
+            warnings.warn(message, category, stacklevel=2)
+        return tuple(answer)
 
     def end(self) -> None:
         """Ends the process, which sees that its pipe is closed."""
@@ -151,20 +166,22 @@ class _Process:
 
     def _ended(self) -> DataError:
         code = self._process.wait()
+        cause = ": most often the system does so when its memory is full" if code == -signal.SIGKILL else ""
         return DataError(
-            f"A process that loads images was ended (exit code {code}): most often the system does so when its memory "
-            "is full. What is finished is kept: give the same command again to go on, with fewer --workers."
+            f"A process that loads images was ended (exit code {code}){cause}. What is finished is kept: give the same "
+            "command again to go on, with fewer --workers."
         )
 
 
 def available() -> bool:
-    """Whether this system has what they need."""
-    return hasattr(os, "memfd_create")
+    """Whether this system, and this way to run Python, have what they need."""
+    return hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
-def _end(processes: Iterable[_Process]) -> None:
+def _end(processes: Iterable[_Process], file: int) -> None:
     for process in processes:
         process.end()
+    os.close(file)
 
 
 def _memory(file: int) -> NDArray[np.uint8]:
@@ -172,16 +189,19 @@ def _memory(file: int) -> NDArray[np.uint8]:
 
 
 def serve(connection: int, file: int) -> None:
-    """What a process does: loads what it is asked for until its pipe is closed. Ctrl-C is for its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe, memory = Connection(connection), _memory(file)
+    """What a process does: loads what it is asked for until its pipe is closed."""
+    pipe, memory, warned = Connection(connection), _memory(file), list[tuple[str, type[Warning]]]()
     os.close(file)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata, as in the parent
+    warnings.showwarning = lambda message, category, *_: warned.append((str(message), category))
     with suppress(EOFError, OSError):
         shape, transforms = pipe.recv(), pipe.recv()
         while True:
             asked = pipe.recv()
             if isinstance(asked, tuple):
-                pipe.send(_answer(shape, memory, transforms, *asked))
+                answer = _answer(shape, memory, transforms, *asked)
+                pipe.send(answer if isinstance(answer, Exception) else (*answer, warned))
+                warned.clear()
             else:
                 transforms = asked
 
@@ -191,7 +211,7 @@ def _answer(
 ) -> Answer | Exception:
     room = Room(memory[begin : begin + shape.room_bytes], len(places), shape.squares_bytes, shape.filters)
     try:
-        found = stream_by_image(places, transforms, THREADS, len(places), repeat(room))
+        found = stream_by_image(places, transforms, THREADS, len(places), repeat(room), shape.connections)
         images = [[in_room(view, None) for view in views] for views in found]
         return room.used, images
     except DataError as error:  # the parent raises it

@@ -29,6 +29,8 @@ from headstart.support.threads import Call, Threads
 DIGEST_BYTES = 16
 SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
 """The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
+CONNECTIONS = 32
+"""To servers at a time."""
 LEAST_SECONDS = 1e-9
 """Less than any work takes, for clocks of threads that are coarse."""
 
@@ -84,11 +86,12 @@ def stream_by_image(
     workers: int,
     ahead: int,
     rooms: Iterable[Room | None] = repeat(None),
+    connections: int = CONNECTIONS,
 ) -> Iterator[list[Loaded]]:
     """As `stream`; the views of each image as a list."""
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Call[list[Loaded]]] = deque()
-    network = ThreadPoolExecutor(32, thread_name_prefix="decode-remote")
+    network = ThreadPoolExecutor(connections, thread_name_prefix="decode-remote")
     try:
         with Threads(workers, "decode") as threads:
             try:
