@@ -20,7 +20,7 @@ ALLOWED = {
     "datasets": "errors support settings",
     "cli": "errors support settings",
     "make_words": "errors cli settings",
-    "images": "errors support datasets",
+    "images": "errors support datasets models",
     "runs": "errors support settings models datasets",
     "cache": "errors support settings datasets images models",
     "finetuning": "errors support settings datasets images models runs cache",
