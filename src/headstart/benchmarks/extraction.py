@@ -105,7 +105,7 @@ class Extraction:
     def decode_ceiling(self, *others: "Extraction") -> float:
         """Reading, decoding and resizing alone, on all cores: an image is decoded once, and made a square for each.
 
-        Where a GPU resizes, it does here, too, as in a pass.
+        Where a GPU resizes, it does here, too, as in a pass; for several backbones Pillow does.
         """
         places = list(self.manifest.places(range(len(self.manifest))))
         return self._decoding(places, self, *others) if others or not self.feed.has_rooms else self._feeding(places)

@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from threading import Event, Thread
 
 from headstart.datasets.manifest import Place
-from headstart.images.feeding import PICTURE_BYTES
+from headstart.images.feeding import PICTURE_BYTES, SHARED_IMAGES
 from headstart.images.geometry import Geometry
 from headstart.images.loaders import Loaders, Shape, in_room
 from headstart.models.resizing import FILTERS
@@ -24,8 +24,6 @@ TURNS = 5
 """With and without loading, one after the other: the median difference counts."""
 SWITCH_SECONDS = 1e-4
 """After which the loop gives the lock away: with Python's 5 ms, too few images would be loaded meanwhile."""
-IMAGES = 64
-"""In a room, as in a pass."""
 
 
 def loading_rate(places: Iterable[tuple[int, Place]], geometry: Geometry) -> float:
@@ -33,8 +31,8 @@ def loading_rate(places: Iterable[tuple[int, Place]], geometry: Geometry) -> flo
 
     A process beside it loads them, on a core of its own where there are two.
     """
-    places, memory_bytes = list(places), IMAGES * PICTURE_BYTES
-    loading = Loaders(1, Shape(memory_bytes, IMAGES, 3 * geometry.image_px**2, tuple(FILTERS)))
+    places, memory_bytes = list(places), SHARED_IMAGES * PICTURE_BYTES
+    loading = Loaders(1, Shape(memory_bytes, SHARED_IMAGES, 3 * geometry.image_px**2, tuple(FILTERS)))
     with _apart(loading):
         groups = chain.from_iterable(loading.groups(places, geometry) for _ in repeat(None))
 
@@ -45,7 +43,7 @@ def loading_rate(places: Iterable[tuple[int, Place]], geometry: Geometry) -> flo
                     in_room(view, loading)
 
         take()  # the process has started
-        return IMAGES / held_seconds(take)
+        return SHARED_IMAGES / held_seconds(take)
 
 
 @contextmanager

@@ -69,14 +69,12 @@ def stream(
     transforms: Transform | TransformsOf,
     workers: int,
     ahead: int,
-    rooms: Iterable[Room | None] = repeat(None),
 ) -> Iterator[Loaded]:
     """Loads images in the order of `places` (row and place of each); the views of an image follow one another.
 
     At most `ahead` images are decoded or waiting, which bounds the memory; no more of `places` are taken in advance.
-    `rooms` says for each image where its pixels are put; None: each has memory of its own.
     """
-    for views in stream_by_image(places, transforms, workers, ahead, rooms):
+    for views in stream_by_image(places, transforms, workers, ahead):
         yield from views
 
 
@@ -88,7 +86,11 @@ def stream_by_image(
     rooms: Iterable[Room | None] = repeat(None),
     connections: int = CONNECTIONS,
 ) -> Iterator[list[Loaded]]:
-    """As `stream`; the views of each image as a list."""
+    """As `stream`; the views of each image as a list.
+
+    `rooms` says for each image where its pixels are put; None: each has memory of its own. At most so many
+    `connections` to servers are open at a time.
+    """
     transforms_of = transforms if callable(transforms) else lambda row, digest: {0: transforms}
     waiting: deque[Call[list[Loaded]]] = deque()
     network = ThreadPoolExecutor(connections, thread_name_prefix="decode-remote")
