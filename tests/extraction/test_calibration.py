@@ -9,7 +9,8 @@ from helpers.extraction import begin, config
 
 from headstart.cache.layout import DONE
 from headstart.errors import CannotCompile, RecipeMismatch
-from headstart.extraction import precision, updating
+from headstart.extraction import calibration, deciding, fidelity, precision, updating
+from headstart.models import kept
 from headstart.models.kept import KeptForm
 
 pytestmark = [
@@ -29,7 +30,7 @@ def test_a_cache_in_int8_is_near_fp32_and_goes_on_with_its_scales(uncompiled, ma
     data = make_photos({"cat": 20, "dog": 20})
     settings = config(data, cache=tmp_path / "int8.h5", **EIGHT)
     first = updating.bring_up_to_date(settings).cache
-    assert "calibrated on 28 images; on 12 others its centred cosine to fp32 is 0.9" in capsys.readouterr().out
+    assert "calibrated on 28 images; on 12 others: centred cosine to fp32 0.9" in capsys.readouterr().out
     exact = updating.bring_up_to_date(config(data, cache=tmp_path / "fp32.h5", backbone="resnet18")).cache.read()
     assert 0 < np.abs(first.read() - exact).max() < 0.1 * np.abs(exact).max()
     features = first.read()
@@ -49,6 +50,53 @@ def test_the_same_data_gives_the_same_features_again(uncompiled, make_photos, tm
     )
     assert one.recipe == other.recipe
     assert np.array_equal(one.read(), other.read())
+
+
+def test_the_next_pass_over_the_same_images_calibrates_nothing(uncompiled, make_photos, tmp_path, monkeypatch, capsys):
+    data = make_photos({"cat": 20, "dog": 20})
+    first = updating.bring_up_to_date(config(data, cache=tmp_path / "1.h5", **EIGHT)).cache
+    said = next(line for line in capsys.readouterr().out.splitlines() if "calibrated on" in line)
+    measured = calibration.calibrated
+    monkeypatch.setattr(calibration, "calibrated", None)
+    again = updating.bring_up_to_date(config(data, cache=tmp_path / "2.h5", **EIGHT)).cache
+    assert (again.recipe, again.notes) == (first.recipe, first.notes)
+    assert said in capsys.readouterr().out
+    calls = []
+    monkeypatch.setattr(calibration, "calibrated", lambda *given: calls.append(1) or measured(*given))
+    for path in kept.folder().glob("*.json"):
+        path.write_text(path.read_text()[:-20])  # damaged
+    updating.bring_up_to_date(config(data, cache=tmp_path / "3.h5", **EIGHT))
+    make_photos({"cat": 21, "dog": 20})
+    updating.bring_up_to_date(config(data, cache=tmp_path / "4.h5", **EIGHT))
+    assert calls == [1, 1]
+
+
+@pytest.mark.parametrize(("least", "chosen"), [(0.0, "int8"), (1.01, "fp32")])
+def test_auto_takes_int8_where_it_is_faster_and_faithful(
+    uncompiled, make_photos, tmp_path, monkeypatch, capsys, least, chosen
+):
+    settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
+    monkeypatch.setattr(deciding.precision, "int8_pays", lambda *_: True)
+    monkeypatch.setattr(deciding.precision, "FASTER", 0.0)
+    monkeypatch.setitem(fidelity.BOUNDS, "int8", {"mean_cosine": least})
+    cache = updating.bring_up_to_date(replace(settings, precision="auto", compile="auto")).cache
+    assert cache.recipe.precision == chosen
+    assert (cache.recipe.scales == ()) == (chosen == "fp32")
+    assert cache.notes["int8_images_per_second"] > 0
+    words = "calibrated on 28 images" if chosen == "int8" else "fp32, since int8 would change the features"
+    assert f"precision: {'int8, ' if chosen == 'int8' else ''}{words}" in capsys.readouterr().out
+
+
+def test_auto_stays_in_fp32_where_int8_is_not_possible(make_photos, tmp_path, monkeypatch, capsys):
+    settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
+    monkeypatch.setattr(deciding.precision, "int8_pays", lambda *_: True)
+    monkeypatch.setattr(KeptForm, "prepare", fail)
+    cache = updating.bring_up_to_date(replace(settings, precision="auto", compile="auto")).cache
+    assert "precision: fp32, since int8 is not possible here: The net cannot be compiled" in capsys.readouterr().out
+    assert (cache.recipe.precision, (cache.status == DONE).all()) == ("fp32", True)
+    monkeypatch.setattr(calibration, "calibrated", lambda *_: 1 / 0)
+    updating.bring_up_to_date(replace(settings, precision="auto", compile="auto", cache=tmp_path / "2.h5"))
+    assert "since the backbone does not run in int8 (division by zero)" in capsys.readouterr().out
 
 
 def fail(*_):

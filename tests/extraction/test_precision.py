@@ -1,5 +1,6 @@
 """The arithmetic of a pass: decided once, by measuring, and never at the cost of the features."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -10,14 +11,16 @@ import torch
 from headstart.cache import recipe
 from headstart.errors import SettingsError
 from headstart.extraction import precision as tuning
-from headstart.extraction.precision import smallest_centred_cosine
+from headstart.extraction.calibration import Calibration
+from headstart.extraction.fidelity import Fidelity
+from headstart.extraction.sampling import Sample
 from headstart.models.loading import load_frozen
 from headstart.models.precision import fitting_batch_size
 from headstart.settings import ExtractConfig
 
 CPU = torch.device("cpu")
 OPEN = recipe.from_config(ExtractConfig(weights="random", image_px=32))
-NOTHING = np.empty((0, 32, 32, 3), np.uint8)
+SAMPLE = Sample(torch.zeros((20, 8, 8, 3), dtype=torch.uint8), np.full(20, -1))
 
 
 def features(count=20, seed=0):
@@ -27,33 +30,9 @@ def features(count=20, seed=0):
     return mean + 0.05 * torch.randn(count, 2048, generator=generator)
 
 
-def test_rows_shifted_by_one_place_are_caught_though_a_plain_cosine_is_not():
-    reference = features()
-    shifted = reference.roll(1, dims=0)
-    assert torch.nn.functional.cosine_similarity(reference, shifted).min() > 0.999
-    assert smallest_centred_cosine(reference, shifted) < 0.5
-
-
-def test_the_centred_cosine_sees_the_worst_row_and_forgives_rounding():
-    reference = features()
-    assert smallest_centred_cosine(reference, reference) == pytest.approx(1)
-    assert smallest_centred_cosine(reference, reference.half().float()) > 0.999
-    one_bad = reference.clone()
-    one_bad[7] = reference[8]
-    assert smallest_centred_cosine(reference, one_bad) < 0.5
-    assert smallest_centred_cosine(reference, reference + 0.05 * torch.randn(20, 2048)) < tuning.CLOSE_ENOUGH
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_precision_that_gives_no_numbers_is_as_bad_as_can_be(value):
-    broken = features()
-    broken[3, 100] = value
-    assert smallest_centred_cosine(features(), broken) == -1
-
-
 def test_a_short_pass_runs_in_plain_fp32():
     loaded, _ = load_frozen("resnet50", "random")
-    sample = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    sample = Sample(torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8), np.zeros(4, np.int64))
     resolved, notes = tuning.resolve(OPEN, loaded.net, loaded.made.scale, sample, 50, CPU)
     assert (resolved.precision, resolved.compiled) == ("fp32", False)
     assert resolved == replace(OPEN, precision="fp32", compiled=False)
@@ -66,7 +45,7 @@ def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
     for precision in ("fp32", "bf16", "fp16"):
         for compiled in (True, False):
             asked = replace(OPEN, precision=precision, compiled=compiled)
-            assert tuning.resolve(asked, None, None, NOTHING, 10**9, CPU) == (asked, {})
+            assert tuning.resolve(asked, None, None, None, 10**9, CPU) == (asked, {})
 
 
 @pytest.fixture
@@ -96,7 +75,7 @@ def bench(monkeypatch):
 )
 def test_reduced_precision_is_chosen_only_if_it_is_faster_and_leaves_the_features(bench, capsys, rate, noise, chosen):
     bench["bf16"] = (rate, noise)
-    resolved, notes = tuning.resolve(OPEN, None, None, NOTHING, 100_000, CPU)
+    resolved, notes = tuning.resolve(OPEN, None, None, SAMPLE, 100_000, CPU)
     assert resolved.precision == chosen
     assert notes["bf16_images_per_second"] == rate
     assert -1 <= notes["bf16_centred_cosine"] <= 1
@@ -110,25 +89,27 @@ def test_of_few_images_nothing_is_chosen_and_hardly_any_computed(monkeypatch):
     monkeypatch.setattr(
         tuning, "fast_form", lambda *form: lambda pixels: computed.append(len(pixels)) or torch.ones(len(pixels), 8)
     )
-    sample = np.zeros((32, 8, 8, 3), np.uint8)
-    resolved, _ = tuning.resolve(OPEN, None, None, sample, 200, CPU)
+    assert tuning.trial_images(OPEN, 200) == 5
+    resolved, _ = tuning.resolve(OPEN, None, None, Sample(SAMPLE.pixels[:5], SAMPLE.labels[:5]), 200, CPU)
     assert (resolved.precision, resolved.compiled, computed) == ("fp32", False, [5])
-    resolved, _ = tuning.resolve(replace(OPEN, precision="fp32"), None, None, sample, 200, CPU)
+    asked = replace(OPEN, precision="fp32")
+    assert tuning.trial_images(asked, 200) == 0
+    resolved, _ = tuning.resolve(asked, None, None, None, 200, CPU)
     assert (resolved.compiled, computed) == (False, [5])
 
 
 def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench):
     asked = replace(OPEN, precision="fp32")
-    assert tuning.resolve(asked, None, None, NOTHING, 100, CPU)[0].compiled is False
-    assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is True
+    assert tuning.resolve(asked, None, None, SAMPLE, 100, CPU)[0].compiled is False
+    assert tuning.resolve(asked, None, None, SAMPLE, 100_000, CPU)[0].compiled is True
 
 
 @pytest.mark.parametrize(("device", "chosen"), [("cpu", "fp32"), ("cuda", "bf16")])
 def test_a_pass_of_ten_seconds_is_worth_a_trial_on_a_gpu_alone(bench, device, chosen):
     bench["fp32"] = (100.0, 0.0)
     bench["bf16"] = (300.0, 0.001)
-    assert tuning._precision(None, None, None, 1000, torch.device(device))[0] == chosen
-    assert tuning._precision(None, None, None, 400, torch.device(device))[0] == "fp32"
+    assert tuning._precision(None, None, SAMPLE, 1000, torch.device(device))[0] == chosen
+    assert tuning._precision(None, None, SAMPLE, 400, torch.device(device))[0] == "fp32"
 
 
 def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, capsys):
@@ -137,11 +118,48 @@ def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, c
     monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (10.0, features()))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     asked = replace(OPEN, precision="fp32")
-    assert tuning.resolve(asked, None, None, NOTHING, 100_000, CPU)[0].compiled is False
+    assert tuning.resolve(asked, None, None, SAMPLE, 100_000, CPU)[0].compiled is False
     assert "compile: off, since torch.compile needs a C++ compiler" in capsys.readouterr().out
     for device in (CPU, torch.device("cuda")):  # Triton starts its kernels with a program that it compiles
         with pytest.raises(SettingsError, match="--compile off"):
-            tuning.resolve(replace(asked, compiled=True), None, None, NOTHING, 100, device)
+            tuning.resolve(replace(asked, compiled=True), None, None, SAMPLE, 100, device)
+
+
+NEAR, FAR = Fidelity(0.98, 0.9, 0.8, 1.0), Fidelity(0.98, 0.9, 0.8, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("near", "rate", "words"),
+    [
+        (NEAR, 40.0, ""),
+        (NEAR, 11.0, "int8 runs at 1.10 x its speed here"),
+        (FAR, 40.0, r"int8 would change the features: .* 70\.0% of the answers .* \(bound: "),
+        (Fidelity(0.3, 0.1, 0.2, None), 40.0, "int8 would change the features"),
+        (None, None, "too few images"),
+    ],
+)
+def test_auto_takes_int8_only_if_it_is_faster_and_leaves_the_features(near, rate, words):
+    fault = tuning.fault_of_int8(Calibration((), 128, 64, near, rate), 10.0)
+    assert bool(fault) == bool(words)
+    assert re.search(words, fault)
+
+
+def test_int8_is_tried_only_for_long_passes_on_processors_that_are_made_for_it(monkeypatch, capsys):
+    resolved, rates = replace(OPEN, precision="fp32"), {"fp32_images_per_second": 10.0}
+    monkeypatch.setattr(tuning, "compiler_fault", lambda device: "")
+    monkeypatch.setattr(tuning.int8, "is_installed", lambda: True)
+    assert not tuning.int8_pays(OPEN, resolved, rates, 20_000, torch.device("cuda"))
+    for vnni in (True, False):
+        monkeypatch.setattr(tuning.int8, "_has_vnni", lambda vnni=vnni: vnni)
+        assert tuning.int8_pays(OPEN, resolved, rates, 20_000, CPU) == vnni
+    monkeypatch.setattr(tuning.int8, "_has_vnni", lambda: True)
+    assert not tuning.int8_pays(OPEN, resolved, rates, 500, CPU)  # calibrating takes 192 images
+    assert not tuning.int8_pays(OPEN, resolved, {"fp32_images_per_second": 1000.0}, 20_000, CPU)
+    assert not tuning.int8_pays(replace(OPEN, compiled=False), resolved, rates, 20_000, CPU)
+    assert not tuning.int8_pays(replace(OPEN, precision="fp32"), resolved, rates, 20_000, CPU)
+    monkeypatch.setattr(tuning.int8, "is_installed", lambda: False)
+    assert not tuning.int8_pays(OPEN, resolved, rates, 20_000, CPU)
+    assert "headstart[int8]" in capsys.readouterr().out
 
 
 def forward_with_room_for(images):

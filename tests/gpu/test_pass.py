@@ -16,7 +16,7 @@ from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE
 from headstart.extraction import extractor
-from headstart.extraction.precision import smallest_centred_cosine
+from headstart.extraction.fidelity import centred_cosines
 from headstart.images import feeding
 from headstart.models.fast import fast_form, folded_copy
 from headstart.models.loading import load_frozen
@@ -74,7 +74,7 @@ def test_features_are_those_of_float64(net, device, precision, compiled):
     features = fast_form(folded, scale, precision, compiled, device)(pixels.to(device)).cpu().double()
     error, cosine = BOUNDS[precision]
     assert (features - reference).norm() / reference.norm() < error
-    assert smallest_centred_cosine(reference, features) > cosine
+    assert centred_cosines(reference, features).min() > cosine
 
 
 @pytest.mark.parametrize(("device", "precision", "compiled"), FORMS[:3], indirect=["device"])
@@ -135,7 +135,7 @@ def test_pass_head_and_prediction_agree_with_those_of_the_cpu(device, tmp_path, 
     here, there = (api.extract(data, cache=path, device=kind, **flags) for kind, path in places)
     ours, theirs = (torch.from_numpy(cache.read()).double() for cache in (here, there))
     assert (here.status == DONE).all()
-    assert smallest_centred_cosine(theirs, ours) > 0.9999
+    assert centred_cosines(theirs, ours).min() > 0.9999
     run = api.train_head(cache=places[0][1], epochs=2, device=device.type, run=tmp_path / "run")
     files = sorted(data.rglob("*.png"))
     found, expected = (Classifier.load(run, device=kind).predict(files) for kind, _ in places)
@@ -155,4 +155,4 @@ def test_several_processes_share_a_gpu_by_parts(device, tmp_path, make_photos):
         made = FeatureCache(cache)
         assert (made.status == DONE).all()
         read.append(torch.from_numpy(made.read()).double())
-    assert smallest_centred_cosine(*read) > 0.9999
+    assert centred_cosines(*read).min() > 0.9999

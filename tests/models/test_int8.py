@@ -32,7 +32,8 @@ def net() -> nn.Module:
 @needs_torchao
 def test_features_are_near_those_of_fp32_and_the_same_from_kept_scales(net):
     pixels = noise(9)
-    scales = int8.scales_on(net, [noise(1), noise(2)])
+    scales, seen = int8.calibrated(net, [noise(1), noise(2)])
+    assert torch.equal(seen, net(torch.cat([noise(1), noise(2)])))
     features = int8.in_eight_bits(net, pixels, scales)(pixels)
     exact = net(pixels)
     assert 0 < (features - exact).abs().max() < 0.02 * exact.abs().max()
@@ -42,8 +43,9 @@ def test_features_are_near_those_of_fp32_and_the_same_from_kept_scales(net):
 
 @needs_torchao
 def test_scales_are_those_of_the_images_that_calibrate(net):
-    assert int8.scales_on(net, [noise(1), noise(2)]) == int8.scales_on(net, [noise(1), noise(2)])
-    assert int8.scales_on(net, [noise(1)]) != int8.scales_on(net, [noise(1) // 2])
+    scales, _ = int8.calibrated(net, [noise(1), noise(2)])
+    assert int8.calibrated(net, [noise(1), noise(2)])[0] == scales
+    assert int8.calibrated(net, [noise(1)])[0] != int8.calibrated(net, [noise(1) // 2])[0]
 
 
 @needs_torchao

@@ -101,7 +101,7 @@ class Recipe(Parameters):
     compiled: bool | None  # None only until the first pass decides
     storage: Literal["float16", "float32"]
     scales: tuple[float, ...] = field(default=(), metadata=ADDED)
-    """Of the activations in int8, as `models.int8.scales_on` measured them on images of the data."""
+    """Of the activations in int8, as `models.int8.calibrated` measured them on images of the data."""
 
     @property
     def geometry(self) -> Geometry:

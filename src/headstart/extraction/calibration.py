@@ -1,46 +1,120 @@
-"""Images of the data on which int8 is calibrated, and others on which it is compared with fp32. B images in a batch."""
+"""int8 is calibrated on images of the data and compared with fp32 on others, once for all passes over these images."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from headstart.datasets.manifest import Manifest
-from headstart.extraction.precision import centred_cosines
-from headstart.extraction.sampling import readable_batches
+from headstart.errors import CannotCompile
+from headstart.extraction.fidelity import Fidelity, fidelity
+from headstart.extraction.sampling import Sample, samples
 from headstart.images.geometry import Geometry
 from headstart.models.backbone import Forward
-from headstart.support.progress import say
+from headstart.models.int8 import Scales, calibrated
+from headstart.models.kept import folder, identity
+from headstart.support.files import write_json
 
 CALIBRATION_IMAGES, COMPARED_IMAGES = 128, 64
 
 
-class Sample:
-    """Whole batches of readable images that are spread evenly over the data; of few images one smaller batch.
+@dataclass(frozen=True)
+class Calibration:
+    """How the net becomes one of eight bits, and what that changes.
 
     Attributes:
-        calibrating: (B, H, W, 3) uint8 each.
-        compared: further ones; none of few images.
+        scales: of the activations.
+        images: that they were measured on.
+        compared: others.
+        fidelity: of the features of these; None if there are none, as of very few images.
+        images_per_second: of the net in eight bits, compiled, on all cores; None likewise.
     """
 
-    def __init__(self, manifest: Manifest, geometry: Geometry, batch_size: int, workers: int) -> None:
-        """Loads them."""
-        both = CALIBRATION_IMAGES + COMPARED_IMAGES
-        spread = np.linspace(0, len(manifest) - 1, min(len(manifest), both), dtype=np.int64)
-        rows = np.random.default_rng(0).permutation(spread).tolist()
-        loaded = list(map(torch.from_numpy, readable_batches(manifest, rows, geometry, batch_size, workers)))
-        whole = [batch for batch in loaded if len(batch) == len(loaded[0])]
-        first = -(-len(whole) * CALIBRATION_IMAGES // both)
-        self.calibrating, self.compared = whole[:first], whole[first:]
+    scales: Scales
+    images: int
+    compared: int = 0
+    fidelity: Fidelity | None = None
+    images_per_second: float | None = None
+
+    def __str__(self) -> str:
+        found = f"; on {self.compared} others: {self.fidelity}" if self.fidelity else ""
+        return f"int8, calibrated on {self.images} images{found}."
+
+    @property
+    def notes(self) -> dict[str, float]:
+        """As they are kept in a cache."""
+        if not self.fidelity or not self.images_per_second:
+            return {}
+        return {"int8_images_per_second": self.images_per_second, **self.fidelity.notes("int8")}
 
 
-def compare(sample: Sample, exact: Forward, fast: Forward) -> dict[str, float]:
-    """What int8 changes, said and as notes: mean and least centred cosine of features to those of fp32."""
-    if not sample.compared:
-        return {}
-    reference, features = (torch.cat([form(pixels) for pixels in sample.compared]) for form in (exact, fast))
-    cosines = centred_cosines(reference, features)
-    mean, least = float(cosines.mean()), float(cosines.min())
-    say(
-        f"precision: int8, calibrated on {sum(map(len, sample.calibrating))} images; on {len(cosines)} others its "
-        f"centred cosine to fp32 is {mean:.4f} in the mean and {least:.4f} at the least."
-    )
-    return {"int8_centred_cosine": least, "int8_mean_centred_cosine": mean}
+def samples_of(manifest: Manifest, geometry: Geometry, batch_size: int, workers: int) -> list[Sample]:
+    """Whole batches of readable images that are spread over the data; of few images one smaller batch."""
+    wanted = CALIBRATION_IMAGES + COMPARED_IMAGES
+    loaded = list(samples(manifest, geometry, wanted, batch_size, workers))
+    return [sample for sample in loaded if len(sample.labels) == len(loaded[0].labels)]
+
+
+def calibration_of(net: nn.Module, loaded: Sequence[Sample], fast: Callable[[Scales], Forward]) -> Calibration:
+    """Of a net in fp32, (B, H, W, 3) uint8 → (B, D) float32, on these images; `fast` makes its form of eight bits."""
+    path = _path(net, loaded)
+    with suppress(Exception):  # not there, damaged, or of another version
+        return _read(path)  # type: ignore[arg-type]
+    made = _measured(net, loaded, fast)
+    if path:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_json(path, asdict(made))
+    return made
+
+
+def _measured(net: nn.Module, loaded: Sequence[Sample], fast: Callable[[Scales], Forward]) -> Calibration:
+    first = -(-len(loaded) * CALIBRATION_IMAGES // (CALIBRATION_IMAGES + COMPARED_IMAGES))
+    calibrating, compared = loaded[:first], loaded[first:]
+    scales, learned = calibrated(net, [sample.pixels for sample in calibrating])
+    forward = fast(scales)
+    if not compared:
+        return Calibration(scales, len(learned))
+    with torch.inference_mode():
+        reference = torch.cat([learned, *(net(sample.pixels) for sample in compared)])
+    parts, seconds = zip(*(_timed(forward, sample.pixels) for sample in compared), strict=True)
+    labels = np.concatenate([sample.labels for sample in loaded])
+    features = torch.cat(parts)
+    rate = len(parts[0]) / min(seconds)
+    return Calibration(scales, len(learned), len(features), fidelity(reference, features, labels), rate)
+
+
+def _timed(forward: Forward, pixels: Tensor) -> tuple[Tensor, float]:
+    """Features, and the seconds that they would take if the machine did nothing else."""
+    start = time.process_time()
+    features = forward(pixels)
+    return features, max(time.process_time() - start, 1e-9) / torch.get_num_threads()
+
+
+def _path(net: nn.Module, loaded: Sequence[Sample]) -> Path | None:
+    """Where what was measured of this net on these images is kept; None if there is no place."""
+    digest = blake2b(digest_size=16)
+    for sample in loaded:
+        digest.update(sample.pixels.numpy().data)
+        digest.update(sample.labels.tobytes())
+    form = f"calibration {version('torchao')} {digest.hexdigest()}"
+    with suppress(CannotCompile):
+        return folder() / f"{identity(net, form, loaded[0].pixels)}.json"
+    return None
+
+
+def _read(path: Path) -> Calibration:
+    """What `write_json` wrote; raises anything."""
+    values: dict[str, Any] = json.loads(path.read_text())
+    measured = values.pop("fidelity")
+    values["scales"] = tuple(map(float, values["scales"]))
+    return Calibration(**values, fidelity=measured and Fidelity(**measured))

@@ -3,22 +3,21 @@
 import inspect
 from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.cache.recipe import Recipe
 from headstart.datasets.manifest import Manifest
-from headstart.errors import CannotCompile
+from headstart.errors import CannotCompile, HeadstartError
 from headstart.extraction import precision
-from headstart.extraction.calibration import Sample, compare
+from headstart.extraction.calibration import Calibration, calibration_of, samples_of
 from headstart.extraction.extractor import Extractor
-from headstart.extraction.sampling import readable_batches
+from headstart.extraction.sampling import Sample, samples
 from headstart.models.fast import PLAIN_FORM, naming
-from headstart.models.int8 import require_int8, scales_on
+from headstart.models.int8 import require_int8
 from headstart.models.kept import KeptForm
 from headstart.models.precision import compiler_fault
+from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
 
@@ -29,32 +28,61 @@ def resolve(
     images = images or len(manifest)
     with naming(str(extractor.config.backbone), "" if asked.precision in ("auto", "fp32") else PLAIN_FORM):
         if asked.precision == "int8":
-            return _calibrated(extractor, asked, manifest)
+            made, calibration = _in_eight_bits(extractor, asked, manifest)
+            say(f"precision: {calibration}")
+            return made, calibration.notes
         sample = _sample(extractor, asked, manifest, images)
         net, scale, device = extractor.loaded.folded, extractor.scale, extractor.device
         resolved, notes = precision.resolve(asked, net, scale, sample, images, device)
+        if precision.int8_pays(asked, resolved, notes, images, device):
+            resolved, more = _eight_bits_if_faithful(extractor, asked, resolved, notes, manifest)
+            notes |= more
         eager_seconds = images / notes.get(precision.rate_of(resolved.precision), float("inf"))
         if asked.compiled is None and eager_seconds > precision.LOADING_PAYS_SECONDS and _is_kept(extractor, resolved):
             resolved = replace(resolved, compiled=True)
         return _that_runs(extractor, resolved, asked), notes
 
 
-def _sample(extractor: Extractor, asked: Recipe, manifest: Manifest, images: int) -> NDArray[np.uint8]:
-    """The first images, on which what is open is tried; none if nothing is."""
+def _sample(extractor: Extractor, asked: Recipe, manifest: Manifest, images: int) -> Sample | None:
+    """The images on which what is open is tried; None if nothing is."""
     if not (count := precision.trial_images(asked, images)):
-        return np.empty(0, np.uint8)
+        return None
     size = min(count, extractor.batch_size(_exact(asked)))
-    return next(readable_batches(manifest, range(len(manifest)), asked.geometry, size, extractor.workers))
+    return next(samples(manifest, asked.geometry, size, size, extractor.workers))
 
 
-def _calibrated(extractor: Extractor, asked: Recipe, manifest: Manifest) -> tuple[Recipe, dict[str, float]]:
-    """The recipe with the scales of int8, and how close its features are to those of fp32."""
+def _in_eight_bits(extractor: Extractor, asked: Recipe, manifest: Manifest) -> tuple[Recipe, Calibration]:
+    """The recipe in int8 with its scales, and how close its features are to those of fp32."""
     require_int8(extractor.device, asked.compiled)
-    sample = Sample(manifest, asked.geometry, extractor.batch_size(_exact(asked)), extractor.workers)
-    exact = extractor.forward(_exact(asked))
-    scales = scales_on(_net_of(exact), sample.calibrating)
-    made = _that_runs(extractor, replace(asked, compiled=True, scales=scales), asked)
-    return made, compare(sample, exact, extractor.forward(made))
+    size = extractor.batch_size(_exact(asked))
+    loaded = samples_of(manifest, asked.geometry, size, extractor.workers)
+
+    def made(scales: tuple[float, ...]) -> Recipe:
+        return _that_runs(extractor, replace(asked, precision="int8", compiled=True, scales=scales), asked)
+
+    net = _net_of(extractor.forward(_exact(asked)))
+    calibration = calibration_of(net, loaded, lambda scales: extractor.forward(made(scales)))
+    return made(calibration.scales), calibration
+
+
+def _eight_bits_if_faithful(
+    extractor: Extractor, asked: Recipe, resolved: Recipe, notes: dict[str, float], manifest: Manifest
+) -> tuple[Recipe, dict[str, float]]:
+    """The recipe in int8 where that is faster and near fp32, else as it is; and what was measured."""
+    try:
+        made, calibration = _in_eight_bits(extractor, asked, manifest)
+    except HeadstartError as error:
+        say(f"precision: {resolved.precision}, since int8 is not possible here: {error}")
+        return resolved, {}
+    except Exception as error:  # of any kind: a net may hold what has no form of eight bits
+        reason = first_line(error)
+        say(f"precision: {resolved.precision}, since the backbone does not run in int8 ({reason}).")
+        return resolved, {}
+    if fault := precision.fault_of_int8(calibration, notes[precision.rate_of(resolved.precision)]):
+        say(f"precision: {resolved.precision}, since {fault}")
+        return resolved, calibration.notes
+    say(f"precision: {calibration}")
+    return made, calibration.notes
 
 
 def _exact(asked: Recipe) -> Recipe:

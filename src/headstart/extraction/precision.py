@@ -1,17 +1,20 @@
 """Decides once for each cache in which arithmetic the backbone runs, by measuring on the user's images.
 
-B images in the sample, D features.
+B images, D features.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.cache.recipe import Precision, Recipe
+from headstart.extraction.calibration import CALIBRATION_IMAGES, COMPARED_IMAGES, Calibration
+from headstart.extraction.fidelity import fidelity
+from headstart.extraction.sampling import Sample
+from headstart.models import int8
 from headstart.models.backbone import Forward, PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
@@ -28,34 +31,26 @@ LOADING_PAYS_SECONDS = 20.0
 """Loading a net that was compiled before takes two seconds or less, and gains a sixth or more."""
 COMPILE_PAYS_SECONDS = {"cpu": 240.0, "cuda": 120.0, "mps": float("inf")}
 """Compiling takes 15 to 30 s on 2 cores and gains a fifth there."""
-CLOSE_ENOUGH = 0.99
-"""Smallest centred cosine at which a reduced precision does not count as a change of the features.
-
-Heads on 5,400 CIFAR-10 images of 64 px, tested on 2,000, five seeds (mean and deviation): on an untrained net fp32 gave
-0.343 ± 0.010 and bf16, of cosine 0.994 on the sample (0.993 over all 8,000), 0.343 ± 0.020; on one fine-tuned for five
-epochs 0.453 ± 0.009 and, at 0.9994, 0.453 ± 0.012, although 31 of the 8,000, those near the mean, had less than 0.99
-(least 0.84). White noise of cosine 0.95 cost 4 and 8 points (2,500 images, tested on 1,000).
-"""
 
 
 def resolve(
-    asked: Recipe, net: nn.Module, scale: PixelScale, sample: NDArray[np.uint8], images: int, device: torch.device
+    asked: Recipe, net: nn.Module, scale: PixelScale, sample: Sample | None, images: int, device: torch.device
 ) -> tuple[Recipe, dict[str, float]]:
-    """The recipe with `auto` decided for a pass over `images`, and what was measured (images/s, centred cosine).
+    """The recipe with `auto` decided for a pass over `images`, and what was measured (images/s, fidelity).
 
-    `net` is folded. The sample is (B, H, W, 3) uint8, the first images of the data; empty if nothing is open.
+    `net` is folded. There is no sample if nothing is open. int8 is decided later: see `int8_pays`.
     """
     if asked.compiled:  # never silently uncompiled, which differs in the last bits
         require_compiler(device)
-    count = trial_images(asked, images)
-    pixels = torch.from_numpy(sample[:count]).to(device)
     precision: Precision = asked.precision
     compiled, notes = asked.compiled, dict[str, float]()
-    if precision == "auto":
-        precision, notes = _precision(net, scale, pixels, images, device)
+    sample = sample and replace(sample, pixels=sample.pixels.to(device))
+    if precision == "auto" and sample:
+        precision, notes = _precision(net, scale, sample, images, device)
     if compiled is None:
-        if rate_of(precision) not in notes and count:
-            notes[rate_of(precision)], _ = _timed(fast_form(net, scale, precision, False, device), pixels)
+        if rate_of(precision) not in notes and sample:
+            form = fast_form(net, scale, precision, False, device)
+            notes[rate_of(precision)], _ = _timed(form, sample.pixels)
         compiled = images >= FEWEST_IMAGES and _compile_pays(images / notes[rate_of(precision)], device)
     return replace(asked, precision=precision, compiled=compiled), notes
 
@@ -73,8 +68,9 @@ def rate_of(precision: str) -> str:
 
 
 def _precision(
-    net: nn.Module, scale: PixelScale, pixels: Tensor, images: int, device: torch.device
+    net: nn.Module, scale: PixelScale, sample: Sample, images: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
+    pixels = sample.pixels
     rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
     notes, candidate = {rate_of("fp32"): rate}, _candidate(device)
     is_short = images < FEWEST_IMAGES or images / rate < SHORT_PASS_SECONDS[device.type]
@@ -85,14 +81,37 @@ def _precision(
     except Exception as error:  # of any kind: a net may hold tensors that stay in fp32
         say(f"precision: fp32, since the backbone does not run in {candidate} ({first_line(error)}).")
         return "fp32", notes
-    similarity = smallest_centred_cosine(reference, features)
-    notes |= {rate_of(candidate): fast_rate, f"{candidate}_centred_cosine": similarity}
-    chosen: Precision = candidate if fast_rate > FASTER * rate and similarity >= CLOSE_ENOUGH else "fp32"
+    near = fidelity(reference, features, sample.labels)
+    notes |= {rate_of(candidate): fast_rate, **near.notes(candidate)}
+    chosen: Precision = candidate if fast_rate > FASTER * rate and not near.fault(candidate) else "fp32"
     say(
         f"precision: {chosen}, since {candidate} runs at {fast_rate / rate:.2f} x the speed of fp32 here "
-        f"and its smallest centred cosine to fp32 is {similarity:.5f} (bounds: {FASTER} x, {CLOSE_ENOUGH})."
+        f"(bound: {FASTER} x): {near}{near.fault(candidate)}."
     )
     return chosen, notes
+
+
+def int8_pays(asked: Recipe, resolved: Recipe, notes: Mapping[str, float], images: int, device: torch.device) -> bool:
+    """Whether int8 is worth a trial where `auto` would take `resolved`: it is fast, and the pass is long."""
+    is_open = asked.precision == "auto" and asked.compiled is not False and int8.is_fast(device)
+    if not is_open or images * TRIAL_SHARE < CALIBRATION_IMAGES + COMPARED_IMAGES:
+        return False
+    if images / notes[rate_of(resolved.precision)] < COMPILE_PAYS_SECONDS[device.type] or compiler_fault(device):
+        return False
+    if not int8.is_installed():
+        say(f"precision: {resolved.precision}; this processor would be several times faster in int8. {int8.EXTRA}")
+        return False
+    return True
+
+
+def fault_of_int8(calibration: Calibration, other_rate: float) -> str:
+    """Why `auto` does not take int8, as a clause and a stop; empty where it does."""
+    near, rate = calibration.fidelity, calibration.images_per_second
+    if not near or not rate:
+        return "too few images are readable to calibrate int8."
+    if rate < FASTER * other_rate:
+        return f"int8 runs at {rate / other_rate:.2f} x its speed here (bound: {FASTER} x)."
+    return f"int8 would change the features: {near}{near.fault('int8')}." if near.fault("int8") else ""
 
 
 def _candidate(device: torch.device) -> Precision | None:
@@ -126,18 +145,3 @@ def _compile_pays(eager_seconds: float, device: torch.device) -> bool:
         say(f"compile: off, since {fault}; with that mended, extraction would be faster.")
         return False
     return True
-
-
-def smallest_centred_cosine(reference: Tensor, features: Tensor) -> float:
-    """The smallest of `centred_cosines`."""
-    return float(centred_cosines(reference, features).min())
-
-
-def centred_cosines(reference: Tensor, features: Tensor) -> Tensor:
-    """(B,) cosines of features to reference features, (B, D) each, in [-1, 1]; -1 for NaN or infinity.
-
-    All features of a net share a large mean, so that plain cosines are near 1: the reference's mean is subtracted.
-    """
-    mean = reference.double().mean(dim=0)
-    cosines = torch.nn.functional.cosine_similarity(reference.double() - mean, features.double() - mean, dim=1)
-    return torch.nan_to_num(cosines, nan=-1.0)

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Any, cast
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from headstart.errors import BackboneError, HeadstartError
 from headstart.models.backbone import Forward, PixelScale, normalised
-from headstart.models.int8 import Scales, in_eight_bits, require_int8
+from headstart.models.int8 import Scales, form_of, in_eight_bits, require_int8
 from headstart.models.kept import KeptForm
 from headstart.support.devices import is_out_of_memory
 
@@ -40,7 +39,7 @@ def fast_module(
     module = FastBackbone(folded, scale, DTYPES[precision]).to(device).eval()
     if precision == "int8":
         require_int8(device, compiled)
-        return KeptForm(module, partial(in_eight_bits, scales=scales), f"int8 {scales} {version('torchao')}")
+        return KeptForm(module, partial(in_eight_bits, scales=scales), form_of(scales))
     if not compiled:
         return module
     if device.type == "cpu":

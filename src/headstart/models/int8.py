@@ -5,8 +5,9 @@ and zero point, which are measured on images. Source: Jacob et al. 2017, arXiv:1
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
@@ -22,6 +23,14 @@ Scales = tuple[float, ...]
 """Scale and zero point of each activation, one after the other, in the order of the net's layers."""
 
 
+EXTRA = "To install it: .venv/bin/pip install 'headstart[int8]'"
+
+
+def is_installed() -> bool:
+    """Whether the package is there that takes nets apart."""
+    return find_spec("torchao") is not None
+
+
 def require_int8(device: torch.device, compiled: bool | None) -> None:
     """Raises SettingsError where nets cannot run in int8."""
     if device.type != "cpu":
@@ -30,20 +39,28 @@ def require_int8(device: torch.device, compiled: bool | None) -> None:
         )
     if compiled is False:
         raise SettingsError("--precision int8 is fast only where it is compiled: leave out --compile off.")
-    if find_spec("torchao") is None:
-        raise SettingsError("--precision int8 needs an extra: .venv/bin/pip install 'headstart[int8]'")
+    if not is_installed():
+        raise SettingsError(f"--precision int8 needs an extra. {EXTRA}")
 
 
-def scales_on(net: nn.Module, batches: Iterable[Tensor]) -> Scales:
-    """Measured on batches (B, H, W, 3) uint8 of one shape, by a net to (B, D) float32."""
-    observed = None
+def calibrated(net: nn.Module, batches: Sequence[Tensor]) -> tuple[Scales, Tensor]:
+    """Scales that are measured on batches (B, H, W, 3) uint8 of one shape, and the (n, D) float32 features of these."""
+    observed = _observed(net, batches[0])
     with torch.no_grad():
-        for pixels in batches:
-            observed = observed or _observed(net, pixels)
-            observed(pixels)
-        observers = _observers(observed) if observed else []
+        features = torch.cat([observed(pixels) for pixels in batches])
+        observers = _observers(observed)
         measured = [observer.calculate_qparams() for observer, weights in observers if weights is None]
-    return tuple(float(value) for pair in measured for value in pair)
+    return tuple(float(value) for pair in measured for value in pair), features
+
+
+def form_of(scales: Scales) -> str:
+    """What distinguishes the net in eight bits from its other forms: scales, and the package that makes it."""
+    return f"int8 {scales} {version('torchao')}"
+
+
+def is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies eight bits several times as fast as fp32."""
+    return device.type == "cpu" and _has_vnni()
 
 
 def in_eight_bits(net: nn.Module, pixels: Tensor, scales: Scales) -> nn.Module:

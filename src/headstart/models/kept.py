@@ -1,6 +1,7 @@
 """Compiled nets that are kept: compiled once on a machine, and loaded by every later pass, prediction and check.
 
 A package of torch's AOTInductor holds the machine code and the weights of one form of a net for one shape of batch.
+Beside it lies what was measured to make the form, see `extraction.calibration`.
 """
 
 import inspect
@@ -132,7 +133,7 @@ def _remove_unused(kept: Path) -> None:
     for making in kept.glob(f"{MAKING}*"):
         if time.time() - making.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(making, ignore_errors=True)
-    for path in sorted(kept.glob("*.pt2"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted(kept.glob("*.*"), key=lambda path: path.stat().st_mtime, reverse=True):
         left -= path.stat().st_size
         if left < 0:
             path.unlink(missing_ok=True)
