@@ -9,7 +9,7 @@ from helpers.extraction import begin, config
 
 from headstart.cache.layout import DONE
 from headstart.errors import CannotCompile, RecipeMismatch
-from headstart.extraction import calibration, deciding, fidelity, precision, updating
+from headstart.extraction import calibration, fidelity, precision, updating
 from headstart.models import kept
 from headstart.models.kept import KeptForm
 
@@ -76,8 +76,9 @@ def test_auto_takes_int8_where_it_is_faster_and_faithful(
     uncompiled, make_photos, tmp_path, monkeypatch, capsys, least, chosen
 ):
     settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
-    monkeypatch.setattr(deciding.precision, "int8_pays", lambda *_: True)
-    monkeypatch.setattr(deciding.precision, "FASTER", 0.0)
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
+    monkeypatch.setattr(precision, "int8_pays", lambda *_: True)
+    monkeypatch.setattr(precision, "FASTER", 0.0)
     monkeypatch.setitem(fidelity.BOUNDS, "int8", {"mean_cosine": least})
     cache = updating.bring_up_to_date(replace(settings, precision="auto", compile="auto")).cache
     assert cache.recipe.precision == chosen
@@ -89,12 +90,14 @@ def test_auto_takes_int8_where_it_is_faster_and_faithful(
 
 def test_auto_stays_in_fp32_where_int8_is_not_possible(make_photos, tmp_path, monkeypatch, capsys):
     settings = config(make_photos({"cat": 20, "dog": 20}), cache=tmp_path / "f.h5", backbone="resnet18")
-    monkeypatch.setattr(deciding.precision, "int8_pays", lambda *_: True)
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
+    monkeypatch.setattr(precision, "int8_pays", lambda *_: True)
     monkeypatch.setattr(KeptForm, "prepare", fail)
     cache = updating.bring_up_to_date(replace(settings, precision="auto", compile="auto")).cache
     assert "precision: fp32, since int8 is not possible here: The net cannot be compiled" in capsys.readouterr().out
     assert (cache.recipe.precision, (cache.status == DONE).all()) == ("fp32", True)
     monkeypatch.setattr(calibration, "calibrated", lambda *_: 1 / 0)
+    make_photos({"cat": 22, "dog": 20})
     updating.bring_up_to_date(replace(settings, precision="auto", compile="auto", cache=tmp_path / "2.h5"))
     assert "since the backbone does not run in int8 (division by zero)" in capsys.readouterr().out
 

@@ -14,7 +14,6 @@ from headstart.extraction import precision as tuning
 from headstart.extraction.calibration import Calibration
 from headstart.extraction.fidelity import Fidelity
 from headstart.extraction.sampling import Sample
-from headstart.models.loading import load_frozen
 from headstart.models.precision import fitting_batch_size
 from headstart.settings import ExtractConfig
 
@@ -30,13 +29,22 @@ def features(count=20, seed=0):
     return mean + 0.05 * torch.randn(count, 2048, generator=generator)
 
 
-def test_a_short_pass_runs_in_plain_fp32():
-    loaded, _ = load_frozen("resnet50", "random")
-    sample = Sample(torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8), np.zeros(4, np.int64))
-    resolved, notes = tuning.resolve(OPEN, loaded.net, loaded.made.scale, sample, 50, CPU)
-    assert (resolved.precision, resolved.compiled) == ("fp32", False)
-    assert resolved == replace(OPEN, precision="fp32", compiled=False)
-    assert notes["fp32_images_per_second"] > 0
+def test_of_few_images_auto_tries_nothing_and_runs_in_plain_fp32():
+    assert tuning.trial_images(OPEN, 499) == 0
+    assert tuning.trial_images(replace(OPEN, precision="fp32"), 499) == 0
+    resolved, notes = tuning.resolve(OPEN, None, None, None, 499, CPU)
+    assert (resolved, notes) == (replace(OPEN, precision="fp32", compiled=False), {})
+
+
+def test_what_is_tried_costs_a_fortieth_of_the_pass(monkeypatch):
+    computed = []
+    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
+    monkeypatch.setattr(
+        tuning, "fast_form", lambda *form: lambda pixels: computed.append(len(pixels)) or torch.ones(len(pixels), 8)
+    )
+    assert tuning.trial_images(OPEN, 800) == 20
+    resolved, _ = tuning.resolve(OPEN, None, None, SAMPLE, 800, CPU)
+    assert (resolved.precision, resolved.compiled, computed) == ("fp32", False, [20])
 
 
 def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
@@ -80,22 +88,6 @@ def test_reduced_precision_is_chosen_only_if_it_is_faster_and_leaves_the_feature
     assert notes["bf16_images_per_second"] == rate
     assert -1 <= notes["bf16_centred_cosine"] <= 1
     assert f"precision: {chosen}" in capsys.readouterr().out
-
-
-def test_of_few_images_nothing_is_chosen_and_hardly_any_computed(monkeypatch):
-    """Not more than a fortieth of them; of precisions and compilation that were named, none."""
-    computed = []
-    monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
-    monkeypatch.setattr(
-        tuning, "fast_form", lambda *form: lambda pixels: computed.append(len(pixels)) or torch.ones(len(pixels), 8)
-    )
-    assert tuning.trial_images(OPEN, 200) == 5
-    resolved, _ = tuning.resolve(OPEN, None, None, Sample(SAMPLE.pixels[:5], SAMPLE.labels[:5]), 200, CPU)
-    assert (resolved.precision, resolved.compiled, computed) == ("fp32", False, [5])
-    asked = replace(OPEN, precision="fp32")
-    assert tuning.trial_images(asked, 200) == 0
-    resolved, _ = tuning.resolve(asked, None, None, None, 200, CPU)
-    assert (resolved.compiled, computed) == (False, [5])
 
 
 def test_compilation_is_chosen_when_the_pass_is_long_enough_to_win_it_back(bench):

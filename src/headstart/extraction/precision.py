@@ -22,7 +22,7 @@ from headstart.models.weight_file import first_line
 from headstart.support.progress import say
 
 FEWEST_IMAGES = 500
-"""Of fewer images nothing is tried: what a faster form saves is little more than the trial costs."""
+"""Of fewer images `auto` tries nothing: what a faster form saves is little more than the trial costs."""
 TRIAL_SHARE = 1 / 40
 """Of the images of a pass, how many are computed in each form that is tried, at most a batch."""
 SHORT_PASS_SECONDS = {"cpu": 60.0, "cuda": 5.0, "mps": 60.0}
@@ -45,8 +45,8 @@ def resolve(
     precision: Precision = asked.precision
     compiled, notes = asked.compiled, dict[str, float]()
     sample = sample and replace(sample, pixels=sample.pixels.to(device))
-    if precision == "auto" and sample:
-        precision, notes = _precision(net, scale, sample, images, device)
+    if precision == "auto":
+        precision, notes = _precision(net, scale, sample, images, device) if sample else ("fp32", {})
     if compiled is None:
         if rate_of(precision) not in notes and sample:
             form = fast_form(net, scale, precision, False, device)
@@ -58,7 +58,7 @@ def resolve(
 def trial_images(asked: Recipe, images: int) -> int:
     """How many images of a pass are computed to decide what is open; 0 if that is known, or nothing is."""
     is_open = asked.precision == "auto" or asked.compiled is None
-    may_fail = asked.precision != "fp32"  # a net may not run in the precision that was asked for
+    may_fail = asked.precision not in ("auto", "fp32")  # a net may not run in the precision that was asked for
     return max(1, int(images * TRIAL_SHARE)) if is_open and (may_fail or images >= FEWEST_IMAGES) else 0
 
 
@@ -73,8 +73,7 @@ def _precision(
     pixels = sample.pixels
     rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
     notes, candidate = {rate_of("fp32"): rate}, _candidate(device)
-    is_short = images < FEWEST_IMAGES or images / rate < SHORT_PASS_SECONDS[device.type]
-    if is_short or candidate is None:
+    if candidate is None or images / rate < SHORT_PASS_SECONDS[device.type]:
         return "fp32", notes
     try:
         fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
