@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from helpers.extraction import begin, config
 
+from headstart.cache import recipe
 from headstart.cache.layout import DONE
+from headstart.datasets import labelled
 from headstart.errors import CannotCompile, RecipeMismatch
 from headstart.extraction import calibration, fidelity, precision, updating
+from headstart.extraction.sampling import samples
 from headstart.models import kept
 from headstart.models.kept import KeptForm
 
@@ -69,6 +72,16 @@ def test_the_next_pass_over_the_same_images_calibrates_nothing(uncompiled, make_
     make_photos({"cat": 21, "dog": 20})
     updating.bring_up_to_date(config(data, cache=tmp_path / "4.h5", **EIGHT))
     assert calls == [1, 1]
+
+
+def test_other_images_stand_in_for_unreadable_ones(make_photos):
+    data = make_photos({"cat": 20, "dog": 20})
+    for number in range(18):
+        (data / "cat" / f"{number:03d}.png").write_bytes(b"no picture")
+    settings = config(data)
+    found = list(samples(labelled.load(str(data)), recipe.from_config(settings).geometry, 10, 4, 2))
+    assert [len(sample.labels) for sample in found] == [4, 4, 2]
+    assert all(sample.pixels.flatten(1).any(dim=1).all() for sample in found)
 
 
 @pytest.mark.parametrize(("least", "chosen"), [(0.0, "int8"), (1.01, "fp32")])

@@ -17,6 +17,7 @@
     deciding.py      the recipe of a new cache: `auto` decided, int8 calibrated, the net compiled
     precision.py     decides `auto`: precision and compilation
     calibration.py   images on which int8 is calibrated, and compared with fp32
+    fidelity.py      how near the features of a faster form are to those of fp32
     sampling.py      readable images, on which something is tried
     verification.py  whether rows are still what was written
 

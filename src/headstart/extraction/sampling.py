@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, filterfalse, islice
 
 import numpy as np
 import torch
@@ -28,17 +29,17 @@ class Sample:
 
 
 def samples(manifest: Manifest, geometry: Geometry, count: int, batch_size: int, workers: int) -> Iterator[Sample]:
-    """About `count` images that are spread evenly over the data, in an order of chance; at the end fewer together.
+    """As many readable images, spread evenly over the data and in an order of chance; at the end fewer together.
 
-    A CacheError if not one is readable.
+    Others stand in for unreadable ones. A CacheError if not one is readable.
     """
     spread = np.linspace(0, len(manifest) - 1, min(len(manifest), count), dtype=np.int64)
     rows = np.random.default_rng(0).permutation(spread).tolist()
-    images = readable(stream(manifest.places(rows), geometry, workers, workers), lambda image: None)
+    others = filterfalse(set(rows).__contains__, range(len(manifest)))
+    loaded = readable(stream(manifest.places(chain(rows, others)), geometry, workers, workers), lambda image: None)
     found = False
-    for batch in batches(images, batch_size, geometry.image_px):
+    for batch in batches(islice(loaded, len(rows)), batch_size, geometry.image_px):
         found = True
         yield Sample(torch.from_numpy(batch.readable_pixels), manifest.labels[batch.rows])
     if not found:
-        those = "the" if len(rows) == len(manifest) else f"{len(rows)} of the"
-        raise CacheError(f"Not one of {those} {len(manifest)} images in {manifest.root} is readable.")
+        raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
