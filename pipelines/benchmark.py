@@ -88,8 +88,7 @@ def of_forms(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> N
     rates = rounds.rounds(processes, config.forms)
     backbones = forms.backbones(possible) | peers.contestants(possible["fp32 eager"].extraction(), folder)
     rates |= rounds.rounds(backbones, config.rounds)
-    lines = [f"left out: {name}, since {reason}" for name, reason in reasons.items() if reason]
-    tell(config, rates, rounds.machine(device), [*tables.table(rates), *lines])
+    tell(config, rates, rounds.machine(device), [*tables.table(rates), *tables.left_out(reasons)])
 
 
 def tell(config: BenchmarkConfig, rates: "Rates", machine: str, lines: "Sequence[str]") -> None:
@@ -98,8 +97,8 @@ def tell(config: BenchmarkConfig, rates: "Rates", machine: str, lines: "Sequence
 
     from headstart.support import files
 
-    whole = f"{config.forms} of whole processes" if config.forms else f"{config.rows:,} rows"
-    print(f"{machine}; {config.images} photos, {whole}, {config.rounds} rounds")
+    work = f"{config.forms} x whole processes, backbones" if config.forms else f"{config.rows:,} rows"
+    print(f"{machine}; {config.images} photos, {work}, {config.rounds} rounds")
     print("\n".join(lines))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}

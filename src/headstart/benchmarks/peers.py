@@ -20,9 +20,9 @@ from torch import nn
 
 from headstart.benchmarks.extraction import Extraction
 from headstart.benchmarks.rounds import Contestant
-from headstart.errors import HeadstartError
 from headstart.extraction.sampling import readable_batches
 from headstart.models.fast import fast_module
+from headstart.models.weight_file import first_line
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain
 from headstart.prediction.loading import Parts
@@ -49,11 +49,11 @@ def missing() -> dict[str, str]:
 
 
 def contestants(extraction: Extraction, folder: Path) -> dict[str, Contestant]:
-    """The peers that are installed, or none, with a sentence, if the net cannot be written as ONNX."""
+    """The peers that are installed; none, with a sentence, if the net cannot be brought to them."""
     try:
         return Peers(extraction, folder).contestants()
-    except HeadstartError as error:
-        say(f"OpenVINO and ONNX Runtime are left out: {error}")
+    except Exception as error:  # of any kind, of three packages: what was measured before is not lost by it
+        say(f"OpenVINO and ONNX Runtime are left out: {type(error).__name__}: {first_line(error)}")
         return {}
 
 

@@ -1,6 +1,7 @@
 """The figures of a benchmark as lines for a terminal."""
 
 import statistics
+from collections.abc import Mapping
 
 from headstart.benchmarks.rounds import Rates, ratio
 from headstart.support.quantities import counted, duration
@@ -45,6 +46,15 @@ def comparison(rates: Rates, name: str) -> str:
         if (baseline := BASELINES.get(key)) in rates and baseline != name:
             return f"{ratio(rates, name, baseline):.2f} x {baseline}"
     return ""
+
+
+def left_out(reasons: Mapping[str, str]) -> list[str]:
+    """A line for each reason why contestants do not run; the reason of the others is empty."""
+    lines = []
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        names = ", ".join(name for name, other in reasons.items() if other == reason)
+        lines.append(f"left out: {names}: {reason}")
+    return lines
 
 
 def _unit(name: str) -> str:
