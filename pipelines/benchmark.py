@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import headstart.support.ctrl_c  # noqa: F401 - first, since the others take time
 from headstart import cli
+from headstart.errors import SettingsError
 from headstart.settings import DEFAULTS, BenchmarkConfig, ExtractConfig, FinetuneConfig, each_backbone
 
 if TYPE_CHECKING:
@@ -29,10 +30,15 @@ def main(config: BenchmarkConfig) -> None:
     from headstart.support.devices import pick_device
 
     device = pick_device(config.device)
+    if config.forms and (device.type != "cpu" or each_backbone(config)[1:]):
+        raise SettingsError("--forms is for one backbone on a processor: give one name, and --device cpu.")
     config = config.completed(device.type == "cuda")
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         folder = Path(name)
         manifest = photos.gather(Path(config.data) if config.data else None, folder / "photos", config.images)
+        if config.forms:
+            of_forms(config, manifest, folder)
+            return
         several = each_backbone(config)
         (of_several(several, manifest, folder) if several[1:] else of_one(several[0], manifest, folder))
 
@@ -66,13 +72,33 @@ def of_several(configs: "Sequence[BenchmarkConfig]", manifest: "Manifest", folde
     tell(configs[0], rates, rounds.machine(extractions[0].extractor.device), lines)
 
 
+def of_forms(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> None:
+    """Measures whole processes in each form, then the backbone alone in each form and in other runtimes."""
+    from headstart.benchmarks import forms, peers, rounds, tables
+    from headstart.support.devices import pick_device
+
+    device = pick_device(config.device)
+    reasons = {name: forms.obstacle(name, device) for name in forms.FORMS} | peers.missing()
+    possible = {
+        name: forms.Form.of(name, manifest, extract_config(config), folder) for name in forms.FORMS if not reasons[name]
+    }
+    processes = {"process: plain": forms.by_hand(by_hand(config, manifest), folder / "by_hand.pt")}
+    for name, form in possible.items():
+        processes |= form.processes(name)
+    rates = rounds.rounds(processes, config.forms)
+    backbones = forms.backbones(possible) | peers.contestants(possible["fp32 eager"].extraction(), folder)
+    rates |= rounds.rounds(backbones, config.rounds)
+    tell(config, rates, rounds.machine(device), [*tables.table(rates), *tables.left_out(reasons)])
+
+
 def tell(config: BenchmarkConfig, rates: "Rates", machine: str, lines: "Sequence[str]") -> None:
     """Prints the lines and writes the figures."""
     import statistics
 
     from headstart.support import files
 
-    print(f"{machine}; {config.images} photos, {config.rows:,} rows, {config.rounds} rounds")
+    work = f"{config.forms} x whole processes, backbones" if config.forms else f"{config.rows:,} rows"
+    print(f"{machine}; {config.images} photos, {work}, {config.rounds} rounds")
     print("\n".join(lines))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}

@@ -171,6 +171,19 @@ def test_the_machine_is_named():
     assert Path("/proc/cpuinfo").exists() is False or "cores of" in rounds.machine(CPU)
 
 
+def test_the_instructions_that_matter_are_named(monkeypatch):
+    xeon = {"avx2": True, "avx512_f": True, "avx512_vnni": True, "avx_vnni": True, "amx_int8": False, "sse": True}
+    arm = {"neon": True, "dot": True, "i8mm": True, "bf16": True, "sve": False}
+    for found, words in (
+        (xeon, "AVX2, AVX512, VNNI"),
+        (arm, "NEON, dot products of int8, products of int8 matrices, bf16"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert f"({words})" in rounds.machine(CPU)
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert rounds.instructions() == torch.backends.cpu.get_cpu_capability()
+
+
 def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
     rates, features = {"fp32": 10.0, "bf16": 30.0}, torch.rand(2, 2048)
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)

@@ -3,6 +3,8 @@
     rounds.py      contestants in turn; medians of the ratios
     photos.py      pictures to measure with
     by_hand.py     the loops that people write
+    forms.py       whole processes of the pass in each form, with nothing compiled before and with what was kept
+    peers.py       the backbone alone in OpenVINO and ONNX Runtime
     extraction.py  the pass of one or several backbones, prediction, an epoch of fine-tuning
     lock.py        how long a pass for a GPU holds Python's lock
     storing.py     writing, reading and checking a cache

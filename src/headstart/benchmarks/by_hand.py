@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -76,12 +77,23 @@ class ByHand:
 
     def features(self) -> float:
         """One pass through the frozen net."""
+        loader, forward = self._pass()
+        with torch.inference_mode():
+            return warm_rate(loader, lambda images, _: forward(images))
+
+    def keep_features(self, file: Path) -> float:
+        """The same pass as a whole script, each image once, its features in a file; returns their number."""
+        loader, forward = self._pass()
+        with torch.inference_mode():
+            features = torch.cat([forward(images) for images, _ in loader])
+        torch.save(features, file)
+        return float(len(features))
+
+    def _pass(self) -> tuple[DataLoader[Any], Callable[[torch.Tensor], torch.Tensor]]:
+        """Batches of images, and the frozen net for them."""
         loaded = load_frozen(self.backbone, self.weights, image_px=self.image_px)[0]
         net, loader = loaded.net.to(self.device), self._loader(loaded.made)
-        with torch.inference_mode():
-            return warm_rate(
-                loader, lambda images, _: net(images.to(self.device, non_blocking=loader.pin_memory)).cpu()
-            )
+        return loader, lambda images: net(images.to(self.device, non_blocking=loader.pin_memory)).cpu()
 
     def head_each_epoch(self) -> float:
         """An epoch of a head behind the frozen net, without kept features."""

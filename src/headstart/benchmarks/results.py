@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from headstart.benchmarks.gpu import Figure
-from headstart.benchmarks.rounds import machine, ratio
-from headstart.benchmarks.tables import BASELINES
+from headstart.benchmarks.rounds import machine
+from headstart.benchmarks.tables import comparison
 from headstart.support.files import write_json
 
 
@@ -67,9 +67,7 @@ class Results:
             lines += ["", f"Against loops written by hand, rounds: {rounds}.", ""]
             lines += ["| what | median | ratio |", "|---|---|---|"]
             for name, median in medians.items():
-                baseline = BASELINES.get(name) if BASELINES.get(name) in rates else None
-                compared = f"{ratio(rates, name, baseline):.2f} x {baseline}" if baseline else ""
-                lines.append(f"| {name} | {_number(median)} | {compared} |")
+                lines.append(f"| {name} | {_number(median)} | {comparison(rates, name)} |")
         return "\n".join([*lines, ""])
 
 

@@ -1,6 +1,7 @@
 """The figures of a benchmark as lines for a terminal."""
 
 import statistics
+from collections.abc import Mapping
 
 from headstart.benchmarks.rounds import Rates, ratio
 from headstart.support.quantities import counted, duration
@@ -17,8 +18,12 @@ BASELINES = {
     "64 heads": "plain loop",
     "64 heads, halving": "plain loop",
     "fine-tuning": "plain fine-tuning",
+    "backbone: fp32 compiled": "backbone: OpenVINO fp32",
+    "backbone: int8": "backbone: OpenVINO int8",
+    "backbone:": "backbone: fp32 eager",
+    "process:": "process: plain",
 }
-"""The contestant that another is compared with."""
+"""The contestant that another is compared with, or all others whose names begin in that way."""
 TOGETHER = "all in one pass"
 """The contestant that fills the caches of several backbones."""
 EPOCHS = 10  # of an experiment
@@ -29,10 +34,26 @@ def table(rates: Rates) -> list[str]:
     width = max(22, *(len(name) + 1 for name in rates))
     lines = [f"{'':{width}}{'median':>10}{'':>10}{'slowest':>9} to {'fastest':<9}ratio"]
     for name, values in rates.items():
-        baseline = BASELINES.get(name) if BASELINES.get(name) in rates else None
-        compared = f"{ratio(rates, name, baseline):.2f} x {baseline}" if baseline else ""
+        compared = comparison(rates, name)
         median, low, high = (_number(value) for value in (statistics.median(values), min(values), max(values)))
         lines.append(f"{name:{width}}{median:>10} {_unit(name):9}{low:>9} to {high:<9}{compared}")
+    return lines
+
+
+def comparison(rates: Rates, name: str) -> str:
+    """Such as "1.50 x plain"; empty where a contestant is compared with none of those that ran."""
+    for key in (name, name.partition(":")[0] + ":"):
+        if (baseline := BASELINES.get(key)) in rates and baseline != name:
+            return f"{ratio(rates, name, baseline):.2f} x {baseline}"
+    return ""
+
+
+def left_out(reasons: Mapping[str, str]) -> list[str]:
+    """A line for each reason why contestants do not run; the reason of the others is empty."""
+    lines = []
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        names = ", ".join(name for name, other in reasons.items() if other == reason)
+        lines.append(f"left out: {names}: {reason}")
     return lines
 
 

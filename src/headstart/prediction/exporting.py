@@ -15,7 +15,7 @@ from torch import Tensor
 from headstart.errors import ExportFailed, HeadstartError, SettingsError
 from headstart.models.weight_file import first_line
 from headstart.prediction.classifier import Classifier
-from headstart.prediction.loading import parts_of
+from headstart.prediction.loading import Parts, parts_of
 from headstart.runs.run import Run
 from headstart.settings import ExportFormat
 
@@ -44,7 +44,11 @@ def plain_classifier(run: Run, weights: str | None) -> Classifier:
 
     Rounding enlarges differences: two programs that differ in a last digit would differ by a whole step after it.
     """
-    parts = parts_of(run, weights, torch.device("cpu"), "fp32", "off")
+    return plain(parts_of(run, weights, torch.device("cpu"), "fp32", "off"))
+
+
+def plain(parts: Parts) -> Classifier:
+    """A `plain_classifier` of parts that are in fp32 on the CPU."""
     nets = tuple((net, replace(recipe, storage="float32")) for net, recipe in parts.nets)
     classifier = Classifier(replace(parts, nets=nets))
     return classifier.requires_grad_(False).to(memory_format=torch.contiguous_format)

@@ -179,6 +179,10 @@ class BenchmarkConfig(ComputeConfig):
     """Rows of features in one round of writing, reading and checking."""
     rounds: Count = 5
     """How often each method runs; the median counts."""
+    forms: CountOrZero = 0
+    """Measure the forms of our backbone instead: so many rounds of whole processes, the loop by hand and our pass in
+    each form that the processor can do, before and after it was compiled; then --rounds rounds of the backbone alone,
+    beside OpenVINO and ONNX Runtime (extra peers). On a processor only; compiling takes a minute or more each time."""
     image_px: ImagePx | None = None
     """Side of the square that the backbone sees, in pixels; by default that of the net, 224 for resnet50."""
     precision: Precision = "auto"
