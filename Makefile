@@ -164,7 +164,7 @@ gpu: $(if $(filter PYTHON,$(GIVEN)),,.venv/ready)  ## tests and figures of one G
 	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(filter PYTHON,$(GIVEN)),$(PYTHON),$(PY)) pipelines/gpu.py $(GPU_ARGS)
 
 # On several cores; the tests of a file stay together, since they share nets and caches. Each process takes some GB.
-TESTS = $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+TESTS = $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: .venv/ready  ## the tests, but for the slow ones: 5 to 10 minutes
 	@$(TESTS) -m "not slow"
@@ -176,8 +176,9 @@ lint: .venv/ready  ## style
 types: .venv/ready  ## static types
 	@$(PY) -m mypy
 
-check: lint types  ## what must pass before a change lands: style, types and all tests
-	@$(TESTS)
+# Types are checked while tests run: one process of tests or the other often waits.
+check: lint  ## what must pass before a change lands: style, types and all tests
+	@$(PY) -m mypy & types=$$!; $(TESTS); tests=$$?; wait $$types && exit $$tests
 
 clean:  ## remove indexes, temporary files and what checks leave; caches, runs and downloads stay
 	@rm -rf data/indexes data/digits.new data/cifar10.new build .mypy_cache .ruff_cache .pytest_cache .hypothesis
