@@ -1,7 +1,9 @@
 """Fixtures of several tests: small pictures, files, figures, one net, one thread."""
 
+import copy
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,12 @@ with suppress(ImportError):  # tests/gpu need it not, and run where little is in
 Make = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests come first, so that no process is left alone with one of them at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Matrices in tests are small: several threads would only wait for each other."""
@@ -31,6 +39,17 @@ def own_folder_of_compiled_nets(tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Tests neither use nor fill that of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def untrained_nets_once() -> Iterator[None]:
+    """Whoever asks for an untrained net gets a copy of it: to draw millions of weights takes longer."""
+    from headstart.models import loading
+
+    drawn = functools.lru_cache(maxsize=4)(loading._random)  # a ResNet50 takes 100 MB
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "_random", lambda *asked: copy.deepcopy(drawn(*asked)))
         yield
 
 
@@ -74,6 +93,15 @@ def files(tmp_path: Path) -> Make:
         return tmp_path
 
     return make
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PNG files of a run folder have tests of their own, and take a second each: here they are empty."""
+    from headstart.runs import pictures
+
+    for name in ("training_curves", "confusion"):
+        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
 
 
 @pytest.fixture

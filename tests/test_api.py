@@ -208,7 +208,7 @@ def ran_badly(program, *flags, cwd):
 def cache(tmp_path, monkeypatch):
     """Two classes in all splits; the cache of data that lie elsewhere."""
     monkeypatch.chdir(tmp_path)
-    return make_cache(tmp_path / "f.h5", [0, 1] * 20, [TRAIN] * 20 + [VAL] * 10 + [TEST] * 10)
+    return make_cache(tmp_path / "f.h5", [0, 1] * 20, [TRAIN] * 20 + [VAL] * 10 + [TEST] * 10, width=64)
 
 
 QUICK = {"epochs": 2, "device": "cpu"}

@@ -1,6 +1,6 @@
 """kill -9 at random moments: the file always opens, no finished row is lost, wrong or computed twice.
 
-The passes are real ones, of a whole ResNet50. Importing torch takes seconds, so one process (this file, run as a
+The passes are real ones, of a whole ResNet18. Importing torch takes seconds, so one process (this file, run as a
 program) imports it once, forks a child for each attempt and kills it. The tests read its record.
 """
 
@@ -92,6 +92,7 @@ class Laboratory:
         self.settings = lambda cache: ExtractConfig(
             data=str(self.data),
             cache=cache,
+            backbone="resnet18",
             weights="random",
             image_px=32,
             batch_size=4,
@@ -100,7 +101,7 @@ class Laboratory:
             device="cpu",
             workers=1,
         )
-        loaded, weights = loading.load_frozen("resnet50", "random")
+        loaded, weights = loading.load_frozen("resnet18", "random", 0, 32)
         forward = extraction.fast_form(loaded.folded, loaded.made.scale, "fp32", False, torch.device("cpu"))
         extraction.load_frozen = lambda *_: (loaded, weights)
         extraction.fast_form = lambda *_: forward

@@ -4,10 +4,12 @@ import json
 import math
 import runpy
 import time
+from functools import partial
 
 import pytest
 import torch
 from helpers.processes import PIPELINES, run
+from torchvision.models import resnet18
 
 from headstart.benchmarks import gpu, needed, profiling
 from headstart.benchmarks.gpu import Figure
@@ -76,9 +78,16 @@ def test_a_trace_counts_waits_and_is_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work.json.gz", "work.txt"]
 
 
+@pytest.fixture
+def small_net(monkeypatch):
+    """Fine-tuning of a net with fewer operations: traces of many take long to write."""
+    monkeypatch.setattr(gpu, "resnet50", resnet18)
+    monkeypatch.setattr(gpu, "FinetuneConfig", partial(gpu.FinetuneConfig, backbone="resnet18"))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_every_section_gives_its_figures(tmp_path, monkeypatch):
+def test_every_section_gives_its_figures(tmp_path, small_net):
     """In small sizes on the CPU: what a GPU will run for the first time has run."""
     bench = gpu.Bench(CPU, gpu.TRIAL, tmp_path, tmp_path)
     figures = {figure.name: figure for section in gpu.SECTIONS.values() for figure in section(bench)}

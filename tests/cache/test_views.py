@@ -402,7 +402,7 @@ def test_what_views_need_of_the_disk_is_said_and_a_full_disk_is_an_error_before_
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the blocks of a file with holes")
 def test_rows_without_views_take_no_room(make_photos, tmp_path):
-    root = make_photos({"train/cat": 3, "train/dog": 3, "val/cat": 40, "val/dog": 40, "test/cat": 1, "test/dog": 1})
+    root = make_photos({"train/cat": 3, "train/dog": 3, "val/cat": 20, "val/dog": 20, "test/cat": 1, "test/dog": 1})
     settings = {**SETTINGS, "backbone": "resnet50"}
     plain, views = (extract(root, cache=tmp_path / f"{n}.h5", device="cpu", views=n, **settings) for n in (0, 2))
     taken = [512 * os.stat(cache.path).st_blocks for cache in (plain, views)]

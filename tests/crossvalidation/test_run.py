@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     """30 images, of which one is unreadable and one has no label."""
-    return make_cache(tmp_path / "f.h5", [-1, *[0, 1] * 14, 0], SPLITS, unreadable=[1])
+    return make_cache(tmp_path / "f.h5", [-1, *[0, 1] * 14, 0], SPLITS, unreadable=[1], width=64)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_copies_of_an_image_are_in_one_fold(cache):
 
 def test_copies_are_tested_too(tmp_path, capsys):
     """Each in the fold of the others, whatever their splits were: none is left out."""
-    made = make_cache(tmp_path / "c.h5", [0, 1] * 12, [TRAIN] * 18 + [TEST] * 6)
+    made = make_cache(tmp_path / "c.h5", [0, 1] * 12, [TRAIN] * 18 + [TEST] * 6, width=64)
     with CacheWriter(made) as writer:
         digests = made.digests.copy()
         digests[20] = digests[4]

@@ -71,10 +71,10 @@ def assert_same(one, other, tolerance=0.005):
 
 
 @pytest.mark.slow
-def test_three_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
-    """As torchrun starts them."""
+def test_processes_train_the_net_that_one_trains_and_one_of_them_speaks(photos, alone, tmp_path):
+    """As torchrun starts them; one has no image of the last batch."""
     folder = tmp_path / "run"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "--"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     command = [*torchrun, str(FINETUNE), "--data", str(photos), "--run", str(folder), *FLAGS]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     said = done.stdout + done.stderr
@@ -145,17 +145,18 @@ def test_batchnorm_over_shares_of_a_batch_is_that_over_the_batch(tmp_path):
     expected.backward(slopes)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    script = tmp_path / "share.py"
     fresh = nn.BatchNorm2d(6)
     fresh.weight.data = whole.weight.data.clone()
     torch.save((fresh.state_dict(), values, slopes, [(5, 3), (8, 0)]), tmp_path / "given.pth")
-    script.write_text(SHARE)
-    env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    (tmp_path / "share.py").write_text(SHARE)
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     started = [
-        subprocess.Popen([sys.executable, str(script), str(tmp_path)], env={**env, "RANK": str(rank)})
+        Forked(str(tmp_path / "share"), tmp_path, cwd=tmp_path, environment={**env, "RANK": str(rank)})
         for rank in range(2)
     ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    with started[0], started[1]:
+        ended = [process.ended() for process in started]
+    assert [each.code for each in ended] == [0, 0], ended
     steps = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
     for of_both in zip(*steps, strict=True):
         outputs, gradients, weights, states = zip(*of_both, strict=True)

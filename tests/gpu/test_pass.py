@@ -142,9 +142,9 @@ def test_pass_head_and_prediction_agree_with_those_of_the_cpu(device, tmp_path, 
     np.testing.assert_allclose(found[1], expected[1], atol=2e-3)
 
 
-@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), GPU], indirect=True)
+@pytest.mark.parametrize("device", [GPU], indirect=True)
 def test_several_processes_share_a_gpu_by_parts(device, tmp_path, make_photos):
-    """There is no faster pass for a GPU whose one process waits for Python's lock."""
+    """There is no faster pass for a GPU whose one process waits for the lock. On the CPU: tests/test_processes.py."""
     data = make_photos({"cat": 20, "dog": 20})
     flags = ("--data", data, "--backbone", "resnet18", "--weights", "random", "--image-px", "32")
     flags = (*flags, "--precision", "fp32", "--compile", "off")

@@ -18,7 +18,8 @@ from headstart.probes import probe
 from headstart.settings import HeadConfig
 
 CPU = torch.device("cpu")
-ROWS = 1500
+ROWS, WIDTH = 1500, 256
+ROW_BYTES = 2 * WIDTH
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +27,13 @@ def cache(tmp_path_factory):
     """Two classes that differ a little, one behind the other as folders are; some rows are missing."""
     labels = np.repeat([0, 1], ROWS // 2)
     splits = np.resize([0, 0, 0, 0, 0, 0, 0, 1, 1, 2], ROWS)
-    return make_cache(tmp_path_factory.mktemp("large") / "f.h5", labels, splits, unreadable=(3, 700), pending=(8, 9))
+    path, missing = tmp_path_factory.mktemp("large") / "f.h5", {"unreadable": (3, 700), "pending": (8, 9)}
+    return make_cache(path, labels, splits, width=WIDTH, **missing)
 
 
 @pytest.fixture
 def from_file(cache):
-    return Features.load(cache, CPU, memory_bytes=300 * 4096 * 4)
+    return Features.load(cache, CPU, memory_bytes=300 * ROW_BYTES * 4)
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ def order(seed=0):
 
 def test_features_are_in_memory_when_they_fit(cache):
     assert Features.load(cache, CPU).source == "memory"
-    assert Features.load(cache, CPU, memory_bytes=ROWS * 4096).source == "memory"
-    assert Features.load(cache, CPU, memory_bytes=ROWS * 4096 - 1).source == "file"
+    assert Features.load(cache, CPU, memory_bytes=ROWS * ROW_BYTES).source == "memory"
+    assert Features.load(cache, CPU, memory_bytes=ROWS * ROW_BYTES - 1).source == "file"
 
 
 @given(st.lists(st.integers(10, ROWS - 1), min_size=1, max_size=200), st.integers(1, 300))
@@ -125,7 +127,7 @@ def test_a_head_from_the_file_is_as_good_as_one_from_memory(cache, from_file, in
 
 def test_one_seed_gives_one_head_from_the_file_too(cache):
     heads = [
-        training.fit_quietly(Features.load(cache, CPU, memory_bytes=2**20), CONFIG).head.stack.parameters
+        training.fit_quietly(Features.load(cache, CPU, memory_bytes=2**17), CONFIG).head.stack.parameters
         for _ in range(2)
     ]
     assert torch.equal(*heads)

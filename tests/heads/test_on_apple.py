@@ -20,7 +20,7 @@ from headstart.settings import CrossValidationConfig, HeadConfig, ProbeConfig, S
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_cache(tmp_path / "f.h5", np.arange(60) % 2, np.repeat([TRAIN, VAL, TEST], 20))
+    make_cache(tmp_path / "f.h5", np.arange(60) % 2, np.repeat([TRAIN, VAL, TEST], 20), width=64)
     return tmp_path / "f.h5"
 
 

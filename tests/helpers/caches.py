@@ -31,10 +31,11 @@ def make_cache(
     views: int = 0,
     root: Path | None = None,
     name: str = "made up",
+    width: int = FEATURES,
 ) -> FeatureCache:
     """A cache without images. Rows that are not done hold NaN: whoever touches them, shows it.
 
-    Views of training rows are the plain row plus the view's number, in its first 1,024 features alone.
+    Views of training rows are the plain row plus the view's number, in the first half of its features alone.
     """
     count = len(np.asarray(labels))
     manifest = Manifest(
@@ -48,13 +49,13 @@ def make_cache(
         mtimes_ns=np.ones(count, np.int64),
     )
     settings = ExtractConfig(weights="random", image_px=32, resize="squash", precision="fp32", compile="off")
-    recipe = from_config(settings)
+    recipe = replace(from_config(settings), features=width)
     augmented = creation.AugmentedViews(Augmentation("crop", 0), views, count) if views else None
     creation.create(path, manifest, recipe, views=augmented)
     for view in FeatureCache(path).views:
         column = view.columns["features"]
         np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
-    features = np.random.default_rng(0).normal(size=(count, 2048)) + 3 * manifest.labels[:, None]
+    features = np.random.default_rng(0).normal(size=(count, width)) + 3 * manifest.labels[:, None]
     done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
     with CacheWriter(FeatureCache(path)) as writer:
         writer.write(done, features[done], some_digests(count)[done])
@@ -71,7 +72,7 @@ def make_cache(
 
 def view_of(features: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
     """What `make_cache` writes of a view."""
-    return features + number * (np.arange(2048) < 1024)
+    return features + number * (np.arange(features.shape[-1]) < features.shape[-1] // 2)
 
 
 def manifest(count: int = 12, **changes) -> Manifest:

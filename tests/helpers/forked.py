@@ -39,7 +39,10 @@ def _server():
 
 
 class Forked:
-    """A program that runs in a process of its own, with one thread for its matrices; `with` lets none outlive it."""
+    """A program that runs in a process of its own, with one thread for its matrices; `with` lets none outlive it.
+
+    `program` is one of ours by its name, or any by its path without `.py`.
+    """
 
     def __init__(self, program: str, *arguments: object, cwd: Path, environment: dict[str, str] | None = None) -> None:
         self._files = [NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115

@@ -23,7 +23,6 @@ from headstart.prediction import programs
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import open_run, parts_of, recipes_of
 from headstart.probes import run as probe_run
-from headstart.runs import pictures
 from headstart.runs.predictions import read_predictions
 from headstart.settings import ExportConfig, HeadConfig, PredictConfig, ProbeConfig, each_backbone
 
@@ -31,7 +30,7 @@ NAMES = "resnet18+mobilenet_v3_small"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("one_net"),
+    pytest.mark.usefixtures("one_net", "no_pictures"),
     pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
 ]
 
@@ -43,13 +42,6 @@ def trained(photos, sizes, monkeypatch, folder, views=0, **settings):
     each = [replace(one, image_px=px) for one, px in zip(each_backbone(asked, apart=True), sizes, strict=True)]
     updating.bring_all_up_to_date(each)
     return open_run(head_run.train(HeadConfig(data=str(photos), backbone=NAMES, device="cpu", epochs=2, **settings)))
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """The PNG files of a run folder have tests of their own, and take a second each."""
-    for name in ("training_curves", "confusion"):
-        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
 
 
 @pytest.fixture

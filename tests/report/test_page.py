@@ -18,13 +18,15 @@ from headstart.errors import CacheError
 from headstart.report import page as report
 from headstart.report.comparison import Compared, Comparison, compare
 from headstart.report.page import sources
-from headstart.runs import figures, pictures
+from headstart.runs import figures
 from headstart.runs import folder as runs
 from headstart.runs.listing import ranked
 from headstart.runs.method import Method, methods_of, titles_of
 from headstart.runs.predictions import Predictions, read_predictions
 from headstart.settings import CompareConfig
 from headstart.support.files import write_table
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 VOID = {"meta", "img", "br", "path"}
 SECTIONS = {"runs", "time", "training", "images", "classes", "mistakes", "map", "duplicates", "calibration"}
@@ -68,13 +70,6 @@ class Page(HTMLParser):
 
     def of(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """The PNG files of a run folder have tests of their own, and take a second each."""
-    for name in ("training_curves", "confusion"):
-        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
 
 
 def save_run(root, kind, seed, classes=("cat", "dog"), epochs=3, rows=range(40, 60), labels=None, config=None):

@@ -37,7 +37,8 @@ Lowered = Callable[[nn.Module, Tensor], nn.Module]
 
 MAKING, STALE_SECONDS = "making-", 86400.0
 """How folders are called in which something is compiled, and after what time a process that made one is dead."""
-HOW = {"freezing": True, "cpp_cache_precompile_headers": False}  # headers would take 150 MB, and are read once
+HOW = {"freezing": True, "cpp_cache_precompile_headers": False, "aot_inductor.precompile_headers": False}
+"""Headers that are compiled before would take 150 MB and as long as the net itself, and are read once."""
 
 
 class KeptForm(nn.Module):
