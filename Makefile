@@ -98,7 +98,7 @@ help:  ## list the targets
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
 # torch and torchvision must be a pair from one index, so one command installs both, and the import is checked. Python
-# compiles 17,000 files on all cores, pip on one; a few of them are no Python, and no one's matter.
+# compiles 17,000 files on all cores, pip on one; some are for other versions of Python, and nothing reads them here.
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip
