@@ -407,17 +407,24 @@ def test_training_leaves_the_features_as_they_are():
 @pytest.mark.parametrize("normalize", ["standardize", "l2"])
 @pytest.mark.parametrize("hidden", [(), (256,), (300, 65)], ids=["linear probe", "one hidden", "two hidden"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_number_of_threads_changes_no_bit(normalize, hidden, count):
-    """How many take a step depends on what else runs."""
+@pytest.mark.parametrize("stack_bytes", [1, 2**24, 2**40])
+def test_the_number_of_threads_changes_no_bit(normalize, hidden, count, stack_bytes, monkeypatch):
+    """How many take a step depends on what else runs, and on whether heads are on separate cores."""
+    monkeypatch.setattr("headstart.heads.stack.STACK_BYTES", stack_bytes)
     features = some_features(train=70, width=1500)
     configs = [HeadConfig(hidden=hidden, normalize=normalize, lr=lr, epochs=3) for lr in (1e-3, 1e-2, 3e-3)[:count]]
     with two_threads(BOTH) as used:
         by_both = trained(features, configs)
-        assert used == {2}
+        assert used <= {1, 2}  # 1 where each thread has heads of its own
     with two_threads(IN_TURN) as used:
         in_turn = trained(features, configs)
         assert used <= {1, 2}  # 2 alone on a processor on which one thread adds in another order
+    monkeypatch.setattr(training.Trainer, "_are_apart", lambda *_: False)
+    with two_threads(BOTH) as used:
+        in_products = trained(features, configs)
+        assert used == {2}
     assert same_bits(by_both, in_turn)
+    assert same_bits(by_both, in_products)
     assert [untimed(own.history) for own in by_both.records] == [untimed(own.history) for own in in_turn.records]
 
 

@@ -1,6 +1,6 @@
 """The steps of K heads together: gradients of a batch, then Adam. B rows in a block of batches, C classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from headstart.heads.stack import HeadStack, backpropagate
 from headstart.heads.targets import dropout_mask, smoothed_targets
 from headstart.settings import HeadConfig
 from headstart.support.team import Team
-from headstart.support.thread_count import thread_count
+from headstart.support.thread_count import ThreadCount, thread_count
 
 Factors = Sequence[float] | Tensor
 """Of the learning rates in each step: on CUDA a tensor, which a recorded step reads anew each time."""
@@ -56,16 +56,29 @@ class Steps:
 
     def learn(self, block: Block) -> None:
         """Takes a step for each batch of a block. It can be recorded: what it does depends on shapes alone."""
-        size, widths, no_dropout = block.batch_size, self.heads.widths, [1.0] * (len(self.heads.widths) - 2)
-        threads = thread_count(self.losses.device, "head", widths, len(self.heads), size)
+        threads = self._threads(block.batch_size)
+        with threads.chosen():
+            for factor, batch in zip(block.factors, self._batches(block), strict=True):
+                threads.prove(len(batch[0]), self._differentiate, *batch)
+                threads.run(self._step, *batch, factor)
+
+    def one_thread_is_alike(self, block: Block) -> bool:
+        """Whether one thread gives the bits of all: tried out once for each number of rows of a batch."""
+        threads, batches = self._threads(block.batch_size), list(self._batches(block))
+        with threads.chosen():
+            ends = batches[0], batches[-1]  # only the last batch may be shorter
+            return all(threads.one_is_alike(len(batch[0]), self._differentiate, *batch) for batch in ends)
+
+    def _threads(self, batch_size: int) -> ThreadCount:
+        return thread_count(self.losses.device, "head", self.heads.widths, len(self.heads), batch_size)
+
+    def _batches(self, block: Block) -> Iterator[tuple[Tensor, Tensor, Sequence[Tensor | float]]]:
+        """Rows, targets, and dropout of each hidden layer as `backpropagate` takes them."""
+        size, no_dropout = block.batch_size, [1.0] * (len(self.heads.widths) - 2)
         targets = smoothed_targets(block.labels, size, self.class_weights, self.label_smoothing, block.row_weights)
         masks = [dropout_mask(noise, self.dropout).split(size, 1) for noise in block.noises]
-        batches = block.values.split(size), targets.split(size, 1), block.factors
-        with threads.chosen():
-            for batch, truth, factor, *drops in zip(*batches, *masks, strict=True):
-                masked = drops or no_dropout
-                threads.prove(len(batch), self._differentiate, batch, truth, masked)
-                threads.run(self._step, batch, truth, masked, factor)
+        for batch, truth, *drops in zip(block.values.split(size), targets.split(size, 1), *masks, strict=True):
+            yield batch, truth, drops or no_dropout
 
     def without_rows(self, factor: float | Tensor) -> None:
         """The step of a process that has come to the end of its rows before the others."""

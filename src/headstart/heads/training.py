@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from headstart.heads.targets import class_weights
 from headstart.models.schedule import rate_factor
 from headstart.runs.history import AfterEpoch, epoch_line, row_of
 from headstart.settings import HeadConfig
+from headstart.support.apart import apart
 from headstart.support.devices import sent
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
@@ -216,8 +218,19 @@ class Trainer:
         weights = None if self.features.row_weights is None else self.features.row_weights[rows]
         values, labels = self.normalization(stored), self.features.labels[rows]
         block = Block(values, labels, weights, noises, factors, self.batch_size)
-        for steps in self._steps:
-            steps.learn(block)
+        if self._are_apart(block):
+            apart([partial(steps.learn, block) for steps in self._steps])
+        else:
+            for steps in self._steps:
+                steps.learn(block)
+
+    def _are_apart(self, block: Block) -> bool:
+        """Whether threads share the heads instead of the products of each, where that changes no bit."""
+        if len(self._steps) == 1 or torch.get_num_threads() == 1:
+            return False
+        return all(
+            steps.one_thread_is_alike(block) for steps in (self._steps[0], self._steps[-1])
+        )  # the last has fewer
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
