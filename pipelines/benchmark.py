@@ -45,7 +45,9 @@ def main(config: BenchmarkConfig) -> None:
 
 def of_one(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> None:
     """Measures pass and cache of one backbone; of resnet50 heads and fine-tuning, too."""
-    from headstart.benchmarks import heads, rounds, tables
+    import statistics
+
+    from headstart.benchmarks import heads, limits, rounds, tables
     from headstart.benchmarks.extraction import Extraction
 
     extraction = Extraction(manifest, extract_config(config), folder)
@@ -58,6 +60,8 @@ def of_one(config: BenchmarkConfig, manifest: "Manifest", folder: "Path") -> Non
     lines = [extraction.describe(), *tables.table(rates), *tables.limits(rates), extraction.report.bottleneck()]
     if training:
         lines += [training.describe(), *tables.costs(rates, config.rows)]
+        if training.device.type == "cpu":
+            lines += limits.measure().lines(statistics.median(rates["64 heads"]))
     tell(config, rates, rounds.machine(extraction.extractor.device), lines)
 
 

@@ -12,7 +12,7 @@ import torch
 from helpers import pretend_cuda
 from helpers.pictures import decoded, picture
 
-from headstart.benchmarks import by_hand, heads, lock, photos, rounds, storing, tables
+from headstart.benchmarks import by_hand, heads, limits, lock, photos, rounds, storing, tables
 from headstart.benchmarks import extraction as passing
 from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
@@ -209,6 +209,26 @@ def test_the_loop_written_by_hand_and_our_head_learn_the_same():
     assert min(training.plain(), training.one(), training.many(), training.swept()) > 0
     assert training.accuracies["one head"] > 0.2, "better than chance"
     assert abs(training.accuracies["one head"] - training.accuracies["plain loop"]) < 0.15
+
+
+def test_what_the_machine_allows_follows_from_operations_and_bytes():
+    """A head of one layer: two products with its weights, and Adam, whose bytes are in the cache."""
+    weights, biases, rows = 8 * 4, 4, 16
+    of_products = limits.Limits(1.0, 1e30, 1e9).rows_per_second((8, 4), rows)
+    assert of_products == pytest.approx(rows / (2 * rows * (2 * weights + 3 * biases) / 1e9))
+    of_bytes = limits.Limits(1.0, 1e9, 1e30).rows_per_second((8, 4), rows)
+    assert of_bytes == pytest.approx(rows / (28 * (weights + biases) / 1e9))
+
+
+def test_the_limits_of_this_machine_are_measured_and_told(monkeypatch):
+    monkeypatch.setattr(limits, "SECONDS", 0.0)
+    found = limits.measure()
+    assert min(found.memory_bytes, found.cache_bytes, found.operations) > 0
+    allowed = found.rows_per_second((2048, 256, 10), 32)
+    machine, share = found.lines(allowed / 2)
+    assert "GB/s" in machine
+    assert "GFLOP/s" in machine
+    assert "64 heads: 0.50 of the" in share
 
 
 def test_the_table_names_unit_and_baseline_and_the_costs_follow_from_the_rates():

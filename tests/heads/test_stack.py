@@ -224,6 +224,20 @@ def test_many_heads_are_evaluated_in_parts_that_fit_the_memory(select, monkeypat
         assert one == pytest.approx(other, rel=1e-6)
 
 
+@given(count=st.integers(1, 20), together=st.integers(1, 5))
+def test_on_a_processor_no_more_heads_are_computed_together_than_its_cache_holds(count, together):
+    """And every head is in one part, in its order; one that is too large is a part of its own."""
+    heads = random_stack((D, 16, C), count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.heads.stack.STACK_BYTES", 16 * parameter_count(heads.widths) * together + 1)
+        parts = heads.parts(rows=1)
+        patch.setattr("headstart.heads.stack.STACK_BYTES", 1)
+        assert [len(part) for part in heads.parts(rows=1)] == [1] * count
+    assert torch.equal(torch.cat([part.parameters for part in parts]), heads.parameters)
+    assert [len(part) for part in parts[:-1]] == [together] * (len(parts) - 1)
+    assert len(HeadStack(heads.widths, heads.parameters.to("meta")).parts(rows=1)) == 1  # as on a GPU: all
+
+
 @pytest.mark.parametrize("select", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
 def test_without_images_there_is_no_figure(select):
     features, heads = some_features(val=0), random_stack((D, C), 2)

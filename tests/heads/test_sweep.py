@@ -439,13 +439,13 @@ SHARED = {
 @pytest.mark.parametrize("name", OWN)
 def test_heads_that_differ_in_what_each_has_for_itself_are_one_stack(name):
     configs = [QUICK, with_(**{name: OWN[name]})]
-    assert stacks(configs, some_features()) == [configs]
+    assert stacks(configs) == [configs]
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_heads_that_differ_in_anything_else_are_stacks_of_their_own(name):
     configs = [QUICK, with_(**{name: SHARED[name]})]
-    assert stacks(configs, some_features()) == [configs[:1], configs[1:]]
+    assert stacks(configs) == [configs[:1], configs[1:]]
 
 
 def test_every_setting_is_either_a_heads_own_or_shared():
@@ -463,21 +463,6 @@ def test_every_setting_is_either_a_heads_own_or_shared():
     }
     assert {field.name for field in dataclasses.fields(HeadConfig)} == places | OWN.keys() | SHARED.keys()
     assert set(training.PER_HEAD) == OWN.keys()
-
-
-@given(rates=st.lists(st.sampled_from([1e-4, 1e-3, 1e-2]), min_size=1, max_size=20), heads=st.integers(1, 5))
-def test_on_a_processor_a_stack_holds_no_more_heads_than_its_cache(rates, heads):
-    """And every head is in one of them, in its order."""
-    parameters = parameter_count((D, 16, C))
-    configs = [with_(lr=rate) for rate in rates]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "STACK_BYTES", 16 * parameters * heads)
-        found = stacks(configs, some_features(train=1))
-        patch.setattr(search, "STACK_BYTES", 1)
-        assert stacks(configs, some_features(train=1)) == [[config] for config in configs]
-    assert [config for stack in found for config in stack] == configs
-    assert [len(stack) for stack in found[:-1]] == [heads] * (len(found) - 1)
-    assert 1 <= len(found[-1]) <= heads
 
 
 @given(seeds=st.integers(1, 4), settings=st.integers(1, 6), room=st.integers(1, 20))

@@ -9,6 +9,7 @@
     lock.py        how long a pass for a GPU holds Python's lock
     storing.py     writing, reading and checking a cache
     heads.py       one head and 64
+    limits.py      what arithmetic and bandwidth of a CPU allow heads
     tables.py      the figures as tables
     needed.py      the packages that the figures of a GPU need
     profiling.py   seconds, kernels, waits of the host, traces

@@ -80,13 +80,13 @@ class Heads:
 
     @kept_memory()
     def many(self) -> float:
-        """K heads for an epoch, in stacks that fit the processor's cache."""
+        """K heads for an epoch."""
         trainers = self.trainers(self.part)
         return len(SETTINGS) / sum(len(trainer.records) / self._epoch(trainer) for trainer in trainers)
 
     def trainers(self, features: Features) -> list[Trainer]:
-        """Of K heads, in the stacks that a sweep makes."""
-        return [Trainer(features, self.normalization, stack) for stack in stacks(SETTINGS, features)]
+        """Of K heads, as a sweep makes them."""
+        return [Trainer(features, self.normalization, stack) for stack in stacks(SETTINGS)]
 
     def swept(self) -> float:
         """K heads for 10 epochs, the worse half dropped after 1, 2, 4 and 8; all count as trained to the end."""

@@ -3,6 +3,7 @@
     features.py        features, labels and splits as tensors
     feature_file.py    features that do not fit the memory, read a window ahead
     stack.py           K heads as one computation
+    steps.py           the steps of the heads that a cache holds
     targets.py         loss, label smoothing, class weights
     adam.py            Adam and AdamW for K heads at once
     adam_kernel.py     the same in one launch of a GPU

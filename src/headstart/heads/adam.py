@@ -19,6 +19,12 @@ DEFAULTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximi
 """As in torch.optim. Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1."""
 
 
+def start(parameters: Tensor) -> list[Tensor]:
+    """What Adam knows before its first step: means of gradients and of their squares, (K, P), and steps taken, (K,)."""
+    steps = torch.zeros(len(parameters), device=parameters.device)
+    return [torch.zeros_like(parameters), torch.zeros_like(parameters), steps]
+
+
 class StackedAdam:
     """An optimiser with a learning rate and a weight decay for each head.
 
@@ -31,10 +37,9 @@ class StackedAdam:
         self, parameters: Tensor, gradients: Tensor, configs: Sequence[HeadConfig], state: Sequence[Tensor] = ()
     ) -> None:
         """Changes parameters (K, P), gradients (K, P) and state in place; all configs name the same optimiser."""
-        zeros, steps = torch.zeros_like(parameters), torch.zeros(len(parameters), device=parameters.device)
         self.parameters, self.gradients, self.kernel = parameters, gradients, KERNELS[configs[0].optimizer]
-        self.state = state or (zeros, zeros.clone(), steps)
-        means, squares, steps = self.state  # running means of gradients and of their squares, (K, P); (K,)
+        self.state = state or start(parameters)
+        means, squares, steps = self.state
         groups = defaultdict(list)
         for head, config in enumerate(configs):
             groups[config.lr, config.weight_decay].append(head)

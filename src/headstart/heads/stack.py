@@ -20,6 +20,11 @@ TOGETHER_BYTES = 2**29
 """What the layers of the heads that are evaluated together may take: 100 default heads of 30 classes, 20 of 1,000."""
 
 
+STACK_BYTES = 2**24
+"""Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
+in every step, so that heads of the default shape are faster one after the other."""
+
+
 @dataclass(frozen=True)
 class HeadStack:
     """K heads of one shape; a row of `parameters` holds one head."""
@@ -56,11 +61,17 @@ class HeadStack:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    @property
+    def together(self) -> int:
+        """How many of the heads are computed at once: on a CPU as many as its cache holds, with all for their steps."""
+        on_cpu = self.parameters.device.type == "cpu"
+        return min(len(self), max(1, STACK_BYTES // (16 * parameter_count(self.widths)))) if on_cpu else len(self)
+
     def parts(self, rows: int) -> "list[HeadStack]":
-        """The same heads in order, so many together that what they compute for `rows` rows fits TOGETHER_BYTES."""
+        """The same heads in order, at most `together`, and so that what is computed for `rows` fits TOGETHER_BYTES."""
         head_bytes = 4 * rows * (sum(self.widths[1:]) + 2 * self.widths[-1])  # also log-probabilities and their parts
-        count = max(1, TOGETHER_BYTES // head_bytes)
-        return [self] if count >= len(self) else [HeadStack(self.widths, part) for part in self.parameters.split(count)]
+        count = min(self.together, max(1, TOGETHER_BYTES // head_bytes))
+        return [self] if count == len(self) else [HeadStack(self.widths, part) for part in self.parameters.split(count)]
 
     def logits(self, features: Tensor) -> Tensor:
         """Scores of every head for the same rows, without dropout: (B, D), normalised → (K, B, C)."""

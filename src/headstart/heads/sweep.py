@@ -1,7 +1,7 @@
 """Many heads at once: a grid of settings, the worse half dropped on the way, the best head by validation."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any
@@ -18,9 +18,6 @@ from headstart.support.memory import kept_memory
 from headstart.support.progress import bar
 from headstart.support.team import ALONE, Team
 
-STACK_BYTES = 2**24
-"""Weights, gradients and Adam's moments that a CPU works on together. Larger stacks leave its cache and wait for memory
-in every step, so that heads of the default shape are faster one after the other."""
 FEWEST_EPOCHS = 2
 """Before these nothing is known of a rate that follows a schedule."""
 COPIES = 5
@@ -58,10 +55,10 @@ def sweep(features: Features, configs: Sequence[HeadConfig], halving: bool, team
     with bar(planned(configs, rungs) // team.size, "training", "epochs of a head", shown=team.leads) as progress:
         for wave in (_dealt(wave, team) for wave in waves(configs, features, team)):
             trainers = [
-                Trainer(features, normalizations[heads[0].normalize], heads) for heads in stacks(wave, features)
+                Trainer(features, normalizations[heads[0].normalize], heads, progress.update) for heads in stacks(wave)
             ]
             own = _records(trainers)
-            left = _climb(trainers, rungs, progress.update, team)
+            left = _climb(trainers, rungs, team)
             records += chain.from_iterable(team.gathered(own))
             winners += chain.from_iterable(team.gathered([_winner(left)] if left else []))
             seconds += max(team.gathered(sum(trainer.seconds for trainer in trainers)))
@@ -83,14 +80,13 @@ def _dealt(configs: Sequence[HeadConfig], team: Team) -> list[HeadConfig]:
     return [config for seeds in settings[team.rank :: team.size] for config in seeds]
 
 
-def _climb(trainers: list[Trainer], rungs: Sequence[int], update: Callable[[int], object], team: Team) -> list[Trainer]:
+def _climb(trainers: list[Trainer], rungs: Sequence[int], team: Team) -> list[Trainer]:
     """Trains up to each rung, and halves between two; returns the trainers that are left."""
     for rung in rungs:
         trainers = _better_half(trainers, team) if rung != rungs[0] else trainers
         for trainer in trainers:
             while trainer.epochs < min(rung, trainer.shared.epochs):
                 trainer.epoch()
-                update(len(trainer.records))
     return trainers
 
 
@@ -148,15 +144,10 @@ def planned(configs: Sequence[HeadConfig], rungs: Sequence[int]) -> int:
     return total
 
 
-def stacks(configs: Sequence[HeadConfig], features: Features) -> list[list[HeadConfig]]:
-    """Heads that can be trained as one (see `training.PER_HEAD`), and on a CPU no more than its cache holds."""
-    parts: list[list[HeadConfig]] = []
+def stacks(configs: Sequence[HeadConfig]) -> list[list[HeadConfig]]:
+    """Heads that can be trained as one; see `training.PER_HEAD`."""
     alike: dict[str, Any] = dict.fromkeys(PER_HEAD, 0.5)
-    for group in grouped(configs, lambda config: replace(config, **alike)):
-        on_cpu = features.device.type == "cpu"
-        size = max(1, STACK_BYTES // (16 * _parameters(group[0], features))) if on_cpu else len(group)
-        parts += [group[begin : begin + size] for begin in range(0, len(group), size)]
-    return parts
+    return grouped(configs, lambda config: replace(config, **alike))
 
 
 def waves(configs: Sequence[HeadConfig], features: Features, team: Team = ALONE) -> list[list[HeadConfig]]:

@@ -2,34 +2,34 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from headstart.errors import TrainingFailed
-from headstart.heads.adam import StackedAdam
+from headstart.heads.adam import start
 from headstart.heads.features import Features, Normalization
 from headstart.heads.records import Fitted, Record, TrainingState
-from headstart.heads.stack import Head, HeadStack, backpropagate, evaluate
-from headstart.heads.targets import class_weights, dropout_mask, smoothed_targets
+from headstart.heads.stack import Head, HeadStack, evaluate
+from headstart.heads.steps import Block, Factors, Steps
+from headstart.heads.targets import class_weights
 from headstart.models.schedule import rate_factor
 from headstart.runs.history import AfterEpoch, epoch_line, row_of
 from headstart.settings import HeadConfig
+from headstart.support.apart import apart
 from headstart.support.devices import sent
 from headstart.support.matmul import fast_products
 from headstart.support.memory import kept_memory
 from headstart.support.progress import bar, say
 from headstart.support.recording import Recorder
-from headstart.support.thread_count import thread_count
 
 ROWS_AHEAD = 1024
 """Rows that are gathered and normalised together: 8 MiB in fp32, which a processor's cache holds."""
 PER_HEAD = ("lr", "weight_decay", "dropout", "label_smoothing")
 """Settings in which the heads of a stack may differ."""
-Factors = Sequence[float] | Tensor
-"""Of the learning rates in each step: on CUDA a tensor, which a recorded step reads anew each time."""
 
 
 def activation_bytes(config: HeadConfig, classes: int) -> int:
@@ -76,14 +76,28 @@ def trained(
 
 
 class Trainer:
-    """K heads that learn from the same batches, an epoch at a time; `seconds` counts the time spent in `epoch`."""
+    """K heads that learn from the same batches, an epoch at a time; `seconds` counts the time spent in `epoch`.
 
-    def __init__(self, features: Features, normalization: Normalization, configs: Sequence[HeadConfig]) -> None:
-        """Draws the same initial weights for every head as for that head alone."""
+    A batch is read and normalised once for all of them. On a CPU the heads that its cache holds (`steps`) take the
+    steps of a block together, then the next ones.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        normalization: Normalization,
+        configs: Sequence[HeadConfig],
+        update: Callable[[int], object] = lambda count: None,
+    ) -> None:
+        """Draws the same initial weights for every head as for that head alone.
+
+        During an epoch `update` is called with how many more of the K epochs of a head are done.
+        """
         shared, device = configs[0], features.device
         if any(shared != replace(config, **{name: getattr(shared, name) for name in PER_HEAD}) for config in configs):
             raise ValueError(f"the heads of a stack may differ only in {', '.join(PER_HEAD)}")
         self.features, self.normalization, self.shared = features.with_views(shared.views), normalization, shared
+        self.update = update
         widths = (features.width, *shared.hidden, len(features.classes))
         self.team, seed = features.team, (shared.seed + (features.team.rank << 32)) % 2**63
         self.order = torch.Generator().manual_seed(seed)
@@ -96,35 +110,35 @@ class Trainer:
         self.best = self.heads.parameters.clone()
 
     def _take(self, records: list[Record], heads: HeadStack, state: Sequence[Tensor] = ()) -> None:
-        """Goes on with these heads, and with the `state` of their optimiser."""
+        """Goes on with these heads, and with the `state` of their optimisers."""
         self.records, self.heads = records, heads
-        self.gradients = HeadStack(heads.widths, torch.zeros_like(heads.parameters))
-        self.dropout = self._per_head("dropout")
-        self.label_smoothing = self._per_head("label_smoothing")
-        configs = [record.config for record in records]
-        self.optimizer = StackedAdam(heads.parameters, self.gradients.parameters, configs, state)
-        self.losses = torch.zeros(len(heads), device=self.features.device)  # of an epoch, summed over its rows
-        alone_on_cuda = self.features.device.type == "cuda" and self.team.size == 1
-        self._threads = thread_count(self.features.device, "head", heads.widths, len(heads), self.batch_size)
+        device = self.features.device
+        size = heads.together if self.team.size == 1 else len(heads)  # a team takes all its steps in one order
+        self.moments = state or start(heads.parameters)
+        self.losses = torch.zeros(len(heads), device=device)  # of an epoch, summed over its rows
+        parts = [slice(begin, begin + size) for begin in range(0, len(heads), size)]
+        self._steps = [self._of(part) for part in parts]
+        alone_on_cuda = device.type == "cuda" and self.team.size == 1
         self._recorder = Recorder() if alone_on_cuda and self.features.source == "memory" else None
 
-    def _per_head(self, name: str) -> Tensor:
-        """A setting as (K, 1, 1), or (1, 1, 1) where all agree, so that what follows from it is computed once."""
-        values = [getattr(record.config, name) for record in self.records]
-        values = values if len(set(values)) > 1 else values[:1]
-        return torch.tensor(values, device=self.features.device).view(-1, 1, 1)
+    def _of(self, part: slice) -> Steps:
+        """The steps of some of the heads."""
+        heads = HeadStack(self.heads.widths, self.heads.parameters[part])
+        configs = [record.config for record in self.records[part]]
+        moments = [each[part] for each in self.moments]
+        return Steps(heads, configs, moments, self.losses[part], self.class_weights, self.team)
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Goes on with some of the heads, as if the others had never been trained."""
         heads = list(chosen)
         stack = HeadStack(self.heads.widths, self.heads.parameters[heads])
-        self._take([self.records[head] for head in heads], stack, [part[heads] for part in self.optimizer.state])
+        self._take([self.records[head] for head in heads], stack, [part[heads] for part in self.moments])
         self.best = self.best[heads]
 
     def state(self) -> TrainingState:
         """The state of the first head, to go on from later."""
         parameters = self.heads.parameters[:1].cpu().clone()
-        optimizer = [part[:1].cpu().clone() for part in self.optimizer.state]
+        optimizer = [part[:1].cpu().clone() for part in self.moments]
         order, noise = self.order.get_state(), self.noise.get_state()
         normalization, device = self.normalization.to("cpu"), self.noise.device.type
         return TrainingState(self.heads.widths, parameters, normalization, optimizer, order, noise, device)
@@ -147,8 +161,7 @@ class Trainer:
         """Shows every training row once to every head, and validates."""
         start = time.perf_counter()
         with torch.no_grad(), fast_products(self.features.device):
-            with self._threads.chosen():
-                train_losses = self._train()
+            train_losses = self._train()
             own = evaluate(self.heads, self.normalization, self.features, "val", self.shared.select)
             val = self.team.gathered(own)[0]
         self.seconds += time.perf_counter() - start
@@ -161,19 +174,28 @@ class Trainer:
     def _train(self) -> list[float]:
         """Trains every head for an epoch; returns the mean loss of each."""
         self.losses.zero_()
-        factors, step = self._factors(), 0
+        factors, step, told = self._factors(), 0, 0
         for stored, rows, *noises in self._blocks():
             begin, step = step, step + math.ceil(len(rows) / self.batch_size)
             if self._recorder and isinstance(factors, Tensor):
                 self._recorder.run(self._learn, stored, rows, factors[begin:step], *noises)
             else:
                 self._learn(stored, rows, factors[begin:step], *noises)
+            told += self._tell(len(self.records) * step // self.steps_an_epoch - told)
+        self._tell(len(self.records) - told)
         for factor in factors[step:]:
-            self._step(*self._nothing(), factor)
+            for steps in self._steps:
+                steps.without_rows(factor)
         self.steps += self.steps_an_epoch
         count = self.team.sum(torch.tensor(len(self.features.rows["train"])))
         losses: list[float] = (self.team.sum(self.losses) / count).tolist()
         return losses
+
+    def _tell(self, count: int) -> int:
+        """Passes on how many more epochs of a head are done, if any."""
+        if count:
+            self.update(count)
+        return count
 
     def _factors(self) -> Factors:
         """Those of all steps of an epoch."""
@@ -192,41 +214,23 @@ class Trainer:
             yield [stored, rows, *noises]
 
     def _learn(self, stored: Tensor, rows: Tensor, factors: Factors, *noises: Tensor) -> None:
-        """Takes a step for each batch of a block. It can be recorded: what it does depends on shapes alone."""
-        size, no_dropout = self.batch_size, [1.0] * len(self.shared.hidden)
+        """Takes the steps of a block of batches. It can be recorded: what it does depends on shapes alone."""
         weights = None if self.features.row_weights is None else self.features.row_weights[rows]
-        labels = self.features.labels[rows]
-        targets = smoothed_targets(labels, size, self.class_weights, self.label_smoothing, weights)
-        masks = [dropout_mask(noise, self.dropout).split(size, 1) for noise in noises]
-        batches = self.normalization(stored).split(size), targets.split(size, 1), factors
-        for batch, truth, factor, *drops in zip(*batches, *masks, strict=True):
-            masked = drops or no_dropout
-            self._threads.prove(len(batch), self._differentiate, batch, truth, masked)
-            self._threads.run(self._step, batch, truth, masked, factor)
+        values, labels = self.normalization(stored), self.features.labels[rows]
+        block = Block(values, labels, weights, noises, factors, self.batch_size)
+        if self._are_apart(block):
+            apart([partial(steps.learn, block) for steps in self._steps])
+        else:
+            for steps in self._steps:
+                steps.learn(block)
 
-    def _step(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float], factor: float | Tensor) -> None:
-        """One step of all heads: rows, targets, and dropout of each hidden layer as `backpropagate` takes them."""
-        losses, _ = self._differentiate(batch, truth, drops)
-        self._average(len(batch))
-        self.optimizer.step(factor)
-        self.losses += losses * len(batch)
-
-    def _differentiate(self, batch: Tensor, truth: Tensor, drops: Sequence[Tensor | float]) -> tuple[Tensor, Tensor]:
-        """The losses (K,) of a batch, summed over its rows, and the gradients (K, P), which it overwrites."""
-        return backpropagate(self.heads, batch, truth, drops, self.gradients), self.gradients.parameters
-
-    def _nothing(self) -> tuple[Tensor, Tensor, list[float]]:
-        """The batch of a process that has come to the end of its rows before the others."""
-        widths, device = self.heads.widths, self.features.device
-        targets = torch.zeros(1, 0, widths[-1], device=device)
-        return torch.zeros(0, widths[0], device=device), targets, [1.0] * (len(widths) - 2)
-
-    def _average(self, rows: int) -> None:
-        """Makes the gradients those of the batches of all processes, each of so many rows."""
-        if self.team.size > 1:
-            gradients = self.gradients.parameters
-            count = self.team.sum(torch.tensor(float(rows), device=gradients.device))
-            self.team.sum(gradients.mul_(rows)).div_(count)
+    def _are_apart(self, block: Block) -> bool:
+        """Whether threads share the heads instead of the products of each, where that changes no bit."""
+        if len(self._steps) == 1 or torch.get_num_threads() == 1:
+            return False
+        return all(
+            steps.one_thread_is_alike(block) for steps in (self._steps[0], self._steps[-1])
+        )  # the last has fewer
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""

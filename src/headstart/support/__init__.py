@@ -13,6 +13,7 @@
     neighbours.py   exact nearest neighbours, block by block
     threads.py      many short calls in threads
     thread_count.py one of torch's threads or all, by what was faster lately
+    apart.py        work on separate cores, each by one of torch's threads
     overlap.py      a batch that is computed while the next is prepared
     cluster.py      work as tasks of Ray
     team.py         the processes that torchrun starts to train together

@@ -56,16 +56,22 @@ class ThreadCount:
 
         It is tried out once for each `size`, such as the rows of a batch, when one thread is about to be used.
         """
-        if self._now != 1 or self._is_fixed or size in self._proven:
-            return
+        if self._now == 1 and not self.one_is_alike(size, compute, *inputs):
+            self._now = self._all
+        self._set(self._now)
+
+    def one_is_alike(self, size: int, compute: Callable[[*Inputs], Sequence[Tensor]], *inputs: *Inputs) -> bool:
+        """Whether one thread gives the bits of all; see `prove`. It leaves torch with any of the two numbers."""
+        if self._is_fixed or size in self._proven:
+            return not self._is_fixed
+        self._set(1)
         alone = [values.clone() for values in compute(*inputs)]
         self._set(self._all)
-        together = compute(*inputs)
-        if all(map(_same_bits, alone, together)):
+        if all(map(_same_bits, alone, compute(*inputs))):
             self._proven.add(size)
-            self._set(1)
         else:
-            self._now, self._is_fixed = self._all, True
+            self._is_fixed = True
+        return not self._is_fixed
 
     def run(self, step: Callable[[*Inputs], Result], *inputs: *Inputs) -> Result:
         """What a step returns. To be called inside the block of `chosen`; the next step may get another number."""
@@ -115,7 +121,8 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 
 def thread_count(device: torch.device, *work: object) -> ThreadCount:
     """The same one each time for the same kind of work, so that many short trainings share what they measure."""
-    return _kept(get_ident(), torch.get_num_threads() if device.type == "cpu" else 1, work)
+    count = torch.get_num_threads() if device.type == "cpu" else 1
+    return _kept(get_ident(), count, work) if count > 1 else ThreadCount(1)
 
 
 @lru_cache
