@@ -228,9 +228,8 @@ class Trainer:
         """Whether threads share the heads instead of the products of each, where that changes no bit."""
         if len(self._steps) == 1 or torch.get_num_threads() == 1:
             return False
-        return all(
-            steps.one_thread_is_alike(block) for steps in (self._steps[0], self._steps[-1])
-        )  # the last has fewer
+        ends = self._steps[0], self._steps[-1]  # the last may have fewer heads
+        return all(steps.one_thread_is_alike(block) for steps in ends)
 
     def fitted(self, head: int) -> Fitted:
         """A head as it was after its best epoch."""
