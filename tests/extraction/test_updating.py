@@ -23,7 +23,7 @@ from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled, naming
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, DataWarning, RecipeMismatch, WeightsError
-from headstart.extraction import extractor, reports, updating
+from headstart.extraction import extractor, precision, reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.provenance import cache_identity
 from headstart.images import decoding, digests, loading
@@ -591,7 +591,8 @@ def test_overwrite_mends_a_cache_that_cannot_be_read(settings):
     assert_as_fresh(settings)
 
 
-def test_what_auto_found_is_kept_and_adopted(settings):
+def test_what_auto_found_is_kept_and_adopted(settings, monkeypatch):
+    monkeypatch.setattr(precision, "FEWEST_IMAGES", 0)
     auto = replace(settings, precision="auto", compile="auto")
     updating.bring_up_to_date(auto)
     made = FeatureCache(settings.cache)
