@@ -47,3 +47,18 @@ def test_an_error_is_raised_here_and_nothing_further_begins(error, monkeypatch):
         apart([note, fail, *[note] * 10_000])
     assert 1 <= len(seen) < 10_000
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("apart")]
+
+
+def test_threads_that_begin_later_have_all_of_torchs_threads_again():
+    """A user's own threads, too: torch gives a new one the number that was set last, by whichever thread."""
+    apart([lambda: None, lambda: None])
+    seen = []
+
+    def compute():
+        torch.ones(8).sum()
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert seen == [2]

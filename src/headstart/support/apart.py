@@ -16,10 +16,14 @@ MOST = 8
 
 def apart(works: Sequence[Callable[[], None]]) -> None:
     """Does each work once, without gradients. What one raises is raised here, and Ctrl-C ends it: no further begins."""
-    with Threads(min(torch.get_num_threads(), len(works), MOST), "apart") as threads:
-        calls = [threads.submit(partial(_alone, work)) for work in works]
-        for call in calls:
-            call.result()
+    count = torch.get_num_threads()
+    try:
+        with Threads(min(count, len(works), MOST), "apart") as threads:
+            calls = [threads.submit(partial(_alone, work)) for work in works]
+            for call in calls:
+                call.result()
+    finally:
+        torch.set_num_threads(count)  # those of Python's threads that begin later get what was set last
 
 
 @torch.no_grad()
