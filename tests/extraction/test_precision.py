@@ -48,7 +48,7 @@ def test_what_is_tried_costs_a_fortieth_of_the_pass(monkeypatch):
 
 
 def test_what_the_user_decided_is_neither_changed_nor_measured(monkeypatch):
-    monkeypatch.setattr(tuning, "_timed", None)
+    monkeypatch.setattr(tuning, "timed", None)
     monkeypatch.setattr(tuning, "compiler_fault", lambda device: "")
     for precision in ("fp32", "bf16", "fp16"):
         for compiled in (True, False):
@@ -66,7 +66,7 @@ def bench(monkeypatch):
         return rate, features() + noise * torch.randn(20, 2048, generator=torch.Generator().manual_seed(9))
 
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
-    monkeypatch.setattr(tuning, "_timed", timed)
+    monkeypatch.setattr(tuning, "timed", timed)
     monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
     monkeypatch.setattr(tuning, "compiler_fault", lambda device: "")
     return measured
@@ -107,7 +107,7 @@ def test_a_pass_of_ten_seconds_is_worth_a_trial_on_a_gpu_alone(bench, device, ch
 def test_without_a_compiler_auto_says_so_and_on_is_refused(bench, monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
-    monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (10.0, features()))
+    monkeypatch.setattr(tuning, "timed", lambda form, pixels: (10.0, features()))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     asked = replace(OPEN, precision="fp32")
     assert tuning.resolve(asked, None, None, SAMPLE, 100_000, CPU)[0].compiled is False

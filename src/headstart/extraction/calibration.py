@@ -1,7 +1,6 @@
 """int8 is calibrated on images of the data and compared with fp32 on others, once for all passes over these images."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CannotCompile
 from headstart.extraction.fidelity import Fidelity, fidelity
-from headstart.extraction.sampling import Sample, samples
+from headstart.extraction.sampling import Sample, rate_of, samples, timed
 from headstart.images.geometry import Geometry
 from headstart.models.backbone import Forward
 from headstart.models.int8 import Scales, calibrated
@@ -54,7 +53,7 @@ class Calibration:
         """As they are kept in a cache."""
         if not self.fidelity or not self.images_per_second:
             return {}
-        return {"int8_images_per_second": self.images_per_second, **self.fidelity.notes("int8")}
+        return {rate_of("int8"): self.images_per_second, **self.fidelity.notes("int8")}
 
 
 def samples_of(manifest: Manifest, geometry: Geometry, batch_size: int, workers: int) -> list[Sample]:
@@ -86,18 +85,10 @@ def _measured(net: nn.Module, loaded: Sequence[Sample], fast: Callable[[Scales],
         return Calibration(scales, len(learned))
     with torch.inference_mode():
         reference = torch.cat([learned, *(net(sample.pixels) for sample in compared)])
-    parts, seconds = zip(*(_timed(forward, sample.pixels) for sample in compared), strict=True)
+    rates, parts = zip(*(timed(forward, sample.pixels) for sample in compared), strict=True)
     labels = np.concatenate([sample.labels for sample in loaded])
     features = torch.cat(parts)
-    rate = len(parts[0]) / min(seconds)
-    return Calibration(scales, len(learned), len(features), fidelity(reference, features, labels), rate)
-
-
-def _timed(forward: Forward, pixels: Tensor) -> tuple[Tensor, float]:
-    """Features, and the seconds that they would take if the machine did nothing else."""
-    start = time.process_time()
-    features = forward(pixels)
-    return features, max(time.process_time() - start, 1e-9) / torch.get_num_threads()
+    return Calibration(scales, len(learned), len(features), fidelity(reference, features, labels), max(rates))
 
 
 def _path(net: nn.Module, loaded: Sequence[Sample]) -> Path | None:

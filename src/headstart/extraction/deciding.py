@@ -12,7 +12,7 @@ from headstart.errors import CannotCompile, HeadstartError
 from headstart.extraction import precision
 from headstart.extraction.calibration import Calibration, calibration_of, samples_of
 from headstart.extraction.extractor import Extractor
-from headstart.extraction.sampling import Sample, samples
+from headstart.extraction.sampling import Sample, rate_of, samples
 from headstart.models.fast import PLAIN_FORM, naming
 from headstart.models.int8 import require_int8
 from headstart.models.kept import KeptForm
@@ -37,7 +37,7 @@ def resolve(
         if precision.int8_pays(asked, resolved, notes, images, device):
             resolved, more = _eight_bits_if_faithful(extractor, asked, resolved, notes, manifest)
             notes |= more
-        eager_seconds = images / notes.get(precision.rate_of(resolved.precision), float("inf"))
+        eager_seconds = images / notes.get(rate_of(resolved.precision), float("inf"))
         if asked.compiled is None and eager_seconds > precision.LOADING_PAYS_SECONDS and _is_kept(extractor, resolved):
             resolved = replace(resolved, compiled=True)
         return _that_runs(extractor, resolved, asked), notes
@@ -78,7 +78,7 @@ def _eight_bits_if_faithful(
         reason = first_line(error)
         say(f"precision: {resolved.precision}, since the backbone does not run in int8 ({reason}).")
         return resolved, {}
-    if fault := precision.fault_of_int8(calibration, notes[precision.rate_of(resolved.precision)]):
+    if fault := precision.fault_of_int8(calibration, notes[rate_of(resolved.precision)]):
         say(f"precision: {resolved.precision}, since {fault}")
         return resolved, calibration.notes
     say(f"precision: {calibration}")

@@ -3,19 +3,18 @@
 B images, D features.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headstart.cache.recipe import Precision, Recipe
 from headstart.extraction.calibration import CALIBRATION_IMAGES, COMPARED_IMAGES, Calibration
 from headstart.extraction.fidelity import fidelity
-from headstart.extraction.sampling import Sample
+from headstart.extraction.sampling import Sample, rate_of, timed
 from headstart.models import int8
-from headstart.models.backbone import Forward, PixelScale
+from headstart.models.backbone import PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
 from headstart.models.weight_file import first_line
@@ -50,7 +49,7 @@ def resolve(
     if compiled is None:
         if rate_of(precision) not in notes and sample:
             form = fast_form(net, scale, precision, False, device)
-            notes[rate_of(precision)], _ = _timed(form, sample.pixels)
+            notes[rate_of(precision)], _ = timed(form, sample.pixels)
         compiled = images >= FEWEST_IMAGES and _compile_pays(images / notes[rate_of(precision)], device)
     return replace(asked, precision=precision, compiled=compiled), notes
 
@@ -62,21 +61,16 @@ def trial_images(asked: Recipe, images: int) -> int:
     return max(1, int(images * TRIAL_SHARE)) if is_open and (may_fail or images >= FEWEST_IMAGES) else 0
 
 
-def rate_of(precision: str) -> str:
-    """The name of a note: how many images per second the net computes, not compiled."""
-    return f"{precision}_images_per_second"
-
-
 def _precision(
     net: nn.Module, scale: PixelScale, sample: Sample, images: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
     pixels = sample.pixels
-    rate, reference = _timed(fast_form(net, scale, "fp32", False, device), pixels)
+    rate, reference = timed(fast_form(net, scale, "fp32", False, device), pixels)
     notes, candidate = {rate_of("fp32"): rate}, _candidate(device)
     if candidate is None or images / rate < SHORT_PASS_SECONDS[device.type]:
         return "fp32", notes
     try:
-        fast_rate, features = _timed(fast_form(net, scale, candidate, False, device), pixels)
+        fast_rate, features = timed(fast_form(net, scale, candidate, False, device), pixels)
     except Exception as error:  # of any kind: a net may hold tensors that stay in fp32
         say(f"precision: fp32, since the backbone does not run in {candidate} ({first_line(error)}).")
         return "fp32", notes
@@ -118,23 +112,6 @@ def _candidate(device: torch.device) -> Precision | None:
     if device.type == "cuda":
         return "fp16"
     return "bf16" if device.type == "cpu" and bf16_is_native(device) else None
-
-
-def _timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
-    """Images/s, and the features: on CPUs of one run, if the machine did nothing else.
-
-    On other devices of the fastest of three runs after a warm-up.
-    """
-    if pixels.device.type == "cpu":
-        start = time.process_time()  # so that other programs on the machine change no decision
-        features = forward(pixels)
-        return len(pixels) * torch.get_num_threads() / max(time.process_time() - start, 1e-9), features
-    features, seconds = forward(pixels), []
-    for _ in range(3):
-        start = time.perf_counter()
-        features = forward(pixels).cpu()  # the copy waits for the device
-        seconds.append(time.perf_counter() - start)
-    return len(pixels) / min(seconds), features
 
 
 def _compile_pays(eager_seconds: float, device: torch.device) -> bool:

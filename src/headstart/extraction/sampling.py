@@ -1,5 +1,6 @@
-"""Readable images of the data, on which something is tried before a pass."""
+"""Readable images of the data, on which something is tried before a pass, and the time that it takes."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, filterfalse, islice
@@ -13,6 +14,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheError
 from headstart.images.geometry import Geometry
 from headstart.images.loading import batches, readable, stream
+from headstart.models.backbone import Forward
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,25 @@ def samples(manifest: Manifest, geometry: Geometry, count: int, batch_size: int,
         yield Sample(torch.from_numpy(batch.readable_pixels), manifest.labels[batch.rows])
     if not found:
         raise CacheError(f"Not one of the {len(manifest)} images in {manifest.root} is readable.")
+
+
+def timed(forward: Forward, pixels: Tensor) -> tuple[float, Tensor]:
+    """Images/s, and the features: on CPUs of one run, if the machine did nothing else.
+
+    On other devices of the fastest of three runs after a warm-up.
+    """
+    if pixels.device.type == "cpu":
+        start = time.process_time()  # so that other programs on the machine change no decision
+        features = forward(pixels)
+        return len(pixels) * torch.get_num_threads() / max(time.process_time() - start, 1e-9), features
+    features, seconds = forward(pixels), []
+    for _ in range(3):
+        start = time.perf_counter()
+        features = forward(pixels).cpu()  # the copy waits for the device
+        seconds.append(time.perf_counter() - start)
+    return len(pixels) / min(seconds), features
+
+
+def rate_of(precision: str) -> str:
+    """The name of a note: how many images per second the net computes; in int8 compiled, else not."""
+    return f"{precision}_images_per_second"
