@@ -187,7 +187,7 @@ def test_the_instructions_that_matter_are_named(monkeypatch):
 def test_auto_is_measured_as_a_long_pass_would_run_not_as_the_few_images_of_a_round(tmp_path, make_photos, monkeypatch):
     rates, features = {"fp32": 10.0, "bf16": 30.0}, torch.rand(2, 2048)
     monkeypatch.setattr(tuning, "fast_form", lambda net, scale, precision, compiled, device: precision)
-    monkeypatch.setattr(tuning, "_timed", lambda form, pixels: (rates[form], features))
+    monkeypatch.setattr(tuning, "timed", lambda form, pixels: (rates[form], features))
     monkeypatch.setattr(tuning, "_candidate", lambda device: "bf16")
     manifest = photos.gather(make_photos({"cat": 1, "dog": 1}), tmp_path / "gathered", 2)
     config = ExtractConfig(weights="random", image_px=32, compile="off", device="cpu")
