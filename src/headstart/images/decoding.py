@@ -95,11 +95,17 @@ def _scale(image: Image.Image, draft: tuple[int, int] | None) -> int:
 
 def small(data: bytes, longest_px: int) -> Image.Image:
     """The whole picture for people to look at: RGB, upright, no side longer than `longest_px`, never enlarged."""
+    return small_of(data, longest_px)[0]
+
+
+def small_of(data: bytes, longest_px: int) -> tuple[Image.Image, int]:
+    """The same, and how many pixels the shorter side of the picture has as it is stored."""
     with _opened(data) as image:
+        shorter_px = min(image.size)
         image.draft(None, (2 * longest_px, 2 * longest_px))
         picture = to_rgb(_upright(image)).copy()  # or it would end when the file is closed
         picture.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
-        return picture
+        return picture, shorter_px
 
 
 @contextmanager

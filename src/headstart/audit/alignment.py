@@ -1,0 +1,153 @@
+"""Whether two pictures are one and the same but for size, compression, a mirror and edges that were cut off.
+
+Features name pairs that are alike; pixels then tell a copy from a picture that is merely similar, whose details do not
+fit on each other. Both are made small, grey and square, and laid on each other by the scale and shift of each axis, of
+which Gauss-Newton finds the best.
+
+Sources: Lucas and Kanade 1981; Baker and Matthews 2004, doi:10.1023/B:VISI.0000011205.11775.fd.
+
+P pairs, S pixels along each side of the small pictures. Coordinates go from -1 to 1, from edge to edge.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+ROUGH_PX, FINE_PX = 16, 64
+"""S of the pictures that find pairs, and of those that decide."""
+ROUNDS = 6
+MOST_SCALE, MOST_SHIFT, MOST_STEP = 1.18, 0.15, 0.06
+"""How much one picture may be enlarged, how far it may be moved, and how far in one round; in coordinates."""
+LEAST_OVERLAP = 0.7
+"""Share of the picture that both must show."""
+FINE_DEVIATIONS = (0.7, 2.1)
+"""Details are what lies between two Gaussian filters, in pixels of 64: edges and writing, but no light and shadow, in
+which all pictures of one table are alike."""
+ROUGH_DEVIATIONS = (1.0, 4.0)
+"""The same in pixels of 16."""
+
+Pictures = NDArray[np.float32]
+"""(P, S, S) grey."""
+
+
+class Fit(NamedTuple):
+    """How well each pair fits, and how one picture is laid on the other."""
+
+    likeness: NDArray[np.float32]  # (P,) the correlation of the pixels that both show, in [-1, 1]
+    window: NDArray[np.float32]  # (P, 4) the part of one that the other shows: scale and shift across, then down
+    mirrored: NDArray[np.bool_]  # (P,)
+
+    def where(self, better: NDArray[np.bool_], other: "Fit") -> "Fit":
+        """The other fit where it is better."""
+        chosen = (np.where(better if a.ndim == 1 else better[:, None], b, a) for a, b in zip(self, other, strict=True))
+        return Fit(*chosen)
+
+
+def rough_fit(ones: Pictures, others: Pictures) -> Fit:
+    """Lays pictures of `ROUGH_PX` on each other, as they are and mirrored, and takes the better of both."""
+    plain, mirrored = (_search(_turned(ones, turn), others, _whole(turn)) for turn in _both(len(ones)))
+    return plain.where(mirrored.likeness > plain.likeness, mirrored)
+
+
+def likeness_of_details(ones: Pictures, others: Pictures, fit: Fit) -> NDArray[np.float32]:
+    """(P,) the correlation of the details of pictures of `FINE_PX`, laid on each other from a rough fit on."""
+    ones = _turned(ones, fit.mirrored)
+    fit = _search(_halved(ones), _halved(others), fit)
+    return _search(*(_between(each, FINE_DEVIATIONS) for each in (ones, others)), fit).likeness
+
+
+def patterns_of(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, S²) of length 1: what pictures of `ROUGH_PX` show, without light and shadow; those of copies are alike."""
+    patterns = _between(pictures.astype(np.float32), ROUGH_DEVIATIONS).reshape(len(pictures), -1)
+    patterns -= patterns.mean(axis=1, keepdims=True)
+    return patterns / np.linalg.norm(patterns, axis=1, keepdims=True).clip(min=1e-3)
+
+
+def _both(count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    return np.zeros(count, np.bool_), np.ones(count, np.bool_)
+
+
+def _whole(mirrored: NDArray[np.bool_]) -> Fit:
+    """The whole of one picture on the whole of the other."""
+    count = len(mirrored)
+    return Fit(np.full(count, -1, np.float32), np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1)), mirrored)
+
+
+def _turned(pictures: Pictures, mirrored: NDArray[np.bool_]) -> Pictures:
+    return np.where(mirrored[:, None, None], pictures[:, :, ::-1], pictures)
+
+
+def _halved(pictures: Pictures) -> Pictures:
+    count, size, _ = pictures.shape
+    halved: Pictures = pictures.reshape(count, size // 2, 2, size // 2, 2).mean((2, 4))
+    return halved
+
+
+def _between(pictures: Pictures, deviations: tuple[float, float]) -> Pictures:
+    fine, coarse = (gaussian_filter(pictures, (0, each, each), mode="nearest") for each in deviations)
+    between: Pictures = fine - coarse
+    return between
+
+
+def _search(ones: Pictures, others: Pictures, start: Fit) -> Fit:
+    """The best fit on the way of Gauss-Newton, which begins at `start` or at the whole, whichever is better."""
+    whole = _whole(start.mirrored)
+    start, whole = (_measured(ones, others, fit) for fit in (start, whole))
+    best = current = start.where(whole.likeness > start.likeness, whole)
+    for _ in range(ROUNDS):
+        current = _measured(ones, others, current._replace(window=_step(ones, others, current.window)))
+        best = best.where(current.likeness > best.likeness, current)
+    return best
+
+
+def _measured(ones: Pictures, others: Pictures, fit: Fit) -> Fit:
+    """The same fit with its likeness; -1 where the pictures hardly overlap."""
+    laid, shared = _laid(ones, fit.window)
+    count = shared.sum((1, 2), keepdims=True).clip(min=1)
+    first, second = ((each - (each * shared).sum((1, 2), keepdims=True) / count) * shared for each in (laid, others))
+    squares = (first**2).sum((1, 2)) * (second**2).sum((1, 2))
+    likeness = (first * second).sum((1, 2)) / np.sqrt(squares.clip(min=1e-6))
+    likeness = np.where(count[:, 0, 0] < LEAST_OVERLAP * shared.shape[1] * shared.shape[2], -1, likeness)
+    return fit._replace(likeness=likeness.astype(np.float32))
+
+
+def _laid(ones: Pictures, window: NDArray[np.float32]) -> tuple[Pictures, Pictures]:
+    """The windows of `ones` at full size, and 1 for each pixel that lies inside of the picture: both (P, S, S)."""
+    across, is_across = _weights(window[:, 0], window[:, 1], ones.shape[1])
+    down, is_down = _weights(window[:, 2], window[:, 3], ones.shape[1])
+    laid: Pictures = down @ ones @ across.transpose(0, 2, 1)
+    return laid, is_down[:, :, None] * is_across[:, None, :]
+
+
+def _weights(
+    scale: NDArray[np.float32], shift: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Linear interpolation along one axis: weights of the pixels (P, S, S) for each place, and which are inside."""
+    places = (scale[:, None] * _coordinates(size) + shift[:, None] + 1) * (size - 1) / 2
+    weights = np.maximum(0, 1 - np.abs(places[:, :, None] - np.arange(size, dtype=np.float32)))
+    inside = (places > -0.01) & (places < size - 0.99)
+    return weights.astype(np.float32), inside.astype(np.float32)
+
+
+def _coordinates(size: int) -> NDArray[np.float32]:
+    return np.linspace(-1, 1, size, dtype=np.float32)
+
+
+def _step(ones: Pictures, others: Pictures, window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The next windows: least squares of other = gain · (laid + slopes · change) + offset, in the pixels of both."""
+    (laid, shared), size = _laid(ones, window), ones.shape[1]
+    at = _coordinates(size)
+    down, across = np.gradient(laid, at[1] - at[0], axis=(1, 2))
+    columns = np.stack([across * at, across, down * at[:, None], down, laid, np.ones_like(laid)], axis=1)
+    columns = (columns * shared[:, None]).reshape(-1, 6, size**2)
+    products = columns @ columns.transpose(0, 2, 1)
+    diagonal = np.einsum("pii->pi", products)
+    diagonal += 1e-3 * diagonal + 1e-3  # so that a picture without edges can be solved, too
+    solved = np.linalg.solve(products, columns @ (others * shared).reshape(-1, size**2, 1))[:, :, 0]
+    gain = np.maximum(np.abs(solved[:, 4:5]), 0.2)
+    change = np.clip(solved[:, :4] / gain, -MOST_STEP, MOST_STEP)
+    scale = np.clip(window[:, ::2] * (1 + change[:, ::2]), 1 / MOST_SCALE, MOST_SCALE)
+    shift = np.clip(window[:, 1::2] + window[:, ::2] * change[:, 1::2], -MOST_SHIFT, MOST_SHIFT)
+    return np.stack([scale, shift], axis=2).reshape(-1, 4).astype(np.float32)

@@ -1,0 +1,99 @@
+"""Labels that are probably wrong: confident learning on probabilities that were predicted out of fold.
+
+n images, C classes.
+
+Source: Northcutt, Jiang and Chuang 2021, Confident Learning, arXiv:1911.00068, sections 3.1 and 3.2.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.audit.finding import Finding, Fix
+from headstart.datasets.manifest import TEST, Manifest
+
+Probabilities = NDArray[np.float32]
+"""(n, C), each row by models that did not learn from this image, nor from copies of it or others of its group."""
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WrongLabels:
+    """Which labels are doubted, and how many are expected to be wrong."""
+
+    expected: float
+    """How many of the n labels are wrong, by the joint distribution of given and true labels."""
+    places: NDArray[np.int64]  # (m,) of the doubted labels among the n, the surest first
+    sure: NDArray[np.float32]  # (m,) 1 minus the probability of the given label
+    suggested: Labels  # (m,) the most probable class
+    is_confident: NDArray[np.bool_]  # (m,) whether the class is as probable as for images that are labelled so
+
+
+def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
+    """As many labels of each class as are expected to be wrong, those of the lowest self-confidence.
+
+    This is "prune by class" of section 3.2; without images that are predicted as they are labelled. The self-confidence
+    of an image is the probability of its given label.
+    """
+    joint, thresholds = joint_distribution(probabilities, labels), class_thresholds(probabilities, labels)
+    wrong_by_class = np.rint(len(labels) * (joint.sum(axis=1) - np.diag(joint))).astype(np.int64)
+    confidence, predicted = probabilities[np.arange(len(labels)), labels], probabilities.argmax(axis=1)
+    order = np.argsort(confidence, kind="stable")
+    order = order[predicted[order] != labels[order]]
+    rank = np.empty(len(order), np.int64)
+    for label in range(len(joint)):
+        of_class = np.flatnonzero(labels[order] == label)
+        rank[of_class] = np.arange(len(of_class))
+    places = order[rank < wrong_by_class[labels[order]]]
+    suggested = predicted[places]
+    is_confident = probabilities[places, suggested] >= thresholds[suggested]
+    expected = float(len(labels) * (1 - np.trace(joint)))
+    return WrongLabels(expected, places, 1 - confidence[places], suggested, is_confident)
+
+
+def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) -> list[Finding]:
+    """Of the rows (n,). A cleaned list takes the suggested class where it is confident; else it drops the image.
+
+    Images of test stay as they are: their labels judge the models that doubt them.
+    """
+    found = []
+    columns = (wrong.places, wrong.sure, wrong.suggested, wrong.is_confident)
+    for place, sure, suggested, is_confident in zip(*(column.tolist() for column in columns), strict=True):
+        row, name = rows[place], manifest.classes[suggested]
+        given = manifest.classes[manifest.labels[row]]
+        fix: Fix = "" if manifest.splits[row] == TEST else "relabel" if is_confident else "drop"
+        what = f"is labelled {given}, but looks like {name}"
+        found.append(Finding(manifest.relative_path(row), "wrong label", what, sure, "", name, fix))
+    return found
+
+
+def joint_distribution(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """(C, C) shares of the images by given label (row) and true one (column); they sum to 1. Equation 3."""
+    counts = confident_joint(probabilities, labels).astype(np.float64)
+    images, sums = np.bincount(labels, minlength=len(counts)), counts.sum(axis=1)
+    counts[sums == 0] = np.eye(len(counts))[sums == 0]  # no image of the class is confident of any: nothing is known
+    counts *= (images / counts.sum(axis=1))[:, None]
+    return counts / max(1, len(labels))
+
+
+def confident_joint(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
+    """(C, C) images by given label and by the class that they are confidently of, equation 1.
+
+    Of the classes that are at least as probable as their threshold, the most probable; images without such a class do
+    not count.
+    """
+    is_above = probabilities >= class_thresholds(probabilities, labels)
+    classes = np.where(is_above, probabilities, -1).argmax(axis=1)
+    counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
+    counted = is_above.any(axis=1)
+    np.add.at(counts, (labels[counted], classes[counted]), 1)
+    return counts
+
+
+def class_thresholds(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """(C,) the mean probability of each class over the images that are labelled so, equation 2; 2 without images."""
+    count = probabilities.shape[1]
+    sums = np.bincount(labels, probabilities[np.arange(len(labels)), labels], count)
+    images = np.bincount(labels, minlength=count)
+    return np.where(images > 0, sums / np.maximum(images, 1), 2.0)

@@ -1,0 +1,92 @@
+"""A look at the pictures themselves: how large, how bright, how even; and small ones to compare. n images."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from headstart.audit.alignment import FINE_PX, ROUGH_PX
+from headstart.datasets.manifest import Manifest, Place
+from headstart.errors import DataError
+from headstart.images.decoding import UnreadableImage, small_of
+from headstart.images.loading import default_workers, read
+from headstart.support.progress import bar
+
+AT_A_TIME = 1024
+"""Images in one step."""
+BRIGHT = 99
+"""The percentile of the brightness that says how bright the brightest part is."""
+
+Seen = tuple[int, NDArray[np.uint8]]
+"""The shorter side of a picture as stored, and the picture, grey: (FINE_PX, FINE_PX)."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What n pictures look like; one that cannot be read now has NaN."""
+
+    shorter_px: NDArray[np.float32]  # (n,) the shorter side as stored
+    brightest: NDArray[np.float32]  # (n,) the 99th percentile of the brightness, 0 to 255
+    contrast: NDArray[np.float32]  # (n,) the standard deviation of the brightness
+    rough: NDArray[np.uint8]  # (n, ROUGH_PX, ROUGH_PX) the whole picture, grey, squeezed to a square
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(n,)."""
+        return ~np.isnan(self.contrast)
+
+
+def look(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0) -> Looks:
+    """Reads every picture of the rows (n,) once, in threads; `workers` as for extract."""
+    figures = np.full((len(rows), 3), np.nan, np.float32)
+    rough = np.zeros((len(rows), ROUGH_PX, ROUGH_PX), np.uint8)
+
+    def keep(number: int, seen: Seen) -> None:
+        shorter, fine = seen
+        figures[number] = shorter, np.percentile(fine, BRIGHT), fine.std()
+        rough[number] = np.asarray(Image.fromarray(fine).resize((ROUGH_PX, ROUGH_PX), Image.Resampling.BOX))
+
+    _each(manifest, rows, workers, keep)
+    return Looks(*figures.T, rough)
+
+
+def fine_pictures(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0) -> NDArray[np.uint8]:
+    """(n, FINE_PX, FINE_PX) of the rows (n,): the whole picture, grey, squeezed to a square; 0 if it is unreadable."""
+    pictures = np.zeros((len(rows), FINE_PX, FINE_PX), np.uint8)
+
+    def keep(number: int, seen: Seen) -> None:
+        pictures[number] = seen[1]
+
+    _each(manifest, rows, workers, keep)
+    return pictures
+
+
+def _each(
+    manifest: Manifest,
+    rows: NDArray[np.int64],
+    workers: int,
+    keep: Callable[[int, Seen], None],
+) -> None:
+    """Calls `keep` with the number and the look of each picture that can be read."""
+    with (
+        ThreadPoolExecutor(default_workers(workers), thread_name_prefix="look") as pool,
+        bar(len(rows), "looking at", "pictures", shown=len(rows) > AT_A_TIME) as progress,
+    ):
+        for begin in range(0, len(rows), AT_A_TIME):
+            places = [place for _, place in manifest.places(rows[begin : begin + AT_A_TIME])]
+            for number, result in enumerate(pool.map(_seen, places), begin):
+                if result is not None:
+                    keep(number, result)
+            progress.update(len(places))
+
+
+def _seen(place: Place) -> Seen | None:
+    """None if the picture cannot be read."""
+    try:
+        picture, shorter_px = small_of(read(place), 2 * FINE_PX)
+    except (UnreadableImage, DataError):
+        return None
+    return shorter_px, np.asarray(picture.convert("L").resize((FINE_PX, FINE_PX), Image.Resampling.BOX))

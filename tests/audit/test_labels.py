@@ -1,0 +1,67 @@
+"""Confident learning: the joint distribution by hand, and flipped labels that come first."""
+
+import numpy as np
+import pytest
+
+from headstart.audit.labels import class_thresholds, confident_joint, doubted, joint_distribution
+
+PROBABILITIES = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9], [0.8, 0.2], [0.45, 0.55]], np.float32)
+LABELS = np.array([0, 0, 0, 1, 1, 1])
+
+
+def some_answers(count, classes, flipped, seed=0, sure=4.0):
+    """Probabilities that follow the true classes, and labels of which the first `flipped` are the next class."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, classes, count)
+    logits = generator.normal(size=(count, classes))
+    logits[np.arange(count), truth] += sure
+    labels = truth.copy()
+    labels[:flipped] = (labels[:flipped] + 1) % classes
+    shares = np.exp(logits)
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32), labels, truth
+
+
+def test_a_threshold_is_the_mean_probability_of_images_labelled_so():
+    assert class_thresholds(PROBABILITIES, LABELS) == pytest.approx([0.6, (0.9 + 0.2 + 0.55) / 3])
+
+
+def test_only_images_above_the_threshold_of_a_class_count():
+    """Equation 1 by hand: of class 1 the threshold is 0.55, which the last image does not reach in float32 rounding."""
+    assert confident_joint(PROBABILITIES, LABELS).tolist() == [[2, 1], [1, 2]]
+    unsure = PROBABILITIES.copy()
+    unsure[5] = [0.5, 0.5]
+    assert confident_joint(unsure, LABELS).sum() == 5
+
+
+def test_the_joint_keeps_the_share_of_each_given_label():
+    probabilities, labels, _ = some_answers(500, 4, 50)
+    joint = joint_distribution(probabilities, labels)
+    assert joint.sum() == pytest.approx(1)
+    assert joint.sum(axis=1) == pytest.approx(np.bincount(labels) / 500)
+
+
+def test_flipped_labels_come_first_with_their_true_class():
+    probabilities, labels, truth = some_answers(2000, 5, 100)
+    found = doubted(probabilities, labels)
+    assert found.expected == pytest.approx(100, abs=40)
+    assert (found.places[:80] < 100).mean() > 0.95
+    right = found.places < 100
+    assert (found.suggested[right] == truth[found.places[right]]).mean() > 0.9
+    assert (np.diff(found.sure) <= 0).all()
+    assert (found.suggested != labels[found.places]).all()
+
+
+def test_sound_labels_are_hardly_doubted():
+    probabilities, labels, _ = some_answers(2000, 5, 0, sure=8.0)
+    found = doubted(probabilities, labels)
+    assert found.expected < 10
+    assert len(found.places) < 10
+
+
+def test_a_class_without_images_or_without_a_confident_one_does_no_harm():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.5, 0.1]], np.float32)
+    labels = np.array([0, 0])
+    joint = joint_distribution(probabilities, labels)
+    assert np.isfinite(joint).all()
+    assert joint.sum() == pytest.approx(1)
+    assert len(doubted(probabilities[:0], labels[:0]).places) == 0
