@@ -45,6 +45,7 @@ PROGRAMS: dict[str, type] = {
     "probe": settings.ProbeConfig,
     "learning_curve": settings.LearningCurveConfig,
     "cv": settings.CrossValidationConfig,
+    "audit": settings.AuditConfig,
     "finetune": settings.FinetuneConfig,
     "compare": settings.CompareConfig,
     "predict": settings.PredictConfig,

@@ -20,6 +20,7 @@ OTHER_TARGETS = {
     "train-head": "fit head classifier linear mlp",
     "probe": "knn ridge logistic",
     "cv": "cross-validate cross-validation crossvalidate crossvalidation kfold",
+    "audit": "clean-data cleanlab dedup deduplicate duplicates fix-labels label-errors outliers",
     "finetune": "tune",
     "compare": "report evaluate eval results metrics score plot",
     "predict": "infer inference classify",

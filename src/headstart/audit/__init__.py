@@ -10,6 +10,10 @@
     labels.py      labels that are probably wrong, and how many are expected to be
     outliers.py    images that are unlike all others
     classes.py     classes that cannot be told apart
+    fixing.py      a cleaned list of the images
+    worth.py       what cleaning is worth: accuracy after and before
+    page.py        the page with pictures
+    run.py         from the settings to the folder of the result
     groups.py      groups that are mistaken more often than others
 
 Never loads a backbone, changes no image.

@@ -66,7 +66,7 @@ def render(
         "map": sections.feature_map(cache) if cache else None,
         "duplicates": gallery.duplicates(cache, thumbnails) if cache else None,
     }
-    template = _environment().get_template("page.html.jinja")
+    template = environment_of(Path(__file__).parent).get_template("page.html.jinja")
     page = template.render(values, unreadable=list(thumbnails.values()).count(None))
     return page.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 
@@ -103,9 +103,10 @@ def _kept_cache(config: CompareConfig) -> Path | None:
     return path
 
 
-def _environment() -> Environment:
+def environment_of(folder: Path) -> Environment:
+    """What fills the templates of a folder, which may use the style and the parts of the report."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,  # names of classes and files may be any text
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -7,7 +7,7 @@ It loads nothing slow: `--help` must respond at once.
     listing.py      which data set is read, and what its folders and columns mean
     extract.py      prepare data, extract features, inspect a cache, benchmark, gpu
     selection.py    the figure by which validation chooses
-    heads.py        head, sweep, probe, learning curve, cross-validation
+    heads.py        head, sweep, probe, learning curve, cross-validation, audit
     finetune.py     fine-tuning
     runs.py         compare, predict, export
     command.py      commands in messages, with the user's data and flags
@@ -40,7 +40,14 @@ from headstart.settings.extract import (
     PrepareConfig,
 )
 from headstart.settings.finetune import FinetuneConfig
-from headstart.settings.heads import CrossValidationConfig, HeadConfig, LearningCurveConfig, ProbeConfig, SweepConfig
+from headstart.settings.heads import (
+    AuditConfig,
+    CrossValidationConfig,
+    HeadConfig,
+    LearningCurveConfig,
+    ProbeConfig,
+    SweepConfig,
+)
 from headstart.settings.listing import DataCheckConfig, Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig

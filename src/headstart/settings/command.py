@@ -21,6 +21,7 @@ FLAGS_OF = {
     "probe": "PROBE_ARGS",
     "learning_curve": "CURVE_ARGS",
     "cv": "CV_ARGS",
+    "audit": "AUDIT_ARGS",
     "finetune": "FINETUNE_ARGS",
     "compare": "COMPARE_ARGS",
     "predict": "PREDICT_ARGS",

@@ -3,11 +3,12 @@
 import dataclasses
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from headstart.errors import SettingsError
 from headstart.settings.base import PLACES, CachedConfig, TrainingConfig, require
-from headstart.settings.ranges import Count, Fraction, Range, Rate, Seed, Size, Views, Widths
+from headstart.settings.ranges import Count, CountOrZero, Fraction, Range, Rate, Seed, Size, Views, Widths
 from headstart.settings.selection import SelectConfig
 
 Optimizer = Literal["adam", "adamw"]
@@ -162,6 +163,25 @@ class LearningCurveConfig(HeadConfig):
     def decides(self, setting: str) -> bool:
         """All seeds are in one curve."""
         return setting == "seeds" or super().decides(setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(FeaturesConfig):
+    """Find what is wrong with the data: labels, copies, outliers, dark and tiny pictures, classes that are alike."""
+
+    fix: Path | None = None
+    """A .csv to write: the images without copies and with the labels that the findings suggest, to be given as --data.
+    Images of test stay as they are."""
+    method: AnyMethod = "ridge"
+    """What says which class an image looks like, after it learned from others, with its default settings."""
+    seed: Seed = 0
+    """Seed of the folds, and of heads."""
+    workers: CountOrZero = 0
+    """Threads that look at the pictures; 0: one for each core."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "fix", self.fix is None or self.fix.suffix.lower() == ".csv", "the name of a .csv")
 
 
 @dataclass(frozen=True, kw_only=True)
