@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers.caches import manifest
+from helpers.features import TEST, TRAIN
 
-from headstart.audit.labels import class_thresholds, confident_joint, doubted, joint_distribution
+from headstart.audit.labels import WrongLabels, class_thresholds, confident_joint, doubted, findings, joint_distribution
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9], [0.8, 0.2], [0.45, 0.55]], np.float32)
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -65,3 +67,15 @@ def test_a_class_without_images_or_without_a_confident_one_does_no_harm():
     assert np.isfinite(joint).all()
     assert joint.sum() == pytest.approx(1)
     assert len(doubted(probabilities[:0], labels[:0]).places) == 0
+
+
+def test_only_a_label_that_is_hardly_possible_is_changed_and_none_of_test():
+    images = manifest(4, labels=np.array([0, 0, 0, 1]), splits=np.array([TRAIN, TRAIN, TEST, TRAIN], np.uint8))
+    wrong = WrongLabels(3.0, np.array([1, 2, 3]), np.array([0.995, 0.999, 0.9], np.float32), np.array([1, 1, 0]))
+    found = findings(wrong, images, np.arange(4))
+    assert [(each.path, each.suggested, each.fix) for each in found] == [
+        ("00001.jpg", "dog", "relabel"),
+        ("00002.jpg", "dog", ""),
+        ("00003.jpg", "cat", ""),
+    ]
+    assert found[0].what == "is labelled cat, but looks like dog"

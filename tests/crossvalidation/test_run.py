@@ -38,9 +38,9 @@ def learned(monkeypatch):
     """Each test that is really done: the fold and the method."""
     seen = []
 
-    def remember(features, fold, method, seed):
+    def remember(features, fold, method, seed, select):
         seen.append((fold, method, seed))
-        return methods.tested(features, fold, method, seed)
+        return methods.tested(features, fold, method, seed, select)
 
     monkeypatch.setattr(run, "tested", remember)
     return seen

@@ -12,6 +12,7 @@
     classes.py     classes that cannot be told apart
     fixing.py      a cleaned list of the images
     worth.py       what cleaning is worth: accuracy after and before
+    result.py      all that an audit found
     page.py        the page with pictures
     run.py         from the settings to the folder of the result
     groups.py      groups that are mistaken more often than others

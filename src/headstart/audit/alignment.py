@@ -9,6 +9,7 @@ Sources: Lucas and Kanade 1981; Baker and Matthews 2004, doi:10.1023/B:VISI.0000
 P pairs, S pixels along each side of the small pictures. Coordinates go from -1 to 1, from edge to edge.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,30 +40,46 @@ class Fit(NamedTuple):
     window: NDArray[np.float32]  # (P, 4) the part of one that the other shows: scale and shift across, then down
     mirrored: NDArray[np.bool_]  # (P,)
 
-    def where(self, better: NDArray[np.bool_], other: "Fit") -> "Fit":
-        """The other fit where it is better."""
-        chosen = (np.where(better if a.ndim == 1 else better[:, None], b, a) for a, b in zip(self, other, strict=True))
-        return Fit(*chosen)
+    def of(self, pairs: NDArray[np.int64]) -> "Fit":
+        """Those of some pairs alone."""
+        return Fit(self.likeness[pairs], self.window[pairs], self.mirrored[pairs])
+
+    def or_better(self, other: "Fit") -> "Fit":
+        """The other fit for each pair where it is better."""
+        better = other.likeness > self.likeness
+        return Fit(
+            np.where(better, other.likeness, self.likeness),
+            np.where(better[:, None], other.window, self.window),
+            np.where(better, other.mirrored, self.mirrored),
+        )
+
+
+def joined_fits(fits: Sequence[Fit]) -> Fit:
+    """Those of all pairs, in their order."""
+    likeness, window, mirrored = ([fit[column] for fit in fits] for column in range(3))
+    return Fit(np.concatenate(likeness), np.concatenate(window), np.concatenate(mirrored))
 
 
 def rough_fit(ones: Pictures, others: Pictures) -> Fit:
     """Lays pictures of `ROUGH_PX` on each other, as they are and mirrored, and takes the better of both."""
     plain, mirrored = (_search(_turned(ones, turn), others, _whole(turn)) for turn in _both(len(ones)))
-    return plain.where(mirrored.likeness > plain.likeness, mirrored)
+    return plain.or_better(mirrored)
 
 
 def likeness_of_details(ones: Pictures, others: Pictures, fit: Fit) -> NDArray[np.float32]:
     """(P,) the correlation of the details of pictures of `FINE_PX`, laid on each other from a rough fit on."""
     ones = _turned(ones, fit.mirrored)
     fit = _search(_halved(ones), _halved(others), fit)
-    return _search(*(_between(each, FINE_DEVIATIONS) for each in (ones, others)), fit).likeness
+    details, other_details = _between(ones, FINE_DEVIATIONS), _between(others, FINE_DEVIATIONS)
+    return _search(details, other_details, fit).likeness
 
 
 def patterns_of(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, S²) of length 1: what pictures of `ROUGH_PX` show, without light and shadow; those of copies are alike."""
     patterns = _between(pictures.astype(np.float32), ROUGH_DEVIATIONS).reshape(len(pictures), -1)
     patterns -= patterns.mean(axis=1, keepdims=True)
-    return patterns / np.linalg.norm(patterns, axis=1, keepdims=True).clip(min=1e-3)
+    patterns /= np.linalg.norm(patterns, axis=1, keepdims=True).clip(min=1e-3)
+    return patterns
 
 
 def _both(count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -95,10 +112,10 @@ def _search(ones: Pictures, others: Pictures, start: Fit) -> Fit:
     """The best fit on the way of Gauss-Newton, which begins at `start` or at the whole, whichever is better."""
     whole = _whole(start.mirrored)
     start, whole = (_measured(ones, others, fit) for fit in (start, whole))
-    best = current = start.where(whole.likeness > start.likeness, whole)
+    best = current = start.or_better(whole)
     for _ in range(ROUNDS):
         current = _measured(ones, others, current._replace(window=_step(ones, others, current.window)))
-        best = best.where(current.likeness > best.likeness, current)
+        best = best.or_better(current)
     return best
 
 
@@ -109,8 +126,8 @@ def _measured(ones: Pictures, others: Pictures, fit: Fit) -> Fit:
     first, second = ((each - (each * shared).sum((1, 2), keepdims=True) / count) * shared for each in (laid, others))
     squares = (first**2).sum((1, 2)) * (second**2).sum((1, 2))
     likeness = (first * second).sum((1, 2)) / np.sqrt(squares.clip(min=1e-6))
-    likeness = np.where(count[:, 0, 0] < LEAST_OVERLAP * shared.shape[1] * shared.shape[2], -1, likeness)
-    return fit._replace(likeness=likeness.astype(np.float32))
+    likeness[count[:, 0, 0] < LEAST_OVERLAP * shared.shape[1] * shared.shape[2]] = -1
+    return fit._replace(likeness=likeness)
 
 
 def _laid(ones: Pictures, window: NDArray[np.float32]) -> tuple[Pictures, Pictures]:

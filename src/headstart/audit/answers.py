@@ -49,12 +49,15 @@ class Asked:
 
 
 def out_of_fold(features: Features, asked: Asked, method: AnyMethod, seed: int) -> Probabilities:
-    """Probabilities (n, C), each by a model of images of other groups; NaN where there are too few to learn from."""
+    """Probabilities (n, C), each by a model of images of other groups; NaN where there are too few to learn from.
+
+    Models are chosen by their log loss: how sure they are is what counts here.
+    """
     answers = np.full((len(asked.rows), len(features.classes)), np.nan, np.float32)
     own_span, folds = in_own_span(features, asked.rows), list(asked.folds(seed))
     with bar(len(folds), "asking what the labels should be", "folds", shown=bool(folds)) as progress:
         for fold in folds:
             in_cache = replace(fold, **{split: asked.rows[getattr(fold, split)] for split in SPLITS})
-            answers[fold.test] = tested(own_span, in_cache, method, seed + fold.number)[0]
+            answers[fold.test] = tested(own_span, in_cache, method, seed + fold.number, "log_loss")[0]
             progress.update()
     return answers

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from headstart.audit.alignment import ROUGH_PX, Fit, likeness_of_details, patterns_of, rough_fit
+from headstart.audit.alignment import ROUGH_PX, joined_fits, likeness_of_details, patterns_of, rough_fit
 from headstart.audit.finding import Finding, Fix, Kind
 from headstart.audit.neighbours import Neighbours, nearest_vectors
 from headstart.audit.pixels import Looks
@@ -61,14 +61,14 @@ def same_picture(
     ones, others = _candidates(near, looks, known)
     parts = [slice(begin, begin + PAIRS) for begin in _begins(ones)] or [slice(0, 0)]
     fits = [rough_fit(*(looks.rough[ends[part]].astype(np.float32) for ends in (ones, others))) for part in parts]
-    fit = Fit(*map(np.concatenate, zip(*fits, strict=True)))
+    fit = joined_fits(fits)
     hopeful = np.flatnonzero(fit.likeness >= LEAST_ROUGH)
     likeness = np.zeros(len(ones), np.float32)
     for begin in _begins(hopeful):
         part = hopeful[begin : begin + PAIRS]
         images, places = np.unique([ones[part], others[part]], return_inverse=True)
         first, second = fine_of(images).astype(np.float32)[places.reshape(2, -1)]
-        likeness[part] = likeness_of_details(first, second, Fit(*(column[part] for column in fit)))
+        likeness[part] = likeness_of_details(first, second, fit.of(part))
     copies = likeness >= LEAST_FINE
     return Pairs(ones[copies], others[copies], likeness[copies])
 
@@ -150,7 +150,7 @@ def _candidates(near: Neighbours, looks: Looks, known: Pairs) -> tuple[Numbers, 
     ends = np.unique(np.sort([np.repeat(np.arange(count), k), positions.ravel()], axis=0), axis=1)
     cluster = clusters(known, count)
     shows = looks.contrast >= BLANK  # not where it is NaN
-    return tuple(ends[:, (cluster[ends[0]] != cluster[ends[1]]) & shows[ends].all(axis=0)])  # type: ignore[return-value]
+    return tuple(ends[:, (cluster[ends[0]] != cluster[ends[1]]) & shows[ends].all(axis=0)])
 
 
 def _similar(looks: Looks) -> list[Numbers]:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from headstart.audit.finding import Finding, Fix
 from headstart.datasets.manifest import TEST, Manifest
 
+LEAST_SURE = 0.99
+"""From here on a cleaned list takes the suggested class. In clothing-dataset-small, of which a head has 84% right, with
+5% of the labels changed, 94 of 100 such labels were changed ones, but only 43 of 100 of all that are named. A head that
+learned from TrashNet with all of them changed or left out had 3 points less."""
+
 Probabilities = NDArray[np.float32]
 """(n, C), each row by models that did not learn from this image, nor from copies of it or others of its group."""
 Labels = NDArray[np.int64]
@@ -27,7 +32,6 @@ class WrongLabels:
     places: NDArray[np.int64]  # (m,) of the doubted labels among the n, the surest first
     sure: NDArray[np.float32]  # (m,) 1 minus the probability of the given label
     suggested: Labels  # (m,) the most probable class
-    is_confident: NDArray[np.bool_]  # (m,) whether the class is as probable as for images that are labelled so
 
 
 def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
@@ -36,7 +40,7 @@ def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
     This is "prune by class" of section 3.2; without images that are predicted as they are labelled. The self-confidence
     of an image is the probability of its given label.
     """
-    joint, thresholds = joint_distribution(probabilities, labels), class_thresholds(probabilities, labels)
+    joint = joint_distribution(probabilities, labels)
     wrong_by_class = np.rint(len(labels) * (joint.sum(axis=1) - np.diag(joint))).astype(np.int64)
     confidence, predicted = probabilities[np.arange(len(labels)), labels], probabilities.argmax(axis=1)
     order = np.argsort(confidence, kind="stable")
@@ -46,23 +50,21 @@ def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
         of_class = np.flatnonzero(labels[order] == label)
         rank[of_class] = np.arange(len(of_class))
     places = order[rank < wrong_by_class[labels[order]]]
-    suggested = predicted[places]
-    is_confident = probabilities[places, suggested] >= thresholds[suggested]
     expected = float(len(labels) * (1 - np.trace(joint)))
-    return WrongLabels(expected, places, 1 - confidence[places], suggested, is_confident)
+    return WrongLabels(expected, places, 1 - confidence[places], predicted[places])
 
 
 def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) -> list[Finding]:
-    """Of the rows (n,). A cleaned list takes the suggested class where it is confident; else it drops the image.
+    """Of the rows (n,). A cleaned list takes the suggested class where the given one is hardly possible.
 
     Images of test stay as they are: their labels judge the models that doubt them.
     """
     found = []
-    columns = (wrong.places, wrong.sure, wrong.suggested, wrong.is_confident)
-    for place, sure, suggested, is_confident in zip(*(column.tolist() for column in columns), strict=True):
+    columns = (wrong.places, wrong.sure, wrong.suggested)
+    for place, sure, suggested in zip(*(column.tolist() for column in columns), strict=True):
         row, name = rows[place], manifest.classes[suggested]
         given = manifest.classes[manifest.labels[row]]
-        fix: Fix = "" if manifest.splits[row] == TEST else "relabel" if is_confident else "drop"
+        fix: Fix = "relabel" if sure >= LEAST_SURE and manifest.splits[row] != TEST else ""
         what = f"is labelled {given}, but looks like {name}"
         found.append(Finding(manifest.relative_path(row), "wrong label", what, sure, "", name, fix))
     return found

@@ -3,16 +3,14 @@
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.audit.finding import Finding, Kind
+from headstart.audit.result import Result
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.finding import data_set_of
 from headstart.report.gallery import Card, Thumbnails
 from headstart.report.page import environment_of
-
-if TYPE_CHECKING:
-    from headstart.audit.run import Result
 
 SHOWN = 60
 """Findings of a kind that the page shows; audit.csv has all."""
@@ -46,7 +44,7 @@ TITLES: dict[Kind, tuple[str, str]] = {
 }
 
 
-def render(result: "Result", cache: FeatureCache) -> str:
+def render(result: Result, cache: FeatureCache) -> str:
     """The page; `result.findings` in order."""
     template = environment_of(Path(__file__).parent).get_template("page.html.jinja")
     thumbnails = Thumbnails(cache.manifest.root)

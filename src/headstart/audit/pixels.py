@@ -50,7 +50,7 @@ def look(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0) -> Looks
         rough[number] = np.asarray(Image.fromarray(fine).resize((ROUGH_PX, ROUGH_PX), Image.Resampling.BOX))
 
     _each(manifest, rows, workers, keep)
-    return Looks(*figures.T, rough)
+    return Looks(figures[:, 0], figures[:, 1], figures[:, 2], rough)
 
 
 def fine_pictures(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0) -> NDArray[np.uint8]:

@@ -6,8 +6,7 @@ audit.json   how many findings of each kind, how many labels are expected to be 
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from headstart.audit import classes, copies, finding, fixing, groups, labels, outliers, page, quality
 from headstart.audit.answers import Asked, out_of_fold
 from headstart.audit.copies import clusters, joined, same_bytes, same_picture
-from headstart.audit.finding import Finding, in_order
+from headstart.audit.finding import in_order
 from headstart.audit.neighbours import neighbours_of
 from headstart.audit.pixels import fine_pictures, look
-from headstart.audit.worth import Worth, worth
+from headstart.audit.result import Result
+from headstart.audit.worth import worth
 from headstart.cache.finding import data_set_of
 from headstart.cache.layout import DONE
 from headstart.crossvalidation.folds import groups_of
@@ -36,33 +36,6 @@ NEIGHBOURS = 5
 """Of each image, by features."""
 FEWEST = 3
 """Images without which nothing can be compared."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an audit found."""
-
-    findings: list[Finding]
-    expected_wrong: float | None  # labels; None where nothing could be asked
-    labelled: int
-    images: int
-    unread: int  # pictures that could not be looked at
-    worth: Worth | None
-
-    def lines(self) -> Iterator[str]:
-        """For a terminal."""
-        counts = Counter(each.kind for each in self.findings)
-        for kind, count in counts.items():
-            yield f"{kind}: {count:,}"
-        if not counts:
-            yield "Nothing was found."
-        if self.expected_wrong is not None:
-            share = self.expected_wrong / max(1, self.labelled)
-            yield f"Expected to be wrong: {self.expected_wrong:,.0f} of {self.labelled:,} labels ({share:.1%})."
-        if self.unread:
-            yield f"{counted(self.unread, 'picture')} could not be read now: copies are known by their bytes alone."
-        if self.worth:
-            yield self.worth.in_words()
 
 
 def audit(config: AuditConfig) -> Path:

@@ -51,7 +51,7 @@ def worth(
 
     def right(train: NDArray[np.int64], val: NDArray[np.int64], learned: NDArray[np.int64]) -> NDArray[np.bool_]:
         relabelled = replace(features, labels=torch.from_numpy(learned).to(features.device))
-        probabilities, _ = tested(relabelled, Fold(0, 0, train, val, test), method, seed)
+        probabilities, _ = tested(relabelled, Fold(0, 0, train, val, test), method, seed, "accuracy")
         same: NDArray[np.bool_] = probabilities.argmax(axis=1) == manifest.labels[test]
         return same
 

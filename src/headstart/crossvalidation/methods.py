@@ -12,10 +12,13 @@ from headstart.heads.training import fit_quietly
 from headstart.probes.probe import probe
 from headstart.settings import HeadConfig, ProbeConfig
 from headstart.settings.heads import AnyMethod
+from headstart.settings.selection import Select
 
 
-def tested(features: Features, fold: Fold, method: AnyMethod, seed: int) -> tuple[NDArray[np.float32], str]:
-    """Learns with the default settings of a method, chooses by val, and predicts the test images.
+def tested(
+    features: Features, fold: Fold, method: AnyMethod, seed: int, select: Select
+) -> tuple[NDArray[np.float32], str]:
+    """Learns with the default settings of a method, chooses by a figure of val, and predicts the test images.
 
     Probes then learn from train and val together, as in their runs. `seed` is that of a head.
 
@@ -25,9 +28,9 @@ def tested(features: Features, fold: Fold, method: AnyMethod, seed: int) -> tupl
     rows = {split: torch.from_numpy(getattr(fold, split)).to(features.device) for split in ("train", "val", "test")}
     part = replace(features, rows=rows)
     if method == "head":
-        fitted = fit_quietly(part, HeadConfig(seed=seed))
+        fitted = fit_quietly(part, HeadConfig(seed=seed, select=select))
         return fitted.head.probabilities(part, "test"), f"epoch {fitted.best_epoch}"
-    probed = probe(part, method, ProbeConfig().normalize, shown=False)
+    probed = probe(part, method, ProbeConfig().normalize, select, shown=False)
     ((name, value),) = probed.chosen.items()
     return probed.test, f"{name} {value:g}"
 

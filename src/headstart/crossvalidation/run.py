@@ -73,7 +73,9 @@ def _tested(
             for method, of_method in zip(methods, predicted, strict=True):
                 seed = config.seed + fold.repeat * config.folds + fold.number
                 start = time.perf_counter()
-                probabilities, chosen = tested(features if method == "head" else of_probes, in_cache, method, seed)
+                probabilities, chosen = tested(
+                    features if method == "head" else of_probes, in_cache, method, seed, "accuracy"
+                )
                 of_method[fold.repeat, fold.test] = predictions = probabilities.argmax(axis=1)
                 accuracy = float((predictions == images.labels[fold.test]).mean())
                 rows.append(_row(method, fold, accuracy, chosen, time.perf_counter() - start))
