@@ -17,6 +17,7 @@ ON_FEATURES = {
     "probe": "probe",
     "learning-curve": "learning_curve",
     "cv": "cv",
+    "audit": "audit",
 }
 """Targets and programs that learn from a cache."""
 
@@ -95,6 +96,7 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
         "PROBE": ("--methods knn", "probe"),
         "CURVE": ("--seeds 9", "learning_curve"),
         "CV": ("--methods ridge", "cv"),
+        "AUDIT": ("--method knn", "audit"),
         "FINETUNE": ("--subset 50", "finetune"),
         "PREDICT": ("--workers 1", "predict"),
         "EXPORT": ("--weights w.pth", "export"),
@@ -102,7 +104,7 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
     targets = (*ON_FEATURES, "finetune", "predict", "export")
     given = (f"{name}_ARGS={flag}" for name, (flag, _) in meant.items())
     found = programs(*targets, *given)
-    assert len(found) == 10
+    assert len(found) == 11
     for flag, program in meant.values():
         assert [name for name, flags in found.items() if flag in " ".join(flags)] == [program]
 

@@ -781,6 +781,8 @@ MISTAKES = [
     ("learning_curve", ["--cache", "text.h5", "--lr", "-1"], "--lr is -1.0, but must be above 0"),
     ("learning_curve", ["--cache", "all.h5", "--lr", "1e30"], "The loss became nan in epoch 1"),
     ("cv", [], "No data set is named"),
+    ("audit", [], "No data set is named"),
+    ("audit", ["--cache", "text.h5", "--fix", "clean.txt"], "--fix is clean.txt, but must be the name of a .csv"),
     ("cv", ["--cache", "text.h5"], "text.h5 cannot be read as a feature cache"),
     ("cv", ["--cache", "text.h5", "--folds", "1"], "--folds is 1, but must be at least 2"),
     ("cv", ["--cache", "text.h5", "--methods", "hed"], "Did you mean --methods head?"),

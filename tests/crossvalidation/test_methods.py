@@ -33,7 +33,7 @@ def fold_of(features, **parts):
 
 def test_a_head_is_that_of_a_run_at_its_best_epoch(features):
     run = fit_quietly(features, HeadConfig(seed=3))
-    found = methods.tested(features, fold_of(features), "head", seed=3)
+    found = methods.tested(features, fold_of(features), "head", 3, "accuracy")
     assert np.array_equal(found[0], run.head.probabilities(features, "test"))
     assert found[1] == f"epoch {run.best_epoch}"
 
@@ -41,7 +41,7 @@ def test_a_head_is_that_of_a_run_at_its_best_epoch(features):
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_a_probe_is_that_of_a_run(features, method):
     run = probe(features, method, "none")
-    found = methods.tested(features, fold_of(features), method, seed=3)
+    found = methods.tested(features, fold_of(features), method, 3, "accuracy")
     assert np.array_equal(found[0], run.test)
     ((name, value),) = run.chosen.items()
     assert found[1] == f"{name} {value:g}"
@@ -53,7 +53,7 @@ def test_labels_of_the_images_that_a_fold_tests_change_nothing(features, method)
     fold = nested_folds(features.labels.numpy(), np.arange(90), 3, 1, 0)[1]
     changed = features.labels.clone()
     changed[torch.from_numpy(fold.test)] = 0
-    one, other = (methods.tested(part, fold, method, 0) for part in (features, replace(features, labels=changed)))
+    one, other = (methods.tested(part, fold, method, 0, "accuracy") for part in (features, replace(features, labels=changed)))
     assert np.array_equal(one[0], other[0])
     assert one[1] == other[1]
 
@@ -65,7 +65,7 @@ def test_fewer_images_than_features_say_the_same_in_their_own_span(method):
     spanned = methods.in_own_span(features, np.arange(50))
     assert spanned.width == 50
     fold = fold_of(features)
-    one, other = (methods.tested(part, fold, method, 0) for part in (features, spanned))
+    one, other = (methods.tested(part, fold, method, 0, "accuracy") for part in (features, spanned))
     assert one[1] == other[1]
     np.testing.assert_allclose(one[0], other[0], atol=2e-3)
 
