@@ -16,6 +16,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.labelled import load
 from headstart.errors import CacheError, SettingsError
+from headstart.probes import ridge
 from headstart.settings import AuditConfig
 
 COUNT = 120
@@ -38,6 +39,7 @@ def photo(seed):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ridge, "PENALTIES", (10.0, 1.0))
     return tmp_path
 
 
@@ -50,8 +52,8 @@ def cache(here):
     photo(RESIZED[0]).resize((150, 120)).save(here / "photos" / f"{RESIZED[1]:04}.png")
     photo(40).point(lambda value: value // 8).save(here / "photos" / "0040.png")
     made = make_cache(here / "f.h5", LABELS, SPLITS, classes=NASTY, root=here / "photos")
-    features, digests = np.random.default_rng(3).normal(size=(COUNT, 2048)), some_digests(COUNT)
-    features[np.arange(COUNT), TRUTH] += 60
+    features, digests = np.random.default_rng(3).normal(0, 0.1, (COUNT, 2048)), some_digests(COUNT)
+    features[np.arange(COUNT), TRUTH] += 10
     features[SAME_BYTES[1]], digests[SAME_BYTES[1]] = features[SAME_BYTES[0]], digests[SAME_BYTES[0]]
     with CacheWriter(made) as writer:
         writer.write(np.arange(COUNT), features, digests)
