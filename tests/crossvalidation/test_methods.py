@@ -53,7 +53,9 @@ def test_labels_of_the_images_that_a_fold_tests_change_nothing(features, method)
     fold = nested_folds(features.labels.numpy(), np.arange(90), 3, 1, 0)[1]
     changed = features.labels.clone()
     changed[torch.from_numpy(fold.test)] = 0
-    one, other = (methods.tested(part, fold, method, 0, "accuracy") for part in (features, replace(features, labels=changed)))
+    one, other = (
+        methods.tested(part, fold, method, 0, "accuracy") for part in (features, replace(features, labels=changed))
+    )
     assert np.array_equal(one[0], other[0])
     assert one[1] == other[1]
 

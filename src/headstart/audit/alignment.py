@@ -134,7 +134,7 @@ def _laid(ones: Pictures, window: NDArray[np.float32]) -> tuple[Pictures, Pictur
     """The windows of `ones` at full size, and 1 for each pixel that lies inside of the picture: both (P, S, S)."""
     across, is_across = _weights(window[:, 0], window[:, 1], ones.shape[1])
     down, is_down = _weights(window[:, 2], window[:, 3], ones.shape[1])
-    laid: Pictures = down @ ones @ across.transpose(0, 2, 1)
+    laid: Pictures = (down @ ones @ across.transpose(0, 2, 1)).astype(np.float32, copy=False)
     return laid, is_down[:, :, None] * is_across[:, None, :]
 
 
