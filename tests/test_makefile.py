@@ -139,7 +139,7 @@ def test_a_cache_that_is_named_alone_is_looked_at(target, programs):
     ],
 )
 def test_a_mistake_in_flags_is_answered_before_the_pass(target, flags, answer, clone):
-    variables = ("HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS", "CV_ARGS")
+    variables = ("HEAD_ARGS", "SWEEP_ARGS", "PROBE_ARGS", "CURVE_ARGS", "CV_ARGS", "AUDIT_ARGS")
     given = dict(zip(ON_FEATURES, variables, strict=True))[target]
     for source in ("DATA=photos/", "CONFIG=digits"):
         assert answer in make("-j4", target, source, f"{given}={flags}", folder=clone, code=2)
@@ -164,7 +164,7 @@ def test_a_number_of_processes_that_is_none_is_refused(number, clone):
     ("target", "variable", "program"),
     [
         *((target, f"{name}_ARGS", program) for (target, program), name in zip(
-            ON_FEATURES.items(), ("HEAD", "SWEEP", "PROBE", "CURVE", "CV"), strict=True)),
+            ON_FEATURES.items(), ("HEAD", "SWEEP", "PROBE", "CURVE", "CV", "AUDIT"), strict=True)),
         *(("extract", "EXTRACT_ARGS", "extract"), ("train-head", "EXTRACT_ARGS", "extract")),
         *(("finetune", "FINETUNE_ARGS", "finetune"), ("predict", "PREDICT_ARGS", "predict")),
     ],

@@ -1,4 +1,4 @@
-"""What a cleaned list is worth: accuracy after and before, on the same test images, none of which a finding touches."""
+"""What a cleaned list is worth: accuracy after and before, on the same test images, of which none is a copy."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -33,18 +33,23 @@ class Worth:
         return (
             f"Learned from the cleaned list the accuracy is {self.after:.3f}, from the data as they are "
             f"{self.before:.3f}: {points:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}, on "
-            f"{self.difference.tested_in_words}. {self.touched:,} test images that findings name are left out."
+            f"{self.difference.tested_in_words}. {self.touched:,} test images are left out: "
+            "findings name them that do not doubt a label."
         )
 
 
 def worth(
     features: Features, cache: FeatureCache, findings: Iterable[Finding], fixes: Fixes, method: AnyMethod, seed: int
 ) -> Worth | None:
-    """Learns from train and val, tests once each; None if nothing is fixed, or a split has no image to do it with."""
+    """Learns from train and val, tests once each; None if nothing is fixed, or a split has no image to do it with.
+
+    Test images whose labels are doubted stay in the test: they are the mistakes of a model that learned from the data
+    as they are, which would look better without them.
+    """
     manifest, rows = cache.manifest, {split: cache.rows(split) for split in ("train", "val", "test")}
     labels = fixed_labels(manifest, fixes)
     after = {split: rows[split][labels[rows[split]] >= 0] for split in ("train", "val")}
-    named = {path for each in findings for path in (each.path, each.other)}
+    named = {path for each in findings if each.kind != "wrong label" for path in (each.path, each.other)}
     test = np.array([row for row in rows["test"] if manifest.relative_path(row) not in named], np.int64)
     if not (fixes and len(test) and all(map(len, (rows["val"], *after.values())))):
         return None
