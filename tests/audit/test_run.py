@@ -22,7 +22,8 @@ from headstart.settings import AuditConfig
 COUNT = 120
 TRUTH = np.arange(COUNT) % 3
 LABELS = TRUTH.copy()
-LABELS[[7, 8]] = (LABELS[[7, 8]] + 1) % 3
+WRONG = [7, 8, 110]
+LABELS[WRONG] = (LABELS[WRONG] + 1) % 3
 LABELS[5] = -1
 SPLITS = np.array([TRAIN] * 80 + [VAL] * 16 + [TEST] * 24)
 SAME_BYTES, RESIZED = (20, 101), (30, 33)
@@ -45,7 +46,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(here):
-    """120 photos of three classes: two wrong labels, one without, a copy in test, a smaller one in train, one black."""
+    """120 photos of three classes: three wrong labels, one without, a copy in test, a smaller one in train, one black."""
     (here / "photos").mkdir()
     for row in range(COUNT):
         photo(row).save(here / "photos" / f"{row:04}.png")
@@ -73,8 +74,8 @@ def rows_of(folder, kind=None):
 def test_what_was_planted_is_found(cache, capsys):
     folder = audit(config())
     assert folder.parts[-3:] == ("runs", "made up", "audit")
-    assert {row["path"] for row in rows_of(folder, "wrong label")} >= {"0007.png", "0008.png"}
-    for row in rows_of(folder, "wrong label")[:2]:
+    assert {row["path"] for row in rows_of(folder, "wrong label")} >= {"0007.png", "0008.png", "0110.png"}
+    for row in rows_of(folder, "wrong label")[:3]:
         assert row["suggested"] == NASTY[TRUTH[int(row["path"][:4])]]
     (copy,) = rows_of(folder, "copy in another split")
     assert (copy["path"], copy["other"], copy["sure"], copy["fix"]) == ("0020.png", "0101.png", "1.0000", "drop")
@@ -110,12 +111,21 @@ def test_a_cleaned_list_is_data_for_the_other_programs(cache, here):
     assert sorted((here / "photos").iterdir()) == [here / "photos" / f"{row:04}.png" for row in range(COUNT)]
 
 
-def test_its_worth_is_measured_on_test_images_that_no_finding_names(cache, capsys):
-    summary = json.loads((audit(config()) / "audit.json").read_text())
-    assert summary["worth"]["after"] >= summary["worth"]["before"] - 0.05
+def test_its_gain_is_measured_on_test_images_that_no_finding_names_and_with_those_whose_label_is_doubted(cache, capsys):
+    folder = audit(config())
+    gained = json.loads((folder / "audit.json").read_text())["gain"]
+    found = rows_of(folder)
+    of_test = {f"{row:04}.png" for row in np.flatnonzero(SPLITS == TEST)}
+    others = [line for line in found if line["kind"] != "wrong label"]
+    other = {path for line in others for path in (line["path"], line["other"])} & of_test
+    doubted = {line["path"] for line in found if line["kind"] == "wrong label"} & of_test - other
+    assert doubted, "so that both figures are there"
+    assert gained["untouched"]["difference"]["images"] == len(of_test - other - doubted)
+    assert gained["with_doubted"]["difference"]["images"] == len(of_test - other)
+    assert gained["with_doubted"]["after"] >= gained["with_doubted"]["before"] - 0.05
     said = capsys.readouterr().out
-    assert "Learned from the cleaned list the accuracy is" in said
-    assert "test images are left out" in said
+    assert "that no finding names. With those whose label is doubted" in said
+    assert f"Left out: {len(other)} test image" in said
 
 
 def test_the_page_holds_pictures_and_no_names_as_markup(cache):

@@ -11,7 +11,7 @@
     outliers.py    images that are unlike all others
     classes.py     classes that cannot be told apart
     fixing.py      a cleaned list of the images
-    worth.py       what cleaning is worth: accuracy after and before
+    gain.py        what a cleaned list gains: accuracy after and before
     result.py      all that an audit found
     page.py        the page with pictures
     run.py         from the settings to the folder of the result

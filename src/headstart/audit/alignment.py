@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-ROUGH_PX, FINE_PX = 16, 64
+ROUGH_PX, FINE_PX = 16, 128
 """S of the pictures that find pairs, and of those that decide."""
 ROUNDS = 6
 MOST_SCALE, MOST_SHIFT, MOST_STEP = 1.18, 0.15, 0.06
 """How much one picture may be enlarged, how far it may be moved, and how far in one round; in coordinates."""
 LEAST_OVERLAP = 0.7
 """Share of the picture that both must show."""
-FINE_DEVIATIONS = (0.7, 2.1)
-"""Details are what lies between two Gaussian filters, in pixels of 64: edges and writing, but no light and shadow, in
+FINE_DEVIATIONS = (1.4, 4.2)
+"""Details are what lies between two Gaussian filters, in pixels of 128: edges and writing, but no light and shadow, in
 which all pictures of one table are alike."""
 ROUGH_DEVIATIONS = (1.0, 4.0)
 """The same in pixels of 16."""

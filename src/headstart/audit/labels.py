@@ -2,7 +2,8 @@
 
 n images, C classes.
 
-Source: Northcutt, Jiang and Chuang 2021, Confident Learning, arXiv:1911.00068, sections 3.1 and 3.2.
+Source: Northcutt, Jiang and Chuang 2021, Confident Learning, arXiv:1911.00068, equations 1 and 2 and section 3.2. The
+counts are not scaled up to all images, as equation 3 does: that counts the model's own mistakes, too.
 """
 
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ Labels = NDArray[np.int64]
 class WrongLabels:
     """Which labels are doubted, and how many are expected to be wrong."""
 
-    expected: float
-    """How many of the n labels are wrong, by the joint distribution of given and true labels."""
+    expected: int
+    """How many of the n images are confidently of another class than the given one."""
     places: NDArray[np.int64]  # (m,) of the doubted labels among the n, the surest first
     sure: NDArray[np.float32]  # (m,) 1 minus the probability of the given label
     suggested: Labels  # (m,) the most probable class
@@ -39,18 +40,17 @@ def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
     This is "prune by class" of section 3.2; without images that are predicted as they are labelled. The self-confidence
     of an image is the probability of its given label.
     """
-    joint = joint_distribution(probabilities, labels)
-    wrong_by_class = np.rint(len(labels) * (joint.sum(axis=1) - np.diag(joint))).astype(np.int64)
+    counts = confident_joint(probabilities, labels)
+    wrong_by_class = counts.sum(axis=1) - np.diag(counts)
     confidence, predicted = probabilities[np.arange(len(labels)), labels], probabilities.argmax(axis=1)
     order = np.argsort(confidence, kind="stable")
     order = order[predicted[order] != labels[order]]
     rank = np.empty(len(order), np.int64)
-    for label in range(len(joint)):
+    for label in range(len(counts)):
         of_class = np.flatnonzero(labels[order] == label)
         rank[of_class] = np.arange(len(of_class))
     places = order[rank < wrong_by_class[labels[order]]]
-    expected = float(len(labels) * (1 - np.trace(joint)))
-    return WrongLabels(expected, places, 1 - confidence[places], predicted[places])
+    return WrongLabels(int(wrong_by_class.sum()), places, 1 - confidence[places], predicted[places])
 
 
 def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) -> list[Finding]:
@@ -67,15 +67,6 @@ def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) ->
         what = f"is labelled {given}, but looks like {name}"
         found.append(Finding(manifest.relative_path(row), "wrong label", what, sure, "", name, fix))
     return found
-
-
-def joint_distribution(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
-    """(C, C) shares of the images by given label (row) and true one (column); they sum to 1. Equation 3."""
-    counts = confident_joint(probabilities, labels).astype(np.float64)
-    images, sums = np.bincount(labels, minlength=len(counts)), counts.sum(axis=1)
-    counts[sums == 0] = np.eye(len(counts))[sums == 0]  # no image of the class is confident of any: nothing is known
-    counts *= (images / counts.sum(axis=1))[:, None]
-    return counts / max(1, len(labels))
 
 
 def confident_joint(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from headstart.support.progress import bar
 
 AT_A_TIME = 1024
 """Images in one step."""
+LOOK_PX = 64
+"""The side of the squares of which brightness is measured."""
 BRIGHT = 99
 """The percentile of the brightness that says how bright the brightest part is."""
 
 Seen = tuple[int, NDArray[np.uint8]]
-"""The shorter side of a picture as stored, and the picture, grey: (FINE_PX, FINE_PX)."""
+"""The shorter side of a picture as stored, and the picture, grey and squeezed to a square (S, S)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ def look(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0) -> Looks
     rough = np.zeros((len(rows), ROUGH_PX, ROUGH_PX), np.uint8)
 
     def keep(number: int, seen: Seen) -> None:
-        shorter, fine = seen
-        figures[number] = shorter, np.percentile(fine, BRIGHT), fine.std()
-        rough[number] = np.asarray(Image.fromarray(fine).resize((ROUGH_PX, ROUGH_PX), Image.Resampling.BOX))
+        shorter, grey = seen
+        figures[number] = shorter, np.percentile(grey, BRIGHT), grey.std()
+        rough[number] = np.asarray(Image.fromarray(grey).resize((ROUGH_PX, ROUGH_PX), Image.Resampling.BOX))
 
-    _each(manifest, rows, workers, keep)
+    _each(manifest, rows, LOOK_PX, workers, keep)
     return Looks(figures[:, 0], figures[:, 1], figures[:, 2], rough)
 
 
@@ -60,13 +63,14 @@ def fine_pictures(manifest: Manifest, rows: NDArray[np.int64], workers: int = 0)
     def keep(number: int, seen: Seen) -> None:
         pictures[number] = seen[1]
 
-    _each(manifest, rows, workers, keep)
+    _each(manifest, rows, FINE_PX, workers, keep)
     return pictures
 
 
 def _each(
     manifest: Manifest,
     rows: NDArray[np.int64],
+    side_px: int,
     workers: int,
     keep: Callable[[int, Seen], None],
 ) -> None:
@@ -77,16 +81,16 @@ def _each(
     ):
         for begin in range(0, len(rows), AT_A_TIME):
             places = [place for _, place in manifest.places(rows[begin : begin + AT_A_TIME])]
-            for number, result in enumerate(pool.map(_seen, places), begin):
+            for number, result in enumerate(pool.map(partial(_seen, side_px=side_px), places), begin):
                 if result is not None:
                     keep(number, result)
             progress.update(len(places))
 
 
-def _seen(place: Place) -> Seen | None:
+def _seen(place: Place, side_px: int) -> Seen | None:
     """None if the picture cannot be read."""
     try:
-        picture, shorter_px = small_of(read(place), 2 * FINE_PX)
+        picture, shorter_px = small_of(read(place), 2 * side_px)
     except (UnreadableImage, DataError):
         return None
-    return shorter_px, np.asarray(picture.convert("L").resize((FINE_PX, FINE_PX), Image.Resampling.BOX))
+    return shorter_px, np.asarray(picture.convert("L").resize((side_px, side_px), Image.Resampling.BOX))

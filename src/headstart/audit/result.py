@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headstart.audit.finding import Finding
-from headstart.audit.worth import Worth
+from headstart.audit.gain import Gain
 from headstart.support.quantities import counted
 
 
@@ -14,11 +14,11 @@ class Result:
     """What an audit found."""
 
     findings: list[Finding]
-    expected_wrong: float | None  # labels; None where nothing could be asked
+    expected_wrong: int | None  # labels; None where nothing could be asked
     labelled: int
     images: int
     unread: int  # pictures that could not be looked at
-    worth: Worth | None
+    gain: Gain | None
 
     def lines(self) -> Iterator[str]:
         """For a terminal."""
@@ -29,8 +29,8 @@ class Result:
             yield "Nothing was found."
         if self.expected_wrong is not None:
             share = self.expected_wrong / max(1, self.labelled)
-            yield f"Expected to be wrong: {self.expected_wrong:,.0f} of {self.labelled:,} labels ({share:.1%})."
+            yield f"Expected to be wrong: {self.expected_wrong:,} of {self.labelled:,} labels ({share:.1%})."
         if self.unread:
             yield f"{counted(self.unread, 'picture')} could not be read now: copies are known by their bytes alone."
-        if self.worth:
-            yield self.worth.in_words()
+        if self.gain:
+            yield self.gain.in_words()

@@ -2,7 +2,7 @@
 
 audit.csv    a row for each finding, see `finding.py`
 audit.html   the same with pictures, for people
-audit.json   how many findings of each kind, how many labels are expected to be wrong, what cleaning is worth
+audit.json   how many findings of each kind, how many labels are expected to be wrong, what a cleaned list gains
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ from headstart.audit import classes, copies, finding, fixing, groups, labels, ou
 from headstart.audit.answers import Asked, out_of_fold
 from headstart.audit.copies import clusters, joined, same_bytes, same_picture
 from headstart.audit.finding import in_order
+from headstart.audit.gain import gain
 from headstart.audit.neighbours import neighbours_of
 from headstart.audit.pixels import fine_pictures, look
 from headstart.audit.result import Result
-from headstart.audit.worth import worth
 from headstart.cache.finding import data_set_of
 from headstart.cache.layout import DONE
 from headstart.crossvalidation.folds import groups_of
@@ -86,9 +86,9 @@ def _found(config: AuditConfig, run: CachedRun, features: Features, rows: NDArra
         if named:
             found += groups.findings(answers[known], asked.labels[known], named[0][known])
     found = in_order(found)
-    gain = worth(features, cache, found, fixing.fixes_of(found), config.method, config.seed)
+    gained = gain(features, cache, found, fixing.fixes_of(found), config.method, config.seed)
     unread = int(np.count_nonzero(~looks.readable))
-    return Result(found, expected, len(known), len(rows), unread, gain)
+    return Result(found, expected, len(known), len(rows), unread, gained)
 
 
 def _save(run: CachedRun, result: Result) -> None:
@@ -101,7 +101,6 @@ def _save(run: CachedRun, result: Result) -> None:
 
 
 def _summary(run: CachedRun, result: Result) -> dict[str, Any]:
-    gain = result.worth
     return {
         "dataset": data_set_of(run.cache),
         "images": result.images,
@@ -109,5 +108,5 @@ def _summary(run: CachedRun, result: Result) -> dict[str, Any]:
         "expected_wrong_labels": result.expected_wrong,
         "labels": result.labelled,
         "settings": run.identity,
-        "worth": gain and {"before": gain.before, "after": gain.after, "points_ci95": gain.difference.points_ci95},
+        "gain": result.gain and result.gain.figures(),
     }
