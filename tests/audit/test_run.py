@@ -46,7 +46,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(here):
-    """120 photos of three classes: three wrong labels, one without, a copy in test, a smaller one in train, one black."""
+    """120 photos of three classes: wrong labels, one without, a copy in test, a smaller one in train, one black."""
     (here / "photos").mkdir()
     for row in range(COUNT):
         photo(row).save(here / "photos" / f"{row:04}.png")
