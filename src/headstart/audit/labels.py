@@ -2,7 +2,7 @@
 
 n images, C classes.
 
-Source: Northcutt, Jiang and Chuang 2021, Confident Learning, arXiv:1911.00068, equations 1 and 2 and section 3.2. The
+Source: Northcutt, Jiang and Chuang 2021, Confident Learning, arXiv:1911.00068, equations 1 and 2. The
 counts are not scaled up to all images, as equation 3 does: that counts the model's own mistakes, too.
 """
 
@@ -35,22 +35,17 @@ class WrongLabels:
 
 
 def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
-    """As many labels of each class as are expected to be wrong, those of the lowest self-confidence.
+    """As many labels as are expected to be wrong, those of the lowest self-confidence.
 
-    This is "prune by class" of section 3.2; without images that are predicted as they are labelled. The self-confidence
-    of an image is the probability of its given label.
+    The self-confidence of an image is the probability of its given label. Images that are predicted as they are
+    labelled are not doubted.
     """
     counts = confident_joint(probabilities, labels)
-    wrong_by_class = counts.sum(axis=1) - np.diag(counts)
+    expected = int(counts.sum() - np.trace(counts))
     confidence, predicted = probabilities[np.arange(len(labels)), labels], probabilities.argmax(axis=1)
     order = np.argsort(confidence, kind="stable")
-    order = order[predicted[order] != labels[order]]
-    rank = np.empty(len(order), np.int64)
-    for label in range(len(counts)):
-        of_class = np.flatnonzero(labels[order] == label)
-        rank[of_class] = np.arange(len(of_class))
-    places = order[rank < wrong_by_class[labels[order]]]
-    return WrongLabels(int(wrong_by_class.sum()), places, 1 - confidence[places], predicted[places])
+    places = order[predicted[order] != labels[order]][:expected]
+    return WrongLabels(expected, places, 1 - confidence[places], predicted[places])
 
 
 def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) -> list[Finding]:
