@@ -30,7 +30,7 @@ NAMES = "resnet18+mobilenet_v3_small"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("one_net", "no_pictures"),
+    pytest.mark.usefixtures("one_net"),
     pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
 ]
 
