@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.charts import Charts, blank, charts
 from helpers.pictures import picture
 
 with suppress(ImportError):  # tests/gpu need it not, and run where little is installed
@@ -95,17 +96,25 @@ def files(tmp_path: Path) -> Make:
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blank_charts() -> Iterator[Charts]:
+    """Charts have tests of their own: where nothing asks for `drawn`, those of runs and reports are blank."""
+    real = charts()
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), draw in real.items():
+            patch.setattr(module, name, blank(draw))
+        yield real
+
+
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The PNG files of a run folder have tests of their own, and take a second each: here they are empty."""
-    from headstart.runs import pictures
-
-    for name in ("training_curves", "confusion"):
-        monkeypatch.setattr(pictures, name, lambda *arguments, **_: arguments[-1].write_bytes(b""))
+def drawn(blank_charts: Charts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts as a user gets them."""
+    for (module, name), draw in blank_charts.items():
+        monkeypatch.setattr(module, name, draw)
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def figures(drawn: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every matplotlib figure that is written."""
     from matplotlib.figure import Figure
 

@@ -56,6 +56,9 @@ TIMES = {
     "data_source",
 }
 
+NET = ("--backbone", "resnet18")
+SMALL = {"backbone": "resnet18", "weights": "random", "image_px": 32}
+
 
 @pytest.fixture
 def two_places(tmp_path):
@@ -79,13 +82,13 @@ def figures(run):
 def test_functions_and_programs_give_the_same_features_and_the_same_head(two_places, monkeypatch):
     program, function = two_places
     flags = ("--weights", "random", "--image-px", "32", "--resize", "squash", "--batch-size", "4")
-    ran("extract", "--data", "photos", *flags, cwd=program)
-    ran("train_head", "--data", "photos", "--hidden", "8", "4", "--epochs", "2", cwd=program)
+    ran("extract", "--data", "photos", *NET, *flags, cwd=program)
+    ran("train_head", "--data", "photos", *NET, "--hidden", "8", "4", "--epochs", "2", cwd=program)
     monkeypatch.chdir(function)
-    cache = extract("photos", weights="random", image_px=32, resize="squash", batch_size=4)
-    run = train_head("photos", hidden=[8, 4], epochs=2)
-    assert cache.path == FeatureCache(function / "data/features/photos.h5").path.relative_to(function)
-    np.testing.assert_array_equal(cache.read(), FeatureCache(program / "data/features/photos.h5").read())
+    cache = extract("photos", **SMALL, resize="squash", batch_size=4)
+    run = train_head("photos", backbone="resnet18", hidden=[8, 4], epochs=2)
+    assert cache.path == Path("data/features/photos@resnet18.h5")
+    np.testing.assert_array_equal(cache.read(), FeatureCache(program / cache.path).read())
     (other,) = (program / "data/runs/photos").iterdir()
     assert figures(run) == figures(other)
     assert (run / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes()
@@ -94,7 +97,7 @@ def test_functions_and_programs_give_the_same_features_and_the_same_head(two_pla
 @pytest.mark.slow
 def test_fine_tuning_is_the_same_from_both(two_places, monkeypatch):
     program, function = two_places
-    settings = {"backbone": "resnet18", "weights": "random", "image_px": 32, "epochs": 1, "precision": "fp32"}
+    settings = {**SMALL, "epochs": 1, "precision": "fp32"}
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     ran("finetune", "--data", "photos", *flags, "--workers", 1, "--run", "mine", cwd=program)
     monkeypatch.chdir(function)
@@ -116,8 +119,8 @@ def test_a_classifier_says_about_all_classes_of_all_test_images_what_its_run_say
             folder.mkdir(parents=True)
             for place in range(count):
                 picture(1000 * number + 100 * len(split) + place, (60, 44)).save(folder / f"{place}.png")
-    extract("photos", weights="random", image_px=32, precision=precision, compile="off")
-    run = train_head("photos", normalize=normalize, hidden=(), lr=1.0 if normalize == "l2" else 1e-3, epochs=3)
+    cache = extract("photos", **SMALL, precision=precision, compile="off")
+    run = train_head(cache, normalize=normalize, hidden=(), lr=1.0 if normalize == "l2" else 1e-3, epochs=3)
     stored = read_predictions(run, probabilities=True)
     names, probabilities = Classifier.load(run).predict([f"photos/{path}" for path in stored.paths])
     assert names == [stored.classes[label] for label in stored.predicted]
@@ -290,7 +293,7 @@ def test_compare_returns_the_rows_of_compare_json(cache):
 def test_predict_returns_the_csv_of_a_cache_or_of_images(two_places, monkeypatch):
     _, function = two_places
     monkeypatch.chdir(function)
-    cache = extract("photos", weights="random", image_px=32, compile="off")
+    cache = extract("photos", **SMALL, compile="off")
     run = train_head(cache, **QUICK)
     of_rows = predict(run, cache=cache)
     of_images = predict(run, "photos", out="mine.csv", device="cpu")

@@ -20,7 +20,6 @@ from headstart.errors import ExportFailed, SettingsError
 from headstart.heads.run import train
 from headstart.models.backbone import IMAGENET
 from headstart.models.fast import fast_module, with_layout
-from headstart.models.loading import load_frozen
 from headstart.prediction import exporting
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain_classifier
@@ -30,17 +29,18 @@ from headstart.settings import ExtractConfig, HeadConfig
 pytestmark = pytest.mark.slow
 
 PX = 32
-SMALL = {"backbone": "resnet18", "weights": "random", "image_px": PX}
-RECIPE = from_config(ExtractConfig(**SMALL, precision="fp32", compile="off", storage="float32"))
+SMALL = ExtractConfig(weights="random", image_px=PX, precision="fp32", compile="off", storage="float32")
+RECIPE = replace(from_config(SMALL), backbone="mine:small", features=32)
 
 
 @pytest.fixture(scope="module")
 def classifier():
-    """With all that a head can have: hidden layers, dropout, and rows of length 1."""
-    net = load_frozen("resnet18", "random", 0)[0].net
-    backbone = fast_module(net, IMAGENET, "fp32", False, torch.device("cpu"))
+    """With all that a head can have: hidden layers, dropout, and rows of length 1; a large net takes long to trace."""
     torch.manual_seed(0)
-    head = nn.Sequential(nn.Linear(512, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    first, second = nn.Conv2d(3, 16, 7, 4, 3), nn.Conv2d(16, 32, 3, 2, 1)
+    net = nn.Sequential(first, nn.BatchNorm2d(16), nn.ReLU(), second, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    backbone = fast_module(net, IMAGENET, "fp32", False, torch.device("cpu"))
+    head = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     parts = Parts(((backbone, RECIPE),), head, ("a", "b", "c"), True, False)
     return Classifier(parts).requires_grad_(False).to(memory_format=torch.contiguous_format)
 

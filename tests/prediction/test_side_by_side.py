@@ -30,7 +30,7 @@ NAMES = "resnet18+mobilenet_v3_small"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("one_net", "no_pictures"),
+    pytest.mark.usefixtures("one_net"),
     pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning"),
 ]
 
@@ -151,14 +151,17 @@ def five():
 
 def eight():
     return headstart.Backbone(net(8), image_px=48, interpolation="bicubic")
+
+def smooth():
+    return headstart.Backbone(net(5), image_px=32, interpolation="bicubic")
 """
 
 
-def tiny(photos, monkeypatch, folder, **settings):
+def tiny(photos, monkeypatch, folder, nets=("five", "eight"), **settings):
     """The run of a head on the features of two tiny nets, which see squares of 32 and 48 pixels."""
     (folder / "tiny_nets_side_by_side.py").write_text(TINY)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    names = "tiny_nets_side_by_side:five+tiny_nets_side_by_side:eight"
+    names = "+".join(f"tiny_nets_side_by_side:{name}" for name in nets)
     monkeypatch.chdir(folder)
     asked = config(photos, backbone=names, weights=None, image_px=None, **settings)
     updating.bring_all_up_to_date(each_backbone(asked, apart=True))
@@ -189,10 +192,13 @@ def test_nets_of_different_squares_become_a_file_with_an_input_for_each_which_th
 
 @pytest.mark.slow
 def test_compiled_nets_predict_what_the_run_predicted_and_become_a_file(photos, tmp_path, monkeypatch):
-    """Also where a batch is not full and an image is unreadable, though they are compiled for one size."""
+    """Also where a batch is not full and an image is unreadable, though they are compiled for one size.
+
+    Both are one net, compiled once, that sees other pixels.
+    """
     if fault := compiler_fault(torch.device("cpu")):
         pytest.skip(fault)
-    run = tiny(photos, monkeypatch, tmp_path, compile="on", batch_size=32)
+    run = tiny(photos, monkeypatch, tmp_path, ("five", "smooth"), compile="on", batch_size=32)
     assert all(recipe.compiled for recipe in recipes_of(run))
     assert agrees(run, photos)
     paths = [photos / path for path in read_predictions(run.folder).paths]

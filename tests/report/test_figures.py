@@ -12,6 +12,8 @@ from headstart.report.figures import MAX_PANELS
 from headstart.runs.method import methods_of
 from headstart.runs.predictions import Predictions
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def run(name, kind="head", accuracy=0.9, train_seconds=2.0):
     test = {"images": 100, "accuracy": accuracy, "accuracy_ci95": [accuracy - 0.05, min(1.0, accuracy + 0.05)]}

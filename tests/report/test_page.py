@@ -26,8 +26,6 @@ from headstart.runs.predictions import Predictions, read_predictions
 from headstart.settings import CompareConfig
 from headstart.support.files import write_table
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 VOID = {"meta", "img", "br", "path"}
 SECTIONS = {"runs", "time", "training", "images", "classes", "mistakes", "map", "duplicates", "calibration"}
 LABELS = [row % 2 for row in range(60)]
@@ -119,7 +117,7 @@ def render(root, sentence, found, cache, images, left_out="", **advice):
     return report.render(root, comparison, cache, images, left_out)
 
 
-def test_the_page_needs_nothing_but_itself(everything):
+def test_the_page_needs_nothing_but_itself(everything, drawn):
     html = render(*everything)
     page = Page(html)
     assert not page.of("script")
@@ -150,7 +148,7 @@ def test_runs_that_are_left_out_are_said_at_the_top(everything):
     assert said in " ".join(Page(render(*everything, said)).words_by_section[""])
 
 
-def test_every_section_is_there_and_filled_where_its_data_is(everything):
+def test_every_section_is_there_and_filled_where_its_data_is(everything, drawn):
     page = Page(render(*everything))
     assert {section["id"] for section in page.of("section")} == SECTIONS
     assert len(page.of("h1")) == 1
@@ -205,7 +203,7 @@ def test_what_is_missing_is_missed_in_words_and_the_rest_is_there(everything, la
     assert {section["id"] for section in page.of("section")} == SECTIONS
 
 
-def test_names_of_classes_and_files_never_become_markup(root, tmp_path):
+def test_names_of_classes_and_files_never_become_markup(root, tmp_path, drawn):
     nasty = root.parent / "<img src=x onerror=alert(2)>"
     nasty.mkdir()
     found = [save_run(nasty, kind, seed, classes=NASTY) for seed, kind in enumerate(("head", "finetune"))]
@@ -342,7 +340,7 @@ def test_backbones_get_a_section_where_there_are_two(root):
 
 
 @pytest.mark.slow
-def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_megabytes(root, tmp_path):
+def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_megabytes(root, tmp_path, drawn):
     """The images are noise, which JPEG cannot make small."""
     names = tuple(f"class {number:04} {'x' * 20}" for number in range(1000))
     labels, splits = np.arange(2300) % 1000, [TRAIN] * 100 + [TEST] * 2200
@@ -364,7 +362,7 @@ def test_for_a_thousand_classes_and_hundreds_of_runs_the_page_stays_below_two_me
     assert "1,000 classes are too many for colours" in page.text("map")
 
 
-def test_the_same_data_give_the_same_page(everything):
+def test_the_same_data_give_the_same_page(everything, drawn):
     assert render(*everything) == render(*everything)
 
 

@@ -30,7 +30,7 @@ def test_any_name_becomes_one_short_line_that_the_fonts_hold(name):
     assert drawable(shown, "class 7") == shown
 
 
-def test_a_users_own_matplotlib_style_does_not_reach_the_pictures(tmp_path):
+def test_a_users_own_matplotlib_style_does_not_reach_the_pictures(tmp_path, drawn):
     history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}]
     with matplotlib.rc_context({"text.usetex": True, "figure.facecolor": "black", "svg.fonttype": "path"}):
         pictures.training_curves(history, tmp_path / "styled.png")

@@ -12,6 +12,8 @@ from headstart.runs.listing import ranked
 from headstart.runs.method import methods_of
 from headstart.runs.predictions import Predictions
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 HISTORY = [
     {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch, "seconds": 1.0}
     for epoch in range(1, 6)
