@@ -49,7 +49,6 @@ def computed(cache: FeatureCache, nets: Sequence[Extractor], paths: Iterable[str
         yield first._replace(features=np.concatenate(values).astype(stored) if values else None)
 
 
-@kept_memory()
 def _by_one(net: Extractor, made: Recipe, paths: Iterable[str], count: int) -> Iterator[Computed]:
     """The same by one net, in float32."""
     forward, size = net.forward(made), net.batch_size(made)
@@ -59,8 +58,9 @@ def _by_one(net: Extractor, made: Recipe, paths: Iterable[str], count: int) -> I
     def launch(batch: Batch[NDArray[np.uint8]]) -> Launched:
         return Launched(forward, sent(batch.pixels, net.device))
 
-    for batch, launched in one_behind(batches(loaded, size, made.image_px), launch):
-        readable = iter(zip(batch.digests, launched.result(), strict=False))
-        for reason in batch.reasons:
-            digest, features = (None, None) if reason else next(readable)
-            yield Computed(reason, b"" if digest is None else digest.tobytes(), features)
+    with kept_memory():
+        for batch, launched in one_behind(batches(loaded, size, made.image_px), launch):
+            readable = iter(zip(batch.digests, launched.result(), strict=False))  # black ones fill up the batch
+            for reason in batch.reasons:
+                digest, features = (None, None) if reason else next(readable)
+                yield Computed(reason, b"" if digest is None else digest.tobytes(), features)
