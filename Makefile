@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit similar finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS SIMILAR_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
@@ -14,6 +14,7 @@ uses-probe          = PROBE_ARGS $(PASS)
 uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
 uses-cv             = CV_ARGS $(PASS) FOLDS REPEATS
 uses-audit          = AUDIT_ARGS $(PASS)
+uses-similar        = SIMILAR_ARGS $(PASS) IMAGES
 uses-finetune       = FINETUNE_ARGS BACKBONE NPROC SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
@@ -49,7 +50,7 @@ $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) 
 EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA BACKBONE CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
 $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
 
-ON_FEATURES = train-head sweep probe learning-curve cv audit
+ON_FEATURES = train-head sweep probe learning-curve cv audit similar
 
 # One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
@@ -63,6 +64,8 @@ CACHED    = $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(if $(CACHE),--
 # Where the flags of a program ask for its help, nothing else is done: no data set is written, extracted or learned from.
 ASK_HELP := $(strip $(foreach name,$(filter-out PIP_ARGS,$(filter %_ARGS,$(VARIABLES))),$(if $(filter -h --help,$($(name))),$(name))))
 OF_PASS   = $(filter EXTRACT_ARGS,$(ASK_HELP))
+# What is looked for is asked before the pass.
+$(if $(filter similar,$(MAKECMDGOALS)),$(if $(IMAGES)$(ASK_HELP),,$(error make similar needs IMAGES=: a picture, a folder, a pattern in quotes, a list of paths or archives)))
 RUNS      = $(if $(SEEDS),--seeds="$$SEEDS")
 CUT       = $(if $(PARTS),--parts="$$PARTS") $(if $(NPROC),--processes="$$NPROC") $(if $(RAY),--ray="$$RAY")
 FOLDED    = $(if $(FOLDS),--folds="$$FOLDS") $(if $(REPEATS),--repeats="$$REPEATS")
@@ -78,12 +81,13 @@ probe          = pipelines/probe.py $(CACHED) $(PROBE_ARGS)
 learning-curve = pipelines/learning_curve.py $(CACHED) $(RUNS) $(CURVE_ARGS)
 cv             = pipelines/cv.py $(CACHED) $(FOLDED) $(CV_ARGS)
 audit          = pipelines/audit.py $(CACHED) $(AUDIT_ARGS)
+similar        = pipelines/similar.py $(CACHED) $(if $(IMAGES),--images="$$IMAGES") $(SIMILAR_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS)$(AUDIT_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
+READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS)$(AUDIT_ARGS)$(SIMILAR_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
@@ -95,7 +99,7 @@ help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
 	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, SIMILAR_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -138,6 +142,9 @@ cv: $(FEATURES)  ## features -> heads and probes by repeated cross-validation, f
 
 audit: $(FEATURES)  ## features -> what is wrong with the data: labels, copies, outliers; AUDIT_ARGS="--fix clean.csv"
 	@$(LEARN) $(audit)
+
+similar: $(FEATURES)  ## features and IMAGES=… -> the images of the data set that are most like each, exact
+	@$(LEARN) $(similar)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(RUNS) $(FINETUNE_ARGS)

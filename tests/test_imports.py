@@ -30,7 +30,8 @@ ALLOWED = {
     "probes": "errors support settings datasets runs cache heads",
     "crossvalidation": "errors support settings datasets runs cache heads probes",
     "report": "errors support settings datasets images runs cache heads",
-    "audit": "errors support settings datasets images runs cache heads probes crossvalidation report",
+    "search": "errors support settings datasets images cache extraction heads prediction report",
+    "audit": "errors support settings datasets images runs cache heads probes crossvalidation report search",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
     "api": "errors settings datasets runs cache finetuning extraction heads prediction probes crossvalidation report",
 }

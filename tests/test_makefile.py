@@ -276,6 +276,17 @@ def test_the_number_of_seeds_has_a_variable(target, programs):
     assert programs(target, "DATA=a", "SEEDS=3")[target.replace("-", "_")][-1] == "--seeds=3"
 
 
+def test_what_is_looked_for_is_asked_before_the_pass(programs, calls, clone):
+    found = programs("similar", "DATA=photos/", "IMAGES=a b.jpg", "SIMILAR_ARGS=--nearest 3")
+    assert list(found) == ["extract", "similar"]
+    assert found["similar"] == ["--data=photos/", "--images=a b.jpg", "--nearest", "3"]
+    assert programs("similar", "CACHE=f.h5", "IMAGES=a.jpg") == {"similar": ["--cache=f.h5", "--images=a.jpg"]}
+    assert calls("similar", "DATA=photos/", "SIMILAR_ARGS=--help") == [("similar", ["--data=photos/", "--help"])]
+    (clone / "calls").unlink()
+    assert "make similar needs IMAGES=: a picture, a folder" in make("similar", "DATA=photos/", folder=clone, code=2)
+    assert not (clone / "calls").exists()
+
+
 def test_folds_and_repeats_have_variables_that_are_read_before_the_pass(programs, clone):
     assert programs("cv", "DATA=a", "FOLDS=3", "REPEATS=2")["cv"][-2:] == ["--folds=3", "--repeats=2"]
     (clone / "calls").unlink()

@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from headstart.audit import copies
 from headstart.audit.copies import Pairs, clusters, findings, joined, same_bytes, same_picture
-from headstart.audit.neighbours import Neighbours
 from headstart.audit.pixels import fine_pictures, look
+from headstart.search.neighbours import Neighbours
 
 
 def photo(seed):

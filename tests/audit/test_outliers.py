@@ -3,8 +3,8 @@
 import numpy as np
 from helpers.caches import manifest
 
-from headstart.audit.neighbours import Neighbours
 from headstart.audit.outliers import findings
+from headstart.search.neighbours import Neighbours
 
 
 def test_the_farthest_hundredth_is_named_the_farthest_first():

@@ -56,7 +56,7 @@ def make_cache(
         column = view.columns["features"]
         np.memmap(path, column.dtype, "r+", column.offset, column.shape)[:] = np.nan
     features = np.random.default_rng(0).normal(size=(count, width)) + 3 * manifest.labels[:, None]
-    done = np.array([row for row in range(count) if row not in (*unreadable, *pending)])
+    done = np.array([row for row in range(count) if row not in (*unreadable, *pending)], np.int64)
     with CacheWriter(FeatureCache(path)) as writer:
         writer.write(done, features[done], some_digests(count)[done])
         for row in unreadable:

@@ -1,7 +1,6 @@
 """What is wrong with the data: what features, labels and pictures say of each other.
 
     finding.py     a row of audit.csv
-    neighbours.py  the nearest images of each image
     pixels.py      one look at every picture: size, brightness, a small form of it
     alignment.py   whether two pictures are one and the same
     quality.py     pictures of one colour, very dark, tiny

@@ -16,10 +16,10 @@ from scipy.sparse.csgraph import connected_components
 
 from headstart.audit.alignment import ROUGH_PX, joined_fits, likeness_of_details, patterns_of, rough_fit
 from headstart.audit.finding import Finding, Fix, Kind
-from headstart.audit.neighbours import Neighbours, nearest_vectors
 from headstart.audit.pixels import Looks
 from headstart.audit.quality import BLANK
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, VAL, Manifest
+from headstart.search.neighbours import Neighbours, nearest_vectors
 
 LEAST_ROUGH, LEAST_FINE = 0.88, 0.95
 """Correlations of a copy: of the whole pictures, and of their details.

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.audit.finding import Finding
-from headstart.audit.neighbours import Neighbours
 from headstart.datasets.manifest import Manifest
+from headstart.search.neighbours import Neighbours
 
 SHARE = 0.01
 """Of the images that are named: no distance separates outliers from others, in any of four data sets, so that a person

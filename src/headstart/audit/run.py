@@ -18,7 +18,6 @@ from headstart.audit.answers import Asked, out_of_fold
 from headstart.audit.copies import clusters, joined, same_bytes, same_picture
 from headstart.audit.finding import in_order
 from headstart.audit.gain import gain
-from headstart.audit.neighbours import neighbours_of
 from headstart.audit.pixels import fine_pictures, look
 from headstart.audit.result import Result
 from headstart.cache.finding import data_set_of
@@ -28,6 +27,7 @@ from headstart.datasets.manifest import TEST, UNLABELLED
 from headstart.errors import CacheError, RunError
 from headstart.heads.features import Features
 from headstart.heads.run import CachedRun
+from headstart.search.neighbours import neighbours_of
 from headstart.settings import RUNS_FOLDER, AuditConfig
 from headstart.support.files import FULL_DISK, in_words, whole_file, write_json
 from headstart.support.quantities import counted

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, whole_of
-from headstart.cache.recipe import Recipe, of_net
+from headstart.cache.recipe import Recipe, of_net, weights_of
 from headstart.errors import CacheError
 from headstart.extraction.one_pass import Filling
 from headstart.images.loading import batches, default_workers, stream
@@ -82,6 +82,16 @@ class Extractor:
         self._watches: dict[Form, Watch] = {}
         self._sizes = BatchSizes()
 
+    @classmethod
+    def of_cache(cls, cache: FeatureCache, weights: str | None = None, **places: Any) -> "Extractor":
+        """The backbone that made a cache; `places` are settings that do not change what it computes.
+
+        A WeightsError where its weights are a file that is neither given nor where it was.
+        """
+        weights, seed = weights_of(cache.recipe, weights, cache.weights_file)
+        net = {name: getattr(cache.recipe, name) for name in ("backbone", "pool", "image_px")}
+        return cls(ExtractConfig(**net, weights=weights, seed=seed, **places))
+
     def recipe(self, given: ExtractConfig) -> Recipe:
         """The recipe for a new cache of another backbone than resnet50: its own pixels where none were given."""
         config, own = self.config, self.loaded.made
@@ -116,7 +126,7 @@ class Extractor:
         """What a pass is to do for a cache, once its net has been seen to be the one that made it."""
         cache = FeatureCache(path)
         self._refuse_other_net(cache.recipe)
-        self._check_canaries(cache)
+        self.check_canaries(cache)
         pending = cache.pending(self.view_splits)
         return Filling(cache, pending, self.forward(cache.recipe), self.batch_size(cache.recipe))
 
@@ -179,8 +189,8 @@ class Extractor:
         changed = {row for _, row in np.argwhere(wanted).tolist()} - {row for _, row in same}
         return Again(len(same), sorted(changed), difference, CANARY_TOLERANCE[cache.recipe.precision])
 
-    def _check_canaries(self, cache: FeatureCache) -> None:
-        """Refuses to add rows on a processor or with libraries that give other features than the finished rows."""
+    def check_canaries(self, cache: FeatureCache) -> None:
+        """Raises CacheError on a processor or with libraries that give other features than the finished rows."""
         again = self.again(cache, CANARIES)
         if not again.difference <= again.tolerance:
             raise CacheError(

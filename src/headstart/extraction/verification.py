@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.cache import recipe
 from headstart.cache.feature_cache import FeatureCache
 from headstart.errors import BackboneError, WeightsError
-from headstart.settings import ExtractConfig, InspectConfig
+from headstart.settings import InspectConfig
 from headstart.settings.wording import for_make
 from headstart.support.progress import bar
 
@@ -30,9 +29,7 @@ def extract_again(cache: FeatureCache, count: int, config: InspectConfig) -> "Ag
     """Extracts `count` rows, spread over all views, again; `config` names the device, and a file of weights if any."""
     from headstart.extraction.extractor import Extractor
 
-    weights, seed = recipe.weights_of(cache.recipe, config.weights, cache.weights_file)
-    net = {name: getattr(cache.recipe, name) for name in ("backbone", "pool", "image_px")}
-    return Extractor(ExtractConfig(**net, weights=weights, seed=seed, device=config.device)).again(cache, count)
+    return Extractor.of_cache(cache, config.weights, device=config.device).again(cache, count)
 
 
 def storage_cost(cache: FeatureCache, config: InspectConfig) -> str:

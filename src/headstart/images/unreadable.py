@@ -35,6 +35,6 @@ class Unreadable:
             print(f"  … and {len(self) - SHOWN} more ({counts})")
         too_many = len(self) > tolerated(allowed, images)
         if too_many:
-            allow_more = "allow more with --max-unreadable (with make: in EXTRACT_ARGS or PREDICT_ARGS)"
+            allow_more = "allow more with --max-unreadable (with make: in EXTRACT_ARGS, PREDICT_ARGS or SIMILAR_ARGS)"
             print(f"More than {allowed:.1%} are unreadable: repair them, or {allow_more}.")
         return int(too_many)

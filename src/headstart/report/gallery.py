@@ -41,11 +41,12 @@ class Thumbnails(dict[str, str | None]):
         self._root = root
 
     def __missing__(self, path: str) -> str | None:
-        self[path] = _data_uri(os.path.join(self._root, path)) if self._root else None
+        self[path] = thumbnail(os.path.join(self._root, path)) if self._root else None
         return self[path]
 
 
-def _data_uri(path: str) -> str | None:
+def thumbnail(path: str) -> str | None:
+    """A JPEG of the picture as a data URI; None if it cannot be read."""
     try:
         picture, buffer = small(read(place_of(path)), LONGEST_PX), io.BytesIO()
     except (UnreadableImage, DataError):

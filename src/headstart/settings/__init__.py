@@ -10,6 +10,7 @@ It loads nothing slow: `--help` must respond at once.
     heads.py        head, sweep, probe, learning curve, cross-validation, audit
     finetune.py     fine-tuning
     runs.py         compare, predict, export
+    search.py       similar images
     command.py      commands in messages, with the user's data and flags
     mistakes.py     flags that a program does not have, and words that a flag does not take
     from_python.py  Python functions with settings as arguments: signature, help, values
@@ -51,3 +52,4 @@ from headstart.settings.heads import (
 from headstart.settings.listing import DataCheckConfig, Listing
 from headstart.settings.ranges import Device, ExportFormat, ViewKind, Views, ViewSplits
 from headstart.settings.runs import CompareConfig, ExportConfig, PredictConfig
+from headstart.settings.search import SimilarConfig

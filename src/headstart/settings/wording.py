@@ -33,7 +33,7 @@ FLAG = re.compile(r"(?<![\w/.-])--(no-)?([a-z][a-z0-9-]*)(?: ('[^']*'|[\w./+=,â€
 NAMED: dict[str, Collection[str] | None] = {
     **dict.fromkeys(("data", "backbone", "cache", "config")),
     "run": ("predict", "export"),
-    "images": ("predict", "export"),
+    "images": ("predict", "export", "similar"),
     "format": ("export",),
     "views": ("extract",),
     "parts": ("extract",),

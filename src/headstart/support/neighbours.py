@@ -14,14 +14,34 @@ def nearest(blocks: Iterable[Any], count: int) -> tuple[Any, Any]:
 
     Each block (n, m), of at least one, holds the similarities of all queries to the next m rows.
     """
-    values, positions, seen = None, None, 0
+    best = Best(count)
     for block in blocks:
-        best, columns = _largest(block, count)
-        if seen:
-            best, order = _largest(_beside(values, best), count)
-            columns = _taken(_beside(positions, columns + seen), order)
-        values, positions, seen = best, columns, seen + block.shape[1]
-    return values, positions
+        best.see(block)
+    return best.values, best.positions
+
+
+class Best:
+    """The k = `count` largest similarities of each query to the rows that were seen so far.
+
+    Attributes:
+        values: (n, k) in order; fewer where fewer rows were seen, None before the first.
+        positions: (n, k) of their rows.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Has seen no row yet."""
+        self.count, self._seen = count, 0
+        self.values: Any = None
+        self.positions: Any = None
+
+    def see(self, block: Any) -> None:
+        """Takes the similarities (n, m) of all queries to the next m rows."""
+        values, positions = _largest(block, self.count)
+        if self._seen:
+            positions = _beside(self.positions, positions + self._seen)
+            values, order = _largest(_beside(self.values, values), self.count)
+            positions = _taken(positions, order)
+        self.values, self.positions, self._seen = values, positions, self._seen + block.shape[1]
 
 
 def _largest(block: Any, count: int) -> tuple[Any, Any]:
