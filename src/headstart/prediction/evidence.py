@@ -87,7 +87,7 @@ class Evidence:
             score = _of_class(self.classifier.logits(features), label)
             gradient = _gradient(score.sum(), last).movedim(self._channels, 3).sum((1, 2))
             scores = score + (places - places.mean((1, 2), keepdim=True)) @ gradient[0]
-        return scores[0].detach().cpu().numpy()  # type: ignore[no-any-return]
+        return scores[0].detach().cpu().numpy()
 
     def _stored(self, features: Tensor) -> Tensor:
         return features.to(self.classifier.stored).float()

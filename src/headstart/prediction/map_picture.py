@@ -1,11 +1,12 @@
 """Draws a map of scores (h, w) over the image that it belongs to, and says what its colours mean."""
 
 import numpy as np
+from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from headstart.prediction.evidence import MEANING, Method
-from headstart.runs.drawing import drawable, font_with
+from headstart.runs.drawing import FONTS, drawable, font_with
 
 SIDE_PX, GAP_PX, TEXT_PX, LINE_PX, BAR_PX = 320, 12, 15, 21, 120
 """Of each of the two pictures, of the room between what is drawn, of letters, of lines, of the bar of colours."""
@@ -34,7 +35,8 @@ def picture(
         f"Colours: the score of {predicted} less the mean score of all classes, at each place. Mean over the places: "
         f"{scores.mean():+.3g} ({MEANING[method]}). A place has also seen what lies around it."
     )
-    font, large = (ImageFont.truetype(font_with(words), px) for px in (TEXT_PX, TEXT_PX + 5))
+    font_file = font_with(words) or findfont(FONTS[0])
+    font, large = (ImageFont.truetype(font_file, px) for px in (TEXT_PX, TEXT_PX + 5))
     lines = _wrapped(words, font, width - 2 * GAP_PX)
     right, top = SIDE_PX + 2 * GAP_PX, SIDE_PX + 2 * GAP_PX
     sheet = Image.new("RGB", (width, top + (2 + len(lines)) * LINE_PX + GAP_PX), "white")
