@@ -96,7 +96,8 @@ class Evidence:
         """(1, H, W, 3) uint8 → features (1, D), and the last feature map, which they can be differentiated by."""
         backbone: Any = self.classifier.backbone
         inputs = normalised(pixels.to(self.classifier.device), backbone.mean, backbone.std).requires_grad_()
-        with _LastMap() as seen:
+        seen = _LastMap()
+        with seen:
             features = backbone.body(inputs.clone())  # which it may change
         return features, seen.last
 
