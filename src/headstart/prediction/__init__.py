@@ -4,6 +4,9 @@
     classifier.py   the model: pixels in, probabilities out
     predict.py      images or rows of a cache → a CSV
     on_ray.py       the same images, by tasks of Ray
+    evidence.py     which places of an image speak for a class
+    map_picture.py  draws it, with what its colours mean
+    overlays.py     the pictures of the first images, beside the CSV
     growing_csv.py  a CSV that is continued after an interruption
     exporting.py    a run as one file for other programs, checked
     model_card.py   writes that file with its card, from model_card.md.jinja

@@ -115,10 +115,14 @@ class Classifier(nn.Module):
 
     def of_features(self, features: Tensor) -> Tensor:
         """Class probabilities from features as they are in the cache: (B, D) → (B, C) float32."""
+        return self.logits(features).softmax(dim=1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The scores whose softmax `of_features` gives."""
         features = features.to(self.stored).float()
         if self.unit_length:
             features = unit_rows(features, self._widths)
-        return self.head(features).softmax(dim=1)  # type: ignore[no-any-return]
+        return self.head(features)  # type: ignore[no-any-return]
 
     @in_python()
     def predict(self, images: Iterable[str | Path], views: int = 0) -> tuple[list[str | None], NDArray[np.float32]]:

@@ -38,6 +38,8 @@ Row = tuple[str, NDArray[np.float32] | None, str]
 """Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
 PredictEach = Callable[[Iterable[Place]], Iterator[ImagePrediction]]
 """As `Classifier.predict_each` does, here or elsewhere."""
+OnLine = Callable[[list[str]], object]
+"""What is done with each line of the CSV."""
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Summary:
     by_class: Counter[str] = field(default_factory=Counter)
     unreadable: Unreadable = field(default_factory=Unreadable)
     last: list[str] = field(default_factory=list)  # the line of the last image
+    on_line: OnLine | None = None
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
@@ -65,6 +68,8 @@ class Summary:
             self.unreadable.add(line[0], line[-1])
         else:
             self.by_class[line[1]] += 1
+        if self.on_line:
+            self.on_line(line)
 
     def in_words(self) -> str:
         """How many images were taken for which class, for a terminal."""
@@ -82,9 +87,14 @@ class Summary:
         return f"{path}: {', '.join(f'{name} ({p:.2f})' for name, p in probable if p >= SMALLEST_SHOWN)}"
 
 
-def predict_images(classifier: Classifier, source: str, out: Path, key: str, predict_each: PredictEach) -> Summary:
-    """Predicts images (see `unlabelled.images_of`) into a CSV; `key` says what decides it, to go on with one."""
-    count, summary = unlabelled.count(source), Summary()
+def predict_images(
+    classifier: Classifier, source: str, out: Path, key: str, predict_each: PredictEach, on_line: OnLine | None = None
+) -> Summary:
+    """Predicts images (see `unlabelled.images_of`) into a CSV; `key` says what decides it, to go on with one.
+
+    `on_line` gets each line in turn, also those that were in the file already.
+    """
+    count, summary = unlabelled.count(source), Summary(on_line=on_line)
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
         progress.update(summary.resumed)

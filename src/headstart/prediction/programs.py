@@ -10,7 +10,9 @@ from headstart.errors import SettingsError
 from headstart.prediction import exporting, loading, model_card
 from headstart.prediction import predict as predictions
 from headstart.prediction.classifier import Classifier
+from headstart.prediction.evidence import Evidence, is_plain
 from headstart.prediction.on_ray import predict_by_tasks
+from headstart.prediction.overlays import Overlays
 from headstart.prediction.predict import Summary
 from headstart.runs.one_data_set import refuse_other_data
 from headstart.runs.run import Run
@@ -27,6 +29,7 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
             "Say what to predict: either --images (a folder, a pattern, a .csv, a .txt, an image) or --cache."
         )
     run, device = loading.open_run(run_of(config)), pick_device(config.device)
+    overlays: Overlays | None = None
     out = config.out or run.folder / f"predict-{predictions.name_of(str(config.images or config.cache))}.csv"
     if config.cache:
         cache = FeatureCache(config.cache)
@@ -42,11 +45,25 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
             classifier.predict_each, batch_size=config.batch_size, workers=config.workers, views=config.views
         )
         each = partial(predict_by_tasks, replace(config, run=run.folder)) if config.ray else here
-        summary = predictions.predict_images(classifier, str(config.images), out, key, each)
+        overlays = _overlays(config, run, classifier, out, key)
+        summary = predictions.predict_images(
+            classifier, str(config.images), out, key, each, overlays.add if overlays else None
+        )
     if one := summary.of_one_image():
         print(one)
     print(f"{out}: {summary.in_words()}")
+    if overlays:
+        print(overlays.in_words())
     return out, summary
+
+
+def _overlays(config: PredictConfig, run: Run, classifier: Classifier, out: Path, key: str) -> Overlays | None:
+    """What draws the maps that are asked for; a net that is compiled or not in fp32 is loaded once more for them."""
+    if not config.maps:
+        return None
+    if not is_plain(classifier):
+        classifier = Classifier(loading.parts_of(run, config.weights, classifier.device, "fp32", "off"))
+    return Overlays(Evidence(classifier), out.parent / "maps", config.maps, key)
 
 
 def _of_the_images(run: Run, cache: FeatureCache) -> str:

@@ -122,6 +122,12 @@ def log_axis(axes: Axes, values: Iterable[float], ticks: Sequence[tuple[float, s
     axes.set_xticks([], minor=True)
 
 
+def font_with(text: str) -> str | None:
+    """The file of the first font of `FONTS` that has all letters of a text; None if there is none."""
+    files = map(findfont, _families())
+    return next((file for file in files if all(map(get_font(file).get_char_index, map(ord, text)))), None)
+
+
 def drawable(name: str, otherwise: str) -> str:
     """A name on one line of at most `MAX_LETTERS` letters, its middle left out where it is longer.
 

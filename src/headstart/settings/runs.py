@@ -48,6 +48,9 @@ class PredictConfig(ComputeConfig, RunConfig):
     views: CountOrZero = 0
     """Test-time augmentation: predict the mean over the plain view and this many augmented ones, made like those that
     the run learned from; with --cache, those in the cache. Every view of an image goes through the net once more."""
+    maps: CountOrZero = 0
+    """Pictures of so many images, the first that can be read, in the folder maps beside the CSV: which places speak for
+    the predicted class. For nets that end in a mean over places, as convolutional ones do."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: that of the run's features, or of the fine-tuned net's
     test."""
@@ -69,6 +72,7 @@ class PredictConfig(ComputeConfig, RunConfig):
         for name in ("weights", "precision", "compile", "ray"):
             unchanged = not self.cache or getattr(self, name) == getattr(PredictConfig, name)
             require(self, name, unchanged, "left out with --cache, which needs no backbone")
+        require(self, "maps", not (self.cache and self.maps), "left out with --cache: maps need images")
 
 
 @dataclass(frozen=True, kw_only=True)
