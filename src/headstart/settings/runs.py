@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.settings.base import ComputeConfig, Config, RunConfig, require
-from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Precision, Rate, Share
+from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Fraction, Precision, Rate, Share
 from headstart.settings.selection import Select
 
 
@@ -48,6 +48,9 @@ class PredictConfig(ComputeConfig, RunConfig):
     views: CountOrZero = 0
     """Test-time augmentation: predict the mean over the plain view and this many augmented ones, made like those that
     the run learned from; with --cache, those in the cache. Every view of an image goes through the net once more."""
+    unknown: Fraction | None = None
+    """Predict `unknown` where an image lies farther from all training images than this share of the validation images
+    do, such as 0.05; needs the features that the run learned from."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: that of the run's features, or of the fine-tuned net's
     test."""
