@@ -104,6 +104,7 @@ def test_runs_are_compared_as_they_were(folder):
     assert [method["runs"] for method in after.pop("methods")] == [[run["name"]] for run in before["standings"]]
     assert after.pop("select") == "accuracy"
     assert after.pop("advice")
+    assert [each["share"] for each in after.pop("surest")] == [0.5, 0.8, 0.9, 0.95, 1.0]
     assert [run.pop("test_groups") for run in after["standings"]] == [None] * 4
     assert {**after, "sentence": before["sentence"]} == before  # which is in other words now
     assert "finetune-fd457aca" in (folder / "data/runs/photos/report.html").read_text()
@@ -119,5 +120,6 @@ def test_a_run_predicts(folder, run):
     if run == "head-47a69160":
         before, after = lines(MADE / "predicted.csv"), lines(out)
         assert [line[:2] for line in after] == [line[:2] for line in before]
+        assert all(line[-1] for line in after)  # the distances, of which 0.1 did not know
         probabilities = [[float(line[2]) for line in rows[1:]] for rows in (before, after)]
         assert np.allclose(*probabilities, atol=1e-6)

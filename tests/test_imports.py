@@ -26,7 +26,7 @@ ALLOWED = {
     "finetuning": "errors support settings datasets images models runs cache",
     "extraction": "errors support settings datasets images models cache",
     "heads": "errors support settings datasets models runs cache",
-    "prediction": "errors support settings datasets images models runs cache",
+    "prediction": "errors support settings datasets images models runs cache heads",
     "probes": "errors support settings datasets runs cache heads",
     "crossvalidation": "errors support settings datasets runs cache heads probes",
     "report": "errors support settings datasets images runs cache heads",

@@ -350,6 +350,7 @@ def test_a_run_says_about_every_test_image_again_what_it_said_when_it_was_tested
         assert again["predicted"] == row["predicted"]
         # Batches of another size round the last bit of a feature otherwise, and float16 makes a step of it.
         assert float(again["probability"]) == pytest.approx(float(row[f"p_{row['predicted']}"]), abs=1e-4)
+        assert bool(again["distance"]) == ("finetune" not in kind)
 
 
 def run_program_on_test_images(story: Story, folder: Path, out: Path) -> Ran:

@@ -102,6 +102,18 @@ def test_a_part_with_other_columns_is_started_anew(tmp_path):
     assert read(path) == [HEADER, *lines()]
 
 
+def test_a_part_without_the_last_columns_keeps_its_lines(tmp_path, capsys):
+    """Of an earlier version; whatever was cut in its last line is written again."""
+    path = tmp_path / "out.csv"
+    part = stopped_after(path, 5)
+    part.write_bytes(part.read_bytes()[:-1])
+    with GrowingCsv(path, "model", [*HEADER, "new"]) as file:
+        assert list(file.resume(iter(NAMES), lambda line: len(line) == 3)) == NAMES[4:]
+        file.write(["caf\udce9.jpg", "4", "x"])
+    assert read(path) == [[*HEADER, "new"], *([*line, ""] for line in lines(4)), ["caf\udce9.jpg", "4", "x"]]
+    assert capsys.readouterr().out == f"{path}: an earlier version wrote 4 lines, without new.\n"
+
+
 def test_a_line_that_is_not_to_be_kept_is_cut_off_with_all_behind_it(tmp_path):
     path = tmp_path / "out.csv"
     stopped_after(path, 5)

@@ -17,6 +17,8 @@ from headstart.cache.recipe import from_config
 from headstart.errors import CacheError, DataError
 from headstart.prediction import predict as prediction
 from headstart.prediction.classifier import Classifier
+from headstart.prediction.distance import TrainingFeatures
+from headstart.prediction.image_prediction import ImagePrediction
 from headstart.prediction.loading import Parts
 from headstart.prediction.predict import Summary, header, line_of, name_of, predict_cache, predict_images
 from headstart.settings import ExtractConfig
@@ -84,7 +86,8 @@ def asking(model, monkeypatch):
 
 def test_the_five_most_probable_classes_are_named_each_with_its_probability_the_first_is_the_prediction():
     probabilities = np.array([0.05, 0.3, 0.01, 0.2, 0.15, 0.1, 0.19, 0.0], np.float32)
-    line = dict(zip(header(classifier(MANY)), line_of(("a.jpg", probabilities, ""), classifier(MANY)), strict=True))
+    row = ("a.jpg", ImagePrediction(probabilities, ""))
+    line = dict(zip(header(classifier(MANY)), line_of(row, classifier(MANY)), strict=True))
     assert line == {
         "path": "a.jpg",
         "predicted": "class 1",
@@ -98,13 +101,15 @@ def test_the_five_most_probable_classes_are_named_each_with_its_probability_the_
         "predicted_5": "class 5",
         "probability_5": "0.1",
         "unreadable": "",
+        "distance": "",
     }
 
 
-def test_fewer_classes_have_fewer_columns_and_an_unreadable_image_a_reason_in_the_last():
+def test_fewer_classes_have_fewer_columns_and_an_unreadable_image_has_a_reason():
     model = classifier(("cat", "dog"))
-    assert header(model) == ["path", "predicted", "probability", "predicted_2", "probability_2", "unreadable"]
-    assert line_of(("a.jpg", None, "truncated"), model) == ["a.jpg", "", "", "", "", "truncated"]
+    columns = ["path", "predicted", "probability", "predicted_2", "probability_2", "unreadable", "distance"]
+    assert header(model) == columns
+    assert line_of(("a.jpg", ImagePrediction(None, "truncated")), model) == ["a.jpg", "", "", "", "", "truncated", ""]
 
 
 def test_every_image_has_a_line_in_order_with_what_the_model_says(folder, tmp_path):
@@ -133,6 +138,19 @@ def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp
         for name in header(model):  # a batch of another size may round the last digit otherwise
             number = name.startswith("probability") and line[name]
             assert float(line[name]) == pytest.approx(float(other[name])) if number else line[name] == other[name]
+
+
+def test_who_was_stopped_by_an_earlier_version_goes_on_without_the_first_distances(
+    folder, tmp_path, monkeypatch, capsys
+):
+    predict_until("07.png", folder, tmp_path / "out.csv", monkeypatch)
+    (part,) = tmp_path.glob(".out.csv.*.part")
+    part.write_text("".join(f"{line.rpartition(',')[0]}\r\n" for line in part.read_text().splitlines()))
+    model = classifier(MANY)
+    model.learned_from = TrainingFeatures(torch.eye(3), (3,))
+    assert predict(folder, tmp_path / "out.csv", model=model).resumed == 7
+    assert [bool(row["distance"]) for row in read(tmp_path / "out.csv")] == [False] * 7 + [True] * 5
+    assert "out.csv: an earlier version wrote 7 lines, without distance.\n" in capsys.readouterr().out
 
 
 def test_an_image_that_is_still_not_there_does_not_cost_the_lines_behind_it(folder, tmp_path, monkeypatch):
@@ -191,9 +209,9 @@ def test_the_summary_says_how_many_were_taken_for_which_class():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (["a b.jpg", "bees", "0.93", "ants", "0.051", ""], "a b.jpg: bees (0.93), ants (0.05)"),
-        (["a.jpg", "bees", "0.9999", "ants", "0.0001", ""], "a.jpg: bees (1.00)"),
-        (["a.jpg", "", "", "", "", "truncated"], ""),
+        (["a b.jpg", "bees", "0.93", "ants", "0.051", "", "0.1"], "a b.jpg: bees (0.93), ants (0.05)"),
+        (["a.jpg", "bees", "0.9999", "ants", "0.0001", "", ""], "a.jpg: bees (1.00)"),
+        (["a.jpg", "", "", "", "", "truncated", ""], ""),
     ],
 )
 def test_of_one_image_the_summary_names_the_classes_with_their_probabilities(line, said):

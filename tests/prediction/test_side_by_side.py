@@ -124,6 +124,7 @@ def test_make_predict_writes_a_line_for_each_image_and_unreadable_ones_shift_not
         lines = list(csv.DictReader(file))
     expected, _ = Classifier.load(run.folder, device="cpu").predict(paths)
     assert [line["predicted"] for line in lines] == [*expected[:4], "", *expected[5:]]
+    assert sum(float(line["distance"] or 1) < 1e-3 for line in lines) >= 4  # most of them are training images
     with pytest.raises(RunError, match="side by side, which lie in several caches: give --images"):
         programs.predict(replace(asked, images=None, cache=Path("data/features/photos@resnet18.h5")))
 

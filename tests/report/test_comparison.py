@@ -463,7 +463,7 @@ def test_all_of_it_survives_as_json(make, tmp_path):
     comparison = compare([make("head-1"), make("finetune-1", "finetune", right=170)])
     files.write_json(tmp_path / "compare.json", comparison.to_json())
     read = json.loads((tmp_path / "compare.json").read_text())
-    expected = {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence", "advice"}
+    expected = {"dataset", "select", "standings", "methods", "reference", "finetuned", "sentence", "advice", "surest"}
     assert read.keys() == expected
     assert (read["sentence"], read["advice"]) == (comparison.sentence, comparison.advice)
     assert read["standings"][0].keys() == {
@@ -473,6 +473,8 @@ def test_all_of_it_survives_as_json(make, tmp_path):
         *("pays_after", "title"),
     }
     assert (read["reference"], read["finetuned"]) == ("head-1", "finetune-1")
+    whole = read["surest"][-1]
+    assert (whole["share"], whole["images"], whole["accuracy"]) == (1.0, 180, read["standings"][0]["test_accuracy"])
     (finetuned,) = [row for row in read["standings"] if row["name"] == "finetune-1"]
     assert finetuned["difference"]["points_ci95"] == list(named(comparison, "finetune-1").difference.points_ci95)
 

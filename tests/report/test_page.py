@@ -323,6 +323,19 @@ def test_runs_that_differ_by_their_seed_alone_are_one_line_and_one_point(root):
     assert "head, 3 runs head-0000000" in page.text("training")
 
 
+def test_how_right_the_surest_images_are_is_said_of_the_best_run(root):
+    found = [save_run(root, "head", 1), save_run(root, "finetune", 2)]
+    compared = compare(found)
+    text = Page(report.render(root, compared, None, root.parent)).text("calibration")
+    best, all_of_them = compared.methods[0].run, compared.surest[-1]
+    assert f"the surest test images of run 1 ({compared.methods[0].title})" in text
+    assert all_of_them.accuracy == best.figure("test", "accuracy")
+    for share, each in zip(("50%", "80%", "90%", "95%", "100%"), compared.surest, strict=True):
+        low, high = each.accuracy_ci95
+        row = f"{share} {each.images} {each.least_probability:.3f} {each.accuracy:.3f} {low:.3f} to {high:.3f}"
+        assert row in text
+
+
 def test_backbones_get_a_section_where_there_are_two(root):
     cost = {"images": 2000, "per_image": 576, "bytes": 2_304_000, "seconds": 8.0, "net_images_per_second": 400.0}
     found = [

@@ -219,6 +219,7 @@ class CachedRun:
             "precision": "fp32",
             **recipes_of(cache),
             "recipe_digest": recipe_digest(cache),
+            "caches": [str(part.path.absolute()) for part in cache.parts],
             "features": cost_of_features(cache),
             **views,
             "peak_memory_bytes": peak_memory_bytes(self.device),

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import islice, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +20,14 @@ from headstart.images.loading import Batch, Loaded, TransformsOf, batch_of, defa
 from headstart.models.fast import PLAIN_FORM, naming
 from headstart.models.mlp import unit_rows
 from headstart.models.precision import BatchSizes
+from headstart.prediction.distance import TrainingFeatures
+from headstart.prediction.image_prediction import ImagePrediction, mean_of
 from headstart.prediction.loading import Parts, open_run, parts_of
 from headstart.settings import PredictConfig, run_of
 from headstart.settings.wording import in_python
 from headstart.support.devices import pick_device, sent
 from headstart.support.memory import kept_memory
 from headstart.support.overlap import Launched, one_behind
-
-
-class ImagePrediction(NamedTuple):
-    """What a classifier predicts for one image: probabilities (C,), or why it is unreadable."""
-
-    probabilities: NDArray[np.float32] | None
-    reason: str  # one of `decoding.REASONS`; empty if the image is readable
 
 
 class Classifier(nn.Module):
@@ -46,7 +41,10 @@ class Classifier(nn.Module):
         geometries: the same for each input of the module: several where features of nets stand side by side that take
             different squares.
         stored: type in which the cache stored the features that the head learned from.
+        learned_from: the features of its training images, to which distances are measured; None: they are not.
     """
+
+    learned_from: TrainingFeatures | None = None
 
     def __init__(self, parts: Parts) -> None:
         """Joins the parts of a run."""
@@ -108,10 +106,13 @@ class Classifier(nn.Module):
 
         `more` are the squares for the other `geometries`, if there are several.
         """
-        squares = (pixels, *more)
+        return self.of_features(self._features(pixels, *more))
+
+    def _features(self, *squares: Tensor) -> Tensor:
+        """(B, D), those of several nets side by side."""
         nets = zip((self.backbone, *self.beside), self._inputs, self._types, strict=True)
         parts = [net(squares[number].permute(0, 2, 3, 1)).to(stored) for net, number, stored in nets]
-        return self.of_features(torch.cat(parts, dim=1))
+        return torch.cat(parts, dim=1)
 
     def of_features(self, features: Tensor) -> Tensor:
         """Class probabilities from features as they are in the cache: (B, D) → (B, C) float32."""
@@ -123,6 +124,20 @@ class Classifier(nn.Module):
         if self.unit_length:
             features = unit_rows(features, self._widths)
         return self.head(features)  # type: ignore[no-any-return]
+
+    def measured(self, features: Tensor) -> Tensor:
+        """The same (B, C), and where they are measured one column more: the distances."""
+        found = self.of_features(features)
+        if self.learned_from is None:
+            return found
+        return torch.cat([found, self.learned_from.distances(features.to(self.stored))[:, None]], dim=1)
+
+    def prediction_of(self, row: NDArray[np.float32]) -> ImagePrediction:
+        """That of a row of `measured`."""
+        classes = len(self.classes)
+        prediction = ImagePrediction(row[:classes], "")
+        prediction.distance = float(row[classes]) if len(row) > classes else None
+        return prediction
 
     @in_python()
     def predict(self, images: Iterable[str | Path], views: int = 0) -> tuple[list[str | None], NDArray[np.float32]]:
@@ -159,9 +174,7 @@ class Classifier(nn.Module):
         """
         by_view = self._predict_views(places, batch_size, default_workers(workers), views)
         while predictions := list(islice(by_view, views + 1)):
-            probabilities = [each.probabilities for each in predictions if each.probabilities is not None]
-            mean = np.stack(probabilities).mean(axis=0, dtype=np.float32) if probabilities else None
-            yield ImagePrediction(mean, predictions[0].reason)
+            yield mean_of(predictions)
 
     answers = predict_each
     """The name of `predict_each` in version 0.1."""
@@ -186,9 +199,9 @@ class Classifier(nn.Module):
         loaded = stream(enumerate(places), transforms, workers, max(workers, 2 * size // (views + 1)))
         with kept_memory():
             for batch, launched in one_behind(self._batches(loaded, size), self._launch):
-                probabilities = iter(launched.result())
+                rows = iter(launched.result())
                 for reason in batch[0].reasons:
-                    yield ImagePrediction(None if reason else next(probabilities), reason)
+                    yield ImagePrediction(None, reason) if reason else self.prediction_of(next(rows))
 
     def _fitting(self, batch_size: int | None) -> int:
         """The batch size, or as much of it as fits the memory of a GPU; None is the usual one."""
@@ -215,8 +228,8 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: Tensor, *more: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8, B may be 0 → (B, C); see `forward`."""
+        """(B, H, W, 3) uint8, B may be 0 → as `measured`."""
         if not len(pixels):
             return pixels.new_zeros((0, len(self.classes)))
         with naming(self._name, PLAIN_FORM):
-            return self(*(each.permute(0, 3, 1, 2) for each in (pixels, *more)))  # type: ignore[no-any-return]
+            return self.measured(self._features(*(each.permute(0, 3, 1, 2) for each in (pixels, *more))))

@@ -48,6 +48,7 @@ class GrowingCsv:
 
     def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
         """Keeps lines that start with `names`, in order, while `keep` accepts them; returns the names without one."""
+        self._widen()
         end, missing = 0, chain([self.header[0]], names)
         for line, name in zip(csv.reader(self._whole_lines()), missing, strict=False):
             fits = len(line) == len(self.header) and line[0] == name
@@ -60,6 +61,18 @@ class GrowingCsv:
         if not end:
             self.write(self.header)
         return islice(missing, 0 if end else 1, None)
+
+    def _widen(self) -> None:
+        """Adds the last columns to a part of an earlier version, which did not have them; they stay empty."""
+        before, *lines = list(csv.reader(self._whole_lines())) or [[]]
+        missing = self.header[len(before) :]
+        if not before or not missing or before != self.header[: len(before)]:
+            return
+        print(f"{self.path}: an earlier version wrote {len(lines):,} lines, without {', '.join(missing)}.")
+        self._bytes.truncate(0)
+        for line in [self.header, *([*line, *[""] * len(missing)] for line in lines)]:
+            self.write(line)
+        self._text.flush()
 
     def _whole_lines(self) -> Iterator[str]:
         """Lines up to the first that is not finished; counts their bytes in `_read`."""

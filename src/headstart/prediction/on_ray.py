@@ -6,7 +6,11 @@ from functools import lru_cache
 from itertools import islice
 
 from headstart.datasets.manifest import Place
-from headstart.prediction.classifier import Classifier, ImagePrediction
+from headstart.errors import CacheError, RunError
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.distance import TrainingFeatures, learned_from
+from headstart.prediction.image_prediction import ImagePrediction
+from headstart.prediction.loading import open_run
 from headstart.settings import PredictConfig, run_of
 from headstart.support.cluster import connected
 
@@ -32,4 +36,10 @@ def _predict(task: tuple[PredictConfig, list[Place]]) -> list[ImagePrediction]:
 @lru_cache(maxsize=1)
 def _classifier(config: PredictConfig) -> Classifier:
     """Loaded once in each process."""
-    return Classifier.load(run_of(config), config.weights, config.device, config.precision, config.compile)
+    classifier = Classifier.load(run_of(config), config.weights, config.device, config.precision, config.compile)
+    try:
+        classifier.learned_from = TrainingFeatures.load(learned_from(open_run(run_of(config))), classifier.device)
+    except (RunError, CacheError):  # which the program that gives the tasks has said
+        if config.unknown is not None:
+            raise
+    return classifier

@@ -34,10 +34,14 @@ class Overlays:
         self.done = 0
 
     def add(self, line: Sequence[str]) -> None:
-        """Draws the image of a line of the CSV, unless it is unreadable, or `count` images have been drawn."""
-        name, predicted, probability, *_, unreadable = line
+        """Draws the image of a line of the CSV, unless it is unreadable, or `count` images have been drawn.
+
+        Of an unknown image the most probable class counts.
+        """
+        name, *pairs, unreadable, _ = line
         if unreadable or self.done == self.count:
             return
+        predicted, probability = next(pair for pair in zip(pairs[::2], pairs[1::2], strict=True) if pair[1])
         geometry = self.evidence.classifier.geometry
         (loaded,) = load(0, archives.place_of(name), lambda row, digest: {0: geometry})
         if not isinstance(loaded.pixels, np.ndarray):  # it has vanished since

@@ -5,23 +5,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import tee
+from itertools import chain, tee
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.cache.layout import DONE, PENDING
+from headstart.cache.layout import PENDING
 from headstart.datasets import archives, unlabelled
 from headstart.datasets.manifest import Place
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
-from headstart.prediction.classifier import Classifier, ImagePrediction
+from headstart.prediction.classifier import Classifier
+from headstart.prediction.distance import DIGITS, UNKNOWN, Limit
 from headstart.prediction.growing_csv import GrowingCsv
+from headstart.prediction.image_prediction import ImagePrediction, mean_of
 from headstart.settings.base import PATTERN
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
@@ -34,8 +35,8 @@ SHOWN = 10
 SMALLEST_SHOWN = 0.005
 """Probability that is not rounded to 0.00."""
 
-Row = tuple[str, NDArray[np.float32] | None, str]
-"""Name of an image, its probabilities (C,), or None and the reason why it is unreadable."""
+Row = tuple[str, ImagePrediction]
+"""Name of an image, and what is predicted for it."""
 PredictEach = Callable[[Iterable[Place]], Iterator[ImagePrediction]]
 """As `Classifier.predict_each` does, here or elsewhere."""
 OnLine = Callable[[list[str]], object]
@@ -55,7 +56,7 @@ class Summary:
 
     def keep(self, line: list[str]) -> bool:
         """Counts a line that was in the file already, unless its image was unreadable and may be readable now."""
-        if line[-1] in passing_reasons() and (is_remote(line[0]) or os.access(line[0], os.R_OK)):
+        if line[-2] in passing_reasons() and (is_remote(line[0]) or os.access(line[0], os.R_OK)):
             return False
         self.resumed += 1
         self.add(line)
@@ -64,8 +65,8 @@ class Summary:
     def add(self, line: list[str]) -> None:
         """Counts a line of the file."""
         self.images, self.last = self.images + 1, line
-        if line[-1]:
-            self.unreadable.add(line[0], line[-1])
+        if line[-2]:
+            self.unreadable.add(line[0], line[-2])
         else:
             self.by_class[line[1]] += 1
         if self.on_line:
@@ -82,34 +83,43 @@ class Summary:
         """The most probable classes of the image, if there was only one and it is readable; otherwise empty."""
         if self.images != 1 or self.unreadable:
             return ""
-        path, *pairs, _ = self.last
-        probable = [(name, float(p)) for name, p in zip(pairs[::2], pairs[1::2], strict=True)]
-        return f"{path}: {', '.join(f'{name} ({p:.2f})' for name, p in probable if p >= SMALLEST_SHOWN)}"
+        path, *pairs, _, distance = self.last
+        probable = [(name, float(p)) for name, p in zip(pairs[::2], pairs[1::2], strict=True) if p]
+        known = ", ".join(f"{name} ({p:.2f})" for name, p in probable if p >= SMALLEST_SHOWN)
+        return f"{path}: {known}" if pairs[1] else f"{path}: {UNKNOWN}, at a distance of {distance}; else {known}"
 
 
 def predict_images(
-    classifier: Classifier, source: str, out: Path, key: str, predict_each: PredictEach, on_line: OnLine | None = None
+    classifier: Classifier,
+    source: str,
+    out: Path,
+    key: str,
+    predict_each: PredictEach,
+    limit: Limit | None = None,
+    on_line: OnLine | None = None,
 ) -> Summary:
     """Predicts images (see `unlabelled.images_of`) into a CSV; `key` says what decides it, to go on with one.
 
-    `on_line` gets each line in turn, also those that were in the file already.
+    Images beyond the limit are unknown. `on_line` gets each line in turn, also those that were in the file already.
     """
     count, summary = unlabelled.count(source), Summary(on_line=on_line)
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
         progress.update(summary.resumed)
-        for name, prediction in zip(names, predict_each(map(archives.place_of, files)), strict=True):
-            _write(line_of((name, *prediction), classifier), file, summary, progress)
+        for row in zip(names, predict_each(map(archives.place_of, files)), strict=True):
+            _write(line_of(row, classifier, limit), file, summary, progress)
     return summary
 
 
-def predict_cache(classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0) -> Summary:
+def predict_cache(
+    classifier: Classifier, cache: FeatureCache, out: Path, key: str, views: int = 0, limit: Limit | None = None
+) -> Summary:
     """The same from features: for all finished and unreadable rows of a cache, without the backbone and the images."""
     summary, count = Summary(), int(np.count_nonzero(cache.status != PENDING))
     with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
         file.resume(iter(()), summary.keep)  # quick enough to start anew
         for row in _cached(classifier, cache, cache.count_of(views)):
-            _write(line_of(row, classifier), file, summary, progress)
+            _write(line_of(row, classifier, limit), file, summary, progress)
     return summary
 
 
@@ -124,17 +134,15 @@ def _cached(classifier: Classifier, cache: FeatureCache, views: int) -> Iterator
     used_views = (cache, *cache.augmented[:views])
     used_rows = [cache.used(view, views, views) for view in used_views]
     for blocks in zip(*(view.blocks() for view in used_views), strict=True):
-        rows = blocks[0][0]
-        total, counts = np.zeros((len(rows), len(classifier.classes)), np.float32), np.zeros((len(rows), 1))
+        rows, found = blocks[0][0], []
         for (_, features), used in zip(blocks, used_rows, strict=True):
             with torch.inference_mode():
-                probabilities = classifier.of_features(torch.from_numpy(features[used[rows]]).to(classifier.device))
-            total[used[rows]] += probabilities.cpu().numpy()
-            counts += used[rows, None]
-        for n, row in enumerate(rows.tolist()):
-            if cache.status[row] != PENDING:
-                mean = (total[n] / counts[n]).astype(np.float32) if cache.status[row] == DONE else None
-                yield cache.manifest.relative_path(row), mean, REASONS[cache.reasons[row]]
+                measured = classifier.measured(torch.from_numpy(features[used[rows]]).to(classifier.device))
+            found.append((iter(measured.cpu().numpy()), used))
+        for row in rows[cache.status[rows] != PENDING].tolist():
+            of_row = [classifier.prediction_of(next(of_view)) for of_view, used in found if used[row]]
+            unreadable = ImagePrediction(None, REASONS[cache.reasons[row]])
+            yield cache.manifest.relative_path(row), mean_of(of_row or [unreadable])
 
 
 def name_of(source: str) -> str:
@@ -146,16 +154,23 @@ def name_of(source: str) -> str:
 
 
 def header(classifier: Classifier) -> list[str]:
-    """path, predicted, probability, predicted_2, probability_2, …, unreadable."""
+    """path, predicted, probability, predicted_2, probability_2, …, unreadable, distance."""
     ranks = range(2, min(MOST_PROBABLE, len(classifier.classes)) + 1)
     more = [f"{name}_{rank}" for rank in ranks for name in ("predicted", "probability")]
-    return ["path", "predicted", "probability", *more, "unreadable"]
+    return ["path", "predicted", "probability", *more, "unreadable", "distance"]
 
 
-def line_of(row: Row, classifier: Classifier) -> list[str]:
-    """A line of the CSV: the most probable classes and their probabilities, or why the image is unreadable."""
-    name, probabilities, reason = row
-    if probabilities is None:
-        return [name, *[""] * (len(header(classifier)) - 2), reason]
-    best = np.argsort(-probabilities, kind="stable")[:MOST_PROBABLE].tolist()
-    return [name, *(word for c in best for word in (classifier.classes[c], str(probabilities[c]))), ""]
+def line_of(row: Row, classifier: Classifier, limit: Limit | None = None) -> list[str]:
+    """A line of the CSV: the most probable classes and their probabilities, or why the image is unreadable.
+
+    Of an image beyond the limit `unknown` comes first, without a probability, and the classes behind it.
+    """
+    name, prediction = row
+    if prediction.probabilities is None:
+        return [name, *[""] * (len(header(classifier)) - 3), prediction.reason, ""]
+    best = np.argsort(-prediction.probabilities, kind="stable")[:MOST_PROBABLE].tolist()
+    pairs = [(classifier.classes[c], str(prediction.probabilities[c])) for c in best]
+    distance = prediction.distance
+    if limit and distance is not None and limit.excludes(distance):
+        pairs = [(UNKNOWN, ""), *pairs[:-1]]
+    return [name, *chain.from_iterable(pairs), "", "" if distance is None else f"{distance:.{DIGITS}f}"]

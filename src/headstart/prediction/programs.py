@@ -10,6 +10,7 @@ from headstart.errors import SettingsError
 from headstart.prediction import exporting, loading, model_card
 from headstart.prediction import predict as predictions
 from headstart.prediction.classifier import Classifier
+from headstart.prediction.distance import UNKNOWN, measures
 from headstart.prediction.evidence import Evidence, is_plain
 from headstart.prediction.on_ray import predict_by_tasks
 from headstart.prediction.overlays import Overlays
@@ -29,29 +30,37 @@ def predict(config: PredictConfig) -> tuple[Path, Summary]:
             "Say what to predict: either --images (a folder, a pattern, a .csv, a .txt, an image) or --cache."
         )
     run, device = loading.open_run(run_of(config)), pick_device(config.device)
+    if config.unknown is not None and UNKNOWN in run.classes:
+        raise SettingsError(
+            f"--unknown {config.unknown}: a class of {run.folder} has the name {UNKNOWN} itself, so that nobody could "
+            "tell them apart. Leave it out, and take the column distance."
+        )
     overlays: Overlays | None = None
     out = config.out or run.folder / f"predict-{predictions.name_of(str(config.images or config.cache))}.csv"
     if config.cache:
         cache = FeatureCache(config.cache)
         print(describe(cache))
         refuse_other_data(run, cache.manifest, str(cache.path), _of_the_images(run, cache))
-        summary = predictions.predict_cache(
-            Classifier(loading.parts_on_features(run, cache, device)), cache, out, run.digest(), config.views
-        )
+        classifier = Classifier(loading.parts_on_features(run, cache, device))
+        classifier.learned_from, limit, missing = measures(run, device, config.unknown, [cache])
+        summary = predictions.predict_cache(classifier, cache, out, run.digest(), config.views, limit)
     else:
         classifier = Classifier(loading.parts_of(run, config.weights, device, config.precision, config.compile))
+        classifier.learned_from, limit, missing = measures(run, device, config.unknown)
         key = f"{run.digest()} {config.images} {config.precision} {config.compile} {device.type} {config.views}"
+        key += f" {config.unknown}" if limit else ""
         here = partial(
             classifier.predict_each, batch_size=config.batch_size, workers=config.workers, views=config.views
         )
         each = partial(predict_by_tasks, replace(config, run=run.folder)) if config.ray else here
         overlays = _overlays(config, run, classifier, out, key)
-        summary = predictions.predict_images(
-            classifier, str(config.images), out, key, each, overlays.add if overlays else None
-        )
+        on_line = overlays.add if overlays else None
+        summary = predictions.predict_images(classifier, str(config.images), out, key, each, limit, on_line)
     if one := summary.of_one_image():
         print(one)
     print(f"{out}: {summary.in_words()}")
+    if said := limit.in_words(summary.by_class[UNKNOWN]) if limit else missing:
+        print(said)
     if overlays:
         print(overlays.in_words())
     return out, summary

@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+from headstart.errors import RunError
 from headstart.report import advice, verdict
 from headstart.report.backbones import Backbones, backbones_of
 from headstart.report.paired import Difference, between
 from headstart.report.worth import Worth, worth
+from headstart.runs.coverage import Surest, surest
 from headstart.runs.listing import ranked
 from headstart.runs.method import Method, methods_of, selected_by, titles_of
+from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 from headstart.settings.base import refuse
 from headstart.settings.selection import Select
@@ -76,6 +79,8 @@ class Comparison:
     """None where all frozen runs are on features of one backbone."""
     select: Select
     """The figure that ranks them, and that the differences are of."""
+    surest: tuple[Surest, ...] = ()
+    """The best run of the first method on its surest test images; empty where its predictions cannot be read."""
     more_runs: str = ""
     """What to train next; see `advice.more_runs`."""
     few_images: str = ""
@@ -98,6 +103,7 @@ class Comparison:
             "sentence": self.sentence,
             **({"advice": self.advice} if self.advice else {}),
             **({"few_images": self.few_images} if self.few_images else {}),
+            **({"surest": [asdict(each) for each in self.surest]} if self.surest else {}),
             **({"worth": asdict(self.worth)} if self.worth else {}),
             **({"backbones": self.backbones.to_json()} if self.backbones else {}),
         }
@@ -127,7 +133,15 @@ def compare(runs: Sequence[Run], wanted: float | None = None, select: Select | N
     on_frozen = [each for each in compared if each.run.is_frozen and not each.method.is_stale]
     backbones = backbones_of([(each.method, each.difference) for each in on_frozen])
     best, few = finetuned.best if finetuned else None, advice.few_images(reference)
-    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, more_runs, few)
+    sure = _surest(methods[0].best)
+    return Comparison(ranking, compared, reference, best, sentence, answer, backbones, select, sure, more_runs, few)
+
+
+def _surest(run: Run) -> tuple[Surest, ...]:
+    try:
+        return surest(read_predictions(run.folder)) if run.test_images else ()
+    except RunError:  # the page says so
+        return ()
 
 
 def _verdict(

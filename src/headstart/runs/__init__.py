@@ -10,6 +10,7 @@
     predictions.py   the predicted classes of a split
     figures.py       from predictions to the figures of metrics.json: top-5, temperature, and those of intervals.py
     intervals.py     accuracy, balanced accuracy, macro-F1 and log loss with their 95% intervals
+    coverage.py      accuracy on the surest images
     selection.py     the figure by which validation chooses, and what it chose
     contributions.py what each test image adds to a figure
     dependence.py    how much less images say where they come in groups: design effect, degrees of freedom

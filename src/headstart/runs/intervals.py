@@ -34,15 +34,20 @@ def with_intervals(
     """
     of_groups, right = numbered(groups), predicted == labels
     images, correct, classes = len(labels), int(right.sum()), _counted(labels, predicted)
-    of_right = dependence(of_groups, right.astype(np.float64))
     found: dict[str, tuple[float, Interval | None]] = {
-        "accuracy": (correct / images, wilson_interval(correct / images, images * of_right.of_images())),
+        "accuracy": (correct / images, accuracy_interval(right, of_groups)),
         "balanced_accuracy": _balanced_accuracy(classes, of_groups),
         "macro_f1": _macro_f1(classes, of_groups),
         "log_loss": (float(losses.mean()), loss_interval(losses, images - correct, of_groups)),
     }
     ends = {f"{name}_ci95": list(interval) if interval else None for name, (_, interval) in found.items()}
     return {name: figure for name, (figure, _) in found.items()} | ends
+
+
+def accuracy_interval(right: npt.NDArray[np.bool_], groups: Numbers | None = None) -> Interval:
+    """The 95% interval of an accuracy, from which images (N,), at least one, are right."""
+    of_right = dependence(groups, right.astype(np.float64))
+    return wilson_interval(int(right.sum()) / len(right), len(right) * of_right.of_images())
 
 
 def wilson_interval(share: float, images: float) -> Interval:

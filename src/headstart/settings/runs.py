@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.settings.base import ComputeConfig, Config, RunConfig, require
-from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Precision, Rate, Share
+from headstart.settings.ranges import Compile, Count, CountOrZero, ExportFormat, Fraction, Precision, Rate, Share
 from headstart.settings.selection import Select
 
 
@@ -51,6 +51,9 @@ class PredictConfig(ComputeConfig, RunConfig):
     maps: CountOrZero = 0
     """Pictures of so many images, the first that can be read, in the folder maps beside the CSV: which places speak for
     the predicted class. For nets that end in a mean over places, as convolutional ones do."""
+    unknown: Fraction | None = None
+    """Predict `unknown` where an image lies farther from all training images than this share of the validation images
+    do, such as 0.05; needs the features that the run learned from."""
     precision: Precision = "auto"
     """Number format in which the backbone computes; auto: that of the run's features, or of the fine-tuned net's
     test."""
