@@ -31,6 +31,7 @@ ALLOWED = {
     "crossvalidation": "errors support settings datasets runs cache heads probes",
     "report": "errors support settings datasets images runs cache heads",
     "audit": "errors support settings datasets images runs cache heads probes crossvalidation report",
+    "choosing": "errors support settings datasets images runs cache extraction heads probes crossvalidation report",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
     "api": "errors settings datasets runs cache finetuning extraction heads prediction probes crossvalidation report",
 }

@@ -46,6 +46,7 @@ PROGRAMS: dict[str, type] = {
     "learning_curve": settings.LearningCurveConfig,
     "cv": settings.CrossValidationConfig,
     "audit": settings.AuditConfig,
+    "choose": settings.ChooseConfig,
     "finetune": settings.FinetuneConfig,
     "compare": settings.CompareConfig,
     "predict": settings.PredictConfig,

@@ -21,6 +21,7 @@ OTHER_TARGETS = {
     "probe": "knn ridge logistic",
     "cv": "cross-validate cross-validation crossvalidate crossvalidation kfold",
     "audit": "clean-data cleanlab dedup deduplicate duplicates fix-labels label-errors outliers",
+    "choose": "active active-learning select-images what-to-label sample",
     "finetune": "tune",
     "compare": "report evaluate eval results metrics score plot",
     "predict": "infer inference classify",

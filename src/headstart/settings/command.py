@@ -22,6 +22,7 @@ FLAGS_OF = {
     "learning_curve": "CURVE_ARGS",
     "cv": "CV_ARGS",
     "audit": "AUDIT_ARGS",
+    "choose": "CHOOSE_ARGS",
     "finetune": "FINETUNE_ARGS",
     "compare": "COMPARE_ARGS",
     "predict": "PREDICT_ARGS",
