@@ -783,6 +783,8 @@ MISTAKES = [
     ("cv", [], "No data set is named"),
     ("audit", [], "No data set is named"),
     ("audit", ["--cache", "text.h5", "--fix", "clean.txt"], "--fix is clean.txt, but must be the name of a .csv"),
+    ("choose", ["--cache", "text.h5"], "No pool is named: give --pool"),
+    ("choose", ["--cache", "text.h5", "--pool", "nowhere"], "--pool nowhere does not exist"),
     ("cv", ["--cache", "text.h5"], "text.h5 cannot be read as a feature cache"),
     ("cv", ["--cache", "text.h5", "--folds", "1"], "--folds is 1, but must be at least 2"),
     ("cv", ["--cache", "text.h5", "--methods", "hed"], "Did you mean --methods head?"),
