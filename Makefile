@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit similar finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
-NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS SIMILAR_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit similar choose finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
+NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS POOL N FORCE
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS SIMILAR_ARGS CHOOSE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
@@ -15,6 +15,7 @@ uses-learning-curve = CURVE_ARGS $(PASS) SEEDS
 uses-cv             = CV_ARGS $(PASS) FOLDS REPEATS
 uses-audit          = AUDIT_ARGS $(PASS)
 uses-similar        = SIMILAR_ARGS $(PASS) IMAGES
+uses-choose         = CHOOSE_ARGS $(PASS) POOL N
 uses-finetune       = FINETUNE_ARGS BACKBONE NPROC SEEDS
 uses-info           = INFO_ARGS BACKBONE
 uses-verify         = VERIFY_ARGS BACKBONE
@@ -47,14 +48,16 @@ export $(NAMES) CONFIG
 $(if $(NPROC)$(filter NPROC,$(GIVEN)),$(if $(shell case $(call quoted,$(NPROC)) in (''|0*|*[!0-9]*) echo wrong;; esac),$(error NPROC=$(NPROC) is no number of processes: give 1 or more, such as NPROC=4, or leave it out)))
 
 # So is an empty name: most often a variable of the shell that is not set. The demo alone means it.
-EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA BACKBONE CACHE RUN IMAGES,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
+EMPTY := $(if $(HEADSTART_DEMO),,$(foreach name,$(filter DATA BACKBONE CACHE RUN IMAGES POOL N,$(GIVEN)),$(if $(value $(name)),,$(name)=)))
 $(if $(strip $(EMPTY)),$(error $(strip $(EMPTY)) is empty: give a name, or leave it out))
 
-ON_FEATURES = train-head sweep probe learning-curve cv audit similar
+$(if $(filter choose,$(MAKECMDGOALS)),$(if $(POOL)$(CHOOSE_ARGS)$(filter CONFIG,$(GIVEN)),,$(error choose needs POOL=…, a folder or a list of images that need no labels)))
+
+ON_FEATURES = train-head sweep probe learning-curve cv audit similar choose
 
 # One that is given for nothing is a mistake, too.
 READ    := $(if $(filter-out predict export,$(MAKECMDGOALS)),DATA CONFIG) PIP_ARGS
-UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS FOLDS REPEATS RUN IMAGES BACKBONE FORMAT NPROC PARTS RAY FORCE DATA CONFIG,$(GIVEN))))
+UNUSED  := $(if $(filter-out demo help,$(MAKECMDGOALS)),$(filter-out $(USED) $(READ),$(filter %_ARGS VIEWS SEEDS FOLDS REPEATS POOL N RUN IMAGES BACKBONE FORMAT NPROC PARTS RAY FORCE DATA CONFIG,$(GIVEN))))
 ALONE    = $(if $(filter EXTRACT_ARGS VIEWS,$(UNUSED)),$(if $(filter $(ON_FEATURES),$(MAKECMDGOALS)), CACHE= alone is used as it is: nothing is extracted.))
 $(if $(filter 0,$(MAKELEVEL)),$(if $(UNUSED),$(error make $(MAKECMDGOALS) does not use $(UNUSED).$(ALONE) It takes $(or $(USED),no flags))))
 
@@ -82,12 +85,13 @@ learning-curve = pipelines/learning_curve.py $(CACHED) $(RUNS) $(CURVE_ARGS)
 cv             = pipelines/cv.py $(CACHED) $(FOLDED) $(CV_ARGS)
 audit          = pipelines/audit.py $(CACHED) $(AUDIT_ARGS)
 similar        = pipelines/similar.py $(CACHED) $(if $(IMAGES),--images="$$IMAGES") $(SIMILAR_ARGS)
+choose         = pipelines/choose.py $(CACHED) $(if $(POOL),--pool="$$POOL") $(if $(N),--n="$$N") $(CHOOSE_ARGS)
 
 # So many processes share the cores, or take a GPU each.
 TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
-READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS)$(AUDIT_ARGS)$(SIMILAR_ARGS),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
+READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS)$(AUDIT_ARGS)$(SIMILAR_ARGS)$(filter choose,$(MAKECMDGOALS)),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))
 
 .PHONY: $(TARGETS) $(READ_FIRST)
 
@@ -97,9 +101,9 @@ TEN_BACKBONES = awk -F' *[|] *' '/^[|] `[a-z0-9_]+`.*[0-9] [|]$$/ && NF == 6 { g
 # A reader that has enough, such as head, is no error.
 help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
-	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  PYTHON=python3.12  PIP_ARGS=…'; \
+	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  POOL=unlabelled/  N=100  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, SIMILAR_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, SIMILAR_ARGS, CHOOSE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -145,6 +149,9 @@ audit: $(FEATURES)  ## features -> what is wrong with the data: labels, copies, 
 
 similar: $(FEATURES)  ## features and IMAGES=… -> the images of the data set that are most like each, exact
 	@$(LEARN) $(similar)
+
+choose: $(FEATURES)  ## features and POOL=unlabelled/ -> which N=100 images to label next, as a CSV and a page
+	@$(LEARN) $(choose)
 
 finetune: data  ## images -> a whole net trained end to end, for comparison
 	@$(if $(NPROC),$(TORCHRUN),$(PY)) pipelines/finetune.py $(SOURCE) $(if $(BACKBONE),--backbone="$$BACKBONE") $(RUNS) $(FINETUNE_ARGS)

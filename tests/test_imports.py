@@ -32,6 +32,7 @@ ALLOWED = {
     "report": "errors support settings datasets images runs cache heads",
     "search": "errors support settings datasets images cache extraction heads prediction report",
     "audit": "errors support settings datasets images runs cache heads probes crossvalidation report search",
+    "choosing": "errors support settings datasets images runs cache extraction heads probes crossvalidation report",
     "benchmarks": "errors support settings datasets models images cache finetuning extraction heads prediction",
     "api": "errors settings datasets runs cache finetuning extraction heads prediction probes crossvalidation report",
 }

@@ -109,6 +109,26 @@ def test_flags_reach_the_program_they_are_meant_for_and_no_other(programs):
         assert [name for name, flags in found.items() if flag in " ".join(flags)] == [program]
 
 
+def test_the_pool_and_how_many_of_it_reach_the_choice(programs, clone):
+    for pool in ("my pool", "new"):
+        (clone / pool).mkdir()
+    found = programs("choose", "DATA=photos/", "POOL=my pool/", "N=20", "CHOOSE_ARGS=--method logistic")
+    assert list(found) == ["extract", "choose"]
+    assert found["choose"] == ["--data=photos/", "--pool=my pool/", "--n=20", "--method", "logistic"]
+    assert programs("choose", "CACHE=f.h5", "POOL=new/") == {"choose": ["--cache=f.h5", "--pool=new/"]}
+    assert list(programs("choose", "CHOOSE_ARGS=--help")) == ["choose"]
+
+
+def test_a_choice_without_a_pool_is_refused_before_the_pass(clone):
+    assert "choose needs POOL=" in make("choose", "DATA=photos/", folder=clone, code=2)
+    assert "POOL= is empty" in make("choose", "DATA=photos/", "POOL=", folder=clone, code=2)
+    assert "--pool nowhere does not exist" in make("choose", "DATA=photos/", "POOL=nowhere", folder=clone, code=2)
+    assert "--n is 0, but must be at least 1" in make(
+        "choose", "DATA=photos/", "POOL=photos", "N=0", folder=clone, code=2
+    )
+    assert not (clone / "calls").exists()
+
+
 def test_a_named_cache_is_written_and_read(programs):
     found = programs(*ON_FEATURES, "DATA=photos/", "CACHE=my features.h5")
     assert all("--cache=my features.h5" in found[program] for program in ("extract", *ON_FEATURES.values()))

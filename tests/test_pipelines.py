@@ -785,6 +785,8 @@ MISTAKES = [
     ("similar", [], "Say what to look for: --images"),
     ("similar", ["--images", "photos"], "No data set is named"),
     ("similar", ["--cache", "all.h5", "--images", "nowhere"], "nowhere names no images"),
+    ("choose", ["--cache", "text.h5"], "No pool is named: give --pool"),
+    ("choose", ["--cache", "text.h5", "--pool", "nowhere"], "--pool nowhere does not exist"),
     ("cv", ["--cache", "text.h5"], "text.h5 cannot be read as a feature cache"),
     ("cv", ["--cache", "text.h5", "--folds", "1"], "--folds is 1, but must be at least 2"),
     ("cv", ["--cache", "text.h5", "--methods", "hed"], "Did you mean --methods head?"),

@@ -47,6 +47,7 @@ PROGRAMS: dict[str, type] = {
     "cv": settings.CrossValidationConfig,
     "audit": settings.AuditConfig,
     "similar": settings.SimilarConfig,
+    "choose": settings.ChooseConfig,
     "finetune": settings.FinetuneConfig,
     "compare": settings.CompareConfig,
     "predict": settings.PredictConfig,

@@ -22,6 +22,7 @@ OTHER_TARGETS = {
     "cv": "cross-validate cross-validation crossvalidate crossvalidation kfold",
     "audit": "clean-data cleanlab dedup deduplicate duplicates fix-labels label-errors outliers",
     "similar": "nearest neighbors neighbours retrieve retrieval search",
+    "choose": "active active-learning select-images what-to-label sample",
     "finetune": "tune",
     "compare": "report evaluate eval results metrics score plot",
     "predict": "infer inference classify",

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from headstart.datasets.unlabelled import count, images_of
+from headstart.datasets.unlabelled import count, images_of, manifest_of
 from headstart.errors import DataError, DataWarning
 
 
@@ -109,3 +109,20 @@ def test_misspelt_images_are_answered_with_the_nearest_name(tmp_path):
     (tmp_path / "new").mkdir()
     with pytest.raises(DataError, match=r"nwe names no images\. Did you mean new\?"):
         count(str(tmp_path / "nwe"))
+
+
+def test_a_table_of_images_keeps_how_they_were_named(files):
+    with pytest.warns(DataWarning, match="left out"):
+        manifest, names = manifest_of("new/")
+    assert names == ["new/a.png", "new/b.jpg", "new/deep/er/c.JPEG"]
+    assert [manifest.relative_path(row) for row in range(3)] == ["a.png", "b.jpg", "deep/er/c.JPEG"]
+    assert manifest.labels.tolist() == [-1] * 3
+    assert manifest.place(2) == files / "new/deep/er/c.JPEG"
+
+
+def test_a_table_of_a_list_has_each_image_once_and_none_that_is_missing(files):
+    (files / "new" / "list.txt").write_text("../other/d.jpg\nb.jpg\ngone.jpg\nb.jpg\n")
+    with pytest.warns(DataWarning, match="1 of 4 files that it names do not exist"):
+        manifest, names = manifest_of("new/list.txt")
+    assert names == ["new/b.jpg", "new/../other/d.jpg"]
+    assert [manifest.place(row) for row in range(2)] == [files / "new/b.jpg", files / "other/d.jpg"]

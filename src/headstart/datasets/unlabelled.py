@@ -1,14 +1,17 @@
-"""Images without labels, to be predicted: one, or those of a folder, a pattern, a list or tar archives."""
+"""Images without labels, to be predicted or chosen from: one, or a folder, a pattern, a list or tar archives."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 
 from headstart.datasets import archives
 from headstart.datasets.lists import list_paths
-from headstart.datasets.walking import is_image, other_files, suffix_of, walk
+from headstart.datasets.manifest import Manifest, Member, from_files, join
+from headstart.datasets.walking import file_status, is_image, other_files, suffix_of, walk
 from headstart.errors import DataError, warn
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
@@ -65,3 +68,31 @@ def count(source: str) -> int:
     for note in (*notes, *other_files(left_out)):
         warn(f"{source}: {note}.")
     return images
+
+
+def manifest_of(source: str) -> tuple[Manifest, list[str]]:
+    """The images as a table without classes, sorted by path, and of each the path as the source gives it.
+
+    Files that do not exist are left out, see `count`. None of the splits is to be drawn.
+    """
+    count(source)
+    given = {str(as_path(os.path.abspath(path))): path for path in images_of(source)}
+    places = {path: place for path in given if (place := _place(path))}
+    if not places:
+        raise DataError(f"None of the images that {source} names can be read.")
+    root = os.path.commonpath([os.path.dirname(path) for path in places])
+    names = [os.path.relpath(path, root) for path in places]
+    listed = from_files(as_path(root), names, [""] * len(names), [None] * len(names), list(places.values()))
+    manifest = replace(join("", [listed]), source=os.path.abspath(source))
+    of_name = dict(zip(map(os.fsencode, names), map(given.__getitem__, places), strict=True))
+    return manifest, [of_name[bytes(path)] for path in manifest.paths]
+
+
+def _place(path: str) -> os.stat_result | Member | None:
+    """Where a member of an archive lies, or the size and time of a file; None if there is no such file."""
+    place = archives.place_of(path)
+    if isinstance(place, Member):
+        return place
+    with suppress(OSError):
+        return place.stat() if is_remote(place) else file_status(place)
+    return None

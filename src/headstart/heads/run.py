@@ -229,7 +229,7 @@ class CachedRun:
 def _device_of(kind: str, asked: str) -> torch.device:
     """Where a run computes: that of a probe on the CPU instead of one of Apple's GPUs, which have no float64."""
     device = pick_device(asked)
-    if device.type != "mps" or kind not in (*PROBES, "cv", "audit"):
+    if device.type != "mps" or kind not in (*PROBES, "cv", "audit", "choose"):
         return device
     if asked == "mps":
         print("Probes need float64, which Apple's GPUs do not have: they run on the CPU.")

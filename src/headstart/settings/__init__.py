@@ -8,6 +8,7 @@ It loads nothing slow: `--help` must respond at once.
     extract.py      prepare data, extract features, inspect a cache, benchmark, gpu
     selection.py    the figure by which validation chooses
     heads.py        head, sweep, probe, learning curve, cross-validation, audit
+    choose.py       choosing images to label
     finetune.py     fine-tuning
     runs.py         compare, predict, export
     search.py       similar images
@@ -32,6 +33,7 @@ from headstart.settings.base import (
     require,
     run_of,
 )
+from headstart.settings.choose import ChooseConfig
 from headstart.settings.extract import (
     DEFAULTS,
     BenchmarkConfig,

@@ -80,7 +80,7 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, declared = getattr(self, field.name), field.type
-            may_be_path = field.name in ("data", "images", "weights") and isinstance(value, str)
+            may_be_path = field.name in ("data", "images", "pool", "weights") and isinstance(value, str)
             if isinstance(value, Path) or may_be_path:
                 object.__setattr__(self, field.name, type(value)(os.path.expanduser(value)))  # ~ is the home folder
             parts = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)

@@ -23,6 +23,7 @@ FLAGS_OF = {
     "cv": "CV_ARGS",
     "audit": "AUDIT_ARGS",
     "similar": "SIMILAR_ARGS",
+    "choose": "CHOOSE_ARGS",
     "finetune": "FINETUNE_ARGS",
     "compare": "COMPARE_ARGS",
     "predict": "PREDICT_ARGS",

@@ -40,6 +40,7 @@ NAMED: dict[str, Collection[str] | None] = {
     "seeds": ("head", "sweep", "learning_curve", "finetune"),
     "folds": ("cv",),
     "repeats": ("cv",),
+    **dict.fromkeys(("pool", "n"), ("choose",)),
 }
 """Settings that have a variable of their own in make, and the programs for which they do; None: all."""
 
