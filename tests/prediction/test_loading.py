@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from helpers.caches import make_cache
+from helpers.extraction import shared_net
 from helpers.features import TEST, TRAIN, VAL
 from torchvision.models import resnet50
 
@@ -29,6 +30,13 @@ def trained(tmp_path_factory):
     make_cache(folder / "f.h5", [0, 1] * 10, [TRAIN] * 12 + [VAL] * 4 + [TEST] * 4)
     train(HeadConfig(cache=folder / "f.h5", run=folder / "runs/head", hidden=(4,), epochs=1, device="cpu"))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def untrained_net_once(monkeypatch):
+    """Nothing changes it, as the tests of the backbone prove."""
+    made = loading.load_frozen
+    monkeypatch.setattr(loading, "load_frozen", lambda *asked: (shared_net if "random" in asked else made)(*asked))
 
 
 @pytest.fixture
