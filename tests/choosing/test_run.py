@@ -94,7 +94,7 @@ def test_the_least_sure_images_are_listed_first_with_paths_that_work_here(here, 
     said = capsys.readouterr().out
     assert "5 images to label next, of 19 that could be chosen." in said
     assert "Left out of the 20 images of the pool: 1 with the bytes of labelled images." in said
-    assert "only they are computed" in said
+    assert "only they are then computed" in said
     assert "make train-head" in said or "train_head.py" in said
 
 

@@ -11,8 +11,8 @@ SHOWN = 300
 """Images that the page shows; chosen.csv has all."""
 
 
-def render(result: Result, name: str, pool: str, next_steps: Sequence[str], random_weights: bool) -> str:
-    """The page; `name` is that of the labelled data, `next_steps` are sentences and commands on what to do now."""
+def render(result: Result, name: str, pool: str, next_steps: Sequence[tuple[str, str]], random_weights: bool) -> str:
+    """The page; `name` is that of the labelled data, `next_steps` say what to do now, with a command or nothing."""
     thumbnails = Thumbnails(Path())
     cards = [
         {"image": each, "picture": {"picture": thumbnails[each.path], "path": each.path, "truth": ""}}

@@ -62,7 +62,7 @@ def _clustered(features: Floats, weights: Floats, count: int, seed: int) -> tupl
 
 
 def _turns(clusters: Numbers, distances: Floats) -> Numbers:
-    """(m,) how many images of its cluster are nearer to the centre: of each cluster the first is taken, then others."""
+    """(m,) how many images of its cluster are nearer to the centre: of each the first is taken, then the next."""
     order = np.lexsort((distances, clusters))
     begins = np.searchsorted(clusters[order], clusters[order])
     turns = np.empty_like(clusters)

@@ -90,14 +90,16 @@ def candidates(pool: FeatureCache, labelled: FeatureCache) -> tuple[Numbers, tup
     return np.array(new, np.int64), counts
 
 
-def _next_steps(config: ChooseConfig, run: CachedRun) -> Iterator[str]:
+def _next_steps(config: ChooseConfig, run: CachedRun) -> Iterator[tuple[str, str]]:
+    """What to do now, and what to know: sentences, each with the command that follows, if one does."""
     manifest = run.cache.manifest
     again = command("train-head", manifest.source, config.cache, backbone=config.backbone)
-    yield f"Label them, add them to {manifest.source}, and only they are computed: {again}"
+    yield f"Label them and add them to {manifest.source}; only they are then computed:", again
     if UNDRAWN in run.cache.parts[0].listed.splits:
         yield (
             "A tenth of what is added is drawn for test, and these images are harder than others: accuracies before "
-            "and after can be compared only if the data name the test images."
+            "and after can be compared only if the data name the test images.",
+            "",
         )
 
 
@@ -111,4 +113,4 @@ def _save(config: ChooseConfig, run: CachedRun, result: Result) -> None:
             text = page.render(result, data_set_of(run.cache), str(config.pool), steps, random_weights)
             path.write_text(text, encoding="utf-8")
     shown = f"{run.folder / 'chosen.html'} shows them, chosen.csv beside it lists them."
-    print("\n".join([*result.lines(), shown, *steps]))
+    print("\n".join([*result.lines(), shown, *(" ".join(step).rstrip() for step in steps)]))
