@@ -359,7 +359,7 @@ def test_make_alone_only_helps():
 
 @pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "clean-all", "clean-cache"}))
 def test_every_target_makes_the_environment_where_there_is_none(target, bare):
-    printed = make("-n", target, folder=bare)
+    printed = make("-n", target, *["POOL=new"] * (target == "choose"), folder=bare)
     assert "-m venv .venv" in printed
     assert printed.index("-m venv .venv") < printed.index("pip install")
 
