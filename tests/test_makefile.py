@@ -370,7 +370,8 @@ def test_make_alone_only_helps():
 
 @pytest.mark.parametrize("target", sorted(targets() - {"help", "clean", "clean-all", "clean-cache"}))
 def test_every_target_makes_the_environment_where_there_is_none(target, bare):
-    printed = make("-n", target, *(["IMAGES=a.jpg"] if target == "similar" else []), folder=bare)
+    named = {"similar": ["IMAGES=a.jpg"], "choose": ["POOL=new"]}.get(target, [])
+    printed = make("-n", target, *named, folder=bare)
     assert "-m venv .venv" in printed
     assert printed.index("-m venv .venv") < printed.index("pip install")
 

@@ -67,9 +67,9 @@ def _begun(path: Path, manifest: Manifest, made: FeatureCache) -> Path:
 
 def _compute(config: ChooseConfig, file: Path, made: FeatureCache) -> None:
     cache = FeatureCache(file)
-    if len(repeated := passing_again(cache)):
+    if len(may_pass := passing_again(cache)):
         with CacheWriter(cache) as writer:
-            writer.reopen(repeated)
+            writer.reopen(may_pass)
     pending = int(np.count_nonzero(FeatureCache(file).status == PENDING))
     if not pending:
         return
