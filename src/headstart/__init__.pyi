@@ -217,6 +217,7 @@ def predict(
     cache: FeatureCache | str | Path | None = None,
     out: str | Path | None = None,
     views: int = 0,
+    maps: int = 0,
     unknown: float | None = None,
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto",
     compile: Literal["auto", "on", "off"] = "auto",

@@ -88,7 +88,8 @@ def test_the_least_sure_images_are_listed_first_with_paths_that_work_here(here, 
     assert list(rows[0]) == ["rank", "path", "predicted", "probability", "margin"]
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert len({row["path"] for row in rows}) == 5
-    assert all(Path(row["path"]).is_file() and int(row["path"][4:7]) % 2 == 0 for row in rows)
+    assert all(Path(row["path"]).is_file() for row in rows)
+    assert int(rows[0]["path"][4:7]) % 2 == 0, "one that looks like both classes"
     assert [float(row["margin"]) for row in rows] == sorted(float(row["margin"]) for row in rows)
     assert {row["predicted"] for row in rows} <= set(NASTY)
     said = capsys.readouterr().out

@@ -54,7 +54,7 @@ def test_an_image_with_other_bytes_or_none_is_noticed(cache):
 
 
 def test_features_of_other_weights_do_not_agree(cache, monkeypatch):
-    monkeypatch.setattr("headstart.cache.recipe.weights_of", lambda *_: ("random", 1))
+    monkeypatch.setattr("headstart.extraction.extractor.weights_of", lambda *_: ("random", 1))
     again = verification.extract_again(cache, 4, InspectConfig(device="cpu"))
     assert again.difference > again.tolerance
     assert not again.agrees
@@ -72,7 +72,7 @@ def test_weights_that_are_not_at_hand_are_said_not_guessed(cache, monkeypatch):
     def missing(*_):
         raise WeightsError("say where it lies with --weights.")
 
-    monkeypatch.setattr("headstart.cache.recipe.weights_of", missing)
+    monkeypatch.setattr("headstart.extraction.extractor.weights_of", missing)
     assert "was not measured: say where it lies" in verification.storage_cost(cache, InspectConfig(device="cpu"))
     with pytest.raises(WeightsError):
         verification.extract_again(cache, 4, InspectConfig(device="cpu"))

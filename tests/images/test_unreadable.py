@@ -31,7 +31,7 @@ def test_more_than_are_allowed_end_with_exit_code_1_and_say_which_setting_allows
     assert unreadable.report(images=999, allowed=0.01) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (
         "More than 1.0% are unreadable: repair them, or allow more with --max-unreadable "
-        "(with make: in EXTRACT_ARGS or PREDICT_ARGS)."
+        "(with make: in EXTRACT_ARGS, PREDICT_ARGS or SIMILAR_ARGS)."
     )
 
 

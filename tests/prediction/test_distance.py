@@ -30,8 +30,6 @@ from headstart.settings import ExtractConfig, HeadConfig, PredictConfig
 CPU, LABELS = torch.device("cpu"), [0, 1] * 30
 SPLITS = [TRAIN] * 30 + [VAL] * 20 + [TEST] * 10
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 
 def cosine_distances(asked, learned):
     """(n, M), by the formula."""

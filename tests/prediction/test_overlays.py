@@ -56,7 +56,7 @@ def folder(tmp_path):
 def predict(evidence, folder, out, count, key="key"):
     made = Overlays(evidence, out.parent / "maps", count, key)
     each = partial(evidence.classifier.predict_each, batch_size=2, workers=1)
-    predict_images(evidence.classifier, str(folder), out, key, each, made.add)
+    predict_images(evidence.classifier, str(folder), out, key, each, on_line=made.add)
     return made
 
 
@@ -168,7 +168,6 @@ def net():
 """
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_predict_draws_beside_its_csv_and_says_so(make_photos, tmp_path, monkeypatch, capsys):
     """A net in bf16 is loaded once more, in fp32, for the maps."""
     photos = make_photos({"cat": 20, "dog": 20})
