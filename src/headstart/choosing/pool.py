@@ -15,16 +15,14 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.known_splits import known_digests
 from headstart.cache.layout import PENDING
 from headstart.cache.locking import lock
-from headstart.cache.recipe import weights_of
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.manifest import Manifest, same_data
 from headstart.errors import CacheError
-from headstart.extraction.asked import extractor_for
-from headstart.extraction.extractor import CANARIES
+from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.extraction.filling import fill
 from headstart.extraction.growing import Growth, passing_again
 from headstart.images.digests import completed
-from headstart.settings import FEATURES_FOLDER, ChooseConfig, ExtractConfig, dataset_name
+from headstart.settings import FEATURES_FOLDER, ChooseConfig, dataset_name
 from headstart.settings.base import in_file_names
 from headstart.support.files import put_in_place
 from headstart.support.quantities import counted
@@ -74,8 +72,7 @@ def _compute(config: ChooseConfig, file: Path, made: FeatureCache) -> None:
     if not pending:
         return
     print(f"{counted(pending, 'image')} of the pool to be computed; the features are kept in {FOLDER}.")
-    weights = weights_of(made.recipe, config.weights, made.weights_file)[0]
-    extractor = extractor_for(ExtractConfig(weights=weights, device=config.device, workers=config.workers), cache)
+    extractor = Extractor.of_cache(made, config.weights, device=config.device, workers=config.workers)
     again = extractor.again(made, CANARIES)
     if not again.difference <= again.tolerance:
         raise CacheError(
