@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from headstart.audit.alignment import ROUGH_PX, joined_fits, likeness_of_details, patterns_of, rough_fit
+from headstart.audit.alignment import ROUGH_PX, Fit, joined_fits, likeness_of_details, patterns_of, rough_fit
 from headstart.audit.finding import Finding, Fix, Kind
 from headstart.audit.pixels import Looks
 from headstart.audit.quality import BLANK
@@ -32,6 +32,8 @@ SIMILAR_PICTURES = 3
 need them: features of an image of 100 pixels that was resized once more may be far from it."""
 PAIRS = 256
 """Pairs that are compared in one step: 120 MB."""
+READ_PAIRS = 2**14
+"""Pairs whose pictures are read at a time, each once: 0.5 GB at most."""
 
 Numbers = NDArray[np.int64]
 
@@ -60,16 +62,15 @@ def same_picture(
     `fine_of` gives the fine pictures (m, S, S) of images by their places (m,).
     """
     ones, others = _candidates(near, looks, known)
-    parts = [slice(begin, begin + PAIRS) for begin in _begins(ones)] or [slice(0, 0)]
+    parts = [slice(begin, begin + PAIRS) for begin in _begins(ones, PAIRS)] or [slice(0, 0)]
     fits = [rough_fit(*(looks.rough[ends[part]].astype(np.float32) for ends in (ones, others))) for part in parts]
     fit = joined_fits(fits)
     hopeful = np.flatnonzero(fit.likeness >= LEAST_ROUGH)
     likeness = np.zeros(len(ones), np.float32)
-    for begin in _begins(hopeful):
-        part = hopeful[begin : begin + PAIRS]
+    for begin in _begins(hopeful, READ_PAIRS):
+        part = hopeful[begin : begin + READ_PAIRS]
         images, places = np.unique([ones[part], others[part]], return_inverse=True)
-        first, second = fine_of(images).astype(np.float32)[places.reshape(2, -1)]
-        likeness[part] = likeness_of_details(first, second, fit.of(part))
+        likeness[part] = _likeness(fine_of(images), places.reshape(2, -1), fit.of(part))
     copies = likeness >= LEAST_FINE
     return Pairs(ones[copies], others[copies], likeness[copies])
 
@@ -161,5 +162,15 @@ def _similar(looks: Looks) -> list[Numbers]:
     return [nearest_vectors(asked, patterns, SIMILAR_PICTURES).positions for asked in (patterns, mirrored)]
 
 
-def _begins(values: Numbers) -> range:
-    return range(0, len(values), PAIRS)
+def _likeness(pictures: NDArray[np.uint8], places: Numbers, fit: Fit) -> NDArray[np.float32]:
+    """(p,) of the pairs whose pictures stand at the places (2, p)."""
+    found = []
+    for begin in _begins(places[0], PAIRS):
+        part = np.arange(begin, min(begin + PAIRS, places.shape[1]))
+        ones, others = (pictures[ends[part]].astype(np.float32) for ends in places)
+        found.append(likeness_of_details(ones, others, fit.of(part)))
+    return np.concatenate(found)
+
+
+def _begins(values: Numbers, step: int) -> range:
+    return range(0, len(values), step)
