@@ -19,6 +19,8 @@ from headstart.runs.dependence import numbered
 from headstart.settings.heads import AnyMethod
 from headstart.support.quantities import counted
 
+FEWEST = 20
+"""Test images that are compared; on fewer, even one of them is five points."""
 Right = NDArray[np.bool_]
 """(T,) whether each test image is predicted as it is labelled."""
 
@@ -74,13 +76,13 @@ class Gain:
 def gain(
     features: Features, cache: FeatureCache, findings: Iterable[Finding], fixes: Fixes, method: AnyMethod, seed: int
 ) -> Gain | None:
-    """Learns from train and val, tests once each; None if nothing is fixed, or a split has no image to do it with."""
+    """Learns from train and val, tests once each; None if nothing is fixed, or a split has too few images for it."""
     manifest, rows = cache.manifest, {split: cache.rows(split) for split in ("train", "val", "test")}
     labels, findings = fixed_labels(manifest, fixes), list(findings)
     after = {split: rows[split][labels[rows[split]] >= 0] for split in ("train", "val")}
     paths = np.array([manifest.relative_path(row) for row in rows["test"]], object)
     test = rows["test"][~_named(paths, [each for each in findings if each.kind != "wrong label"])]
-    if not (fixes and len(test) and all(map(len, (rows["val"], *after.values())))):
+    if not (fixes and len(test) >= FEWEST and all(map(len, (rows["val"], *after.values())))):
         return None
 
     def right(train: NDArray[np.int64], val: NDArray[np.int64], learned: NDArray[np.int64]) -> Right:
@@ -95,7 +97,9 @@ def gain(
     doubted = _named(np.array([manifest.relative_path(row) for row in test], object), findings)
 
     def compared(some: Right) -> Compared | None:
-        return Compared.of(cleaned[some], plain[some], None if groups is None else groups[some]) if some.any() else None
+        if np.count_nonzero(some) < FEWEST:
+            return None
+        return Compared.of(cleaned[some], plain[some], None if groups is None else groups[some])
 
     everyone = compared(np.ones(len(test), np.bool_)) if doubted.any() else None
     return Gain(compared(~doubted), everyone, len(rows["test"]) - len(test))

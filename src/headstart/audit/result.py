@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headstart.audit.finding import Finding
-from headstart.audit.gain import Gain
+from headstart.audit.gain import FEWEST, Gain
 from headstart.support.quantities import counted
 
 
@@ -34,3 +34,5 @@ class Result:
             yield f"{counted(self.unread, 'picture')} could not be read now: copies are known by their bytes alone."
         if self.gain:
             yield self.gain.in_words()
+        elif any(each.fix for each in self.findings):
+            yield f"What a cleaned list gains cannot be told: train, val and {FEWEST} test images are needed for it."

@@ -15,10 +15,9 @@ from headstart.datasets.manifest import (
     UNDRAWN,
     Manifest,
     missing_splits,
+    rows_of_files,
     rows_of_paths,
     same_data,
-    same_files,
-    same_root,
 )
 from headstart.datasets.naming import caches_of, name_of
 from headstart.errors import CacheError
@@ -36,11 +35,9 @@ def known_digests(caches: Sequence[FeatureCache], manifest: Manifest) -> NDArray
     """(N, 16) digests of images whose file is as it was when a cache read it; zeros for the others."""
     digests = np.zeros((len(manifest), DIGEST_BYTES), np.uint8)
     for cache in caches:
-        before = cache.manifest
-        if same_root(before, manifest):
-            old = rows_of_paths(before.paths, manifest.paths)
-            known = (old >= 0) & same_files(before, manifest, old) & cache.has_digest[old] & ~digests.any(axis=1)
-            digests[known] = cache.digests[old[known]]
+        old = rows_of_files(cache.manifest, manifest)
+        known = (old >= 0) & cache.has_digest[old] & ~digests.any(axis=1)
+        digests[known] = cache.digests[old[known]]
     return digests
 
 

@@ -150,6 +150,28 @@ def rows_of_paths(paths: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDAr
     return np.where(paths[rows] == wanted, rows, -1)
 
 
+def rows_of_files(before: Manifest, now: Manifest) -> NDArray[np.int64]:
+    """(N,) the row of `before` that is the same unchanged file as each image of `now`; -1 where none is.
+
+    They may be listed from different folders: then whole paths are compared.
+    """
+    if same_root(before, now):
+        old = rows_of_paths(before.paths, now.paths)
+    else:
+        theirs = _whole_paths(before)
+        order = np.argsort(theirs)
+        found = rows_of_paths(theirs[order], _whole_paths(now))
+        old = np.where(found >= 0, order[found], -1)
+    same = np.flatnonzero(old >= 0)
+    old[same[~same_files(before, now, old)[same]]] = -1
+    return old
+
+
+def _whole_paths(manifest: Manifest) -> NDArray[np.bytes_]:
+    root = os.fsencode(os.path.realpath(manifest.root))
+    return np.array([os.path.normpath(os.path.join(root, path)) for path in manifest.paths.tolist()], np.bytes_)
+
+
 def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N,) whether each image of `now` has size, time and offset of the one in row `old` of `before`."""
     same: NDArray[np.bool_] = (before.sizes[old] == now.sizes) & (before.mtimes_ns[old] == now.mtimes_ns)

@@ -55,6 +55,8 @@ class Update:
         """Starts anew, goes on or grows; the caller holds the lock."""
         if (source := self.plan.cut_anew) and not (self.path != source.path and self.path.exists()):
             return self._grow(self.plan.growth(source, self.manifest, self.path))
+        if lender := self.plan.lender:
+            return self._grow(self.plan.growth(lender, self.manifest, self.path))
         if self.config.overwrite or not self.path.exists():
             return self._start_anew()
         cache, growth = self._compared()
@@ -99,7 +101,7 @@ class Update:
     def _grow(self, growth: Growth) -> None:
         cache = growth.cache
         self.plan.say_changes()
-        views = self._views(cache)
+        views = self._views(None if cache is self.plan.lender else cache)
         if not growth.goes_on(views):
             if self.plan.count == 1:
                 space.say_size(views, cache.recipe, ", and the cache is written anew beside the old one")

@@ -27,6 +27,7 @@ from headstart.extraction import space
 from headstart.extraction.asked import Asked, extractor_for
 from headstart.extraction.drawing import Drawing
 from headstart.extraction.growing import Growth
+from headstart.extraction.lending import lender_for
 from headstart.images.digests import completed
 from headstart.settings import ExtractConfig, data_of
 from headstart.settings.command import command
@@ -101,6 +102,17 @@ class Plan:
         return None if files <= set(self.files) else self.before
 
     @cached_property
+    def lender(self) -> FeatureCache | None:
+        """A cache of other data whose features of these images the new one takes over; None without one."""
+        config = self.config
+        if config.cache or config.overwrite or config.part or self.count > 1 or self.path.exists():
+            return None
+        lender = lender_for(self.path, self.asked.recipe or self.extractor.recipe(self.asked.given), self.manifest)
+        if lender and self.describes:
+            print(self._described())
+        return lender
+
+    @cached_property
     def extractor(self) -> "Extractor":
         """The backbone, loaded once for all parts."""
         return extractor_for(self.asked.given, self.asked.stored)
@@ -150,7 +162,7 @@ class Plan:
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
         """(N, 16) of all images: the cache's where the file is unchanged, else from reading it, or zeros."""
-        before = [self.before] if self.before else list(self._there(self.config))
+        before = [cache for cache in (self.before, self.lender) if cache] or list(self._there(self.config))
         known = known_digests([] if self.config.check_bytes else before, self.manifest)
         return completed(known, self.manifest, "comparing")
 
