@@ -1,4 +1,4 @@
-"""A list of images whose features the cache of other data has: they are taken over, and the net sees only the others."""
+"""A list of images whose features the cache of other data has: they are taken over; the net sees only the others."""
 
 import csv
 from dataclasses import replace
@@ -47,8 +47,9 @@ def listed(photos: Path, names: list[str], **changes) -> ExtractConfig:
     table = photos.parent / "lists" / "clean.csv"
     table.parent.mkdir(exist_ok=True)
     with table.open("w", newline="") as file:
-        splits = [("test", "val", "train")[min(number % 12, 2)] for number in range(len(names))]
-        rows = [[f"../{photos.name}/{name}", f"my {name[:3]}", split] for name, split in zip(names, splits, strict=True)]
+        splits = (("test", "val", "train")[min(number % 12, 2)] for number in range(len(names)))
+        images = zip(names, splits, strict=True)
+        rows = [[f"../{photos.name}/{name}", f"my {name[:3]}", split] for name, split in images]
         csv.writer(file).writerows([["path", "label", "split"], *rows])
     return config(table, **changes)
 

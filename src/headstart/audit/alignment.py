@@ -176,9 +176,7 @@ def _coordinates(size: int) -> NDArray[np.float32]:
     return np.linspace(-1, 1, size, dtype=np.float32)
 
 
-def _step(
-    others: Pictures, window: NDArray[np.float32], laid: Pictures, shared: Pictures
-) -> NDArray[np.float32]:
+def _step(others: Pictures, window: NDArray[np.float32], laid: Pictures, shared: Pictures) -> NDArray[np.float32]:
     """The next windows: least squares of other = gain · (laid + slopes · change) + offset, in the pixels of both."""
     size = laid.shape[1]
     at = _coordinates(size)

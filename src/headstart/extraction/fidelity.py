@@ -21,9 +21,10 @@ BOUNDS: dict[Precision, dict[str, float]] = {
 bf16: with a least cosine of 0.994 and more on the images that are tried, heads on 5,400 images of CIFAR-10 were as good
 as on fp32 over five seeds, though 31 of all 8,000 images had less than 0.99; white noise of cosine 0.95 cost 4 and 8
 points. With the real weights of EfficientNet-Lite0, whose least cosine of 2,200 photos was 0.991, ridge regression lost
-0.14 +- 0.25 points. fp16 is eight times finer: 0.02 +- 0.05. int8: EfficientNet-Lite0, -Lite1 and -Lite2 with their real weights, cross-validated on
-four data sets each, of 1,000 to 2,527 images: 0.81 to 0.97 of a ridge head's answers on 64 images stayed, mean cosines were
-0.90 to 0.98, and over all images ridge regression lost 0.4 and the head 0.1 points at most.
+0.14 +- 0.25 points. fp16 is eight times finer: 0.02 +- 0.05. int8: EfficientNet-Lite0, -Lite1 and -Lite2 with their
+real weights, cross-validated on four data sets each, of 1,000 to 2,527 images: 0.81 to 0.97 of a ridge head's answers
+on 64 images stayed, mean cosines were 0.90 to 0.99, and over all images ridge regression lost 0.4 and the head 0.1
+points at most.
 """
 PENALTIES = np.logspace(0, 6, 13)
 """Of the ridge regression, which takes the best of them by leaving one image out."""
