@@ -112,3 +112,9 @@ def test_a_copy_is_found_though_its_features_are_far_away(album):
     far = Neighbours(np.ones((12, 1), np.float32), np.full((12, 1), 11) - (rows[:, None] == 11))
     pairs = same_picture(far, look(album, rows), lambda places: fine_pictures(album, places), pairs_of())
     assert sorted(zip(pairs.ones.tolist(), pairs.others.tolist(), strict=True)) == [(0, 3), (1, 7)]
+
+
+def test_a_labelled_image_is_not_dropped_for_its_copy_without_a_label():
+    images = manifest(2, labels=np.array([-1, 0]), splits=np.array([TEST, TRAIN], np.uint8))
+    (finding,) = found(pairs_of((0, 1)), images, trust=[np.nan, np.nan], shorter_px=[200, 100])
+    assert (finding.path, finding.other) == ("00000.jpg", "00001.jpg")

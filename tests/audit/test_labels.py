@@ -61,13 +61,15 @@ def test_a_class_without_images_or_without_a_confident_one_does_no_harm():
     assert len(doubted(probabilities[:0], labels[:0]).places) == 0
 
 
-def test_only_a_label_that_is_hardly_possible_is_changed_and_none_of_test():
+def test_only_a_label_that_is_hardly_possible_is_changed_and_none_of_test_or_of_a_blank_picture():
     images = manifest(4, labels=np.array([0, 0, 0, 1]), splits=np.array([TRAIN, TRAIN, TEST, TRAIN], np.uint8))
-    wrong = WrongLabels(3, np.array([1, 2, 3]), np.array([0.995, 0.999, 0.9], np.float32), np.array([1, 1, 0]))
-    found = findings(wrong, images, np.arange(4))
+    places, sure = np.array([1, 2, 3, 0]), np.array([0.995, 0.999, 0.9, 0.999], np.float32)
+    shows = np.array([False, True, True, True])
+    found = findings(WrongLabels(4, places, sure, np.array([1, 1, 0, 1])), images, np.arange(4), shows)
     assert [(each.path, each.suggested, each.fix) for each in found] == [
         ("00001.jpg", "dog", "relabel"),
         ("00002.jpg", "dog", ""),
         ("00003.jpg", "cat", ""),
+        ("00000.jpg", "dog", ""),
     ]
     assert found[0].what == "is labelled cat, but looks like dog"

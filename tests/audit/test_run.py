@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from headstart.audit import run
 from headstart.audit.run import audit
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.joined import JoinedCache
 from headstart.cache.writing import CacheWriter
 from headstart.datasets.labelled import load
 from headstart.errors import CacheError, SettingsError
+from headstart.heads import run as heads_run
 from headstart.probes import ridge
 from headstart.settings import AuditConfig
 
@@ -86,6 +89,13 @@ def test_what_was_planted_is_found(cache, capsys):
     assert summary["images"] == COUNT
     assert summary["labels"] == COUNT - 1
     assert summary["findings"]["copy in another split"] == 1
+
+
+def test_features_of_two_nets_side_by_side_are_audited(cache, here, monkeypatch):
+    shutil.copy("f.h5", "g.h5")
+    joined = JoinedCache([cache, FeatureCache(here / "g.h5")])
+    monkeypatch.setattr(heads_run, "open_features", lambda _: joined)
+    assert {row["path"] for row in rows_of(audit(config()), "wrong label")} >= {"0007.png", "0008.png", "0110.png"}
 
 
 def test_the_same_audit_gives_the_same_files(cache):

@@ -10,7 +10,7 @@ from helpers.extraction import Watch, config, stop_after
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.extraction import extractor, updating
+from headstart.extraction import extractor, reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.settings import FEATURES_FOLDER, ExtractConfig
 
@@ -63,6 +63,7 @@ def test_a_list_gets_the_features_of_its_images(photos, forwarded, capsys):
     report = updating.bring_up_to_date(listed(photos, names))
     assert (report.taken_over, report.pass_, forwarded.images) == (18, None, 0)
     assert "photos.h5 has features of 18 of the 18 images" in capsys.readouterr().out
+    assert "18 images were there already" in reports.summary([report])
     before, cache = FeatureCache(FEATURES_FOLDER / "photos.h5"), report.cache
     assert cache.manifest.classes == ("my cat", "my dog")
     rows = [before.manifest.paths.tolist().index(name.encode()) for name in names]

@@ -40,17 +40,27 @@ class Asked:
             return
         for fold in nested_folds(self.labels[others], self.groups[others], min(FOLDS, number), 1, seed):
             yield Fold(0, fold.number, *(others[getattr(fold, split)] for split in SPLITS))
-        others = others[~np.isin(self.copies[others], self.copies[test])]
+        others = self._apart_from(test, others)
         if len(test) and len(np.unique(self.groups[others])) >= FEWEST:
             generator = np.random.default_rng([seed, FOLDS])
             parts = min(INNER_FOLDS, len(np.unique(self.groups[others])))
             chooses = stratified_folds(self.labels[others], self.groups[others], parts, generator) == 0
             yield Fold(0, FOLDS, others[~chooses], others[chooses], test)
 
+    def _apart_from(self, test: Numbers, others: Numbers) -> Numbers:
+        """The others without groups of the test images; without their copies alone if too few would be left."""
+        apart, no_copies = (others[~np.isin(same[others], same[test])] for same in (self.groups, self.copies))
+        if len(np.unique(self.groups[apart])) >= FEWEST and set(self.labels[apart]) == set(self.labels[others]):
+            return apart
+        if len(apart) < len(no_copies):
+            print("Groups are in test and elsewhere, too: labels of test are judged by models that saw their groups.")
+        return no_copies
+
 
 def out_of_fold(features: Features, asked: Asked, method: AnyMethod, seed: int) -> Probabilities:
     """Probabilities (n, C), each by a model of images of other groups; NaN where there are too few to learn from.
 
+    So it is of images whose class is in their own group alone: a model that never saw a class cannot judge its label.
     Models are chosen by their log loss: how sure they are is what counts here.
     """
     answers = np.full((len(asked.rows), len(features.classes)), np.nan, np.float32)
@@ -59,5 +69,7 @@ def out_of_fold(features: Features, asked: Asked, method: AnyMethod, seed: int) 
         for fold in folds:
             in_cache = replace(fold, **{split: asked.rows[getattr(fold, split)] for split in SPLITS})
             answers[fold.test] = tested(own_span, in_cache, method, seed + fold.number, "log_loss")[0]
+            unseen = ~np.isin(asked.labels[fold.test], asked.labels[fold.train])
+            answers[fold.test[unseen]] = np.nan
             progress.update()
     return answers

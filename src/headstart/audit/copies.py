@@ -97,8 +97,8 @@ def findings(
 ) -> list[Finding]:
     """A finding for every image that has a copy, but for the one of each cluster that is kept.
 
-    Kept is one of test, else of val, so that the splits that judge stay as they are; of these the one whose label is
-    trusted most, of these the largest, of these the first.
+    Kept is one with a label; of these one of test, else of val, so that the splits that judge stay as they are; of these
+    the one whose label is trusted most, of these the largest, of these the first.
 
     Args:
         manifest: with the `rows` (n,) of the n images.
@@ -111,7 +111,13 @@ def findings(
     for ends in (pairs.ones, pairs.others):
         np.maximum.at(best, ends, pairs.likeness)
     rank = np.array([{TEST: 0, VAL: 1, TRAIN: 2}.get(split, 3) for split in manifest.splits[rows].tolist()])
-    keys = (np.arange(len(rows)), -np.nan_to_num(shorter_px), -np.nan_to_num(trust, nan=-1), rank)
+    keys = (
+        np.arange(len(rows)),
+        -np.nan_to_num(shorter_px),
+        -np.nan_to_num(trust, nan=-1),
+        rank,
+        manifest.labels[rows] < 0,
+    )
     order = np.lexsort(keys)
     _, first = np.unique(cluster[order], return_index=True)
     kept = order[first][cluster]

@@ -27,7 +27,7 @@ def fixes_of(findings: Iterable[Finding]) -> Fixes:
 
 def write(path: Path, manifest: Manifest, fixes: Fixes) -> str:
     """Writes the list, with paths relative to its folder, and says what it leaves out and changes."""
-    rows = list(_rows(manifest, fixes, os.path.abspath(path.parent)))
+    rows = list(_rows(manifest, fixes, os.path.realpath(path.parent)))
     with in_words(RunError, f"The cleaned list cannot be written to {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         header = ["path", "label", "split", *([] if manifest.groups is None else ["group"])]

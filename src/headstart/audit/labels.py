@@ -48,17 +48,20 @@ def doubted(probabilities: Probabilities, labels: Labels) -> WrongLabels:
     return WrongLabels(expected, places, 1 - confidence[places], predicted[places])
 
 
-def findings(wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64]) -> list[Finding]:
+def findings(
+    wrong: WrongLabels, manifest: Manifest, rows: NDArray[np.int64], shows: NDArray[np.bool_]
+) -> list[Finding]:
     """Of the rows (n,). A cleaned list takes the suggested class where the given one is hardly possible.
 
-    Images of test stay as they are: their labels judge the models that doubt them.
+    Images of test stay as they are: their labels judge the models that doubt them. So do pictures of one colour: `shows`
+    (n,) says which pictures show something that may speak for a class.
     """
     found = []
     columns = (wrong.places, wrong.sure, wrong.suggested)
     for place, sure, suggested in zip(*(column.tolist() for column in columns), strict=True):
-        row, name = rows[place], manifest.classes[suggested]
+        row, name, is_test = rows[place], manifest.classes[suggested], manifest.splits[rows[place]] == TEST
         given = manifest.classes[manifest.labels[row]]
-        fix: Fix = "relabel" if sure >= LEAST_SURE and manifest.splits[row] != TEST else ""
+        fix: Fix = "relabel" if sure >= LEAST_SURE and shows[place] and not is_test else ""
         what = f"is labelled {given}, but looks like {name}"
         found.append(Finding(manifest.relative_path(row), "wrong label", what, sure, "", name, fix))
     return found

@@ -52,7 +52,7 @@ def render(result: Result, cache: FeatureCache) -> str:
         name=data_set_of(cache),
         result=result,
         sections=[_section(kind, list(found), thumbnails) for kind, found in _by_kind(result.findings)],
-        random_weights=cache.recipe.weights == "random",
+        random_weights=any(part.recipe.weights == "random" for part in cache.parts),
     )
     return text.encode(errors="replace").decode()  # names of files may hold bytes that are no text
 

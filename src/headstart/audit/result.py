@@ -15,7 +15,8 @@ class Result:
 
     findings: list[Finding]
     expected_wrong: int | None  # labels; None where nothing could be asked
-    labelled: int
+    labelled: int  # images whose label was judged
+    unjudged: int  # images whose label no model could judge
     images: int
     unread: int  # pictures that could not be looked at
     gain: Gain | None
@@ -30,6 +31,11 @@ class Result:
         if self.expected_wrong is not None:
             share = self.expected_wrong / max(1, self.labelled)
             yield f"Expected to be wrong: {self.expected_wrong:,} of {self.labelled:,} labels ({share:.1%})."
+        if self.unjudged:
+            yield (
+                f"{counted(self.unjudged, 'label')} cannot be judged: there are too few images, or no group but their "
+                "own has images of their class."
+            )
         if self.unread:
             yield f"{counted(self.unread, 'picture')} could not be read now: copies are known by their bytes alone."
         if self.gain:

@@ -74,21 +74,22 @@ def _found(config: AuditConfig, run: CachedRun, features: Features, rows: NDArra
     found = [
         *copies.findings(pairs, manifest, rows, cache.digests[rows], trust, looks.shorter_px),
         *outliers.findings(near, manifest, rows),
-        *quality.findings(looks, manifest, rows, cache.recipe.image_px),
+        *quality.findings(looks, manifest, rows, min(part.recipe.image_px for part in cache.parts)),
     ]
     known = np.flatnonzero(~np.isnan(answers).any(axis=1))
     expected = None
     if len(known):
         doubted = labels.doubted(answers[known], asked.labels[known])
         expected = doubted.expected
-        found += labels.findings(doubted, manifest, asked.rows[known])
+        shows = ~(looks.contrast[labelled[known]] < quality.BLANK)  # True of a picture that cannot be read now
+        found += labels.findings(doubted, manifest, asked.rows[known], shows)
         found += classes.findings(answers[known], asked.labels[known], manifest.classes)
         if named:
             found += groups.findings(answers[known], asked.labels[known], named[0][known])
     found = in_order(found)
     gained = gain(features, cache, found, fixing.fixes_of(found), config.method, config.seed)
     unread = int(np.count_nonzero(~looks.readable))
-    return Result(found, expected, len(known), len(rows), unread, gained)
+    return Result(found, expected, len(known), len(labelled) - len(known), len(rows), unread, gained)
 
 
 def _save(run: CachedRun, result: Result) -> None:
@@ -107,6 +108,7 @@ def _summary(run: CachedRun, result: Result) -> dict[str, Any]:
         "findings": dict(Counter(each.kind for each in result.findings)),
         "expected_wrong_labels": result.expected_wrong,
         "labels": result.labelled,
+        "labels_that_cannot_be_judged": result.unjudged,
         "settings": run.identity,
         "gain": result.gain and result.gain.figures(),
     }

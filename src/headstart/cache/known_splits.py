@@ -36,7 +36,8 @@ def known_digests(caches: Sequence[FeatureCache], manifest: Manifest) -> NDArray
     digests = np.zeros((len(manifest), DIGEST_BYTES), np.uint8)
     for cache in caches:
         old = rows_of_files(cache.manifest, manifest)
-        known = (old >= 0) & cache.has_digest[old] & ~digests.any(axis=1)
+        known = np.flatnonzero((old >= 0) & ~digests.any(axis=1))
+        known = known[cache.has_digest[old[known]]]
         digests[known] = cache.digests[old[known]]
     return digests
 

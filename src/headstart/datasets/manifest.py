@@ -155,6 +155,8 @@ def rows_of_files(before: Manifest, now: Manifest) -> NDArray[np.int64]:
 
     They may be listed from different folders: then whole paths are compared.
     """
+    if not len(before):
+        return np.full(len(now), -1)
     if same_root(before, now):
         old = rows_of_paths(before.paths, now.paths)
     else:

@@ -28,6 +28,8 @@ class Report:
     """None when there was nothing to compute."""
     copied: int = 0
     """Rows of new images whose bytes a finished row had, when the cache grew."""
+    is_new: bool = False
+    """Whether the file was made from features that the cache of other data has."""
 
     def unreadable(self) -> Unreadable:
         """The images without features in at least one view."""
@@ -47,7 +49,7 @@ def summary(reports: Sequence[Report], described: bool = True) -> str:
 
 
 def _summary(report: Report, described: bool) -> str:
-    if report.pass_ is None and not report.copied:
+    if report.pass_ is None and not report.copied and not report.is_new:
         return f"{report.cache.path} is up to date: nothing to do."
     return "\n".join([*([describe(report.cache)] if described else []), _done_by(report)])
 

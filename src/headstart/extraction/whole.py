@@ -101,5 +101,6 @@ class Whole(Plan):
                 show_as_one(self.path, self.count, files, self.manifest)
             for file in set(files_of_parts(self.path)) - set(files):
                 file.unlink()  # of images that are gone, or of the cache as it was cut before
+        cache = FeatureCache(self.path if self.only is None else files[0])
         taken_over, copied = sum(each.taken_over for each in updates), sum(each.copied for each in updates)
-        return Report(FeatureCache(self.path if self.only is None else files[0]), taken_over, self.filled, copied)
+        return Report(cache, taken_over, self.filled, copied, is_new=self.lent)
