@@ -97,8 +97,8 @@ def findings(
 ) -> list[Finding]:
     """A finding for every image that has a copy, but for the one of each cluster that is kept.
 
-    Kept is one with a label; of these one of test, else of val, so that the splits that judge stay as they are; of these
-    the one whose label is trusted most, of these the largest, of these the first.
+    Kept is one with a label; of these one of test, else of val, so that the splits that judge stay as they are; of
+    these the one whose label is trusted most, of these the largest, of these the first.
 
     Args:
         manifest: with the `rows` (n,) of the n images.

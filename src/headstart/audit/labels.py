@@ -53,8 +53,8 @@ def findings(
 ) -> list[Finding]:
     """Of the rows (n,). A cleaned list takes the suggested class where the given one is hardly possible.
 
-    Images of test stay as they are: their labels judge the models that doubt them. So do pictures of one colour: `shows`
-    (n,) says which pictures show something that may speak for a class.
+    Images of test stay as they are: their labels judge the models that doubt them. So do pictures of one colour:
+    `shows` (n,) says which pictures show something that may speak for a class.
     """
     found = []
     columns = (wrong.places, wrong.sure, wrong.suggested)

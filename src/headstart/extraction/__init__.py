@@ -9,6 +9,7 @@
     processes.py     several processes, each of which takes the next part that nobody holds
     reports.py       what a run did, in words
     growing.py       a cache that grows, with the finished rows of the old one
+    lending.py       the cache of other data whose features a new one takes over
     drawing.py       splits, drawn with what the caches of the data set know
     space.py         augmented views, and the space on the disk that they need
     extractor.py     the loaded backbone; finished rows computed again
