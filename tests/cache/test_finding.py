@@ -31,6 +31,15 @@ def test_the_features_of_the_data_set_are_found():
     assert open_cache(HeadConfig(cache=Path("data/features/photos.h5"))).manifest.source.endswith("a/photos")
 
 
+def test_a_link_stands_for_the_cache_that_it_leads_to(tmp_path):
+    """So two writers exclude each other, by the link and by the file, and a cache that grows keeps its place."""
+    Path("disk").mkdir()
+    Path("data/features/photos.h5").rename("disk/real.h5")
+    Path("data/features/photos.h5").symlink_to("../../disk/real.h5")
+    assert cache_path(HeadConfig(data="a/photos")) == tmp_path / "disk/real.h5"
+    assert open_cache(HeadConfig(data="a/photos")).manifest.source.endswith("a/photos")
+
+
 def test_features_of_another_data_set_are_never_taken():
     said = refused(data="b/photos")
     assert "no feature cache data/features/b-photos.h5; data/features/photos.h5 holds features of " in said

@@ -192,3 +192,17 @@ def test_where_the_file_system_has_no_locks_the_process_named_in_the_file_decide
     else:
         with locking.lock(cache):
             pass
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_leads_nowhere(cache, lock_file, tmp_path):
+    cache.parent.mkdir()
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    lock_file.symlink_to(precious)
+    with pytest.raises(CacheError, match=r"it is a link to .*precious\.txt, remove it"), lock(cache):
+        pytest.fail("a lock that is not ours")
+    assert precious.read_text() == "mine"
+    lock_file.unlink()
+    os.mkfifo(lock_file)
+    with pytest.raises(CacheError, match="it is no plain file"), lock(cache):
+        pytest.fail("a lock that is not ours")

@@ -46,6 +46,35 @@ def test_ctrl_c_at_any_moment_of_loading(program, tmp_path):
         ] or "nowhere does not exist" in said
 
 
+WAITS = """
+import headstart.support.ctrl_c as ctrl_c
+import sys, time
+if sys.argv[1] == "caught":
+    ctrl_c.may_be_caught()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit("kept")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "more", "expected"),
+    [("loading", {}, (130, "\nStopped.\n")), ("caught", {}, (1, "kept\n")), ("caught", {"RANK": "0"}, (-15, ""))],
+    ids=["while it loads", "while it works", "torchrun's own"],
+)
+def test_the_signal_of_a_batch_system_stops_as_ctrl_c_does(how, more, expected):
+    environment = {**os.environ, "PYTHONPATH": str(PIPELINES.parent / "src"), **more}
+    command = [sys.executable, "-c", WAITS, how]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert (process.wait(10), process.stderr.read()) == expected
+
+
 def test_a_program_in_the_background_of_a_script_goes_on(tmp_path):
     assert stopped("extract", 0, tmp_path, ignored=True)[0] == 2
 

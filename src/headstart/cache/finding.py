@@ -21,10 +21,14 @@ NEARLY_ALL = 0.8
 
 
 def cache_path(config: Any) -> Path:
-    """The cache to write or read; SettingsError where the settings name none, or several."""
+    """The cache to write or read; SettingsError where the settings name none, or several.
+
+    A link stands for the file that it leads to: that one is locked, grows, and keeps its place.
+    """
     if not config.cache and len(nets_of(config.backbone)) > 1:
         raise SettingsError(f"{config.backbone} are several backbones, each with a cache of its own: name one of them.")
-    return Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
+    path = Path(config.cache or cache_file(name_of(data_of(config)), config.backbone))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def open_cache(config: Any) -> FeatureCache:

@@ -10,7 +10,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from headstart.errors import CacheError, CacheLocked
-from headstart.support.files import in_words, open_locked
+from headstart.support.files import in_words, open_locked, open_plain
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks (some NFS); there the file says which process holds it."""
@@ -44,7 +44,7 @@ def _opened(path: Path, waits: bool) -> BufferedRandom | None:
         with suppress(FileNotFoundError):
             holder = path.read_text(errors="replace")[:200].strip()
         if error.errno in WITHOUT_LOCKS and not _may_live(holder):
-            return path.open("a+b")
+            return open_plain(path)
         if waits:
             return None
         raise CacheLocked(

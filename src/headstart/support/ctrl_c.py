@@ -1,5 +1,8 @@
 """Ctrl-C while a program loads says so and ends it; every program imports this before anything else.
 
+The signal by which others end a program, a batch system at the end of its time or `kill`, does what Ctrl-C does: what
+is finished is kept, and temporary files are removed.
+
 An exception in the middle of an import would print a traceback, be swallowed there, or abort the process (in torch).
 """
 
@@ -38,3 +41,6 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in a script's background
     signal.signal(signal.SIGINT, _stop)
+# Not in a process of torchrun, which may wait for others in a call that never returns to Python.
+if "RANK" not in os.environ and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    signal.signal(signal.SIGTERM, _stop)

@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, even after a kill; files that one process writes; CSV and JSON."""
 
 import csv
+import errno
 import fcntl
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
@@ -63,13 +65,35 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_plain(path: Path) -> BufferedRandom:
+    """Opens a file to be read and added to; created if missing. OSError if it is a link, a pipe or a device.
+
+    In a folder from somebody else, a link would lead to a file that is none of ours.
+    """
+    try:
+        return open(path, "a+b", opener=_open_plain)
+    except OSError as error:
+        if path.is_symlink():
+            raise OSError(error.errno, f"it is a link to {os.readlink(path)}, remove it") from None
+        raise
+
+
+def _open_plain(name: str, _: int) -> int:
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file, remove it")
+    return descriptor
+
+
 def open_locked(path: Path) -> BufferedRandom:
     """Opens a file for one writer; created if missing. Closing it, or the end of the process, unlocks it.
 
-    BlockingIOError: another process holds it. OSError: it cannot be opened, or its file system has no locks.
+    BlockingIOError: another process holds it. OSError: it cannot be opened, is a link or no plain file, or its file
+    system has no locks.
     """
     while True:
-        file = path.open("a+b")
+        file = open_plain(path)
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
