@@ -28,6 +28,8 @@ def inspect(config: InspectConfig) -> int:
     print(f"{cache.path}: {len(damaged):,} of {len(cache) * len(cache.views):,} rows are damaged")
     for view, row in damaged[:20]:
         print(f"  {f'view {view}, ' if view else ''}row {row}: {cache.manifest.relative_path(row)}")
+    if damaged:
+        print(f"Compute these rows again with: {cache.extract_command('--check-bytes')}")
     if not config.sample:
         return int(bool(damaged))
     again = verification.extract_again(cache, config.sample, config)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from helpers.extraction import config
 from helpers.pictures import picture
@@ -35,6 +37,19 @@ def test_every_damaged_row_is_listed(cache):
     flip(cache.path, column.offset + 3 * column.row_bytes)
     flip(cache.path, column.offset + 7 * column.row_bytes + 4095)
     assert verification.damaged_rows(FeatureCache(cache.path)) == [(0, 3), (0, 7)]
+
+
+def test_rows_whose_digests_are_gone_are_damaged_and_are_computed_again(cache, tmp_path):
+    """They do not say any more of which image they are: none of them is given to another, or taken over."""
+    before, root = cache.read(), cache.manifest.root
+    with h5py.File(cache.path, "r+") as file:
+        file["digests"][2:4] = 0
+    assert verification.damaged_rows(FeatureCache(cache.path)) == [(0, 2), (0, 3)]
+    with pytest.warns(match="No image in"):
+        again = updating.bring_up_to_date(config(root, cache=cache.path, check_bytes=True))
+    assert again.pass_.forwarded == 2
+    assert verification.damaged_rows(again.cache) == []
+    assert np.array_equal(again.cache.read(), before)
 
 
 def test_an_untouched_cache_agrees_with_its_images(cache):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.cache.feature_cache import FeatureCache
+from headstart.cache.layout import DONE
 from headstart.errors import BackboneError, WeightsError
 from headstart.settings import InspectConfig
 from headstart.settings.wording import for_make
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def damaged_rows(cache: FeatureCache) -> list[tuple[int, int]]:
-    """View and number of every done row that does not match its checksum."""
+    """View and number of every done row that does not match its checksum, or does not say of which bytes it is."""
     damaged: list[tuple[int, int]] = []
     with bar(len(cache) * len(cache.views), "verifying", "rows") as progress:
         for view in cache.views:
             for rows, features in view.blocks(verify=False):
-                damaged += [(view.view, row) for row in view.damaged(rows, features)]
+                nameless = rows[(view.status[rows] == DONE) & ~view.digests[rows].any(axis=1)].tolist()
+                damaged += [(view.view, row) for row in sorted({*view.damaged(rows, features), *nameless})]
                 progress.update(len(rows))
     return damaged
 
