@@ -59,6 +59,17 @@ def test_pixels_decide_among_all_neighbours(album, monkeypatch):
     assert again.ones.tolist() == [1]
 
 
+def test_pictures_without_details_are_no_copies(tmp_path):
+    """Digits of 8 pixels are alike though each was written by another hand."""
+    images, rows = manifest(root=tmp_path), np.arange(12)
+    for row in rows:
+        photo(0).resize((8, 8)).save(tmp_path / images.relative_path(row), quality=60 + int(row))
+    near = Neighbours(np.ones((12, 1), np.float32), (rows[:, None] + 1) % 12)
+    assert (
+        len(same_picture(near, look(images, rows), lambda places: fine_pictures(images, places), pairs_of()).ones) == 0
+    )
+
+
 def test_pictures_that_are_gone_are_no_copies(tmp_path):
     images, rows = manifest(root=tmp_path), np.arange(12)
     near = Neighbours(np.ones((12, 1), np.float32), (rows[:, None] + 1) % 12)

@@ -27,6 +27,8 @@ LEAST_ROUGH, LEAST_FINE = 0.88, 0.95
 Chosen on TrashNet: copies of 80 images, encoded, resized, cropped and mirrored, have 0.93 and, 98 of 100, 0.97. 30
 pairs of its own photos have 0.955 or more; those that were looked at are one scene in two exposures. Below, a bottle
 cap on the same table as another one has 0.947, nearly all others less than 0.8."""
+LEAST_PX = 32
+"""Shorter side of pictures that have details at all: of 1,797 digits of 8 pixels 69 were taken for another's copy."""
 SIMILAR_PICTURES = 3
 """Images that are compared because their small pictures are alike, and as many because these are mirrored. Small files
 need them: features of an image of 100 pixels that was resized once more may be far from it."""
@@ -73,6 +75,11 @@ def same_picture(
         likeness[part] = _likeness(fine_of(images), places.reshape(2, -1), fit.of(part))
     copies = likeness >= LEAST_FINE
     return Pairs(ones[copies], others[copies], likeness[copies])
+
+
+def can_be_compared(looks: Looks) -> NDArray[np.bool_]:
+    """(n,) whether a picture can be read and is large enough; the copies of others are known by their bytes alone."""
+    return looks.shorter_px >= LEAST_PX
 
 
 def joined(*several: Pairs) -> Pairs:
@@ -157,7 +164,7 @@ def _candidates(near: Neighbours, looks: Looks, known: Pairs) -> tuple[Numbers, 
     count, k = positions.shape
     ends = np.unique(np.sort([np.repeat(np.arange(count), k), positions.ravel()], axis=0), axis=1)
     cluster = clusters(known, count)
-    shows = looks.contrast >= BLANK  # not where it is NaN
+    shows = (looks.contrast >= BLANK) & can_be_compared(looks)  # not where it is NaN
     return tuple(ends[:, (cluster[ends[0]] != cluster[ends[1]]) & shows[ends].all(axis=0)])
 
 

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from headstart.audit.copies import LEAST_PX
 from headstart.audit.finding import Finding, Kind
 from headstart.audit.result import Result
 from headstart.cache.feature_cache import FeatureCache
@@ -52,6 +53,7 @@ def render(result: Result, cache: FeatureCache) -> str:
         name=data_set_of(cache),
         result=result,
         sections=[_section(kind, list(found), thumbnails) for kind, found in _by_kind(result.findings)],
+        least_px=LEAST_PX,
         random_weights=any(part.recipe.weights == "random" for part in cache.parts),
     )
     return text.encode(errors="replace").decode()  # names of files may hold bytes that are no text

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from headstart.audit.copies import LEAST_PX
 from headstart.audit.finding import Finding
 from headstart.audit.gain import FEWEST, Gain
 from headstart.support.quantities import counted
@@ -18,7 +19,7 @@ class Result:
     labelled: int  # images whose label was judged
     unjudged: int  # images whose label no model could judge
     images: int
-    unread: int  # pictures that could not be looked at
+    uncompared: int  # pictures that could not be read, or are too small to be compared
     gain: Gain | None
 
     def lines(self) -> Iterator[str]:
@@ -36,8 +37,11 @@ class Result:
                 f"{counted(self.unjudged, 'label')} cannot be judged: there are too few images, or no group but their "
                 "own has images of their class."
             )
-        if self.unread:
-            yield f"{counted(self.unread, 'picture')} could not be read now: copies are known by their bytes alone."
+        if self.uncompared:
+            yield (
+                f"{counted(self.uncompared, 'picture')} could not be read now, or are smaller than {LEAST_PX} pixels: "
+                "their copies are known by their bytes alone."
+            )
         if self.gain:
             yield self.gain.in_words()
         elif any(each.fix for each in self.findings):

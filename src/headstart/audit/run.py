@@ -88,8 +88,8 @@ def _found(config: AuditConfig, run: CachedRun, features: Features, rows: NDArra
             found += groups.findings(answers[known], asked.labels[known], named[0][known])
     found = in_order(found)
     gained = gain(features, cache, found, fixing.fixes_of(found), config.method, config.seed)
-    unread = int(np.count_nonzero(~looks.readable))
-    return Result(found, expected, len(known), len(labelled) - len(known), len(rows), unread, gained)
+    uncompared = int(np.count_nonzero(~copies.can_be_compared(looks)))
+    return Result(found, expected, len(known), len(labelled) - len(known), len(rows), uncompared, gained)
 
 
 def _save(run: CachedRun, result: Result) -> None:
