@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers.extraction import Watch, config, stop_after
+from helpers.extraction import config, stop_after, watching
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
@@ -23,7 +23,7 @@ from headstart.datasets import naming
 from headstart.datasets.description import describe_splits
 from headstart.datasets.manifest import SPLITS, TEST, TRAIN, UNDRAWN, VAL, count_by_class
 from headstart.errors import CacheError, DataError
-from headstart.extraction import drawing, extractor, updating
+from headstart.extraction import drawing, updating
 from headstart.images import loading
 from headstart.images.decoding import UnreadableImage
 from headstart.settings import DataCheckConfig
@@ -40,9 +40,7 @@ def top(net, *_):
 
 @pytest.fixture(scope="module", autouse=True)
 def watch(one_net):
-    watch = Watch(top)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "fast_form", watch)
+    with watching(top) as watch:
         yield watch
 
 

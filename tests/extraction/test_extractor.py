@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.extraction import Watch, begin, config, fill_one, flip, stop_after
+from helpers.extraction import begin, config, fill_one, flip, stop_after, watching
 from helpers.pictures import decoded, picture
 from PIL import Image
 from torch import nn
@@ -40,17 +40,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 @pytest.fixture(scope="module", autouse=True)
 def watch(one_net):
-    watch = Watch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "fast_form", watch)
+    with watching() as watch:
         yield watch
-
-
-@pytest.fixture
-def forwarded(watch) -> Watch:
-    """Counts the pictures that reach the net in this test."""
-    watch.images = 0
-    return watch
 
 
 def extract(path: Path, settings: ExtractConfig) -> FeatureCache:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.extraction import Watch, config, stop_after
+from helpers.extraction import config, eye, stop_after, watching
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
-from headstart.extraction import extractor, reports, updating
+from headstart.extraction import reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.settings import FEATURES_FOLDER, ExtractConfig
 
@@ -19,16 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 
 @pytest.fixture(scope="module", autouse=True)
 def watch(one_net):
-    watch = Watch(lambda *_: lambda pixels: pixels.flatten(1)[:, :2048].float())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "fast_form", watch)
+    with watching(eye) as watch:
         yield watch
-
-
-@pytest.fixture
-def forwarded(watch) -> Watch:
-    watch.images = 0
-    return watch
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers.caches import FEATURES
-from helpers.extraction import Watch, config, stop_after
+from helpers.extraction import config, eye, stop_after, watching
 from helpers.pictures import picture
 
 from headstart.cache.feature_cache import FeatureCache
@@ -19,7 +18,7 @@ from headstart.cache.layout import DONE
 from headstart.cache.locking import lock
 from headstart.cache.parts import count_of_parts, part_files
 from headstart.errors import CacheError, CacheLocked, SettingsError
-from headstart.extraction import extractor, updating
+from headstart.extraction import updating
 from headstart.extraction.asked import Asked
 from headstart.images import loading
 
@@ -29,16 +28,8 @@ PARTS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def watch(one_net):
-    watch = Watch(lambda *_: lambda pixels: pixels.flatten(1)[:, :FEATURES].float())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "fast_form", watch)
+    with watching(eye) as watch:
         yield watch
-
-
-@pytest.fixture
-def forwarded(watch):
-    watch.images = 0
-    return watch
 
 
 @pytest.fixture

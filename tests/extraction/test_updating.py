@@ -12,8 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers.caches import FEATURES
-from helpers.extraction import Watch, config, flip, stop_after
+from helpers.extraction import config, eye, flip, stop_after, watching
 from helpers.pictures import picture
 
 from headstart.cache import recipe
@@ -44,24 +43,10 @@ def begin_growth(photos, settings, monkeypatch, images, batches):
             updating.bring_up_to_date(settings)
 
 
-def eye(*_):
-    """A backbone that sees the upper part of a picture as it is: what changes in the data is no matter of the net."""
-    return lambda pixels: pixels.flatten(1)[:, :FEATURES].float()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def watch(one_net):
-    watch = Watch(eye)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor, "fast_form", watch)
+    with watching(eye) as watch:
         yield watch
-
-
-@pytest.fixture
-def forwarded(watch) -> Watch:
-    """Counts the pictures that reach the net in this test."""
-    watch.images = 0
-    return watch
 
 
 @pytest.fixture

@@ -2,7 +2,11 @@
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from headstart.cache import creation, recipe
 from headstart.cache.feature_cache import FeatureCache
@@ -10,6 +14,7 @@ from headstart.datasets import labelled
 from headstart.extraction import extractor, filling
 from headstart.models.loading import load_frozen
 from headstart.settings import ExtractConfig
+from helpers.caches import FEATURES
 
 
 @functools.lru_cache(maxsize=4)  # a net and its folded copy take 190 MB
@@ -33,6 +38,20 @@ class Watch:
             return forward(pixels)
 
         return counted
+
+
+def eye(*_):
+    """A backbone that sees the upper part of a picture as it is: what changes in the data is no matter of the net."""
+    return lambda pixels: pixels.flatten(1)[:, :FEATURES].float()
+
+
+@contextmanager
+def watching(*fast_form) -> Iterator[Watch]:
+    """Counts the pictures that reach the backbone, in whose place another may stand."""
+    watch = Watch(*fast_form)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "fast_form", watch)
+        yield watch
 
 
 def config(data: Path | str, **changes) -> ExtractConfig:
