@@ -48,7 +48,6 @@ class Plan:
         describes: whether it says what the data set is taken for.
         only: the number of the only part that is asked for; None for all.
         before: the cache, or the only part, as it is; None without one, or with --overwrite.
-        lent: whether features were taken over from the cache of other data, see `lender`.
         manifest: the images, of the only part its own.
     """
 
@@ -57,7 +56,6 @@ class Plan:
     ) -> None:
         """Lists the images; those that were listed in the same way for another backbone are `known`."""
         self.path, self.count, self.splits, self.describes = cache_path(config), count, splits, describes
-        self.lent = False
         if (whole := whole_of(self.path)) != self.path:
             raise CacheError(f"{self.path} is a part of {whole}: name that file.")
         self.files = part_files(self.path, count)
@@ -112,7 +110,6 @@ class Plan:
         lender = lender_for(self.path, self.asked.recipe or self.extractor.recipe(self.asked.given), self.manifest)
         if lender and self.describes:
             print(self._described())
-        self.lent = lender is not None
         return lender
 
     @cached_property

@@ -103,4 +103,4 @@ class Whole(Plan):
                 file.unlink()  # of images that are gone, or of the cache as it was cut before
         cache = FeatureCache(self.path if self.only is None else files[0])
         taken_over, copied = sum(each.taken_over for each in updates), sum(each.copied for each in updates)
-        return Report(cache, taken_over, self.filled, copied, is_new=self.lent)
+        return Report(cache, taken_over, self.filled, copied, is_new=self.lender is not None)
