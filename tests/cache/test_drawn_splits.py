@@ -14,6 +14,7 @@ from headstart.cache.known_splits import known_digests, known_splits, readable_c
 from headstart.cache.writing import write_splits
 from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL, same_data
 from headstart.errors import CacheDamaged, CacheError
+from headstart.support.hdf5 import text
 
 OPEN = manifest(splits=np.full(12, UNDRAWN, np.uint8))
 SPLITS = np.array([TRAIN] * 8 + [VAL] * 2 + [TEST] * 2, np.uint8)
@@ -97,8 +98,7 @@ def test_splits_that_are_not_what_was_written_are_noticed(tmp_path, damage):
 def test_a_file_has_room_for_drawn_splits_only_where_the_data_does_not_name_all(tmp_path):
     named, open_ = make(tmp_path / "named.h5"), make(tmp_path / "open.h5", OPEN)
     with h5py.File(named) as file, h5py.File(open_) as other:
-        assert (int(file.attrs["format_version"]), int(other.attrs["format_version"])) == (1, 4)
-        assert (file.attrs["named_splits"], other.attrs["named_splits"]) == ("train, val, test", "")
+        assert [text(each.attrs, "named_splits") for each in (file, other)] == ["train, val, test", ""]
         assert ("drawn_splits" in file, "drawn_splits" in other) == (False, True)
     assert FeatureCache(named).is_drawn
 

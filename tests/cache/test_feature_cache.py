@@ -27,6 +27,7 @@ from headstart.errors import CacheDamaged, CacheError
 from headstart.heads.provenance import cache_identity
 from headstart.images.decoding import REASONS
 from headstart.support import files
+from headstart.support.hdf5 import text
 
 DATASETS = {
     "features": (np.float16, (FEATURES,)),
@@ -39,6 +40,7 @@ DATASETS = {
     "checksums": (np.uint32, ()),
     "status": (np.uint8, ()),
     "reasons": (np.uint8, ()),
+    "row_checksums": (np.uint32, ()),
 }
 
 
@@ -63,13 +65,13 @@ def test_any_hdf5_reader_finds_the_documented_datasets_and_attributes(tmp_path, 
         for name, (dtype, shape) in expected.items():
             assert np.issubdtype(file[name].dtype, dtype), name
             assert file[name].shape == (12, *shape), name
-        assert file["seconds"][...].tolist() == [1.0]
+        assert file["seconds"][...].tolist() == [1.0] * 3
         assert set(file) == {*expected, "seconds"}
         attributes = file.attrs
-        assert (attributes["format"], attributes["format_version"]) == ("headstart features", 1)
-        assert Recipe.from_json(attributes["recipe"]).digest() == attributes["recipe_digest"]
+        assert (text(attributes, "format"), attributes["format_version"]) == ("headstart features", 6)
+        assert Recipe.from_json(attributes["recipe"]).digest() == text(attributes, "recipe_digest")
         assert json.loads(attributes["classes"]) == ["cat", "dog"]
-        assert attributes["data_root"] == "/photos/pets"
+        assert text(attributes, "data_root") == "/photos/pets"
         assert json.loads(attributes["reason_texts"])[: len(REASONS)] == list(REASONS)
         assert "torch" in json.loads(attributes["software"])
         assert [path.decode() for path in file["paths"][:2]] == ["00000.jpg", "00001.jpg"]
@@ -171,8 +173,9 @@ def test_the_disk_has_a_row_before_the_file_says_that_it_is_done(tmp_path, monke
     monkeypatch.setattr(os, "pwrite", record)
     monkeypatch.setattr(writing, "_fdatasync", lambda descriptor: (events.append("sync"), fdatasync(descriptor)))
     fill(path)
-    assert {"features", "digests", "checksums"} == set(events[: events.index("sync")])
-    assert {"reasons", "status", "seconds"} == set(events[events.index("sync") + 1 :])
+    before, after = events[: events.index("sync")], events[events.index("sync") + 1 :]
+    assert set(before) == {"features", "digests", "checksums", "reasons", "row_checksums"}
+    assert set(after) == {"status", "seconds"}
 
 
 def test_rows_whose_sync_failed_never_count_as_done(tmp_path, monkeypatch):
@@ -306,7 +309,7 @@ def _write_other_hdf5(path: Path) -> None:
 
 def _write_newer(path: Path) -> None:
     with h5py.File(make(path), "r+") as file:
-        file.attrs["format_version"] = 6
+        file.attrs["format_version"] = 7
 
 
 def _write_without_status(path: Path) -> None:
@@ -322,7 +325,7 @@ def _write_without_status(path: Path) -> None:
         (Path.touch, "cannot be read as a feature cache"),
         (_write_text, "cannot be read as a feature cache"),
         (_write_other_hdf5, "no feature cache of headstart"),
-        (_write_newer, "format version 6; this headstart reads up to 5. Install a newer headstart"),
+        (_write_newer, "format version 7; this headstart reads up to 6. Install a newer headstart"),
         (_write_without_status, "cannot be read as a feature cache"),
     ],
     ids=["missing", "a folder", "empty", "text", "other HDF5", "newer", "no status"],
@@ -468,8 +471,11 @@ def test_the_identity_tells_caches_apart_by_what_a_head_depends_on(tmp_path):
 
 @pytest.mark.parametrize(("column", "value"), [("status", 7), ("reasons", 200)])
 def test_a_status_or_reason_that_does_not_exist_is_damage_not_a_traceback(tmp_path, column, value):
+    """Of an earlier version; now each row has a checksum over both."""
     path = make(tmp_path / "pets.h5")
     fill(path)
+    with h5py.File(path, "r+") as file:
+        del file["row_checksums"]
     with path.open("rb+") as file:
         file.seek(FeatureCache(path).columns[column].offset + 3)
         file.write(bytes([value]))

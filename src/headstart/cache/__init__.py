@@ -3,6 +3,8 @@
     layout.py         format, states of a row, where the bytes of a dataset lie
     recipe.py         everything beside an image's bytes that decides its features: JSON, digest, differences
     views.py          what decides augmented views
+    checked.py        our datasets in a file: each of the type, length and place that it must have
+    row_checksums.py  one number for all that a row says beside its features
     rows.py           the rows of one view: their states, and their features read and verified
     feature_cache.py  a cache, open for reading: its views, and what holds for the whole file
     drawn_splits.py   the images of a cache as they were listed; splits that the data does not name, in the file

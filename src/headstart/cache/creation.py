@@ -14,16 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.cache import drawn_splits
-from headstart.cache.layout import COLUMNS, DESCRIPTION, FORMAT, GROWN_FROM, NAMED, adjacent
+from headstart.cache.layout import (
+    COLUMNS,
+    DESCRIPTION,
+    FORMAT,
+    FORMAT_VERSION,
+    GROWN_FROM,
+    NAMED,
+    PLACES_DIGEST,
+    adjacent,
+)
 from headstart.cache.recipe import Recipe
 from headstart.cache.rows import View
 from headstart.cache.views import Augmentation
 from headstart.datasets import manifest as manifests
-from headstart.datasets.manifest import SPLITS, UNDRAWN, Manifest
+from headstart.datasets.manifest import SPLITS, Manifest
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
-from headstart.models.weights import RESNET50
 from headstart.support.files import FULL_DISK, in_words, reserve, whole_file
+from headstart.support.hdf5 import put
 
 PAGE_BYTES = 4096
 METADATA_BYTES = 2**16
@@ -111,7 +120,8 @@ def _row_columns(count: int) -> Columns:
         "checksums": np.zeros(count, np.uint32),
         "status": np.zeros(count, np.uint8),
         "reasons": np.zeros(count, np.uint8),
-        "seconds": np.zeros(1),
+        "seconds": np.zeros(3),
+        "row_checksums": np.zeros(count, np.uint32),
     }
 
 
@@ -124,11 +134,12 @@ def _attributes(
     }
     return {
         "format": FORMAT,
-        "format_version": _version(manifest, recipe, views),
+        "format_version": FORMAT_VERSION,
         **(about_views or {}),
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest(),
         "manifest_digest": manifest.digest(),
+        PLACES_DIGEST: manifest.places_digest(),
         "classes": json.dumps(manifest.classes),
         "data_set": os.fsencode(manifest.name),
         "data_root": os.fsencode(manifest.root),
@@ -141,13 +152,6 @@ def _attributes(
         GROWN_FROM: "",
         "software": json.dumps({name: version(name) for name in ("torch", "torchvision", "pillow", "h5py")}),
     }
-
-
-def _version(manifest: Manifest, recipe: Recipe, views: AugmentedViews | None) -> int:
-    """The oldest version of the format that has all that is in the file."""
-    if UNDRAWN in manifest.splits:
-        return 4
-    return 3 if recipe.backbone != RESNET50 else 2 if views else 1
 
 
 def _write_metadata(
@@ -163,15 +167,14 @@ def _write_metadata(
         for name, values in columns.items():
             file.create_dataset(name, data=values)
         for name, value in attributes.items():
-            # Bytes are names of the file system: readers see text, though it may be invalid UTF-8.
-            file.attrs.create(name, value, dtype=h5py.string_dtype() if isinstance(value, bytes) else None)
+            put(file.attrs, name, value)
         for group, parts in groups.items():
             for name, values in parts.items():
                 file.create_dataset(f"{group}/{name}", data=values)
             number = group.removeprefix("view_")
-            file[group].attrs[DESCRIPTION] = f"augmented view {number} of the same images, row for row"
+            put(file[group].attrs, DESCRIPTION, f"augmented view {number} of the same images, row for row")
         for name in ("features", *columns):
-            file[name].attrs[DESCRIPTION] = COLUMNS[name]
+            put(file[name].attrs, DESCRIPTION, COLUMNS[name])
         return min([_make_features(file[group], count, recipe) for group in groups], default=None)
 
 

@@ -18,6 +18,7 @@ from headstart.cache.layout import DRAWN, DRAWN_CHECKSUM
 from headstart.cache.rows import MOVE_AWAY
 from headstart.datasets.manifest import COLUMNS, SPLITS, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged
+from headstart.support.hdf5 import text
 from headstart.support.remote import as_path
 
 
@@ -25,19 +26,27 @@ def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
     """The images, with the splits that the data names."""
     attributes = file.attrs
     return Manifest(
-        name=str(attributes["data_set"]),
-        root=as_path(attributes["data_root"]),
-        classes=tuple(json.loads(attributes["classes"])),
+        name=_name(attributes),
+        root=as_path(text(attributes, "data_root")),
+        classes=tuple(map(str, json.loads(text(attributes, "classes")))),
         **{name: datasets[name][...] for name in COLUMNS if name in datasets},
-        source=str(attributes.get("data_source", "")) or _likely_source(attributes),
+        source=text(attributes, "data_source", "") or _likely_source(attributes),
         seed=int(attributes.get("seed", 0)),
-        listing=json.loads(attributes.get("listing", "{}")),
+        listing=dict(json.loads(text(attributes, "listing", "{}"))),
     )
+
+
+def _name(attributes: h5py.AttributeManager) -> str:
+    """That of the data set, after which folders are called."""
+    name = text(attributes, "data_set")
+    if name in ("", ".", "..") or "\0" in name or "/" in name:
+        raise ValueError(f"it calls its data set {name!r}, which is no name of a folder")
+    return name
 
 
 def _likely_source(attributes: h5py.AttributeManager) -> str:
     """Of a cache that does not name it: the list that lies in the folder of the images, or the folder."""
-    root, name = Path(attributes["data_root"]), str(attributes["data_set"])
+    root, name = Path(text(attributes, "data_root")), _name(attributes)
     return next(
         (str(root / f"{name}{end}") for end in (".csv", ".tar") if (root / f"{name}{end}").is_file()), str(root)
     )

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.cache.checked import own_datasets
 from headstart.cache.drawn_splits import listed_in, with_drawn
 from headstart.cache.layout import (
     COLUMNS,
@@ -20,11 +21,13 @@ from headstart.cache.layout import (
     GROWN_FROM,
     NAMED,
     PENDING,
+    PLACES_DIGEST,
     ROW_COLUMNS,
     UNREADABLE,
     parts_in,
     refuse_foreign,
     refuse_other_file,
+    refuse_passing,
     view_groups,
 )
 from headstart.cache.parted import PartedView, joined, refuse_different
@@ -38,6 +41,7 @@ from headstart.images.decoding import REASONS
 from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 from headstart.support.files import nearest_name
+from headstart.support.hdf5 import opened, text
 
 
 class FeatureCache(View):
@@ -78,19 +82,22 @@ class FeatureCache(View):
                 f"There is no feature cache {path}.{nearest_name(path)} Extract images into it first, or name another "
                 "file."
             )
-        inode = path.stat().st_ino
         try:
-            with h5py.File(path, "r", locking=False) as file:
+            with opened(path) as file:
+                status = os.fstat(file.id.get_vfd_handle())  # of this file, whatever has its name by now
                 refuse_foreign(path, file.attrs)
-                self._load(path, inode, file)
+                self._load(path, status.st_ino, file)
         except CacheError:
             raise
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except FileNotFoundError:
+            raise CacheError(f"{path} was removed or renamed meanwhile. Give the same command again.") from None
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError) as error:
+            refuse_passing(path, error)
             refuse_other_file(path)
             reason = str(error).splitlines()[0]
             raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None
         self._refuse_changed_columns()
-        size_bytes = path.stat().st_size
+        size_bytes = status.st_size
         if size_bytes < max(column.end for view in self.views for column in view.columns.values()):
             raise CacheDamaged(f"{path} was cut: it has {size_bytes:,} bytes. {MOVE_AWAY}")
 
@@ -102,33 +109,40 @@ class FeatureCache(View):
         """Looks up each of our datasets once, and nothing else: other programs may keep theirs in the file."""
         attributes = file.attrs
         groups = view_groups(file) if "augmentation" in attributes else []
-        datasets = {name: dataset for name in COLUMNS if (dataset := file.get(name)) is not None}
+        datasets = own_datasets(file, COLUMNS)
         self.listed = listed_in(file, datasets)
         manifest = with_drawn(self.listed, datasets, path)
         super().__init__(path, inode, 0, manifest, datasets)
         self.augmented = tuple(
-            View(path, inode, number, manifest, {name: group[name] for name in ROW_COLUMNS})
+            View(path, inode, number, manifest, own_datasets(group, ROW_COLUMNS))
             for number, group in enumerate(groups, 1)
         )
-        self.recipe = Recipe.from_json(attributes["recipe"])
-        self.augmentation = Augmentation.from_json(attributes["augmentation"]) if groups else None
-        self.notes: dict[str, Any] = json.loads(attributes["notes"])
-        listed_digest = str(attributes["manifest_digest"])
+        self.recipe = Recipe.from_json(text(attributes, "recipe"))
+        self.augmentation = Augmentation.from_json(text(attributes, "augmentation")) if groups else None
+        self.notes: dict[str, float] = {
+            name: float(value) for name, value in json.loads(text(attributes, "notes")).items()
+        }
+        listed_digest = text(attributes, "manifest_digest")
         self.manifest_digest = listed_digest if manifest is self.listed else manifest.digest()
         self.says_named = NAMED in attributes
-        self.weights_file = str(attributes.get("weights_file", ""))
+        self.weights_file = text(attributes, "weights_file", "")
         self.keeps_seed = "seed" in attributes
-        self.grown_from = str(attributes.get(GROWN_FROM, ""))
-        of_views = attributes.get("augmentation_digest", "")
-        self._digests_written = (attributes["recipe_digest"], of_views, listed_digest)
+        self.grown_from = text(attributes, GROWN_FROM, "")
+        self._digests_written = (
+            text(attributes, "recipe_digest"),
+            text(attributes, "augmentation_digest", ""),
+            listed_digest,
+            text(attributes, PLACES_DIGEST, self.listed.places_digest()),
+        )
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
         of_views = self.augmentation.digest() if self.augmentation else ""
-        as_written = (self.recipe.digest(), of_views, self.listed.digest()) == self._digests_written
+        digests = (self.recipe.digest(), of_views, self.listed.digest(), self.listed.places_digest())
+        as_written = digests == self._digests_written
         states = max(view.status.max(initial=0) for view in self.views)
         reasons = max(view.reasons.max(initial=0) for view in self.views)
-        if not as_written or states > UNREADABLE or reasons >= len(REASONS):
+        if not (as_written and self.listed.is_possible()) or states > UNREADABLE or reasons >= len(REASONS):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 f"The disk or a copy has damaged the file. {MOVE_AWAY}"
@@ -153,7 +167,7 @@ class FeatureCache(View):
     def is_writable(self) -> bool:
         """Whether rows can be written at their offsets; another program may have stored the columns in other forms."""
         columns = [self.columns[name] for name in (DRAWN, DRAWN_CHECKSUM) if name in self.columns]
-        columns += [view.columns[name] for view in self.views for name in ROW_COLUMNS]
+        columns += [column for view in self.views for name, column in view.columns.items() if name in ROW_COLUMNS]
         return all(column.offset is not None for column in columns)
 
     @property
@@ -197,8 +211,8 @@ class FeatureCache(View):
         if self.augmentation:
             settings["view_kind"] = self.augmentation.kind
             settings["view_splits"] = "all" if self._has_views_of_all() else "train"
-        drawn = self.recipe.weights_digest if self.recipe.weights == "random" else ""
-        return {**settings, "seed": int(drawn.removeprefix("seed ") or self.manifest.seed)}
+        drawn = self.recipe.weights_digest.removeprefix("seed ") if self.recipe.weights == "random" else ""
+        return {**settings, "seed": int(drawn) if drawn.isdecimal() else self.manifest.seed}
 
     def _has_views_of_all(self) -> bool:
         """Whether most images that heads do not learn from have views; a few have moved from one split to another."""

@@ -12,6 +12,7 @@ from headstart.cache.creation import METADATA_BYTES
 from headstart.cache.layout import COLUMNS, GROWN_FROM, PARTS, ROW_COLUMNS, view_groups
 from headstart.errors import CacheError, warn
 from headstart.support.files import in_words, reserve
+from headstart.support.hdf5 import opened, put
 
 
 def version_of(path: Path) -> str:
@@ -22,7 +23,7 @@ def version_of(path: Path) -> str:
 
 def foreign_members(path: Path) -> list[str]:
     """Names of what is not ours in a cache: `umap`, `view_1/umap`; none if the file cannot be opened."""
-    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
+    with suppress(OSError, LookupError, RuntimeError), opened(path) as file:
         return _members(file)
     return []
 
@@ -32,14 +33,14 @@ def copy_foreign(old: Path, new: Path) -> None:
 
     Warns where datasets have a row for each image of the old cache, while the new one has its rows in another order.
     """
-    with h5py.File(old, "r", locking=False) as source:
+    with opened(old) as source:
         names = _members(source)
         datasets = [dataset for name in names for dataset in _datasets(source.get(name))]
         stored_bytes = sum(dataset.id.get_storage_size() for dataset in datasets)
         with new.open("r+b") as file:  # before HDF5 writes: a disk that fills up meanwhile can crash it
             reserve(file.fileno(), stored_bytes + METADATA_BYTES, new.stat().st_size)
         with h5py.File(new, "r+", libver=("v108", "latest"), locking=False) as target:
-            target.attrs[GROWN_FROM] = version_of(old)
+            put(target.attrs, GROWN_FROM, version_of(old))
             for name in names:
                 _copy(source, target, name)
             for name in _own_objects(source):
@@ -65,7 +66,7 @@ def _members(file: h5py.File) -> list[str]:
 def _own_objects(file: h5py.File) -> list[str]:
     """The file itself, the groups of its views, and our datasets in it."""
     groups = [group.name for group in view_groups(file)]
-    datasets = [f"{group}/{name}" for group in groups for name in ROW_COLUMNS]
+    datasets = [f"{group}/{name}" for group in groups for name in ROW_COLUMNS if name in file[group]]
     return ["/", *groups, *datasets, *(name for name in COLUMNS if name in file)]
 
 

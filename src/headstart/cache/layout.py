@@ -1,5 +1,7 @@
 """The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
+import errno
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -15,13 +17,13 @@ from numpy.typing import NDArray
 from headstart.errors import CacheError
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.settings.command import command
+from headstart.support.hdf5 import opened, text
 
 FORMAT = "headstart features"
 
-FORMAT_VERSION = 5
-"""Of a file that shows parts as one; 4 of a cache with drawn splits; without them 3 for features of another backbone
-than resnet50, for those of resnet50 2
-with augmented views and 1 without: older versions read those, too."""
+FORMAT_VERSION = 6
+"""Of all files that are written now. Older ones are read: 5 of a file that shows parts as one, 4 of a cache with drawn
+splits, 3 of another backbone than resnet50, 2 with augmented views, 1 without."""
 
 PENDING, DONE, UNREADABLE = range(3)
 
@@ -31,9 +33,12 @@ ROW_COLUMNS = {
     "digests": "BLAKE2b, 16 bytes, of the bytes of each image that is done, or that is no picture",
     "checksums": "CRC-32 of each row of features, as stored",
     "reasons": "why an image is unreadable: index into the file's attribute reason_texts",
-    "seconds": "time that passes over the images have taken",
+    "seconds": "time that passes over the images have taken, three times; two of them agree",
+    "row_checksums": "checksum of digest, checksum, reason and status of each row that is done or unreadable",
 }
 """The datasets of a view, and what their numbers mean: written beside each in the file."""
+ALWAYS = ROW_COLUMNS.keys() - {"row_checksums"}
+"""Those that files of earlier versions have, too."""
 DRAWN, DRAWN_CHECKSUM = "drawn_splits", "drawn_checksum"
 COLUMNS = {
     "labels": "index into the file's attribute classes; -1 without a label",
@@ -44,6 +49,7 @@ COLUMNS = {
     "sizes": "bytes of each image's file",
     "mtimes_ns": "last change of each image's file, nanoseconds since 1970",
     "offsets": "where each image begins in its archive, in bytes",
+    "inodes": "number of each image's file in its file system",
     "groups": "the person, video or place of each image: images of one are not independent",
     **ROW_COLUMNS,
 }
@@ -52,8 +58,16 @@ GROWN_FROM = "grown_from"
 """Attribute of a file that grew: which version of the old one it took over, see `foreign.version_of`."""
 NAMED = "named_splits"
 """Attribute that says which splits the data names. In files without it, drawn splits are among the others."""
+PLACES_DIGEST = "places_digest"
+"""Attribute with the digest of the columns that say where members lie and to which group images belong."""
 PARTS = "parts"
 """Attribute of a file that shows the parts of a cache as one: their number."""
+MOST_PARTS = 100_000
+PASSING = (
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EAGAIN),
+    *(errno.ENOLCK, errno.ETIMEDOUT, errno.EINTR, errno.ENODEV, errno.EHOSTDOWN, errno.ENOTCONN),
+)
+"""Errors of the system that say nothing about the bytes of a file."""
 PART = re.compile(r"(\d+)-of-(\d+)\.h5")
 """The name of a part's file."""
 DESCRIPTION = "description"
@@ -88,7 +102,7 @@ def adjacent(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 def view_groups(file: h5py.File) -> list[h5py.Group]:
     """The groups of the augmented views: view_1, view_2, …; a group of another program may have such a name, too."""
     groups: list[h5py.Group] = []
-    while isinstance(group := file.get(f"view_{len(groups) + 1}"), h5py.Group) and group.keys() >= ROW_COLUMNS.keys():
+    while isinstance(group := file.get(f"view_{len(groups) + 1}"), h5py.Group) and group.keys() >= ALWAYS:
         groups.append(group)
     return groups
 
@@ -96,10 +110,12 @@ def view_groups(file: h5py.File) -> list[h5py.Group]:
 def parts_in(path: Path) -> int:
     """How many parts a cache has, as its file says; 1 of any other file."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            return int(file.attrs.get(PARTS, 1))
+        with opened(path) as file:
+            count = file.attrs.get(PARTS, 1)
     except OSError:
         return 1
+    is_count = isinstance(count, int | np.integer) and 1 < count <= MOST_PARTS and whole_of(path) == path
+    return int(count) if is_count else 1
 
 
 def parts_folder(cache: Path) -> Path:
@@ -113,6 +129,15 @@ def whole_of(file: Path) -> Path:
     if name == file.parent.name or not PART.fullmatch(file.name):
         return file
     return file.parent.with_name(name if file.parent.with_name(name).exists() else f"{name}.h5")
+
+
+def refuse_passing(path: Path, error: Exception) -> None:
+    """Raises CacheError if a file cannot be read for a reason that may end while the file is sound."""
+    said = re.search(r"errno = (\d+)", str(error))  # HDF5 tells it in words
+    number = getattr(error, "errno", None) or (int(said[1]) if said else 0)
+    if number in PASSING or isinstance(error, MemoryError):
+        reason = os.strerror(number or errno.ENOMEM)
+        raise CacheError(f"{path} cannot be read now: {reason}. Mend that, and give the same command again.") from None
 
 
 def refuse_other_file(path: Path) -> None:
@@ -130,9 +155,9 @@ def refuse_other_file(path: Path) -> None:
 
 def refuse_foreign(path: Path, attributes: h5py.AttributeManager) -> None:
     """Raises CacheError for an HDF5 file that is not a cache, or not one that this version can read."""
-    if attributes.get("format") != FORMAT:
+    if text(attributes, "format", "") != FORMAT:
         raise CacheError(f"{path} is an HDF5 file, but no feature cache of headstart. Name another with CACHE=…")
-    if attributes["format_version"] > FORMAT_VERSION:
+    if int(attributes["format_version"]) > FORMAT_VERSION:
         raise CacheError(
             f"{path} has format version {attributes['format_version']}; this headstart reads up to {FORMAT_VERSION}. "
             "Install a newer headstart."

@@ -26,7 +26,7 @@ class PartedView(View):
         """`order` (N,) are the rows of the parts, one after the other, sorted by path."""
         first = sources[0]
         self.path, self.sources, self.view, self.manifest = path, tuple(sources), first.view, manifest
-        for name in ("status", "reasons", "digests", "checksums"):
+        for name in ("status", "reasons", "digests", "checksums", "changed"):
             setattr(self, name, np.concatenate([getattr(source, name) for source in sources])[order])
         self.seconds = sum(source.seconds for source in sources)
         features = first.columns["features"]

@@ -25,8 +25,10 @@ from headstart.cache.layout import (
     parts_in,
     view_groups,
 )
+from headstart.cache.rows import MOVE_AWAY
 from headstart.datasets.manifest import Manifest, end_of_archive
 from headstart.errors import CacheError
+from headstart.support.hdf5 import opened, put, text
 
 
 def part_files(cache: Path, count: int) -> list[Path]:
@@ -58,8 +60,10 @@ def numbers_of_parts(manifest: Manifest, count: int) -> NDArray[np.int64]:
 
 def files_shown(cache: Path) -> list[Path]:
     """The parts that a file shows as one; a CacheError if one of them is missing."""
-    with h5py.File(cache, "r", locking=False) as file:
+    with opened(cache) as file:
         files = _sources(cache, file)
+    if strange := [path for path in files if path.parent != parts_folder(cache) or not PART.fullmatch(path.name)]:
+        raise CacheError(f"{cache} shows {strange[0]}, which is no part of it. {MOVE_AWAY}")
     if missing := [path for path in files if not path.is_file()]:
         raise CacheError(
             f"{cache} shows parts of which {len(missing)} of {len(files)} are missing, such as {missing[0]}. Put them "
@@ -72,14 +76,14 @@ def shows(cache: Path, files: list[Path], manifest: Manifest) -> bool:
     """Whether a file shows these parts, which hold these images, as one."""
     if not cache.exists() or parts_in(cache) == 1:
         return False
-    with h5py.File(cache, "r", locking=False) as file, h5py.File(files[0], "r", locking=False) as part:
+    with opened(cache) as file, opened(files[0]) as part:
         same = set(_sources(cache, file)) == set(files) and _columns([file]) == _columns([part])
-        return same and file.attrs["manifest_digest"] == manifest.digest()
+        return same and text(file.attrs, "manifest_digest") == manifest.digest()
 
 
 def _columns(files: list[h5py.File]) -> list[str]:
     """The names of our datasets that all files have, and of those of the views."""
-    views = [f"{group.name[1:]}/{name}" for group in view_groups(files[0]) for name in ROW_COLUMNS]
+    views = [f"{group.name[1:]}/{name}" for group in view_groups(files[0]) for name in ROW_COLUMNS if name in group]
     return [*(name for name in COLUMNS if all(name in file for file in files)), *views]
 
 
@@ -93,7 +97,7 @@ def show_as_one(cache: Path, count: int, files: list[Path], manifest: Manifest) 
         with h5py.File(temporary, "w", libver=("v110", "latest"), locking=False) as target:
             _fill(target, files, cache.parent)
             target.attrs[PARTS] = count
-            target.attrs["manifest_digest"] = manifest.digest()
+            put(target.attrs, "manifest_digest", manifest.digest())
             target.attrs["format_version"] = FORMAT_VERSION
         if cache.exists():
             foreign.copy_foreign(cache, temporary)
@@ -123,4 +127,4 @@ def _add_column(target: h5py.File, name: str, sources: list[tuple[str, h5py.Data
         layout[end - dataset.shape[0] : end] = h5py.VirtualSource(file, dataset.name, dataset.shape, dataset.dtype)
     made = target.create_virtual_dataset(name, layout)
     if name in COLUMNS:
-        made.attrs[DESCRIPTION] = COLUMNS[name]
+        put(made.attrs, DESCRIPTION, COLUMNS[name])

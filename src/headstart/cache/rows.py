@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.cache.layout import DONE, Column, adjacent, whole_of
+from headstart.cache.layout import DONE, PENDING, Column, adjacent, whole_of
+from headstart.cache.row_checksums import row_checksums
 from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
@@ -44,6 +45,7 @@ class View:
         reasons: (N,) index into `decoding.REASONS`.
         digests: (N, 16) BLAKE2b of the bytes of each done image.
         checksums: (N,) CRC-32 of each done row's bytes.
+        changed: (N,) whether a row does not say what was written: it counts as pending.
         seconds: time that passes over the images have taken so far.
         places: (N,) where the rows lie in the file, or in the files one after the other.
     """
@@ -60,7 +62,14 @@ class View:
         self.reasons: NDArray[np.uint8] = datasets["reasons"][...]
         self.digests: NDArray[np.uint8] = datasets["digests"][...]
         self.checksums: NDArray[np.uint32] = datasets["checksums"][...]
-        self.seconds = float(datasets["seconds"][0])
+        self.changed = np.zeros(len(self), np.bool_)
+        if "row_checksums" in datasets:
+            written = row_checksums(self.digests, self.checksums, self.reasons, self.status)
+            self.changed = (self.status != PENDING) & (written != datasets["row_checksums"][...])
+            self.status[self.changed] = PENDING
+            self.reasons[self.status == PENDING] = 0
+        copies = np.sort(datasets["seconds"][...])
+        self.seconds = float(copies[len(copies) // 2])  # a flipped bit spoils one of three
         self.places = np.arange(len(self))
 
     def __len__(self) -> int:
@@ -158,9 +167,10 @@ class View:
         return command("extract", self.manifest.source, whole_of(self.path), views, flags)
 
     def damaged(self, rows: NDArray[np.int64], features: Iterable[Any]) -> list[int]:
-        """Which of the rows (n,) are done, but whose features (n, D), as stored, do not match their checksum."""
+        """Which of the rows (n,) are not what was written, or do not match their features (n, D), as stored."""
         checksums = np.fromiter(map(crc32, features), np.uint32, len(rows))
-        damaged: list[int] = rows[(self.status[rows] == DONE) & (checksums != self.checksums[rows])].tolist()
+        differ = (self.status[rows] == DONE) & (checksums != self.checksums[rows])
+        damaged: list[int] = rows[differ | self.changed[rows]].tolist()
         return damaged
 
     def _empty(self, count: int) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from zlib import crc32
 
@@ -22,6 +22,7 @@ from headstart.cache.creation import explaining
 from headstart.cache.drawn_splits import checksum
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, DRAWN, DRAWN_CHECKSUM, PENDING, UNREADABLE, adjacent
+from headstart.cache.row_checksums import row_checksums
 from headstart.cache.rows import View
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS
@@ -38,7 +39,7 @@ class CacheWriter(AbstractContextManager["CacheWriter"]):
         self._seconds, self._time_share = view.seconds, time_share
         with explaining(self.path):
             self._descriptor = os.open(self.path, os.O_RDWR)
-        self._uncommitted: list[tuple[NDArray[np.int64], int, int]] = []
+        self._uncommitted: list[tuple[NDArray[np.int64], int]] = []
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
@@ -47,9 +48,24 @@ class CacheWriter(AbstractContextManager["CacheWriter"]):
         """Writes features (B, D) and digests (B, 16) of rows (B,), ascending, which stay pending until `commit`."""
         stored = self._cast(rows, features, self._columns["features"].dtype)
         self._put("features", rows, stored)
+        self._describe(rows, DONE, digests, np.array([crc32(row) for row in stored], np.uint32), 0)
+
+    def _describe(
+        self,
+        rows: NDArray[np.int64],
+        status: int,
+        digests: NDArray[np.uint8],
+        checksums: NDArray[np.uint32],
+        reason: int,
+    ) -> None:
+        """Writes all that rows (n,) say beside their features, but for their status, which waits for `commit`."""
+        reasons = np.full(len(rows), reason, np.uint8)
         self._put("digests", rows, digests)
-        self._put("checksums", rows, np.array([crc32(row) for row in stored], np.uint32))
-        self._uncommitted.append((rows, DONE, 0))
+        self._put("checksums", rows, checksums)
+        self._put("reasons", rows, reasons)
+        if "row_checksums" in self._columns:
+            self._put("row_checksums", rows, row_checksums(digests, checksums, reasons, status))
+        self._uncommitted.append((rows, status))
 
     def _cast(self, rows: NDArray[np.int64], features: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -69,9 +85,18 @@ class CacheWriter(AbstractContextManager["CacheWriter"]):
 
     def write_unreadable(self, row: int, reason: str, digest: bytes = b"") -> None:
         """Notes why an image has no features, one of `decoding.REASONS`; and its digest, if its bytes were read."""
-        if digest:
-            self._put("digests", np.array([row]), np.frombuffer(digest, np.uint8)[None])
-        self._uncommitted.append((np.array([row]), UNREADABLE, REASONS.index(reason)))
+        digests = np.frombuffer(digest or bytes(self._columns["digests"].row_bytes), np.uint8)[None]
+        self._describe(np.array([row]), UNREADABLE, digests, np.zeros(1, np.uint32), REASONS.index(reason))
+
+    def refuse_replaced(self) -> None:
+        """Raises CacheError if the file that is written to no longer has its name: its rows would be lost."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+                return
+        raise CacheError(
+            f"{self.path} was replaced or removed by another program meanwhile: what this pass computed is in no file. "
+            "Give the same command again."
+        )
 
     def reopen(self, rows: NDArray[np.int64]) -> None:
         """Makes rows pending again, at once."""
@@ -81,12 +106,12 @@ class CacheWriter(AbstractContextManager["CacheWriter"]):
         """Syncs what was written, and only then marks it as done; `seconds` were spent since the last commit."""
         commit_all([self], seconds)
 
-    def _mark(self, written: Sequence[tuple[NDArray[np.int64], int, int]], seconds: float) -> None:
-        for rows, status, reason in written:
-            self._put("reasons", rows, np.full(len(rows), reason, np.uint8))
+    def _mark(self, written: Sequence[tuple[NDArray[np.int64], int]], seconds: float) -> None:
+        for rows, status in written:
             self._put("status", rows, np.full(len(rows), status, np.uint8))
         self._seconds += self._time_share * seconds
-        self._put("seconds", np.array([0]), np.array([self._seconds]))
+        copies = self._columns["seconds"].shape[0]
+        self._put("seconds", np.arange(copies), np.full(copies, self._seconds))
 
     def _put(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
         column = self._columns[name]
@@ -108,6 +133,7 @@ def commit_all(writers: Sequence[CacheWriter], seconds: float) -> None:
         writer._uncommitted = []  # dropped if the sync fails: a second sync would not report the failure
     with explaining(writers[0].path):
         _fdatasync(writers[0]._descriptor)
+        writers[0].refuse_replaced()
     for writer, rows in zip(writers, written, strict=True):
         writer._mark(rows, seconds)
 

@@ -23,7 +23,7 @@ TRAIN, VAL, TEST = range(3)
 UNDRAWN = 255
 """Instead of a split: the data names none, and it is drawn when the bytes of the image are known."""
 UNLABELLED = -1
-COLUMNS = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups")
+COLUMNS = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups", "inodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Manifest:
     """(N,) where members of archives begin; None where images are files of their own."""
     groups: NDArray[np.bytes_] | None = None
     """(N,) the person, video or place that an image belongs to, if the data says it: drawn splits keep it together."""
+    inodes: NDArray[np.int64] | None = None
+    """(N,) numbers of the files in their file system: tell files of one size and time apart. None if not known."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the data was read: where the splits come from, what was left out and why."""
     source: str = ""
@@ -105,6 +107,17 @@ class Manifest:
         offsets = b"" if self.offsets is None else self.offsets.tobytes()
         return blake2b(self.sizes.tobytes() + self.mtimes_ns.tobytes() + offsets, digest_size=16).hexdigest()
 
+    def is_possible(self) -> bool:
+        """Whether labels and splits are numbers of classes and splits: a file may say anything."""
+        is_label = (self.labels >= UNLABELLED) & (self.labels < len(self.classes))
+        return bool(is_label.all() and np.isin(self.splits, [*range(len(SPLITS)), UNDRAWN]).all())
+
+    def places_digest(self) -> str:
+        """32 hex digits over offsets and groups, which `digest` leaves out; empty where there are none."""
+        columns = [column for column in (self.offsets, self.groups) if column is not None]
+        digest = blake2b(b"".join(column.tobytes() for column in columns), digest_size=16)
+        return digest.hexdigest() if columns else ""
+
     def digest(self) -> str:
         """32 hex digits over names, labels, splits, sizes and classes."""
         digest = blake2b("\0".join(self.classes).encode(errors="surrogateescape"), digest_size=16)
@@ -133,7 +146,8 @@ def same_data(one: Manifest, other: Manifest) -> bool:
         one.classes == other.classes
         and (one.seed == other.seed or UNDRAWN not in one.splits)
         and same_root(one, other)
-        and all(np.array_equal(getattr(one, column), getattr(other, column)) for column in COLUMNS)
+        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in COLUMNS if name != "inodes")
+        and not _exchanged(other, one, np.arange(len(one))).any()
     )
 
 
@@ -181,7 +195,19 @@ def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArr
         same &= before.offsets is now.offsets
     else:
         same &= before.offsets[old] == now.offsets
-    return same
+    return same & ~_exchanged(before, now, old)
+
+
+def _exchanged(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether another file has the name of an image, which size and time do not tell from a further one's."""
+    if before.inodes is None or now.inodes is None:
+        return np.zeros(len(now), np.bool_)
+    exchanged: NDArray[np.bool_] = before.inodes[old] != now.inodes
+    if exchanged.any():
+        pairs = np.stack([before.sizes, before.mtimes_ns], axis=1)
+        _, kinds, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+        exchanged &= (counts[kinds.ravel()] > 1)[old]
+    return exchanged
 
 
 def missing_splits(splits: NDArray[np.uint8]) -> set[int]:
@@ -217,9 +243,15 @@ def from_files(
         labels=np.array([index[label] for label in labels], np.int64),
         splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
         sizes=np.array([file.st_size for file in files] or [member.size for member in members], np.int64),
-        mtimes_ns=np.array([file.st_mtime_ns for file in files] or [member.mtime_ns for member in members], np.int64),
+        mtimes_ns=_as_int64([file.st_mtime_ns for file in files] or [member.mtime_ns for member in members]),
         offsets=np.array([member.offset for member in members], np.int64) if members else None,
+        inodes=_as_int64([file.st_ino for file in files]) if files else None,
     )
+
+
+def _as_int64(numbers: Sequence[int]) -> NDArray[np.int64]:
+    """Those that take more bits, such as nanoseconds after the year 2262, lose the highest ones."""
+    return np.array([number % 2**64 for number in numbers], np.uint64).view(np.int64)
 
 
 def join(name: str, parts: Sequence[Manifest]) -> Manifest:

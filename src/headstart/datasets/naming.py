@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-import h5py
 import numpy as np
 from PIL import Image
 
@@ -23,6 +22,7 @@ from headstart.datasets.manifest import Manifest
 from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_name
 from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, holder, nets_of
 from headstart.settings.listing import naming_what_is_kept
+from headstart.support.hdf5 import opened, text
 from headstart.support.remote import is_remote
 
 Owner = Literal["same", "other", "gone", "unknown"]
@@ -81,9 +81,10 @@ def _name_taken_over(real: str) -> str | None:
 
 def _attributes(path: Path) -> dict[str, Any]:
     """What a cache says of its data set; nothing if there is no such file, or it cannot be read as a cache."""
-    with suppress(OSError, ValueError), h5py.File(path, "r", locking=False) as file:
-        said = {name: file.attrs[name] for name in ("data_set", "data_source", "data_root") if name in file.attrs}
-        return {**said, "listing": json.loads(file.attrs.get("listing", "{}")), "seed": int(file.attrs.get("seed", 0))}
+    with suppress(OSError, ValueError, TypeError, LookupError, RuntimeError), opened(path) as file:
+        said = {name: text(file.attrs, name) for name in ("data_set", "data_source", "data_root") if name in file.attrs}
+        listing = json.loads(text(file.attrs, "listing", "{}"))
+        return {**said, "listing": listing, "seed": int(file.attrs.get("seed", 0))}
     return {}
 
 
@@ -98,7 +99,7 @@ def owner_of_cache(path: Path, data: str) -> Owner:
 
 def share_moved(path: Path, data: str) -> float:
     """Of finished images of a cache, spread over all, the share that lie below the data with the bytes they had."""
-    with suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as cache:
+    with suppress(OSError, LookupError, RuntimeError), opened(path) as cache:
         root, done = data if os.path.isdir(data) else holder(data), np.flatnonzero(cache["status"][...] == DONE)
         rows = np.unique(done[np.linspace(0, len(done) - 1, SAMPLE, dtype=np.int64)]) if len(done) else done
         pairs = zip(cache["paths"][rows], cache["digests"][rows], strict=True)

@@ -13,6 +13,7 @@ from headstart.extraction.drawing import must_be_drawn_before
 from headstart.extraction.growing import Growth, passing_again
 from headstart.extraction.plan import Plan
 from headstart.support.files import put_in_place
+from headstart.support.quantities import counted
 
 
 class Update:
@@ -125,8 +126,11 @@ class Update:
 
     def _see_pending(self) -> None:
         """Notes what is to be computed, and reserves its space on the disk."""
-        for view in FeatureCache(self.file).views:
-            if len(again := passing_again(view)):
+        views = FeatureCache(self.file).views
+        if changed := sum(int(np.count_nonzero(view.changed)) for view in views):
+            print(f"{self.file}: {counted(changed, 'row')} not as written, and computed again.")
+        for view in views:
+            if len(again := np.union1d(passing_again(view), np.flatnonzero(view.changed))):
                 with CacheWriter(view) as writer:
                     writer.reopen(again)
         cache = FeatureCache(self.file)

@@ -1,6 +1,7 @@
 """What every program needs and no other folder owns: files, progress, devices, memory.
 
     files.py        files that appear whole, or that one process writes; CSV and JSON
+    hdf5.py         HDF5 files that may be damaged; texts in them of a fixed length
     remote.py       objects on servers as paths, read with fsspec
     ctrl_c.py       a program that is stopped while it loads ends without a traceback
     output.py       a closed pipe and characters that the output lacks are no error
