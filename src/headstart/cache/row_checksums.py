@@ -6,10 +6,12 @@ N rows.
 import numpy as np
 from numpy.typing import NDArray
 
-FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0x9E3779B97F4A7C15)
+FACTORS = tuple(map(np.uint64, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0x9E3779B97F4A7C15)))
 """Odd, so that no product loses a bit of what it is made of.
 Source: G. L. Steele, D. Lea, C. H. Flood, Fast splittable pseudorandom number generators, 2014."""
-HALF = np.uint64(32)
+HALF, SIXTEEN, EIGHT = np.uint64(32), np.uint64(16), np.uint16(8)
+BLOCK_ROWS = 8192
+"""So many stay in the cache of a core."""
 
 
 def row_checksums(
@@ -22,10 +24,16 @@ def row_checksums(
 
     All rows at once by numpy: a CRC-32 of each would take ten times as long when a large cache is opened.
     """
-    words = np.ascontiguousarray(digests).view("<u8")
-    states = checksums.astype(np.uint64) << np.uint64(16) | reasons.astype(np.uint64) << np.uint64(8)
-    mixed = np.zeros(len(words), np.uint64)
-    for part, factor in zip((words[:, 0], words[:, 1], states | np.asarray(status, np.uint64)), FACTORS, strict=True):
-        mixed = (mixed ^ part) * np.uint64(factor)
-        mixed ^= mixed >> HALF
-    return mixed.astype(np.uint32)
+    found = np.empty(len(digests), np.uint32)
+    words, all_status = np.ascontiguousarray(digests).view("<u8"), np.broadcast_to(np.uint8(status), len(digests))
+    for begin in range(0, len(digests), BLOCK_ROWS):
+        rows = slice(begin, begin + BLOCK_ROWS)
+        states = checksums[rows].astype(np.uint64) << SIXTEEN
+        states |= reasons[rows].astype(np.uint16) << EIGHT | all_status[rows]
+        mixed = words[rows, 0] * FACTORS[0]
+        for part, factor in ((words[rows, 1], FACTORS[1]), (states, FACTORS[2])):
+            mixed ^= mixed >> HALF
+            mixed += part
+            mixed *= factor
+        found[rows] = mixed >> HALF
+    return found

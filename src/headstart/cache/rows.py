@@ -47,7 +47,6 @@ class View:
         checksums: (N,) CRC-32 of each done row's bytes.
         changed: (N,) whether a row does not say what was written: it counts as pending.
         seconds: time that passes over the images have taken so far.
-        places: (N,) where the rows lie in the file, or in the files one after the other.
     """
 
     def __init__(
@@ -70,10 +69,14 @@ class View:
             self.reasons[self.status == PENDING] = 0
         copies = np.sort(datasets["seconds"][...])
         self.seconds = float(copies[len(copies) // 2])  # a flipped bit spoils one of three
-        self.places = np.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.status)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """(N,) where the rows lie in the file, or in the files one after the other."""
+        return np.arange(len(self))
 
     @property
     def done_count(self) -> int:

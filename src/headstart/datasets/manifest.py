@@ -109,8 +109,8 @@ class Manifest:
 
     def is_possible(self) -> bool:
         """Whether labels and splits are numbers of classes and splits: a file may say anything."""
-        is_label = (self.labels >= UNLABELLED) & (self.labels < len(self.classes))
-        return bool(is_label.all() and np.isin(self.splits, [*range(len(SPLITS)), UNDRAWN]).all())
+        are_labels = self.labels.min(initial=0) >= UNLABELLED and self.labels.max(initial=-1) < len(self.classes)
+        return bool(are_labels and ((self.splits < len(SPLITS)) | (self.splits == UNDRAWN)).all())
 
     def places_digest(self) -> str:
         """32 hex digits over offsets and groups, which `digest` leaves out; empty where there are none."""
