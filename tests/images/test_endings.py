@@ -1,4 +1,4 @@
-"""A JPEG that lacks only its end mark is read; one that lacks pixels is not."""
+"""A JPEG that lacks only its end mark is read; a file that lacks pixels is not, whatever stands in their place."""
 
 import io
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.pictures import picture
-from PIL import Image
+from PIL import Image, features
 
 from headstart.images.decoding import UnreadableImage, decode, small
 from headstart.images.endings import with_end_mark
@@ -47,7 +47,7 @@ def test_without_some_of_its_pixels_a_jpeg_stays_unreadable(missing, options):
             decode(cut, [GEOMETRY])
 
 
-@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"progressive": True}])
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"progressive": True}, {"restart_marker_blocks": 2}])
 def test_wherever_a_jpeg_ends_it_is_read_only_if_no_pixel_is_missing(options):
     """Also between two scans, in the last one, which tells the last bit of some numbers, and in what no picture shows.
 
@@ -99,3 +99,45 @@ def test_other_files_stay_as_they_are():
     for data in (file.getvalue()[:-30], b"", b"\xff\xd8", b"\xff\xd8 no picture"):
         assert with_end_mark(data) == data
     assert Image.open(io.BytesIO(jpeg(0)))
+
+
+def saved(image: Image.Image, form: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+COMPRESSED = [
+    *[("JPEG", options) for options in OPTIONS],
+    *(("PNG", {}), ("GIF", {})),
+    *([("WEBP", {}), ("WEBP", {"lossless": True})] if features.check("webp") else []),
+    *([("AVIF", {"speed": 10})] if features.check("avif") else []),
+    *([("JPEG2000", {})] if features.check("jpg_2000") else []),
+]
+
+
+@pytest.mark.parametrize(("form", "options"), COMPRESSED)
+def test_a_file_that_was_copied_in_part_and_ends_in_zeros_is_truncated(form, options):
+    """Room was taken for it beforehand, as downloads do. Zeros behind a whole file cost nothing."""
+    for seed in range(2):
+        image = picture(seed, (64, 60)).resize((200, 150), Image.Resampling.BICUBIC)
+        whole = saved(image, form, **options)
+        for cut in (1000, len(whole) // 3, len(whole) // 2, len(whole) * 9 // 10, len(whole) - 64):
+            with pytest.raises(UnreadableImage, match="truncated"):
+                decode(whole[:cut] + bytes(len(whole) - cut), [GEOMETRY])
+        assert np.array_equal(decode(whole + bytes(5000), [GEOMETRY])[0], decode(whole, [GEOMETRY])[0])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("missing", [1, 2])
+def test_without_its_end_mark_and_with_zeros_behind_it_a_jpeg_gives_the_same_pixels(options, missing):
+    whole = jpeg(0, **options)
+    assert np.array_equal(decode(whole[:-missing] + bytes(512), [GEOMETRY])[0], decode(whole, [GEOMETRY])[0])
+
+
+@pytest.mark.parametrize("form", ["BMP", "TIFF", "PPM", "TGA", "ICO", "PNG", "GIF"])
+def test_a_picture_that_is_black_below_is_no_file_copied_in_part(form):
+    for black in (Image.new("RGB", (64, 64)), Image.new("L", (64, 64)), Image.new("P", (64, 64))):
+        if form != "ICO" or black.mode == "RGB":
+            image = black.convert("L") if (form, black.mode) == ("PPM", "P") else black
+            assert not decode(saved(image, form), [GEOMETRY])[0].any()

@@ -89,6 +89,8 @@ ORIENTATION[274] = 6
         b"\xff\xd8\xff" + PLAIN[2:],
         PLAIN[:-2],
         PLAIN[:-40],
+        PLAIN[:-400] + bytes(400),
+        PLAIN[:-2] + bytes(99_999),
         PROGRESSIVE[:-2],
         PROGRESSIVE[: len(PROGRESSIVE) // 2],
         PLAIN[: frame_of(PLAIN) + 8],
@@ -99,6 +101,7 @@ ORIENTATION[274] = 6
     ],
     ids=[
         "CMYK", "turned", "Adobe", "arithmetic", "lossless", "12 bits", "filled", "no end", "cut",
+        "hole", "long hole",
         "no end, progressive", "half", "header", "empty", "beginning", "text", "XMP",
     ],
 )  # fmt: skip

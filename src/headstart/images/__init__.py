@@ -1,7 +1,7 @@
 """Image files become squares of pixels, in threads.
 
     metadata.py      what a file holds beside its pixels
-    endings.py       JPEG files that lack only their end mark
+    endings.py       files that lack their end: a JPEG the mark alone, others were copied in part
     jpeg.py          plain JPEG files, decoded without Python's lock where simplejpeg is installed
     geometry.py      which part of a picture becomes the square, and by which filter
     decoding.py      bytes → upright RGB → a square of pixels

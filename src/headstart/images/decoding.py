@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from headstart.errors import warn
-from headstart.images.endings import with_end_mark
+from headstart.images.endings import UNWRITTEN, ends_in_a_hole, with_end_mark
 from headstart.images.geometry import Transform
 from headstart.images.metadata import PNG, is_heic, without_metadata
 
@@ -114,7 +114,10 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with _open_png(data) if data.startswith(PNG) else _open(with_end_mark(data)) as image:
+        data = with_end_mark(data)
+        with _open_png(data) if data.startswith(PNG) else _open(data) as image:
+            if ends_in_a_hole(data, image):
+                raise UnreadableImage("truncated")
             yield image
     except UnreadableImage:
         raise
@@ -123,7 +126,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise UnreadableImage("too many pixels") from None
     except Exception as error:  # Pillow's plugins raise any error of their parsers
-        raise UnreadableImage("truncated" if "truncated" in str(error) else "damaged") from None
+        is_cut = "truncated" in str(error) or data.endswith(UNWRITTEN)
+        raise UnreadableImage("truncated" if is_cut else "damaged") from None
 
 
 def _open(data: bytes) -> Image.Image:
