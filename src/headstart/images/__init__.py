@@ -1,6 +1,10 @@
 """Image files become squares of pixels, in threads.
 
     metadata.py      what a file holds beside its pixels
+    segments.py      the marks of a JPEG, and what follows them
+    limits.py        what a picture may cost in memory and time, by its header
+    budget.py        memory for all pictures that are decoded at a time
+    strips.py        large pictures in parts
     endings.py       files that lack their end: a JPEG the mark alone, others were copied in part
     jpeg.py          plain JPEG files, decoded without Python's lock where simplejpeg is installed
     geometry.py      which part of a picture becomes the square, and by which filter

@@ -1,17 +1,15 @@
-"""Files that lack their end: JPEG files without the end mark alone, and files that were copied in part and end in zeros."""
+"""Files that lack their end: a JPEG that has all pixels but no end mark, and files that were copied in part."""
 
 import io
-import re
-from collections.abc import Iterator
+from hashlib import blake2b
 
 from PIL import Image
 
-JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-"""Marks at the beginning of the file, before the pixels of a scan, and at its end. Source: ITU-T T.81, table B.1."""
-FRAMES, PROGRESSIVE = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}, {0xC2, 0xCA}
-"""Second bytes of the marks before the size of the picture: of all kinds that are read, and of those in many scans."""
-MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The next mark after the pixels of a scan, in which 0 or the number of a restart may follow ff."""
+from headstart.images.budget import IN_FLIGHT
+from headstart.images.limits import MOST_BYTES, are_too_many_scans, bytes_for
+from headstart.images.segments import END, FRAMES, JPEG, PROGRESSIVE, SCAN, has_end, segments
+from headstart.images.strips import strips
+
 COEFFICIENTS = 64
 FILLING_BYTES = 10 * 64 * 26 // 8
 """What ten blocks of 64 coefficients with 26 bits each take, the most at once; some may lie outside of the picture.
@@ -28,6 +26,7 @@ FILLINGS = tuple(bytes([byte]) * FILLING_BYTES for byte in (0x00, 0x55, 0xAA, 0x
 """What is put between the file and its end mark: if pixels are missing, these become pixels, different ones."""
 RESTARTS = b"\xff\xdd", tuple(bytes([0xFF, 0xD0 + number]) + FILLINGS[1] for number in range(8))
 """The mark of files whose pixels are read only behind the next number of a restart, and fillings that begin with it."""
+MOST_FILLINGS = len(FILLINGS) + len(RESTARTS[1])
 
 
 def with_end_mark(data: bytes) -> bytes:
@@ -35,35 +34,30 @@ def with_end_mark(data: bytes) -> bytes:
 
     Zeros may follow where the mark should be; a file whose pixels end in one themselves then stays as it is.
     """
-    if not data.startswith(JPEG) or data.find(SCAN, max(0, data.rfind(END))) < 0 or _has_end(data):
+    if not data.startswith(JPEG) or data.find(SCAN, max(0, data.rfind(END))) < 0 or has_end(data):
         return data
     cut = data.rstrip(b"\0") if data.endswith(UNWRITTEN) else data
     cut = cut.removesuffix(END[:1])
     if not _has_all_scans(cut):
         return data
     fillings = FILLINGS + RESTARTS[1] if RESTARTS[0] in cut else FILLINGS
-    first, *others = (_pixels(cut + filling + END) for filling in fillings)
+    first, *others = (_jpeg_pixels(cut + filling + END) for filling in fillings)
     return cut + END if first and all(other == first for other in others) else data
 
 
 def ends_in_a_hole(data: bytes, image: Image.Image) -> bool:
     """Whether zeros at the end of a picture's file stand for pixels: it was copied in part, over room that was taken.
 
-    Other bytes in their place then give other pixels, or none. Black pictures that are not compressed end in zeros, too.
+    Other bytes in their place then give other pixels, or none. A black picture that is not compressed ends in zeros.
     """
     if not data.endswith(UNWRITTEN) or image.format not in COMPRESSED:
         return False
     if data.startswith(JPEG):
-        return not _has_end(data)
+        return not has_end(data)
     written = data[: len(data.rstrip(b"\0")) + OWN_ZEROS]
     pixels = _pixels(data, image.format)
     others = (_pixels(written.ljust(len(data), OTHERS[at : at + 1]), image.format) for at in range(len(OTHERS)))
     return not pixels or any(other != pixels for other in others)
-
-
-def _has_end(data: bytes) -> bool:
-    """Whether the end mark of the first picture of a JPEG is there; others may follow it."""
-    return any(kind == END[1] for kind, _ in _segments(data))
 
 
 def _has_all_scans(data: bytes) -> bool:
@@ -71,7 +65,7 @@ def _has_all_scans(data: bytes) -> bool:
     missing: dict[int, list[int | None]] = {}
     is_progressive = False
     try:
-        for kind, content in _segments(data):
+        for kind, content in segments(data):
             if kind in FRAMES:
                 missing = {number: [None] * COEFFICIENTS for number in content[6::3]}
                 is_progressive = kind in PROGRESSIVE
@@ -84,27 +78,27 @@ def _has_all_scans(data: bytes) -> bool:
     return bool(missing) and not any(bits != 0 for each in missing.values() for bits in each)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The second byte of each mark and what follows it, without the pixels of scans; not a cut one at the end.
-
-    The last is the first picture's end mark.
-    """
-    at = len(JPEG)
-    while found := MARK.search(data, at):
-        if found[0] == END:
-            yield END[1], b""
-            return
-        begin = found.end() + 2  # the length of what follows, with these bytes
-        at = found.end() + int.from_bytes(data[found.end() : begin])
-        if at < begin or at > len(data):
-            return
-        yield data[found.end() - 1], data[begin:at]
-
-
-def _pixels(data: bytes, form: str | None = "JPEG") -> bytes:
-    """All pixels; empty for a file that cannot be read."""
+def _pixels(data: bytes, form: str | None) -> bytes:
+    """A digest of all pixels; empty for a file that cannot be read."""
+    digest = blake2b(digest_size=16)
     try:
         with Image.open(io.BytesIO(data), formats=(form or "",)) as image:
-            return image.tobytes()
+            for strip in strips(image):
+                digest.update(strip.tobytes())
+            return digest.digest()
     except Exception:  # Pillow's plugins raise any error of their parsers
         return b""
+
+
+def _jpeg_pixels(data: bytes) -> bytes:
+    """The same of a JPEG; empty also for one that may take long, since several are made of a file."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            needs_bytes = bytes_for(image, data)
+            is_slow = are_too_many_scans(data, MOST_FILLINGS * image.width * image.height)
+    except Exception:
+        return b""
+    if needs_bytes > MOST_BYTES or is_slow:
+        return b""
+    with IN_FLIGHT.taken(needs_bytes):
+        return _pixels(data, "JPEG")
