@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from headstart.images.limits import are_too_many_scans
+
 Decoder = Callable[[bytes, NDArray[np.uint8]], object]
 
 MOST_PIXELS = 50_000_000
@@ -51,7 +53,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
         if mark != 0xFF or length < 2:
             return None
         if kind == SCAN:
-            return size
+            return None if not size or are_too_many_scans(data, size[0] * size[1]) else size
         if kind not in TABLES:
             content = data[at + 4 : at + 2 + length]
             if kind in FRAMES:

@@ -41,7 +41,7 @@ def bytes_for(image: Image.Image, data: bytes) -> int:
         size_bytes += OF_TILE * min(pixels, _tile_pixels(data))
     elif codec == "libtiff":
         size_bytes += (LIBTIFF - USUAL) * pixels
-    elif codec == "jpeg" and pixels > FEW_PIXELS and (image.info.get("progressive") or not is_one_scan(data)):
+    elif codec == "jpeg" and pixels > FEW_PIXELS and not is_one_scan(data):
         size_bytes += (MANY_SCANS - USUAL) * pixels
     if codec == "jpeg" and are_too_many_scans(data, pixels):
         return MOST_BYTES + 1
@@ -49,9 +49,9 @@ def bytes_for(image: Image.Image, data: bytes) -> int:
 
 
 def are_too_many_scans(jpeg: bytes, pixels: int) -> bool:
-    """Whether a JPEG takes minutes for its scans. They are counted only where so many would fit into its bytes."""
+    """Whether a JPEG takes minutes for its scans. They are counted only where so many may be there: that takes time."""
     most = SCANNED_PIXELS // pixels
-    return len(jpeg) // SMALLEST_SCAN > most and jpeg.count(SCAN) > most
+    return len(jpeg) // SMALLEST_SCAN > most and not is_one_scan(jpeg) and jpeg.count(SCAN) > most
 
 
 def _tile_pixels(data: bytes) -> int:

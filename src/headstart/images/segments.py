@@ -34,9 +34,11 @@ def has_end(data: bytes) -> bool:
 
 
 def is_one_scan(data: bytes) -> bool:
-    """Whether the first scan has all of the colours, as far as the file says it."""
+    """Whether the first scan has all there is of all colours: libjpeg then refuses further ones."""
     colours = 0
     for kind, content in segments(data):
+        if kind in PROGRESSIVE:
+            return False
         if kind in FRAMES:
             colours = content[5] if len(content) > 5 else 0
         elif kind == SCAN[1]:
