@@ -1,6 +1,7 @@
 """Lists of images as people have them: CSV, tabs, semicolons, with names of columns or without."""
 
 import csv
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -259,6 +260,13 @@ def test_a_csv_that_is_no_data_set_is_refused_by_line_and_name(table, text, mess
     with pytest.raises(DataError, match=message) as refused:
         load(data)
     assert str(Path(data).parent) in str(refused.value)
+
+
+def test_a_list_of_gigabytes_without_a_line_is_refused_by_its_beginning(table):
+    data = table("path,label\na.jpg,cat\n")
+    os.truncate(data, 40 * 2**30)
+    with pytest.raises(DataError, match="cannot be read as a UTF-8 list: field larger than"):
+        load(data)
 
 
 def test_a_csv_that_names_a_folder_is_told_so(make_photos, tmp_path):

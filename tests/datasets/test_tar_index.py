@@ -170,6 +170,28 @@ def test_a_label_that_is_no_text_is_refused_in_a_sentence(tmp_path, name, conten
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("000001.cls", tarfile.REGTYPE, "x.tar: 000001.cls cannot be read: it has"),
+        ("1", tarfile.GNUTYPE_LONGNAME, "a header of"),
+    ],
+)
+def test_a_label_or_a_name_of_gigabytes_is_refused_by_its_size(tmp_path, name, kind, message):
+    path = archive(tmp_path / "x.tar", sample(1, "cat")[:1])
+    with tarfile.open(path) as tar:
+        tar.getmembers()
+        end = tar.offset
+    member = tarfile.TarInfo(name)
+    member.size, member.type = 8 * 2**30, kind
+    with path.open("r+b") as file:
+        file.seek(end)
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(file.tell() + member.size + 10_240)
+    with pytest.raises(DataError, match=message):
+        index_of(path)
+
+
+@pytest.mark.parametrize(
     ("label", "kind"), [(["cat"], "a list"), (["cat", "indoor"], "a list"), ([], "a list"), ({"a": 1}, "an object")]
 )
 @pytest.mark.parametrize("key", ["label", "cls", "class"])

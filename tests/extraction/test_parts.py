@@ -20,7 +20,7 @@ from headstart.cache.parts import count_of_parts, part_files
 from headstart.errors import CacheError, CacheLocked, SettingsError
 from headstart.extraction import updating
 from headstart.extraction.asked import Asked
-from headstart.images import loading
+from headstart.images import reading
 
 pytestmark = pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")
 PARTS = 3
@@ -162,8 +162,8 @@ def test_new_images_of_all_parts_are_read_once_to_be_compared_and_once_for_the_n
     updating.bring_up_to_date(settings)
     for number in range(100, 112):
         picture(number).save(photos / "cat" / f"{number}.png")
-    opened, read = Counter(), loading._read_file
-    monkeypatch.setattr(loading, "_read_file", lambda path: opened.update([path.name]) or read(path))
+    opened, read = Counter(), reading._read_file
+    monkeypatch.setattr(reading, "_read_file", lambda path: opened.update([path.name]) or read(path))
     updating.bring_up_to_date(settings)
     assert {name: count for name, count in opened.items() if len(name) == 7} == {f"{n}.png": 2 for n in range(100, 112)}
 

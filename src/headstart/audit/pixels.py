@@ -13,7 +13,8 @@ from headstart.audit.alignment import FINE_PX, ROUGH_PX
 from headstart.datasets.manifest import Manifest, Place
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small_of
-from headstart.images.loading import default_workers, read
+from headstart.images.loading import default_workers
+from headstart.images.reading import read
 from headstart.support.progress import bar
 
 AT_A_TIME = 1024

@@ -4,6 +4,7 @@ import csv
 import re
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from headstart.datasets.walking import is_image
@@ -14,6 +15,8 @@ NEARBY_BYTES = 12
 UNUSED = "\x1f"
 """A separator that no line has: then all of it is one column."""
 
+LONGEST = 2**20
+"""Characters of a line; what has more is no list."""
 SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*', re.IGNORECASE)
 """A first line that says the separator, for Excel."""
 
@@ -25,17 +28,19 @@ def rows(path: Path, errors: str = "strict", columns: int = 1) -> Iterator[tuple
     """
     try:
         with path.open(encoding=_encoding(path), errors=errors, newline="") as file:
-            first = file.readline()
+            first = file.readline(LONGEST)
             said = SAID.fullmatch(first.rstrip("\r\n"))
             if not said:
                 file.seek(0)
             found = said[1] if said else _separator(first) or " " * (columns > 1)
-            reader = csv.reader(file, delimiter=found or UNUSED, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL)
+            lines = iter(partial(file.readline, LONGEST), "")
+            reader = csv.reader(lines, delimiter=found or UNUSED, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num + bool(said), cells
     except (UnicodeError, csv.Error) as error:
-        raise DataError(_not_utf8(path) or f"{path} cannot be read as a UTF-8 list: {error}.") from None
+        found = _not_utf8(path) if isinstance(error, UnicodeError) else ""
+        raise DataError(found or f"{path} cannot be read as a UTF-8 list: {error}.") from None
 
 
 def _encoding(path: Path) -> str:
@@ -49,7 +54,7 @@ def _not_utf8(path: Path) -> str:
     if _encoding(path) == "utf-16":
         return ""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), 1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,6 +31,8 @@ REPEATED = "repeated name"
 """Among the kinds of what is left out: members whose name occurs again later."""
 LABEL_KEYS = ("label", "cls", "class")
 """Where a .json may hold the label."""
+LABEL_BYTES = 2**24
+"""The most that a .cls or a .json may have; and a header, which can hold a long name."""
 END_BYTES = 2**20
 """Bytes after an archive's end that must be zeros: tar fills up its last record, nearly always of 10 KB."""
 
@@ -77,7 +79,10 @@ def _read(archive: str, mtime_ns: int, columns: str | None) -> Index:
     try:
         if archive.endswith(".parquet"):
             return _columns(*parquet.samples(as_path(archive), mtime_ns, columns), Counter(), Counter())
-        with as_path(archive).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with (
+            as_path(archive).open("rb") as file,
+            tarfile.open(fileobj=cast(IO[bytes], _Headers(file)), mode="r:") as tar,
+        ):
             spans, kinds = _members(tar)
             _refuse_cut(archive, file, tar.offset)
             label_files = _label_files(spans)
@@ -94,6 +99,19 @@ def _read(archive: str, mtime_ns: int, columns: str | None) -> Index:
         ) from None
     except OSError as error:
         raise DataError(f"{archive} cannot be read: {error.strerror or error}.") from None
+
+
+class _Headers:
+    """An archive for tarfile, which reads headers alone, and believes what they say of the size of a name."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, which are few in every archive that programs write."""
+        if not 0 <= size <= LABEL_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes at byte {self.tell():,}")
+        return self._read(size)
 
 
 def _members(tar: tarfile.TarFile) -> tuple[dict[str, Span], Counter[str]]:
@@ -205,6 +223,8 @@ def _label(archive: str, file: IO[bytes], sample: str, label_files: dict[str, Sp
     for suffix, (offset, size) in sorted(label_files.items()):
         file.seek(offset)
         try:
+            if size > LABEL_BYTES:
+                raise ValueError(f"it has {size:,} bytes")
             text = file.read(size).decode("utf-8-sig")
             label = text if suffix == ".cls" else _label_in_json(json.loads(text))
             label.encode()  # JSON may hold half a character

@@ -1,6 +1,7 @@
 """Files and folders below a folder, without hidden ones and those of operating systems; files that a pattern means."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob, has_magic
@@ -28,6 +29,9 @@ SYSTEM = frozenset(
 """Files and folders that operating systems, storage boxes and Python make, in small letters."""
 NAMED = SYSTEM | {".ipynb_checkpoints", ".ds_store"}
 """Those that are passed over aloud; other hidden ones are passed over in silence."""
+MOST_FILES = 1_000_000
+"""That a pattern with braces may mean: each is looked for."""
+INNERMOST, RANGE = re.compile(r"\{([^{}]*)\}"), re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\..*)?")
 APPLE_DOUBLE = "._"
 """How names of files begin that macOS writes beside others; passed over aloud, since `._a.jpg` looks like an image."""
 
@@ -145,12 +149,26 @@ def file_status(path: Path) -> os.stat_result:
         return os.lstat(path)
 
 
+def _most_files(pattern: str) -> int:
+    """How many files a pattern with braces means at most, without listing them; a ValueError for too large numbers."""
+    most = 1
+    while found := INNERMOST.search(pattern):
+        ends = RANGE.fullmatch(found[1])
+        most *= abs(int(ends[2]) - int(ends[1])) + 1 if ends else found[1].count(",") + 1
+        pattern = pattern[: found.start()] + pattern[found.end() :]
+    return most
+
+
 def files_of(pattern: str, kind: str) -> list[str]:
     """The files that a pattern means, each once, in order; `kind` names them in a DataError."""
     if os.path.isfile(pattern):
         return [pattern]
     try:
+        if (most := _most_files(pattern)) > MOST_FILES:
+            raise DataError(f"{pattern} means up to {most:,} {kind}s. Name at most {MOST_FILES:,}.")
         names = list(braceexpand(pattern, escape=False))
+    except DataError:
+        raise
     except ValueError:
         raise DataError(f"{pattern} has a brace too many or too few.") from None
     find, normal = (remote.matching, str) if remote.is_remote(pattern) else (glob, os.path.normpath)

@@ -15,7 +15,8 @@ from headstart.datasets.naming import caches_of, load_as_before, name_of
 from headstart.errors import DataError, DataWarning
 from headstart.images.decoding import UnreadableImage
 from headstart.images.digests import completed
-from headstart.images.loading import content_digest, read
+from headstart.images.loading import content_digest
+from headstart.images.reading import read
 from headstart.settings import FinetuneConfig
 from headstart.settings.command import command
 from headstart.support.team import Team

@@ -11,6 +11,7 @@
     decoding.py      bytes → upright RGB → a square of pixels
     unreadable.py    a report of the images that cannot be read
     rooms.py         memory for the pictures of many images, which one copy takes to a GPU
+    reading.py       the bytes of one image
     loading.py       many images at once: threads, order, batches
     loaders.py       several processes that load into memory that all share
     feeding.py       pictures on their way to a GPU, which resizes them

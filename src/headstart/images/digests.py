@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Manifest
 from headstart.images.decoding import UnreadableImage
-from headstart.images.loading import content_digest, default_workers, read
+from headstart.images.loading import content_digest, default_workers
+from headstart.images.reading import read
 from headstart.support.progress import bar
 
 

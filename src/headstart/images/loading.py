@@ -1,7 +1,6 @@
 """Files → pixels in threads, which use all cores, since Pillow releases Python's lock. B images in a batch."""
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,25 +9,24 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from itertools import islice, repeat
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Member, Place
-from headstart.datasets.parquet import read_row
 from headstart.errors import DataError
+from headstart.images.budget import IN_FLIGHT
 from headstart.images.decoding import UnreadableImage, decode
 from headstart.images.geometry import Transform
+from headstart.images.reading import LargeFile
+from headstart.images.reading import read_small as read
 from headstart.images.rooms import Room, Spot
-from headstart.support.remote import RemoteError, RemotePath, status_lately
+from headstart.support.remote import RemoteError, RemotePath
 from headstart.support.team import local_size
 from headstart.support.threads import Call, Threads
 
 DIGEST_BYTES = 16
-SIZE_BEFORE, SIZE_DIGITS = 512 - 124, 12
-"""The size in a tar's header: bytes between it and the member's content, and number of octal digits."""
 CONNECTIONS = 32
 """To servers at a time."""
 LEAST_SECONDS = 1e-9
@@ -118,6 +116,14 @@ def load(
 
     DataError: it is on a server that cannot be reached, or refuses it, which says nothing of the image.
     """
+    try:
+        return _load(row, source, transforms_of, room)
+    except LargeFile:
+        with IN_FLIGHT.alone():
+            return _load(row, source, transforms_of, room)
+
+
+def _load(row: int, source: Place | Future[bytes], transforms_of: TransformsOf, room: Room | None) -> list[Loaded]:
     start, digest, reason = time.perf_counter(), b"", ""
     begin, busy = start, time.thread_time()
     try:
@@ -139,47 +145,6 @@ def load(
         found.append(Loaded(row, view, digest, square, reason, *took))
         took = [0.0, 0.0]
     return found
-
-
-def read(place: Place) -> bytes:
-    """Content of an image file; an UnreadableImage if it has vanished or the system refuses to read it."""
-    try:
-        if isinstance(place, Member):
-            return _read_member(place)
-        return place.read_bytes() if isinstance(place, RemotePath) else _read_file(place)
-    except FileNotFoundError:
-        raise UnreadableImage("the file vanished") from None
-    except PermissionError:
-        raise UnreadableImage("no permission") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UnreadableImage("cannot be read") from error
-
-
-def _read_file(path: Path) -> bytes:
-    """By four calls of the system: each gives Python's lock away, and `read_bytes` makes twice as many."""
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        size = os.fstat(file).st_size
-        data = os.read(file, size + 1)
-    finally:
-        os.close(file)
-    return data if len(data) == size else path.read_bytes()  # it is changing, or larger than one call reads
-
-
-def _read_member(member: Member) -> bytes:
-    """Opens the archive each time, so that any number of threads may read any number of archives."""
-    archive, begin, size = member.archive, member.offset - SIZE_BEFORE, member.size + SIZE_BEFORE
-    if archive.suffix == ".parquet":
-        return read_row(archive, member.mtime_ns, member.offset)
-    if isinstance(archive, RemotePath):
-        mtime_ns, data = status_lately(archive).st_mtime_ns, archive.read_bytes(begin, size)
-    else:
-        with archive.open("rb", buffering=0) as file:
-            mtime_ns, data = os.fstat(file.fileno()).st_mtime_ns, os.pread(file.fileno(), size, begin)
-    has_size = re.fullmatch(rb"[\0 ]*0*%o[\0 ]*" % member.size, data[:SIZE_DIGITS])
-    if mtime_ns != member.mtime_ns or not has_size:
-        raise FileNotFoundError  # the archive was written again: these bytes may be of another member
-    return data[SIZE_BEFORE:]
 
 
 def content_digest(data: bytes) -> bytes:

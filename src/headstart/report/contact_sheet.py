@@ -14,7 +14,7 @@ from headstart.datasets.manifest import Manifest, Place
 from headstart.datasets.naming import SOURCE
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
-from headstart.images.loading import read
+from headstart.images.reading import read
 from headstart.support.files import in_words, whole_file
 from headstart.support.quantities import counted
 

@@ -16,7 +16,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.archives import place_of
 from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
-from headstart.images.loading import read
+from headstart.images.reading import read
 from headstart.runs.predictions import Predictions
 
 MISTAKES = 16
