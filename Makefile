@@ -87,8 +87,8 @@ audit          = pipelines/audit.py $(CACHED) $(AUDIT_ARGS)
 similar        = pipelines/similar.py $(CACHED) $(if $(IMAGES),--images="$$IMAGES") $(SIMILAR_ARGS)
 choose         = pipelines/choose.py $(CACHED) $(if $(POOL),--pool="$$POOL") $(if $(N),--n="$$N") $(CHOOSE_ARGS)
 
-# So many processes share the cores, or take a GPU each.
-TORCHRUN = OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
+# So many processes share the cores, or take a GPU each. A terminal that is closed does not end them.
+TORCHRUN = trap '' HUP; TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGQUIT OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + $(NPROC) - 1) / $(NPROC) )) .venv/bin/torchrun --standalone --nproc-per-node $(NPROC) --
 
 # What learns from features has its settings read before the pass, so that a mistake in them is answered at once.
 READ_FIRST = $(if $(ASK_HELP),,$(if $(CONFIG)$(SEEDS)$(FOLDS)$(REPEATS)$(HEAD_ARGS)$(SWEEP_ARGS)$(PROBE_ARGS)$(CURVE_ARGS)$(CV_ARGS)$(AUDIT_ARGS)$(SIMILAR_ARGS)$(filter choose,$(MAKECMDGOALS)),$(addprefix settings-of-,$(filter $(ON_FEATURES),$(MAKECMDGOALS)))))

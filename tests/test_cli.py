@@ -1,10 +1,12 @@
 """What every program promises at its edges: one line for what a user can mend, clean stops, exit codes for scripts."""
 
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import warnings
 from pathlib import Path
 
@@ -164,16 +166,17 @@ def test_a_warning_about_the_data_loads_nothing_heavy():
 
 
 WRITER = """
+import headstart.support.ctrl_c
 import sys
-from pathlib import Path
 from headstart import cli
 from headstart.settings import CompareConfig
 
 def main(config):
-    for number in range(10_000):
-        print("line", number, flush=number % 100 == 0)
-        print("progress", file=sys.stderr)
-    Path(config.data).write_text("finished")
+    with open(config.data, "w") as file:
+        for number in range(10_000):
+            print("line", number, flush=number % 100 == 0)
+            print("progress", file=sys.stderr)
+        file.write("finished")
     print("end")
     return 1
 
@@ -194,6 +197,34 @@ def test_a_reader_that_has_enough_ends_no_program_and_sees_no_traceback(tmp_path
     assert done.stdout.splitlines()[-1] == "1"
     assert set(done.stderr.split()) <= {"progress"}
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("lost", [">/dev/full", ">/dev/full 2>&1", "<&- >&- 2>&-"], ids=["full", "both", "closed"])
+def test_output_that_leads_nowhere_ends_no_program(tmp_path, lost):
+    """Where a descriptor is closed, the first file that is opened does not get what is printed."""
+    script, out = tmp_path / "program.py", tmp_path / "out"
+    script.write_text(WRITER)
+    command = f"{sys.executable} {script} --data {out} {lost}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert (out.read_text(), done.returncode, done.stdout) == ("finished", 1, "")
+    said = "warning: what is printed cannot be written: No space left on device."
+    assert [line for line in done.stderr.splitlines() if line != "progress"] == ([said] if lost == ">/dev/full" else [])
+
+
+def test_a_terminal_that_is_closed_ends_no_program(tmp_path):
+    script, out = tmp_path / "program.py", tmp_path / "out"
+    script.write_text(WRITER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    ours, theirs = os.openpty()
+    command, take_it = [sys.executable, script, "--data", out], lambda: fcntl.ioctl(0, termios.TIOCSCTTY)
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=take_it, **streams) as process:
+        os.close(theirs)
+        assert os.read(ours, 5) in (b"line ", b"progr")
+        os.close(ours)
+        assert process.wait(60) == 1
+    assert out.read_text() == "finished"
 
 
 SPEAKER = r"""

@@ -28,7 +28,7 @@ from headstart.extraction.extractor import Extractor
 from headstart.extraction.filling import fill
 from headstart.extraction.one_pass import PassReport
 from headstart.settings import ExtractConfig, ViewSplits
-from headstart.support import ctrl_c
+from headstart.support import ctrl_c, output
 from headstart.support.cluster import POLL_SECONDS
 from headstart.support.progress import bar, say
 
@@ -174,6 +174,7 @@ def _stop_with_parent() -> None:
 
 def main() -> int:
     """The work of one of the processes; what it did goes to the file that is named, a line for each part."""
+    output.prepare()
     job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the first process ignores it, as in a script

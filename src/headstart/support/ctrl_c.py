@@ -1,7 +1,7 @@
 """Ctrl-C while a program loads says so and ends it; every program imports this before anything else.
 
 The signal by which others end a program, a batch system at the end of its time or `kill`, does what Ctrl-C does: what
-is finished is kept, and temporary files are removed.
+is finished is kept, and temporary files are removed. A terminal that is closed ends nothing.
 
 An exception in the middle of an import would print a traceback, be swallowed there, or abort the process (in torch).
 """
@@ -44,3 +44,13 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is 
 # Not in a process of torchrun, which may wait for others in a call that never returns to Python.
 if "RANK" not in os.environ and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
     signal.signal(signal.SIGTERM, _stop)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # also in the processes that this one starts
+
+for standard in range(
+    3
+):  # one that is closed would be given to a file that is opened, and what is printed written there
+    try:
+        os.fstat(standard)
+    except OSError:
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

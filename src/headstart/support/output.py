@@ -1,7 +1,11 @@
-"""Output that ends no program: a reader that has enough is no error, and every character can be written somehow."""
+"""Output that ends no program: it may lead nowhere, and every character can be written somehow."""
 
 import codecs
+import errno
+import os
+import select
 import sys
+from contextlib import suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from itertools import repeat
 from typing import Any
@@ -10,29 +14,43 @@ ESCAPING = "headstart.escaping"
 """Name of the error handler for characters that the output's encoding lacks."""
 
 
+NOBODY_READS = (errno.EPIPE, errno.EIO)
+"""Errors of a pipe whose reader has gone early, as `head` does, and of a terminal that was closed."""
+
+
 class _Output(FileIO):
-    """Standard output or error, whose reader may go early, as `head` does: what is written afterwards is dropped."""
+    """Standard output or error: what cannot be written is dropped, and the work goes on."""
+
+    _has_failed = False
 
     def write(self, data: Any) -> int:
         try:
-            return super().write(data)
-        except BrokenPipeError:
+            while (count := super().write(data)) is None:  # type: ignore[redundant-expr]  # another program made it so
+                select.select([], [self], [])
+            return count
+        except OSError as error:
+            if not self._has_failed and error.errno not in NOBODY_READS:
+                with suppress(OSError):
+                    os.write(2, f"warning: what is printed cannot be written: {error.strerror}.\n".encode())
+            self._has_failed = True
             return memoryview(data).nbytes
 
 
 def prepare() -> None:
     """Replaces the standard output and error of this process."""
     codecs.register_error(ESCAPING, _escape)
-    sys.stdout, sys.stderr = _lenient(sys.stdout), _lenient(sys.stderr)
+    sys.stdout, sys.stderr = map(_lenient, (sys.stdout, sys.stderr))
 
 
 def _lenient(stream: Any) -> Any:
     """Streams that are not the terminal's, a file's or a pipe's, such as a notebook's, stay what they are."""
+    if stream is None:  # it is closed
+        return open(os.devnull, "w", encoding="utf-8")
     if not isinstance(stream, TextIOWrapper):
         return stream
-    stream.reconfigure(errors=ESCAPING)
     raw = getattr(stream.buffer, "raw", stream.buffer)
     if not isinstance(raw, FileIO) or raw.fileno() not in (1, 2):
+        stream.reconfigure(errors=ESCAPING)
         return stream
     lenient = _Output(raw.fileno(), "wb", closefd=False)
     return TextIOWrapper(
