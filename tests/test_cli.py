@@ -15,7 +15,7 @@ import torch
 
 from headstart import cli
 from headstart.errors import DataError, DataWarning, HeadstartError, SettingsError
-from headstart.settings import CompareConfig, HeadConfig
+from headstart.settings import CompareConfig, ExtractConfig, HeadConfig
 
 
 @pytest.fixture
@@ -66,6 +66,45 @@ def test_a_full_device_is_a_users_error(run, error):
     assert "--device cpu" in err
 
 
+SURROUNDINGS = [
+    (MemoryError("Unable to allocate 3 TiB"), "The memory is full: Unable to allocate 3 TiB. End other programs,"),
+    (RuntimeError("can't allocate memory: you tried"), "The memory is full: can't allocate memory: you tried. End"),
+    (IsADirectoryError(21, "Is a directory", "c.h5.growing"), "c.h5.growing: Is a directory."),
+    (OSError(28, "No space left on device"), "No space left on device."),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), SURROUNDINGS, ids=["numpy's", "torch's", "in the way", "disk"])
+def test_what_the_machine_lacks_is_a_sentence(run, error, said):
+    code, out, err = run(raising(error))
+    assert (code, out) == (2, "")
+    assert err.startswith(said)
+
+
+def test_a_folder_that_is_gone_is_a_sentence(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    said = "The folder in which this was started is gone: change into another one.\n"
+    assert run(lambda config: os.getcwd()) == (2, "", said)
+
+
+BAD_TOML = {
+    "data = " + "[" * 100_000: "is not TOML: maximum recursion depth exceeded",
+    "image_px = " + "9" * 5000: "is not TOML: Exceeds the limit",
+    "data = 'a\0b'": "is not TOML: ",
+    f"image_px = {2**70}": "--image-px is",
+    "# " + "x" * 2**20: "is no settings file: it has 1,048,578 bytes",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BAD_TOML.items(), ids=["deep", "digits", "NUL", "2^70", "long"])
+def test_a_settings_file_that_is_none_is_a_sentence(run, tmp_path, text, said):
+    (tmp_path / "a.toml").write_text(text)
+    code, out, err = run(raising(AssertionError), "--config", str(tmp_path / "a.toml"), config_type=ExtractConfig)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
 def test_our_own_bugs_are_not_dressed_up_as_a_users_error(monkeypatch, run):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(ZeroDivisionError):
@@ -75,7 +114,8 @@ def test_our_own_bugs_are_not_dressed_up_as_a_users_error(monkeypatch, run):
 
 
 def test_one_of_several_processes_says_which_it_is(run, monkeypatch):
-    monkeypatch.setenv("RANK", "3")
+    for name, value in {"RANK": "3", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     assert run(raising(DataError("GPU 3 is full.")))[2] == "process 3: GPU 3 is full.\n"
 
 
@@ -152,7 +192,8 @@ def test_a_warning_about_the_data_is_one_readable_line_and_other_warnings_stay_a
 def test_of_several_processes_the_first_warns_about_the_data(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "RANK": "1"}
+    team = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), **team}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
     assert "No image in val" not in done.stderr
     assert "UserWarning: something else" in done.stderr

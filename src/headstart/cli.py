@@ -27,6 +27,9 @@ speed when nothing else runs; 10,000 cost nothing that could be measured (AMD Ze
 
 CONFIG_FOLDER = Path("pipelines/configs")
 
+MOST_BYTES = 2**20
+"""Of a settings file."""
+
 ONLY_READ = "HEADSTART_ONLY_READ_SETTINGS"
 """Variable of the environment with which a program ends once its settings are read: make reads those of the programs
 that follow a pass before the pass."""
@@ -92,10 +95,10 @@ def run(
     except HeadstartError as error:
         _print_error(error, config_type)
         sys.exit(2)
-    except RuntimeError as error:
-        if not (message := _full_memory(error)):
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not (message := _surroundings(error)):
             raise
-        _print_error(SettingsError(message), config_type)
+        _print_error(HeadstartError(message), config_type)
         sys.exit(2)
     except KeyboardInterrupt:
         if is_leading():  # one of several processes is enough
@@ -104,15 +107,28 @@ def run(
         sys.exit(ctrl_c.STOPPED)
 
 
-def _full_memory(error: RuntimeError) -> str:
-    """What to do where the memory of a device is full; empty for any other error."""
+def _surroundings(error: Exception) -> str:
+    """What of the machine is missing or full, and what to do; empty for any other error."""
+    if isinstance(error, OSError):
+        return _of_the_disk(error)
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+    if isinstance(error, MemoryError) or "can't allocate memory" in reason:
+        return f"The memory is full: {reason or 'no more'}. End other programs, or give a smaller --batch-size."
     from headstart.support.devices import is_out_of_memory  # with torch, without which there is no such error
 
     if not is_out_of_memory(error):
         return ""
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
     ways = "End other programs on it, give a smaller --batch-size, or use --device cpu."
     return f"The memory of the device is full: {reason}. {ways}"
+
+
+def _of_the_disk(error: OSError) -> str:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "The folder in which this was started is gone: change into another one."
+    reason = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {reason}." if isinstance(error.filename, str | bytes) else f"{reason}."
 
 
 def _print_error(error: HeadstartError, config_type: type) -> None:
@@ -225,10 +241,12 @@ def read_toml(name: str, config_type: type) -> list[str]:
             f"There is no settings file {path}. Known names: {', '.join(known) or 'none here'}; or give a path ending "
             f"in .toml.{did_you_mean(name, known)}"
         )
+    if path.stat().st_size > MOST_BYTES:
+        raise SettingsError(f"{path} is no settings file: it has {path.stat().st_size:,} bytes.")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}.") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with thousands of digits
+        raise SettingsError(f"{path} is not TOML: {str(error).partition(';')[0]}.") from None
     _refuse_unknown_keys(path, content)
     table, fields = next(name for name, program in PROGRAMS.items() if program is config_type), _fields(config_type)
     # Programs that use a finished run take no settings from its data set.

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 
+from headstart.errors import DataError
 from headstart.support import files
-from headstart.support.files import nearest_name, open_locked, whole_file
+from headstart.support.files import FULL_DISK, in_words, nearest_name, open_locked, whole_file
 
 
 @pytest.fixture
@@ -80,6 +81,22 @@ def test_a_file_that_was_removed_between_open_and_lock_is_opened_anew(path, monk
     with open_locked(path) as file:
         assert len(calls) == 2
         assert os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+
+
+REASONS = {
+    "No space left on device.": OSError(28, "No space left on device", "a.tmp"),
+    "Is a directory (a.tmp).": IsADirectoryError(21, "Is a directory", "a.tmp"),
+    "File too large.": RuntimeError("Can't write (errno = 27, error message = 'File too large', buf = 0x5)"),
+    "the disk is full.": RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 1088 vs 982"),
+    "something else.": RuntimeError("something else\nand more"),
+}
+
+
+@pytest.mark.parametrize(("reason", "error"), REASONS.items())
+def test_the_reason_of_the_system_is_given_whatever_library_meets_it(reason, error):
+    with pytest.raises(DataError) as raised, in_words(DataError, "It fails", errors=FULL_DISK):
+        raise error
+    assert str(raised.value) == f"It fails: {reason}"
 
 
 def test_a_name_that_is_missing_is_answered_with_the_nearest_beside_its_first_missing_part(tmp_path, monkeypatch):

@@ -41,6 +41,15 @@ def test_without_torchrun_there_is_one(monkeypatch):
         assert team == Team()
 
 
+@pytest.mark.parametrize("size", ["2", "abc"])
+def test_what_a_batch_system_sets_for_every_program_makes_no_team(size, monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, size)
+    with module.join() as team:
+        assert team == Team()
+    assert module.is_leading()
+
+
 def test_a_program_that_torchrun_did_not_start_says_everything_whatever_a_scheduler_has_set(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("MASTER_ADDR", "192.0.2.1")
@@ -52,8 +61,9 @@ def test_a_program_that_torchrun_did_not_start_says_everything_whatever_a_schedu
 def joined(monkeypatch):
     """As if this were a process of two, whose store is in this process."""
     store = HashStore()
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    variables = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**variables, "TORCHELASTIC_RUN_ID": "none"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(module, "_store", lambda: (store, 0, 2))
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
     return store

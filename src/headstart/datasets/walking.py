@@ -29,11 +29,11 @@ SYSTEM = frozenset(
 """Files and folders that operating systems, storage boxes and Python make, in small letters."""
 NAMED = SYSTEM | {".ipynb_checkpoints", ".ds_store"}
 """Those that are passed over aloud; other hidden ones are passed over in silence."""
-MOST_FILES = 1_000_000
-"""That a pattern with braces may mean: each is looked for."""
-INNERMOST, RANGE = re.compile(r"\{([^{}]*)\}"), re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\..*)?")
 APPLE_DOUBLE = "._"
 """How names of files begin that macOS writes beside others; passed over aloud, since `._a.jpg` looks like an image."""
+
+MOST_FILES = 1_000_000
+"""That a pattern may mean, exclusive."""
 
 
 def is_image(path: str) -> bool:
@@ -149,28 +149,18 @@ def file_status(path: Path) -> os.stat_result:
         return os.lstat(path)
 
 
-def _most_files(pattern: str) -> int:
-    """How many files a pattern with braces means at most, without listing them; a ValueError for too large numbers."""
-    most = 1
-    while found := INNERMOST.search(pattern):
-        ends = RANGE.fullmatch(found[1])
-        most *= abs(int(ends[2]) - int(ends[1])) + 1 if ends else found[1].count(",") + 1
-        pattern = pattern[: found.start()] + pattern[found.end() :]
-    return most
-
-
 def files_of(pattern: str, kind: str) -> list[str]:
     """The files that a pattern means, each once, in order; `kind` names them in a DataError."""
     if os.path.isfile(pattern):
         return [pattern]
+    ranges = re.findall(r"\{(-?\d+)\.\.(-?\d+)", pattern)
+    is_long = any(max(map(len, ends)) > 20 or abs(int(ends[1]) - int(ends[0])) >= MOST_FILES for ends in ranges)
     try:
-        if (most := _most_files(pattern)) > MOST_FILES:
-            raise DataError(f"{pattern} means up to {most:,} {kind}s. Name at most {MOST_FILES:,}.")
-        names = list(braceexpand(pattern, escape=False))
-    except DataError:
-        raise
-    except ValueError:
+        names = [] if is_long else list(islice(braceexpand(pattern, escape=False), MOST_FILES))
+    except (ValueError, RecursionError):
         raise DataError(f"{pattern} has a brace too many or too few.") from None
+    if is_long or len(names) == MOST_FILES:
+        raise DataError(f"{pattern} means {MOST_FILES:,} {kind}s or more.")
     find, normal = (remote.matching, str) if remote.is_remote(pattern) else (glob, os.path.normpath)
     files: dict[str, None] = {}
     for name in names:  # a file may be called `photos [2020].tar`

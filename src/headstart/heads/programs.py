@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from headstart.errors import RunError
 from headstart.heads import last_doubling, leaderboard, pictures
 from headstart.heads import learning_curve as curves
 from headstart.heads import sweep as sweeps
@@ -61,11 +62,12 @@ def learning_curve(config: LearningCurveConfig) -> Path:
     points = curves.learning_curve(run.features(config.memory_gb), config)
     folder.say_if_new(run.folder)
     print("\n".join([*curves.lines(points), curves.NOTE]))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with files.whole_file(run.folder / "learning_curve.png") as path:
-        pictures.accuracy_by_training_images(points, path)
-    files.write_json(run.folder / "config.json", run.identity)
-    files.write_table(table, points)
+    with files.in_words(RunError, f"The learning curve cannot be written to {run.folder}"):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with files.whole_file(run.folder / "learning_curve.png") as path:
+            pictures.accuracy_by_training_images(points, path)
+        files.write_json(run.folder / "config.json", run.identity)
+        files.write_table(table, points)
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
     print(last_doubling.sentence(points))
     return run.folder

@@ -89,6 +89,8 @@ class Config:
             refuse_wrong_words(field.name, declared, value)  # Python code may pass any word
             for allowed in getattr(parts[0], "__metadata__", ()):
                 require(self, field.name, allowed.contains(value), allowed.expected)
+            for number in value if isinstance(value, tuple | list) else [value]:
+                require(self, field.name, not isinstance(number, int) or abs(number) < 2**63, "below 2^63")
 
     def decides(self, setting: str) -> bool:
         """Whether the result of a run depends on a setting, which is then part of its identity."""

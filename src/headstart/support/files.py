@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -108,6 +109,8 @@ def open_locked(path: Path) -> BufferedRandom:
 
 FULL_DISK = (OSError, RuntimeError)
 """How torch.save and HDF5 report one."""
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
+"""Errors of something that is where one of our files belongs."""
 
 
 @contextmanager
@@ -118,8 +121,17 @@ def in_words(
     try:
         yield
     except errors as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise kind(f"{failure}: {reason}. {advice}".rstrip()) from error
+        raise kind(f"{failure}: {_reason(error)}. {advice}".rstrip()) from error
+
+
+def _reason(error: Exception) -> str:
+    """The system's words; what HDF5 and torch raise holds them, or not even that."""
+    if isinstance(error, OSError) and error.strerror:
+        named = error.errno in IN_THE_WAY and error.filename
+        return f"{error.strerror} ({os.fsdecode(error.filename)})" if named else error.strerror
+    if within := re.search(r"error message = '([^']+)'", str(error)):
+        return within[1]
+    return "the disk is full" if "inline_container" in str(error) else str(error).partition("\n")[0]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

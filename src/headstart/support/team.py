@@ -95,7 +95,7 @@ ALONE = Team()
 @contextmanager
 def join() -> Iterator[Team]:
     """The team of this process, by torchrun's variables; the first alone prints. ProcessLost where one has ended."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if not _is_one_of_several() or _number("WORLD_SIZE") == 1:
         yield ALONE
         return
     import torch.distributed.nn  # before there is a group: its functions would keep the group, and so its threads
@@ -154,9 +154,20 @@ def _loss(error: RuntimeError) -> str:
 
 def is_leading() -> bool:
     """Whether this process leads its team, for what is said before it joins; see `Team.leads`."""
-    return os.environ.get("RANK", "0") == "0"
+    return not _is_one_of_several() or os.environ["RANK"] == "0"
 
 
 def local_size() -> int:
     """How many processes of the team share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return _number("LOCAL_WORLD_SIZE")
+
+
+def _is_one_of_several() -> bool:
+    """Whether all variables of torchrun are there; a batch system may set some of them for every program."""
+    return os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+
+
+def _number(variable: str) -> int:
+    """That of torchrun's variables; 1 where it is not set, or is none of torchrun's."""
+    value = os.environ.get(variable, "1")
+    return max(1, int(value)) if value.isdecimal() else 1
