@@ -1,6 +1,7 @@
 """What a model says about many images, as a CSV: a line each, the most probable classes, resumed, from a cache too."""
 
 import csv
+import os
 import re
 from collections import Counter
 from functools import partial
@@ -10,14 +11,13 @@ import pytest
 import torch
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN
-from helpers.pictures import picture
+from helpers.pictures import archive, encoded, picture
 from torch import nn
 
 from headstart.cache.recipe import from_config
 from headstart.errors import CacheError, DataError
 from headstart.prediction import predict as prediction
 from headstart.prediction.classifier import Classifier
-from headstart.prediction.distance import TrainingFeatures
 from headstart.prediction.image_prediction import ImagePrediction
 from headstart.prediction.loading import Parts
 from headstart.prediction.predict import Summary, header, line_of, name_of, predict_cache, predict_images
@@ -64,10 +64,10 @@ def predict_until(name, folder, out, monkeypatch):
     """Ends as with Ctrl-C before the line of an image."""
     write = prediction.GrowingCsv.write
 
-    def stop(file, line):
+    def stop(file, line, *stamp):
         if line[0].endswith(name):
             raise KeyboardInterrupt
-        write(file, line)
+        write(file, line, *stamp)
 
     with monkeypatch.context() as patch:
         patch.setattr(prediction.GrowingCsv, "write", stop)
@@ -140,17 +140,29 @@ def test_who_is_stopped_goes_on_without_asking_about_the_first_again(folder, tmp
             assert float(line[name]) == pytest.approx(float(other[name])) if number else line[name] == other[name]
 
 
-def test_who_was_stopped_by_an_earlier_version_goes_on_without_the_first_distances(
-    folder, tmp_path, monkeypatch, capsys
-):
-    predict_until("07.png", folder, tmp_path / "out.csv", monkeypatch)
-    (part,) = tmp_path.glob(".out.csv.*.part")
-    part.write_text("".join(f"{line.rpartition(',')[0]}\r\n" for line in part.read_text().splitlines()))
-    model = classifier(MANY)
-    model.learned_from = TrainingFeatures(torch.eye(3), (3,))
-    assert predict(folder, tmp_path / "out.csv", model=model).resumed == 7
-    assert [bool(row["distance"]) for row in read(tmp_path / "out.csv")] == [False] * 7 + [True] * 5
-    assert "out.csv: an earlier version wrote 7 lines, without distance.\n" in capsys.readouterr().out
+def write(where, form, others):
+    """Four bitmaps of one size and time, with their names; `others` are other pictures."""
+    members = [(f"{number}.bmp", encoded(10 * others + number, "BMP")) for number in range(4)]
+    files = [archive(where / "a.tar", members)] if form == "tar" else [where / name for name, _ in members]
+    for file, (_, content) in zip(files, members if form != "tar" else (), strict=False):
+        if form == "replaced":
+            file.unlink(missing_ok=True)
+        file.write_bytes(content)
+    for file in files:
+        os.utime(file, (1e9, 1e9))
+    return files[0] if form == "tar" else where
+
+
+@pytest.mark.parametrize("form", ["overwritten", "replaced", "tar"])
+def test_a_picture_under_the_name_of_another_is_asked_about_again(form, tmp_path, monkeypatch):
+    """Of the same size and time, as a camera's numbers begin again."""
+    (tmp_path / "new").mkdir()
+    source = write(tmp_path / "new", form, others=False)
+    predict_until("2.bmp", source, tmp_path / "out.csv", monkeypatch)
+    write(tmp_path / "new", form, others=True)
+    assert predict(source, tmp_path / "out.csv").resumed == 0
+    predict(source, tmp_path / "whole.csv")
+    assert read(tmp_path / "out.csv") == read(tmp_path / "whole.csv")
 
 
 def test_an_image_that_is_still_not_there_does_not_cost_the_lines_behind_it(folder, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 
-from headstart.datasets import archives
+from headstart.datasets import archives, tar_index
 from headstart.datasets.lists import list_paths
 from headstart.datasets.manifest import Manifest, Member, from_files, join
 from headstart.datasets.walking import file_status, is_image, other_files, suffix_of, walk
@@ -16,7 +16,7 @@ from headstart.errors import DataError, warn
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.support.files import nearest_name
 from headstart.support.quantities import some
-from headstart.support.remote import as_path, is_remote
+from headstart.support.remote import as_path, is_remote, status_lately
 
 
 def images_of(source: str, left_out: Counter[str] | None = None) -> Iterator[str]:
@@ -68,6 +68,23 @@ def count(source: str) -> int:
     for note in (*notes, *other_files(left_out)):
         warn(f"{source}: {note}.")
     return images
+
+
+def stamp_of(path: str) -> str:
+    """A text that changes with an image, also where its size and time stay the same; empty if there is no such file.
+
+    Objects on servers have none: to ask for one takes as long as to read it. Archives there have one.
+    """
+    place = archives.place_of(path)
+    file = place.archive if isinstance(place, Member) else place
+    if is_remote(file) and not isinstance(place, Member):
+        return ""
+    try:
+        numbers = tar_index.identity(status_lately(file))
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ""
+    member = (place.offset, place.size) if isinstance(place, Member) else ()
+    return "-".join(f"{number:x}" for number in (*numbers, *member))
 
 
 def manifest_of(source: str) -> tuple[Manifest, list[str]]:

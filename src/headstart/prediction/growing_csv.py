@@ -10,17 +10,23 @@ from itertools import chain, islice
 from pathlib import Path
 
 from headstart.errors import RunError
-from headstart.support.files import in_words, open_locked
+from headstart.support.files import in_words, open_locked, write_csv
 
 
 class GrowingCsv:
     """A context manager: `resume`, then `write` each line into `part`. Leaving it without an error ends the file."""
 
-    def __init__(self, path: Path, key: str, header: Sequence[str]) -> None:
-        """`key` identifies what decides the lines: with another one, another part is started. Writes nothing yet."""
+    def __init__(
+        self, path: Path, key: str, header: Sequence[str], stamp_of: Callable[[str], str] = lambda name: ""
+    ) -> None:
+        """`key` identifies what decides the lines: with another one, another part is started. Writes nothing yet.
+
+        `stamp_of` says of a name what changes with what it stands for: a line is kept only while that is the same. For
+        this the part has a column more than the finished file.
+        """
         if path.is_dir():
             raise RunError(f"{path} is a folder: name a file to write with --out.")
-        self.path, self.header = path, list(header)
+        self.path, self.header, self._stamp_of = path, list(header), stamp_of
         digest = blake2b(key.encode(errors="surrogateescape"), digest_size=4).hexdigest()
         self.part = path.with_name(f".{path.name}.{digest}.part")
 
@@ -40,19 +46,19 @@ class GrowingCsv:
             try:
                 self._text.flush()
                 os.fsync(self._bytes.fileno())
+                if kind is None:
+                    write_csv(self.path, (line[:-1] for line in self._rows()), self.part.with_suffix(".tmp"))
+                    self.part.unlink()
             finally:
                 with suppress(OSError):  # of a second attempt to write what there was no room for
                     self._text.close()
-            if kind is None:
-                os.replace(self.part, self.path)
 
     def resume(self, names: Iterator[str], keep: Callable[[list[str]], bool]) -> Iterator[str]:
         """Keeps lines that start with `names`, in order, while `keep` accepts them; returns the names without one."""
-        self._widen()
         end, missing = 0, chain([self.header[0]], names)
-        for line, name in zip(csv.reader(self._whole_lines()), missing, strict=False):
-            fits = len(line) == len(self.header) and line[0] == name
-            if not fits or not (keep(line) if end else line == self.header):
+        for line, name in zip(self._rows(), missing, strict=False):
+            fits = line[:1] == [name] and line == self._noted(line[:-1], self._stamp_of(name) if end else "")
+            if not fits or not (keep(line[:-1]) if end else line[:-1] == self.header):
                 missing = chain([name], missing)
                 break
             end = self._read
@@ -62,17 +68,10 @@ class GrowingCsv:
             self.write(self.header)
         return islice(missing, 0 if end else 1, None)
 
-    def _widen(self) -> None:
-        """Adds the last columns to a part of an earlier version, which did not have them; they stay empty."""
-        before, *lines = list(csv.reader(self._whole_lines())) or [[]]
-        missing = self.header[len(before) :]
-        if not before or not missing or before != self.header[: len(before)]:
-            return
-        print(f"{self.path}: an earlier version wrote {len(lines):,} lines, without {', '.join(missing)}.")
-        self._bytes.truncate(0)
-        for line in [self.header, *([*line, *[""] * len(missing)] for line in lines)]:
-            self.write(line)
-        self._text.flush()
+    def _rows(self) -> Iterator[list[str]]:
+        """The lines of the part as cells, up to the first that is damaged or not finished."""
+        with suppress(csv.Error):
+            yield from csv.reader(self._whole_lines())
 
     def _whole_lines(self) -> Iterator[str]:
         """Lines up to the first that is not finished; counts their bytes in `_read`."""
@@ -84,10 +83,15 @@ class GrowingCsv:
             self._read += len(line)
             yield line.decode("utf-8", "surrogateescape")
 
-    def write(self, line: Sequence[str]) -> None:
-        """Adds a line."""
+    def write(self, line: Sequence[str], stamp: str = "") -> None:
+        """Adds a line, with the stamp that its name had before what it stands for was read."""
         with self._in_words():
-            self._lines.writerow(line)
+            self._lines.writerow(self._noted(line, stamp))
+
+    def _noted(self, line: Sequence[str], stamp: str) -> list[str]:
+        """A line as the part has it: with a digest of its text and its stamp."""
+        text = "\0".join([*line, stamp]).encode(errors="surrogateescape")
+        return [*line, blake2b(text, digest_size=8).hexdigest()]
 
     def _in_words(self) -> AbstractContextManager[None]:
         advice = "What is there is kept: make room, or name another place with --out, and give the same command again."

@@ -17,6 +17,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import PENDING
 from headstart.datasets import archives, unlabelled
 from headstart.datasets.manifest import Place
+from headstart.datasets.unlabelled import stamp_of
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.images.unreadable import Unreadable
 from headstart.prediction.classifier import Classifier
@@ -103,11 +104,13 @@ def predict_images(
     Images beyond the limit are unknown. `on_line` gets each line in turn, also those that were in the file already.
     """
     count, summary = unlabelled.count(source), Summary(on_line=on_line)
-    with GrowingCsv(out, key, header(classifier)) as file, bar(count, "predicting", "images") as progress:
-        names, files = tee(file.resume(unlabelled.images_of(source), summary.keep))
+    with GrowingCsv(out, key, header(classifier), stamp_of) as file, bar(count, "predicting", "images") as progress:
+        missing = file.resume(unlabelled.images_of(source), summary.keep)
+        images, asked = tee((name, stamp_of(name)) for name in missing)  # before the image is read
         progress.update(summary.resumed)
-        for row in zip(names, predict_each(map(archives.place_of, files)), strict=True):
-            _write(line_of(row, classifier, limit), file, summary, progress)
+        places = (archives.place_of(name) for name, _ in asked)
+        for (name, stamp), prediction in zip(images, predict_each(places), strict=True):
+            _write(line_of((name, prediction), classifier, limit), file, summary, progress, stamp)
     return summary
 
 
@@ -123,8 +126,8 @@ def predict_cache(
     return summary
 
 
-def _write(line: list[str], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]") -> None:
-    file.write(line)
+def _write(line: list[str], file: GrowingCsv, summary: Summary, progress: "tqdm[NoReturn]", stamp: str = "") -> None:
+    file.write(line, stamp)
     summary.add(line)
     progress.update()
 

@@ -140,11 +140,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows, the header first, in UTF-8; names of files that are not UTF-8 keep their bytes."""
+def write_csv(path: Path, rows: Iterable[Sequence[Any]], temporary: Path | None = None) -> None:
+    """Writes rows, the header first, in UTF-8; names of files that are not UTF-8 keep their bytes. See `whole_file`."""
     with (
-        whole_file(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        whole_file(path, temporary) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         csv.writer(file).writerows(rows)
 
