@@ -22,7 +22,7 @@ from headstart.benchmarks.extraction import Extraction
 from headstart.benchmarks.rounds import Contestant
 from headstart.extraction.sampling import samples
 from headstart.models.fast import fast_module
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.exporting import export, plain
 from headstart.prediction.loading import Parts

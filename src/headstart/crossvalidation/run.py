@@ -6,7 +6,6 @@ folds.csv      a row for each fold and method; both grow by whole repeats, so th
 cv.json        the figures of the methods; written last
 """
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -23,15 +22,17 @@ from headstart.crossvalidation.folds import Fold, nested_folds
 from headstart.crossvalidation.images import Images
 from headstart.crossvalidation.methods import in_own_span, tested
 from headstart.datasets.manifest import SPLITS
-from headstart.errors import RunError
+from headstart.errors import RunError, warn
 from headstart.heads.run import CachedRun
 from headstart.runs import folder as runs
 from headstart.runs.run import read_config
 from headstart.settings import CrossValidationConfig
 from headstart.settings.heads import AnyMethod
 from headstart.support import files
+from headstart.support.checksums import checked_csv, is_changed, refuse_changed, seal, sealed, unseal
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
+from headstart.support.strangers import read_json
 
 Rows = list[dict[str, Any]]
 """Of folds.csv."""
@@ -50,7 +51,7 @@ def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
         print(f"{run.folder} is there already.")
     else:
         _save_results(run, images, folds, *_tested(config, run, images, folds))
-    found: list[dict[str, Any]] = json.loads((run.folder / "cv.json").read_text(encoding="utf-8"))["methods"]
+    found = _figures(run.folder / "cv.json")
     print("\n".join(["", *figures.lines(found), *_notes(folds, len(found))]))
     print(f"All figures: {run.folder / 'cv.json'}; of each fold: {run.folder / 'folds.csv'}")
     return found
@@ -105,10 +106,12 @@ def _written_to(folder: Path) -> AbstractContextManager[None]:
 def _save(run: CachedRun, rows: Rows, predicted: Predicted) -> None:
     with _written_to(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
+        unseal(run.folder)
         files.write_json(run.folder / "config.json", run.identity)
         with files.whole_file(run.folder / "predicted.npy") as path, path.open("wb") as file:
             np.save(file, predicted)
         files.write_table(run.folder / "folds.csv", rows)
+        seal(run.folder, ["config.json", "predicted.npy", "folds.csv"])
 
 
 def _read(run: CachedRun) -> tuple[Rows, Predicted] | None:
@@ -116,7 +119,8 @@ def _read(run: CachedRun) -> tuple[Rows, Predicted] | None:
     table, arrays = run.folder / "folds.csv", run.folder / "predicted.npy"
     if not (table.is_file() and arrays.is_file() and read_config(run.folder) == files.plain(run.identity)):
         return None
-    names, *rows = files.read_csv(table)
+    refuse_changed(arrays)
+    names, *rows = checked_csv(table)
     return [dict(zip(names, row, strict=True)) for row in rows], np.load(arrays)
 
 
@@ -129,7 +133,19 @@ def _save_results(run: CachedRun, images: Images, folds: Sequence[Fold], rows: R
     runs.say_if_new(run.folder)
     with _written_to(run.folder):
         content = {"dataset": data_set_of(run.cache), **counts, "methods": results}
-        files.write_json(run.folder / "cv.json", content)
+        files.write_json(run.folder / "cv.json", sealed(content, run.folder, ()))
+
+
+def _figures(path: Path) -> list[dict[str, Any]]:
+    """Those of the methods, as they were saved."""
+    try:
+        content = read_json(path)
+        found: list[dict[str, Any]] = content["methods"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
+    if is_changed(content):
+        warn(f"{path} changed after the tests, by hand or by damage: what it says may be wrong.")
+    return found
 
 
 def _notes(folds: Sequence[Fold], methods: int) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -24,6 +24,7 @@ from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, ca
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.hdf5 import opened, text
 from headstart.support.remote import is_remote
+from headstart.support.strangers import misfit, read_json
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -154,11 +155,19 @@ def _split_seed_of_runs(data: str) -> int | None:
     return next((seed for seed in seeds if isinstance(seed, int)), None)
 
 
+class _Source(TypedDict, total=False):
+    """What of a run is read here."""
+
+    data_root: str | None
+    data_source: str | None
+    split_seed: int | None
+
+
 def _metrics_in(folder: Path) -> Iterator[dict[str, Any]]:
     """What the metrics.json of runs say, the newest first; those that cannot be read are left out."""
     for path in sorted(folder.glob("*/metrics.json"), key=lambda path: -path.stat().st_mtime):
         with suppress(OSError, ValueError):
-            if isinstance(metrics := json.loads(path.read_text(encoding="utf-8")), dict):
+            if misfit(metrics := read_json(path), _Source) is None:
                 yield metrics
 
 

@@ -17,7 +17,7 @@ from headstart.models.fast import PLAIN_FORM, naming
 from headstart.models.int8 import require_int8
 from headstart.models.kept import KeptForm
 from headstart.models.precision import compiler_fault
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.support.progress import say
 
 

@@ -17,7 +17,7 @@ from headstart.models import int8
 from headstart.models.backbone import PixelScale
 from headstart.models.fast import fast_form
 from headstart.models.precision import FASTER, bf16_is_native, compiler_fault, require_compiler
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.support.progress import say
 
 FEWEST_IMAGES = 500

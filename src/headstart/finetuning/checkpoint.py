@@ -1,6 +1,7 @@
 """The state of a training after an epoch, so that a stopped one can go on: one file, written whole or not at all."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import torch
 
-from headstart.errors import RunError
+from headstart.errors import RunError, warn
+from headstart.models.torch_file import first_line, loaded
+from headstart.support.checksums import add_checksum, refuse_other_end
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file
 
 
@@ -31,13 +34,18 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as path:
                 torch.save({"identity": self._words(), "state": dict(state)}, path)
+                add_checksum(path)
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last; None if this run has none, or it cannot be read."""
+        if not os.path.lexists(self.path):
+            return None
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            refuse_other_end(self.path)
+            content = loaded(self.path)
             return dict(content["state"]) if content["identity"] == self._words() else None
-        except Exception:  # of the disk, or of torch's parsers on a damaged file: the training starts again
+        except Exception as error:  # of the disk, or of torch's parsers on a damaged file
+            warn(f"{self.path} cannot be read ({first_line(error)}): the training starts again.")
             return None
 
     def _words(self) -> str:

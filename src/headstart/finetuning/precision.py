@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from headstart.models.precision import FASTER, bf16_is_native
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.support.devices import is_out_of_memory
 from headstart.support.progress import say
 

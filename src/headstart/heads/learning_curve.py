@@ -14,7 +14,7 @@ from headstart.heads.leaderboard import grouped
 from headstart.heads.stack import evaluate
 from headstart.heads.training import fit_quietly
 from headstart.settings import HeadConfig, LearningCurveConfig
-from headstart.support.files import read_csv
+from headstart.support.checksums import checked_csv
 from headstart.support.progress import bar
 
 NOTE = "Val: of the epoch that the validation images chose, so a little too good."
@@ -67,7 +67,7 @@ def _point(part: Features, config: HeadConfig, all_images: int) -> dict[str, Any
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a curve that was saved as a table."""
-    names, *rows = read_csv(path)
+    names, *rows = checked_csv(path)
     return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
 

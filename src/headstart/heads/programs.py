@@ -10,6 +10,7 @@ from headstart.heads.run import CachedRun
 from headstart.runs import folder
 from headstart.settings import LearningCurveConfig, SweepConfig
 from headstart.support import files
+from headstart.support.checksums import seal, unseal
 from headstart.support.team import ALONE, Team
 
 
@@ -66,8 +67,10 @@ def learning_curve(config: LearningCurveConfig) -> Path:
         run.folder.mkdir(parents=True, exist_ok=True)
         with files.whole_file(run.folder / "learning_curve.png") as path:
             pictures.accuracy_by_training_images(points, path)
+        unseal(run.folder)
         files.write_json(run.folder / "config.json", run.identity)
         files.write_table(table, points)
+        seal(run.folder, ["config.json", table.name])
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
     print(last_doubling.sentence(points))
     return run.folder

@@ -23,7 +23,7 @@ from headstart.images.loaders import Images, Loaders
 from headstart.images.loading import Loaded, TransformsOf, batch_by, readable, stream_by_image
 from headstart.images.rooms import Room, Spot
 from headstart.models.resizing import FILTERS, Plan, plan, resized
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.support.devices import available_bytes, sent
 from headstart.support.overlap import happening
 from headstart.support.progress import say

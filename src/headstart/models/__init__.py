@@ -2,6 +2,7 @@
 
     backbone.py     a net and the pixels that it takes: what one's own function returns
     weights.py      what can be said of backbones and weights without loading them
+    torch_file.py   files by torch.save, read as those of a stranger
     weight_file.py  a net's tensors in a file: in checkpoints, behind prefixes
     downloads.py    torchvision's published weights
     frozen.py       the features of any net, found by running it

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models import WeightsEnum
 
 from headstart.errors import WeightsError
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 
 
 def published_state(net: str, weights: WeightsEnum) -> Mapping[str, Tensor]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from headstart.errors import CannotCompile, HeadstartError
 from headstart.models.backbone import Forward
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.support.files import put_in_place
 from headstart.support.progress import say
 

@@ -20,7 +20,8 @@ from headstart.models import timm_nets
 from headstart.models.backbone import RGB, Backbone
 from headstart.models.downloads import published_state
 from headstart.models.frozen import Frozen, classifier_of, features_of, sample_of
-from headstart.models.weight_file import METADATA, find, first_line, wanted
+from headstart.models.torch_file import first_line
+from headstart.models.weight_file import METADATA, find, wanted
 from headstart.models.weights import OWN, RESNET50, TIMM, is_own, known_weights, text_of
 from headstart.settings.ranges import Pool
 from headstart.support.progress import say

@@ -8,12 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.errors import RunError
+from headstart.models.torch_file import loaded, refuse_strange
+from headstart.support.checksums import refuse_changed
 
 
 def load_head(path: Path, dropout: float) -> nn.Sequential:
     """A head that was saved as a state_dict, which does not hold `dropout`; see `plain_head`."""
+    refuse_changed(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = loaded(path)
+        refuse_strange(state)
+        if sum(tensor.nbytes for tensor in state.values()) > path.stat().st_size:
+            raise ValueError("it is larger than its file")
         head = plain_head(state, dropout)
         head.load_state_dict(state)
         return head

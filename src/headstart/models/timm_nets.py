@@ -17,7 +17,7 @@ from torch import nn
 from headstart.errors import BackboneError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
 from headstart.models.frozen import classifier_of, sample_of
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.models.weights import TIMM
 
 

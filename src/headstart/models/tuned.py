@@ -14,8 +14,10 @@ from headstart.models.fast import folded_copy
 from headstart.models.frozen import sample_of
 from headstart.models.loading import load_backbone, trial_px
 from headstart.models.mlp import plain_head
-from headstart.models.weight_file import METADATA, first_line
+from headstart.models.torch_file import first_line, loaded, refuse_strange
+from headstart.models.weight_file import METADATA
 from headstart.models.weights import RESNET50, TIMM, is_own
+from headstart.support.checksums import refuse_changed
 
 BEHIND = "1"
 """The name of the new layer where it is put behind a net, which has no linear layer at its end."""
@@ -84,11 +86,13 @@ def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, Pix
 
     Raises:
         BackboneError: the net cannot be made again.
-        RunError: the file does not hold such a net.
+        RunError: the file is damaged, or does not hold such a net.
     """
+    refuse_changed(path)
     made, _ = load_backbone(backbone, None if is_own(backbone) else "random", image_px=image_px)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = loaded(path)
+        refuse_strange(state)
         of_resnet50 = {"classifier": "fc", "mean": made.mean, "std": made.std}
         about = of_resnet50 | state._metadata.get(METADATA, {})
         classifier, scale = about["classifier"], PixelScale(about["mean"], about["std"])

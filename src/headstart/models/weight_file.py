@@ -1,7 +1,5 @@
 """A net's tensors in a file as people have it: inside a checkpoint, behind a prefix, with any classifier."""
 
-import pickle
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +10,9 @@ import torch
 import torchvision
 from torch import Tensor
 
-from headstart.errors import WeightsError
+from headstart.errors import RunError, WeightsError
+from headstart.models.torch_file import first_line, loaded, refuse_strange
+from headstart.support.checksums import refuse_changed
 from headstart.support.quantities import some
 
 SAFETENSORS = ".safetensors"
@@ -73,6 +73,11 @@ def find(path: Path, net: Wanted) -> FoundWeights:
         WeightsError: there is none, or there are several that differ; the message says what was found.
     """
     groups = list(_groups(_read(path, net.net), set()))
+    try:
+        for group in groups:
+            refuse_strange(group.tensors)
+    except ValueError as error:
+        raise _refusal(path, net.net, str(error)) from None
     places = [place for group in groups for place in _places(group, net)]
     whole = [place for place in places if net.among(place.tensors) == net.shapes]
     if not whole:
@@ -96,19 +101,6 @@ def _refusal(path: Path, net: str, reason: str) -> WeightsError:
     )
 
 
-def first_line(error: Exception) -> str:
-    """The reason in an error of torch, without its advice to load the file unsafely."""
-    if isinstance(error, pickle.UnpicklingError):
-        found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-        if found:
-            return f"it holds {found[1]} beside tensors, which is not loaded, since that could run code"
-        return "it is damaged, or holds more than tensors"
-    if "TorchScript" in str(error):
-        return "it is a TorchScript program"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:200] or type(error).__name__
-
-
 @cache
 def resnet_wanted(net: str) -> Wanted:
     """The tensors of one of torchvision's ResNets."""
@@ -128,8 +120,9 @@ def _needed(tensors: Mapping[str, Tensor], classifier: str) -> Shapes:
 def _read(path: Path, net: str) -> Any:
     """The content of the file: tensors in any nesting, and never code."""
     try:
+        refuse_changed(path, follow=True)
         if path.suffix.lower() != SAFETENSORS:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return loaded(path)
         from safetensors.torch import load_file
 
         return load_file(path)
@@ -137,6 +130,8 @@ def _read(path: Path, net: str) -> Any:
         raise WeightsError(
             f"{path} needs the package safetensors: .venv/bin/pip install 'headstart[safetensors]'"
         ) from None
+    except RunError:  # of a fine-tuned run, whose file is damaged
+        raise
     except Exception as error:  # parsers raise many kinds of errors for damaged files
         raise _refusal(path, net, first_line(error)) from None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.errors import ExportFailed, HeadstartError, SettingsError
-from headstart.models.weight_file import first_line
+from headstart.models.torch_file import first_line
 from headstart.prediction.classifier import Classifier
 from headstart.prediction.loading import Parts, parts_of
 from headstart.runs.run import Run

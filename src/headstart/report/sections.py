@@ -1,5 +1,6 @@
 """The values of the page's sections. N images, C classes."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from headstart.runs.predictions import Predictions, read_predictions
 from headstart.runs.run import Run, read_config
 from headstart.runs.selection import column
 from headstart.runs.title import title_of
-from headstart.support.files import read_csv
+from headstart.support.checksums import checked_csv
 
 MAX_DETAILED_RUNS = 8
 """Runs that get curves and matrices: the best of each kind, then the best of the others."""
@@ -84,10 +85,12 @@ def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
 def _numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     """Columns of a CSV file of numbers, NaN where a cell is empty; nothing where it cannot be read."""
     try:
-        header, *rows = read_csv(path)
+        header, *rows = checked_csv(path)
         indices = {column: header.index(column) for column in columns}
         return [{name: float(row[index] or "nan") for name, index in indices.items()} for row in rows]
-    except (OSError, ValueError, IndexError):
+    except RunError:  # damaged
+        raise
+    except (OSError, ValueError, IndexError, csv.Error):
         return []
 
 

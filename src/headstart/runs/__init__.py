@@ -1,6 +1,7 @@
 """A run folder: settings, figures, predictions, pictures. Every kind of training ends here.
 
     run.py           a finished run and its figures
+    metrics.py       what metrics.json says, and of which types
     listing.py       all runs of a data set, and their order
     seen.py          were images that are tested learned from by a net that was fine-tuned before?
     title.py         what a run is, in a few words: kind, widths, learning rate, views

@@ -5,7 +5,8 @@
     predictions.csv     one row per test image: path, label, predicted, perhaps group, p_<class> for every class
     curves.png          loss and validation accuracy over the epochs
     confusion.png       which class was taken for which
-    metrics.json        the figures; written last, so a run is complete if and only if it is there
+    metrics.json        the figures, and checksums of the files but pictures; written last, so a run is complete if and
+                        only if it is there
 
 Beside them are the weights. A learning curve has only config.json and learning_curve.csv, which is written last; a
 cross-validation config.json, predicted.npy, folds.csv and, last, cv.json.
@@ -23,9 +24,10 @@ from typing import Any
 
 from headstart.errors import RunError
 from headstart.runs.history import HISTORY
-from headstart.runs.predictions import Predictions, csv_rows
+from headstart.runs.predictions import FILE, Predictions, csv_rows
 from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
+from headstart.support.checksums import sealed
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
 
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv", "cv.json")
@@ -94,8 +96,9 @@ def save(
         write_json(folder / "config.json", config)
         columns = list(history[0]) if history else HISTORY
         write_csv(folder / "history.csv", [columns, *([row[column] for column in columns] for row in history)])
-        write_csv(folder / "predictions.csv", csv_rows(predictions))
-        write_json(folder / "metrics.json", {"title": title, **metrics})
+        write_csv(folder / FILE, csv_rows(predictions))
+        names = [name for name in (*files, "config.json", "history.csv", FILE) if not name.endswith(".png")]
+        write_json(folder / "metrics.json", sealed({"title": title, **metrics}, folder, names))
     return load_run(folder)
 
 

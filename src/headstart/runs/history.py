@@ -9,7 +9,7 @@ from pathlib import Path
 from headstart.errors import SettingsError
 from headstart.runs.selection import NAMES, column, merit
 from headstart.settings.selection import Select
-from headstart.support.files import read_csv
+from headstart.support.checksums import checked_csv
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 """The columns of a history; before the seconds also the figure that chooses the epoch, if it is none of these."""
@@ -57,7 +57,7 @@ def require_tensorboard() -> None:
 
 def write_events(folder: Path) -> None:
     """Writes the epochs in a run's history.csv; nothing where it has none, or its event file is there already."""
-    header, *rows = read_csv(folder / "history.csv")
+    header, *rows = checked_csv(folder / "history.csv")
     if not rows or any(folder.glob("events.out.tfevents.*")):
         return
     with event_writer(folder) as add:

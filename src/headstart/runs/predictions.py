@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
+from headstart.support.checksums import refuse_changed
 from headstart.support.files import read_csv
+from headstart.support.strangers import refuse_special
 
 FILE = "predictions.csv"
 COLUMNS = ["path", "label", "predicted"]
@@ -83,20 +85,28 @@ def read_predictions(folder: Path, *, probabilities: bool = False) -> Prediction
 
 def read_classes(folder: Path) -> tuple[str, ...]:
     """Names of a run's classes, in the order of its probabilities; from the header of predictions.csv."""
-    with _opened(folder) as (classes, _, _):
+    with _opened(folder, whole=False) as (classes, _, _):
         return classes
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[tuple[tuple[str, ...], bool, Iterator[list[str]]]]:
-    """The classes of a run's file, whether it has groups, and its lines; an error in between becomes a RunError."""
+def _opened(folder: Path, whole: bool = True) -> Iterator[tuple[tuple[str, ...], bool, Iterator[list[str]]]]:
+    """The classes of a run's file, whether it has groups, and its lines; an error in between becomes a RunError.
+
+    Without `whole` only the header is read, which says the classes that metrics.json says, too.
+    """
     try:
+        refuse_special(folder / FILE)
+        if whole:
+            refuse_changed(folder / FILE)
         lines = read_csv(folder / FILE)
         header = next(lines)
         if header[:3] != COLUMNS:
             raise ValueError(f"{', '.join(COLUMNS)} are not its first columns")
         has_groups = header[3:4] == [GROUP]
         yield tuple(name.removeprefix("p_") for name in header[3 + has_groups :]), has_groups, lines
+    except RunError:
+        raise
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None

@@ -1,8 +1,8 @@
 """A finished run: its folder and its figures, the runs of a data set, and their order."""
 
-import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from glob import escape
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunError
+from headstart.runs import metrics
 from headstart.runs.predictions import read_classes
 from headstart.runs.selection import NAMES, chosen
 from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.settings.selection import Select
 from headstart.support.files import nearest_name
 from headstart.support.quantities import duration, of_groups
+from headstart.support.strangers import read_json
 
 DIGITS = "[0-9a-f]{8}"
 """What the name of a run's folder ends with."""
@@ -68,7 +70,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of its folder, without the words that tables say beside it: `head-00c174c5`."""
-        words = re.fullmatch(rf"{self.kind}-.+-({DIGITS})", self.folder.name)
+        words = re.fullmatch(rf"{re.escape(self.kind)}-.+-({DIGITS})", self.folder.name)
         return f"{self.kind}-{words[1]}" if words else self.folder.name
 
     @property
@@ -197,11 +199,9 @@ def finetuned_file(backbone: str) -> str:
 
 def read_config(folder: Path) -> dict[str, Any] | None:
     """The settings in a run's config.json, and what else identifies it; None where it cannot be read."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return config if isinstance(config, dict) else None
+    with suppress(OSError, ValueError):
+        return read_json(folder / "config.json")
+    return None
 
 
 def found_folder(folder: Path) -> Path:
@@ -215,19 +215,14 @@ def found_folder(folder: Path) -> Path:
 def load_run(folder: Path) -> Run:
     """Reads a run, see `found_folder`; a RunError where it is missing, incomplete, or its metrics.json is broken."""
     folder = found_folder(folder)
-    path = folder / "metrics.json"
     try:
-        return Run.from_metrics(folder, json.loads(path.read_text(encoding="utf-8")))
+        return Run.from_metrics(folder, metrics.read(folder))
     except FileNotFoundError:
         are_below = any(folder.glob("*/metrics.json"))
         more = f" It holds the runs of a data set: name one of them, or {folder / 'best'}." if are_below else ""
         is_best = " Only make predict and make export take best for a run: name the folder of one."
         more += is_best if folder.name == "best" else meant_by(folder) or nearest_name(folder, ["best"])
         raise RunError(f"{folder} holds no finished run: there is no metrics.json in it.{more}") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
-    except (LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} lacks kind, dataset, test or val: move the folder away and run again.") from None
 
 
 def meant_by(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
     files.py        files that appear whole, or that one process writes; CSV and JSON
     hdf5.py         HDF5 files that may be damaged; texts in them of a fixed length
+    strangers.py    files that may be damaged, or come from a stranger: plain ones alone; JSON of known types
+    checksums.py    checksums of the files of a run, compared when they are read
     remote.py       objects on servers as paths, read with fsspec
     ctrl_c.py       a program that is stopped while it loads ends without a traceback
     output.py       a closed pipe and characters that the output lacks are no error

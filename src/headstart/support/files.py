@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from headstart.errors import HeadstartError, did_you_mean
+
+LONGEST_LINE = 2**24
+"""Characters of a line of CSV that are read: a thousand classes take some 12,000."""
 
 
 def nearest_name(path: str | Path, more: Sequence[str] = ()) -> str:
@@ -157,7 +160,14 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_csv(path: Path) -> Iterator[list[str]]:
     """The rows that `write_csv` wrote, the header first; read while they are used, as are the errors raised."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield from csv.reader(file)
+        yield from csv.reader(_lines(file))
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise ValueError("a line is too long")
+        yield line
 
 
 def plain(value: Any) -> Any:
