@@ -1,8 +1,8 @@
 # Headstart: one pass through a frozen net, then as many heads as you like. `make help` lists what there is.
 
-TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit similar choose finetune info verify compare predict export demo benchmark gpu test lint types check clean clean-cache clean-all
+TARGETS   = help setup data data-check extract train-head sweep probe learning-curve cv audit similar choose finetune info verify compare predict export demo benchmark gpu stress fuzz test lint types check clean clean-cache clean-all
 NAMES     = DATA BACKBONE CACHE RUN IMAGES FORMAT NPROC PARTS RAY VIEWS SEEDS FOLDS REPEATS POOL N FORCE
-VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS SIMILAR_ARGS CHOOSE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS
+VARIABLES = $(NAMES) CONFIG PYTHON PIP_ARGS CHECK_ARGS EXTRACT_ARGS HEAD_ARGS SWEEP_ARGS PROBE_ARGS CURVE_ARGS CV_ARGS AUDIT_ARGS SIMILAR_ARGS CHOOSE_ARGS FINETUNE_ARGS COMPARE_ARGS PREDICT_ARGS EXPORT_ARGS INFO_ARGS VERIFY_ARGS BENCHMARK_ARGS GPU_ARGS STRESS_ARGS FUZZ_ARGS
 
 # What each target uses of the variables that only some use.
 PASS = BACKBONE $(if $(CACHE),$(if $(DATA)$(CONFIG),EXTRACT_ARGS VIEWS NPROC PARTS RAY),EXTRACT_ARGS VIEWS NPROC PARTS RAY)
@@ -25,6 +25,8 @@ uses-export         = EXPORT_ARGS RUN IMAGES FORMAT
 uses-clean-all      = FORCE
 uses-benchmark      = BENCHMARK_ARGS BACKBONE
 uses-gpu            = GPU_ARGS
+uses-stress         = STRESS_ARGS
+uses-fuzz           = FUZZ_ARGS
 each      = $(if $(1),$(firstword $(1)) $(call each,$(filter-out $(firstword $(1)),$(1))))
 USED = $(strip $(call each,$(foreach goal,$(MAKECMDGOALS),$(uses-$(goal)))))
 
@@ -103,7 +105,7 @@ help:  ## list the targets
 	@( sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-15s %s\n", $$1, $$2}'; echo; \
 	echo 'DATA=folder|list.csv|shards/{000..099}.tar|train.parquet|s3://…  CONFIG=digits|cifar10|file.toml  BACKBONE=efficientnet_b0|timm:…|module:function  CACHE=file.h5 (alone: used as it is)  RUN=data/runs/…/…  IMAGES=new/  FORMAT=pt2|onnx  NPROC=4  PARTS=16  RAY=auto  VIEWS=8  SEEDS=3  FOLDS=5  REPEATS=10  POOL=unlabelled/  N=100  PYTHON=python3.12  PIP_ARGS=…'; \
 	echo 'BACKBONE: one of these (GFLOPs for an image, top-1 on ImageNet, as torchvision publishes them) or another; several in quotes. More: pipelines/README.md, "Another backbone"'; $(TEN_BACKBONES); echo; \
-	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, SIMILAR_ARGS, CHOOSE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
+	echo 'Flags: CHECK_ARGS, EXTRACT_ARGS, HEAD_ARGS, SWEEP_ARGS, PROBE_ARGS, CURVE_ARGS, CV_ARGS, AUDIT_ARGS, SIMILAR_ARGS, CHOOSE_ARGS, FINETUNE_ARGS, COMPARE_ARGS, PREDICT_ARGS, EXPORT_ARGS, INFO_ARGS, VERIFY_ARGS, BENCHMARK_ARGS, GPU_ARGS, STRESS_ARGS, FUZZ_ARGS; such as HEAD_ARGS="--lr 1e-4 --hidden 512"' ) 2>/dev/null || true
 
 setup: .venv/ready  ## make .venv with everything; every other target does it first when needed
 
@@ -183,6 +185,15 @@ benchmark: .venv/ready  ## pass, cache, heads and fine-tuning against what peopl
 # With PYTHON= that Python is used as it is: where a GPU is lent for minutes, it has torch, and an environment takes long.
 gpu: $(if $(filter PYTHON,$(GIVEN)),,.venv/ready)  ## tests and figures of one GPU in 10 minutes; PYTHON=python3 needs no .venv
 	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(filter PYTHON,$(GIVEN)),$(PYTHON),$(PY)) pipelines/gpu.py $(GPU_ARGS)
+
+# One thread: programs start as copies of a process that has loaded torch, and a copy has none of its threads.
+FOR_DEVELOPERS = PYTHONPATH=src:tests OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m
+
+stress: .venv/ready  ## kills and races of every program that writes, half an hour; STRESS_ARGS="--kills 2 --races 2"
+	@$(FOR_DEVELOPERS) stress $(STRESS_ARGS)
+
+fuzz: .venv/ready  ## damaged pictures, archives, caches and texts, two minutes; FUZZ_ARGS="--inputs 10000"
+	@$(FOR_DEVELOPERS) fuzz $(FUZZ_ARGS)
 
 # On several cores; the tests of a file stay together, since they share nets and caches. Each process takes some GB.
 TESTS = $(PY) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

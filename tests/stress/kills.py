@@ -1,0 +1,94 @@
+"""One program, ended at any moment and repeated to its end: the result of an undisturbed one, and nothing else left."""
+
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+
+from stress.commands import COMMANDS, Laboratory
+from stress.contents import contents_of, difference
+from stress.warm import Program
+
+STOPPED = (130, -signal.SIGTERM)
+"""Exit codes after SIGTERM: of a program that has begun, and of one that has not."""
+
+
+@dataclass
+class Killed:
+    """How often a program was ended, and what became of it.
+
+    Attributes:
+        seconds: of the undisturbed program.
+        changes: of files and names, by the undisturbed program.
+        kills: by kill -9.
+        terminations: by SIGTERM.
+        at_changes: how many of both came just before a change, the others at a random time.
+        completions: how often it was then repeated to its end.
+        wrong: a sentence for each promise that did not hold.
+    """
+
+    name: str
+    seconds: float
+    changes: int
+    kills: int = 0
+    terminations: int = 0
+    at_changes: int = 0
+    completions: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Killing:
+    """Ends a program again and again."""
+
+    def __init__(self, laboratory: Laboratory, name: str, generator: random.Random) -> None:
+        """Runs it undisturbed."""
+        self.laboratory, self.command, self.generator = laboratory, COMMANDS[name], generator
+        laboratory.prepare(*self.command.needs)
+        with laboratory.started(self.command.words) as program:
+            assert program.ended() == 0, program.said
+            self.killed = Killed(name, program.seconds, program.changes)
+        self.expected = contents_of(laboratory.work)
+
+    def kill(self, count: int) -> Killed:
+        """So many times, fresh or on what the one before has left; a program that was faster does not count."""
+        self.laboratory.prepare(*self.command.needs)
+        for _ in range(3 * count):
+            number = self.killed.kills + self.killed.terminations
+            if number == count:
+                break
+            was_ended = self._end(signal.SIGTERM if number % 3 == 1 else signal.SIGKILL, at_change=number % 2 == 0)
+            if not was_ended or number + 1 == count or self.generator.random() < 0.5:
+                self._complete()
+                self.laboratory.prepare(*self.command.needs)
+        return self.killed
+
+    def _end(self, sent: int, at_change: bool) -> bool:
+        """Starts the program and ends it, before one of its changes or at a random time; False if it was faster."""
+        moment = self.generator.randint(1, self.killed.changes) if at_change else 0
+        with self.laboratory.started(self.command.words, moment, sent) as program:
+            if not at_change:
+                seconds = self.generator.uniform(0, self.killed.seconds)
+                while not program.has_ended() and time.monotonic() < program.began + seconds:
+                    time.sleep(0.001)
+                program.send(sent)
+            if program.ended() == 0:
+                return False
+            self._record(program, sent, at_change)
+        return True
+
+    def _record(self, program: Program, sent: int, at_change: bool) -> None:
+        self.killed.at_changes += at_change
+        if sent == signal.SIGKILL:
+            self.killed.kills += 1
+            return
+        self.killed.terminations += 1
+        if program.code not in STOPPED:
+            self.killed.wrong.append(f"SIGTERM ended it with {program.code}: {program.said[-2000:]}")
+
+    def _complete(self) -> None:
+        self.killed.completions += 1
+        with self.laboratory.started(self.command.words) as program:
+            if program.ended():
+                self.killed.wrong.append(f"repeated, it ended with {program.code}: {program.said[-2000:]}")
+        if wrong := difference(contents_of(self.laboratory.work), self.expected):
+            self.killed.wrong.append(wrong)
