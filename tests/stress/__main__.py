@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from stress.commands import COMMANDS, Laboratory
-from stress.kills import Killed, Killing
-from stress.races import RACES, READER, Raced, Racing, read_during_growth
+from stress.kills import Killing
+from stress.races import RACES, READER, Racing, read_during_growth
 from stress.table import tables
 from stress.warm import warm_up
 

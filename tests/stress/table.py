@@ -17,14 +17,15 @@ def tables(killed: Sequence[Killed], raced: Sequence[Raced]) -> str:
     ]
     races = [[one.name, one.races, one.refused, one.reads] for one in raced]
     blocks = [
-        _table(head, [[*row, len(one.wrong)] for row, one in zip(rows, done, strict=True)])
+        table(head, [[*row, len(one.wrong)] for row, one in zip(rows, done, strict=True)])
         for head, rows, done in ((OF_KILLS, kills, killed), (OF_RACES, races, raced))
         if done
     ]
     return "\n\n".join([*blocks, *(f"{one.name}: {wrong}" for one in (*killed, *raced) for wrong in one.wrong)])
 
 
-def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as they must be."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)

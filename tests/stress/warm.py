@@ -16,11 +16,18 @@ from typing import Any, NoReturn
 from helpers.charts import blank, charts
 from helpers.processes import PIPELINES, until
 
-LOADED = (
-    "headstart.audit.run headstart.datasets.examples headstart.extraction.extractor headstart.extraction.updating "
-    "headstart.finetuning.run headstart.heads.programs headstart.prediction.programs "
-    "sklearn.datasets torch.export._trace torchvision"
-).split()
+LOADED = [
+    "headstart.audit.run",
+    "headstart.datasets.examples",
+    "headstart.extraction.extractor",
+    "headstart.extraction.updating",
+    "headstart.finetuning.run",
+    "headstart.heads.programs",
+    "headstart.prediction.programs",
+    "sklearn.datasets",
+    "torch.export._trace",
+    "torchvision",
+]
 DIGITS = 100
 """Pictures of which `make data` makes its data set: a kill comes while they are written as it does with 1,797."""
 CHANGES = frozenset(["os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"])
