@@ -1,6 +1,8 @@
 """`make fuzz`: damaged files of every kind; exit code 1 if one was neither read nor refused, or took too much."""
 
 import argparse
+import dataclasses
+import json
 import random
 import sys
 import tempfile
@@ -32,6 +34,8 @@ def main() -> int:
     for one in done:
         for verdict, file in one.wrong.items():
             print(f"\n{one.target}: {verdict}\n  {file}")
+    if asked.record:
+        asked.record.write_text(json.dumps({one.target: dataclasses.asdict(one) for one in done}, indent=1))
     return int(any(one.wrong for one in done))
 
 
@@ -46,6 +50,8 @@ def _fuzzed(target: str, asked: argparse.Namespace) -> Fuzzed:
     count = -(-asked.inputs // share) if asked.inputs else 10**9
     with tempfile.TemporaryDirectory(prefix="headstart-fuzz-") as folder:
         fuzzing = Fuzzing(target, Path(folder), asked.seed)
+        if not asked.first:
+            fuzzing.again()
         numbers = range(asked.first, asked.first + count)
         return fuzzing.run(numbers, time.monotonic() + seconds / share, asked.keep)
 
@@ -62,6 +68,7 @@ def _asked() -> argparse.Namespace:
     )
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for inputs that are wrong")
+    parser.add_argument("--record", type=Path, help="a JSON file for the figures")
     return parser.parse_args()
 
 

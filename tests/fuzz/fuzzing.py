@@ -58,22 +58,25 @@ class Fuzzing:
                 if time.monotonic() > until:
                     break
                 name, data = self.damaged(number)
-                with self._in_place(name, data):
-                    result = worker.read(name)
+                result = self._read(worker, name, data)
                 if self._is_new_mistake(result):
-                    self._keep(number, name, data, result, keep)
+                    again = f"--only {self.target} --seed {self.seed} --first {number} --inputs 1"
+                    file = _keep(keep / self.target, name, data)
+                    self.fuzzed.wrong[result.verdict] = f'{file}; again: make fuzz FUZZ_ARGS="{again}"'
         return self.fuzzed
 
-    def again(self) -> dict[str, Result]:
-        """Reads the inputs of this target that are kept for good, by their files."""
-        files = sorted((KEPT / self.target).glob("*-*"))
-        found = {}
+    def again(self) -> None:
+        """Reads the inputs of this target that are kept for good."""
         with Worker(self.target, self.folder) as worker:
-            for file in files:
+            for file in sorted((KEPT / self.target).glob("*-*")):
                 name = file.name.partition("-")[2].replace("+", "/")
-                with self._in_place(name, file.read_bytes()):
-                    found[file.name] = worker.read(name)
-        return found
+                result = self._read(worker, name, file.read_bytes())
+                if self._is_new_mistake(result):
+                    self.fuzzed.wrong[result.verdict] = f"{file}, which is read each time"
+
+    def _read(self, worker: Worker, name: str, data: bytes) -> Result:
+        with self._in_place(name, data):
+            return worker.read(name)
 
     @contextmanager
     def _in_place(self, name: str, data: bytes) -> Iterator[None]:
@@ -92,12 +95,12 @@ class Fuzzing:
         fuzzed.seconds, fuzzed.megabytes = max(fuzzed.seconds, result.seconds), max(fuzzed.megabytes, result.megabytes)
         return result.is_wrong and _kind(result.verdict) not in map(_kind, fuzzed.wrong)
 
-    def _keep(self, number: int, name: str, data: bytes, result: Result, folder: Path) -> None:
-        file = folder / self.target / f"{blake2b(data, digest_size=4).hexdigest()}-{name.replace('/', '+')}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-        repeated = f"--only {self.target} --seed {self.seed} --first {number} --inputs 1"
-        self.fuzzed.wrong[result.verdict] = f'{file}; again: make fuzz FUZZ_ARGS="{repeated}"'
+
+def _keep(folder: Path, name: str, data: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{blake2b(data, digest_size=4).hexdigest()}-{name.replace('/', '+')}"
+    file.write_bytes(data)
+    return file
 
 
 def _kind(verdict: str) -> str:
