@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ class Fuzzed:
     """
 
     target: str
-    verdicts: Counter[str] = field(default_factory=Counter)
+    verdicts: dict[str, int] = field(default_factory=lambda: {"read": 0, "refused": 0, "wrong": 0})
     seconds: float = 0.0
     megabytes: float = 0.0
     wrong: dict[str, str] = field(default_factory=dict)
