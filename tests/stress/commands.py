@@ -1,5 +1,6 @@
 """The programs that write, each on so little data that it takes a second."""
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,14 @@ class Thin(torch.nn.Module):
 
 def net():
     return headstart.Backbone(Thin(), image_px=32)
+
+
+def other():
+    return headstart.Backbone(Thin(), image_px=16)
 """
 PHOTOS = "../given/photos"
-PASS = f"extract --data {PHOTOS} --backbone thin:net --precision fp32 --compile off --batch-size 2 --workers 1"
+FLAGS = f"--data {PHOTOS} --precision fp32 --compile off --batch-size 2 --workers 1"
+PASS = f"extract --backbone thin:net {FLAGS}"
 TUNE = f"finetune --data {PHOTOS} --backbone thin:net --precision fp32 --batch-size 8 --workers 1 --epochs 3 --run r"
 HEAD = "train_head --cache f.h5 --hidden 8 --epochs 3 --run r"
 
@@ -50,6 +56,7 @@ COMMANDS = {
     "growth": Command(f"{PASS} --cache f.h5", ("old/f.h5",)),
     "views": Command(f"{PASS} --cache f.h5 --views 2"),
     "parts": Command(f"{PASS} --cache f.h5 --parts 3"),
+    "several": Command(f"extract --backbone 'thin:net thin:other' {FLAGS}"),
     "train-head": Command(HEAD, ("f.h5",)),
     "sweep": Command("sweep --cache f.h5 --hidden none 8 --lr 1e-3 1e-2 --epochs 3 --run r", ("f.h5",)),
     "finetune": Command(TUNE),
@@ -85,7 +92,7 @@ class Laboratory:
     @contextmanager
     def started(self, words: str, moment: int = 0, sent: int = 0) -> Iterator[Program]:
         """A program in the work folder, which does not outlive the block; see `Program`."""
-        program = Program(words.split(), self.work, moment, sent)
+        program = Program(shlex.split(words), self.work, moment, sent)
         try:
             yield program
         finally:

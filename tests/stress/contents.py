@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import torch
 
+from headstart.cache.layout import DONE
+
 MEASURED = ("seconds", "per_second", "memory")
 """Parts of the names of figures that another run of the same program has otherwise."""
 COLUMNS = ("paths", "labels", "splits", "drawn_splits", "status", "digests", "checksums", "reasons", "features")
@@ -30,6 +32,18 @@ def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str:
         "not alike": {name for name in one.keys() & other.keys() if one[name] != other[name]},
     }
     return "; ".join(f"{kind}: {', '.join(sorted(names)[:4])}" for kind, names in kinds.items() if names)
+
+
+def done_rows(folder: Path) -> int:
+    """How many rows of caches are done, in all views; a cache that grows counts for the old one, too."""
+    counts: dict[str, int] = {}
+    for path in [*folder.rglob("*.h5"), *folder.rglob("*.h5.growing")]:
+        with h5py.File(path, "r", locking=False) as file:
+            if "parts" not in file.attrs:  # whose rows are those of its parts
+                done = [int((view["status"][...] == DONE).sum()) for view in _views(file)]
+                name = str(path).removesuffix(".growing")
+                counts[name] = max(counts.get(name, 0), sum(done))
+    return sum(counts.values())
 
 
 def _digest(path: Path) -> str:
@@ -67,11 +81,14 @@ def _table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def _views(file: h5py.File) -> list[h5py.Group]:
+    return [file, *(file[name] for name in file if name.startswith("view_"))]
+
+
 def _cache(path: Path) -> dict[str, Any]:
     with h5py.File(path, "r", locking=False) as file:
-        views = ["", *(name for name in file if name.startswith("view_"))]
-        names = [f"{view}/{column}" for view in views for column in COLUMNS]
-        return {name: file[name][...] for name in names if name in file}
+        found = [(view, name) for view in _views(file) for name in COLUMNS if name in view]
+        return {f"{view.name}/{name}": view[name][...] for view, name in found}
 
 
 READERS: dict[str, Callable[[Path], Any]] = {

@@ -1,16 +1,19 @@
 """One program, ended at any moment and repeated to its end: the result of an undisturbed one, and nothing else left."""
 
 import random
+import re
 import signal
 import time
 from dataclasses import dataclass, field
 
 from stress.commands import COMMANDS, Laboratory
-from stress.contents import contents_of, difference
+from stress.contents import contents_of, difference, done_rows
 from stress.warm import Program
 
 STOPPED = (130, -signal.SIGTERM)
 """Exit codes after SIGTERM: of a program that has begun, and of one that has not."""
+COMPUTED = re.compile(r"(\d+) (?:images?|views?)(?: of \d+ images?)? through ")
+"""What a pass says of the rows that it computed, for each net."""
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Killed:
         terminations: by SIGTERM.
         at_changes: how many of both came just before a change, the others at a random time.
         completions: how often it was then repeated to its end.
+        kept: rows that were done before it was repeated, of all repetitions.
         wrong: a sentence for each promise that did not hold.
     """
 
@@ -34,6 +38,7 @@ class Killed:
     terminations: int = 0
     at_changes: int = 0
     completions: int = 0
+    kept: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -44,9 +49,11 @@ class Killing:
         """Runs it undisturbed."""
         self.laboratory, self.command, self.generator = laboratory, COMMANDS[name], generator
         laboratory.prepare(*self.command.needs)
+        self.given = done_rows(laboratory.work)
         with laboratory.started(self.command.words) as program:
             assert program.ended() == 0, program.said
             self.killed = Killed(name, program.seconds, program.changes)
+            self.rows = _computed(program) + self.given
         self.expected = contents_of(laboratory.work)
 
     def kill(self, count: int) -> Killed:
@@ -83,12 +90,23 @@ class Killing:
             return
         self.killed.terminations += 1
         if program.code not in STOPPED:
-            self.killed.wrong.append(f"SIGTERM ended it with {program.code}: {program.said[-2000:]}")
+            self._wrong(f"SIGTERM ended it with {program.code}", program)
 
     def _complete(self) -> None:
+        done = done_rows(self.laboratory.work)
         self.killed.completions += 1
+        self.killed.kept += done - self.given
         with self.laboratory.started(self.command.words) as program:
             if program.ended():
-                self.killed.wrong.append(f"repeated, it ended with {program.code}: {program.said[-2000:]}")
+                self._wrong(f"repeated, it ended with {program.code}", program)
+            elif self.rows and _computed(program) != self.rows - done:
+                self._wrong(f"{done} of {self.rows} rows were done, and {_computed(program)} were computed", program)
         if wrong := difference(contents_of(self.laboratory.work), self.expected):
             self.killed.wrong.append(wrong)
+
+    def _wrong(self, what: str, program: Program) -> None:
+        self.killed.wrong.append(f"{what}: {program.said[-2000:]}")
+
+
+def _computed(program: Program) -> int:
+    return sum(map(int, COMPUTED.findall(program.said)))

@@ -5,14 +5,23 @@ from collections.abc import Sequence
 from stress.kills import Killed
 from stress.races import Raced
 
-OF_KILLS = ["command", "alone, s", "changes", "kill -9", "SIGTERM", "at a change", "repeated", "wrong"]
+OF_KILLS = ["command", "alone, s", "changes", "kill -9", "SIGTERM", "at a change", "repeated", "rows kept", "wrong"]
 OF_RACES = ["race", "races", "refused", "reads", "wrong"]
 
 
 def tables(killed: Sequence[Killed], raced: Sequence[Raced]) -> str:
     """A row for each program and race, then each promise that did not hold."""
     kills = [
-        [one.name, f"{one.seconds:.1f}", one.changes, one.kills, one.terminations, one.at_changes, one.completions]
+        [
+            one.name,
+            f"{one.seconds:.1f}",
+            one.changes,
+            one.kills,
+            one.terminations,
+            one.at_changes,
+            one.completions,
+            one.kept,
+        ]
         for one in killed
     ]
     races = [[one.name, one.races, one.refused, one.reads] for one in raced]

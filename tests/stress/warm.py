@@ -45,9 +45,11 @@ def warm_up() -> None:
     import torch
 
     from headstart import cli, settings
+    from headstart.extraction import one_pass
 
     cli.parse(settings.HeadConfig, [])
     torch.set_num_threads(1)
+    one_pass.COMMIT_SECONDS = 0.01  # a kill then finds some rows done, and others not
     digits = sklearn.datasets.load_digits()
     digits.images, digits.target = digits.images[:DIGITS], digits.target[:DIGITS]
     sklearn.datasets.load_digits = lambda: digits
