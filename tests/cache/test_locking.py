@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from headstart.cache import locking
-from headstart.cache.locking import lock
+from headstart.cache.locking import lock, remove_left
 from headstart.errors import CacheError, CacheLocked
 
 HOLDER = """
@@ -206,3 +206,14 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_leads_nowhere(cache, loc
     os.mkfifo(lock_file)
     with pytest.raises(CacheError, match="it is no plain file"), lock(cache):
         pytest.fail("a lock that is not ours")
+
+
+def test_a_lock_left_where_nothing_is_to_be_done_is_removed_but_not_one_that_is_held(cache, lock_file):
+    """A process that is killed as it ends leaves it, and the next finds the cache complete."""
+    lock_file.parent.mkdir(parents=True)
+    lock_file.write_text("process 1 on elsewhere\n")
+    remove_left(cache)
+    assert not lock_file.exists()
+    with lock(cache):
+        remove_left(cache)
+        assert lock_file.exists()

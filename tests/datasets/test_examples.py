@@ -1,6 +1,7 @@
 """Data sets from libraries are written once, whole or not at all, and then used like anybody's own folder."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from urllib.error import URLError
 
@@ -114,5 +115,15 @@ def test_cifar10_keeps_its_own_test_split_and_its_class_names(tmp_path, torchvis
 
 def test_a_place_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be written: Not a directory"):
+    with pytest.raises(DataError, match=r"cannot be written: (Not a directory|File exists)"):
         examples.prepare("digits", str(tmp_path / "file" / "digits"))
+
+
+def test_of_two_that_write_one_folder_the_second_waits_and_finds_it(tmp_path, monkeypatch):
+    """`make extract` in two terminals begins with `make data` twice."""
+    pictures = [(f"{number}/a.png", picture(number)) for number in range(3)]
+    monkeypatch.setattr(examples, "_digits", lambda: iter(pictures))
+    with ThreadPoolExecutor(2) as threads:
+        said = sorted(threads.map(lambda _: examples.prepare("digits", str(tmp_path / "digits")), range(2)))
+    assert [each.partition(": ")[2] for each in said] == ["there already.", "wrote 3 images."]
+    assert [each.name for each in tmp_path.iterdir()] == ["digits"]

@@ -186,3 +186,15 @@ def test_a_run_folder_that_cannot_be_made_is_a_sentence_before_the_training(tmp_
     (tmp_path / "new" / "old run").mkdir()
     runs.check_folder(tmp_path / "new" / "old run")
     assert (tmp_path / "new" / "old run").is_dir()
+
+
+def test_two_processes_never_make_one_run(tmp_path):
+    run = tmp_path / "runs" / "head"
+    with runs.alone(run, {"a": 1}) as is_new:
+        assert is_new
+        words = rf"head is being written by process {os.getpid()} on .*another with --run"
+        with pytest.raises(RunError, match=words), runs.alone(run, {"a": 1}):
+            pytest.fail("two trainings at once")
+        with runs.alone(run, {"a": 1}, leads=False) as in_the_same_team:
+            assert in_the_same_team
+    assert not (tmp_path / "runs" / "head.lock").exists()

@@ -106,3 +106,35 @@ def test_a_name_that_is_missing_is_answered_with_the_nearest_beside_its_first_mi
     assert nearest_name(tmp_path / "data/runs/photos/bset", ["best"]) == " Did you mean best?"
     assert nearest_name("data/rnus/best", ["best"]) == " Did you mean runs?"
     assert nearest_name("data/runs") == nearest_name("something else") == ""
+
+
+def test_temporary_files_of_dead_processes_are_removed_but_no_others(tmp_path):
+    """A checkpoint's is as large as net and optimiser."""
+    names = [".a.pth.1.tmp", ".a.pth.99999999.tmp", ".b.pth.1.tmp", ".a.pth.x.tmp", "a.pth.1.tmp"]
+    for name in names:
+        (tmp_path / name).write_text("left")
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / ".a.pth.2.tmp").symlink_to(tmp_path / "mine.txt")
+    with (tmp_path / names[0]).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a process that writes it
+        with files.whole_file(tmp_path / "a.pth") as path:
+            path.write_text("new")
+    left = {each.name for each in tmp_path.iterdir()}
+    assert left == {"a.pth", ".a.pth.1.tmp", ".a.pth.2.tmp", ".b.pth.1.tmp", ".a.pth.x.tmp", "a.pth.1.tmp", "mine.txt"}
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_nobody_takes_the_temporary_file_of_a_living_process_for_left(tmp_path):
+    with files.whole_file(tmp_path / "a") as path:
+        path.write_text("first")
+        files.remove_left(tmp_path / "a")
+        assert path.read_text() == "first"
+    assert (tmp_path / "a").read_text() == "first"
+
+
+def test_a_file_never_takes_the_place_of_a_pipe_or_a_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="device or a pipe"), files.whole_file(tmp_path / "pipe") as path:
+        path.write_text("new")
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()

@@ -47,10 +47,11 @@ def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
     folds = nested_folds(images.labels, images.groups, config.folds, config.repeats, config.seed)
     print(run.describe())
     print("\n".join(images.about(config.folds, config.repeats)))
-    if runs.finished(run.folder, run.identity):
-        print(f"{run.folder} is there already.")
-    else:
-        _save_results(run, images, folds, *_tested(config, run, images, folds))
+    with runs.alone(run.folder, run.identity) as is_new:
+        if is_new:
+            _save_results(run, images, folds, *_tested(config, run, images, folds))
+        else:
+            print(f"{run.folder} is there already.")
     found = _figures(run.folder / "cv.json")
     print("\n".join(["", *figures.lines(found), *_notes(folds, len(found))]))
     print(f"All figures: {run.folder / 'cv.json'}; of each fold: {run.folder / 'folds.csv'}")

@@ -11,22 +11,28 @@ from PIL import Image
 
 from headstart.errors import DataError
 from headstart.support.files import in_words
+from headstart.support.locking import Words, lock
 from headstart.support.progress import bar
+
+WORDS = Words(DataError, DataError, "written", "name another folder with DATA=…")
 
 
 def prepare(source: str, folder: str) -> str:
     """Writes digits or cifar10 (none: the user's own data) into a folder, unless it is there; says what was done.
 
-    The folder appears only when it is complete.
+    The folder appears only when it is complete; while another process writes it, this one waits.
     """
     target = Path(folder)
     if target.exists():
         return f"{target}: there already."
     if source == "none":
         raise DataError(f"{target} does not exist. Give a folder of images with DATA=…")
-    images = _digits() if source == "digits" else _cifar10(target.with_name(target.name + ".download"))
-    with in_words(DataError, f"{target} cannot be written"):
-        count = _write(images, target)
+    with lock(target, WORDS, waits=True):
+        if target.exists():
+            return f"{target}: there already."
+        images = _digits() if source == "digits" else _cifar10(target.with_name(target.name + ".download"))
+        with in_words(DataError, f"{target} cannot be written"):
+            count = _write(images, target)
     return f"{target}: wrote {count:,} images."
 
 
@@ -35,11 +41,14 @@ def _write(images: Iterable[tuple[str, Image.Image]], target: Path) -> int:
     temporary = target.with_name(target.name + ".new")
     shutil.rmtree(temporary, ignore_errors=True)
     count = 0
-    for path, image in images:
-        (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary / path)
-        count += 1
-    os.replace(temporary, target)
+    try:
+        for path, image in images:
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+            image.save(temporary / path)
+            count += 1
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from headstart.cache.finding import cache_path
-from headstart.cache.locking import lock
+from headstart.cache.locking import lock, remove_left
 from headstart.cache.parts import count_of_parts, part_files
 from headstart.datasets.manifest import Manifest
 from headstart.errors import CacheLocked, DataError, SettingsError
@@ -88,6 +88,8 @@ def _begun(wholes: Sequence[Whole], held: ExitStack) -> dict[Path, Report | None
     """The reports of what is complete; makes and locks the files of the others."""
     reports = {whole.path: whole.nothing_to_do() for whole in wholes}
     open_ = [whole for whole in wholes if not reports[whole.path]]
+    for path in (path for whole in wholes if reports[whole.path] for path in whole.locked()):
+        remove_left(path)
     for path in sorted(path for whole in open_ for path in whole.locked()):
         held.enter_context(lock(path))
     if len(open_) > 1:

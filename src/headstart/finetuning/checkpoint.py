@@ -12,7 +12,7 @@ import torch
 from headstart.errors import RunError, warn
 from headstart.models.torch_file import first_line, loaded
 from headstart.support.checksums import add_checksum, refuse_other_end
-from headstart.support.files import FULL_DISK, in_words, plain, whole_file
+from headstart.support.files import FULL_DISK, in_words, plain, remove_left, whole_file
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Checkpoint:
             with whole_file(self.path) as path:
                 torch.save({"identity": self._words(), "state": dict(state)}, path)
                 add_checksum(path)
+
+    def remove(self) -> None:
+        """Removes it when the run is complete, and what stopped processes have left of it."""
+        self.path.unlink(missing_ok=True)
+        remove_left(self.path)
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last; None if this run has none, or it cannot be read."""

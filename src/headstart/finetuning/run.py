@@ -68,12 +68,16 @@ def train(start: Start, images: data.Data | None = None, team: Team | None = Non
     if left_out := copies.left_out(copied, manifest.splits):
         identity = {**identity, "copies_left_out": left_out}
     folder = config.run or runs.run_folder(RUNS_FOLDER, manifest.name, "finetune", identity, words)
-    if not runs.finished(folder, identity):
-        _train(manifest, copied, start, device, Checkpoint(folder, identity), team)
-    elif team.leads:
-        if config.tensorboard:
-            history.write_events(folder)
-        print(f"{folder} is there already: {load_run(folder).summary()}")
+    checkpoint = Checkpoint(folder, identity)
+    with runs.alone(folder, identity, team.leads) as is_new:
+        if is_new:
+            _train(manifest, copied, start, device, checkpoint, team)
+        elif team.leads:
+            if config.tensorboard:
+                history.write_events(folder)
+            print(f"{folder} is there already: {load_run(folder).summary()}")
+        if team.leads:
+            checkpoint.remove()  # also one that a process left which was killed as it ended
     return folder
 
 
@@ -116,7 +120,6 @@ def _train(
         history=tuned.history,
         predictions=test,
     )
-    checkpoint.path.unlink(missing_ok=True)
     print(f"{checkpoint.folder}: {run.summary()}")
 
 

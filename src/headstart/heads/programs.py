@@ -18,13 +18,17 @@ def sweep(config: SweepConfig, team: Team = ALONE) -> Path:
     """Trains, tests the best head once, and saves it with the table of all; a sweep that is there is reported."""
     run = CachedRun.from_config("sweep", config)
     print(run.describe())
-    if run.is_reported():
-        return run.folder
+    with run.alone(team) as is_new:
+        if is_new:
+            _sweep(run, config, team)
+    return run.folder
 
+
+def _sweep(run: CachedRun, config: SweepConfig, team: Team) -> None:
     features, heads = run.features(config.memory_gb), config.heads()
     swept = sweeps.sweep(features, heads, config.halves(), team)
     if not team.leads:
-        return run.folder
+        return
     settings = swept.settings
     print("\n".join(leaderboard.lines(settings)))
     print(
@@ -46,7 +50,6 @@ def sweep(config: SweepConfig, team: Team = ALONE) -> Path:
         images_per_second=len(features.rows["train"]) * swept.head_epochs / swept.seconds,
         head_epochs=swept.head_epochs,
     )
-    return run.folder
 
 
 def learning_curve(config: LearningCurveConfig) -> Path:
@@ -54,12 +57,17 @@ def learning_curve(config: LearningCurveConfig) -> Path:
     run = CachedRun.from_config("learning-curve", config)
     print(run.describe())
     table = run.folder / "learning_curve.csv"
-    if folder.finished(run.folder, run.identity):
-        points = curves.read(table)
-        print("\n".join([*curves.lines(points), curves.NOTE]))
-        print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
-        return run.folder
+    with folder.alone(run.folder, run.identity) as is_new:
+        if is_new:
+            _learning_curve(run, config, table)
+            return run.folder
+    points = curves.read(table)
+    print("\n".join([*curves.lines(points), curves.NOTE]))
+    print(f"{run.folder} is there already.\n{last_doubling.sentence(points)}")
+    return run.folder
 
+
+def _learning_curve(run: CachedRun, config: LearningCurveConfig, table: Path) -> None:
     points = curves.learning_curve(run.features(config.memory_gb), config)
     folder.say_if_new(run.folder)
     print("\n".join([*curves.lines(points), curves.NOTE]))
@@ -73,4 +81,3 @@ def learning_curve(config: LearningCurveConfig) -> Path:
         seal(run.folder, ["config.json", table.name])
     print(f"Accuracy against the number of training images: {run.folder / 'learning_curve.png'}")
     print(last_doubling.sentence(points))
-    return run.folder

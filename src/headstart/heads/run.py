@@ -1,6 +1,7 @@
 """A run on cached features, from the settings to its folder: what training a head, a sweep and the probes share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,14 +90,15 @@ class CachedRun:
             lines.append(f"Side by side: {self.cache.feature_count:,} features of each image{views}.")
         return "\n".join(lines)
 
-    def is_reported(self) -> bool:
-        """Whether the run is finished already; its result is then printed."""
-        if not runs.finished(self.folder, self.identity):
-            return False
-        if self.tensorboard:
-            epochs.write_events(self.folder)
-        print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
-        return True
+    @contextmanager
+    def alone(self, team: Team = ALONE) -> Iterator[bool]:
+        """Yields whether the run is still to be made, by this process alone; else its result is printed."""
+        with runs.alone(self.folder, self.identity, team.leads) as is_new:
+            if not is_new:
+                if self.tensorboard:
+                    epochs.write_events(self.folder)
+                print(f"{self.folder} is there already: {load_run(self.folder).summary()}")
+            yield is_new
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split that are done and have a label, ascending, without copies unless they are kept."""
@@ -252,13 +254,16 @@ def train(config: HeadConfig, team: Team = ALONE) -> Path:
     """Trains a head, tests it once, and saves the run; one that is finished already is reported. Returns its folder."""
     run = CachedRun.from_config("head", config)
     print(run.describe())
-    if run.is_reported():
-        return run.folder
+    with run.alone(team) as is_new:
+        if is_new:
+            _train(run, config, team)
+    return run.folder
 
+
+def _train(run: CachedRun, config: HeadConfig, team: Team) -> None:
     features = run.features(config.memory_gb, team=team)
     fitted = training.fit(features, config)
     if team.leads:
         rate = len(run.rows("train")) * config.epochs / fitted.train_seconds
         more = {"processes": team.size} if team.size > 1 else {}
         run.save_head(fitted, config, features, images_per_second=rate, train_seconds=fitted.train_seconds, **more)
-    return run.folder

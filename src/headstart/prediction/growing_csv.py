@@ -26,6 +26,8 @@ class GrowingCsv:
         """
         if path.is_dir():
             raise RunError(f"{path} is a folder: name a file to write with --out.")
+        if path.exists() and not path.is_file():
+            raise RunError(f"{path} is a device or a pipe: name a file to write with --out.")
         self.path, self.header, self._stamp_of = path, list(header), stamp_of
         digest = blake2b(key.encode(errors="surrogateescape"), digest_size=4).hexdigest()
         self.part = path.with_name(f".{path.name}.{digest}.part")

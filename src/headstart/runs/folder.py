@@ -15,8 +15,8 @@ cross-validation config.json, predicted.npy, folds.csv and, last, cv.json.
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -29,7 +29,9 @@ from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
 from headstart.support.checksums import sealed
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
+from headstart.support.locking import Words, lock
 
+WORDS = Words(RunError, RunError, "written", "name another with --run")
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv", "cv.json")
 
 
@@ -100,6 +102,19 @@ def save(
         names = [name for name in (*files, "config.json", "history.csv", FILE) if not name.endswith(".png")]
         write_json(folder / "metrics.json", sealed({"title": title, **metrics}, folder, names))
     return load_run(folder)
+
+
+@contextmanager
+def alone(folder: Path, identity: Mapping[str, Any], leads: bool = True) -> Iterator[bool]:
+    """Yields whether the run is still to be made, which no other process does meanwhile; a RunError if one does.
+
+    Of processes that train together only the one that `leads` keeps others out.
+    """
+    if finished(folder, identity):
+        yield False
+        return
+    with lock(folder, WORDS) if leads else nullcontext():
+        yield not finished(folder, identity)
 
 
 def finished(folder: Path, identity: Mapping[str, Any]) -> bool:

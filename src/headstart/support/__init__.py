@@ -1,6 +1,7 @@
 """What every program needs and no other folder owns: files, progress, devices, memory.
 
     files.py        files that appear whole, or that one process writes; CSV and JSON
+    locking.py      one process at a time for a file or a folder
     hdf5.py         HDF5 files that may be damaged; texts in them of a fixed length
     strangers.py    files that may be damaged, or come from a stranger: plain ones alone; JSON of known types
     checksums.py    checksums of the files of a run, compared when they are read

@@ -8,8 +8,9 @@ import math
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any, TextIO
@@ -42,19 +43,45 @@ def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
     """Yields a path to write to; the file gets its name, and replaces an older one, when all of it is on the disk.
 
     `temporary`, for files that one process at a time writes, is a fixed name in the same folder: what a killed process
-    left there is removed. By default the name contains the process's number.
+    left there is removed. By default the name contains the process's number, and those of dead processes are removed.
     """
-    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-        put_in_place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with ExitStack() as held:
+        if temporary is None:
+            remove_left(path)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with suppress(OSError):  # a file system without locks
+                held.enter_context(_held(temporary))
+        else:
+            temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            put_in_place(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _held(temporary: Path) -> BufferedRandom:
+    """A new file, locked so that `remove_left` of other processes leaves it."""
+    while True:
+        try:
+            return open_locked(temporary)
+        except BlockingIOError:  # taken for left between its making and its lock: it will be gone
+            time.sleep(0.001)
+
+
+def remove_left(path: Path) -> None:
+    """Removes the temporary files for a path whose processes are dead: nobody holds them."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+    for name in filter(left.fullmatch, os.listdir(path.parent) if path.parent.is_dir() else []):
+        temporary = path.with_name(name)
+        with suppress(OSError), open_locked(temporary):
+            temporary.unlink()
 
 
 def put_in_place(finished: Path, path: Path) -> None:
-    """Renames a file in one step, once all of it is on the disk."""
+    """Renames a file in one step, once all of it is on the disk; OSError if a device or a pipe has the name."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a device or a pipe")
     _sync(finished)
     os.replace(finished, path)
     with suppress(OSError):  # not every file system can sync a folder

@@ -25,7 +25,7 @@ class _Output(FileIO):
 
     def write(self, data: Any) -> int:
         try:
-            while (count := super().write(data)) is None:  # type: ignore[redundant-expr]  # another program made it so
+            while (count := super().write(data)) is None:  # another program made it so
                 select.select([], [self], [])
             return count
         except OSError as error:
