@@ -577,14 +577,20 @@ def test_a_file_cut_anywhere_is_unreadable_or_whole_never_half_grey(name):
 
 
 def mutated(generator: np.random.Generator, data: bytes) -> bytes:
-    """Bits flipped, the end cut off, or a piece of another file spliced in."""
+    """Bits flipped, the end cut off or zeros, a number overwritten, or a piece of another file spliced in."""
     damaged = bytearray(data)
-    how = generator.integers(3)
+    how = generator.integers(5)
     if how == 0:
         for place in generator.integers(len(damaged), size=generator.integers(1, 9)):
             damaged[place] ^= 1 << int(generator.integers(8))
     elif how == 1:
         del damaged[generator.integers(len(damaged)) :]
+    elif how == 2:
+        written = generator.integers(len(damaged))
+        damaged[written:] = bytes(len(damaged) - written)
+    elif how == 3:
+        place = generator.integers(min(len(damaged), 200))
+        damaged[place : place + 4] = [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"][generator.integers(3)]
     else:
         other = list(FILES.values())[generator.integers(len(FILES))]
         begin, end = sorted(generator.integers(len(other), size=2))

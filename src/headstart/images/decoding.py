@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from headstart.errors import warn
@@ -19,7 +19,7 @@ from headstart.images.budget import IN_FLIGHT, lacks
 from headstart.images.endings import UNWRITTEN, ends_in_a_hole, with_end_mark
 from headstart.images.geometry import Transform
 from headstart.images.limits import MOST_BYTES, bytes_for, is_large_icon
-from headstart.images.metadata import PNG, is_heic, without_metadata
+from headstart.images.metadata import PNG, is_heic, upright, without_metadata
 from headstart.images.strips import rgb_in_strips, strips
 
 REASONS = (
@@ -45,17 +45,6 @@ PASSING = ("no permission", "the file vanished", "cannot be read")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "DIB", "JPEG2000", "ICO", "PPM", "TGA")
 """Formats that are tried, whatever the file's name. Not Pillow's rarer ones: it reads EPS by starting Ghostscript."""
-
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The turn that sets a picture upright, by its EXIF orientation."""
 
 
 class UnreadableImage(Exception):
@@ -99,10 +88,7 @@ def _squares(data: bytes, transforms: Sequence[Transform]) -> dict[Transform, ND
         if draft:
             image.draft(None, draft)
         image.load()
-        upright = _upright(image)
-        if upright is not image:
-            image.close()  # or three would be in memory
-        picture = to_rgb(upright)
+        picture = _upright_rgb(image)
         return {transform: np.asarray(transform.square(picture)) for transform in alike}
 
 
@@ -124,7 +110,7 @@ def small_of(data: bytes, longest_px: int) -> tuple[Image.Image, int]:
     with _opened(data) as image:
         shorter_px = min(image.size)
         image.draft(None, (2 * longest_px, 2 * longest_px))
-        picture = to_rgb(_upright(image))
+        picture = _upright_rgb(image)
         picture.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
         return picture.copy(), shorter_px  # or it would end when the file is closed
 
@@ -205,16 +191,11 @@ def passing_reasons() -> tuple[str, ...]:
     return (*PASSING, NEEDS_HEIC) if reads_heic() else PASSING
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF block says; a block that cannot be read is ignored.
-
-    Not by `ImageOps.exif_transpose`, which writes a new block, and fails at that although the pixels are sound.
-    """
-    try:
-        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    turned = upright(image)
+    if turned is not image:
+        image.close()  # or three would be in memory
+    return to_rgb(turned)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,13 +1,26 @@
-"""What a file holds beside its pixels: the chunks of a PNG that a viewer skips, and the brands of a HEIC."""
+"""What a file holds beside its pixels: the turn that sets them upright, chunks of a PNG, and the brands of a HEIC."""
 
 import zlib
 from collections.abc import Iterator
+
+from PIL import ExifTags, Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES, CRC_BYTES = 8, 4
 """Before a chunk's content: length and name; after it: checksum. Source: the PNG specification, section 5.3."""
 METADATA = frozenset(b"cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT eXIf tIME tEXt zTXt iTXt".split())
 """Names of chunks that say nothing about the pixels. Source: the PNG specification, table 7 and section 11.3."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The turn that sets a picture upright, by its EXIF orientation."""
 
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 """Source: ISO/IEC 23008-12, annex B. Brands that AVIF shares, such as mif1, are left out."""
@@ -43,3 +56,15 @@ def is_heic(data: bytes) -> bool:
     size = int.from_bytes(data[:4])
     brands = data[8:12] + data[16 : min(size, 1024)]
     return data[4:8] == b"ftyp" and any(brands[at : at + 4] in HEIC_BRANDS for at in range(0, len(brands), 4))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF block says; a block that cannot be read is ignored.
+
+    Not by `ImageOps.exif_transpose`, which writes a new block, and fails at that although the pixels are sound.
+    """
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
