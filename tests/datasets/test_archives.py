@@ -332,7 +332,10 @@ def test_lists_of_files_and_of_members_together_are_refused_in_words(tmp_path):
         labelled.load(str(tmp_path / "{train,test}.csv"))
 
 
-@pytest.mark.parametrize("pattern", ["{0..999999999}.tar", "{a,b}" * 30 + ".tar", "{0..9" + "9" * 5000 + "}.tar"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["{0..999999999}.tar", "{a,b}" * 30 + ".tar", "{0..9" + "9" * 5000 + "}.tar", "{" + "{a,b}" * 40 + ",c}.tar"],
+)
 def test_a_pattern_that_means_too_many_archives_is_refused(pattern, monkeypatch):
     monkeypatch.setattr(walking, "MOST_FILES", 1000)
     with pytest.raises(DataError, match=r"means 1,000 archives or more"):

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headstart.errors import DataError
+from headstart.support.strangers import open_plain
 
 FILES = ("classnames.txt", "class_names.txt", "classes.txt")
+MOST_CHARACTERS = 2**24
+"""That are read of such a file."""
 INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
 """Byte order mark, and spaces and joiners without width."""
 
@@ -48,7 +51,8 @@ def from_file(numbers: tuple[str, ...], folders: Iterable[Path]) -> tuple[tuple[
     if not are_numbers(numbers) or not (file := next((path for path in files if path.is_file()), None)):
         return None
     try:
-        lines = [clean(line) for line in file.read_text("utf-8-sig").splitlines()]
+        with open(open_plain(file, follow=True), encoding="utf-8-sig") as opened:
+            lines = [clean(line) for line in opened.read(MOST_CHARACTERS).splitlines()]
     except (UnicodeDecodeError, OSError) as error:
         raise DataError(f"{file} cannot be read as names of classes: {error}.") from None
     names = _numbered([line for line in lines if line])

@@ -24,7 +24,7 @@ from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, ca
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.hdf5 import opened, text
 from headstart.support.remote import is_remote
-from headstart.support.strangers import misfit, read_json
+from headstart.support.strangers import MOST_BYTES, misfit, open_plain, read_json
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -110,8 +110,9 @@ def share_moved(path: Path, data: str) -> float:
 
 
 def _has_bytes(path: Path, digest: bytes) -> bool:
-    with suppress(OSError):
-        return blake2b(path.read_bytes(), digest_size=16).digest() == digest
+    with suppress(OSError), open(open_plain(path, follow=True), "rb") as file:
+        is_small = os.fstat(file.fileno()).st_size <= MOST_BYTES
+        return is_small and blake2b(file.read(), digest_size=16).digest() == digest
     return False
 
 

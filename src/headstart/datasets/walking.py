@@ -31,7 +31,7 @@ NAMED = SYSTEM | {".ipynb_checkpoints", ".ds_store"}
 """Those that are passed over aloud; other hidden ones are passed over in silence."""
 APPLE_DOUBLE = "._"
 """How names of files begin that macOS writes beside others; passed over aloud, since `._a.jpg` looks like an image."""
-
+INNERMOST, RANGE = re.compile(r"\{([^{}]*)\}"), re.compile(r"(-?\d+)\.\.(-?\d+)")
 MOST_FILES = 1_000_000
 """That a pattern may mean, exclusive."""
 
@@ -149,17 +149,27 @@ def file_status(path: Path) -> os.stat_result:
         return os.lstat(path)
 
 
+def _most_files(pattern: str) -> int:
+    """How many files a pattern with braces means at most, without listing them."""
+    most = 1
+    while found := INNERMOST.search(pattern):
+        ends = RANGE.match(found[1])
+        if ends and max(map(len, ends.groups())) > 20:
+            return MOST_FILES
+        most *= abs(int(ends[2]) - int(ends[1])) + 1 if ends else found[1].count(",") + 1
+        pattern = pattern[: found.start()] + pattern[found.end() :]
+    return most
+
+
 def files_of(pattern: str, kind: str) -> list[str]:
     """The files that a pattern means, each once, in order; `kind` names them in a DataError."""
     if os.path.isfile(pattern):
         return [pattern]
-    ranges = re.findall(r"\{(-?\d+)\.\.(-?\d+)", pattern)
-    is_long = any(max(map(len, ends)) > 20 or abs(int(ends[1]) - int(ends[0])) >= MOST_FILES for ends in ranges)
     try:
-        names = [] if is_long else list(islice(braceexpand(pattern, escape=False), MOST_FILES))
+        names = list(braceexpand(pattern, escape=False)) if _most_files(pattern) < MOST_FILES else []
     except (ValueError, RecursionError):
         raise DataError(f"{pattern} has a brace too many or too few.") from None
-    if is_long or len(names) == MOST_FILES:
+    if not names:
         raise DataError(f"{pattern} means {MOST_FILES:,} {kind}s or more.")
     find, normal = (remote.matching, str) if remote.is_remote(pattern) else (glob, os.path.normpath)
     files: dict[str, None] = {}
