@@ -20,9 +20,8 @@ import torch
 import torchvision
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
-from helpers.forked import Forked
 from helpers.pictures import picture
-from helpers.processes import PIPELINES, Ran, ran, run, until
+from helpers.processes import PIPELINES, Ran, ran, run
 from torch import nn
 from torchvision.models import resnet18
 
@@ -1077,26 +1076,3 @@ def test_a_run_without_a_head_is_nothing_to_start_from(story, copied, kind):
     said = run("finetune", "--data", "photos", *LP_FT, "--init-head", story.folder(kind), cwd=copied)
     assert said.code == 2
     assert "holds no head to start from" in said.err
-
-
-# --- fine-tuning that is killed ---
-
-
-@pytest.mark.slow
-def test_a_fine_tuning_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(story, copied):
-    """kill -9, as soon as the first epoch has been written down."""
-    flags = ("--data", "photos", *LP_FT, "--epochs", "3")
-    ran("finetune", *flags, "--run", "undisturbed", cwd=copied)
-    with Forked("finetune", *flags, "--run", "killed", cwd=copied) as process:
-        until((copied / "killed/checkpoint.pth").exists)
-        process.kill()
-    assert not (copied / "killed/metrics.json").exists(), "it was over before it could be killed"
-    said = ran("finetune", *flags, "--run", "killed", cwd=copied)
-    assert "going on after epoch" in said.out
-    assert not (copied / "killed/checkpoint.pth").exists()
-    one, other = (
-        torch.load(copied / name / "finetuned_resnet18.pth", weights_only=True) for name in ("undisturbed", "killed")
-    )
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    for name in ("predictions.csv", "config.json"):
-        assert (copied / "undisturbed" / name).read_bytes() == (copied / "killed" / name).read_bytes()

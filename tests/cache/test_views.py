@@ -7,9 +7,8 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from helpers.forked import Forked, team_of
+from helpers.forked import team_of
 from helpers.pictures import picture
-from helpers.processes import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,23 +187,6 @@ def test_views_do_not_depend_on_the_size_of_a_batch(settings, tmp_path, batch_si
     other = by_path(updating.bring_up_to_date(replace(settings, cache=tmp_path / "b.h5", batch_size=batch_size)).cache)
     assert one.keys() == other.keys()
     assert_same(one, other, tolerance=2e-3 * max(float(np.abs(values).max()) for values in one.values()))
-
-
-@pytest.mark.slow
-def test_a_pass_that_was_killed_goes_on_to_the_same_bits(make_photos, tmp_path):
-    root = make_photos({"train/cat": 50, "train/dog": 50, "val/cat": 5, "val/dog": 5, "test/cat": 5, "test/dog": 5})
-    settings = {**SETTINGS, "views": 3, "workers": 1}
-    whole = by_path(extract(root, cache=tmp_path / "whole.h5", device="cpu", **settings))
-    path = tmp_path / "killed.h5"
-    with Forked("extract", "--data", root, "--cache", path, *flags(settings), cwd=tmp_path) as process:
-        until(lambda: path.exists() and (FeatureCache(path).augmented[2].status == DONE).any())
-        process.kill()
-    done = [np.count_nonzero(view.status == DONE) for view in FeatureCache(path).views]
-    assert max(done) < 120, "it was over before it could be killed"
-    report = updating.bring_up_to_date(ExtractConfig(data=str(root), cache=path, device="cpu", **settings))
-    assert report.pass_.forwarded == 120 + 3 * 100 - sum(done)
-    assert_same(whole, by_path(report.cache))
-    assert whole.keys() == by_path(report.cache).keys()
 
 
 def flags(settings):

@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.extraction import config
-from helpers.forked import Forked
 from helpers.pictures import picture
-from helpers.processes import until
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING
@@ -150,62 +148,6 @@ def test_a_net_that_changes_late_in_a_pass_loses_its_rows_and_the_others_none(as
     late = FeatureCache(paths()[0].with_name("photos@late_net_for_a_test-late.h5"))
     assert all((view.status == PENDING).all() for view in late.views)
     assert (FeatureCache(paths()[1]).status == DONE).sum() == 16
-
-
-SLOW = """
-import time
-import torch
-import headstart
-from headstart.extraction import one_pass
-
-one_pass.COMMIT_SECONDS = 0.02
-
-class Slow(torch.nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, pixels):
-        time.sleep(0.02)
-        return self.factor * pixels.mean(dim=(2, 3))
-
-def one():
-    return headstart.Backbone(Slow(1), image_px=32)
-
-def two():
-    return headstart.Backbone(Slow(2), image_px=48)
-"""
-
-
-def test_a_process_that_is_killed_loses_no_finished_row_of_any_cache(make_photos, tmp_path, monkeypatch):
-    photos, names = make_photos({"cat": 60, "dog": 60}), ["slow_nets_for_a_test:one", "slow_nets_for_a_test:two"]
-    (tmp_path / "slow_nets_for_a_test.py").write_text(SLOW)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    flags = ("--precision", "fp32", "--compile", "off", "--device", "cpu", "--batch-size", "4")
-    words = ("--data", photos, "--backbone", " ".join(names), *flags)
-    caches = [paths()[0].with_name(f"photos@{name.replace(':', '-')}.h5") for name in names]
-
-    def done():
-        """(2, N) where the features of both nets are."""
-        return np.array([FeatureCache(path).status == DONE for path in caches if path.exists()] or [[False]])
-
-    for _ in range(2):
-        before = done()
-        with Forked("extract", *words, cwd=tmp_path) as process:
-            until(lambda before=before: all(done().sum(axis=1) > before.sum(axis=1)) and len(done()) == 2)
-            process.kill()
-        assert 0 < done().sum() < done().size
-        assert (done() >= before).all()
-    left = done()
-    each = each_backbone(config(photos, backbone=" ".join(names), **OWN_PIXELS))
-    reports = updating.bring_all_up_to_date(each)
-    assert [report.taken_over for report in reports] == left.sum(axis=1).tolist()
-    finished = [rows_of(path) for path in caches]
-    for settings, path, rows in zip(each, caches, finished, strict=True):
-        path.unlink()
-        updating.bring_up_to_date(settings)
-        assert same(rows_of(path), rows)
 
 
 def test_large_photos_are_decoded_at_the_size_that_each_net_needs(make_photos, tmp_path, monkeypatch):

@@ -14,7 +14,10 @@ from stress.warm import Program
 
 OLD_IMAGES, IMAGES = 32, 64
 NET = """
+import time
+
 import torch
+
 import headstart
 
 
@@ -25,6 +28,7 @@ class Thin(torch.nn.Module):
         self.patches, self.classes = torch.nn.Conv2d(3, 16, 8, 8), torch.nn.Linear(16, 5)
 
     def forward(self, pixels):
+        time.sleep(0.01)
         return self.classes(self.patches(pixels).relu().mean(dim=(2, 3)))
 
 
@@ -44,19 +48,25 @@ HEAD = "train_head --cache f.h5 --hidden 8 --epochs 3 --run r"
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its flags, and the files that lie in its folder before."""
+    """A program with its flags.
+
+    Attributes:
+        needs: files that lie in its folder before.
+        fills: whether it fills files that have their names already, row by row; others appear whole.
+    """
 
     words: str
     needs: tuple[str, ...] = ()
+    fills: bool = False
 
 
 COMMANDS = {
     "data": Command("prepare_data --source digits --data digits"),
-    "extract": Command(f"{PASS} --cache f.h5"),
+    "extract": Command(f"{PASS} --cache f.h5", fills=True),
     "growth": Command(f"{PASS} --cache f.h5", ("old/f.h5",)),
-    "views": Command(f"{PASS} --cache f.h5 --views 2"),
-    "parts": Command(f"{PASS} --cache f.h5 --parts 3"),
-    "several": Command(f"extract --backbone 'thin:net thin:other' {FLAGS}"),
+    "views": Command(f"{PASS} --cache f.h5 --views 2", fills=True),
+    "parts": Command(f"{PASS} --cache f.h5 --parts 3", fills=True),
+    "several": Command(f"extract --backbone 'thin:net thin:other' {FLAGS}", fills=True),
     "train-head": Command(HEAD, ("f.h5",)),
     "sweep": Command("sweep --cache f.h5 --hidden none 8 --lr 1e-3 1e-2 --epochs 3 --run r", ("f.h5",)),
     "finetune": Command(TUNE),

@@ -49,7 +49,7 @@ class Killing:
         """Runs it undisturbed."""
         self.laboratory, self.command, self.generator = laboratory, COMMANDS[name], generator
         laboratory.prepare(*self.command.needs)
-        self.given = done_rows(laboratory.work)
+        self.given, self.before = done_rows(laboratory.work), contents_of(laboratory.work)
         with laboratory.started(self.command.words) as program:
             assert program.ended() == 0, program.said
             self.killed = Killed(name, program.seconds, program.changes)
@@ -85,12 +85,18 @@ class Killing:
 
     def _record(self, program: Program, sent: int, at_change: bool) -> None:
         self.killed.at_changes += at_change
+        if half := [] if self.command.fills else self._half_written():
+            self.killed.wrong.append(f"neither as before nor as after: {', '.join(half)}")
         if sent == signal.SIGKILL:
             self.killed.kills += 1
             return
         self.killed.terminations += 1
         if program.code not in STOPPED:
             self._wrong(f"SIGTERM ended it with {program.code}", program)
+
+    def _half_written(self) -> list[str]:
+        found = contents_of(self.laboratory.work).items() - self.before.items() - self.expected.items()
+        return [name for name, _ in found if name in self.expected]
 
     def _complete(self) -> None:
         done = done_rows(self.laboratory.work)
