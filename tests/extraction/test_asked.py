@@ -12,7 +12,7 @@ from helpers.pictures import picture
 from headstart import api, cli
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets.naming import name_of
-from headstart.errors import RecipeMismatch, WeightsError
+from headstart.errors import CacheError, RecipeMismatch, WeightsError
 from headstart.extraction import updating
 from headstart.extraction.asked import Asked
 from headstart.settings import ExtractConfig
@@ -154,3 +154,10 @@ def test_of_several_caches_of_moved_images_the_one_that_fits_best_is_offered_eve
     said = capsys.readouterr().out
     assert f"--data=pets --cache={CACHE}" in said
     assert "a.h5" not in said
+
+
+def test_a_cache_that_another_process_makes_meanwhile_is_a_sentence(extracted):
+    """Between the look for it and the lock, where the backbone had to be loaded to know its recipe."""
+    asked = Asked(asking(cache=Path("other.h5"), backbone="resnet18"), None)
+    with pytest.raises(CacheError, match="made by another process meanwhile"):
+        asked.refuse_differences(extracted)

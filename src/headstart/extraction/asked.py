@@ -14,7 +14,7 @@ from headstart.cache.recipe import Recipe
 from headstart.cache.views import Augmentation
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.naming import kept_for, name_of, owner_of_cache
-from headstart.errors import DataError, RecipeMismatch
+from headstart.errors import CacheError, DataError, RecipeMismatch
 from headstart.models.weights import RESNET50
 from headstart.settings import DEFAULTS, FEATURES_FOLDER, ExtractConfig, data_of, dataset_name
 from headstart.settings.command import as_flag, beside, command, given_flags
@@ -130,7 +130,8 @@ class Asked:
 
     def refuse_differences(self, cache: FeatureCache) -> None:
         """Raises RecipeMismatch if settings that were given, or their defaults, are not those of the cache."""
-        assert self.recipe is not None  # with a cache, it is known
+        if self.recipe is None:  # with a cache at the start, it is known
+            raise CacheError(f"{cache.path} was made by another process meanwhile. Give the same command again.")
         if self.recipe.source_digest != cache.recipe.source_digest and self.recipe.backbone == cache.recipe.backbone:
             raise RecipeMismatch(
                 f"{self.config.backbone} has been changed since {cache.path} was made, so its features may be others. "
