@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers.caches import make_cache
+from helpers.caches import RECIPE, make_cache
 
 from headstart.cache import layout
 from headstart.cache.feature_cache import FeatureCache
@@ -89,6 +89,7 @@ def test_features_of_another_form_or_place_are_refused(path, form):
         ("classes", "7"),
         ("listing", "[1]"),
         ("recipe", '{"weights": 1}'),
+        ("recipe", RECIPE.to_json().replace('"image_px": 32', '"image_px": "32"')),
         ("format_version", "six"),
     ],
 )

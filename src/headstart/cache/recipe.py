@@ -22,6 +22,7 @@ from headstart.models.weights import (
 from headstart.settings import ExtractConfig
 from headstart.settings.ranges import Interpolation, Pool
 from headstart.settings.ranges import Precision as Precision
+from headstart.support.strangers import misfit
 
 PIXELS = "Pillow, bilinear, antialiased, 8-bit; alpha on white; EXIF applied; ICC ignored"
 
@@ -42,8 +43,11 @@ class Parameters:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote; TypeError if a field is missing or unknown."""
-        return cls.from_values(json.loads(text))
+        """What `to_json` wrote; TypeError if a field is missing or unknown, or has another type."""
+        values = json.loads(text)
+        if (wrong := misfit(values, cls)) is not None:
+            raise TypeError(f"its {cls.__name__.lower()} has another type than ours: {wrong}")
+        return cls.from_values(values)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
