@@ -445,7 +445,7 @@ def test_features_of_a_data_set_that_was_moved_are_predicted(copied, story, tmp_
     """What the run learned from is no longer in its place."""
     folder = shutil.copytree(story.folder("head"), tmp_path / "run")
     metrics = json.loads((folder / "metrics.json").read_text())
-    gone = {"data_root": "/gone/photos", "data_source": "/gone/photos"}
+    gone = {"data_root": "/gone/photos", "data_source": "/gone/photos", "checksum": None, "checksums": None}
     (folder / "metrics.json").write_text(json.dumps(metrics | gone))
     flags = ("--cache", "data/features/photos@resnet18.h5", "--run", folder)
     ran("predict", *flags, cwd=copied)

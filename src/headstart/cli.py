@@ -187,6 +187,7 @@ def _from_flags(config_type: type[Config], flags: list[str], **default: Any) -> 
             if isinstance(error, SettingsError):  # a ValueError, around which tyro prints a box
                 raise error from None
             error = error.__context__
+    output.show_colours()
     return parsed()  # again, to print help, or which flag cannot be read
 
 

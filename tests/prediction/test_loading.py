@@ -46,7 +46,8 @@ def run(trained, tmp_path):
 
 
 def change_metrics(run, **changes):
-    metrics = json.loads((run / "metrics.json").read_text()) | changes
+    """As of a version that wrote no checksums."""
+    metrics = json.loads((run / "metrics.json").read_text()) | {"checksum": "gone", "checksums": "gone"} | changes
     (run / "metrics.json").write_text(json.dumps({key: value for key, value in metrics.items() if value != "gone"}))
 
 
@@ -152,6 +153,9 @@ def test_classes_in_another_order_are_other_classes(run):
 
 def test_a_damaged_head_is_refused(run):
     (run / "head.pth").write_bytes(b"nothing")
+    with pytest.raises(RunError, match="is damaged, or another file"):
+        parts(run)
+    change_metrics(run)
     with pytest.raises(RunError, match="does not hold a head"):
         parts(run)
 
@@ -188,7 +192,7 @@ def test_weights_that_came_from_a_file_are_found_where_they_lay(run, tmp_path):
 def test_a_fine_tuned_net_has_weights_of_its_own(run):
     save_tuned(resnet50(num_classes=2), IMAGENET, run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
-    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
+    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone", features=2048)
     assert parts(run).nets[0][1].geometry.shorter_px == 37
     with pytest.raises(SettingsError, match=r"mine\.pth: .* has its own weights; leave it out"):
         parts(run, weights="mine.pth")
@@ -201,7 +205,7 @@ def test_a_net_without_a_classifier_is_refused(run):
     net.fc = torch.nn.Identity()
     torch.save(net.state_dict(), run / "finetuned_resnet50.pth")
     geometry = {"image_px": 32, "resize": "crop", "shorter_px": 37, "reduced_decode": False}
-    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone")
+    change_metrics(run, kind="finetune", geometry=geometry, recipe="gone", features=2048)
     with pytest.raises(
         RunError, match=r"finetuned_resnet50\.pth does not hold the fine-tuned resnet50 .*train it again"
     ):

@@ -1,5 +1,6 @@
 """A run is read from its folder, told in a line, and ranked by validation alone."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,16 +8,60 @@ import pytest
 from helpers.runs import make_run
 
 from headstart.errors import RunError
+from headstart.models.mlp import load_head
 from headstart.prediction.loading import open_run
 from headstart.runs.listing import list_runs, ranked
-from headstart.runs.run import load_run
+from headstart.runs.predictions import read_predictions
+from headstart.runs.run import load_run, read_config
+
+SOUND = {"kind": "head", "dataset": "d", "test": {"images": 3, "accuracy": 0.5}, "val": {}}
+STRANGE = [
+    json.dumps(SOUND).replace("0.5", number)
+    for number in ('"half"', "[1]", "1e400", "1" * 400, "NaN", "true", "[" * 100_000)
+] + [
+    json.dumps(SOUND | change)
+    for change in (
+        {"kind": 3},
+        {"test": [1]},
+        {"test": {"images": -1}},
+        {"classes": "cat"},
+        {"recipes": {"a": 1}},
+        {"caches": ["\0"]},
+        {"select": "best"},
+        {"test": {"images": 3, "accuracy_ci95": [1]}},
+    )
+]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "head"}', "\0", *STRANGE])
 def test_broken_figures_are_an_error_that_says_what_to_do(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(RunError, match="move the folder away and run again"):
+    with pytest.raises(RunError, match="ove the folder away and run again"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "head.pth", "config.json"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "device"])
+def test_a_run_leads_to_no_file_of_others(name, kind, tmp_path):
+    """No pipe is waited for, and no device read."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(SOUND))
+    (folder / name).unlink(missing_ok=True)
+    (tmp_path / "other").write_text(json.dumps(SOUND))
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero" if kind == "device" else tmp_path / "other")
+    if name == "config.json":
+        assert read_config(folder) is None
+        return
+    with pytest.raises(RunError, match=r"cannot be read.*(link to|no plain file)"):
+        {"metrics.json": load_run, "predictions.csv": read_predictions, "head.pth": open_head}[name](folder)
+
+
+def open_head(folder):
+    return load_head(load_run(folder).weights_file, 0.0)
 
 
 def test_a_missing_run_is_an_error_that_names_the_folder(tmp_path):

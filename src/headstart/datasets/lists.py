@@ -16,6 +16,7 @@ from headstart.datasets.split_names import split_called
 from headstart.datasets.walking import files_of
 from headstart.errors import DataError
 from headstart.settings import Listing
+from headstart.support.files import unmarked
 from headstart.support.remote import as_path
 
 
@@ -72,5 +73,7 @@ def _lines(file: Path, asked: str | None) -> Iterator[Line]:
         values = {name: cells[column] for name, column in columns.items() if column < len(cells)}
         if not values.get("path", "").strip() or ("label" in columns and "label" not in values):
             raise DataError(f"{file}, line {number}: path or label is missing.")
-        said = (clean(values.get(name, "")) if name in columns else None for name in ("label", "split", "group"))
+        said = (
+            clean(unmarked(values.get(name, ""))) if name in columns else None for name in ("label", "split", "group")
+        )
         yield Line(file, number, values["path"].strip(), *said)

@@ -171,9 +171,13 @@ def load_file(made: Backbone, name: str, path: Path) -> Backbone:
         say(f"weights: {path}, {found.place}")
     own = made.net.state_dict()
     backbone = {key for key in own if not (classifier and key.startswith(f"{classifier}."))}
-    made.net.load_state_dict({key: found.tensors.get(key, own[key]) if key in backbone else own[key] for key in own})
-    about = found.metadata.get(METADATA, {})
-    return replace(made, mean=about.get("mean", made.mean), std=about.get("std", made.std))
+    tensors = {key: found.tensors.get(key, own[key]) if key in backbone else own[key] for key in own}
+    try:
+        made.net.load_state_dict(tensors)
+        about = found.metadata.get(METADATA, {})
+        return replace(made, mean=about.get("mean", made.mean), std=about.get("std", made.std))
+    except Exception as error:  # the file may hold anything
+        raise WeightsError(f"{path} does not hold the weights of {words} ({first_line(error)}).") from None
 
 
 def _own(name: str, weights: str | None) -> Backbone:

@@ -19,13 +19,18 @@ def loaded(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is a tensor as nets hold them: neither sparse nor quantized, and its numbers are there."""
+    is_tensor = isinstance(value, torch.Tensor)
+    return is_tensor and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+
+
 def refuse_strange(tensors: Mapping[str, Any]) -> None:
     """Raises ValueError unless all are plain tensors that hold every number that their shapes say."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{name} is no tensor")
-        is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        if not is_plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if not is_plain(tensor) or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"{name} is sparse, quantized, or has a larger shape than numbers")
 
 

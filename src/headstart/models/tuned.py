@@ -92,7 +92,6 @@ def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, Pix
     made, _ = load_backbone(backbone, None if is_own(backbone) else "random", image_px=image_px)
     try:
         state = loaded(path)
-        refuse_strange(state)
         of_resnet50 = {"classifier": "fc", "mean": made.mean, "std": made.std}
         about = of_resnet50 | state._metadata.get(METADATA, {})
         classifier, scale = about["classifier"], PixelScale(about["mean"], about["std"])
@@ -111,6 +110,7 @@ def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, Pix
 def _new_head(tensors: Mapping[str, Tensor], name: str) -> nn.Module:
     """A layer or MLP head of the shapes that the one of this name has in a net."""
     head = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    refuse_strange(head)
     if "weight" in head:
         classes, width = head["weight"].shape
         return nn.Linear(width, classes)

@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor
 
 from headstart.errors import RunError, WeightsError
-from headstart.models.torch_file import first_line, loaded, refuse_strange
+from headstart.models.torch_file import first_line, is_plain, loaded
 from headstart.support.checksums import refuse_changed
 from headstart.support.quantities import some
 
@@ -73,11 +73,6 @@ def find(path: Path, net: Wanted) -> FoundWeights:
         WeightsError: there is none, or there are several that differ; the message says what was found.
     """
     groups = list(_groups(_read(path, net.net), set()))
-    try:
-        for group in groups:
-            refuse_strange(group.tensors)
-    except ValueError as error:
-        raise _refusal(path, net.net, str(error)) from None
     places = [place for group in groups for place in _places(group, net)]
     whole = [place for place in places if net.among(place.tensors) == net.shapes]
     if not whole:
@@ -141,7 +136,7 @@ def _groups(content: Any, seen: set[int], *keys: str) -> Iterator[FoundWeights]:
     if not isinstance(content, Mapping) or id(content) in seen:
         return
     seen.add(id(content))
-    tensors = {name: t for name, t in content.items() if isinstance(name, str) and isinstance(t, Tensor)}
+    tensors = {name: t for name, t in content.items() if isinstance(name, str) and is_plain(t)}
     yield FoundWeights(keys, "", tensors, getattr(content, "_metadata", {}))
     for key, inner in content.items():
         yield from _groups(inner, seen, *keys, str(key))

@@ -1,6 +1,7 @@
 """Reads the model of a run from its folder. B images in a batch, C classes, D features."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ from headstart.runs.one_data_set import of_one_data_set
 from headstart.runs.run import Run, load_run, meant_by
 from headstart.runs.selection import ranked_by
 from headstart.support.files import nearest_name
+from headstart.support.strangers import misfit
 
 BEST = "best"
 """The name of a folder that, where it does not exist, means the best of the runs beside it by validation."""
+LARGEST_PX = 2**13
+"""Of a picture: a batch of them takes gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,23 @@ def recipes_of(run: Run) -> tuple[Recipe, ...]:
     """
     tested: dict[str, Any] = {"weights_digest": "", "precision": "fp32", "compiled": False, "storage": "float32"}
     try:
-        if run.is_on_features:
-            return tuple(map(Recipe.from_values, run.metrics.get("recipes") or [run.metrics["recipe"]]))
         net = {name: run.metrics[name] for name in ("weights", "backbone", "features") if name in run.metrics}
-        return (Recipe(**net, **tested, **run.metrics["geometry"]),)
+        said = [net | tested | run.metrics["geometry"]] if not run.is_on_features else run.metrics.get("recipes")
+        recipes = said or [run.metrics["recipe"]]
+        if (wrong := misfit(recipes, list[Recipe])) is not None:
+            raise TypeError(wrong)
+        return tuple(map(_recipe, recipes))
     except (KeyError, TypeError):
         raise RunError(
             f"{run.folder} does not say which pixels it takes: another version made it. Train again."
         ) from None
+
+
+def _recipe(values: Mapping[str, Any]) -> Recipe:
+    recipe = Recipe.from_values(values)
+    if not 0 < min(sides := (recipe.image_px, recipe.shorter_px)) <= max(sides) <= LARGEST_PX or recipe.features < 1:
+        raise TypeError
+    return recipe
 
 
 def parts_of(run: Run, weights: str | None, device: torch.device, precision: str, compile: str) -> Parts:
@@ -176,6 +189,19 @@ def parts_on_features(run: Run, cache: FeatureCache, device: torch.device) -> Pa
     return _parts(run, ((nn.Identity(), recipe),), load_head(run.weights_file, 0.0).to(device), False)
 
 
+def _augmentation(run: Run) -> Augmentation | None:
+    if not (text := run.metrics.get("augmentation")):
+        return None
+    try:
+        if (wrong := misfit(json.loads(text), Augmentation)) is not None:
+            raise TypeError(wrong)
+        return Augmentation.from_json(text)
+    except (ValueError, TypeError, RecursionError):
+        raise RunError(
+            f"{run.folder} does not say how its views are made: another version made it. Train again."
+        ) from None
+
+
 def _parts(run: Run, nets: tuple[tuple[nn.Module, Recipe], ...], head: nn.Module, one_shape: bool) -> Parts:
     outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
     if outputs[-1] != len(run.classes):
@@ -184,6 +210,5 @@ def _parts(run: Run, nets: tuple[tuple[nn.Module, Recipe], ...], head: nn.Module
             "Train again."
         )
     unit_length = (run.best_setting or {}).get("normalize") == "l2"
-    augmentation = run.metrics.get("augmentation")
-    views = Augmentation.from_json(augmentation) if augmentation else None
+    views = _augmentation(run)
     return Parts(nets, head, run.classes, unit_length, one_shape, views)

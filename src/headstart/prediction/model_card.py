@@ -1,5 +1,6 @@
 """Writes an exported model, with a card for people and a JSON for programs. C classes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from headstart.prediction.loading import recipes_of
 from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 from headstart.support.files import in_words, whole_file, write_json
+from headstart.support.output import visible
 from headstart.support.quantities import duration
 
 CHECKED = 64
@@ -91,14 +93,23 @@ def _facts(run: Run, exported: Exported, stored: NDArray[np.float32] | None) -> 
     }
 
 
+def as_text(value: Any) -> Any:
+    """The value with every text in it written so that Markdown shows it as it is: no markup, HTML, table or line."""
+    if isinstance(value, str):
+        return re.sub(r"[\\`*\[\]<>|#~$&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", visible(value))
+    if isinstance(value, Mapping):
+        return {key: as_text(item) for key, item in value.items()}
+    return [as_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def card(facts: Mapping[str, Any], run: Run) -> str:
     """The card as Markdown, from the content of model.json and the run, with code that serves the model."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("model_card.md.jinja")
     try:
-        about = {"metrics": run.metrics, "settings": run.settings(), "frozen": run.is_on_features}
-        return template.render(about, of_groups=run.in_groups, facts=facts, named=NAMED, duration=duration)
+        said = as_text({"metrics": run.metrics, "settings": run.settings(), "facts": facts})
+        return template.render(said, frozen=run.is_on_features, of_groups=run.in_groups, named=NAMED, duration=duration)
     except (UndefinedError, TypeError) as error:
         raise RunError(
             f"The run lacks what belongs on a card ({error}): another version made it. Train again."

@@ -52,7 +52,7 @@ class Cost(TypedDict, total=False):
 
     images: CountOrZero
     per_image: CountOrZero
-    bytes: CountOrZero
+    bytes: float
     seconds: float
     net_images_per_second: float
 
@@ -76,7 +76,7 @@ class Metrics(TypedDict, total=False):
     test_digest: str
     trainable_parameters: CountOrZero
     images_per_second: float
-    peak_memory_bytes: CountOrZero
+    peak_memory_bytes: float
     extract_seconds: float
     train_seconds: float
     temperature: float
@@ -93,7 +93,7 @@ class Metrics(TypedDict, total=False):
     geometry: Net
     weights_files: list[str]
     caches: list[str]
-    augmentation: dict[str, Any]
+    augmentation: str
 
 
 def read(folder: Path) -> dict[str, Any]:

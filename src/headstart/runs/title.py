@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from headstart.errors import RunError
 from headstart.runs.run import PROBES, Run
 from headstart.settings import PLACES, FinetuneConfig, HeadConfig, ProbeConfig
 from headstart.settings.base import in_file_names
 from headstart.support.quantities import counted
+from headstart.support.strangers import misfit
 
 FINETUNED = {"all": "fine-tuned", "fc": "fine-tuned in the last layer", "head": "fine-tuned in the last layer"}
 """By `train_from`; other parts of the net are named."""
@@ -24,6 +25,17 @@ ALREADY_SAID = PLACES | frozenset(
     | {"methods", "seed", "precision", "compile"}
 )
 """Settings that a title says in other words, and those that change next to nothing."""
+
+
+class Shown(TypedDict, total=False):
+    """Settings whose values are looked into."""
+
+    hidden: str | list[int]
+    lr: float
+    backbone_lr: float
+    train_from: str
+    views: int | str | list[int | str]
+    seed: int | list[int]
 
 
 def title_of(kind: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -103,11 +115,15 @@ def has_random_weights(run: Run) -> bool:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """What was set for its training, or chosen by a sweep or a probe; nothing where config.json cannot be read."""
+    """What was set for its training, or chosen by a sweep or a probe; nothing where config.json cannot be read.
+
+    Settings of another type than ours, as a file of a stranger may have, are left out.
+    """
     try:
-        return run.settings()
+        said = run.settings()
     except RunError:
         return {}
+    return {name: value for name, value in said.items() if misfit({name: value}, Shown) is None}
 
 
 def _kind(kind: str, settings: Mapping[str, Any]) -> str:

@@ -170,13 +170,63 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+FORMULA = re.compile(r"[=+@\t\r\n]|-.*[(|!]", re.DOTALL)
+"""What a spreadsheet computes; of what begins with `-` only what can call something, so that -1 and -1.jpg stay as they
+are. Source: OWASP, "CSV Injection"."""
+PATHS = ("path", "query")
+"""Columns of paths, which stay paths with `./` in front; other texts get an apostrophe."""
+
+
+class Marks:
+    """Puts marks in front of formulas in the rows of a table, the header first, or takes them off again."""
+
+    _marks: list[tuple[int, str]] | None = None  # of each column of texts; those of probabilities hold numbers
+
+    def put(self, row: Sequence[Any]) -> Sequence[Any]:
+        """The row with marks."""
+        found = [(index, mark) for index, mark in self._of(row) if _is_formula(row[index], mark)]
+        marked = {index: mark + row[index] for index, mark in found}
+        return [marked.get(index, cell) for index, cell in enumerate(row)] if marked else row
+
+    def take_off(self, row: list[str]) -> list[str]:
+        """The row without them."""
+        for index, mark in self._of(row):
+            row[index] = unmarked(row[index], mark)
+        return row
+
+    def _of(self, row: Sequence[Any]) -> list[tuple[int, str]]:
+        if self._marks is None:
+            names = [*enumerate(row)]
+            self._marks = [(i, "./" if name in PATHS else "'") for i, name in names if not str(name).startswith("p_")]
+            return []
+        return [each for each in self._marks if each[0] < len(row)]
+
+
+def unmarked(cell: str, mark: str = "'") -> str:
+    """A cell as it was before `Marks` put a mark in front."""
+    return cell.removeprefix(mark) if _is_formula(cell, mark) else cell
+
+
+def _is_formula(cell: Any, mark: str) -> bool:
+    """Whether a cell is one, behind any number of marks."""
+    if not isinstance(cell, str) or cell[:1] not in f"=+-@\t\r\n{mark[0]}" or not cell:
+        return False
+    while cell.startswith(mark):
+        cell = cell[len(mark) :]
+    return FORMULA.match(cell) is not None
+
+
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], temporary: Path | None = None) -> None:
-    """Writes rows, the header first, in UTF-8; names of files that are not UTF-8 keep their bytes. See `whole_file`."""
+    """Writes rows, the header first, in UTF-8; names of files that are not UTF-8 keep their bytes. See `whole_file`.
+
+    A name that a spreadsheet would compute, such as `=1+1`, gets a mark in front, see `Marks`.
+    """
     with (
         whole_file(path, temporary) as unfinished,
         unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        csv.writer(file).writerows(rows)
+        writer, marks = csv.writer(file), Marks()
+        writer.writerows(marks.put(row) for row in rows)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -187,7 +237,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_csv(path: Path) -> Iterator[list[str]]:
     """The rows that `write_csv` wrote, the header first; read while they are used, as are the errors raised."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield from csv.reader(_lines(file))
+        marks = Marks()
+        yield from (marks.take_off(row) for row in csv.reader(_lines(file)))
 
 
 def _lines(file: TextIO) -> Iterator[str]:

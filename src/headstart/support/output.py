@@ -1,8 +1,9 @@
-"""Output that ends no program: it may lead nowhere, and every character can be written somehow."""
+"""Output that ends no program: it may lead nowhere, and every character is shown somehow."""
 
 import codecs
 import errno
 import os
+import re
 import select
 import sys
 from contextlib import suppress
@@ -36,6 +37,44 @@ class _Output(FileIO):
             return memoryview(data).nbytes
 
 
+CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udc9f]")
+"""Characters that steer a terminal, or turn the text around; but for tabs and ends of lines."""
+BAR = re.compile(r"\r|(?:\n|\x1b\[A)+$")
+"""How a progress bar goes back to the beginning of its line, or to the line above."""
+
+
+def visible(text: str) -> str:
+    """The text with each character that steers a terminal as `\\x1b`, and ends of lines as `\\n`."""
+    return _escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escaped(text: str) -> str:
+    return CONTROL.sub(_in_digits, text)
+
+
+def _in_digits(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code & 0xFF:02x}" if code < 256 or code >= 0xDC80 else f"\\u{code:04x}"
+
+
+class Shown(TextIOWrapper):
+    """Text for people: what names of files and classes would do to a terminal is shown as text."""
+
+    escapes = True
+
+    def write(self, text: str, /) -> int:
+        is_bar = BAR.match(text)
+        begin = is_bar.end() if is_bar else 0
+        return super().write(text[:begin] + _escaped(text[begin:]) if self.escapes else text)
+
+
+def show_colours() -> None:
+    """From now on what is printed is not escaped: help has colours, and no names of others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Shown):
+            stream.escapes = False
+
+
 def prepare() -> None:
     """Replaces the standard output and error of this process."""
     codecs.register_error(ESCAPING, _escape)
@@ -53,7 +92,7 @@ def _lenient(stream: Any) -> Any:
         stream.reconfigure(errors=ESCAPING)
         return stream
     lenient = _Output(raw.fileno(), "wb", closefd=False)
-    return TextIOWrapper(
+    return Shown(
         lenient if stream.buffer is raw else BufferedWriter(lenient),  # python -u has no buffer
         stream.encoding,
         ESCAPING,

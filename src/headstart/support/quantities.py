@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from headstart.support.output import visible
+
 
 def human_count(count: float) -> str:
     """A count, 0 or more: `987`, `2.57k`, `527k`, `25.6M`."""
@@ -16,7 +18,7 @@ def counted(count: int, noun: str) -> str:
 def some(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
     """The first of the names, and how many more there are: `cat, dog and 3 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return between.join(names[:most]) + more
+    return between.join(map(visible, names[:most])) + more
 
 
 def of_groups(groups: int) -> str:

@@ -121,7 +121,7 @@ def _parts_by_name(value: Any, hint: Any, name: str) -> Parts:
 
 
 def _parts_in_turn(value: Any, args: tuple[Any, ...], name: str) -> Parts:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         return None
     hints = args if len(args) > 1 and args[1] is not Ellipsis else args[:1] * len(value)
     return [(*pair, name) for pair in zip(value, hints, strict=True)] if len(value) == len(hints) else None
