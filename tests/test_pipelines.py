@@ -27,6 +27,7 @@ from torchvision.models import resnet18
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
+from headstart.errors import DataWarning
 from headstart.extraction import updating
 from headstart.heads import training
 from headstart.runs.run import load_run
@@ -135,7 +136,7 @@ PROMISED = {
     "logistic": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
     "ridge": EVERY_RUN | {"head.pth", "head_from_train.pth", "candidates.csv"},
     "knn": EVERY_RUN | {"candidates.csv"},
-    "learning-curve": {"config.json", "learning_curve.csv", "learning_curve.png"},
+    "learning-curve": {"checksums.json", "config.json", "learning_curve.csv", "learning_curve.png"},
 }
 TESTED = sorted(PROMISED.keys() - {"learning-curve"})
 
@@ -474,7 +475,8 @@ def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
     folder = shutil.copytree(story.folder("head"), tmp_path / "run")
     metrics = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps(metrics | {"data_root": str(tmp_path / "gone")}))
-    result = run("export", "--run", folder, cwd=story.cwd)
+    with pytest.warns(DataWarning, match="changed after the training"):
+        result = run("export", "--run", folder, cwd=story.cwd)
     assert result.code == 2
     assert "Not one of the 7 test images of the run, in " in result.err
     assert not (folder / "pt2/model.pt2").exists()

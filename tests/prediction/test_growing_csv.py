@@ -139,7 +139,7 @@ def test_a_file_that_another_process_writes_is_left_to_it(tmp_path):
     path = tmp_path / "out.csv"
     with GrowingCsv(path, "model", HEADER) as file:
         file.resume(iter(()), lambda line: True)
-        with pytest.raises(RunError, match=r"out\.csv is being written by another process"):
+        with pytest.raises(RunError, match=r"out\.csv is being written by process"):
             grow(path, lines())
         file.write(["a.jpg", "0"])
     assert read(path) == [HEADER, ["a.jpg", "0"]]

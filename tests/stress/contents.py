@@ -15,6 +15,8 @@ from headstart.cache.layout import DONE
 
 MEASURED = ("seconds", "per_second", "memory")
 """Parts of the names of figures that another run of the same program has otherwise."""
+OF_FILES = ("checksums", "checksum")
+"""In JSON: of files in which such figures are."""
 COLUMNS = ("paths", "labels", "splits", "drawn_splits", "status", "digests", "checksums", "reasons", "features")
 """What two equal caches have alike, in each view."""
 
@@ -65,7 +67,8 @@ def _short(value: bytes) -> str:
 def _text(value: Any) -> str:
     """The value as text, without what was measured."""
     if isinstance(value, Mapping):
-        kept = {str(key): item for key, item in value.items() if not any(word in str(key) for word in MEASURED)}
+        said = {str(key): item for key, item in value.items() if key not in OF_FILES}
+        kept = {key: item for key, item in said.items() if not any(word in key for word in MEASURED)}
         return "{" + ",".join(f"{key}:{_text(kept[key])}" for key in sorted(kept)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_text, value)) + "]"

@@ -3,14 +3,17 @@
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from hashlib import blake2b
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 
 from headstart.errors import RunError
-from headstart.support.files import in_words, open_locked, write_csv
+from headstart.support.files import in_words, open_plain, write_csv
+from headstart.support.locking import Words, lock
+
+WORDS = Words(RunError, RunError, "written", "name another file with --out")
 
 
 class GrowingCsv:
@@ -33,18 +36,16 @@ class GrowingCsv:
         self.part = path.with_name(f".{path.name}.{digest}.part")
 
     def __enter__(self) -> "GrowingCsv":
-        with self._in_words():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._bytes = open_locked(self.part)
-            except BlockingIOError:
-                raise RunError(f"{self.path} is being written by another process: wait for it, or stop it.") from None
+        with self._in_words(), ExitStack() as held:
+            held.enter_context(lock(self.path, WORDS))
+            self._bytes = open_plain(self.part)
+            self._held = held.pop_all()
         self._text = TextIOWrapper(self._bytes, "utf-8", errors="surrogateescape", newline="")
         self._lines = csv.writer(self._text)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._in_words():
+        with self._in_words(), self._held:
             try:
                 self._text.flush()
                 os.fsync(self._bytes.fileno())

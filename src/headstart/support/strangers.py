@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import stat
 from dataclasses import is_dataclass
@@ -22,8 +23,8 @@ from typing import (
 
 MOST_BYTES = 2**28
 """Of a file that is read as a whole."""
-LARGEST = 1e18
-"""Number that is believed."""
+LONGEST_WHOLE = 18
+"""Digits of a whole number that is believed."""
 
 
 def open_plain(path: Path, follow: bool = False) -> int:
@@ -72,11 +73,11 @@ def _refuse(word: str) -> float:
 
 
 def _number(text: str) -> float:
-    return number if abs(number := float(text)) <= LARGEST else _refuse(text)
+    return number if math.isfinite(number := float(text)) else _refuse(text)
 
 
 def _whole(text: str) -> int:
-    return int(text) if len(text) < len(str(int(LARGEST))) else int(_refuse(text))
+    return int(text) if len(text.lstrip("-")) <= LONGEST_WHOLE else int(_refuse(text))
 
 
 def misfit(value: Any, hint: Any, name: str = "") -> str | None:
