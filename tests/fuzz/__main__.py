@@ -49,7 +49,9 @@ def _fuzzed(target: str, asked: argparse.Namespace) -> Fuzzed:
     seconds = asked.seconds if asked.seconds else 1e9 if asked.inputs else 120
     count = -(-asked.inputs // share) if asked.inputs else 10**9
     with tempfile.TemporaryDirectory(prefix="headstart-fuzz-") as folder:
-        fuzzing = Fuzzing(target, Path(folder), asked.seed)
+        alone = Path(folder) / "two" / "levels"  # above the folder of a list its pictures are looked for
+        alone.mkdir(parents=True)
+        fuzzing = Fuzzing(target, alone, asked.seed)
         if not asked.first:
             fuzzing.again()
         numbers = range(asked.first, asked.first + count)
