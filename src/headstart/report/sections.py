@@ -72,7 +72,7 @@ def _detailed(rank: int, run: Run, title: str) -> DetailedRun:
         predictions = read_predictions(run.folder) if run.test_images else None
     except RunError:  # the page says so
         predictions = None
-    if predictions is None:
+    if predictions is None or not len(predictions.labels):  # a file may have lost its lines
         return DetailedRun(rank, run, title, curves)
     label = f"Confusion matrix of run {rank}: true classes from top to bottom, predicted classes from left to right"
     draw = partial(draw_confusion, predictions)
