@@ -18,8 +18,8 @@ from stress.commands import COMMANDS, HEAD, IMAGES, OLD_IMAGES, TUNE, Laboratory
 from stress.contents import contents_of, difference
 from stress.warm import Program
 
-REFUSED = re.compile(r"process \d+|holds a run with other settings")
-"""What one says that was refused: who is at work, or whose result it would have replaced."""
+REFUSED = re.compile(r"process \d+|holds a run with other settings|by another process meanwhile")
+"""What one says that was refused: who is at work, or what another has finished before it."""
 
 
 @dataclass(frozen=True)
