@@ -1,11 +1,15 @@
 """Memory for all pictures that are decoded at a time."""
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Condition, get_ident
 
 import numpy as np
+
+RETURNED_BYTES = 2**28
+"""What had more is given back to the system at once: glibc may keep it for the thread that had it."""
 
 
 def lacks(size_bytes: int) -> bool:
@@ -39,6 +43,9 @@ class Budget:
         try:
             yield
         finally:
+            if size_bytes > RETURNED_BYTES:
+                with suppress(OSError, AttributeError):  # of glibc alone
+                    ctypes.CDLL(None).malloc_trim(0)
             self._change(lambda: setattr(self, "_used", self._used - size_bytes))
 
     @contextmanager

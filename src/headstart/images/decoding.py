@@ -6,7 +6,7 @@ pixels are the same, bit for bit.
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 
 import numpy as np
@@ -88,8 +88,12 @@ def _squares(data: bytes, transforms: Sequence[Transform]) -> dict[Transform, ND
         if draft:
             image.draft(None, draft)
         image.load()
-        picture = _upright_rgb(image)
-        return {transform: np.asarray(transform.square(picture)) for transform in alike}
+        return _cut(_upright_rgb(image), alike)
+
+
+def _cut(picture: Image.Image, transforms: Sequence[Transform]) -> dict[Transform, NDArray[np.uint8]]:
+    """The squares of one picture, which ends here, before its memory is given to others."""
+    return {transform: np.asarray(transform.square(picture)) for transform in transforms}
 
 
 def _scale(image: Image.Image, draft: tuple[int, int] | None) -> int:
@@ -144,7 +148,7 @@ def _picture(data: bytes) -> Iterator[Image.Image]:
         with _open(data) as image:
             if (needs_bytes := bytes_for(image, data)) > MOST_BYTES:
                 raise UnreadableImage("too many pixels")
-            with IN_FLIGHT.taken(needs_bytes):
+            with IN_FLIGHT.taken(needs_bytes), closing(image):  # Pillow's objects may outlive their last use
                 if data.startswith(PNG):
                     image.load()
                 if ends_in_a_hole(data, image):
