@@ -198,3 +198,13 @@ def test_two_processes_never_make_one_run(tmp_path):
         with runs.alone(run, {"a": 1}, leads=False) as in_the_same_team:
             assert in_the_same_team
     assert not (tmp_path / "runs" / "head.lock").exists()
+
+
+def test_a_lock_that_a_process_left_which_was_killed_as_it_ended_goes_with_the_next_report(tmp_path):
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "metrics.json").write_text("{}")
+    (tmp_path / "head" / "config.json").write_text('{"a": 1}')
+    (tmp_path / "head.lock").write_text("process 1 on elsewhere")
+    with runs.alone(tmp_path / "head", {"a": 1}) as is_new:
+        assert not is_new
+    assert not (tmp_path / "head.lock").exists()

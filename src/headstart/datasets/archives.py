@@ -21,6 +21,7 @@ from headstart.datasets.walking import entries, files_of, is_image, other_files,
 from headstart.errors import DataError, warn
 from headstart.settings.base import ARCHIVE_SUFFIXES
 from headstart.support import remote
+from headstart.support.files import mtime_ns
 from headstart.support.progress import bar
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -93,7 +94,7 @@ def place_of(path: str) -> Place:
     except OSError:
         return remote.as_path(path)
     span = _spans(archive, *tar_index.identity(status)).get(member)
-    return Member(remote.as_path(archive), *span, status.st_mtime_ns) if span else remote.as_path(path)
+    return Member(remote.as_path(archive), *span, mtime_ns(status)) if span else remote.as_path(path)
 
 
 def members(archive: str, left_out: Counter[str]) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _images(root: Path, columns: str | None, archive: str, split: str | None) ->
         labels=index["labels"],
         splits=np.full(len(index["names"]), SPLITS.index(split or "train"), np.uint8),
         sizes=index["sizes"],
-        mtimes_ns=np.full(len(index["names"]), status.st_mtime_ns),
+        mtimes_ns=np.full(len(index["names"]), mtime_ns(status)),
         offsets=index["offsets"],
     )
     return manifest, index

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.errors import DataError
+from headstart.support.files import mtime_ns
 from headstart.support.remote import as_path
 
 SPLITS = ("train", "val", "test")
@@ -243,15 +244,10 @@ def from_files(
         labels=np.array([index[label] for label in labels], np.int64),
         splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
         sizes=np.array([file.st_size for file in files] or [member.size for member in members], np.int64),
-        mtimes_ns=_as_int64([file.st_mtime_ns for file in files] or [member.mtime_ns for member in members]),
+        mtimes_ns=np.array([mtime_ns(file) for file in files] or [member.mtime_ns for member in members], np.int64),
         offsets=np.array([member.offset for member in members], np.int64) if members else None,
-        inodes=_as_int64([file.st_ino for file in files]) if files else None,
+        inodes=np.array([file.st_ino % 2**63 for file in files], np.int64) if files else None,
     )
-
-
-def _as_int64(numbers: Sequence[int]) -> NDArray[np.int64]:
-    """Those that take more bits, such as nanoseconds after the year 2262, lose the highest ones."""
-    return np.array([number % 2**64 for number in numbers], np.uint64).view(np.int64)
 
 
 def join(name: str, parts: Sequence[Manifest]) -> Manifest:

@@ -13,6 +13,7 @@ import numpy as np
 from headstart.datasets import class_names
 from headstart.datasets.columns import choose
 from headstart.errors import DataError
+from headstart.support import files
 from headstart.support.remote import in_words, status_lately
 
 LARGEST_GROUP = 2**30  # bytes of rows that are read together
@@ -45,7 +46,7 @@ def samples(archive: Path, mtime_ns: int, asked: str | None) -> tuple[dict[str, 
 
 def read_row(archive: Path, mtime_ns: int, row: int) -> bytes:
     """The bytes of the image in a row; a FileNotFoundError if the file was written again."""
-    if status_lately(archive).st_mtime_ns != mtime_ns:
+    if files.mtime_ns(status_lately(archive)) != mtime_ns:
         raise FileNotFoundError
     with _one_thread, in_words(archive):
         _, images, starts = _layout(archive, mtime_ns)

@@ -20,7 +20,7 @@ from headstart.datasets import class_names, parquet
 from headstart.datasets.manifest import UNLABELLED
 from headstart.datasets.walking import is_image, is_passed_over, passed_over_as, suffix_of
 from headstart.errors import DataError
-from headstart.support.files import whole_file
+from headstart.support.files import mtime_ns, whole_file
 from headstart.support.remote import as_path, in_words
 
 INDEXES = Path("data/indexes")
@@ -52,7 +52,7 @@ def index_of(archive: str, status: os.stat_result, columns: str | None = None) -
             return dict(stored)
     except (OSError, EOFError, ValueError, BadZipFile):  # not there, or damaged
         with in_words(archive):
-            index = _read(archive, status.st_mtime_ns, columns)
+            index = _read(archive, mtime_ns(status), columns)
     with suppress(OSError):  # then the next run reads the archive again
         kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as temporary, temporary.open("wb") as file:

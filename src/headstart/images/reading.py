@@ -10,6 +10,7 @@ from headstart.datasets.manifest import Member, Place
 from headstart.datasets.parquet import read_row
 from headstart.images.budget import IN_FLIGHT
 from headstart.images.decoding import UnreadableImage
+from headstart.support.files import mtime_ns
 from headstart.support.remote import RemoteError, RemotePath, status_lately
 
 MOST_FILE_BYTES = 2**30
@@ -107,14 +108,14 @@ def _read_member(member: Member) -> bytes:
     if archive.suffix == ".parquet":
         return read_row(archive, member.mtime_ns, member.offset)
     if isinstance(archive, RemotePath):
-        mtime_ns, data = status_lately(archive).st_mtime_ns, archive.read_bytes(begin, size)
+        status, data = status_lately(archive), archive.read_bytes(begin, size)
     else:
         file = _opened(archive)
         try:
-            data, mtime_ns = os.pread(file, size, begin), os.fstat(file).st_mtime_ns  # after all bytes were read
+            data, status = os.pread(file, size, begin), os.fstat(file)  # after all bytes were read
         finally:
             os.close(file)
     has_size = re.fullmatch(rb"[\0 ]*0*%o[\0 ]*" % member.size, data[:SIZE_DIGITS])
-    if mtime_ns != member.mtime_ns or not has_size:
+    if mtime_ns(status) != member.mtime_ns or not has_size:
         raise FileNotFoundError  # the archive was written again: these bytes may be of another member
     return data[SIZE_BEFORE:]

@@ -29,7 +29,7 @@ from headstart.runs.run import Run, found_folder, load_run, read_config
 from headstart.runs.title import title_of
 from headstart.support.checksums import sealed
 from headstart.support.files import FULL_DISK, in_words, plain, whole_file, write_csv, write_json
-from headstart.support.locking import Words, lock
+from headstart.support.locking import Words, lock, remove_left
 
 WORDS = Words(RunError, RunError, "written", "name another with --run")
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv", "cv.json")
@@ -111,6 +111,7 @@ def alone(folder: Path, identity: Mapping[str, Any], leads: bool = True) -> Iter
     Of processes that train together only the one that `leads` keeps others out.
     """
     if finished(folder, identity):
+        remove_left(folder)
         yield False
         return
     with lock(folder, WORDS) if leads else nullcontext():

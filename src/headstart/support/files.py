@@ -38,6 +38,11 @@ def nearest_name(path: str | Path, more: Sequence[str] = ()) -> str:
     return did_you_mean(missing.name, [*beside, *(more if missing == path else ())])
 
 
+def mtime_ns(status: os.stat_result) -> int:
+    """Time of the last change, nanoseconds since 1970 in 64 bits; before 1678 and after 2262 the highest are lost."""
+    return (status.st_mtime_ns + 2**63) % 2**64 - 2**63
+
+
 @contextmanager
 def whole_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
     """Yields a path to write to; the file gets its name, and replaces an older one, when all of it is on the disk.
