@@ -262,7 +262,7 @@ def test_a_terminal_that_is_closed_ends_no_program(tmp_path):
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     with subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=take_it, **streams) as process:
         os.close(theirs)
-        assert os.read(ours, 5) in (b"line ", b"progr")
+        assert os.read(ours, 1) in (b"l", b"p")  # of a line, or of the progress
         os.close(ours)
         assert process.wait(60) == 1
     assert out.read_text() == "finished"

@@ -44,7 +44,9 @@ def is_found(path: Path, before: dict[str, Any]) -> bool:
     """Whether damage is found, or has changed nothing."""
     try:
         cache = FeatureCache(path)
-        return bool(damaged_rows(cache)) or seen(cache) == before
+        pending = sum(int(np.count_nonzero(view.status == PENDING)) for view in cache.views)
+        is_computed_again = pending > sum(view[0].count(PENDING) for view in before["views"])
+        return bool(damaged_rows(cache)) or seen(cache) == before or is_computed_again
     except CacheError as error:
         return "\n" not in str(error)
 

@@ -37,9 +37,9 @@ def listed_in(file: h5py.File, datasets: Mapping[str, Any]) -> Manifest:
 
 
 def _name(attributes: h5py.AttributeManager) -> str:
-    """That of the data set, after which folders are called."""
+    """That of the data set, after which folders are called; empty of a pool."""
     name = text(attributes, "data_set")
-    if name in ("", ".", "..") or "\0" in name or "/" in name:
+    if name in (".", "..") or "\0" in name or "/" in name:
         raise ValueError(f"it calls its data set {name!r}, which is no name of a folder")
     return name
 

@@ -62,7 +62,7 @@ def files_shown(cache: Path) -> list[Path]:
     """The parts that a file shows as one; a CacheError if one of them is missing."""
     with opened(cache) as file:
         files = _sources(cache, file)
-    if strange := [path for path in files if path.parent != parts_folder(cache) or not PART.fullmatch(path.name)]:
+    if strange := [path for path in files if not _is_part(path, cache)]:
         raise CacheError(f"{cache} shows {strange[0]}, which is no part of it. {MOVE_AWAY}")
     if missing := [path for path in files if not path.is_file()]:
         raise CacheError(
@@ -70,6 +70,12 @@ def files_shown(cache: Path) -> list[Path]:
             "back, or extract these images again: give the command of extract once more."
         )
     return files
+
+
+def _is_part(path: Path, cache: Path) -> bool:
+    """Whether a file can be a part of a cache, which may have been renamed since."""
+    folder = path.parent
+    return folder.parent == cache.parent and folder.suffix == ".parts" and PART.fullmatch(path.name) is not None
 
 
 def shows(cache: Path, files: list[Path], manifest: Manifest) -> bool:

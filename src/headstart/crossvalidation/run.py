@@ -47,7 +47,7 @@ def cross_validate(config: CrossValidationConfig) -> list[dict[str, Any]]:
     folds = nested_folds(images.labels, images.groups, config.folds, config.repeats, config.seed)
     print(run.describe())
     print("\n".join(images.about(config.folds, config.repeats)))
-    with runs.alone(run.folder, run.identity) as is_new:
+    with runs.alone(run.folder, run.identity, advice=run.advice) as is_new:
         if is_new:
             _save_results(run, images, folds, *_tested(config, run, images, folds))
         else:

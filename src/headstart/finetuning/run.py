@@ -94,7 +94,6 @@ def _train(
         net.refuse_seen_images(start.config.init_head, manifest)
     left_out = checkpoint.identity.get("copies_left_out", {})
     if team.leads:
-        runs.check_folder(checkpoint.folder)
         print("\n".join(filter(None, [describe(manifest), copies.in_words(left_out), start.describe()])))
     manifest = dataclasses.replace(manifest, labels=np.where(copied, UNLABELLED, manifest.labels))
     if team.leads and start.given.weights:

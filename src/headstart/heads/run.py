@@ -93,7 +93,7 @@ class CachedRun:
     @contextmanager
     def alone(self, team: Team = ALONE) -> Iterator[bool]:
         """Yields whether the run is still to be made, by this process alone; else its result is printed."""
-        with runs.alone(self.folder, self.identity, team.leads) as is_new:
+        with runs.alone(self.folder, self.identity, team.leads, self.advice) as is_new:
             if not is_new:
                 if self.tensorboard:
                     epochs.write_events(self.folder)
@@ -130,9 +130,13 @@ class CachedRun:
         storage = "held in memory" if features.source == "memory" else "read from the file in every epoch"
         limit = f"the limit is {human_bytes(memory_bytes)}, see --memory-gb, with make in HEAD_ARGS and the like"
         print(f"{size} of features are {storage} ({limit}).")
-        named = {} if self.kind not in (*PROBES, "cv") else {"advice": "Start in a folder where you may write."}
-        runs.check_folder(self.folder, **named)  # an error now, before the training
+        runs.check_folder(self.folder, self.advice)  # an error now, before the training
         return features
+
+    @property
+    def advice(self) -> str:
+        """What to do where its folder cannot be made."""
+        return runs.BY_PLACE if self.kind in (*PROBES, "cv") else runs.BY_FLAG
 
     def _refuse_missing_views(self, features: Features) -> None:
         if self.tta and features.team.leads and not features.has_views("test"):

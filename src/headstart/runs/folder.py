@@ -32,6 +32,8 @@ from headstart.support.files import FULL_DISK, in_words, plain, whole_file, writ
 from headstart.support.locking import Words, lock, remove_left
 
 WORDS = Words(RunError, RunError, "written", "name another with --run")
+BY_FLAG, BY_PLACE = "Name another with --run.", "Start in a folder where you may write."
+"""Advice of programs with such a flag, and of those without."""
 WRITTEN_LAST = ("metrics.json", "learning_curve.csv", "cv.json")
 
 
@@ -52,7 +54,7 @@ def run_folder(root: Path, dataset: str, kind: str, identity: Mapping[str, Any],
     return there if there.exists() else root / dataset / "-".join(filter(None, [kind, words, digits]))
 
 
-def check_folder(folder: Path, advice: str = "Name another with --run.") -> None:
+def check_folder(folder: Path, advice: str = BY_FLAG) -> None:
     """A RunError before the training if the folder of a run cannot be made; a new one is not left there."""
     is_new = not folder.exists()
     with in_words(RunError, f"The folder of the run, {folder}, cannot be made", advice):
@@ -105,15 +107,18 @@ def save(
 
 
 @contextmanager
-def alone(folder: Path, identity: Mapping[str, Any], leads: bool = True) -> Iterator[bool]:
+def alone(folder: Path, identity: Mapping[str, Any], leads: bool = True, advice: str = BY_FLAG) -> Iterator[bool]:
     """Yields whether the run is still to be made, which no other process does meanwhile; a RunError if one does.
 
-    Of processes that train together only the one that `leads` keeps others out.
+    Of processes that train together only the one that `leads` keeps others out. `advice` is for a folder that cannot
+    be made.
     """
     if finished(folder, identity):
         remove_left(folder)
         yield False
         return
+    if leads:
+        check_folder(folder, advice)
     with lock(folder, WORDS) if leads else nullcontext():
         yield not finished(folder, identity)
 
