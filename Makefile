@@ -43,6 +43,9 @@ $(if $(strip $(MISTAKES)),$(error $(or $(meant),$(strip $(MISTAKES)): no such va
 
 # Names reach the programs through the environment, as they are: a folder may be called $$(reboot).
 $(foreach name,$(NAMES),$(eval override $(name) := $$(value $(name))))
+# Make takes spaces at the beginning away: a name that does not exist without one, and does with it, gets it back.
+space    := $(if ,,) $(if ,,)
+$(foreach name,$(filter DATA IMAGES POOL RUN,$(GIVEN)),$(if $(shell [ -e $(call quoted,$($(name))) ] || [ ! -e $(call quoted,$(space)$($(name))) ] || echo lost),$(eval override $(name) := $$(space)$$(value $(name)))))
 CONFIG   ?= $(if $(DATA)$(CACHE),,digits)
 export $(NAMES) CONFIG
 

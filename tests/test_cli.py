@@ -295,6 +295,17 @@ def test_characters_that_the_output_cannot_hold_are_replaced(tmp_path, encoding)
     assert b"Traceback" not in done.stderr
 
 
+def test_names_of_files_are_utf8_whatever_the_locale(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(SPEAKER.replace("print(", "print(len(config.data), open(config.data, 'w').name, "))
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, script, "--data", "\u732b".encode()]
+    done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()[:2]) == (2, [b"1", b"\\u732b"])
+    assert (tmp_path / "\u732b").exists()
+
+
 def test_no_hidden_layer_is_the_word_none_for_one_head_too():
     for words in (["--hidden", "none"], ["--hidden=none"]):
         assert cli.parse(HeadConfig, [*words, "--lr", "1e-4"]).hidden == ()

@@ -226,6 +226,14 @@ def test_a_name_arrives_as_it_is_and_the_shell_runs_none_of_it(name, programs, c
     assert not (clone / "RAN").exists()
 
 
+def test_a_space_that_a_name_begins_with_arrives_though_make_takes_it_away(programs, clone):
+    for name in (" lead", "both", " both", " it's"):
+        (clone / name).mkdir()
+    assert programs("extract", "DATA= lead")["extract"] == ["--data= lead"]
+    assert programs("extract", "DATA=both")["extract"] == ["--data=both"]
+    assert programs("extract", "DATA= it's")["extract"] == ["--data= it's"]
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [

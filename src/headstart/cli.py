@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
@@ -84,6 +84,8 @@ def run(
 
     After Ctrl-C it prints `on_interrupt`, which says how to go on; a function sees what is there by then.
     """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        _start_in_utf8()
     from headstart.support import ctrl_c  # a program has it already; elsewhere it would change what Ctrl-C does
 
     _set_up_process(config_type)
@@ -105,6 +107,13 @@ def run(
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(ctrl_c.STOPPED)
+
+
+def _start_in_utf8() -> NoReturn:
+    """Starts this program again with names of files in UTF-8, as in caches; what is printed keeps its encoding."""
+    os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding if sys.stdout else "utf-8")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _surroundings(error: Exception) -> str:

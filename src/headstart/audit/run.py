@@ -27,9 +27,11 @@ from headstart.datasets.manifest import TEST, UNLABELLED
 from headstart.errors import CacheError, RunError
 from headstart.heads.features import Features
 from headstart.heads.run import CachedRun
+from headstart.runs.folder import WORDS
 from headstart.search.neighbours import neighbours_of
 from headstart.settings import RUNS_FOLDER, AuditConfig
 from headstart.support.files import FULL_DISK, in_words, whole_file, write_json
+from headstart.support.locking import lock
 from headstart.support.quantities import counted
 
 NEIGHBOURS = 5
@@ -93,7 +95,8 @@ def _found(config: AuditConfig, run: CachedRun, features: Features, rows: NDArra
 
 
 def _save(run: CachedRun, result: Result) -> None:
-    with in_words(RunError, f"The audit cannot be written to {run.folder}", errors=FULL_DISK):
+    failure = f"The audit cannot be written to {run.folder}"
+    with in_words(RunError, failure, errors=FULL_DISK), lock(run.folder, WORDS, waits=True):
         run.folder.mkdir(parents=True, exist_ok=True)
         finding.write(run.folder / "audit.csv", result.findings)
         with whole_file(run.folder / "audit.html") as path:

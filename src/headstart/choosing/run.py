@@ -27,10 +27,12 @@ from headstart.errors import DataError, RunError, SettingsError
 from headstart.heads.features import Features
 from headstart.heads.run import CachedRun
 from headstart.heads.stack import Head
+from headstart.runs.folder import WORDS
 from headstart.settings import RUNS_FOLDER, ChooseConfig
 from headstart.settings.command import command
 from headstart.support.devices import available_bytes
 from headstart.support.files import FULL_DISK, in_words, whole_file
+from headstart.support.locking import lock
 
 Numbers = NDArray[np.int64]
 
@@ -106,7 +108,8 @@ def _next_steps(config: ChooseConfig, run: CachedRun) -> Iterator[tuple[str, str
 def _save(config: ChooseConfig, run: CachedRun, result: Result) -> None:
     steps = list(_next_steps(config, run))
     random_weights = any(part.recipe.weights == "random" for part in run.cache.parts)
-    with in_words(RunError, f"The choice cannot be written to {run.folder}", errors=FULL_DISK):
+    failure = f"The choice cannot be written to {run.folder}"
+    with in_words(RunError, failure, errors=FULL_DISK), lock(run.folder, WORDS, waits=True):
         run.folder.mkdir(parents=True, exist_ok=True)
         result.write(run.folder / "chosen.csv")
         with whole_file(run.folder / "chosen.html") as path:
