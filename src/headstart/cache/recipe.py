@@ -211,7 +211,10 @@ def weights_of(recipe: Recipe, given: str | None, kept: str = "") -> tuple[str |
 
     A file of weights must be given, or still be where it was `kept`.
     """
-    seed = int(recipe.weights_digest.removeprefix("seed ")) if recipe.weights == "random" else 0
+    drawn = recipe.weights_digest.removeprefix("seed ") if recipe.weights == "random" else "0"
+    if not drawn.isdecimal():
+        raise WeightsError(f"The recipe has random weights of the seed {drawn!r}, which is no number.")
+    seed = int(drawn)
     if given is None:
         return _weights_as_made(recipe, kept), seed
     if recipe.weights != OWN and (given != recipe.weights_setting or is_of_file(recipe.weights_digest)):
