@@ -10,14 +10,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from headstart import settings
 from headstart.errors import DataWarning, HeadstartError, SettingsError, did_you_mean
 from headstart.settings.command import FLAGS_OF, as_flag, by_flag, command
 from headstart.settings.mistakes import refuse_mistakes, refuse_wrong_counts
 from headstart.settings.wording import for_make
-from headstart.support import output
+from headstart.support import output, surroundings
 from headstart.support.team import first_to_say, is_leading
 
 SPIN_COUNT = "10000"
@@ -84,8 +84,7 @@ def run(
 
     After Ctrl-C it prints `on_interrupt`, which says how to go on; a function sees what is there by then.
     """
-    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
-        _start_in_utf8()
+    surroundings.start_in_utf8()
     from headstart.support import ctrl_c  # a program has it already; elsewhere it would change what Ctrl-C does
 
     _set_up_process(config_type)
@@ -98,7 +97,7 @@ def run(
         _print_error(error, config_type)
         sys.exit(2)
     except (RuntimeError, MemoryError, OSError) as error:
-        if not (message := _surroundings(error)):
+        if not (message := surroundings.what_is_missing(error)):
             raise
         _print_error(HeadstartError(message), config_type)
         sys.exit(2)
@@ -107,37 +106,6 @@ def run(
             way_on = on_interrupt if isinstance(on_interrupt, str) else on_interrupt(config) if config else ""
             print(f"\nStopped. {way_on}".rstrip(), file=sys.stderr)
         sys.exit(ctrl_c.STOPPED)
-
-
-def _start_in_utf8() -> NoReturn:
-    """Starts this program again with names of files in UTF-8, as in caches; what is printed keeps its encoding."""
-    os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding if sys.stdout else "utf-8")
-    os.environ["PYTHONUTF8"] = "1"
-    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-
-
-def _surroundings(error: Exception) -> str:
-    """What of the machine is missing or full, and what to do; empty for any other error."""
-    if isinstance(error, OSError):
-        return _of_the_disk(error)
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
-    if isinstance(error, MemoryError) or "can't allocate memory" in reason:
-        return f"The memory is full: {reason or 'no more'}. End other programs, or give a smaller --batch-size."
-    from headstart.support.devices import is_out_of_memory  # with torch, without which there is no such error
-
-    if not is_out_of_memory(error):
-        return ""
-    ways = "End other programs on it, give a smaller --batch-size, or use --device cpu."
-    return f"The memory of the device is full: {reason}. {ways}"
-
-
-def _of_the_disk(error: OSError) -> str:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return "The folder in which this was started is gone: change into another one."
-    reason = error.strerror or str(error)
-    return f"{os.fsdecode(error.filename)}: {reason}." if isinstance(error.filename, str | bytes) else f"{reason}."
 
 
 def _print_error(error: HeadstartError, config_type: type) -> None:
