@@ -8,7 +8,8 @@ import pytest
 
 from headstart.errors import DataError
 from headstart.support import files
-from headstart.support.files import FULL_DISK, in_words, nearest_name, open_locked, whole_file
+from headstart.support.files import FULL_DISK, in_words, nearest_name, whole_file
+from headstart.support.plain_files import open_locked
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import h5py
 
 from headstart.cache.layout import ALWAYS, DRAWN, DRAWN_CHECKSUM
+from headstart.images.loading import DIGEST_BYTES
 
 TYPES = {
     "features": ("float16", "float32"),
@@ -30,7 +31,6 @@ TYPES = {
 """Of numbers, as numpy calls them; the others are texts of a fixed length."""
 WIDTHS = {"features": 2, "digests": 2}
 """Dimensions of those that have more than one."""
-DIGEST_BYTES = 16
 NEEDED = {"paths", "labels", "splits", "sizes", "mtimes_ns", *ALWAYS}
 NOT_OF_ROWS = ("seconds", DRAWN_CHECKSUM)
 COMPRESSED = 2000

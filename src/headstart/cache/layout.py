@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from headstart.errors import CacheError
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.settings.command import command
+from headstart.support.files import number_of
 from headstart.support.hdf5 import opened, text
 
 FORMAT = "headstart features"
@@ -133,8 +134,7 @@ def whole_of(file: Path) -> Path:
 
 def refuse_passing(path: Path, error: Exception) -> None:
     """Raises CacheError if a file cannot be read for a reason that may end while the file is sound."""
-    said = re.search(r"errno = (\d+)", str(error))  # HDF5 tells it in words
-    number = getattr(error, "errno", None) or (int(said[1]) if said else 0)
+    number = number_of(error)
     if number in PASSING or isinstance(error, MemoryError):
         reason = os.strerror(number or errno.ENOMEM)
         raise CacheError(f"{path} cannot be read now: {reason}. Mend that, and give the same command again.") from None

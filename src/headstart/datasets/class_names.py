@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headstart.errors import DataError
-from headstart.support.strangers import open_plain
+from headstart.support.plain_files import open_to_read
 
 FILES = ("classnames.txt", "class_names.txt", "classes.txt")
 MOST_CHARACTERS = 2**24
@@ -51,7 +51,7 @@ def from_file(numbers: tuple[str, ...], folders: Iterable[Path]) -> tuple[tuple[
     if not are_numbers(numbers) or not (file := next((path for path in files if path.is_file()), None)):
         return None
     try:
-        with open(open_plain(file, follow=True), encoding="utf-8-sig") as opened:
+        with open(open_to_read(file, follow=True), encoding="utf-8-sig") as opened:
             lines = [clean(line) for line in opened.read(MOST_CHARACTERS).splitlines()]
     except (UnicodeDecodeError, OSError) as error:
         raise DataError(f"{file} cannot be read as names of classes: {error}.") from None

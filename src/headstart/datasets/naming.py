@@ -23,8 +23,9 @@ from headstart.settings import FEATURES_FOLDER, RUNS_FOLDER, data_of, dataset_na
 from headstart.settings.base import ARCHIVE_SUFFIXES, LIST_SUFFIXES, PATTERN, cache_file, holder, nets_of
 from headstart.settings.listing import naming_what_is_kept
 from headstart.support.hdf5 import opened, text
+from headstart.support.plain_files import open_to_read
 from headstart.support.remote import is_remote
-from headstart.support.strangers import MOST_BYTES, misfit, open_plain, read_json
+from headstart.support.strangers import MOST_BYTES, misfit, read_json
 
 Owner = Literal["same", "other", "gone", "unknown"]
 """Whose features or runs these are: this data set's, another's, those of one that is no longer where it was."""
@@ -110,7 +111,7 @@ def share_moved(path: Path, data: str) -> float:
 
 
 def _has_bytes(path: Path, digest: bytes) -> bool:
-    with suppress(OSError), open(open_plain(path, follow=True), "rb") as file:
+    with suppress(OSError), open(open_to_read(path, follow=True), "rb") as file:
         is_small = os.fstat(file.fileno()).st_size <= MOST_BYTES
         return is_small and blake2b(file.read(), digest_size=16).digest() == digest
     return False

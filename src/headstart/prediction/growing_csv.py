@@ -10,8 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 from headstart.errors import RunError
-from headstart.support.files import in_words, open_plain, write_csv
+from headstart.support.files import in_words, write_csv
 from headstart.support.locking import Words, lock
+from headstart.support.plain_files import open_to_add
 
 WORDS = Words(RunError, RunError, "written", "name another file with --out")
 
@@ -38,7 +39,7 @@ class GrowingCsv:
     def __enter__(self) -> "GrowingCsv":
         with self._in_words(), ExitStack() as held:
             held.enter_context(lock(self.path, WORDS))
-            self._bytes = open_plain(self.part)
+            self._bytes = open_to_add(self.part)
             self._held = held.pop_all()
         self._text = TextIOWrapper(self._bytes, "utf-8", errors="surrogateescape", newline="")
         self._lines = csv.writer(self._text)

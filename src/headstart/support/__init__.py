@@ -1,12 +1,14 @@
 """What every program needs and no other folder owns: files, progress, devices, memory.
 
+    plain_files.py  plain files that are opened, and no links, pipes or devices
     files.py        files that appear whole, or that one process writes; CSV and JSON
     locking.py      one process at a time for a file or a folder
     hdf5.py         HDF5 files that may be damaged; texts in them of a fixed length
-    strangers.py    files that may be damaged, or come from a stranger: plain ones alone; JSON of known types
+    strangers.py    files that may be damaged, or come from a stranger: JSON of known types
     checksums.py    checksums of the files of a run, compared when they are read
     remote.py       objects on servers as paths, read with fsspec
     ctrl_c.py       a program that is stopped while it loads ends without a traceback
+    surroundings.py what of the machine is missing or full, in words
     output.py       a closed pipe and characters that the output lacks are no error
     progress.py     a progress bar, and lines where there is no terminal
     quantities.py   bytes and time spans as people write them

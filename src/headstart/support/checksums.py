@@ -14,7 +14,8 @@ from typing import Any
 
 from headstart.errors import RunError
 from headstart.support.files import plain, read_csv, write_json
-from headstart.support.strangers import open_plain, read_json, refuse_special
+from headstart.support.plain_files import open_to_read
+from headstart.support.strangers import read_json, refuse_special
 
 CHECKSUMS = "checksums.json"
 LAST = ("metrics.json", CHECKSUMS)
@@ -28,7 +29,7 @@ BLOCK_BYTES = 2**20
 
 def of_file(path: Path, follow: bool = False, end: int | None = None) -> str:
     """CRC-32 in 8 hex digits, and the size in bytes, of a plain file, or of its bytes before `end`."""
-    with open(open_plain(path, follow), "rb", buffering=0) as file:
+    with open(open_to_read(path, follow), "rb", buffering=0) as file:
         left = size = os.fstat(file.fileno()).st_size if end is None else end
         crc = 0
         while left > 0 and (block := file.read(min(left, BLOCK_BYTES))):
@@ -53,7 +54,7 @@ def _of_content(content: Mapping[str, Any]) -> str:
 
 
 def refuse_changed(path: Path, follow: bool = False) -> None:
-    """Raises RunError if a file may not be read (see `open_plain`), or its folder knows another checksum of it.
+    """Raises RunError if a file may not be read (see `open_to_read`), or its folder knows another checksum of it.
 
     FileNotFoundError: there is no such file.
     """
@@ -80,7 +81,7 @@ def add_checksum(path: Path) -> None:
 def refuse_other_end(path: Path) -> None:
     """Raises ValueError if the checksum that `add_checksum` put there is not that of the bytes before it."""
     length = len(END) + DIGITS
-    with open(open_plain(path), "rb") as file:
+    with open(open_to_read(path), "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - length))
         end = file.read().decode("latin-1")

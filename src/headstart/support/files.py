@@ -2,12 +2,10 @@
 
 import csv
 import errno
-import fcntl
 import json
 import math
 import os
 import re
-import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from headstart.errors import HeadstartError, did_you_mean
+from headstart.support.plain_files import open_locked
 
 LONGEST_LINE = 2**24
 """Characters of a line of CSV that are read: a thousand classes take some 12,000."""
@@ -101,47 +100,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_plain(path: Path) -> BufferedRandom:
-    """Opens a file to be read and added to; created if missing. OSError if it is a link, a pipe or a device.
-
-    In a folder from somebody else, a link would lead to a file that is none of ours.
-    """
-    try:
-        return open(path, "a+b", opener=_open_plain)
-    except OSError as error:
-        if path.is_symlink():
-            raise OSError(error.errno, f"it is a link to {os.readlink(path)}, remove it") from None
-        raise
-
-
-def _open_plain(name: str, _: int) -> int:
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no plain file, remove it")
-    return descriptor
-
-
-def open_locked(path: Path) -> BufferedRandom:
-    """Opens a file for one writer; created if missing. Closing it, or the end of the process, unlocks it.
-
-    BlockingIOError: another process holds it. OSError: it cannot be opened, is a link or no plain file, or its file
-    system has no locks.
-    """
-    while True:
-        file = open_plain(path)
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # the other process removed or renamed it between our open and our lock: try the new one
-
-
 FULL_DISK = (OSError, RuntimeError)
 """How torch.save and HDF5 report one."""
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
@@ -164,9 +122,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = error.errno in IN_THE_WAY and error.filename
         return f"{error.strerror} ({os.fsdecode(error.filename)})" if named else error.strerror
-    if within := re.search(r"error message = '([^']+)'", str(error)):
-        return within[1]
+    if number := number_of(error):
+        return os.strerror(number)
     return "the disk is full" if "inline_container" in str(error) else str(error).partition("\n")[0]
+
+
+def number_of(error: Exception) -> int:
+    """The system's number of an error; HDF5 tells it in words. 0 if there is none."""
+    within = re.search(r"errno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(within[1]) if within else 0)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

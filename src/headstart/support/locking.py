@@ -11,7 +11,8 @@ from io import BufferedRandom
 from pathlib import Path
 
 from headstart.errors import HeadstartError
-from headstart.support.files import in_words, open_locked, open_plain
+from headstart.support.files import in_words
+from headstart.support.plain_files import open_locked, open_to_add
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks (some NFS); there the file says which process holds it."""
@@ -69,7 +70,7 @@ def _opened(beside: Path, words: Words, waits: bool) -> BufferedRandom | None:
         with suppress(FileNotFoundError):
             holder = beside.read_text(errors="replace")[:200].strip()
         if error.errno in WITHOUT_LOCKS and not _may_live(holder):
-            return open_plain(beside)
+            return open_to_add(beside)
         if waits:
             return None
         raise words.busy(

@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import stat
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -21,37 +20,22 @@ from typing import (
     is_typeddict,
 )
 
+from headstart.support.plain_files import open_to_read
+
 MOST_BYTES = 2**28
 """Of a file that is read as a whole."""
 LONGEST_WHOLE = 18
 """Digits of a whole number that is believed."""
 
 
-def open_plain(path: Path, follow: bool = False) -> int:
-    """A descriptor to read from; OSError if it is a pipe, a device or, unless links are to be followed, a link.
-
-    In a folder from somebody else a link would lead to a file that is none of theirs.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
-    except OSError as error:
-        if error.errno == errno.ELOOP and path.is_symlink():
-            raise OSError(errno.ELOOP, f"it is a link to {os.readlink(path)}: put the file itself there") from None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no plain file")
-    return descriptor
-
-
 def refuse_special(path: Path, follow: bool = False) -> None:
-    """Raises the OSError of `open_plain`, before a library opens the file."""
-    os.close(open_plain(path, follow))
+    """Raises the OSError of `open_to_read`, before a library opens the file."""
+    os.close(open_to_read(path, follow))
 
 
 def read_text(path: Path) -> str:
     """A plain file of at most `MOST_BYTES` in UTF-8; OSError or ValueError if it is none."""
-    with open(open_plain(path), encoding="utf-8") as file:
+    with open(open_to_read(path), encoding="utf-8") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise OSError(errno.EFBIG, "it is too large")
         return file.read()
