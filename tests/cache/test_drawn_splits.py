@@ -12,7 +12,8 @@ from headstart.cache import creation, writing
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.known_splits import known_digests, known_splits, readable_caches
 from headstart.cache.writing import write_splits
-from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL, same_data
+from headstart.datasets.manifest import TEST, TRAIN, UNDRAWN, VAL
+from headstart.datasets.matching import same_data
 from headstart.errors import CacheDamaged, CacheError
 from headstart.support.hdf5 import text
 

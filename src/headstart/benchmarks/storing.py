@@ -14,7 +14,7 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.recipe import Recipe
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled
-from headstart.datasets.manifest import same_data
+from headstart.datasets.matching import same_data
 
 READS = 7
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, PENDING, UNREADABLE, Column
 from headstart.cache.rows import READ_THREADS, View
-from headstart.datasets.manifest import same_data
+from headstart.datasets.matching import same_data
 from headstart.errors import CacheError
 from headstart.settings.command import as_flag, command
 from headstart.support.quantities import some

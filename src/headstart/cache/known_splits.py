@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 
 from headstart.cache.feature_cache import FeatureCache
 from headstart.datasets import draw, grouping
-from headstart.datasets.manifest import (
-    TRAIN,
-    UNDRAWN,
-    Manifest,
-    missing_splits,
-    rows_of_files,
-    rows_of_paths,
-    same_data,
-)
+from headstart.datasets.manifest import TRAIN, UNDRAWN, Manifest, missing_splits
+from headstart.datasets.matching import rows_of_files, rows_of_paths, same_data
 from headstart.datasets.naming import caches_of, name_of
 from headstart.errors import CacheError
 from headstart.images.loading import DIGEST_BYTES

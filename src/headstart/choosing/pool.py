@@ -16,7 +16,8 @@ from headstart.cache.known_splits import known_digests
 from headstart.cache.layout import PENDING
 from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
-from headstart.datasets.manifest import Manifest, same_data
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.matching import same_data
 from headstart.errors import CacheError
 from headstart.extraction.extractor import CANARIES, Extractor
 from headstart.extraction.filling import fill

@@ -1,6 +1,7 @@
 """Folders, CSV lists and archives become a `Manifest`: which images, which label, which split.
 
     manifest.py    the columns of a data set: paths, labels, splits, sizes, times
+    matching.py    which images of two listings are the same
     labelled.py    a data set by its name on the command line: the entrance
     folders.py     `<class>/*.jpg` and `{train,val,test}/<class>/*.jpg`
     masks.py       masks beside images, which belong to no class

@@ -4,7 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.datasets import grouping
-from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, UNLABELLED, Manifest, count_by_class, same_files
+from headstart.datasets.manifest import (
+    SPLITS,
+    TRAIN,
+    UNDRAWN,
+    UNLABELLED,
+    Manifest,
+    count_by_class,
+)
+from headstart.datasets.matching import same_files
 
 
 def describe(manifest: Manifest) -> str:

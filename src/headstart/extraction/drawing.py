@@ -12,7 +12,8 @@ from headstart.cache.known_splits import known_digests, known_splits, readable_c
 from headstart.cache.writing import write_splits
 from headstart.datasets import draw, grouping
 from headstart.datasets.description import describe_splits
-from headstart.datasets.manifest import UNDRAWN, Manifest, rows_of_paths, same_root
+from headstart.datasets.manifest import UNDRAWN, Manifest
+from headstart.datasets.matching import rows_of_paths, same_root
 from headstart.datasets.naming import caches_of
 from headstart.extraction.growing import passing_again
 from headstart.images.digests import completed

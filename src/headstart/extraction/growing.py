@@ -14,7 +14,8 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.layout import DONE, UNREADABLE
 from headstart.cache.rows import View, as_texts
 from headstart.cache.writing import CacheWriter
-from headstart.datasets.manifest import Manifest, Member, rows_of_paths, same_data, same_root
+from headstart.datasets.manifest import Manifest, Member
+from headstart.datasets.matching import rows_of_paths, same_data, same_root
 from headstart.errors import CacheError
 from headstart.images.decoding import REASONS, passing_reasons
 from headstart.support.quantities import tolerated

@@ -8,7 +8,8 @@ from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.known_splits import readable_caches
 from headstart.cache.layout import DONE
 from headstart.cache.recipe import Recipe
-from headstart.datasets.manifest import Manifest, rows_of_files
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.matching import rows_of_files
 from headstart.settings import FEATURES_FOLDER
 
 LEAST_SHARE = 0.5

@@ -7,7 +7,8 @@ import numpy as np
 from headstart.cache import creation, foreign
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.writing import CacheWriter
-from headstart.datasets.manifest import Manifest, rows_of_paths, same_data
+from headstart.datasets.manifest import Manifest
+from headstart.datasets.matching import rows_of_paths, same_data
 from headstart.extraction import space
 from headstart.extraction.drawing import must_be_drawn_before
 from headstart.extraction.growing import Growth, passing_again

@@ -21,7 +21,8 @@ from headstart.cache.recipe import Recipe
 from headstart.datasets import labelled
 from headstart.datasets.description import changes
 from headstart.datasets.description import describe as describe_data
-from headstart.datasets.manifest import UNDRAWN, Manifest, rows_of_paths, same_data
+from headstart.datasets.manifest import UNDRAWN, Manifest
+from headstart.datasets.matching import rows_of_paths, same_data
 from headstart.errors import CacheError, SettingsError
 from headstart.extraction import space
 from headstart.extraction.asked import Asked, extractor_for
