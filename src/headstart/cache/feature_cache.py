@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -86,7 +87,8 @@ class FeatureCache(View):
             with opened(path) as file:
                 status = os.fstat(file.id.get_vfd_handle())  # of this file, whatever has its name by now
                 refuse_foreign(path, file.attrs)
-                self._load(path, status.st_ino, file)
+                with ThreadPoolExecutor(1) as beside:
+                    self._load(path, status.st_ino, file, beside)
         except CacheError:
             raise
         except FileNotFoundError:
@@ -105,12 +107,13 @@ class FeatureCache(View):
         """The file: wherever a path to a cache is meant, the open cache will do."""
         return str(self.path)
 
-    def _load(self, path: Path, inode: int, file: h5py.File) -> None:
+    def _load(self, path: Path, inode: int, file: h5py.File, beside: ThreadPoolExecutor) -> None:
         """Looks up each of our datasets once, and nothing else: other programs may keep theirs in the file."""
         attributes = file.attrs
         groups = view_groups(file) if "augmentation" in attributes else []
         datasets = own_datasets(file, COLUMNS)
         self.listed = listed_in(file, datasets)
+        digest = beside.submit(self.listed.digest)  # of a million images this takes as long as all the rest
         manifest = with_drawn(self.listed, datasets, path)
         super().__init__(path, inode, 0, manifest, datasets)
         self.augmented = tuple(
@@ -124,6 +127,13 @@ class FeatureCache(View):
         }
         listed_digest = text(attributes, "manifest_digest")
         self.manifest_digest = listed_digest if manifest is self.listed else manifest.digest()
+        places_digest = self.listed.places_digest()
+        self._digests = (
+            self.recipe.digest(),
+            self.augmentation.digest() if self.augmentation else "",
+            digest.result(),
+            places_digest,
+        )
         self.says_named = NAMED in attributes
         self.weights_file = text(attributes, "weights_file", "")
         self.keeps_seed = "seed" in attributes
@@ -132,14 +142,12 @@ class FeatureCache(View):
             text(attributes, "recipe_digest"),
             text(attributes, "augmentation_digest", ""),
             listed_digest,
-            text(attributes, PLACES_DIGEST, self.listed.places_digest()),
+            text(attributes, PLACES_DIGEST, places_digest),
         )
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
-        of_views = self.augmentation.digest() if self.augmentation else ""
-        digests = (self.recipe.digest(), of_views, self.listed.digest(), self.listed.places_digest())
-        as_written = digests == self._digests_written
+        as_written = self._digests == self._digests_written
         states = max(view.status.max(initial=0) for view in self.views)
         reasons = max(view.reasons.max(initial=0) for view in self.views)
         if not (as_written and self.listed.is_possible()) or states > UNREADABLE or reasons >= len(REASONS):

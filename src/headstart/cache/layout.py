@@ -18,7 +18,7 @@ from headstart.errors import CacheError
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.settings.command import command
 from headstart.support.files import number_of
-from headstart.support.hdf5 import opened, text
+from headstart.support.hdf5 import text
 
 FORMAT = "headstart features"
 
@@ -110,10 +110,13 @@ def view_groups(file: h5py.File) -> list[h5py.Group]:
 
 def parts_in(path: Path) -> int:
     """How many parts a cache has, as its file says; 1 of any other file."""
+    if not path.is_file():
+        return 1
     try:
-        with opened(path) as file:
-            count = file.attrs.get(PARTS, 1)
-    except OSError:
+        with h5py.File(path, "r", locking=False) as file:
+            is_number = PARTS in file.attrs and file.attrs.get_id(PARTS).dtype.kind in "iu"  # else it may lie in a heap
+            count = file.attrs[PARTS] if is_number else 1
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError):  # it is damaged, as opening it will say
         return 1
     is_count = isinstance(count, int | np.integer) and 1 < count <= MOST_PARTS and whole_of(path) == path
     return int(count) if is_count else 1

@@ -7,6 +7,7 @@ damaged heap can send HDF5 itself into a loop that nothing ends.
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -26,7 +27,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise FileNotFoundError(f"{path} is no plain file")
     with h5py.File(path, "r", locking=False) as file:
         try:
-            if any(file.attrs.get_id(name).dtype.kind == "O" for name in file.attrs):  # texts of any length
+            if h5py.h5a.iterate(file.id, partial(_is_in_heap, file.id)):
                 _refuse_damaged_heap(path, file)
         except (RuntimeError, LookupError, TypeError, ValueError) as error:  # what HDF5 finds in its own bytes
             raise OSError(str(error)) from None
@@ -48,6 +49,13 @@ def put(attributes: h5py.AttributeManager, name: str, value: str | bytes | int) 
         return
     data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     attributes.create(name, np.array(data, h5py.string_dtype("utf-8", max(1, len(data)))))
+
+
+def _is_in_heap(file: h5py.h5f.FileID, name: bytes) -> bool | None:
+    """Whether an attribute is neither a number nor a text of a fixed length; None if not, so that HDF5 goes on."""
+    kind = h5py.h5a.open(file, name).get_type()
+    is_text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
+    return None if is_text or isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID) else True
 
 
 def _refuse_damaged_heap(path: Path, file: h5py.File) -> None:
