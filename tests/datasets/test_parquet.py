@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,78 @@ def test_what_is_no_such_file_is_said_in_a_sentence(monkeypatch):
     parquet(Path("d.parquet"), range(4))
     with pytest.raises(DataError, match=r"d\.parquet has groups of rows over 1 GiB\. Write it with row_group_size"):
         labelled.load("d.parquet")
+
+
+IMAGES = pa.array([{"bytes": encoded(0), "path": "a.png"}, {"bytes": encoded(1), "path": "b.png"}])
+LABELS = pa.array(["cat", "dog"])
+STRANGE = {
+    "bytes in a struct in a struct": (pa.table({"image": [{"a": {"bytes": b""}}] * 2}), "no column of images"),
+    "numbers as names": (pa.table({"image": [{"bytes": b"", "path": 7}] * 2}), "no column of images"),
+    "two columns image": (pa.table([IMAGES, IMAGES], ["image", "image"]), "several columns that are called image"),
+    "two columns label": (
+        pa.table([IMAGES, LABELS, LABELS], ["image", "label", "label"]),
+        "2 columns that are called label",
+    ),
+    "a label of megabytes": (pa.table({"image": IMAGES, "label": ["a" * 10**6, "b"]}), "has 1,000,000 characters"),
+    "a date beyond all calendars": (
+        pa.table({"image": IMAGES, "label": pa.array([2**31 - 1, 2], pa.date32())}),
+        "cannot be read as a parquet archive",
+    ),
+    "more rows than bytes": (
+        pa.table({"image": pa.array([{"bytes": b""}]).take(pa.array(np.zeros(500_000, np.int64)))}),
+        "500,000 rows cannot be in its",
+    ),
+    "no rows": (pa.table({"image": IMAGES[:0], "label": LABELS[:0]}), "no images"),
+}
+
+
+@pytest.mark.parametrize(("table", "message"), STRANGE.values(), ids=STRANGE)
+def test_what_a_stranger_may_write_is_refused_in_a_sentence(table, message):
+    pq.write_table(table, "a.parquet")
+    with pytest.raises(DataError, match=message):
+        labelled.load("a.parquet")
+
+
+@pytest.mark.parametrize("names", ["ab", {"x": 1}, 7, [None, {}], [1.5, 2.5]])
+def test_names_of_classes_that_are_no_names_do_not_count(names):
+    parquet(Path("a.parquet"), range(4), names=names)
+    assert labelled.load("a.parquet").classes == ("0", "1")
+
+
+def test_equal_images_that_take_no_room_in_the_file_are_counted_as_they_are_read(monkeypatch):
+    """What the file says of their size is not believed."""
+    images = pa.array([{"bytes": bytes(10**5)}]).take(pa.array(np.zeros(2000, np.int64)))
+    noise = pa.array([np.random.default_rng(0).bytes(50_000)] * 2000)  # so that there are bytes enough for the rows
+    pq.write_table(pa.table({"image": images, "noise": noise}), "a.parquet", compression="zstd")
+    size = pq.read_metadata("a.parquet").row_group(0).total_byte_size
+    assert size < 10**7
+    monkeypatch.setattr(rows, "LARGEST_GROUP", 10**7)
+    with pytest.raises(DataError, match=r"a\.parquet has groups of rows over"):
+        labelled.load("a.parquet")
+
+
+def test_a_name_that_no_file_can_have_is_left_out_of_the_row_s():
+    parquet(Path("a.parquet"), range(4))
+    table = pq.read_table("a.parquet").to_pydict()
+    table["image"][1] |= {"path": "p" * 300 + ".png"}
+    pq.write_table(pa.table(table), "b.parquet")
+    manifest = labelled.load("b.parquet")
+    assert [manifest.relative_path(row) for row in range(4)][1] == "b.parquet/00000001"
+
+
+@pytest.mark.parametrize("row", [-1, 4, 10**12])
+def test_a_row_that_a_file_does_not_have_is_unreadable(row):
+    """A cache from somebody else names it."""
+    parquet(Path("a.parquet"), range(4))
+    place = labelled.load("a.parquet").place(0)
+    with pytest.raises(UnreadableImage, match="vanished"):
+        loading.read(replace(place, offset=row))
+
+
+def test_a_label_that_is_not_a_number_is_none():
+    parquet(Path("a.parquet"), range(6), [1.5, 2.5, float("nan")] * 2, None)
+    manifest = labelled.load("a.parquet")
+    assert (manifest.classes, manifest.labels.tolist()) == (("1.5", "2.5"), [0, 1, -1] * 2)
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):

@@ -161,6 +161,7 @@ def test_two_images_do_not_share_a_label(tmp_path, other):
     ("name", "content"),
     [
         ("1.json", "{"), ("1.json", "[" * 100_000), ("1.json", '{"label": "\\ud800"}'), ("1.cls", b"\xff"),
+        ("1.cls", "x" * 2000), ("1.json", f'{{"label": {"1" * 4000}}}'),
     ],
 )  # fmt: skip
 def test_a_label_that_is_no_text_is_refused_in_a_sentence(tmp_path, name, content):

@@ -18,6 +18,18 @@ def mutated(seeds: Sequence[bytes], number: int, generator: random.Random) -> by
     return bytes(data)
 
 
+def with_checksums(data: bytes) -> bytes:
+    """A tar archive with the right checksum in each block that looks like a header."""
+    blocks = (bytearray(data[begin : begin + 512]) for begin in range(0, len(data), 512))
+    return b"".join(_with_checksum(block) if block[257:262] == b"ustar" else block for block in blocks)
+
+
+def _with_checksum(header: bytearray) -> bytearray:
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return header
+
+
 def _span(data: bytearray, generator: random.Random) -> slice:
     """A piece, mostly a short one; the beginning is chosen more often, for there are headers."""
     end = len(data) if generator.random() < 0.6 else min(len(data), 200)

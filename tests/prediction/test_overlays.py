@@ -152,6 +152,22 @@ def test_a_full_disk_is_told_in_words(evidence, folder, tmp_path):
         predict(evidence, folder, tmp_path / "out.csv", 1)
 
 
+def test_a_link_in_the_way_is_not_followed(evidence, folder, tmp_path):
+    """A run from somebody else may hold a folder maps that leads to one of the user's."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "maps").symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match=r"cannot be written: it is a link to .*mine, remove it"):
+        predict(evidence, folder, tmp_path / "out.csv", 1)
+    assert not any((tmp_path / "mine").iterdir())
+
+
+def test_a_pipe_with_the_name_of_a_picture_is_not_waited_for(evidence, folder, tmp_path):
+    (tmp_path / "maps").mkdir()
+    os.mkfifo(tmp_path / "maps" / file_name(str(folder / "0.png")))
+    with pytest.raises(RunError, match=r"cannot be written: it is a device or a pipe"):
+        predict(evidence, folder, tmp_path / "out.csv", 1)
+
+
 def test_features_have_no_pixels_to_draw_on(tmp_path):
     with pytest.raises(SettingsError, match="--maps is 3, but must be left out with --cache: maps need images"):
         PredictConfig(run=tmp_path, cache=tmp_path / "f.h5", maps=3)

@@ -17,7 +17,8 @@
     columns.py     which column of a list holds what
     tables.py      lines and cells of a list
     archives.py    tar archives in WebDataset's layout, and parquet files
-    tar_index.py   where each member of an archive lies
+    tar_members.py the files in a tar archive, and where the bytes of each begin
+    tar_index.py   which of them are images, with their labels; kept for the next time
     parquet.py     rows of parquet files in Hugging Face's layout
     grouping.py    groups of images by their paths; whether splits divide groups
     draw.py        splits that the data does not name, drawn from the bytes of the images

@@ -17,6 +17,7 @@ import numpy as np
 from headstart.datasets import tar_index
 from headstart.datasets.manifest import SPLITS, Manifest, Member, Place, end_of_archive
 from headstart.datasets.split_names import meanings, splits_in
+from headstart.datasets.tar_members import REPEATED, Span
 from headstart.datasets.walking import entries, files_of, is_image, other_files, passed_over
 from headstart.errors import DataError, warn
 from headstart.settings.base import ARCHIVE_SUFFIXES
@@ -61,7 +62,7 @@ def list_archives(pattern: str, columns: str | None = None) -> list[Manifest]:
         )
     names = (part for archive in archives for part in Path(os.path.relpath(archive, root)).with_suffix("").parts)
     notes = [f"splits from the names of the archives{meanings(names)}"] if any(splits) else []
-    if repeated := left_out.pop(tar_index.REPEATED, 0):
+    if repeated := left_out.pop(REPEATED, 0):
         notes.append(f"{repeated:,} members have the same name as a later one, which counts, as when tar unpacks")
     return [replace(part, notes=(*notes, *passed_over(passed), *other_files(left_out))) for part in parts]
 
@@ -113,7 +114,7 @@ def folders_in(archive: str) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _spans(archive: str, *_identity: int) -> dict[str, tar_index.Span]:
+def _spans(archive: str, *_identity: int) -> dict[str, Span]:
     index = tar_index.index_of(archive, remote.status_lately(remote.as_path(archive)))
     names = map(os.fsdecode, index["names"].tolist())
     return dict(zip(names, zip(index["offsets"].tolist(), index["sizes"].tolist(), strict=True), strict=True))

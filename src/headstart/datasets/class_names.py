@@ -11,12 +11,20 @@ from headstart.support.plain_files import open_to_read
 FILES = ("classnames.txt", "class_names.txt", "classes.txt")
 MOST_CHARACTERS = 2**24
 """That are read of such a file."""
+MOST_OF_ONE = 1000
+"""Characters in a name; all names of groups take as much memory as the longest."""
 INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
 """Byte order mark, and spaces and joiners without width."""
 
 
 def clean(label: str) -> str:
-    """A label as it looks: accents in one form, each stretch of spaces one space, nothing invisible."""
+    """A label as it looks: accents in one form, each stretch of spaces one space, nothing invisible.
+
+    Raises:
+        ValueError: it is too long for a name.
+    """
+    if len(label) > MOST_OF_ONE:
+        raise ValueError(f"{label[:20]!r}… has {len(label):,} characters, which is no name of a class or group")
     return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
 
 
@@ -53,7 +61,7 @@ def from_file(numbers: tuple[str, ...], folders: Iterable[Path]) -> tuple[tuple[
     try:
         with open(open_to_read(file, follow=True), encoding="utf-8-sig") as opened:
             lines = [clean(line) for line in opened.read(MOST_CHARACTERS).splitlines()]
-    except (UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as names of classes: {error}.") from None
     names = _numbered([line for line in lines if line])
     chosen = tuple(names.get(int(number), "") for number in numbers)

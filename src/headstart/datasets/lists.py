@@ -73,7 +73,11 @@ def _lines(file: Path, asked: str | None) -> Iterator[Line]:
         values = {name: cells[column] for name, column in columns.items() if column < len(cells)}
         if not values.get("path", "").strip() or ("label" in columns and "label" not in values):
             raise DataError(f"{file}, line {number}: path or label is missing.")
-        said = (
-            clean(unmarked(values.get(name, ""))) if name in columns else None for name in ("label", "split", "group")
-        )
+        try:
+            said = [
+                clean(unmarked(values.get(name, ""))) if name in columns else None
+                for name in ("label", "split", "group")
+            ]
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}: {error}.") from None
         yield Line(file, number, values["path"].strip(), *said)

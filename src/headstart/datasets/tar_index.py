@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names, parquet
 from headstart.datasets.manifest import UNLABELLED
+from headstart.datasets.tar_members import Span, members
 from headstart.datasets.walking import is_image, is_passed_over, passed_over_as, suffix_of
 from headstart.errors import DataError
 from headstart.support.files import mtime_ns, whole_file
@@ -27,20 +28,14 @@ INDEXES = Path("data/indexes")
 """Indexes of archives; they can be deleted at any time."""
 FORMAT = 5
 """Version of an index; changes with its content and with the rules for images and labels."""
-REPEATED = "repeated name"
-"""Among the kinds of what is left out: members whose name occurs again later."""
 LABEL_KEYS = ("label", "cls", "class")
 """Where a .json may hold the label."""
 LABEL_BYTES = 2**24
-"""The most that a .cls or a .json may have; and a header, which can hold a long name."""
-END_BYTES = 2**20
-"""Bytes after an archive's end that must be zeros: tar fills up its last record, nearly always of 10 KB."""
+"""The most that a .cls or a .json may have."""
 
 Index = dict[str, NDArray[Any]]
 """Columns: names, labels, offsets and sizes, each (n,); names of the classes; kinds and counts of what is left out, and
 names and counts of files of the system that are passed over."""
-Span = tuple[int, int]
-"""Where a member's bytes begin in the archive, and how many there are."""
 
 
 def index_of(archive: str, status: os.stat_result, columns: str | None = None) -> Index:
@@ -79,18 +74,14 @@ def _read(archive: str, mtime_ns: int, columns: str | None) -> Index:
     try:
         if archive.endswith(".parquet"):
             return _columns(*parquet.samples(as_path(archive), mtime_ns, columns), Counter(), Counter())
-        with (
-            as_path(archive).open("rb") as file,
-            tarfile.open(fileobj=cast(IO[bytes], _Headers(file)), mode="r:") as tar,
-        ):
-            spans, kinds = _members(tar)
-            _refuse_cut(archive, file, tar.offset)
+        with as_path(archive).open("rb") as file:
+            spans, kinds = members(archive, file)
             label_files = _label_files(spans)
             samples = _samples(archive, spans, label_files)
             labels = [_label(archive, file, sample, label_files.get(sample, {})) for sample in samples.values()]
             kinds += _left_out(spans, samples)
             return _columns({name: spans[name] for name in samples}, labels, kinds, _passed_over(spans))
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         kind = os.path.splitext(archive)[1].removeprefix(".")
@@ -99,52 +90,6 @@ def _read(archive: str, mtime_ns: int, columns: str | None) -> Index:
         ) from None
     except OSError as error:
         raise DataError(f"{archive} cannot be read: {error.strerror or error}.") from None
-
-
-class _Headers:
-    """An archive for tarfile, which reads headers alone, and believes what they say of the size of a name."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.seek, self.tell, self._read = file.seek, file.tell, file.read
-
-    def read(self, size: int) -> bytes:
-        """So many bytes, which are few in every archive that programs write."""
-        if not 0 <= size <= LABEL_BYTES:
-            raise tarfile.ReadError(f"a header of {size:,} bytes at byte {self.tell():,}")
-        return self._read(size)
-
-
-def _members(tar: tarfile.TarFile) -> tuple[dict[str, Span], Counter[str]]:
-    """Files by name, the last of those with the same name, as in tar; and how many repeat a name, or are links."""
-    spans: dict[str, Span] = {}
-    kinds = Counter[str]()
-    for member in iter(tar.next, None):
-        tar.members.clear()  # type: ignore[attr-defined]  # it would hold an object for each
-        name, target = _plain(member.name), _plain(member.linkname)
-        if member.isreg() and not member.issparse():
-            kinds[REPEATED] += name in spans and is_image(name)
-            spans[name] = member.offset_data, member.size
-        elif member.islnk() and target in spans:
-            spans[name] = spans[target]
-        else:
-            kinds["link"] += member.islnk() or member.issym()
-    return spans, kinds
-
-
-def _plain(name: str) -> str:
-    """A member's name as tar unpacks it: below the current folder."""
-    return os.path.normpath(f"/{name}").lstrip("/")
-
-
-def _refuse_cut(archive: str, file: IO[bytes], end: int) -> None:
-    """Refuses a damaged or cut archive: Python's tarfile takes a damaged header, or the file's end, for its end."""
-    file.seek(end)
-    rest = file.read(END_BYTES)
-    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
-        raise DataError(
-            f"{archive} ends in the middle, or is damaged at byte {end:,}: there is neither a file "
-            "nor the end of the archive. Copy it again, or pack it again."
-        )
 
 
 def _columns(samples: dict[str, Span], labels: list[str], kinds: Counter[str], passed: Counter[str]) -> Index:
@@ -228,10 +173,10 @@ def _label(archive: str, file: IO[bytes], sample: str, label_files: dict[str, Sp
             text = file.read(size).decode("utf-8-sig")
             label = text if suffix == ".cls" else _label_in_json(json.loads(text))
             label.encode()  # JSON may hold half a character
+            if label := class_names.clean(label):
+                return label
         except (ValueError, RecursionError) as error:
             raise DataError(f"{archive}: {sample}{suffix} cannot be read: {error}.") from None
-        if label := class_names.clean(label):
-            return label
     return ""
 
 

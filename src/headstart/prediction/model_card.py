@@ -21,6 +21,7 @@ from headstart.runs.predictions import read_predictions
 from headstart.runs.run import Run
 from headstart.support.files import in_words, whole_file, write_json
 from headstart.support.output import visible
+from headstart.support.plain_files import make_own_folder
 from headstart.support.quantities import duration
 
 CHECKED = 64
@@ -63,7 +64,7 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
     facts = _facts(run, exported, stored)
     text = card(facts, run).encode(errors="surrogateescape")
     with in_words(RunError, f"The model cannot be written to {folder}", "Name another folder with --out."):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_own_folder(folder) if folder.parent == run.folder else folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
         for path, content in ((folder / "model_card.md", text), (model, exported.content)):
             with whole_file(path) as temporary:

@@ -16,6 +16,7 @@ from headstart.errors import RunError
 from headstart.images.loading import load
 from headstart.prediction.evidence import MEANING, Evidence
 from headstart.support.files import in_words, whole_file
+from headstart.support.plain_files import make_own_folder, open_to_read
 from headstart.support.quantities import counted
 from headstart.support.remote import is_remote
 
@@ -78,9 +79,9 @@ def file_name(image: str) -> str:
 def _text_in(path: Path) -> str | None:
     """What decided a picture that is there; None if there is none that can be read."""
     try:
-        with Image.open(path) as image:
+        with open(open_to_read(path), "rb") as file, Image.open(file) as image:
             return str(image.info.get(MADE_OF))
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
 
 
@@ -88,6 +89,6 @@ def _save(image: Image.Image, path: Path, made_of: str) -> None:
     text = PngInfo()
     text.add_text(MADE_OF, made_of)
     with in_words(RunError, f"{path} cannot be written", "Make room, or name another place with --out."):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_own_folder(path.parent)
         with whole_file(path) as temporary:
             image.save(temporary, "PNG", pnginfo=text)

@@ -1,4 +1,4 @@
-"""Plain files that are opened: no links, which lead elsewhere in a folder from somebody else, no pipes, no devices."""
+"""Plain files and folders of ours: no links, which lead elsewhere in what comes from others, no pipes, no devices."""
 
 import errno
 import fcntl
@@ -17,6 +17,13 @@ def open_to_add(path: Path) -> BufferedRandom:
     """A file to be read and added to; created if missing. OSError if it is a link, a pipe or a device."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     return open(path, "a+b", opener=lambda name, _: _opened(Path(name), flags, "remove it"))
+
+
+def make_own_folder(path: Path) -> None:
+    """Makes a folder inside of a run or beside a CSV; OSError if a link is there, which may lead anywhere."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"it is a link to {os.readlink(path)}, remove it")
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def open_locked(path: Path) -> BufferedRandom:
