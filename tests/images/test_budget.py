@@ -35,6 +35,23 @@ def test_together_threads_take_no_more_than_there_is_but_one_may():
     assert most == 500
 
 
+def test_processes_that_share_it_have_a_part_each():
+    shared, order = Budget(1000), []
+    shared.share(4)
+
+    def take() -> None:
+        with shared.taken(100):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with shared.taken(200):
+            other = pool.submit(take)
+            time.sleep(0.05)
+            order.append("first")
+        other.result()
+    assert order == ["first", "second"]
+
+
 def test_a_thread_that_is_alone_waits_for_the_others_and_they_for_it():
     shared, together, busy = Budget(100), Barrier(4), []
 

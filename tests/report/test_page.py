@@ -217,6 +217,13 @@ def test_names_of_classes_and_files_never_become_markup(root, tmp_path, drawn):
     assert any(NASTY[0] in image["alt"] for image in page.of("img"))
 
 
+def test_names_that_turn_the_text_around_are_shown_as_digits(root):
+    run = save_run(root, "head", 1, classes=("cat", "dog\u202egnp.exe"))
+    page = render(root, "best: dog\u202egnp.exe", [run], None, None)
+    assert "\u202e" not in page
+    assert "dog\\u202egnp.exe" in page
+
+
 def test_a_file_whose_name_is_no_text_does_not_stop_the_page(root):
     run = save_run(root, "head", 1)
     table = (run.folder / "predictions.csv").read_bytes().replace(b".png", b"\xe9.png")

@@ -52,12 +52,12 @@ def everything(folder):
 
 
 def test_a_flipped_bit_in_any_file_is_found_or_harmless(run):
-    """Of 60 over all files; those of metrics.json and config.json, which people edit, by a warning."""
+    """Of 600 over all files; those of metrics.json and config.json, which people edit, by a warning."""
     before, harmless = everything(run), 0
     files = [file for file in sorted(run.iterdir()) if file.suffix != ".png"]
     assert len(files) == 6
-    for number in range(60):
-        file, place = files[number % 6], (number // 6) / 10
+    for number in range(600):
+        file, place = files[number % 6], (number // 6) / 100
         content = file.read_bytes()
         at = int(place * len(content))
         file.write_bytes(content[:at] + bytes([content[at] ^ 1 << number % 7]) + content[at + 1 :])
@@ -65,7 +65,7 @@ def test_a_flipped_bit_in_any_file_is_found_or_harmless(run):
             assert everything(run) == before, f"{file.name}, byte {at}"
             harmless += 1
         file.write_bytes(content)
-    assert harmless < 5
+    assert harmless < 50
     assert everything(run) == before
 
 

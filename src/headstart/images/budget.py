@@ -29,6 +29,10 @@ class Budget:
         self._alone: int | None = None
         """The thread that works while the others wait."""
 
+    def share(self, processes: int) -> None:
+        """Leaves room for others that do the same work; each may still decode one picture alone, however large."""
+        self._most //= processes
+
     @property
     def is_alone(self) -> bool:
         """Whether this thread works while the others wait."""
@@ -72,4 +76,4 @@ class Budget:
 
 
 IN_FLIGHT = Budget(max(2**31, 2**27 * (os.cpu_count() or 1)))
-"""Of all pictures that this process decodes at a time: for each core one of 16 million pixels, for instance."""
+"""Of all pictures that are decoded at a time: for each core one of 16 million pixels, for instance."""

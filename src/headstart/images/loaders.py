@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets.manifest import Place
 from headstart.errors import DataError
+from headstart.images.budget import IN_FLIGHT
 from headstart.images.geometry import Transform
 from headstart.images.loading import CONNECTIONS, Loaded, TransformsOf, stream_by_image
 from headstart.images.rooms import Room
@@ -51,6 +52,8 @@ class Shape(NamedTuple):
     filters: Collection[str]
     connections: int = CONNECTIONS
     """To servers at a time, of all processes; then of each."""
+    processes: int = 1
+    """That share the memory for what is decoded."""
 
 
 class Loaders:
@@ -58,7 +61,8 @@ class Loaders:
 
     def __init__(self, count: int, shape: Shape) -> None:
         """Raises OSError where the system lets no process start."""
-        self.shape, self.count = shape._replace(connections=max(1, shape.connections // count)), count
+        self.shape = shape._replace(connections=max(1, shape.connections // count), processes=count)
+        self.count = count
         self._file = os.memfd_create("headstart")
         self._processes: list[_Process] = []
         weakref.finalize(self, _end, self._processes, self._file)
@@ -196,6 +200,7 @@ def serve(connection: int, file: int) -> None:
     warnings.showwarning = lambda message, category, *_: warned.append((str(message), category))
     with suppress(EOFError, OSError):
         shape, transforms = pipe.recv(), pipe.recv()
+        IN_FLIGHT.share(shape.processes)
         while True:
             asked = pipe.recv()
             if isinstance(asked, tuple):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,6 +26,7 @@ from headstart.runs.title import has_random_weights
 from headstart.settings import CompareConfig
 from headstart.settings.base import is_missing, nets_of
 from headstart.settings.command import command
+from headstart.support.output import escaped
 from headstart.support.quantities import duration, human_bytes, human_count
 
 MAX_LISTED_RUNS = 100
@@ -108,6 +110,7 @@ def environment_of(folder: Path) -> Environment:
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,  # names of classes and files may be any text
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -117,6 +120,11 @@ def environment_of(folder: Path) -> Environment:
     environment.filters |= {"size": human_bytes, "count": human_count, "breakable": _breakable}
     environment.globals |= {"MAX_CLASS_ROWS": MAX_CLASS_ROWS, "THRESHOLD": nearest.THRESHOLD}
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Characters that turn the text around, or are not seen, as digits."""
+    return escaped(value) if type(value) is str else value
 
 
 def _same_images(ranked: Sequence[Run]) -> bool:
@@ -132,7 +140,7 @@ def _short(name: str) -> str:
 
 def _breakable(name: str) -> Markup:
     """The name of a file that may go on in the next line after its folders and words, and before its suffix."""
-    pieces = re.split(r"(?<=[/_ -])|(?=\.[^./]*$)", name)
+    pieces = re.split(r"(?<=[/_ -])|(?=\.[^./]*$)", escaped(name))
     return Markup("<wbr>").join(pieces)
 
 

@@ -45,10 +45,11 @@ BAR = re.compile(r"\r|(?:\n|\x1b\[A)+$")
 
 def visible(text: str) -> str:
     """The text with each character that steers a terminal as `\\x1b`, and ends of lines as `\\n`."""
-    return _escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+    return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The same, but with tabs and ends of lines as they are."""
     return CONTROL.sub(_in_digits, text)
 
 
@@ -65,7 +66,7 @@ class Shown(TextIOWrapper):
     def write(self, text: str, /) -> int:
         is_bar = BAR.match(text)
         begin = is_bar.end() if is_bar else 0
-        return super().write(text[:begin] + _escaped(text[begin:]) if self.escapes else text)
+        return super().write(text[:begin] + escaped(text[begin:]) if self.escapes else text)
 
 
 def show_colours() -> None:
