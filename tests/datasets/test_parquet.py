@@ -171,7 +171,7 @@ LABELS = pa.array(["cat", "dog"])
 STRANGE = {
     "bytes in a struct in a struct": (pa.table({"image": [{"a": {"bytes": b""}}] * 2}), "no column of images"),
     "numbers as names": (pa.table({"image": [{"bytes": b"", "path": 7}] * 2}), "no column of images"),
-    "two columns image": (pa.table([IMAGES, IMAGES], ["image", "image"]), "several columns that are called image"),
+    "two columns image": (pa.table([IMAGES, IMAGES], ["image", "image"]), "2 columns that are called image"),
     "two columns label": (
         pa.table([IMAGES, LABELS, LABELS], ["image", "label", "label"]),
         "2 columns that are called label",
@@ -230,6 +230,16 @@ def test_a_row_that_a_file_does_not_have_is_unreadable(row):
     place = labelled.load("a.parquet").place(0)
     with pytest.raises(UnreadableImage, match="vanished"):
         loading.read(replace(place, offset=row))
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.string(), pa.large_string()], ids=str)
+def test_names_of_files_may_all_be_missing_whatever_their_type(kind):
+    """As pyarrow writes them that is not told the type."""
+    form = pa.struct([("bytes", pa.binary()), ("path", kind)])
+    images = pa.array([{"bytes": encoded(0)}, {"bytes": encoded(1)}], form)
+    pq.write_table(pa.table({"image": images, "label": ["cat", "dog"]}), "a.parquet")
+    manifest = labelled.load("a.parquet")
+    assert [loading.read(place) for _, place in manifest.places(range(2))] == [encoded(0), encoded(1)]
 
 
 def test_a_label_that_is_not_a_number_is_none():

@@ -4,7 +4,7 @@ import os
 import tarfile
 
 import pytest
-from helpers.pictures import archive
+from helpers.pictures import archive, with_checksum
 
 from headstart.datasets.tar_members import members
 from headstart.errors import DataError
@@ -21,8 +21,7 @@ def listed(path):
 def say(header, size):
     """Changes the size in a header to a number of any sign, as GNU's tar writes numbers of more than 8 GB."""
     header[124:136] = bytes([0xFF if size < 0 else 0x80]) + (size % 256**11).to_bytes(11, "big")
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
+    with_checksum(header)
 
 
 @pytest.mark.parametrize("size", [-1, -512, -1024, -(10**12), 2**62, 2**63 - 1, 2**70])

@@ -4,6 +4,8 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from helpers.pictures import with_checksum
+
 SPECIAL = (0, 1, 2, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 NUMBERS = b'0 -1 1e400 -0.0 1e-320 9999999999999999999 4294967296 nan null true [] {} ""'.split()
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
@@ -21,13 +23,7 @@ def mutated(seeds: Sequence[bytes], number: int, generator: random.Random) -> by
 def with_checksums(data: bytes) -> bytes:
     """A tar archive with the right checksum in each block that looks like a header."""
     blocks = (bytearray(data[begin : begin + 512]) for begin in range(0, len(data), 512))
-    return b"".join(_with_checksum(block) if block[257:262] == b"ustar" else block for block in blocks)
-
-
-def _with_checksum(header: bytearray) -> bytearray:
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    return header
+    return b"".join(with_checksum(block) if block[257:262] == b"ustar" else block for block in blocks)
 
 
 def _span(data: bytearray, generator: random.Random) -> slice:

@@ -127,30 +127,23 @@ class FeatureCache(View):
         }
         listed_digest = text(attributes, "manifest_digest")
         self.manifest_digest = listed_digest if manifest is self.listed else manifest.digest()
-        places_digest = self.listed.places_digest()
-        self._digests = (
-            self.recipe.digest(),
-            self.augmentation.digest() if self.augmentation else "",
-            digest.result(),
-            places_digest,
-        )
         self.says_named = NAMED in attributes
         self.weights_file = text(attributes, "weights_file", "")
         self.keeps_seed = "seed" in attributes
         self.grown_from = text(attributes, GROWN_FROM, "")
-        self._digests_written = (
-            text(attributes, "recipe_digest"),
-            text(attributes, "augmentation_digest", ""),
-            listed_digest,
-            text(attributes, PLACES_DIGEST, places_digest),
+        of_views, places_digest = self.augmentation.digest() if self.augmentation else "", self.listed.places_digest()
+        self._is_as_written = (
+            text(attributes, "recipe_digest") == self.recipe.digest()
+            and text(attributes, "augmentation_digest", "") == of_views
+            and listed_digest == digest.result()
+            and text(attributes, PLACES_DIGEST, places_digest) == places_digest
         )
 
     def _refuse_changed_columns(self) -> None:
         """A changed label spoils a head as a changed feature does; digests of both were written with them."""
-        as_written = self._digests == self._digests_written
         states = max(view.status.max(initial=0) for view in self.views)
         reasons = max(view.reasons.max(initial=0) for view in self.views)
-        if not (as_written and self.listed.is_possible()) or states > UNREADABLE or reasons >= len(REASONS):
+        if not (self._is_as_written and self.listed.is_possible()) or states > UNREADABLE or reasons >= len(REASONS):
             raise CacheDamaged(
                 f"{self.path}: paths, labels, splits, status or recipe are not what was written. "
                 f"The disk or a copy has damaged the file. {MOVE_AWAY}"

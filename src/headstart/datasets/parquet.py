@@ -40,8 +40,7 @@ def samples(archive: Path, mtime_ns: int, asked: str | None) -> tuple[dict[str, 
         raise DataError(f"--columns {asked}: of a parquet file only the label can be said, as in label=fine_label.")
     names = meta.schema.to_arrow_schema().names
     label = names[choose(archive, names, asked, ())[0].get("label", names.index(images))]
-    if names.count(label) > 1:
-        raise DataError(f"{archive} has {names.count(label)} columns that are called {label}. Give each its own name.")
+    _refuse_repeated(archive, names, label)
     classes = _class_names(meta, label)
     spans: dict[str, tuple[int, int]] = {}
     labels: list[str] = []
@@ -70,11 +69,11 @@ def _rows(table: Any) -> Iterator[tuple[int, str | None, Any]]:
     import pyarrow.compute as pc
     from pyarrow import large_binary
 
-    images, label = table.column(0), table.column(table.num_columns - 1)
+    images, *others = table.columns
     sizes = pc.binary_length(pc.struct_field(images, "bytes").cast(large_binary())).fill_null(0)
     has_path = images.type.get_field_index("path") >= 0
     paths = pc.struct_field(images, "path").to_pylist() if has_path else [None] * len(images)
-    return zip(sizes.to_pylist(), paths, paths if label is images else label.to_pylist(), strict=True)
+    return zip(sizes.to_pylist(), paths, others[0].to_pylist() if others else paths, strict=True)
 
 
 @lru_cache(maxsize=2)
@@ -109,8 +108,7 @@ def _layout(archive: Path, mtime_ns: int) -> tuple[Any, str, Any]:
     images = next((field.name for field in fields if _is_of_images(field.type)), None)
     if images is None:
         raise DataError(f"{archive} has no column of images: expected a struct of bytes and path, as in `image`.")
-    if sum(field.name == images for field in fields) > 1:
-        raise DataError(f"{archive} has several columns that are called {images}. Give each its own name.")
+    _refuse_repeated(archive, [field.name for field in fields], images)
     groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
     for group in groups:
         _refuse_large(archive, group.total_byte_size)
@@ -122,13 +120,17 @@ def _layout(archive: Path, mtime_ns: int) -> tuple[Any, str, Any]:
 
 
 def _is_of_images(kind: Any) -> bool:
-    """Whether a column is a struct of bytes, and perhaps of the names of files."""
+    """Whether a column is a struct of bytes, and perhaps of the names of files; null where none is known."""
     from pyarrow import types
 
-    if not types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        return False
-    is_named = kind.get_field_index("path") < 0 or types.is_string(kind.field("path").type)
-    return is_named and re.fullmatch(r"\w*binary\w*", str(kind.field("bytes").type)) is not None
+    fields = {field.name: str(field.type) for field in kind} if types.is_struct(kind) else {}
+    of_bytes, of_names = fields.get("bytes", ""), fields.get("path", "null")
+    return bool(re.fullmatch(r"\w*binary\w*", of_bytes) and re.fullmatch(r"\w*string\w*|null", of_names))
+
+
+def _refuse_repeated(archive: Path, names: list[str], column: str) -> None:
+    if (count := names.count(column)) > 1:
+        raise DataError(f"{archive} has {count} columns that are called {column}. Give each its own name.")
 
 
 def _refuse_large(archive: Path, size_bytes: int) -> None:

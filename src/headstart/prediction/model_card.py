@@ -64,7 +64,10 @@ def write(run: Run, exported: Exported, stored: NDArray[np.float32] | None, fold
     facts = _facts(run, exported, stored)
     text = card(facts, run).encode(errors="surrogateescape")
     with in_words(RunError, f"The model cannot be written to {folder}", "Name another folder with --out."):
-        make_own_folder(folder) if folder.parent == run.folder else folder.mkdir(parents=True, exist_ok=True)
+        if folder.parent == run.folder:
+            make_own_folder(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "model.json", facts)
         for path, content in ((folder / "model_card.md", text), (model, exported.content)):
             with whole_file(path) as temporary:

@@ -47,9 +47,8 @@ if "RANK" not in os.environ and signal.getsignal(signal.SIGTERM) == signal.SIG_D
 if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # also in the processes that this one starts
 
-for standard in range(
-    3
-):  # one that is closed would be given to a file that is opened, and what is printed written there
+# A standard stream that is closed would be given to a file that is opened, and what is printed written there.
+for standard in range(3):
     try:
         os.fstat(standard)
     except OSError:
