@@ -44,8 +44,9 @@ def sealed(content: Mapping[str, Any], folder: Path, names: Iterable[str]) -> di
 
 
 def is_changed(content: Mapping[str, Any]) -> bool:
-    """Whether it is another than `sealed` made; of an earlier version, which has neither key, it never is."""
-    return (OWN in content or FILES in content) and content.get(OWN) != _of_content(content)
+    """Whether it is another than `sealed` made; of an earlier version, which has neither key, or null, it never is."""
+    has_any = any(content.get(name) is not None for name in (OWN, FILES))
+    return has_any and content.get(OWN) != _of_content(content)
 
 
 def _of_content(content: Mapping[str, Any]) -> str:
