@@ -204,6 +204,7 @@ ODD = {
 
 @pytest.mark.parametrize(("net", "words"), ODD.values(), ids=ODD.keys())
 def test_a_net_that_gives_no_features_is_refused_in_a_sentence_that_names_it(net, words):
+    torch.manual_seed(0)  # of three features that dropout zeroes at random, now and then the same remain
     if words is None:  # a net in training mode is set to eval mode; these are sound
         assert features_of(Backbone(net.train()), "mine:net", 64).features == 3
         return
