@@ -185,7 +185,7 @@ def test_the_format_of_a_cache_is_as_described(tmp_path):
     attributes = re.findall(r"`(\w+)`", " ".join(row[0] for row in table(CODE, "| attribute | type | meaning |")))
     with h5py.File(tmp_path / "a.h5") as file:
         columns = {name: dataset for name, dataset in file.items() if isinstance(dataset, h5py.Dataset)}
-        others = {"offsets", "inodes", "groups", "drawn_splits", "drawn_checksum", "view_1"}
+        others = {"offsets", "inodes", "ctimes_ns", "groups", "drawn_splits", "drawn_checksum", "view_1"}
         assert columns.keys() | others == datasets.keys() | {*file}
         assert sorted([*file.attrs, "listing", "weights_file"]) == sorted(attributes)
         for name, column in columns.items():

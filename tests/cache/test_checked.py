@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from helpers.caches import RECIPE, make_cache
 
 from headstart.cache import layout
+from headstart.cache.checked import NOT_OF_ROWS
 from headstart.cache.feature_cache import FeatureCache
 from headstart.cache.parts import files_shown
 from headstart.errors import CacheDamaged, CacheError
@@ -20,64 +22,88 @@ from headstart.support.hdf5 import put
 ROWS, WIDTH = 12, 8
 
 
+class Form(NamedTuple):
+    """What a dataset was."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
 @pytest.fixture
 def path(tmp_path) -> Path:
     os.mkfifo(tmp_path / "pipe")
-    return make_cache(tmp_path / "a.h5", np.arange(ROWS) % 2, np.arange(ROWS) % 3, width=WIDTH).path
+    return make_cache(tmp_path / "a.h5", np.arange(ROWS) % 2, np.arange(ROWS) % 3, width=WIDTH, views=1).path
 
 
-def external_storage(file: h5py.File) -> None:
-    shape, size_bytes = (ROWS, WIDTH), ROWS * WIDTH * 2
-    file.create_dataset("features", shape, "f2", external=[("/etc/passwd", 0, size_bytes)])
+def external_storage(file: h5py.File, name: str, old: Form) -> None:
+    size_bytes = int(np.prod(old.shape)) * old.dtype.itemsize
+    file.create_dataset(name, old.shape, old.dtype, external=[("/etc/passwd", 0, size_bytes)])
 
 
-def external_link(file: h5py.File) -> None:
-    file["features"] = h5py.ExternalLink(str(Path(file.filename).with_name("pipe")), "features")
+def external_link(file: h5py.File, name: str, _: Form) -> None:
+    file[name] = h5py.ExternalLink(str(Path(file.filename).with_name("pipe")), name)
 
 
-def virtual(file: h5py.File) -> None:
-    shown = h5py.VirtualLayout((ROWS, WIDTH), "f2")
-    shown[:] = h5py.VirtualSource("/etc/hosts", "features", (ROWS, WIDTH))
-    file.create_virtual_dataset("features", shown)
+def virtual(file: h5py.File, name: str, old: Form) -> None:
+    shown = h5py.VirtualLayout(old.shape, old.dtype)
+    shown[:] = h5py.VirtualSource("/etc/hosts", name, old.shape)
+    file.create_virtual_dataset(name, shown)
 
 
-def soft_link(file: h5py.File) -> None:
-    file["features"] = h5py.SoftLink("/labels")
+def soft_link(file: h5py.File, name: str, _: Form) -> None:
+    file[name] = h5py.SoftLink("/copy")
 
 
-def group(file: h5py.File) -> None:
-    file.create_group("features")
+def group(file: h5py.File, name: str, _: Form) -> None:
+    file.create_group(name)
 
 
-def narrow(file: h5py.File) -> None:
-    file["features"] = np.zeros(ROWS, np.float16)
+def of_other_dimensions(file: h5py.File, name: str, old: Form) -> None:
+    file[name] = np.zeros((ROWS, 1, 1), old.dtype)
 
 
-def short(file: h5py.File) -> None:
-    file["features"] = np.zeros((ROWS - 1, WIDTH), np.float16)
+def short(file: h5py.File, name: str, old: Form) -> None:
+    file[name] = np.zeros((old.shape[0] - 1, *old.shape[1:]), old.dtype)
 
 
-def texts(file: h5py.File) -> None:
-    file.create_dataset("features", (ROWS, WIDTH), h5py.string_dtype())
+def of_another_type(file: h5py.File, name: str, old: Form) -> None:
+    file.create_dataset(name, old.shape, np.complex64)
 
 
-def huge(file: h5py.File) -> None:
+def texts(file: h5py.File, name: str, old: Form) -> None:
+    file.create_dataset(name, old.shape, h5py.string_dtype())
+
+
+def huge(file: h5py.File, name: str, old: Form) -> None:
     """More than any memory holds, and none of it in the file."""
-    h5py.h5d.create(file.id, b"features", h5py.h5t.IEEE_F16LE, h5py.h5s.create_simple((ROWS, 10**13)))
+    space = h5py.h5s.create_simple((10**13, *old.shape[1:]))
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(old.dtype), space)
 
 
-FORMS: list[Callable[[h5py.File], None]] = [
-    *(external_storage, external_link, virtual, soft_link, group, narrow, short, texts, huge)
+FORMS: list[Callable[[h5py.File, str, Form], None]] = [
+    *(external_storage, external_link, virtual, soft_link, group, of_other_dimensions, short, of_another_type),
+    *(texts, huge),
 ]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
-def test_features_of_another_form_or_place_are_refused(path, form):
-    with h5py.File(path, "r+") as file:
-        del file["features"]
-        form(file)
-    with pytest.raises(CacheDamaged, match="features"):
-        FeatureCache(path)
+def test_columns_of_another_form_or_place_are_refused(path, form):
+    with h5py.File(path) as file:
+        names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
+        names += [f"view_1/{name}" for name in file["view_1"]]
+    assert len(names) > 15
+    content = path.read_bytes()
+    for name in names:
+        if form is short and name.rpartition("/")[2] in NOT_OF_ROWS:
+            continue
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            old = Form(file[name].shape, file[name].dtype)
+            file["copy"] = file[name]
+            del file[name]
+            form(file, name, old)
+        with pytest.raises(CacheDamaged, match=rf"{name.rpartition('/')[2]}|values for"):
+            FeatureCache(path)
 
 
 @pytest.mark.parametrize(

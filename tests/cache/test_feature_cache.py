@@ -195,6 +195,28 @@ def test_rows_whose_sync_failed_never_count_as_done(tmp_path, monkeypatch):
     assert (FeatureCache(path).status == PENDING).all()
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), OSError(errno.EMFILE, "many"), MemoryError()], ids=str)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_features_that_cannot_be_read_now_are_not_called_damaged(tmp_path, monkeypatch, chunked, error):
+    path = make(tmp_path / "pets.h5")
+    fill(path)
+    if chunked:
+        with h5py.File(path, "r+") as file:
+            features = file["features"][...]
+            del file["features"]
+            file.create_dataset("features", data=features, chunks=True)
+    cache = FeatureCache(path)
+
+    def failing(*_, **__):
+        raise error
+
+    monkeypatch.setattr(*((h5py.Dataset, "read_direct", failing) if chunked else (os, "preadv", failing)))
+    for read in (cache.read, lambda: cache.gather(np.arange(3)), lambda: list(cache.blocks())):
+        with pytest.raises(CacheError, match=r"pets\.h5 cannot be read now: .+ Mend that") as found:
+            read()
+        assert not isinstance(found.value, CacheDamaged)
+
+
 @pytest.mark.parametrize("storage", ["float16", "float32"])
 def test_every_flipped_bit_is_detected_and_its_row_named(tmp_path, storage):
     path = make(tmp_path / "pets.h5", manifest(40), storage=storage)

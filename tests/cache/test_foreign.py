@@ -173,7 +173,7 @@ def test_columns_in_another_layout_are_read(tmp_path, layout):
 def test_a_reader_of_the_file_alone_learns_what_the_numbers_mean(tmp_path):
     make_cache(tmp_path / "pets.h5", np.arange(8) % 2, np.zeros(8), views=1)
     with h5py.File(tmp_path / "pets.h5") as file:
-        for name in COLUMNS.keys() - {"offsets", "groups", "inodes", DRAWN, DRAWN_CHECKSUM}:
+        for name in COLUMNS.keys() - {"offsets", "groups", "inodes", "ctimes_ns", DRAWN, DRAWN_CHECKSUM}:
             assert text(file[name].attrs, DESCRIPTION) == COLUMNS[name]
         assert text(file["status"].attrs, DESCRIPTION) == "0 pending, 1 done, 2 unreadable"
         assert "augmented view 1" in text(file["view_1"].attrs, DESCRIPTION)

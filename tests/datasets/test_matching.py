@@ -28,6 +28,21 @@ def test_files_of_one_size_and_time_that_were_exchanged_are_not_the_same(files):
     assert rows_of_files(replace(before, inodes=None), now).tolist() == [0, 1, 2, 3, 4]  # as earlier versions kept it
 
 
+def test_a_file_that_was_written_is_told_by_the_time_of_the_system_unless_most_have_another(files):
+    """These were copied or moved, as to another machine, or got other permissions: their bytes are the same."""
+    root = files(*(f"{'cat' if number < 3 else 'dog'}/{number}.jpg" for number in range(6)))
+    before = load(str(root))
+    for number, path in enumerate(sorted(root.rglob("*.jpg"))):
+        status = path.stat()
+        path.write_bytes(path.read_bytes()[::-1])
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        now = load(str(root))
+        written = number + 1 if number < 3 else 0
+        assert rows_of_files(before, now).tolist() == [-1] * written + list(range(written, 6))
+        assert same_data(now, before) == (written == 0)
+        assert same_data(now, replace(before, ctimes_ns=None))  # as earlier versions kept it
+
+
 @pytest.mark.parametrize("seconds", [-(10**9), -(10**10), 10**10])
 def test_times_before_1970_and_beyond_2262_are_read_and_told_apart(files, seconds):
     root = files("cat/1.jpg", "dog/3.jpg")

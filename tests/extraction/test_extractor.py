@@ -347,6 +347,27 @@ def test_a_damaged_row_is_never_copied_to_an_identical_picture(make_photos, tmp_
     assert FeatureCache(path).status.tolist() == [DONE] * 14 + [PENDING]
 
 
+@pytest.mark.parametrize("other", [b"the cache of somebody else", None], ids=["replaced", "removed"])
+def test_a_cache_that_is_replaced_during_a_pass_ends_it_and_the_other_file_stays(
+    make_photos, tmp_path, monkeypatch, other
+):
+    settings = config(make_photos({"cat": 10, "dog": 10}))
+    path = begin(tmp_path / "pets.h5", settings)
+    written = CacheWriter.write
+
+    def replacing(writer, rows, *given):
+        written(writer, rows, *given)
+        if 9 in rows:
+            path.unlink()
+            if other:
+                path.write_bytes(other)
+
+    monkeypatch.setattr(CacheWriter, "write", replacing)
+    with pytest.raises(CacheError, match="was replaced or removed by another program meanwhile"):
+        fill_one(Extractor(settings), path)
+    assert (path.read_bytes() if path.exists() else None) == other
+
+
 def test_a_disk_that_fills_up_in_the_middle_loses_nothing_and_the_same_call_goes_on(
     make_photos, tmp_path, monkeypatch, forwarded
 ):

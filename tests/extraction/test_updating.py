@@ -1,10 +1,12 @@
 """A cache that is never stale: whatever changes in the data is noticed, and only new bytes go through the net."""
 
 import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from headstart.cache.locking import lock
 from headstart.cache.writing import CacheWriter
 from headstart.datasets import labelled, naming
 from headstart.errors import CacheDamaged, CacheError, CacheLocked, DataError, DataWarning, RecipeMismatch, WeightsError
-from headstart.extraction import extractor, precision, reports, updating
+from headstart.extraction import extractor, growing, precision, reports, updating
 from headstart.extraction.extractor import CANARIES
 from headstart.heads.provenance import cache_identity
 from headstart.images import decoding, digests, loading
@@ -238,15 +240,37 @@ def test_other_bytes_of_the_same_size_are_computed_anew(photos, settings, forwar
     assert_as_fresh(settings)
 
 
-def test_other_bytes_of_the_same_size_and_time_are_found_by_check_bytes(photos, settings, forwarded):
+def overwritten_keeping_size_and_time(file, seed):
+    status = file.stat()
+    picture(seed).save(file)
+    assert file.stat().st_size == status.st_size
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_other_bytes_of_the_same_size_and_time_are_noticed(photos, settings, forwarded, capsys):
+    """As programs leave them that put the time back."""
     file = photos / "train/cat/004.bmp"
     picture(1).save(file)
     updating.bring_up_to_date(settings)
-    status = file.stat()
-    picture(2).save(file)
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert updating.bring_up_to_date(settings).pass_ is None
+    overwritten_keeping_size_and_time(file, 2)
     forwarded.images = 0
+    report = updating.bring_up_to_date(settings)
+    assert "changed: 1 with another size or time, so read again" in capsys.readouterr().out
+    assert (report.pass_.forwarded, forwarded.images) == (1, 1 + CANARIES)
+    assert_as_fresh(settings)
+    assert updating.bring_up_to_date(settings).pass_ is None
+
+
+def test_other_bytes_in_files_that_were_copied_are_found_by_check_bytes(photos, settings, forwarded):
+    """A copy of all has other numbers and times of the system, which then say nothing."""
+    file = photos / "train/cat/004.bmp"
+    picture(1).save(file)
+    updating.bring_up_to_date(settings)
+    copy = photos.rename(photos.with_name("before"))
+    shutil.copytree(copy, photos)
+    overwritten_keeping_size_and_time(file, 2)
+    forwarded.images = 0
+    assert updating.bring_up_to_date(settings).pass_ is None
     report = updating.bring_up_to_date(replace(settings, check_bytes=True))
     assert (report.pass_.forwarded, forwarded.images) == (1, 1 + CANARIES)
     assert_as_fresh(settings)
@@ -401,6 +425,89 @@ def test_a_disk_too_full_for_growth_is_refused_before_work_and_the_old_cache_sta
     assert {file.name for file in settings.cache.parent.iterdir()} == {"pets.h5", "photos"}
     updating.bring_up_to_date(settings)
     assert_as_fresh(settings)
+
+
+def zeroed(digests):
+    digests[2:6] = 0
+
+
+def exchanged(digests):
+    digests[[2, 3]] = digests[[3, 2]]
+
+
+def a_wrong_bit(digests):
+    digests[4, 7] ^= 1
+
+
+@pytest.mark.parametrize("fault", [zeroed, exchanged, a_wrong_bit], ids=lambda fault: fault.__name__)
+def test_growth_takes_over_no_row_whose_digest_was_changed(photos, settings, fault):
+    """By a digest that is not the row's own, one image would get another's features."""
+    updating.bring_up_to_date(settings)
+    with h5py.File(settings.cache, "r+") as file:
+        digests = file["digests"][...]
+        fault(digests)
+        file["digests"][...] = digests
+    picture(6000).save(photos / "train/dog/late.png")
+    updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+def test_growth_reads_the_old_file_without_a_memory_map(photos, settings, monkeypatch):
+    """A file that is cut while it is mapped kills the process, and no `except` can help."""
+    updating.bring_up_to_date(settings)
+    picture(6000).save(photos / "train/dog/late.png")
+
+    def mapped(*_, **__):
+        raise AssertionError("a memory map")
+
+    with monkeypatch.context() as maps:
+        maps.setattr(np, "memmap", mapped)
+        updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+def test_an_old_file_that_is_cut_while_it_is_taken_over_is_a_sentence(photos, settings, monkeypatch):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    picture(6000).save(photos / "train/dog/late.png")
+    copied = growing._copy
+
+    def cut(*given):
+        os.truncate(settings.cache, FeatureCache(settings.cache).columns["features"].offset + 100)
+        copied(*given)
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(growing, "_copy", cut)
+        with pytest.raises(CacheDamaged, match=r"pets\.h5 was cut"):
+            updating.bring_up_to_date(settings)
+    settings.cache.write_bytes(before)
+    updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+@pytest.mark.parametrize("seconds", [-(10**9), -(10**10), 10**10])
+def test_pictures_and_archives_of_any_time_are_extracted_and_told_apart(photos, tmp_path, seconds):
+    """Before 1970, and before 1678 and beyond 2262, which 64 bits of nanoseconds do not reach."""
+    archive, first = tmp_path / "pets.tar", photos / "train/cat/000.png"
+    with tarfile.open(archive, "w") as tar:
+        for number, file in enumerate(sorted(photos.rglob("*.png"))[:6]):
+            tar.add(file, f"{number}.png")
+            label = tarfile.TarInfo(f"{number}.cls")
+            label.size = 1
+            tar.addfile(label, io.BytesIO(b"ab"[number % 2 : number % 2 + 1]))
+    for file in (first, archive):
+        os.utime(file, (seconds, seconds))
+    if first.stat().st_mtime != seconds:
+        pytest.skip("this file system has no such times")
+    for data, touched in ((photos, first), (archive, archive)):
+        made = config(data, cache=tmp_path / f"{data.name}.h5")
+        updating.bring_up_to_date(made)
+        assert (FeatureCache(made.cache).status == DONE).all()
+        assert updating.bring_up_to_date(made).pass_ is None
+        os.utime(touched, (seconds + 1, seconds + 1))
+        before = made.cache.stat().st_ino
+        updating.bring_up_to_date(made)
+        assert made.cache.stat().st_ino != before, "what was touched is read again"
 
 
 def test_images_that_have_moved_keep_their_features(photos, settings, forwarded, capsys):

@@ -1,5 +1,6 @@
 """A checkpoint belongs to its run, appears whole or not at all, and never runs code."""
 
+import errno
 import pickle
 
 import pytest
@@ -48,6 +49,21 @@ def test_a_checkpoint_never_runs_code(tmp_path):
     with pytest.warns(DataWarning, match="could run code"):
         assert checkpoint.load() is None
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.EMFILE, "many"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_one_that_cannot_be_read_now_is_not_replaced_by_a_training_from_the_start(tmp_path, monkeypatch, error):
+    saved = Checkpoint(tmp_path, {})
+    saved.save(STATE)
+
+    def failing(path):
+        raise error
+
+    monkeypatch.setattr("headstart.finetuning.checkpoint.loaded", failing)
+    with pytest.raises(RunError, match=r"checkpoint\.pth cannot be read now: .+ Mend that"):
+        saved.load()
 
 
 def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 Everything here runs on untrained nets at 32 to 64 px, one thread: small nets only make threads wait.
 """
 
+import copy
 import dataclasses
 import math
 from itertools import chain
@@ -22,7 +23,7 @@ from torchvision.models import resnet18
 from headstart.datasets import labelled
 from headstart.datasets.manifest import Manifest
 from headstart.datasets.splits import rows_of
-from headstart.errors import DataError, DataWarning, TrainingFailed
+from headstart.errors import DataError, DataWarning, RunError, TrainingFailed
 from headstart.extraction import updating
 from headstart.finetuning import run, training
 from headstart.finetuning.batches import Images, predict
@@ -593,6 +594,42 @@ def test_a_training_that_was_stopped_goes_on_and_ends_where_an_undisturbed_one_d
     assert resumed.tuned.best_epoch == undisturbed.best_epoch
     state = resumed.tuned.net.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in undisturbed.net.state_dict().items())
+
+
+WRONG = {
+    "a history that is a text": ("history", "none"),
+    "a history of other columns": ("history", [{"epoch": 1}]),
+    "a best epoch that is none": ("best_epoch", 7),
+    "a precision that is none": ("precision", "fp64"),
+    "images that are none": ("unreadable", [10**6]),
+    "numbers that are texts": ("numbers", ("a", "b", "c")),
+    "another net": ("net", {"weight": torch.zeros(2)}),
+    "another best net": ("best", {"weight": torch.zeros(2)}),
+    "no optimizer": ("optimizer", {}),
+    "random numbers of another kind": ("order", torch.zeros(3)),
+    "no random numbers": ("random", None),
+}
+
+
+def test_a_checkpoint_that_holds_another_state_is_a_sentence_and_stays(manifest, tmp_path):
+    """Its identity and checksum are right: whoever makes a file can write these, too."""
+    saved, config = Checkpoint(tmp_path, {"a": 1}), dataclasses.replace(SMALL, epochs=1, subset=12)
+    training.finetune(manifest, Start(config), CPU, saved)
+    state, config = saved.load(), dataclasses.replace(config, epochs=2)
+    moments = copy.deepcopy(state["optimizer"])
+    next(iter(moments["state"].values()))["exp_avg"] = torch.zeros(3)
+    wrong = [{**state, name: value} for name, value in [*WRONG.values(), ("optimizer", moments)]]
+    wrong += [{name: value for name, value in state.items() if name != missing} for missing in state]
+    for each in wrong:
+        saved.save(each)
+        before = saved.path.read_bytes()
+        with pytest.raises(
+            RunError, match=r"checkpoint\.pth does not hold the state of this training \(.+\)\. Move it"
+        ):
+            training.finetune(manifest, Start(config), CPU, saved)
+        assert saved.path.read_bytes() == before
+    saved.save(state)
+    assert len(training.finetune(manifest, Start(config), CPU, saved).history) == 2
 
 
 def test_an_epoch_that_was_said_to_be_done_is_kept(manifest, tmp_path, monkeypatch):

@@ -35,6 +35,17 @@ def test_dropout_which_a_file_does_not_hold_is_put_back(tmp_path):
     assert [layer.p for layer in load_head(tmp_path / "head.pth", 0.3) if isinstance(layer, nn.Dropout)] == [0.3]
 
 
+def test_a_head_that_cannot_be_read_now_is_not_to_be_trained_again(tmp_path, monkeypatch):
+    torch.save(mlp((8, 4, 2)).state_dict(), tmp_path / "head.pth")
+
+    def failing(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", failing)
+    with pytest.raises(RunError, match=r"head\.pth cannot be read now: Cannot allocate memory"):
+        load_head(tmp_path / "head.pth", 0.0)
+
+
 @pytest.mark.parametrize("content", [{}, {"weight": torch.zeros(2, 2)}, {"0.weight": torch.zeros(2)}])
 def test_a_file_without_a_head_is_named(tmp_path, content):
     torch.save(content, tmp_path / "head.pth")

@@ -21,6 +21,7 @@ TYPES = {
     "mtimes_ns": ("int64",),
     "offsets": ("int64",),
     "inodes": ("int64",),
+    "ctimes_ns": ("int64",),
     "status": ("uint8",),
     "digests": ("uint8",),
     "checksums": ("uint32",),

@@ -28,7 +28,6 @@ from headstart.cache.layout import (
     parts_in,
     refuse_foreign,
     refuse_other_file,
-    refuse_passing,
     view_groups,
 )
 from headstart.cache.parted import PartedView, joined, refuse_different
@@ -43,6 +42,7 @@ from headstart.settings import Views, ViewSplits
 from headstart.settings.wording import in_python
 from headstart.support.files import nearest_name
 from headstart.support.hdf5 import opened, text
+from headstart.support.passing import refuse_passing
 
 
 class FeatureCache(View):
@@ -94,7 +94,7 @@ class FeatureCache(View):
         except FileNotFoundError:
             raise CacheError(f"{path} was removed or renamed meanwhile. Give the same command again.") from None
         except (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError) as error:
-            refuse_passing(path, error)
+            refuse_passing(CacheError, path, error)
             refuse_other_file(path)
             reason = str(error).splitlines()[0]
             raise CacheDamaged(f"{path} cannot be read as a feature cache ({reason}). {MOVE_AWAY}") from None

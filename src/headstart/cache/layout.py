@@ -1,7 +1,5 @@
 """The format of a cache file: its version, the states of a row, where the bytes of a dataset lie."""
 
-import errno
-import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 from headstart.errors import CacheError
 from headstart.settings.base import LIST_SUFFIXES
 from headstart.settings.command import command
-from headstart.support.files import number_of
 from headstart.support.hdf5 import text
 
 FORMAT = "headstart features"
@@ -51,6 +48,7 @@ COLUMNS = {
     "mtimes_ns": "last change of each image's file, nanoseconds since 1970",
     "offsets": "where each image begins in its archive, in bytes",
     "inodes": "number of each image's file in its file system",
+    "ctimes_ns": "when the system last wrote anything of each image's file, nanoseconds since 1970",
     "groups": "the person, video or place of each image: images of one are not independent",
     **ROW_COLUMNS,
 }
@@ -64,11 +62,6 @@ PLACES_DIGEST = "places_digest"
 PARTS = "parts"
 """Attribute of a file that shows the parts of a cache as one: their number."""
 MOST_PARTS = 100_000
-PASSING = (
-    *(errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EAGAIN),
-    *(errno.ENOLCK, errno.ETIMEDOUT, errno.EINTR, errno.ENODEV, errno.EHOSTDOWN, errno.ENOTCONN),
-)
-"""Errors of the system that say nothing about the bytes of a file."""
 PART = re.compile(r"(\d+)-of-(\d+)\.h5")
 """The name of a part's file."""
 DESCRIPTION = "description"
@@ -133,14 +126,6 @@ def whole_of(file: Path) -> Path:
     if name == file.parent.name or not PART.fullmatch(file.name):
         return file
     return file.parent.with_name(name if file.parent.with_name(name).exists() else f"{name}.h5")
-
-
-def refuse_passing(path: Path, error: Exception) -> None:
-    """Raises CacheError if a file cannot be read for a reason that may end while the file is sound."""
-    number = number_of(error)
-    if number in PASSING or isinstance(error, MemoryError):
-        reason = os.strerror(number or errno.ENOMEM)
-        raise CacheError(f"{path} cannot be read now: {reason}. Mend that, and give the same command again.") from None
 
 
 def refuse_other_file(path: Path) -> None:

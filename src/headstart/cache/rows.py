@@ -24,6 +24,7 @@ from headstart.cache.row_checksums import row_checksums
 from headstart.datasets.manifest import SPLITS, TRAIN, UNDRAWN, Manifest
 from headstart.errors import CacheDamaged, CacheError
 from headstart.settings.command import command
+from headstart.support.passing import refuse_passing
 
 READ_ROWS = 4096
 """Rows in one read: 16 MiB of float16, large enough for a disk's full rate."""
@@ -229,16 +230,26 @@ def _read_at(
 ) -> None:
     buffer, offset = block.data.cast("B"), column_offset + begin * row_bytes
     while buffer:
-        count = os.preadv(file.fileno(), [buffer], offset)  # may be fewer bytes than asked for
+        count = _read_some(file, path, buffer, offset)
         if not count:
             raise CacheDamaged(f"{path} was cut meanwhile. {MOVE_AWAY}")
         buffer, offset = buffer[count:], offset + count
 
 
+def _read_some(file: BufferedReader, path: Path, buffer: memoryview, offset: int) -> int:
+    """May be fewer bytes than there is room for."""
+    try:
+        return os.preadv(file.fileno(), [buffer], offset)
+    except (OSError, MemoryError) as error:
+        refuse_passing(CacheError, path, error)
+        raise
+
+
 def _read_through_hdf5(dataset: h5py.Dataset, path: Path, begin: int, block: NDArray[Any]) -> None:
     try:
         dataset.read_direct(block, slice(begin, begin + len(block)))
-    except OSError as error:
+    except (OSError, MemoryError) as error:
+        refuse_passing(CacheError, path, error)
         reason = str(error).splitlines()[0]
         raise CacheDamaged(f"{path}: features cannot be read ({reason}). {MOVE_AWAY}") from None
 

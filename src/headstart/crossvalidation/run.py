@@ -30,6 +30,7 @@ from headstart.settings import CrossValidationConfig
 from headstart.settings.heads import AnyMethod
 from headstart.support import files
 from headstart.support.checksums import checked_csv, is_changed, refuse_changed, seal, sealed, unseal
+from headstart.support.passing import refuse_passing
 from headstart.support.progress import bar
 from headstart.support.quantities import counted
 from headstart.support.strangers import read_json
@@ -142,7 +143,8 @@ def _figures(path: Path) -> list[dict[str, Any]]:
     try:
         content = read_json(path)
         found: list[dict[str, Any]] = content["methods"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, MemoryError) as error:
+        refuse_passing(RunError, path, error)
         raise RunError(f"{path} cannot be read ({error}): move the folder away and run again.") from None
     if is_changed(content):
         warn(f"{path} changed after the tests, by hand or by damage: what it says may be wrong.")

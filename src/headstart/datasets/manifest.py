@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.errors import DataError
-from headstart.support.files import mtime_ns
+from headstart.support.files import in_64_bits, mtime_ns
 from headstart.support.remote import as_path
 
 SPLITS = ("train", "val", "test")
@@ -24,7 +24,7 @@ TRAIN, VAL, TEST = range(3)
 UNDRAWN = 255
 """Instead of a split: the data names none, and it is drawn when the bytes of the image are known."""
 UNLABELLED = -1
-COLUMNS = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups", "inodes")
+COLUMNS = ("paths", "labels", "splits", "sizes", "mtimes_ns", "offsets", "groups", "inodes", "ctimes_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class Manifest:
     """(N,) the person, video or place that an image belongs to, if the data says it: drawn splits keep it together."""
     inodes: NDArray[np.int64] | None = None
     """(N,) numbers of the files in their file system: tell files of one size and time apart. None if not known."""
+    ctimes_ns: NDArray[np.int64] | None = None
+    """(N,) time at which the system last wrote anything of the file, which no program can put back. None if not known,
+    and for archives."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the data was read: where the splits come from, what was left out and why."""
     source: str = ""
@@ -177,6 +180,7 @@ def from_files(
         mtimes_ns=np.array([mtime_ns(file) for file in files] or [member.mtime_ns for member in members], np.int64),
         offsets=np.array([member.offset for member in members], np.int64) if members else None,
         inodes=np.array([file.st_ino % 2**63 for file in files], np.int64) if files else None,
+        ctimes_ns=np.array([in_64_bits(file.st_ctime_ns) for file in files], np.int64) if files else None,
     )
 
 

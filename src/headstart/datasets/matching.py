@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from headstart.datasets.manifest import COLUMNS, UNDRAWN, Manifest
 
+OF_SYSTEM = ("inodes", "ctimes_ns")
+"""Columns that a copy of the same images has with other numbers."""
+COPIED = 0.5
+"""Fraction of files that something was written to, above which the images were copied or moved: it was all of them."""
+
 
 def same_data(one: Manifest, other: Manifest) -> bool:
     """Whether two manifests list the same files (by path, size, time and offset), labels, and splits or their seed."""
@@ -17,8 +22,8 @@ def same_data(one: Manifest, other: Manifest) -> bool:
         one.classes == other.classes
         and (one.seed == other.seed or UNDRAWN not in one.splits)
         and same_root(one, other)
-        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in COLUMNS if name != "inodes")
-        and not _exchanged(other, one, np.arange(len(one))).any()
+        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in COLUMNS if name not in OF_SYSTEM)
+        and bool(same_files(other, one, np.arange(len(one))).all())
     )
 
 
@@ -49,8 +54,7 @@ def rows_of_files(before: Manifest, now: Manifest) -> NDArray[np.int64]:
         order = np.argsort(theirs)
         found = rows_of_paths(theirs[order], _whole_paths(now))
         old = np.where(found >= 0, order[found], -1)
-    same = np.flatnonzero(old >= 0)
-    old[same[~same_files(before, now, old)[same]]] = -1
+    old[~same_files(before, now, old)] = -1
     return old
 
 
@@ -60,13 +64,24 @@ def _whole_paths(manifest: Manifest) -> NDArray[np.bytes_]:
 
 
 def same_files(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) whether each image of `now` has size, time and offset of the one in row `old` of `before`."""
-    same: NDArray[np.bool_] = (before.sizes[old] == now.sizes) & (before.mtimes_ns[old] == now.mtimes_ns)
+    """(N,) whether each image of `now` is the file in row `old` of `before`, as it was; -1 is no row.
+
+    Size, time and offset must be the same, and nothing else may tell that the bytes are others.
+    """
+    same: NDArray[np.bool_] = (old >= 0) & (before.sizes[old] == now.sizes) & (before.mtimes_ns[old] == now.mtimes_ns)
     if before.offsets is None or now.offsets is None:
         same &= before.offsets is now.offsets
     else:
         same &= before.offsets[old] == now.offsets
-    return same & ~_exchanged(before, now, old)
+    return same & ~_exchanged(before, now, old) & ~_written(before, now, old, same)
+
+
+def _written(before: Manifest, now: Manifest, old: NDArray[np.int64], same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) whether something was written to a file whose size and time are the `same`: a program may put these back."""
+    if before.ctimes_ns is None or now.ctimes_ns is None:
+        return np.zeros(len(now), np.bool_)
+    written: NDArray[np.bool_] = same & (before.ctimes_ns[old] != now.ctimes_ns)
+    return written & (np.count_nonzero(written) <= COPIED * np.count_nonzero(same))
 
 
 def _exchanged(before: Manifest, now: Manifest, old: NDArray[np.int64]) -> NDArray[np.bool_]:

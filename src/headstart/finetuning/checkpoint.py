@@ -2,17 +2,34 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from headstart.errors import RunError, warn
-from headstart.models.torch_file import first_line, loaded
+from headstart.models.torch_file import first_line, loaded, refuse_strange
+from headstart.settings.ranges import CountOrZero
 from headstart.support.checksums import add_checksum, refuse_other_end
 from headstart.support.files import FULL_DISK, in_words, plain, remove_left, whole_file
+from headstart.support.passing import refuse_passing
+from headstart.support.strangers import misfit
+
+
+class Progress(TypedDict):
+    """The types of what a state holds beside the net itself, the optimizer and random numbers."""
+
+    best: dict[str, Any]
+    history: list[dict[str, float]]
+    best_epoch: CountOrZero
+    precision: Literal["fp32", "bf16"]
+    unreadable: list[CountOrZero]
+    numbers: tuple[int, float, float]
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,50 @@ class Checkpoint:
             content = loaded(self.path)
             return dict(content["state"]) if content["identity"] == self._words() else None
         except Exception as error:  # of the disk, or of torch's parsers on a damaged file
+            refuse_passing(RunError, self.path, error)
             warn(f"{self.path} cannot be read ({first_line(error)}): the training starts again.")
             return None
 
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raises RunError where the state in the file is not of this training, as a stranger's may be."""
+        try:
+            yield
+        except Exception as error:
+            refuse_passing(RunError, self.path, error)
+            raise RunError(
+                f"{self.path} does not hold the state of this training ({first_line(error)}). Move it away, and give "
+                "the same command again: the training starts with its first epoch."
+            ) from None
+
     def _words(self) -> str:
         return json.dumps(plain(self.identity), sort_keys=True)
+
+
+def refuse_misfit(state: Mapping[str, Any], net: nn.Module, images: int, columns: Iterable[str]) -> None:
+    """Raises ValueError unless a state is one of a training of this net with so many images, by types and shapes.
+
+    `columns` are those of its history. What `load_state_dict` compares is left to that.
+    """
+    if (place := misfit(state, Progress)) is not None:
+        raise ValueError(f"{place or 'a part'} is missing, or of another type")
+    history = state["history"]
+    if any(row.keys() != set(columns) for row in history) or not 1 <= state["best_epoch"] <= len(history):
+        raise ValueError("its history is another")
+    if max(state["unreadable"], default=0) >= images:
+        raise ValueError("it is of other images")
+    refuse_strange(state["best"])
+    if _shapes(state["best"]) != _shapes(net.state_dict()):
+        raise ValueError("the net of its best epoch is another")
+
+
+def refuse_other_moments(optimizer: Optimizer) -> None:
+    """Raises ValueError where what an optimizer keeps of a parameter has another shape, which it does not compare."""
+    for parameter, kept in optimizer.state.items():
+        refuse_strange(kept)
+        if any(tensor.shape not in (parameter.shape, ()) for tensor in kept.values()):
+            raise ValueError("its optimizer is of another net")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

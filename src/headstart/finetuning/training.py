@@ -18,7 +18,7 @@ from headstart.datasets.splits import rows_of, stratified
 from headstart.errors import DataError, TrainingFailed
 from headstart.finetuning import precision
 from headstart.finetuning.batches import Images, predict, random_crops
-from headstart.finetuning.checkpoint import Checkpoint
+from headstart.finetuning.checkpoint import Checkpoint, refuse_misfit, refuse_other_moments
 from headstart.finetuning.data_parallel import in_step, together, total_loss
 from headstart.finetuning.net import Tunable, for_full_batches, initial_net, optimizer_of, set_rates, set_training
 from headstart.finetuning.start import Start
@@ -139,8 +139,10 @@ class _Tuner:
 
     def _begin(self) -> None:
         """Restores the state of the checkpoint; without one, chooses the precision."""
-        if saved := self.checkpoint.load() if self.checkpoint else None:
-            self._restore(saved)
+        if self.checkpoint and (saved := self.checkpoint.load()):
+            with self.checkpoint.explaining():
+                self._restore(saved)
+            self._say(f"going on after epoch {len(self.history)} of {self.config.epochs}")
             return
         if self.strong:
             chosen = precision.resolve(self.config.precision, self.net, self.images.geometry.image_px, self.device)
@@ -235,8 +237,11 @@ class _Tuner:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        columns = row_of(0, (0.0, 0.0), 0.0, self.config.select, 0.0, 0.0)
+        refuse_misfit(state, self.net, len(self.manifest), columns)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
+        refuse_other_moments(self.optimizer)
         self.order.set_state(state["order"])
         if self.team.leads:  # the state is that process's; the others draw their own dropout
             self.random.set_rng_state(state["random"])
@@ -244,4 +249,3 @@ class _Tuner:
             setattr(self, name, state[name])
         self.images.unreadable = set(state["unreadable"])
         self.steps, self.seconds, self.step_seconds = state["numbers"]
-        self._say(f"going on after epoch {len(self.history)} of {self.config.epochs}")

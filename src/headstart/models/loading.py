@@ -24,6 +24,7 @@ from headstart.models.torch_file import first_line
 from headstart.models.weight_file import METADATA, find, wanted
 from headstart.models.weights import OWN, RESNET50, TIMM, is_own, known_weights, text_of
 from headstart.settings.ranges import Pool
+from headstart.support.passing import refuse_passing
 from headstart.support.progress import say
 from headstart.support.team import is_leading
 
@@ -177,6 +178,7 @@ def load_file(made: Backbone, name: str, path: Path) -> Backbone:
         about = found.metadata.get(METADATA, {})
         return replace(made, mean=about.get("mean", made.mean), std=about.get("std", made.std))
     except Exception as error:  # the file may hold anything
+        refuse_passing(WeightsError, path, error)
         raise WeightsError(f"{path} does not hold the weights of {words} ({first_line(error)}).") from None
 
 

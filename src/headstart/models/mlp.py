@@ -10,6 +10,7 @@ from torch.nn import functional
 from headstart.errors import RunError
 from headstart.models.torch_file import loaded, refuse_strange
 from headstart.support.checksums import refuse_changed
+from headstart.support.passing import refuse_passing
 
 
 def load_head(path: Path, dropout: float) -> nn.Sequential:
@@ -24,6 +25,7 @@ def load_head(path: Path, dropout: float) -> nn.Sequential:
         head.load_state_dict(state)
         return head
     except Exception as error:  # torch's parsers raise many kinds of errors for damaged files
+        refuse_passing(RunError, path, error)
         raise RunError(f"{path} does not hold a head ({type(error).__name__}): train it again.") from None
 
 

@@ -18,6 +18,7 @@ from headstart.models.torch_file import first_line, loaded, refuse_strange
 from headstart.models.weight_file import METADATA
 from headstart.models.weights import RESNET50, TIMM, is_own
 from headstart.support.checksums import refuse_changed
+from headstart.support.passing import refuse_passing
 
 BEHIND = "1"
 """The name of the new layer where it is put behind a net, which has no linear layer at its end."""
@@ -100,6 +101,7 @@ def load_tuned(path: Path, backbone: str, image_px: int) -> tuple[nn.Module, Pix
         if classifier:
             made.net.set_submodule(classifier, nn.Identity())
     except Exception as error:  # the file may hold anything, and one's own function may make another net by now
+        refuse_passing(RunError, path, error)
         raise RunError(
             f"{path} does not hold the fine-tuned {backbone} ({first_line(error)}): train it again."
         ) from None

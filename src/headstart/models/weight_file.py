@@ -13,6 +13,7 @@ from torch import Tensor
 from headstart.errors import RunError, WeightsError
 from headstart.models.torch_file import first_line, is_plain, loaded
 from headstart.support.checksums import refuse_changed
+from headstart.support.passing import refuse_passing
 from headstart.support.quantities import some
 
 SAFETENSORS = ".safetensors"
@@ -128,6 +129,7 @@ def _read(path: Path, net: str) -> Any:
     except RunError:  # of a fine-tuned run, whose file is damaged
         raise
     except Exception as error:  # parsers raise many kinds of errors for damaged files
+        refuse_passing(WeightsError, path, error)
         raise _refusal(path, net, first_line(error)) from None
 
 

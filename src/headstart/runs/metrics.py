@@ -7,6 +7,7 @@ from headstart.errors import RunError, warn
 from headstart.settings.ranges import CountOrZero
 from headstart.settings.selection import Select
 from headstart.support import checksums
+from headstart.support.passing import refuse_passing
 from headstart.support.strangers import misfit, read_json
 
 
@@ -103,7 +104,8 @@ def read(folder: Path) -> dict[str, Any]:
         content = read_json(path)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
+        refuse_passing(RunError, path, error)
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"{path} cannot be read ({reason}): move the folder away and run again.") from None
     if missing := sorted(Metrics.__required_keys__ - content.keys()):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from headstart.errors import RunError
 from headstart.support.checksums import refuse_changed
 from headstart.support.files import read_csv
+from headstart.support.passing import refuse_passing
 from headstart.support.strangers import refuse_special
 
 FILE = "predictions.csv"
@@ -107,7 +108,8 @@ def _opened(folder: Path, whole: bool = True) -> Iterator[tuple[tuple[str, ...],
         yield tuple(name.removeprefix("p_") for name in header[3 + has_groups :]), has_groups, lines
     except RunError:
         raise
-    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
+    except (OSError, ValueError, LookupError, StopIteration, csv.Error, MemoryError) as error:
+        refuse_passing(RunError, folder / FILE, error)
         reason = f"{type(error).__name__}: {error}"
         raise RunError(f"{folder / FILE} cannot be read ({reason}): run the training again.") from None
 

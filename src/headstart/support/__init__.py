@@ -3,6 +3,7 @@
     plain_files.py  plain files that are opened, and no links, pipes or devices
     files.py        files that appear whole, or that one process writes; CSV and JSON
     locking.py      one process at a time for a file or a folder
+    passing.py      errors that may end while a file is sound: nothing is lost by them
     hdf5.py         HDF5 files that may be damaged; texts in them of a fixed length
     strangers.py    files that may be damaged, or come from a stranger: JSON of known types
     checksums.py    checksums of the files of a run, compared when they are read

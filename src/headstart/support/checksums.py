@@ -8,12 +8,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunError
 from headstart.support.files import plain, read_csv, write_json
+from headstart.support.passing import refuse_passing
 from headstart.support.plain_files import open_to_read
 from headstart.support.strangers import read_json, refuse_special
 
@@ -66,6 +66,7 @@ def refuse_changed(path: Path, follow: bool = False) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
+        refuse_passing(RunError, path, error)
         raise RunError(f"{path} cannot be read: {error.strerror}.") from None
     raise RunError(
         f"{path} is damaged, or another file: its bytes are not those that were written. Take it from a copy of "
@@ -91,10 +92,12 @@ def refuse_other_end(path: Path) -> None:
 
 
 def known_of(path: Path) -> str | None:
-    """The checksum of a file that its folder knows; None if it knows none."""
-    for name in LAST:
-        with suppress(OSError, ValueError):
-            return known_in(read_json(path.with_name(name)), path)
+    """The checksum of a file that its folder knows; None if it knows none. RunError: it cannot be asked now."""
+    for last in map(path.with_name, LAST):
+        try:
+            return known_in(read_json(last), path)
+        except (OSError, ValueError) as error:
+            refuse_passing(RunError, last, error)
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from headstart.errors import HeadstartError, did_you_mean
+from headstart.support.passing import number_of
 from headstart.support.plain_files import open_locked
 
 LONGEST_LINE = 2**24
@@ -38,8 +39,13 @@ def nearest_name(path: str | Path, more: Sequence[str] = ()) -> str:
 
 
 def mtime_ns(status: os.stat_result) -> int:
-    """Time of the last change, nanoseconds since 1970 in 64 bits; before 1678 and after 2262 the highest are lost."""
-    return (status.st_mtime_ns + 2**63) % 2**64 - 2**63
+    """Time of the last change, nanoseconds since 1970, see `in_64_bits`."""
+    return in_64_bits(status.st_mtime_ns)
+
+
+def in_64_bits(time_ns: int) -> int:
+    """A time in nanoseconds since 1970; before 1678 and after 2262 its highest bits are lost."""
+    return (time_ns + 2**63) % 2**64 - 2**63
 
 
 @contextmanager
@@ -125,12 +131,6 @@ def _reason(error: Exception) -> str:
     if number := number_of(error):
         return os.strerror(number)
     return "the disk is full" if "inline_container" in str(error) else str(error).partition("\n")[0]
-
-
-def number_of(error: Exception) -> int:
-    """The system's number of an error; HDF5 tells it in words. 0 if there is none."""
-    within = re.search(r"errno = (\d+)", str(error))
-    return getattr(error, "errno", None) or (int(within[1]) if within else 0)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -103,7 +103,9 @@ def _status(path: Path, minute: int) -> os.stat_result:
     kind = stat.S_IFDIR if info["type"] == "directory" else stat.S_IFREG
     version = str(next((info[name] for name in VERSIONS if info.get(name)), ""))
     change = int.from_bytes(blake2b(version.encode(), digest_size=8).digest(), "big") >> 1
-    return os.stat_result((kind, 0, 0, 1, 0, 0, info["size"] or 0, 0, 0, 0), {"st_mtime_ns": change})
+    return os.stat_result(
+        (kind, 0, 0, 1, 0, 0, info["size"] or 0, 0, 0, 0), {"st_mtime_ns": change, "st_ctime_ns": change}
+    )
 
 
 def _ask(url: str | Path, question: Callable[[Any], Any]) -> Any:
