@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.caches import fill, make, make_cache, manifest
 from helpers.features import TEST, TRAIN, VAL
+from helpers.processes import full_disk
 
 from headstart import cross_validate
 from headstart.cache.writing import CacheWriter
@@ -132,6 +133,59 @@ def test_a_stopped_one_goes_on_after_its_last_whole_repeat(cache, tmp_path, monk
     lines = {tuple(line[name] for name in line if name != "seconds") for line in table(tmp_path)}
     assert len(lines) == 8
     assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in whole]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def of_another_shape(path):
+    np.save(path, np.zeros((1, 1, 1), np.int32))
+
+
+def without_a_column(path):
+    path.write_text(path.read_text().replace("method,", "other,"))
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGE = [
+    ("predicted.npy", cut),
+    ("predicted.npy", of_another_shape),
+    ("folds.csv", cut),
+    ("folds.csv", without_a_column),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), [*DAMAGE, ("predicted.npy", flipped), ("folds.csv", flipped)])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_damaged_part_of_one_is_a_sentence(cache, tmp_path, name, damage, sealed):
+    """Without checksums, as earlier versions and a kill leave it, what is flipped cannot be told."""
+    cross_validate(cache, methods="ridge", **QUICK)
+    (folder(tmp_path) / "cv.json").unlink()
+    if not sealed:
+        (folder(tmp_path) / "checksums.json").unlink()
+    damage(folder(tmp_path) / name)
+    if damage is flipped and not sealed:
+        cross_validate(cache, methods="ridge", **QUICK)
+        return
+    with pytest.raises(
+        RunError, match=r"is damaged, or another file|cannot be read \(.+\): move it away and run again"
+    ):
+        cross_validate(cache, methods="ridge", **QUICK)
+
+
+@pytest.mark.parametrize("most_bytes", [0, 300, 575, 650])
+def test_a_full_disk_is_a_sentence_and_leaves_nothing_that_is_cut(cache, tmp_path, most_bytes, capsys):
+    with full_disk(most_bytes), pytest.raises(RunError, match="The figures cannot be written to"):
+        cross_validate(cache, methods=["ridge", "knn"], **QUICK)
+    assert not list(tmp_path.rglob("*.tmp"))
+    cross_validate(cache, methods=["ridge", "knn"], **QUICK)
+    assert np.load(folder(tmp_path) / "predicted.npy").shape == (2, 2, 28)
 
 
 def test_what_is_not_whole_is_no_run(cache, tmp_path):

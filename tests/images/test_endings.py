@@ -1,6 +1,7 @@
 """A JPEG that lacks only its end mark is read; a file that lacks pixels is not, whatever stands in their place."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -141,3 +142,48 @@ def test_a_picture_that_is_black_below_is_no_file_copied_in_part(form):
         if form != "ICO" or black.mode == "RGB":
             image = black.convert("L") if (form, black.mode) == ("PPM", "P") else black
             assert not decode(saved(image, form), [GEOMETRY])[0].any()
+
+
+TAGS = (256, 257, 258, 259, 262, 273, 277, 278, 279, 317)
+"""Those of a TIFF that its pixels need. Source: TIFF 6.0, section 8."""
+
+
+def contents_first(tiff: bytes) -> bytes:
+    """A TIFF of Pillow's with its table of contents before the pixels, as other programs write it."""
+    with Image.open(io.BytesIO(tiff)) as image:
+        tags = dict(image.tag_v2)
+    strips = [tiff[at : at + size] for at, size in zip(tags[273], tags[279], strict=True)]
+    longs = {
+        number: tags[number] if isinstance(tags[number], tuple) else (tags[number],)
+        for number in TAGS
+        if number in tags
+    }
+    table = 8 + 2 + 12 * len(longs) + 4
+    values_at = {number: table + sum(4 * len(longs[other]) for other in longs if other < number) for number in longs}
+    begin = table + sum(4 * len(values) for values in longs.values())
+    longs[273] = tuple(begin + sum(map(len, strips[:number])) for number in range(len(strips)))
+    entries = b"".join(
+        struct.pack("<HHI", number, 4, len(values))
+        + (struct.pack("<I", values[0]) if len(values) == 1 else struct.pack("<I", values_at[number]))
+        for number, values in sorted(longs.items())
+    )
+    values = b"".join(struct.pack(f"<{len(each)}I", *each) for _, each in sorted(longs.items()))
+    return struct.pack("<4sIH", b"II*\0", 8, len(longs)) + entries + bytes(4) + values + b"".join(strips)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_compressed_tiff_that_was_copied_in_part_is_truncated_wherever_its_table_of_contents_is(compression, first):
+    whole = saved(picture(0, (200, 150)), "TIFF", compression=compression, tiffinfo={278: 16})
+    whole = contents_first(whole) if first else whole
+    decode(whole, [GEOMETRY])
+    for share in (0.2, 0.5, 0.9):
+        written = int(share * len(whole))
+        with pytest.raises(UnreadableImage, match="truncated"):
+            decode(whole[:written] + bytes(len(whole) - written), [GEOMETRY])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "zstd", "packbits", "lzma"])
+def test_a_black_tiff_with_room_behind_it_is_read(compression):
+    black = contents_first(saved(Image.new("RGB", (200, 150)), "TIFF", compression=compression))
+    assert decode(black + bytes(4096), [GEOMETRY])[0].max() == 0

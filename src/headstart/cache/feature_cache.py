@@ -78,6 +78,8 @@ class FeatureCache(View):
         path = Path(os.path.expanduser(path))
         if path.is_dir():
             raise CacheError(f"{path} is a folder, not a feature cache. Name a file; images belong in DATA=…")
+        if path.exists() and not path.is_file():
+            raise CacheError(f"{path} is a pipe or a device, not a feature cache. Name a file.")
         if not path.is_file():
             raise CacheError(
                 f"There is no feature cache {path}.{nearest_name(path)} Extract images into it first, or name another "

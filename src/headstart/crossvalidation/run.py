@@ -6,6 +6,8 @@ folds.csv      a row for each fold and method; both grow by whole repeats, so th
 cv.json        the figures of the methods; written last
 """
 
+import csv
+import io
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -64,7 +66,8 @@ def _tested(
 ) -> tuple[Rows, Predicted]:
     """The row of each fold and method, and all predictions; those of a stopped cross-validation are taken over."""
     methods = list(dict.fromkeys(config.methods))
-    rows, predicted = _read(run) or ([], np.zeros((len(methods), config.repeats, len(images)), np.int32))
+    shape = (len(methods), config.repeats, len(images))
+    rows, predicted = _read(run, methods, shape) or ([], np.zeros(shape, np.int32))
     features = run.features(config.memory_gb, times=4, tested=images.rows)
     of_probes = in_own_span(features, images.rows)
     if rows:
@@ -110,20 +113,37 @@ def _save(run: CachedRun, rows: Rows, predicted: Predicted) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         unseal(run.folder)
         files.write_json(run.folder / "config.json", run.identity)
-        with files.whole_file(run.folder / "predicted.npy") as path, path.open("wb") as file:
-            np.save(file, predicted)
+        with files.whole_file(run.folder / "predicted.npy") as path:
+            path.write_bytes(_as_npy(predicted))
         files.write_table(run.folder / "folds.csv", rows)
         seal(run.folder, ["config.json", "predicted.npy", "folds.csv"])
 
 
-def _read(run: CachedRun) -> tuple[Rows, Predicted] | None:
-    """What was saved, whole repeats; None if nothing was."""
+def _as_npy(values: NDArray[Any]) -> bytes:
+    """In memory: where numpy itself writes to a full disk, the file is cut without an error."""
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
+def _read(run: CachedRun, methods: Sequence[AnyMethod], shape: tuple[int, ...]) -> tuple[Rows, Predicted] | None:
+    """What was saved, whole repeats; None if nothing was. `shape` is that of all predictions."""
     table, arrays = run.folder / "folds.csv", run.folder / "predicted.npy"
     if not (table.is_file() and arrays.is_file() and read_config(run.folder) == files.plain(run.identity)):
         return None
-    refuse_changed(arrays)
-    names, *rows = checked_csv(table)
-    return [dict(zip(names, row, strict=True)) for row in rows], np.load(arrays)
+    try:
+        refuse_changed(arrays)
+        names, *cells = checked_csv(table)
+        rows, predicted = [dict(zip(names, row, strict=True)) for row in cells], np.load(arrays)
+        if predicted.shape != shape or {row["method"] for row in rows} != set(methods) or len(rows) % len(methods):
+            raise ValueError("it is of other methods, repeats or images")
+        return [{**row, "seconds": float(row["seconds"])} for row in rows], predicted
+    except RunError:
+        raise
+    except (OSError, ValueError, LookupError, MemoryError, csv.Error) as error:
+        refuse_passing(RunError, run.folder, error)
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"What {run.folder} holds cannot be read ({reason}): move it away and run again.") from None
 
 
 def _save_results(run: CachedRun, images: Images, folds: Sequence[Fold], rows: Rows, predicted: Predicted) -> None:

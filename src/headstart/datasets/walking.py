@@ -179,5 +179,6 @@ def files_of(pattern: str, kind: str) -> list[str]:
     if not files:
         raise DataError(f"{pattern} matches no {kind}.")
     if missing := [path for path in files if not os.path.isfile(path) and not remote.is_remote(path)]:
-        raise DataError(f"{missing[0]} does not exist ({len(missing)} of {len(files)} {kind}s of {pattern}).")
+        what = "is a folder, a pipe or a device" if os.path.exists(missing[0]) else "does not exist"
+        raise DataError(f"{missing[0]} {what} ({len(missing)} of {len(files)} {kind}s of {pattern}).")
     return list(files)

@@ -66,7 +66,8 @@ class Update:
         if not (fits and not self.config.check_bytes and cache.is_writable):
             return self._grow(growth)
         if not growth.waits():
-            growth.path.unlink(missing_ok=True)
+            with creation.explaining(self.path):
+                growth.path.unlink(missing_ok=True)
         return self._see_pending()
 
     def put_in_place(self) -> None:
@@ -97,7 +98,8 @@ class Update:
         if discarded:
             names = ", ".join(f"`{name}`" for name in discarded)
             print(f"{self.path}: --overwrite has discarded what other programs kept in it: {names}.")
-        self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
+        with creation.explaining(self.path):
+            self.path.with_name(self.path.name + ".growing").unlink(missing_ok=True)
         self._see_pending()
 
     def _grow(self, growth: Growth) -> None:

@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from headstart.errors import warn
 from headstart.images.budget import IN_FLIGHT, lacks
-from headstart.images.endings import UNWRITTEN, ends_in_a_hole, with_end_mark
+from headstart.images.endings import UNWRITTEN, ends_in_a_hole, is_cut_tiff, with_end_mark
 from headstart.images.geometry import Transform
 from headstart.images.limits import MOST_BYTES, bytes_for, is_large_icon
 from headstart.images.metadata import PNG, is_heic, upright, without_metadata
@@ -157,7 +157,8 @@ def _picture(data: bytes) -> Iterator[Image.Image]:
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage("damaged" if is_heic(data) else "not an image") from None
+        reason = "truncated" if is_cut_tiff(data) else "damaged" if is_heic(data) else "not an image"
+        raise UnreadableImage(reason) from None
     except Exception as error:  # Pillow's plugins raise any error of their parsers
         if lacks(2 * needs_bytes) or (isinstance(error, MemoryError) and not IN_FLIGHT.is_alone):
             raise ShortOfMemory from None

@@ -17,7 +17,11 @@ Source: ITU-T T.81, section B.2.3 and table F.2."""
 UNWRITTEN = bytes(64)
 """How a file ends for which room was taken, and whose end was never written. No whole picture of `COMPRESSED` does."""
 COMPRESSED = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "JPEG2000")
-"""Formats in which many zeros are no black. A TIFF is mostly cut before its table of contents, and then none at all."""
+"""Formats in which many zeros are no black."""
+COMPRESSED_TIFF = ("tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "zstd", "lzma", "webp")
+"""Pillow's names of the kinds of TIFF in which they are none, either."""
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How one begins; most have their table of contents at the end, and cut before it they are no picture at all."""
 OWN_ZEROS = 8
 """As many at the end of what was written may be the picture's own."""
 OTHERS = b"\x55\xaa"
@@ -50,7 +54,9 @@ def ends_in_a_hole(data: bytes, image: Image.Image) -> bool:
 
     Other bytes in their place then give other pixels, or none. A black picture that is not compressed ends in zeros.
     """
-    if not data.endswith(UNWRITTEN) or image.format not in COMPRESSED:
+    if not data.endswith(UNWRITTEN):
+        return False
+    if image.format not in COMPRESSED and image.info.get("compression") not in COMPRESSED_TIFF:
         return False
     if data.startswith(JPEG):
         return not has_end(data)
@@ -58,6 +64,11 @@ def ends_in_a_hole(data: bytes, image: Image.Image) -> bool:
     pixels = _pixels(data, image.format)
     others = (_pixels(written.ljust(len(data), OTHERS[at : at + 1]), image.format) for at in range(len(OTHERS)))
     return not pixels or any(other != pixels for other in others)
+
+
+def is_cut_tiff(data: bytes) -> bool:
+    """Whether this is a TIFF, whose table of contents is missing, which was copied in part."""
+    return data.startswith(TIFF) and data.endswith(UNWRITTEN)
 
 
 def _has_all_scans(data: bytes) -> bool:
