@@ -1,9 +1,13 @@
 """Names of files, classes and runs are shown as text: in the terminal, the card, CSV files and pages."""
 
 import csv
+import subprocess
+import sys
 from io import BytesIO
 
 import pytest
+from helpers.pictures import picture
+from helpers.processes import PIPELINES, ran
 
 from headstart.prediction.model_card import as_text
 from headstart.report.page import environment_of
@@ -72,3 +76,35 @@ def test_a_spreadsheet_computes_no_name_and_it_is_read_back_as_it_was(name, tmp_
     is_plain = name in ("-1.png", "a=1")
     path, label = is_plain or name == "'=1", is_plain or name == "./=1"
     assert cells == [name if path else f"./{name}", name if label else f"'{name}", "-0.5"]
+
+
+STRANGE = "a\x1b[2J" + HTML.replace("/", "") + "\r[x](a)"
+
+
+def test_programs_show_the_strangest_names_as_text_everywhere(tmp_path):
+    """Of folders, files and classes: in what they print, their errors, pages and cards."""
+    for number in range(40):
+        folder = tmp_path / STRANGE / STRANGE.replace("a", "ab"[number % 2], 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(number).save(folder / f"{number}{STRANGE}.png")
+    net = ("--backbone", "resnet18")
+    small = ("--weights", "random", "--image-px", "32", "--device", "cpu", "--workers", "1", "--compile", "off")
+    for program, flags in {
+        "extract": (*net, *small),
+        "train_head": (*net, "--epochs", "1"),
+        "compare": net,
+        "audit": net,
+        "inspect_cache": net,
+    }.items():
+        ran(program, "--data", STRANGE, *flags, cwd=tmp_path)
+    pages = [page.read_text() for page in tmp_path.rglob("*.html")]
+    assert len(pages) == 2
+    assert not [page for page in pages if "<img src=x" in page or "\x1b" in page or "\r" in page]
+    for program, data, code in (("data_check", STRANGE, 0), ("extract", f"{STRANGE}?", 2)):
+        command = [sys.executable, PIPELINES / f"{program}.py", "--data", data]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+        assert done.returncode == code
+        said = done.stdout + done.stderr
+        assert rb"a\x1b[2J" in said
+        assert b"\x1b" not in said
+        assert b"\r" not in said

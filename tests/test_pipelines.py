@@ -3,8 +3,8 @@
 import csv
 import json
 import os
+import pwd
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,7 +21,7 @@ import torchvision
 from helpers.caches import make_cache
 from helpers.features import TEST, TRAIN, VAL
 from helpers.pictures import picture
-from helpers.processes import PIPELINES, Ran, ran, run
+from helpers.processes import PIPELINES, Ran, full_disk, ran, run
 from torch import nn
 from torchvision.models import resnet18
 
@@ -485,12 +485,8 @@ def test_an_export_without_images_to_check_it_with_is_refused(story, tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_ends_an_export_in_a_sentence_without_half_a_model(story, tmp_path):
     folder = shutil.copytree(story.folder("head"), tmp_path / "run")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
-    try:
+    with full_disk(2**20):
         result = run("export", "--run", folder, cwd=story.cwd)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert result.code == 2
     assert "The model cannot be written to" in result.err
     assert not (folder / "pt2/model.pt2").exists()
@@ -910,6 +906,53 @@ def test_ctrl_c_stops_with_a_word_on_how_to_go_on(copied, monkeypatch):
     assert result.code == 130
     assert result.err.splitlines()[-1] == "Stopped. Nothing was saved: the same command starts again."
     assert not list(copied.glob("data/runs/*/*/metrics.json"))
+
+
+FULL = {
+    "extract": (*EXTRACT, "--image-px", "40", "--cache", "other.h5"),
+    "train_head": (*HEAD, "--lr", "0.01"),
+    "sweep": (*SWEEP, "--epochs", "2"),
+    "probe": NET,
+    "learning_curve": CURVE,
+    "compare": NET,
+    "audit": NET,
+    "similar": (*NET, "--images", "photos/test/cat/0.png"),
+    "data_check": ("--out", "seen.png"),
+}
+
+
+@pytest.mark.parametrize("most_bytes", [0, 250])
+def test_on_a_full_disk_every_program_says_so_and_leaves_no_temporary_file(copied, story, most_bytes):
+    shutil.copytree(story.folder("head"), copied / "data/runs/photos" / story.folder("head").name)
+    for program, flags in FULL.items():
+        with full_disk(most_bytes):
+            result = run(program, "--data", "photos", *flags, cwd=copied)
+        assert result.code == 2, (program, result.err)
+        assert re.search(r"File too large|the disk is full|No usable temporary directory", result.err), program
+        assert not [file for file in copied.rglob("*") if re.search(r"\.(tmp|new|growing)$", file.name)], program
+    assert list(
+        map(len, (list(copied.glob("data/runs/photos/*/metrics.json")), FeatureCache(story.cache).manifest))
+    ) == [1, 24]
+
+
+def test_who_has_no_home_folder_can_work(story, tmp_path, monkeypatch):
+    """As in containers whose user is a number alone."""
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(*_):
+        raise KeyError("no such user")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwnam", nobody)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    shutil.copytree(story.cwd / "photos", tmp_path / "photos")
+    ran("extract", "--data", "photos", *EXTRACT, cwd=tmp_path)
+    ran("train_head", "--data", "photos", *HEAD, cwd=tmp_path)
+    ran("compare", "--data", "photos", *NET, cwd=tmp_path)
+    (head,) = tmp_path.glob("data/runs/photos/head-*")
+    ran("predict", "--run", head, "--images", "photos/test/cat", cwd=tmp_path)
 
 
 # --- quick answers ---

@@ -81,6 +81,18 @@ def test_every_link_and_anchor_leads_somewhere(path):
         assert not anchor or anchor in anchors(PAGES[target]), link
 
 
+def test_it_says_what_is_promised_against_strangers_and_how_to_report():
+    security = (ROOT / "src/headstart/README.md").read_text().split("\n## Security\n", 1)[1].split("\n## ")[0]
+    for words in (
+        "**What is promised**",
+        "**What is not promised**",
+        "weights_only",
+        "Decoders are not ours",
+        "How to report",
+    ):
+        assert words in security
+
+
 def test_the_table_of_backbones_has_the_figures_that_torchvision_publishes_and_make_help_prints_it():
     rows = table(README, "| name | D | GFLOPs | top-1 |")
     helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headstart.datasets.labelled import load
 from headstart.datasets.manifest import UNLABELLED, count_by_class
+from headstart.datasets.unlabelled import count
 from headstart.errors import DataError, DataWarning
 from headstart.settings import Listing
 
@@ -266,6 +267,27 @@ def test_a_list_of_gigabytes_without_a_line_is_refused_by_its_beginning(table):
     data = table("path,label\na.jpg,cat\n")
     os.truncate(data, 40 * 2**30)
     with pytest.raises(DataError, match="cannot be read as a UTF-8 list: field larger than"):
+        load(data)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.tar", "a.parquet"])
+@pytest.mark.parametrize("target", ["", "pipe", "/dev/zero"])
+def test_a_list_or_an_archive_that_is_a_pipe_or_a_device_is_not_waited_for(tmp_path, name, target):
+    os.mkfifo(tmp_path / ("pipe" if target else name))
+    if target:
+        (tmp_path / name).symlink_to(target)
+    with pytest.raises(DataError, match="is a folder, a pipe or a device"):
+        load(str(tmp_path / name))
+    with pytest.raises(DataError, match=r"names no images|is a folder, a pipe or a device"):
+        count(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("special", ["pipe.jpg", "/dev/zero", "zero.jpg"])
+def test_what_a_list_names_and_is_no_file_is_told_by_its_line(table, tmp_path, special):
+    data = table(f"path,label\na.jpg,cat\nb.jpg,dog\n{special},dog\n")
+    os.mkfifo(Path(data).parent / "pipe.jpg")
+    (Path(data).parent / "zero.jpg").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"line 4: .* is not a file"):
         load(data)
 
 

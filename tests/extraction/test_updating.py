@@ -427,6 +427,30 @@ def test_a_disk_too_full_for_growth_is_refused_before_work_and_the_old_cache_sta
     assert_as_fresh(settings)
 
 
+@pytest.mark.parametrize("suffix", [".lock", ".growing", ".growing.new"])
+def test_a_folder_called_like_a_file_of_ours_is_named_and_nothing_is_lost(photos, settings, suffix):
+    updating.bring_up_to_date(settings)
+    before = settings.cache.read_bytes()
+    picture(6000).save(photos / "train/dog/late.png")
+    folder = settings.cache.with_name(settings.cache.name + suffix)
+    folder.mkdir()
+    with pytest.raises(CacheError, match=rf"cannot be written: Is a directory \(.*h5{suffix}"):
+        updating.bring_up_to_date(settings)
+    assert settings.cache.read_bytes() == before
+    folder.rmdir()
+    updating.bring_up_to_date(settings)
+    assert_as_fresh(settings)
+
+
+def test_a_folder_called_like_a_new_cache_is_named(settings):
+    folder = settings.cache.with_name("pets.h5.new")
+    folder.mkdir()
+    with pytest.raises(CacheError, match=r"cannot be written: Is a directory \(.*pets\.h5\.new\)"):
+        updating.bring_up_to_date(settings)
+    folder.rmdir()
+    updating.bring_up_to_date(settings)
+
+
 def zeroed(digests):
     digests[2:6] = 0
 

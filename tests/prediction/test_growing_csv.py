@@ -155,6 +155,31 @@ def test_a_folder_is_no_file_to_write(tmp_path):
         GrowingCsv(tmp_path, "model", HEADER)
 
 
+@pytest.mark.parametrize("special", ["pipe", "/dev/null", "/dev/zero"])
+def test_a_pipe_or_a_device_is_no_file_to_write(tmp_path, special):
+    path = tmp_path / special
+    if special == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(RunError, match="is a device or a pipe: name a file to write with --out"):
+        GrowingCsv(path, "model", HEADER)
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "out.csv").symlink_to(tmp_path / "mine")
+    grow(tmp_path / "out.csv", lines(), names=NAMES)
+    assert read(tmp_path / "out.csv") == [HEADER, *lines()]
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_part_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    GrowingCsv(tmp_path / "out.csv", "model", HEADER).part.symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match=r"out\.csv cannot be written: it is a link to .*mine, remove it"):
+        grow(tmp_path / "out.csv", lines(), names=NAMES)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 @pytest.fixture
 def small_disk():
     """No file may grow beyond 64 KiB."""

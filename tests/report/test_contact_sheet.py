@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import caches
 from helpers.pictures import picture
 from PIL import Image, ImageFont
 
@@ -53,6 +54,14 @@ def test_a_name_is_drawn_alike_however_its_letters_are_written(tmp_path):
     font = ImageFont.truetype(contact_sheet.FONT, 40)
     masks = {sign: bytes(font.getmask(sign)) for sign in "äüлλ\U0010fffe"}
     assert len(set(masks.values())) == len(masks)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "b\r\n", "c\u202e", b"caf\xe9".decode(errors="surrogateescape"), "d\x00"])
+def test_a_name_that_no_font_can_draw_is_shown_as_text(tmp_path, name):
+    listed = caches.manifest(2, classes=(name, "z"))
+    contact_sheet.draw(listed, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert (np.asarray(sheet.crop((0, 0, 190, 60))) < 128).any()
 
 
 @pytest.mark.filterwarnings("ignore::headstart.errors.DataWarning")

@@ -155,6 +155,19 @@ def test_a_run_cut_short_anywhere_is_not_complete_and_leaves_no_half_file(tmp_pa
     assert not list(folder.glob(".*"))
 
 
+def test_files_of_a_run_that_are_links_are_replaced_and_what_they_lead_to_stays(tmp_path, drawn):
+    (tmp_path / "mine").write_text("precious")
+    folder = tmp_path / "head-1"
+    folder.mkdir()
+    names = ("head.pth", "config.json", "history.csv", "predictions.csv", "confusion.png", "curves.png", "metrics.json")
+    for name in names:
+        (folder / name).symlink_to(tmp_path / "mine")
+    save(folder)
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert [name for name in names if (folder / name).is_symlink() or not (folder / name).is_file()] == []
+    assert load_run(folder).metrics["kind"] == "head"
+
+
 def test_numbers_that_json_lacks_become_null_and_arrays_become_lists(tmp_path):
     val = {"accuracy": float("nan"), "counts": np.arange(2), "best": np.float32(0.5), "from": Path("a/b"), "up": (1, 2)}
     save(tmp_path, metrics={**METRICS, "val": val})

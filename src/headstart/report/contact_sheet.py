@@ -16,6 +16,7 @@ from headstart.errors import DataError
 from headstart.images.decoding import UnreadableImage, small
 from headstart.images.reading import read
 from headstart.support.files import in_words, whole_file
+from headstart.support.output import visible
 from headstart.support.quantities import counted
 
 CLASSES, IMAGES = 24, 10
@@ -67,8 +68,8 @@ def _chosen_classes(manifest: Manifest) -> list[int]:
 
 def _wrapped(name: str, font: ImageFont.FreeTypeFont) -> list[str]:
     """A name in lines that fit beside the images, three at most; what the font cannot draw becomes boxes."""
-    lines = [""]
-    for sign in unicodedata.normalize("NFC", name.replace(os.sep, " / ")):  # fonts have ä, but no dots to put on an a
+    lines, text = [""], visible(name.replace(os.sep, " / ")).encode(errors="replace").decode()
+    for sign in unicodedata.normalize("NFC", text):  # fonts have ä, but no dots to put on an a
         if font.getlength(lines[-1] + sign) > NAME_PX - 2 * GAP_PX:
             lines.append("")
         lines[-1] += sign
