@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headstart.errors import RunError, warn
-from headstart.models.torch_file import first_line, loaded, refuse_strange
+from headstart.models.torch_file import first_line, has_own_numbers, loaded, refuse_strange
 from headstart.settings.ranges import CountOrZero
 from headstart.support.checksums import add_checksum, refuse_other_end
 from headstart.support.files import FULL_DISK, in_words, plain, remove_left, whole_file
@@ -107,9 +107,9 @@ def refuse_misfit(state: Mapping[str, Any], net: nn.Module, images: int, columns
 def refuse_other_moments(optimizer: Optimizer) -> None:
     """Raises ValueError where what an optimizer keeps of a parameter has another shape, which it does not compare."""
     for parameter, kept in optimizer.state.items():
-        refuse_strange(kept)
-        if any(tensor.shape not in (parameter.shape, ()) for tensor in kept.values()):
-            raise ValueError("its optimizer is of another net")
+        for tensor in kept.values():
+            if not has_own_numbers(tensor) or tensor.shape not in (parameter.shape, ()):
+                raise ValueError("its optimizer is of another net")
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -15,7 +15,7 @@ OF_FORMAT = {"WEBP": 17, "AVIF": 16, "HEIF": 16}
 """Bytes for each pixel, where the decoder keeps canvases of its own; of AVIF and HEIF with 10 bits."""
 ROW_BYTES = 24
 """For each row, whatever its width, of a picture and a copy."""
-SCANNED_PIXELS = 50 * MAX_PIXELS
+SCANNED_PIXELS = 25 * MAX_PIXELS
 """Pixels times scans of a JPEG: each scan takes 1 ns or more for a pixel, even if it is empty. Programs write 10."""
 SMALLEST_SCAN = 10
 """Bytes of a scan without pixels: its header."""

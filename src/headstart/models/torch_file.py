@@ -30,8 +30,14 @@ def refuse_strange(tensors: Mapping[str, Any]) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{name} is no tensor")
-        if not is_plain(tensor) or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if not is_plain(tensor) or not has_own_numbers(tensor):
             raise ValueError(f"{name} is sparse, quantized, or has a larger shape than numbers")
+
+
+def has_own_numbers(tensor: Any) -> bool:
+    """Whether it is a tensor, on any device, that holds every number that its shape says."""
+    is_dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+    return is_dense and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def first_line(error: Exception) -> str:
