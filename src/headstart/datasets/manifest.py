@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.datasets import class_names
 from headstart.errors import DataError
-from headstart.support.files import in_64_bits, mtime_ns
+from headstart.support.files import in_64_bits
 from headstart.support.remote import as_path
 
 SPLITS = ("train", "val", "test")
@@ -177,11 +177,19 @@ def from_files(
         labels=np.array([index[label] for label in labels], np.int64),
         splits=np.array([SPLITS.index(split or "train") for split in splits], np.uint8),
         sizes=np.array([file.st_size for file in files] or [member.size for member in members], np.int64),
-        mtimes_ns=np.array([mtime_ns(file) for file in files] or [member.mtime_ns for member in members], np.int64),
+        mtimes_ns=_times([file.st_mtime_ns for file in files] or [member.mtime_ns for member in members]),
         offsets=np.array([member.offset for member in members], np.int64) if members else None,
         inodes=np.array([file.st_ino % 2**63 for file in files], np.int64) if files else None,
-        ctimes_ns=np.array([in_64_bits(file.st_ctime_ns) for file in files], np.int64) if files else None,
+        ctimes_ns=_times([file.st_ctime_ns for file in files]) if files else None,
     )
+
+
+def _times(times_ns: Sequence[int]) -> NDArray[np.int64]:
+    """As a column; one by one only where one needs it: of a million files that takes a second."""
+    try:
+        return np.array(times_ns, np.int64)
+    except OverflowError:
+        return np.array([in_64_bits(time_ns) for time_ns in times_ns], np.int64)
 
 
 def join(name: str, parts: Sequence[Manifest]) -> Manifest:
