@@ -16,6 +16,7 @@ from helpers.processes import ran
 from headstart import FeatureCache, load
 from headstart.cache.layout import DONE
 from headstart.datasets import naming
+from headstart.errors import CacheError
 from headstart.report import advice
 
 MADE = Path(__file__).parent / "made_by_0_1"
@@ -57,6 +58,23 @@ def test_a_cache_opens_and_every_row_is_what_was_written(folder):
     assert cache.manifest.classes == ("cat", "dog")
     assert sum(len(y) for _, y in load(folder / "photos.h5").values()) == 20
     ran("inspect_cache", "--cache", "photos.h5", "--verify", cwd=folder)
+
+
+def test_a_flipped_bit_anywhere_in_a_cache_ends_in_a_sentence_or_is_harmless(folder, tmp_path):
+    """Its states and digests have no checksum; but HDF5 never waits for ever, and no feature is another."""
+    content, path = (folder / "photos.h5").read_bytes(), tmp_path / "photos.h5"
+    features, found = FeatureCache(folder / "photos.h5").read(), 0
+    for place in np.random.default_rng(0).integers(0, len(content), 200).tolist():
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            cache = FeatureCache(path)
+            done = np.flatnonzero(cache.status == DONE)
+            assert np.array_equal(cache.gather(done), features[done])
+        except CacheError:
+            found += 1
+    assert found > 50
 
 
 @pytest.mark.filterwarnings("ignore:No image in test for:headstart.errors.DataWarning")

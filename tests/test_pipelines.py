@@ -955,6 +955,20 @@ def test_who_has_no_home_folder_can_work(story, tmp_path, monkeypatch):
     ran("predict", "--run", head, "--images", "photos/test/cat", cwd=tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["head", "finetune"])
+def test_a_flipped_bit_in_the_weights_of_a_run_is_named_before_they_are_used(story, tmp_path, kind):
+    folder = shutil.copytree(story.folder(kind), tmp_path / "run")
+    (weights,) = folder.glob("*.pth")
+    for share in (0.001, 0.5, 0.999):
+        content = bytearray((story.folder(kind) / weights.name).read_bytes())
+        content[int(share * len(content))] ^= 16
+        weights.write_bytes(content)
+        result = run(
+            "predict", "--run", folder, "--images", "photos/test/cat", "--out", tmp_path / "o.csv", cwd=story.cwd
+        )
+        assert (result.code, "is damaged, or another file" in result.err) == (2, True), result.err
+
+
 # --- quick answers ---
 
 ALONE = """

@@ -52,3 +52,14 @@ def test_a_curve_without_a_step_says_that_it_cannot_tell(sizes):
 
 def test_without_any_accuracy_nothing_is_claimed():
     assert "This curve cannot tell" in sentence(points((math.nan,), (math.nan,)))
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, 0.0, -3.0, 5e-324, 1e300])
+@pytest.mark.parametrize("name", ["fraction", "train_images"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_numbers_that_no_curve_has_are_no_point_of_one(value, name, place):
+    """As a damaged file of an earlier version may hold them."""
+    made = points((0.80,), (0.90,))
+    made[place][name] = value
+    assert sentence(made).startswith("Would more images help?")
+    assert "cannot tell" in sentence(made)

@@ -11,6 +11,12 @@ from scipy.stats import t as student
 SHORTEST_STEP = 1.5
 """Factor between two numbers of training images; a smaller one says little about a doubling."""
 
+MOST_IMAGES = 10**12
+"""A file may say anything."""
+CANNOT_TELL = (
+    "Would more images help? This curve cannot tell: it needs parts of different sizes, and images to test on."
+)
+
 
 def sentence(points: Sequence[Mapping[str, Any]]) -> str:
     """Whether more images would probably help, from the points of a curve: see `learning_curve`.
@@ -19,22 +25,24 @@ def sentence(points: Sequence[Mapping[str, Any]]) -> str:
     interval is Student's over the seeds: it holds their luck in images and weights, but not that of the split that all
     of them were measured on. Test accuracy is taken where there are test images, else that of validation.
     """
+    points = [each for each in points if 0 < each["fraction"] <= 1 <= each["train_images"] < MOST_IMAGES]
     known = {name: np.array([point[f"{name}_accuracy"] for point in points], float) for name in ("test", "val")}
     split = next((name for name, accuracies in known.items() if np.isfinite(accuracies).all()), "")
     fractions = dict.fromkeys(point["fraction"] for point in points)
     sizes = {part: fmean(point["train_images"] for point in points if point["fraction"] == part) for part in fractions}
     fewer = [fraction for fraction, images in sizes.items() if max(sizes.values()) >= SHORTEST_STEP * images]
     if not split or not fewer:
-        return (
-            "Would more images help? This curve cannot tell: it needs parts of different sizes, and images to test on."
-        )
+        return CANNOT_TELL
     half = min(fewer, key=lambda fraction: abs(math.log(2 * sizes[fraction] / max(sizes.values()))))
     whole, key = max(sizes, key=lambda fraction: sizes[fraction]), f"{split}_accuracy"
     few, many = ({point["seed"]: point for point in points if point["fraction"] == part} for part in (half, whole))
     gains = [
         100 * (many[seed][key] - few[seed][key]) / math.log2(many[seed]["train_images"] / few[seed]["train_images"])
         for seed in few.keys() & many.keys()
+        if few[seed]["train_images"] < many[seed]["train_images"]
     ]
+    if not gains:
+        return CANNOT_TELL
     name = {"test": "test", "val": "validation"}[split]
     step = f"from {sizes[half]:,.0f} to {max(sizes.values()):,.0f} training images,"
     return _in_words(np.array(gains), f"{name} accuracy", step)
