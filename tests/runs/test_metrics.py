@@ -8,6 +8,7 @@ import pytest
 from headstart.errors import RunError
 from headstart.runs import metrics
 from headstart.runs.predictions import COLUMNS, FILE, read_classes
+from headstart.runs.run import read_config
 from headstart.support import checksums
 from headstart.support.passing import PASSING
 
@@ -32,6 +33,16 @@ def test_an_error_that_may_pass_is_not_answered_by_moving_the_run_away(run, erro
     for read, file in ((metrics.read, "metrics.json"), (read_classes, FILE)):
         with pytest.raises(RunError, match=rf"{file} cannot be read now: .+ Mend that, and give the same command"):
             read(run)
+
+
+def test_settings_that_cannot_be_read_now_are_not_those_of_another_run(run, monkeypatch):
+    def failing(path):
+        raise OSError(errno.ESTALE, "away")
+
+    assert read_config(run) is None
+    monkeypatch.setattr("headstart.runs.run.read_json", failing)
+    with pytest.raises(RunError, match=r"config\.json cannot be read now"):
+        read_config(run)
 
 
 def test_other_errors_name_the_file_and_what_to_do(run):

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headstart.errors import RunError, warn
-from headstart.models.torch_file import first_line, has_own_numbers, loaded, refuse_strange
+from headstart.models.torch_file import first_line, has_own_numbers, loaded
 from headstart.settings.ranges import CountOrZero
 from headstart.support.checksums import add_checksum, refuse_other_end
+from headstart.support.devices import is_out_of_memory
 from headstart.support.files import FULL_DISK, in_words, plain, remove_left, whole_file
 from headstart.support.passing import refuse_passing
 from headstart.support.strangers import misfit
@@ -77,6 +78,8 @@ class Checkpoint:
         try:
             yield
         except Exception as error:
+            if is_out_of_memory(error):  # of the device
+                raise
             refuse_passing(RunError, self.path, error)
             raise RunError(
                 f"{self.path} does not hold the state of this training ({first_line(error)}). Move it away, and give "
@@ -99,8 +102,8 @@ def refuse_misfit(state: Mapping[str, Any], net: nn.Module, images: int, columns
         raise ValueError("its history is another")
     if max(state["unreadable"], default=0) >= images:
         raise ValueError("it is of other images")
-    refuse_strange(state["best"])
-    if _shapes(state["best"]) != _shapes(net.state_dict()):
+    best, own = state["best"], net.state_dict()
+    if best.keys() != own.keys() or not all(_is_alike(best[name], value) for name, value in own.items()):
         raise ValueError("the net of its best epoch is another")
 
 
@@ -112,5 +115,8 @@ def refuse_other_moments(optimizer: Optimizer) -> None:
                 raise ValueError("its optimizer is of another net")
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _is_alike(value: Any, own: Any) -> bool:
+    """Whether a value in the state of a net can be in the place of its own: nets may keep more than tensors there."""
+    if not isinstance(own, Tensor) or not isinstance(value, Tensor):
+        return isinstance(own, Tensor) == isinstance(value, Tensor)
+    return value.shape == own.shape and (has_own_numbers(value) or not has_own_numbers(own))

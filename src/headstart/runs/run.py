@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from glob import escape
@@ -17,6 +16,7 @@ from headstart.runs.selection import NAMES, chosen
 from headstart.settings.base import RUNS_FOLDER, in_file_names
 from headstart.settings.selection import Select
 from headstart.support.files import nearest_name
+from headstart.support.passing import refuse_passing
 from headstart.support.quantities import duration, of_groups
 from headstart.support.strangers import read_json
 
@@ -198,10 +198,15 @@ def finetuned_file(backbone: str) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """The settings in a run's config.json, and what else identifies it; None where it cannot be read."""
-    with suppress(OSError, ValueError):
+    """The settings in a run's config.json, and what else identifies it; None where there is none, or it is damaged.
+
+    RunError: it cannot be read now. What is beside it would be taken for another run's, and replaced.
+    """
+    try:
         return read_json(folder / "config.json")
-    return None
+    except (OSError, ValueError) as error:
+        refuse_passing(RunError, folder / "config.json", error)
+        return None
 
 
 def found_folder(folder: Path) -> Path:
